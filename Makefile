@@ -1,0 +1,47 @@
+# The one task runner: CI calls these names and nothing else.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:  ## Show what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+$(BIN)/cliffwatch: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(BIN)/cliffwatch $@
+
+install: $(BIN)/cliffwatch  ## Install cliffwatch into .venv
+
+demo: $(BIN)/cliffwatch  ## Replay a real rollout and print what it did to the hard tier
+	$(BIN)/cliffwatch demo
+
+lint: $(VENV)/.dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
+	$(BIN)/python -m monitor.config > cliffwatch.yaml
+
+servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
+	tests/stack/install-servers
+
+test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
+	$(BIN)/pytest -m 'not stack' -q
+
+test: lint servers  ## Install what the tests need and run all of them
+	$(BIN)/pytest
+
+.PHONY: help install demo lint format generate servers test-fast test

@@ -1,0 +1,7 @@
+"""
+Difficulty: how hard a request is, told from what was known before the model answered.
+
+In: a `Request`. Out: a `Tag` (tier, difficulty logit, calibration id). Learns from labelled requests of established
+versions only.
+Always: pure; a tag never depends on the outcome of the request that it tags; a frozen calibration never changes.
+"""

@@ -1,0 +1,59 @@
+"""What is remembered of a request: names and hashes that say which requests are alike, never its text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from monitor.trace.model import Request
+
+_VARIABLE_PARTS = re.compile(r"\"[^\"]*\"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFeatures:
+    """
+    Identity of a request at four widths, from one item to its capability; storable without its text.
+
+    Attributes:
+        capability: Class of the request.
+        item: The `request_id`, or None where the request does not say that it comes again.
+        tool_set: Hash of the tools on offer (names, descriptions, schemas; in any order), or None without tools.
+        prompt_family: Hash of the text with quoted strings, numbers and addresses masked, or None without text.
+        attributes: Numbers and short strings known at request time.
+    """
+
+    capability: str
+    item: str | None = None
+    tool_set: str | None = None
+    prompt_family: str | None = None
+    attributes: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRequest:
+    """One labelled request, as the estimator learns from it; *started_at* is Unix seconds."""
+
+    features: RequestFeatures
+    model_version: str
+    failed: bool
+    started_at: float
+
+
+def request_features(request: Request) -> RequestFeatures:
+    """Features of *request*; two requests that differ only in masked parts have the same family."""
+    return RequestFeatures(
+        capability=request.capability,
+        item=request.request_id,
+        tool_set=_hash("\n".join(sorted(f"{t.name}\t{t.description}\t{t.parameters}" for t in request.tools)))
+        if request.tools
+        else None,
+        prompt_family=_hash(_VARIABLE_PARTS.sub("#", request.text).lower()) if request.text else None,
+        attributes=request.attributes,
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

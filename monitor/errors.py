@@ -1,0 +1,43 @@
+"""Errors, one family per decision that the caller has to take."""
+
+from __future__ import annotations
+
+
+class MonitorError(Exception):
+    """Base of every error that Cliffwatch raises on purpose; its text is one sentence that says what to do next."""
+
+    retriable = False
+
+
+class ConfigInvalid(MonitorError):
+    """The config file cannot be used: tell the person, by line, and exit 1."""
+
+
+class UsageError(MonitorError):
+    """The command cannot be carried out as it was typed: exit 2."""
+
+
+class DependencyUnreachable(MonitorError):
+    """A broker, database or file is out of reach: exit 3 at start, pause and try again while running."""
+
+    retriable = True
+
+
+class LedgerUnavailable(DependencyUnreachable):
+    """The database cannot answer now: pause the partitions and try again."""
+
+
+class LedgerInvalid(MonitorError):
+    """The database answers but holds another schema or a row that cannot be read: stop, a person has to look."""
+
+
+class DeadLetterUnavailable(DependencyUnreachable):
+    """The dead-letter topic cannot be written: keep the batch, pause and try again; nothing is dropped."""
+
+
+class OffsetFenced(MonitorError):
+    """Another owner moved the offset: forget the batch, never retry it. Not an outage (see `LedgerUnavailable`)."""
+
+
+class CalibrationInvalid(MonitorError):
+    """A stored calibration is corrupted, oversized or of another version: refuse it and keep the previous one."""

@@ -1,0 +1,103 @@
+"""What the service needs from wherever records come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+
+class TopicPartition(NamedTuple):
+    """One ordered log of records: a Kafka topic-partition, or a file as partition 0 of a topic named by its path."""
+
+    topic: str
+    partition: int
+
+
+class Position(NamedTuple):
+    """Where a record stands: unique within a Kafka cluster or a set of files."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    One record, undecoded.
+
+    Attributes:
+        position: Topic, partition and offset (for a file: its path, 0 and the line index from 0).
+        key: Record key, or None.
+        value: Payload, or None for a tombstone.
+        headers: Pairs of header name and value.
+        timestamp: Unix seconds when the record was written, or None where the source does not know.
+    """
+
+    position: Position
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """
+    What one poll returned.
+
+    Attributes:
+        records: Records in partition order; each partition's in offset order.
+        next_offsets: For each partition that has records here, the offset to read next (last handled + 1).
+        at_end: The source is exhausted (files only; a topic never ends).
+    """
+
+    records: tuple[Record, ...] = ()
+    next_offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
+    at_end: bool = False
+
+
+class LedgerOffsets(Protocol):
+    """Next offsets as the ledger holds them; a partition that it has never seen is missing from the answer."""
+
+    def __call__(self, partitions: Collection[TopicPartition], /) -> Mapping[TopicPartition, int]: ...
+
+
+class Source(Protocol):
+    """
+    A stream of records that can be read again from the offsets that the ledger holds.
+
+    `FileSource` and `KafkaSource` pass the same contract suite (tests/contracts/source_contract.py).
+    """
+
+    def poll(self, timeout_seconds: float) -> Poll:
+        """Wait at most *timeout_seconds* for records; an empty `Poll` when none came."""
+        ...
+
+    def assignment(self) -> Mapping[TopicPartition, int | None]:
+        """Partitions owned now, each with the ledger's next offset as last read or committed (None: never seen)."""
+        ...
+
+    def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """Told after the ledger's transaction: remember the new offsets, and pass them on for lag tools."""
+        ...
+
+    def rewind(self) -> None:
+        """Forget what was polled and not committed: read again from the ledger's offsets."""
+        ...
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Records between the next offset and the end of each owned partition, where known."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group and release sockets or files; safe to call twice."""
+        ...
+
+
+Rebalanced = Callable[[Sequence[TopicPartition]], None]

@@ -1,0 +1,192 @@
+"""What the service needs from the ledger, and the values that cross its boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.tiers import Tag
+from monitor.ingest.source import Position, TopicPartition
+from monitor.rollout.cohort import Cohort
+from monitor.rollout.tracker import Rollout, VersionActivity
+from monitor.rollout.verdict import Verdict
+from monitor.trace.model import DropReason, OutcomeEvent, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedTrace:
+    """A trace with the features that tagged it, on its way into the ledger."""
+
+    trace: Trace
+    features: RequestFeatures
+    tag: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that can never be processed: where it stood, why, and enough to find it again."""
+
+    position: Position
+    reason: DropReason
+    detail: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetMove:
+    """
+    One partition's step forward.
+
+    Attributes:
+        partition: Topic and partition.
+        expected_offset: What this owner last read from or wrote to the ledger; None where the ledger had no row.
+        next_offset: Last handled offset + 1.
+    """
+
+    partition: TopicPartition
+    expected_offset: int | None
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that one transaction writes; *received_at* is Unix seconds."""
+
+    traces: Sequence[TaggedTrace]
+    outcomes: Sequence[OutcomeEvent]
+    dead_letters: Sequence[DeadLetter]
+    offsets: Sequence[OffsetMove]
+    records: Mapping[TopicPartition, int]
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a batch did to the ledger: traces counted, duplicates left out, outcomes joined, outcomes kept for later."""
+
+    counted: int = 0
+    duplicates: int = 0
+    labelled: int = 0
+    pending_outcomes: int = 0
+
+
+class CounterName(StrEnum):
+    """Counters that the ledger keeps; each is a whole number of its unit, so that sums do not depend on their order."""
+
+    REQUESTS = "requests"
+    OUTCOMES = "outcomes"  # detail: success | failure
+    OUTCOME_REVISIONS = "outcome_revisions"  # detail: from>to
+    FAILURES_BY_CLASS = "failures_by_class"  # detail: failure class
+    DURATION_BUCKET = "duration_bucket"  # detail: upper bound in seconds as Prometheus writes it
+    DURATION_MICROSECONDS = "duration_microseconds"
+    TOKENS = "tokens"  # detail: input | output
+    COST_NANODOLLARS = "cost_nanodollars"
+    TOOL_CALLS = "tool_calls"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    DUPLICATES = "duplicates"
+    UNKNOWN_FIELDS = "unknown_fields"
+    RECORDS = "records"  # topic, partition in detail
+    DEAD_LETTERS = "dead_letters"  # detail: reason
+    SERIES_DROPPED = "series_dropped"  # detail: label
+
+
+@dataclass(frozen=True, slots=True)
+class CounterKey:
+    """Labels of one counter; those that a counter does not have are empty."""
+
+    name: CounterName
+    service: str = ""
+    environment: str = ""
+    model_version: str = ""
+    tier: str = ""
+    capability: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """A rollout with its latest verdict (None before the first look) and every change of it, oldest first."""
+
+    rollout: Rollout
+    verdict: Verdict | None = None
+    changes: Sequence[tuple[float, str]] = field(default=())
+
+
+class Ledger(Protocol):
+    """
+    The truth: SQL behind one method per transaction.
+
+    Every method raises `LedgerUnavailable` when the database cannot answer now.
+    """
+
+    def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Next offset of each partition that the ledger has seen."""
+        ...
+
+    def record(self, batch: Batch) -> Recorded:
+        """
+        Write *batch* in one transaction.
+
+        Raises:
+            OffsetFenced: another owner moved one of the offsets; nothing was written.
+        """
+        ...
+
+    def counters(self) -> Mapping[CounterKey, int]:
+        """Every counter as committed."""
+        ...
+
+    def activity(self) -> Sequence[VersionActivity]:
+        """What is known of each model version of each service and environment, oldest first."""
+        ...
+
+    def history(self, *, until: float, exclude: Collection[tuple[str, str, str]] = ()) -> Iterator[LabelledRequest]:
+        """
+        Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
+
+        Args:
+            until: Unix seconds; only requests that started before.
+            exclude: (service, environment, model_version) of versions under comparison.
+        """
+        ...
+
+    def cohort(self, rollout: Rollout, *, matured_before: float) -> Cohort:
+        """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
+        ...
+
+    def rollouts(self) -> Sequence[RolloutRecord]:
+        """Every rollout, oldest first, with its latest verdict."""
+        ...
+
+    def start_rollout(self, rollout: Rollout) -> None:
+        """Keep a new rollout; one that is there already is left as it is."""
+        ...
+
+    def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
+        """Mark a rollout as ended."""
+        ...
+
+    def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
+        """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+        ...
+
+    def calibrations(self) -> Sequence[tuple[str, float, bool]]:
+        """(id, Unix seconds when frozen, in force) of each calibration, oldest first."""
+        ...
+
+    def calibration(self, calibration_id: str | None = None) -> Calibration | None:
+        """The calibration of that id, or the one in force; None where there is none."""
+        ...
+
+    def promote(self, calibration: Calibration, *, at: float) -> None:
+        """Keep *calibration* and put it in force; requests of established versions are tagged anew with it."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,148 @@
+"""What a decoded record is: a `Trace` (one finished agent run) or an `OutcomeEvent` (a verdict on one, often late)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+TraceId = NewType("TraceId", str)
+ModelVersion = NewType("ModelVersion", str)
+
+REFERENCE_ENVIRONMENT = "reference"
+"""History of past or other models: teaches difficulty, never a rollout."""
+
+PROBES_ENVIRONMENT = "probes"
+"""The probe panel replayed on a version."""
+
+
+class DropReason(StrEnum):
+    """Why a record can never be processed; a label value of `cliffwatch_dead_letters_total`."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_FINITE = "not_finite"
+    SCHEMA_UNKNOWN = "schema_unknown"
+    FIELD_MISSING = "field_missing"
+    FIELD_INVALID = "field_invalid"
+    LABEL_INVALID = "label_invalid"
+
+
+class InvalidRecord(Exception):
+    """A record that can never be processed: dead-letter it, count it, move on."""
+
+    def __init__(self, reason: DropReason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool definition that the agent was offered; *parameters* is its JSON schema as canonical JSON text."""
+
+    name: str
+    description: str = ""
+    parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What was known before the model answered; the only input of a difficulty tag.
+
+    Attributes:
+        capability: Class of the request; `unclassified` when nobody said.
+        request_id: Names a request that comes again (an eval probe, a template family), or None.
+        text: The prompt, or None; used for features and then dropped.
+        messages: Number of messages in the conversation so far, or None.
+        tools: Tools on offer.
+        attributes: Numbers or short strings known at request time.
+    """
+
+    capability: str
+    request_id: str | None = None
+    text: str | None = None
+    messages: int | None = None
+    tools: tuple[Tool, ...] = ()
+    attributes: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    A verdict on one trace.
+
+    Attributes:
+        success: Whether the agent did what was asked.
+        failure_class: Short name of what went wrong, or None.
+        score: Number given by the judge, in the judge's own unit, or None.
+        source: Who says so (`human`, `judge`, `status`, `reported`).
+        labelled_at: Unix seconds of the verdict, or None.
+    """
+
+    success: bool
+    failure_class: str | None = None
+    score: float | None = None
+    source: str = "reported"
+    labelled_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one trace cost: tokens in and out, and US dollars; None where not reported."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one trace was allowed: tool calls, steps, tokens and seconds; None where unlimited."""
+
+    tool_calls: int | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """
+    One finished agent run.
+
+    Times are Unix seconds; `ended_at`, counts and usage are None where not reported.
+    """
+
+    trace_id: TraceId
+    service: str
+    environment: str
+    model_version: ModelVersion
+    request: Request
+    started_at: float
+    ended_at: float | None = None
+    usage: Usage = Usage()
+    tool_calls: int | None = None
+    steps: int | None = None
+    budget: Budget = Budget()
+    outcome: Outcome | None = None
+    unknown_fields: int = 0
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Seconds from start to end, or None where the end is not known."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeEvent:
+    """A verdict that travelled on its own, before or after its trace."""
+
+    trace_id: TraceId
+    outcome: Outcome
+    unknown_fields: int = 0
