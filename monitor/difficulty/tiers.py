@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Tier(StrEnum):
-    """Easy: any decent model; medium: models vary; hard: even the best fails regularly; frontier: none solves it today."""
+    """Easy: any decent model; medium: models vary; hard: even the best fails often; frontier: none solves it today."""
 
     EASY = "easy"
     MEDIUM = "medium"
