@@ -1,0 +1,86 @@
+"""Logging: one event per line on standard error, as logfmt or JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+import structlog
+from structlog.typing import Processor
+from typing_extensions import Doc
+
+
+class LogLevel(StrEnum):
+    """Lowest level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a line is written."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is logged, and how a line looks."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    level: Annotated[LogLevel, Doc("Lowest level that is written.")] = LogLevel.INFO
+    format: Annotated[LogFormat, Doc("How a line is written to standard error.")] = LogFormat.LOGFMT
+
+
+def configure(settings: LogSettings) -> None:
+    """
+    Send structlog's events, and the warnings of libraries that use stdlib logging, to standard error.
+
+    Libraries (kafka-python, uvicorn) are heard from `warning` up, whatever *settings* says: what they call info is
+    noise beside our own events.
+    """
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, _renderer(settings.format)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,  # a module's logger made before this call must follow it
+    )
+    _route_stdlib(shared, _renderer(settings.format))
+
+
+def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+
+
+def _renderer(form: LogFormat) -> Processor:
+    if form is LogFormat.JSON:
+        return structlog.processors.JSONRenderer()
+    return structlog.processors.LogfmtRenderer(
+        key_order=["timestamp", "level", "event"], drop_missing=True, bool_as_flag=False
+    )

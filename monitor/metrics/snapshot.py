@@ -1,0 +1,131 @@
+"""What the next scrape shows: one value, taken from the ledger after a commit and swapped in whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from monitor.difficulty.calibration import Trust
+from monitor.ledger.ledger import CounterKey, RolloutRecord
+from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import VersionActivity
+
+
+class ModelRole(StrEnum):
+    """What a model version is in its service and environment."""
+
+    BASELINE = "baseline"
+    CANDIDATE = "candidate"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionStatus:
+    """A model version with its role; *is_floating* says that traffic asks for an alias instead of a pinned version."""
+
+    activity: VersionActivity
+    role: ModelRole
+    is_floating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationStatus:
+    """The calibration in force; *frozen_at* is Unix seconds."""
+
+    calibration_id: str
+    frozen_at: float
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """Records between the next offset and the end of one partition."""
+
+    topic: str
+    partition: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFact:
+    """
+    One check of the monitor itself.
+
+    Attributes:
+        name: Short fixed name, a label value (`ledger`, `consumer`, `calibration`).
+        is_ok: Whether the check passes.
+        sentence: What was found, and what to do next where it is not ok.
+    """
+
+    name: str
+    is_ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceExemplar:
+    """A trace that stands for the counter it is attached to; *observed_at* is Unix seconds, *value* in its unit."""
+
+    trace_id: str
+    value: float
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """
+    Everything that the next scrape, the status page and the JSON show.
+
+    Attributes:
+        now: Time of the snapshot, Unix seconds; ages are counted from here.
+        policy: The policy in force.
+        counters: Every counter as committed, each a whole number of its unit.
+        exemplars: A trace for some of *counters*; shown in OpenMetrics only.
+        model_versions: Each model version of each service and environment.
+        rollouts: Every rollout with its latest verdict, oldest first.
+        calibration: None while no calibration is in force.
+        lag: Partitions that this replica owns, where the end is known.
+        last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
+        is_ready: The replica has caught up with its own start: counters loaded, source open.
+        health: Checks of the monitor itself; those that fail are the reason for not being ready.
+    """
+
+    now: float
+    policy: Policy
+    counters: Mapping[CounterKey, int] = field(default_factory=dict)
+    exemplars: Mapping[CounterKey, TraceExemplar] = field(default_factory=dict)
+    model_versions: Sequence[ModelVersionStatus] = ()
+    rollouts: Sequence[RolloutRecord] = ()
+    calibration: CalibrationStatus | None = None
+    lag: Sequence[PartitionLag] = ()
+    last_commit_at: float | None = None
+    is_ready: bool = False
+    health: Sequence[HealthFact] = ()
+
+    @property
+    def not_ready_reason(self) -> str:
+        """One line that says why the replica is not ready; empty when it is."""
+        if self.is_ready:
+            return ""
+        failed = [fact.sentence for fact in self.health if not fact.is_ok]
+        return " ".join(" ".join(failed or ["still starting; try again in a few seconds."]).split())
+
+
+class SnapshotHolder:
+    """
+    The one place where a snapshot is handed from the service to the scrapes.
+
+    A reference is swapped whole, so a reader holds either the old snapshot or the new one and never waits.
+    """
+
+    def __init__(self, first: Snapshot) -> None:
+        self._current = first
+
+    @property
+    def current(self) -> Snapshot:
+        return self._current
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Let every later scrape show *snapshot*."""
+        self._current = snapshot
