@@ -55,10 +55,18 @@ class OffsetMove:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Everything that one transaction writes; *received_at* is Unix seconds."""
+    """
+    Everything that one transaction writes.
 
-    traces: Sequence[TaggedTrace]
-    outcomes: Sequence[OutcomeEvent]
+    Attributes:
+        events: Traces and outcomes in the order of their records, so that counts do not depend on where a batch ends.
+        dead_letters: Records that say nothing.
+        offsets: The step of every partition that has records here.
+        records: Records read per partition, dead letters included.
+        received_at: Unix seconds.
+    """
+
+    events: Sequence[TaggedTrace | OutcomeEvent]
     dead_letters: Sequence[DeadLetter]
     offsets: Sequence[OffsetMove]
     records: Mapping[TopicPartition, int]
@@ -67,12 +75,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a batch did to the ledger: traces counted, duplicates left out, outcomes joined, outcomes kept for later."""
+    """What a batch did to the ledger: traces counted, traces that it had already, traces that got their first label."""
 
     counted: int = 0
     duplicates: int = 0
     labelled: int = 0
-    pending_outcomes: int = 0
 
 
 class CounterName(StrEnum):
@@ -90,7 +97,7 @@ class CounterName(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
-    RECORDS = "records"  # topic, partition in detail
+    RECORDS = "records"  # detail: topic/partition
     DEAD_LETTERS = "dead_letters"  # detail: reason
     SERIES_DROPPED = "series_dropped"  # detail: label
 
@@ -115,6 +122,16 @@ class RolloutRecord:
     rollout: Rollout
     verdict: Verdict | None = None
     changes: Sequence[tuple[float, str]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRecord:
+    """When a calibration was frozen and last put in force (Unix seconds), and how many labels it learnt from."""
+
+    calibration_id: str
+    frozen_at: float
+    promoted_at: float
+    history_labels: int
 
 
 class Ledger(Protocol):
@@ -145,14 +162,18 @@ class Ledger(Protocol):
         """What is known of each model version of each service and environment, oldest first."""
         ...
 
-    def history(self, *, until: float, exclude: Collection[tuple[str, str, str]] = ()) -> Iterator[LabelledRequest]:
+    def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
         """
         Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
 
         Args:
-            until: Unix seconds; only requests that started before.
-            exclude: (service, environment, model_version) of versions under comparison.
+            exclude: Model versions under comparison, left out in every service and environment.
+            limit: At most so many requests of each version, the latest; None for all.
         """
+        ...
+
+    def history_labels(self, *, exclude: Collection[str] = ()) -> int:
+        """How many labelled requests `history` would give."""
         ...
 
     def cohort(self, rollout: Rollout, *, matured_before: float) -> Cohort:
@@ -171,20 +192,33 @@ class Ledger(Protocol):
         """Mark a rollout as ended."""
         ...
 
+    def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
+        """From now on, read both arms of a rollout under another calibration (its own could not be trusted)."""
+        ...
+
     def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
         """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
         ...
 
-    def calibrations(self) -> Sequence[tuple[str, float, bool]]:
-        """(id, Unix seconds when frozen, in force) of each calibration, oldest first."""
+    def calibrations(self) -> Sequence[CalibrationRecord]:
+        """Every calibration, in the order in which they came into force (the last one is in force)."""
         ...
 
-    def calibration(self, calibration_id: str | None = None) -> Calibration | None:
-        """The calibration of that id, or the one in force; None where there is none."""
+    def calibration(self, calibration_id: str) -> Calibration | None:
+        """
+        The calibration of that id, or None.
+
+        Raises:
+            CalibrationInvalid: what is stored cannot be trusted.
+        """
         ...
 
-    def promote(self, calibration: Calibration, *, at: float) -> None:
-        """Keep *calibration* and put it in force; requests of established versions are tagged anew with it."""
+    def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
+        """Keep *calibration* and put it in force from *at* (Unix seconds)."""
+        ...
+
+    def retag(self, rollout: Rollout, calibration: Calibration) -> int:
+        """Tag anew the requests of both arms that another calibration tagged; how many there were."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,135 @@
+"""Tables of the ledger; changed only together with a migration."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite makes only INTEGER, never BIGINT, an automatic primary key.
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+kafka_offset = sa.Table(
+    "kafka_offset",
+    metadata,
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("next_offset", sa.BigInteger, nullable=False),
+)
+
+model_version = sa.Table(
+    "model_version",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("first_started_at", sa.Double, nullable=False),
+    sa.Column("last_started_at", sa.Double, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("labelled", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
+)
+
+label_value = sa.Table(
+    "label_value",
+    metadata,
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+)
+
+# One row per trace id. An outcome that came before its trace makes a row without a model version.
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("model_version_id", _Id, sa.ForeignKey("model_version.id")),
+    sa.Column("started_at", sa.Double),
+    sa.Column("received_at", sa.Double, nullable=False),
+    sa.Column("capability", sa.Text),
+    sa.Column("item", sa.Text),
+    sa.Column("tool_set", sa.Text),
+    sa.Column("prompt_family", sa.Text),
+    sa.Column("attributes", sa.Text),
+    sa.Column("counted_tier", sa.Text),  # the tier that counters know it by; never changes
+    sa.Column("tier", sa.Text),  # the tier under the calibration that cohorts are read with
+    sa.Column("difficulty_logit", sa.Double),
+    sa.Column("difficulty_variance", sa.Double),
+    sa.Column("is_known", sa.Boolean),
+    sa.Column("bin", sa.Integer),
+    sa.Column("calibration_id", sa.Text),
+    sa.Column("success", sa.Boolean),
+    sa.Column("failure_class", sa.Text),
+    sa.Column("outcome_source", sa.Text),
+    sa.Column("outcome_score", sa.Double),
+    sa.Column("labelled_at", sa.Double),
+    sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
+)
+
+counter = sa.Table(
+    "counter",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("model_version", sa.Text, primary_key=True),
+    sa.Column("tier", sa.Text, primary_key=True),
+    sa.Column("capability", sa.Text, primary_key=True),
+    sa.Column("detail", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+dead_letter = sa.Table(
+    "dead_letter",
+    metadata,
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("offset", sa.BigInteger, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.Double, nullable=False),
+)
+
+calibration = sa.Table(
+    "calibration",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("frozen_at", sa.Double, nullable=False),
+    sa.Column("promoted_at", sa.Double, nullable=False),
+    sa.Column("history_labels", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+rollout = sa.Table(
+    "rollout",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("baseline", sa.Text, nullable=False),
+    sa.Column("candidate", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("end_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("calibration_id", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text),
+    sa.Column("verdict_at", sa.Double),
+)
+
+verdict_change = sa.Table(
+    "verdict_change",
+    metadata,
+    sa.Column("rollout_id", sa.Text, sa.ForeignKey("rollout.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+)

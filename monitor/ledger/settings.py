@@ -1,0 +1,36 @@
+"""Where the ledger is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, MinLen
+from typing_extensions import Doc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSettings:
+    """The database, and how many different label values it admits."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    url: Annotated[
+        str,
+        MinLen(1),
+        Doc(
+            "SQLAlchemy URL: sqlite:///FILE for one replica, postgresql+psycopg://USER@HOST/DATABASE for several "
+            "(a password is best left to CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file)."
+        ),
+    ] = "sqlite:///cliffwatch.db"
+    url_file: Annotated[str, Doc("File that holds the URL instead, as secrets are mounted; empty for none.")] = ""
+    max_model_versions: Annotated[
+        int, Ge(2), Doc("Model versions that one service and environment may name; the rest count as `other`.")
+    ] = 200
+    max_capabilities: Annotated[
+        int, Ge(1), Doc("Capabilities that one service may name; the rest count as `other`.")
+    ] = 50
+    max_failure_classes: Annotated[
+        int, Ge(1), Doc("Failure classes that one service may name; the rest count as `other`.")
+    ] = 50
+    max_services: Annotated[int, Ge(1), Doc("Pairs of service and environment; the rest count as `other`.")] = 500

@@ -1,0 +1,383 @@
+"""The ledger on SQLite or PostgreSQL, through SQLAlchemy Core; one public method is one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql, sqlite
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.tiers import Tier
+from monitor.ingest.source import TopicPartition
+from monitor.ledger.engine import ledger_errors, migrate, open_engine
+from monitor.ledger.labels import DialectInsert
+from monitor.ledger.ledger import (
+    Batch,
+    CalibrationRecord,
+    CounterKey,
+    CounterName,
+    Recorded,
+    RolloutRecord,
+)
+from monitor.ledger.recording import RaceLost, Recorder, tag_columns
+from monitor.ledger.schema import (
+    calibration as calibration_table,
+)
+from monitor.ledger.schema import (
+    counter,
+    kafka_offset,
+    model_version,
+    request,
+    verdict_change,
+)
+from monitor.ledger.schema import (
+    rollout as rollout_table,
+)
+from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.tracker import Rollout, VersionActivity
+from monitor.rollout.verdict import Verdict
+
+_INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_VERDICT = TypeAdapter(Verdict)
+_ROWS_PER_FETCH = 5_000
+_LATER_VERSIONS_WATCHED = 5
+
+
+class SqlLedger:
+    """
+    The `Ledger` in a SQL database.
+
+    Args:
+        url: SQLAlchemy URL of SQLite or PostgreSQL.
+        settings: Caps on label values.
+
+    Raises:
+        ConfigInvalid: *url* cannot be used.
+        LedgerUnavailable: the database cannot be reached.
+        LedgerInvalid: it was written by a newer version.
+    """
+
+    def __init__(self, url: str, settings: LedgerSettings | None = None) -> None:
+        self._engine = open_engine(url)
+        migrate(self._engine)
+        self._insert = _INSERTS[self._engine.dialect.name]
+        self._recorder = Recorder(self._insert, settings or LedgerSettings())
+
+    def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Next offset of each partition that the ledger has seen."""
+        topics = {partition.topic for partition in partitions}
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(kafka_offset).where(kafka_offset.c.topic.in_(topics))).all()
+        known = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+        return {partition: known[partition] for partition in partitions if partition in known}
+
+    def record(self, batch: Batch) -> Recorded:
+        """Write *batch* in one transaction; `OffsetFenced` when another owner moved one of the offsets."""
+        while True:
+            try:
+                with self._writing() as connection:
+                    return self._recorder.record(connection, batch)
+            except RaceLost:
+                self._recorder.forget()
+            except BaseException:
+                self._recorder.forget()
+                raise
+
+    def counters(self) -> Mapping[CounterKey, int]:
+        """Every counter as committed."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(counter)).all()
+        return {CounterKey(CounterName(row[0]), *row[1:7]): row.value for row in rows}
+
+    def activity(self) -> Sequence[VersionActivity]:
+        """What is known of each model version of each service and environment, oldest first."""
+        with self._reading() as connection:
+            versions = connection.execute(
+                sa.select(model_version).order_by(model_version.c.first_started_at, model_version.c.id)
+            ).all()
+            return [
+                VersionActivity(
+                    service=row.service,
+                    environment=row.environment,
+                    model_version=row.model_version,
+                    first_started_at=row.first_started_at,
+                    last_started_at=row.last_started_at,
+                    requests=row.requests,
+                    requests_since=_requests_since(connection, row, versions),
+                )
+                for row in versions
+            ]
+
+    def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
+        """Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order."""
+        with self._reading() as connection:
+            versions = connection.execute(
+                sa.select(model_version.c.id, model_version.c.model_version)
+                .where(model_version.c.model_version.not_in(exclude))
+                .order_by(model_version.c.first_started_at, model_version.c.id)
+            ).all()
+        for version in versions:
+            yield from self._history_of(version.id, version.model_version, limit)
+
+    def history_labels(self, *, exclude: Collection[str] = ()) -> int:
+        """How many labelled requests `history` would give."""
+        with self._reading() as connection:
+            total = connection.scalar(
+                sa.select(sa.func.sum(model_version.c.labelled)).where(model_version.c.model_version.not_in(exclude))
+            )
+        return int(total or 0)
+
+    def cohort(self, rollout: Rollout, *, matured_before: float) -> Cohort:
+        """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
+        with self._reading() as connection:
+            return Cohort(
+                baseline=_arm(connection, rollout, rollout.baseline, matured_before),
+                candidate=_arm(connection, rollout, rollout.candidate, matured_before),
+                calibration_id=rollout.calibration_id,
+            )
+
+    def rollouts(self) -> Sequence[RolloutRecord]:
+        """Every rollout, oldest first, with its latest verdict."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(rollout_table).order_by(rollout_table.c.started_at, rollout_table.c.id)
+            ).all()
+            changes = connection.execute(
+                sa.select(verdict_change).order_by(verdict_change.c.rollout_id, verdict_change.c.number)
+            ).all()
+        return [
+            RolloutRecord(
+                rollout=_rollout(row),
+                verdict=None if row.verdict is None else _VERDICT.validate_json(row.verdict),
+                changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
+            )
+            for row in rows
+        ]
+
+    def start_rollout(self, rollout: Rollout) -> None:
+        """Keep a new rollout; one that is there already is left as it is."""
+        with self._writing() as connection:
+            connection.execute(
+                self._insert(rollout_table).on_conflict_do_nothing(),
+                {
+                    "id": rollout.rollout_id,
+                    "service": rollout.service,
+                    "environment": rollout.environment,
+                    "baseline": rollout.baseline,
+                    "candidate": rollout.candidate,
+                    "started_at": rollout.started_at,
+                    "calibration_id": rollout.calibration_id,
+                },
+            )
+
+    def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
+        """Mark a rollout as ended."""
+        self._update_rollout(rollout_id, ended_at=ended_at, end_reason=reason)
+
+    def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
+        """From now on, read both arms of a rollout under another calibration (its own could not be trusted)."""
+        self._update_rollout(rollout_id, calibration_id=calibration_id)
+
+    def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
+        """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+        with self._writing() as connection:
+            last = connection.execute(
+                sa.select(verdict_change.c.number, verdict_change.c.state)
+                .where(verdict_change.c.rollout_id == rollout_id)
+                .order_by(verdict_change.c.number.desc())
+                .limit(1)
+            ).one_or_none()
+            if last is None or last.state != verdict.state:
+                number = 0 if last is None else last.number + 1
+                connection.execute(
+                    sa.insert(verdict_change),
+                    {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state},
+                )
+            connection.execute(
+                sa.update(rollout_table)
+                .where(rollout_table.c.id == rollout_id)
+                .values(verdict=_VERDICT.dump_json(verdict).decode(), verdict_at=at)
+            )
+
+    def calibrations(self) -> Sequence[CalibrationRecord]:
+        """Every calibration, in the order in which they came into force (the last one is in force)."""
+        columns = calibration_table.c
+        with self._reading() as connection:
+            rows = connection.execute(
+                sa.select(columns.id, columns.frozen_at, columns.promoted_at, columns.history_labels).order_by(
+                    columns.promoted_at, columns.frozen_at, columns.id
+                )
+            )
+            return [CalibrationRecord(*row) for row in rows]
+
+    def calibration(self, calibration_id: str) -> Calibration | None:
+        """The calibration of that id, or None; `CalibrationInvalid` when what is stored cannot be trusted."""
+        with self._reading() as connection:
+            body = connection.scalar(
+                sa.select(calibration_table.c.body).where(calibration_table.c.id == calibration_id)
+            )
+        return None if body is None else Calibration.from_json(body)
+
+    def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
+        """Keep *calibration* and put it in force from *at* (Unix seconds)."""
+        with self._writing() as connection:
+            connection.execute(
+                self._insert(calibration_table).on_conflict_do_update(
+                    index_elements=["id"], set_={"promoted_at": at, "history_labels": history_labels}
+                ),
+                {
+                    "id": calibration.calibration_id,
+                    "frozen_at": calibration.frozen_at,
+                    "promoted_at": at,
+                    "history_labels": history_labels,
+                    "body": calibration.to_json(),
+                },
+            )
+
+    def retag(self, rollout: Rollout, calibration: Calibration) -> int:
+        """Tag anew the requests of both arms that another calibration tagged; how many there were."""
+        with self._writing() as connection:
+            rows = connection.execute(
+                sa.select(request.c.trace_id, *_FEATURES)
+                .join(model_version)
+                .where(*_of_service(rollout))
+                .where(model_version.c.model_version.in_((rollout.baseline, rollout.candidate)))
+                .where(request.c.calibration_id != calibration.calibration_id)
+                .order_by(request.c.trace_id)
+            ).all()
+            if rows:
+                connection.execute(
+                    sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
+                    [tag_columns(calibration.tag(_features(row))) | {"_trace_id": row.trace_id} for row in rows],
+                )
+        return len(rows)
+
+    def close(self) -> None:
+        """Release connections."""
+        self._engine.dispose()
+
+    def _history_of(self, version_id: int, version: str, limit: int | None) -> Iterator[LabelledRequest]:
+        latest = (
+            sa.select(request.c.started_at, request.c.trace_id, request.c.success, *_FEATURES)
+            .where(request.c.model_version_id == version_id)
+            .where(request.c.success.is_not(None))
+            .order_by(request.c.started_at.desc(), request.c.trace_id)
+            .limit(limit)
+            .subquery()
+        )
+        with self._reading() as connection:
+            rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
+                sa.select(latest).order_by(latest.c.started_at, latest.c.trace_id)
+            )
+            for row in rows:
+                yield LabelledRequest(_features(row), version, failed=not row.success, started_at=row.started_at)
+
+    def _update_rollout(self, rollout_id: str, **values: Any) -> None:
+        with self._writing() as connection:
+            connection.execute(sa.update(rollout_table).where(rollout_table.c.id == rollout_id).values(**values))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with ledger_errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        # A reader that began IMMEDIATE would wait for the writer, and the writer for it.
+        with ledger_errors(), self._engine.connect() as plain:
+            connection = plain.execution_options(cliffwatch_read_only=True)
+            with connection.begin():
+                yield connection
+
+
+_FEATURES = (
+    request.c.capability,
+    request.c.item,
+    request.c.tool_set,
+    request.c.prompt_family,
+    request.c.attributes,
+)
+
+
+def _features(row: Any) -> RequestFeatures:
+    return RequestFeatures(
+        capability=row.capability,
+        item=row.item,
+        tool_set=row.tool_set,
+        prompt_family=row.prompt_family,
+        attributes=json.loads(row.attributes) if row.attributes else {},
+    )
+
+
+def _of_service(rollout: Rollout) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return (model_version.c.service == rollout.service, model_version.c.environment == rollout.environment)
+
+
+def _arm(connection: sa.Connection, rollout: Rollout, version: str, matured_before: float) -> Arm:
+    columns = request.c
+    rows = connection.execute(
+        sa.select(
+            columns.tier,
+            columns.capability,
+            columns.bin,
+            columns.is_known,
+            sa.func.count(),
+            sa.func.count(columns.success),
+            sa.func.count(sa.case((columns.success.is_(False), 1))),
+            sa.func.sum(columns.difficulty_logit),
+            sa.func.sum(columns.difficulty_variance),
+        )
+        .join(model_version)
+        .where(*_of_service(rollout))
+        .where(model_version.c.model_version == version)
+        .where(columns.started_at < matured_before)
+        .where(columns.calibration_id == rollout.calibration_id)
+        .group_by(columns.tier, columns.capability, columns.bin, columns.is_known)
+        .order_by(columns.tier, columns.capability, columns.bin, columns.is_known)
+    )
+    return Arm(version, [Cell(Tier(tier), capability, *rest) for tier, capability, *rest in rows])
+
+
+def _requests_since(
+    connection: sa.Connection, row: sa.Row[Any], versions: Sequence[sa.Row[Any]]
+) -> Sequence[tuple[str, int]]:
+    """Requests of *row*'s version since each of the latest later versions of its service and environment appeared."""
+    later = [
+        other
+        for other in versions
+        if (other.service, other.environment) == (row.service, row.environment)
+        and other.first_started_at > row.first_started_at
+    ]
+    return [
+        (
+            other.model_version,
+            connection.scalar(
+                sa.select(sa.func.count())
+                .select_from(request)
+                .where(request.c.model_version_id == row.id)
+                .where(request.c.started_at >= other.first_started_at)
+            )
+            or 0,
+        )
+        for other in later[-_LATER_VERSIONS_WATCHED:]
+    ]
+
+
+def _rollout(row: sa.Row[Any]) -> Rollout:
+    return Rollout(
+        rollout_id=row.id,
+        service=row.service,
+        environment=row.environment,
+        baseline=row.baseline,
+        candidate=row.candidate,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        calibration_id=row.calibration_id,
+    )
