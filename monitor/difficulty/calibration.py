@@ -2,85 +2,198 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+import numpy as np
+
+from monitor.difficulty import stored
+from monitor.difficulty.cuts import TierCuts, soft_tiers
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
-from monitor.difficulty.tiers import Tag
+from monitor.difficulty.frozen import Estimate, FrozenDifficulty
+from monitor.difficulty.learning import Learner, measure_scales
+from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tiers import TIERS, Tag, Tier
+from monitor.difficulty.trust import Prediction, Trust, assess
+from monitor.errors import CalibrationInvalid
 
+__all__ = ["Calibration", "TierCuts", "Trust", "calibrate", "soft_tiers"]
 
-@dataclass(frozen=True, slots=True)
-class TierCuts:
-    """
-    Where tiers begin, on the difficulty logit (frozen with a calibration).
-
-    Attributes:
-        medium, hard, frontier: Lowest difficulty logit of the tier; easy begins at minus infinity.
-    """
-
-    medium: float
-    hard: float
-    frontier: float
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """
-    Whether tiers may be believed, and why not.
-
-    Attributes:
-        is_trusted: Every gate is passed.
-        reasons: One sentence per gate that is not passed, saying what is missing; empty when trusted.
-        auc: Within-version AUC of the difficulty on labels not learnt, ratio 0 to 1; None where it cannot be told.
-        auc_lower: Lower 90 % bound of *auc*.
-        calibration_error: Expected calibration error with a per-version intercept, ratio 0 to 1, or None.
-        versions: History versions learnt from (K).
-        known_share: Share of the evaluated requests whose item or family was met in at least two versions, or None.
-    """
-
-    is_trusted: bool
-    reasons: Sequence[str]
-    auc: float | None
-    auc_lower: float | None
-    calibration_error: float | None
-    versions: int
-    known_share: float | None
+DEFAULT_SETTINGS = DifficultySettings()
+_BINS_PER_TIER = 4
+_OUTER_BINS = 5
+_OUTER_STEP = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A frozen fit; never changes once it has an id."""
+    """
+    A frozen fit; never changes once it has an id.
+
+    Attributes:
+        calibration_id: Hash of everything below.
+        frozen_at: Unix seconds.
+        reference_version: The established version whose predicted failures place the cuts.
+        bin_edges: Difficulty logits between bins, ascending; every cut is one of them.
+    """
 
     calibration_id: str
     frozen_at: float
     cuts: TierCuts
     trust: Trust
+    reference_version: str
+    bin_edges: tuple[float, ...]
+    difficulty: FrozenDifficulty
+    min_tag_probability: float
+    frontier_min_versions: int
 
     def tag(self, features: RequestFeatures) -> Tag:
         """Tag of a request with *features*."""
-        raise NotImplementedError
+        estimate = self.difficulty.estimate(features)
+        return Tag(
+            tier=self._tier(features.capability, estimate),
+            difficulty_logit=estimate.logit,
+            difficulty_variance=estimate.variance,
+            is_known=estimate.is_known,
+            bin=bisect_right(self.bin_edges, estimate.logit),
+            calibration_id=self.calibration_id,
+        )
 
-    def to_json(self) -> str:
-        """Versioned JSON with a checksum."""
-        raise NotImplementedError
+    def _tier(self, capability: str, estimate: Estimate) -> Tier:
+        if not self.trust.is_trusted or capability not in self.difficulty.tiered_capabilities:
+            return Tier.UNTIERED
+        scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
+        below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
+        below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)
+        below_frontier = 0.5 * math.erfc((estimate.logit - self.cuts.frontier) / scale)
+        probability = (below_medium, below_hard - below_medium, below_frontier - below_hard, 1.0 - below_frontier)
+        largest = max(probability)
+        if largest < self.min_tag_probability and not estimate.is_known:
+            return Tier.UNTIERED
+        tier = TIERS[probability.index(largest)]
+        if tier is Tier.FRONTIER and estimate.unsolved_by < self.frontier_min_versions:
+            return Tier.HARD
+        return tier
+
+    def to_json(self, *, max_bytes: int = DEFAULT_SETTINGS.max_calibration_bytes) -> str:
+        """
+        Versioned JSON with a checksum.
+
+        Raises:
+            CalibrationInvalid: larger than *max_bytes*.
+        """
+        return stored.seal(self._content(), max_bytes=max_bytes)
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
+    def from_json(cls, text: str, *, max_bytes: int = DEFAULT_SETTINGS.max_calibration_bytes) -> Calibration:
         """
         The calibration that `to_json` wrote.
 
         Raises:
             CalibrationInvalid: corrupted, oversized or of another version.
         """
-        raise NotImplementedError
+        content = stored.unseal(text, max_bytes=max_bytes)
+        try:
+            return cls._from_content(content)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "frozen_at": self.frozen_at,
+            "cuts": asdict(self.cuts),
+            "trust": asdict(self.trust),
+            "reference_version": self.reference_version,
+            "bin_edges": self.bin_edges,
+            "difficulty": self.difficulty.to_content(),
+            "min_tag_probability": self.min_tag_probability,
+            "frontier_min_versions": self.frontier_min_versions,
+        }
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> Calibration:
+        trust = content["trust"]
+        return cls(
+            calibration_id=stored.content_id(content),
+            frozen_at=content["frozen_at"],
+            cuts=TierCuts(**content["cuts"]),
+            trust=Trust(
+                **trust | {"reasons": tuple(trust["reasons"]), "hard_rate_reasons": tuple(trust["hard_rate_reasons"])}
+            ),
+            reference_version=content["reference_version"],
+            bin_edges=tuple(content["bin_edges"]),
+            difficulty=FrozenDifficulty.from_content(content["difficulty"]),
+            min_tag_probability=content["min_tag_probability"],
+            frontier_min_versions=content["frontier_min_versions"],
+        )
 
 
-def calibrate(history: Iterable[LabelledRequest], *, frozen_at: float) -> Calibration | None:
+_SMALLEST_DEVIATION = 1e-9
+
+
+def calibrate(
+    history: Iterable[LabelledRequest], *, frozen_at: float, settings: DifficultySettings = DEFAULT_SETTINGS
+) -> Calibration | None:
     """
     Learn difficulty from *history* in one pass, then freeze; None where the history is empty.
 
     Args:
         history: Versions in order of first appearance, each in trace order.
         frozen_at: Unix seconds.
+        settings: Limits, cut points and gates.
     """
-    raise NotImplementedError
+    labels = list(history)
+    if not labels:
+        return None
+    learner = Learner(settings, measure_scales(labels))
+    predictions: dict[str, list[Prediction]] = defaultdict(list)
+    for request in labels:
+        predictions[request.model_version].append(learner.learn(request))
+    latest = list(predictions)[-settings.evaluated_versions :]
+    trust = assess(
+        [prediction for version in latest for prediction in predictions[version]],
+        versions=len(predictions),
+        settings=settings,
+    )
+    reference_version = _reference_version(learner, settings)
+    cuts = _cuts(learner.ability(reference_version), settings)
+    unnamed = Calibration(
+        calibration_id="",
+        frozen_at=frozen_at,
+        cuts=cuts,
+        trust=trust,
+        reference_version=reference_version,
+        bin_edges=_bin_edges(cuts),
+        difficulty=learner.freeze(),
+        min_tag_probability=settings.min_tag_probability,
+        frontier_min_versions=settings.frontier_min_versions,
+    )
+    return replace(unnamed, calibration_id=stored.content_id(unnamed._content()))  # noqa: SLF001  (its own module)
+
+
+def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
+    """The ablest version with labels enough; the one with most labels where none has."""
+    labels = learner.labels_by_version
+    established = [version for version in labels if labels[version] >= settings.min_reference_labels]
+    if established:
+        return min(established, key=learner.ability)
+    return max(labels, key=lambda version: labels[version])
+
+
+def _cuts(ability: float, settings: DifficultySettings) -> TierCuts:
+    """Cuts on the difficulty logit at which a version of *ability* fails as often as the settings say."""
+    rates = (settings.medium_failure_rate, settings.hard_failure_rate, settings.frontier_failure_rate)
+    return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in rates))
+
+
+def _bin_edges(cuts: TierCuts) -> tuple[float, ...]:
+    """Edges of 18 bins: four in medium and in hard, five in easy and in frontier."""
+    easier = cuts.medium - _OUTER_STEP * np.arange(_OUTER_BINS - 1, 0, -1)
+    medium = np.linspace(cuts.medium, cuts.hard, _BINS_PER_TIER, endpoint=False)
+    hard = np.linspace(cuts.hard, cuts.frontier, _BINS_PER_TIER, endpoint=False)
+    harder = cuts.frontier + _OUTER_STEP * np.arange(_OUTER_BINS)
+    return tuple(np.concatenate([easier, medium, hard, harder]).tolist())

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from monitor.difficulty.calibration import TierCuts
+from monitor.difficulty.cuts import TierCuts, soft_tiers
+from monitor.difficulty.tiers import HARD_TIER, TIERS
+
+_Array = NDArray[np.float64]
+
+_IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
+_SE_FACTOR = 1.8
+_ITERATIONS = 60
+_TOLERANCE = 1e-5
+_SMALLEST_RATE = 1e-6
+_LARGEST_ABILITY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +59,11 @@ class MeasuredArm:
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
-    tier_mix: NDArray[np.float64]
-    failure_rate: NDArray[np.float64]
-    failure_rate_covariance: NDArray[np.float64]
-    uniform_gain_rate: NDArray[np.float64]
-    uniform_gain_rate_gradient: NDArray[np.float64]
+    tier_mix: _Array
+    failure_rate: _Array
+    failure_rate_covariance: _Array
+    uniform_gain_rate: _Array
+    uniform_gain_rate_gradient: _Array
     aggregate_failure_rate: float
     aggregate_variance: float
     known_failures: int
@@ -78,10 +89,114 @@ class ShareShift:
 
 
 def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 4.0) -> MeasuredArm | None:
-    """Corrected tier rates of one arm by expectation-maximisation on the known stratum; None without known labels."""
-    raise NotImplementedError
+    """
+    Corrected tier rates of one arm by expectation-maximisation on the known stratum; None without known labels.
+
+    Args:
+        bins: The arm's requests, grouped.
+        cuts: Where tiers begin.
+        prior_weight: Pseudo-requests per tier that pull its rate towards the uniform-gain curve. Keep it weak: a strong
+            one hides cliffs.
+    """
+    columns = np.array(
+        [(b.difficulty_logit, b.difficulty_variance, b.is_known, b.requests, b.labelled, b.failures) for b in bins],
+        dtype=float,
+    ).reshape(-1, 6)
+    logit, variance, is_known, requests, labelled, failures = columns.T
+    if requests.sum() == 0 or labelled @ is_known == 0:
+        return None
+    tiers = soft_tiers(logit, variance, cuts)
+    aggregate = float(failures.sum() / labelled.sum())
+    curve, gradient = _uniform_gain(logit, variance, tiers, requests, aggregate)
+    known = is_known == 1
+    rate = _maximise(tiers[known], labelled[known], failures[known], curve, prior_weight)
+    covariance = _covariance(tiers[known], labelled[known], rate, prior_weight)
+    return MeasuredArm(
+        tier_mix=requests @ tiers / requests.sum(),
+        failure_rate=rate,
+        failure_rate_covariance=covariance,
+        uniform_gain_rate=curve,
+        uniform_gain_rate_gradient=gradient,
+        aggregate_failure_rate=aggregate,
+        aggregate_variance=float(aggregate * (1 - aggregate) / labelled.sum()),
+        known_failures=int(failures @ is_known),
+    )
+
+
+def _uniform_gain(
+    logit: _Array, variance: _Array, tiers: _Array, requests: _Array, aggregate: float
+) -> tuple[_Array, _Array]:
+    scale = np.sqrt(1 + np.pi / 8 * variance)
+    low, high = -_LARGEST_ABILITY, _LARGEST_ABILITY
+    weight = requests / requests.sum()
+    for _ in range(_ITERATIONS):
+        ability = (low + high) / 2
+        low, high = (ability, high) if weight @ expit((logit + ability) / scale) < aggregate else (low, ability)
+    rate = expit((logit + ability) / scale)
+    slope = rate * (1 - rate) / scale
+    share = weight @ tiers + _SMALLEST_RATE
+    curve = np.clip((weight * rate) @ tiers / share, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    by_ability = (weight * slope) @ tiers / share
+    return curve, by_ability / max(weight @ slope, _SMALLEST_RATE)
+
+
+def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
+    rate = curve.copy()
+    successes = labelled - failures
+    for _ in range(200):
+        failing = tiers * rate
+        passing = tiers * (1 - rate)
+        failed = (failures / np.maximum(failing.sum(axis=1), _SMALLEST_RATE)) @ failing
+        passed = (successes / np.maximum(passing.sum(axis=1), _SMALLEST_RATE)) @ passing
+        updated = (failed + prior_weight * curve) / (failed + passed + prior_weight)
+        if np.abs(updated - rate).max() < _TOLERANCE:
+            break
+        rate = updated
+    maximum: _Array = np.clip(updated, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    return maximum
+
+
+def _covariance(tiers: _Array, labelled: _Array, rate: _Array, prior_weight: float) -> _Array:
+    mean = np.clip(tiers @ rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    information = (tiers * (labelled / (mean * (1 - mean)))[:, None]).T @ tiers
+    information += np.diag(prior_weight / (rate * (1 - rate)))
+    return _SE_FACTOR**2 * np.asarray(np.linalg.inv(information), dtype=np.float64)
 
 
 def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift | None:
     """The share shift with its expected part and excess; None where an arm has no failure to share out."""
-    raise NotImplementedError
+    if min(baseline.aggregate_failure_rate, candidate.aggregate_failure_rate) <= 0:
+        return None
+    mix = baseline.tier_mix
+    before, before_slope = _hard_share(mix, baseline.failure_rate)
+    after, after_slope = _hard_share(mix, candidate.failure_rate)
+    expected_before, _ = _hard_share(mix, baseline.uniform_gain_rate)
+    expected_after, _ = _hard_share(mix, candidate.uniform_gain_rate)
+    before_variance = float(before_slope @ baseline.failure_rate_covariance @ before_slope)
+    after_variance = float(after_slope @ candidate.failure_rate_covariance @ after_slope)
+    expected_variance = _expected_variance(mix, baseline) + _expected_variance(mix, candidate)
+    change, expected_change = after - before, expected_after - expected_before
+    change_variance = before_variance + after_variance
+    return ShareShift(
+        baseline=before,
+        baseline_se=before_variance**0.5,
+        candidate=after,
+        candidate_se=after_variance**0.5,
+        change=change,
+        change_se=change_variance**0.5,
+        expected_change=expected_change,
+        excess=change - expected_change,
+        excess_se=(change_variance + expected_variance) ** 0.5,
+    )
+
+
+def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
+    """Hard tier's share of failures, and its derivative by *rate*."""
+    total = float(mix @ rate)
+    share = float((mix * _IS_HARD) @ rate) / total
+    return share, mix * (_IS_HARD - share) / total
+
+
+def _expected_variance(mix: _Array, arm: MeasuredArm) -> float:
+    _, slope = _hard_share(mix, arm.uniform_gain_rate)
+    return float(slope @ arm.uniform_gain_rate_gradient) ** 2 * arm.aggregate_variance

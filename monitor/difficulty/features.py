@@ -12,6 +12,9 @@ from monitor.trace.model import Request
 _VARIABLE_PARTS = re.compile(r"\"[^\"]*\"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+")
 
 
+_LARGEST_DEVIATION = 4.0
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFeatures:
     """
@@ -30,6 +33,20 @@ class RequestFeatures:
     tool_set: str | None = None
     prompt_family: str | None = None
     attributes: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Mean and standard deviation of a numeric attribute, in its own unit."""
+
+    mean: float
+    deviation: float
+
+    def standardise(self, value: float) -> float:
+        """Deviations that *value* lies above the mean, kept within 4: one odd request must not move a weight far."""
+        if not self.deviation > 0 or value != value:  # noqa: PLR0124  (NaN)
+            return 0.0
+        return max(-_LARGEST_DEVIATION, min(_LARGEST_DEVIATION, (value - self.mean) / self.deviation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,32 @@ def request_features(request: Request) -> RequestFeatures:
         prompt_family=_hash(_VARIABLE_PARTS.sub("#", request.text).lower()) if request.text else None,
         attributes=request.attributes,
     )
+
+
+def indicators(features: RequestFeatures, scales: Mapping[str, Scale] | None = None) -> dict[str, float]:
+    """
+    What the estimator sees of a request: feature name to value, the group before the first ``=``.
+
+    Args:
+        features: Identity of the request at its widths.
+        scales: Mean and deviation per numeric attribute; numbers without one are left out.
+
+    >>> indicators(RequestFeatures(capability="sql", item="probe-17"))
+    {'capability=sql': 1.0, 'item=probe-17': 1.0}
+    """
+    x = {f"capability={features.capability}": 1.0}
+    if features.tool_set is not None:
+        x[f"tools={features.tool_set}"] = 1.0
+    if features.prompt_family is not None:
+        x[f"prompt={features.prompt_family}"] = 1.0
+    if features.item is not None:
+        x[f"item={features.item}"] = 1.0
+    for name, value in features.attributes.items():
+        if isinstance(value, str):
+            x[f"attribute={name}={value}"] = 1.0
+        elif scales is not None and name in scales:
+            x[f"number={name}"] = scales[name].standardise(value)
+    return x
 
 
 def _hash(text: str) -> str:

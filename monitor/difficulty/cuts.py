@@ -1,0 +1,48 @@
+"""Where tiers begin, and how probable each tier is for a request whose difficulty is not known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+_SMALLEST_VARIANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class TierCuts:
+    """
+    Where tiers begin, on the difficulty logit (frozen with a calibration).
+
+    Attributes:
+        medium, hard, frontier: Lowest difficulty logit of the tier; easy begins at minus infinity.
+    """
+
+    medium: float
+    hard: float
+    frontier: float
+
+
+def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray[np.float64]:
+    """
+    Probability of each tier, easiest first, for a normal belief about the difficulty.
+
+    Args:
+        logit: Mean of the belief, in logits; any shape.
+        variance: Variance of the belief, in logits squared, not negative; same shape.
+        cuts: Where tiers begin.
+
+    Returns:
+        Shape (..., 4); sums to 1 along the last axis.
+
+    >>> soft_tiers(0.0, 1.0, TierCuts(medium=-9.0, hard=0.0, frontier=9.0)).round(2).tolist()
+    [0.0, 0.5, 0.5, 0.0]
+    """
+    deviation = np.sqrt(np.maximum(np.asarray(variance, dtype=float), _SMALLEST_VARIANCE))
+    edges = np.array([cuts.medium, cuts.hard, cuts.frontier])
+    below = ndtr((edges - np.asarray(logit, dtype=float)[..., None]) / deviation[..., None])
+    shape = (*below.shape[:-1], 1)
+    tiers: NDArray[np.float64] = np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
+    return tiers

@@ -1,0 +1,73 @@
+"""How a calibration is stored: versioned JSON around a checksum, refused when it is not what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from monitor.errors import CalibrationInvalid
+
+SCHEMA = "cliffwatch.calibration/v1"
+_ID_DIGITS = 16
+
+
+def content_checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of *content* as canonical JSON, in hexadecimal."""
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def content_id(content: Mapping[str, Any]) -> str:
+    """Short name of *content*: the first 16 digits of its checksum."""
+    return content_checksum(content)[:_ID_DIGITS]
+
+
+def seal(content: Mapping[str, Any], *, max_bytes: int) -> str:
+    """
+    *content* as JSON with its schema version and checksum.
+
+    Raises:
+        CalibrationInvalid: the text would be larger than *max_bytes*.
+    """
+    body = _canonical(content)
+    checksum = hashlib.sha256(body.encode()).hexdigest()
+    text = f'{{"schema":"{SCHEMA}","checksum":"{checksum}","content":{body}}}'
+    _check_size(text, max_bytes)
+    return text
+
+
+def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
+    """
+    The content that `seal` wrote.
+
+    Raises:
+        CalibrationInvalid: *text* is larger than *max_bytes*, no such JSON, of another version or changed since.
+    """
+    _check_size(text, max_bytes)
+    try:
+        envelope = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise CalibrationInvalid("The calibration is no JSON: calibrate again or restore the file.") from exc
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("content"), dict):
+        raise CalibrationInvalid("The text is no calibration: calibrate again or restore the file.")
+    if envelope.get("schema") != SCHEMA:
+        raise CalibrationInvalid(f"The calibration is {envelope.get('schema')!r}, not {SCHEMA!r}: calibrate again.")
+    content: dict[str, Any] = envelope["content"]
+    try:
+        checksum = content_checksum(content)
+    except ValueError as exc:  # NaN and infinities are JSON to Python alone
+        raise CalibrationInvalid("The calibration holds a number that is not finite: calibrate again.") from exc
+    if envelope.get("checksum") != checksum:
+        raise CalibrationInvalid("The calibration changed since it was frozen: calibrate again or restore the file.")
+    return content
+
+
+def _check_size(text: str, max_bytes: int) -> None:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > max_bytes:
+        raise CalibrationInvalid(f"The calibration has {size} bytes, more than max_calibration_bytes ({max_bytes}).")
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"), sort_keys=True)

@@ -1,0 +1,173 @@
+"""The trust gate: whether tiers may be believed, and what is missing where they may not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from monitor.difficulty.settings import DifficultySettings
+
+_Array = NDArray[np.float64]
+_Z_LOWER = 1.2816
+_GROUPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """
+    Whether tiers may be believed, and why not.
+
+    Attributes:
+        is_trusted: Every gate is passed.
+        reasons: One sentence per gate that is not passed, saying what is missing; empty when trusted.
+        auc: Within-version AUC of the difficulty on labels not learnt, ratio 0 to 1; None where it cannot be told.
+        auc_lower: Lower 90 % bound of *auc*.
+        calibration_error: Expected calibration error with a per-version intercept, ratio 0 to 1, or None.
+        versions: History versions learnt from (K).
+        known_share: Share of the evaluated requests whose item or family was met in at least two versions, or None.
+        hard_rate_reasons: One sentence per gate that only the hard tier's failure rate has to pass and does not.
+    """
+
+    is_trusted: bool
+    reasons: Sequence[str]
+    auc: float | None
+    auc_lower: float | None
+    calibration_error: float | None
+    versions: int
+    known_share: float | None
+    hard_rate_reasons: Sequence[str] = ()
+
+    @property
+    def is_trusted_for_hard_rate(self) -> bool:
+        """The hard tier's failure rate may be believed too."""
+        return self.is_trusted and not self.hard_rate_reasons
+
+
+class Prediction(NamedTuple):
+    """One label beside the difficulty that was told before it was learnt."""
+
+    model_version: str
+    logit: float
+    variance: float
+    is_known: bool
+    failed: bool
+
+
+def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
+    """
+    Trust in a calibration, from how well it told difficulty on labels that it had not learnt.
+
+    Args:
+        predictions: Labels of one or a few versions beside the difficulty told before.
+        versions: History versions learnt from (K).
+        settings: The gates.
+    """
+    columns = np.array([(p.logit, p.variance, p.is_known, p.failed) for p in predictions], dtype=float).reshape(-1, 4)
+    by_version: dict[str, list[int]] = defaultdict(list)
+    for index, prediction in enumerate(predictions):
+        by_version[prediction.model_version].append(index)
+    parts = [columns[rows] for rows in by_version.values()]
+    auc, auc_lower = _mean_auc(parts)
+    error = _calibration_error(parts)
+    known_share = float(columns[:, 2].mean()) if len(columns) else None
+    reasons = [*_version_reasons(versions, settings), *_auc_reasons(auc, auc_lower, len(columns), settings)]
+    if error is not None and error > settings.max_calibration_error:
+        reasons.append(
+            f"Predicted failure rates are off by {error:.3f} on average, more than {settings.max_calibration_error:.2f}: "
+            "add reference versions that are more alike to the ones in use."
+        )
+    return Trust(
+        is_trusted=not reasons,
+        reasons=tuple(reasons),
+        auc=auc,
+        auc_lower=auc_lower,
+        calibration_error=error,
+        versions=versions,
+        known_share=known_share,
+        hard_rate_reasons=tuple(_hard_rate_reasons(versions, known_share, len(columns), settings)),
+    )
+
+
+def _version_reasons(versions: int, settings: DifficultySettings) -> list[str]:
+    missing = settings.min_versions - versions
+    return [f"{missing} more reference version{'s' * (missing > 1)} needed."] if missing > 0 else []
+
+
+def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: DifficultySettings) -> list[str]:
+    if auc is None or lower is None:
+        return ["No version has both failures and successes among labels not learnt: add labels."]
+    if auc < settings.min_auc:
+        told = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
+        return [f"{told}: replay more of the traffic as probes on past or other models."]
+    if lower < settings.min_auc_lower:
+        wanted = labels * ((auc - lower) / (auc - settings.min_auc_lower)) ** 2
+        bound = f"The AUC of {auc:.2f} may be as low as {lower:.2f} ({settings.min_auc_lower:.2f} needed)"
+        return [f"{bound}: {max(1, round(wanted - labels))} more labels."]
+    return []
+
+
+def _hard_rate_reasons(
+    versions: int, known_share: float | None, requests: int, settings: DifficultySettings
+) -> list[str]:
+    reasons = []
+    missing = settings.min_versions_hard_rate - versions
+    if missing > 0:
+        reasons.append(
+            f"{missing} more reference version{'s' * (missing > 1)} needed for the hard tier's failure rate."
+        )
+    if known_share is not None and known_share < settings.min_known_share:
+        probes = round((settings.min_known_share - known_share) * requests)
+        reasons.append(f"{max(1, probes)} more probes needed: {known_share:.0%} of the requests are known.")
+    return reasons
+
+
+def _mean_auc(parts: Sequence[_Array]) -> tuple[float | None, float | None]:
+    measured = [_auc(part[:, 0], part[:, 3] == 1) for part in parts]
+    told = [pair for pair in measured if pair is not None]
+    if not told:
+        return None, None
+    areas, variances = np.array(told).T
+    deviation = float(np.sqrt(variances.sum())) / len(told)
+    return float(areas.mean()), float(areas.mean() - _Z_LOWER * deviation)
+
+
+def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Area under the ROC curve and its variance (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837)."""
+    positives, negatives = score[failed], score[~failed]
+    if len(positives) < 2 or len(negatives) < 2:  # noqa: PLR2004  (a variance needs two)
+        return None
+    rank = rankdata(score)
+    above = (rank[failed] - rankdata(positives)) / len(negatives)
+    below = 1.0 - (rank[~failed] - rankdata(negatives)) / len(positives)
+    variance = above.var(ddof=1) / len(positives) + below.var(ddof=1) / len(negatives)
+    return float(above.mean()), float(variance)
+
+
+def _calibration_error(parts: Sequence[_Array]) -> float | None:
+    """Expected calibration error over ten groups of equal size, each version at its own ability."""
+    usable = [part for part in parts if 0 < part[:, 3].mean() < 1]
+    if not usable:
+        return None
+    predicted = np.concatenate([_at_own_ability(part) for part in usable])
+    failed = np.concatenate([part[:, 3] for part in usable])
+    order = np.argsort(predicted, kind="stable")
+    groups = np.array_split(order, _GROUPS)
+    gaps = [abs(predicted[group].mean() - failed[group].mean()) * len(group) for group in groups if len(group)]
+    return float(sum(gaps) / len(order))
+
+
+def _at_own_ability(part: _Array) -> _Array:
+    scale = np.sqrt(1 + np.pi / 8 * part[:, 1])
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        ability = (low + high) / 2
+        predicted: _Array = expit((part[:, 0] + ability) / scale)
+        low, high = (ability, high) if predicted.mean() < part[:, 3].mean() else (low, ability)
+    return predicted
