@@ -1,0 +1,130 @@
+"""A YAML file as plain values, with the line that each of them stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: keys and list indexes from the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One thing that is wrong with a file.
+
+    Attributes:
+        line: Line from 1, or 0 where there is none.
+        sentence: What is wrong, and what is allowed.
+    """
+
+    line: int
+    path: KeyPath
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """
+    A parsed file.
+
+    Attributes:
+        values: The root mapping; empty where the file could not be parsed.
+        lines: Line, from 1, of each key and list entry.
+        problems: What was wrong with the YAML itself.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def line(self, path: KeyPath) -> int:
+        """Line of *path*, or of the nearest key above it that the file has; 1 where there is none."""
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
+
+
+def parse_config_file(content: bytes) -> ConfigFile:
+    """The values of a YAML document; never raises, a file that is no YAML has its problem in the answer."""
+    loader = yaml.SafeLoader(b"")
+    try:
+        loader = yaml.SafeLoader(content)
+        root = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        return ConfigFile(problems=(_syntax_problem(error),))
+    except yaml.reader.ReaderError as error:
+        return ConfigFile(problems=(Problem(1, (), f"is not a text file in UTF-8 ({error.reason})"),))
+    else:
+        return _Reader(loader).read(root)
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    return Problem(mark.line + 1 if mark else 1, (), f"is not valid YAML: {what}")
+
+
+class _Reader:
+    """Turns nodes into values and notes their lines; one use per file."""
+
+    def __init__(self, loader: yaml.SafeLoader) -> None:
+        self._loader = loader
+        self._lines: dict[KeyPath, int] = {}
+        self._problems: list[Problem] = []
+        self._open: set[int] = set()
+
+    def read(self, root: yaml.Node | None) -> ConfigFile:
+        values: Any = {} if root is None else self._value(root, ())
+        if values is None:
+            values = {}
+        if not isinstance(values, dict):
+            self._problems.append(Problem(1, (), "must be a mapping of sections, such as `log:`"))
+            values = {}
+        return ConfigFile(values, self._lines, tuple(self._problems))
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        if id(node) in self._open:
+            self._complain(node, path, "refers to itself through a YAML alias")
+            return None
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return dict(self._entries(node, path))
+            if isinstance(node, yaml.SequenceNode):
+                return [self._entry(child, (*path, index)) for index, child in enumerate(node.value)]
+            return self._scalar(node, path)
+        finally:
+            self._open.discard(id(node))
+
+    def _entries(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None:
+                self._complain(key_node, path, "has a key that is not a word")
+            elif (*path, key) in self._lines:
+                first = self._lines[*path, key]
+                self._complain(key_node, (*path, key), f"is given twice (first on line {first}; keep one of them)")
+            else:
+                self._lines[*path, key] = key_node.start_mark.line + 1
+                yield key, self._value(value_node, (*path, key))
+
+    def _entry(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._lines[path] = node.start_mark.line + 1
+        return self._value(node, path)
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return node.value  # a day is text to us: YYYY-MM-DD needs no quotes
+        try:
+            return self._loader.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            self._complain(node, path, f"cannot be read as {node.tag.rpartition(':')[2]}")
+            return None
+
+    def _complain(self, node: yaml.Node, path: KeyPath, sentence: str) -> None:
+        self._problems.append(Problem(node.start_mark.line + 1, path, sentence))
