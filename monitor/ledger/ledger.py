@@ -82,6 +82,10 @@ class Recorded:
     labelled: int = 0
 
 
+DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Upper bounds of the duration histogram; an agent run takes from a moment to an hour."""
+
+
 class CounterName(StrEnum):
     """Counters that the ledger keeps; each is a whole number of its unit, so that sums do not depend on their order."""
 

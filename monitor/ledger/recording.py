@@ -15,13 +15,18 @@ from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.errors import OffsetFenced
 from monitor.ledger.labels import OTHER, DialectInsert, LabelBudget
-from monitor.ledger.ledger import Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
+from monitor.ledger.ledger import (
+    DURATION_BUCKETS_SECONDS,
+    Batch,
+    CounterName,
+    DeadLetter,
+    OffsetMove,
+    Recorded,
+    TaggedTrace,
+)
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, request
 from monitor.ledger.settings import LedgerSettings
 from monitor.trace.model import Outcome, Trace, prevails
-
-DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-"""Upper bounds of the duration histogram; an agent run takes from a moment to an hour."""
 
 _IDS_PER_SELECT = 500  # well below SQLite's limit of bound parameters
 
@@ -339,7 +344,7 @@ class _Joining:
 
 
 def _load_slots(connection: sa.Connection, trace_ids: Iterable[str]) -> dict[str, _Slot]:
-    """A slot for each trace id, filled from the ledger's row where there is one; rows are locked against other replicas."""
+    """A slot for each trace id, filled from the ledger where it has a row; rows are locked against other replicas."""
     ordered = sorted(trace_ids)
     slots = {trace_id: _Slot() for trace_id in ordered}
     for start in range(0, len(ordered), _IDS_PER_SELECT):
@@ -462,4 +467,4 @@ def _prometheus_bound(bound: float) -> str:
     return "+Inf" if bound == float("inf") else str(bound)
 
 
-__all__: Sequence[str] = ("DURATION_BUCKETS_SECONDS", "RaceLost", "Recorder", "feature_columns", "tag_columns")
+__all__: Sequence[str] = ("RaceLost", "Recorder", "feature_columns", "tag_columns")
