@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.native import decode_native
 from monitor.trace.settings import Limits
 
-_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_OPENING = b"{["
-_CLOSING = b"}]"
+# An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_A_BRACKET = bytes(set(range(256)) - set(b"{[]}"))
+_STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,5 @@ def _is_deeper_than(limit: int, value: bytes) -> bool:
     # Counting is a hundred times cheaper than walking, and nearly no record has that many brackets in the first place.
     if value.count(b"{") + value.count(b"[") <= limit:
         return False
-    depth = 0
-    for byte in _JSON_STRING.sub(b"", value):
-        if byte in _OPENING:
-            depth += 1
-            if depth > limit:
-                return True
-        elif byte in _CLOSING:
-            depth -= 1
-    return False
+    brackets = _JSON_STRING.sub(b"", value).translate(None, _NOT_A_BRACKET)
+    return any(depth > limit for depth in accumulate(map(_STEP.__getitem__, brackets)))

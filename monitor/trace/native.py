@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from monitor.trace.model import (
     Budget,
@@ -119,8 +119,19 @@ def decode_native(value: bytes) -> Trace | OutcomeEvent:
     try:
         event = _EVENT.validate_json(value)
     except ValidationError as error:
-        raise _invalid(error) from error
+        # The cause is left out: pydantic's own text repeats the input, and a traceback may end up in a log.
+        raise _invalid(error) from None
+    if b"NaN" in value or b"Infinity" in value:
+        _refuse_non_finite(value)
     return _trace(event) if isinstance(event, _TraceEvent) else _outcome_event(event)
+
+
+def _refuse_non_finite(value: bytes) -> None:
+    # Typed fields refuse these words already; here they stand in a text, which is fine, or in a part that nobody typed.
+    try:
+        from_json(value, allow_inf_nan=False)
+    except ValueError:
+        raise InvalidRecord(DropReason.NOT_FINITE, "a number is not finite") from None
 
 
 def _trace(event: _TraceEvent) -> Trace:
@@ -154,11 +165,16 @@ def _request(event: _TraceEvent) -> Request:
         request_id=event.request_id,
         text=wire.text,
         messages=wire.messages,
-        tools=tuple(
-            Tool(tool.name, tool.description, json.dumps(tool.parameters, sort_keys=True)) for tool in wire.tools
-        ),
+        tools=tuple(Tool(tool.name, tool.description, _canonical_json(tool.parameters)) for tool in wire.tools),
         attributes=wire.attributes,
     )
+
+
+def _canonical_json(parameters: Mapping[str, JsonValue]) -> str:
+    try:
+        return json.dumps(parameters, sort_keys=True, allow_nan=False)
+    except ValueError:  # 1e999 is a number in JSON and infinite in Python
+        raise InvalidRecord(DropReason.NOT_FINITE, "request.tools.parameters: a number is not finite") from None
 
 
 def _outcome(wire: _Outcome) -> Outcome:
@@ -199,9 +215,6 @@ _PRECEDENCE = (
 )
 
 _REASONS_BY_TYPE = {
-    "union_tag_invalid": DropReason.SCHEMA_UNKNOWN,
-    "union_tag_not_found": DropReason.SCHEMA_UNKNOWN,
-    "model_attributes_type": DropReason.SCHEMA_UNKNOWN,
     "finite_number": DropReason.NOT_FINITE,
     "missing": DropReason.FIELD_MISSING,
 }
@@ -213,6 +226,8 @@ def _reason(detail: ErrorDetails) -> DropReason:
         if "recursion limit" in message:
             return DropReason.TOO_DEEP
         return DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON
+    if not detail["loc"]:  # not an object, or an object without a schema that we know
+        return DropReason.SCHEMA_UNKNOWN
     if kind in {"string_pattern_mismatch", "string_too_long"} and detail["loc"][-1] in _LABEL_FIELDS:
         return DropReason.LABEL_INVALID
     return _REASONS_BY_TYPE.get(kind, DropReason.FIELD_INVALID)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.trace.decode import decode
+from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
+from monitor.trace.settings import Limits
+from tests.trace.events import a_full_trace_event, a_trace_event, an_outcome_event, as_bytes
+
+LIMITS = Limits()
+TIGHT = Limits(max_record_bytes=1024, max_depth=8)
+
+
+def reason_of(value: bytes | None, limits: Limits = LIMITS) -> DropReason | None:
+    try:
+        decode(value, limits)
+    except InvalidRecord as refused:
+        return refused.reason
+    return None
+
+
+def nested(levels: int) -> bytes:
+    return as_bytes(a_trace_event(extra=0))[:-2] + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+def test_trace_event_yields_a_trace() -> None:
+    """A finished run comes out among the traces, and nothing else with it."""
+    decoded = decode(as_bytes(a_trace_event()), LIMITS)
+
+    assert ([Trace], ()) == ([type(trace) for trace in decoded.traces], decoded.outcomes)
+
+
+def test_outcome_event_yields_an_outcome() -> None:
+    """A verdict comes out among the outcomes, and nothing else with it."""
+    decoded = decode(as_bytes(an_outcome_event()), LIMITS)
+
+    assert ((), [OutcomeEvent]) == (decoded.traces, [type(event) for event in decoded.outcomes])
+
+
+@pytest.mark.parametrize("value", [None, b""])
+def test_record_without_payload_is_refused(value: bytes | None) -> None:
+    """A tombstone and an empty payload are both empty."""
+    assert reason_of(value) is DropReason.EMPTY
+
+
+def test_record_is_refused_one_byte_above_the_limit() -> None:
+    """The limit itself is still read; the size is checked before anything else."""
+    event = as_bytes(a_trace_event())
+    padded = event + b" " * (1024 - len(event))
+
+    assert reason_of(padded, TIGHT) is None
+    assert reason_of(padded + b" ", TIGHT) is DropReason.TOO_LARGE
+    assert reason_of(b"x" * 1025, TIGHT) is DropReason.TOO_LARGE
+
+
+def test_record_is_refused_one_level_above_the_limit() -> None:
+    """The limit itself is still read."""
+    assert reason_of(nested(8), TIGHT) is None
+    assert reason_of(nested(9), TIGHT) is DropReason.TOO_DEEP
+
+
+def test_brackets_in_a_text_are_no_depth() -> None:
+    """A prompt may hold as much code as it likes."""
+    text = '{[("\\' * 300
+
+    decoded = decode(as_bytes(a_trace_event(request={"text": text})), Limits(max_depth=8))
+
+    assert text == decoded.traces[0].request.text
+
+
+def test_many_shallow_brackets_are_no_depth() -> None:
+    """Width is not depth."""
+    tools = [{"name": str(i), "parameters": {"a": []}} for i in range(200)]
+
+    assert reason_of(as_bytes(a_trace_event(request={"tools": tools})), Limits(max_depth=8)) is None
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("ending", [b"", b"\\", b'"'], ids=["text never ends", "escape never ends", "text ends"])
+def test_hostile_quotes_cost_no_more_than_their_length(ending: bytes) -> None:
+    """Depth is measured in one pass, however often a text seems to begin."""
+    hostile = b"[" * 65 + b'"' + b'\\"' * 1_500_000 + ending
+
+    assert reason_of(hostile) is DropReason.TOO_DEEP
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_never_raise_anything_else(value: bytes) -> None:
+    """Noise is refused with a reason."""
+    assert isinstance(reason_of(value), DropReason)
+
+
+_VALID = [as_bytes(event) for event in (a_trace_event(), a_full_trace_event(), an_outcome_event())]
+_TOKENS = [b"{", b"}", b"[", b"]", b'"', b"\\", b"NaN", b"-1e999", b"null", b"\xff", b"\\ud800", b"9" * 400, b",", b":"]
+
+
+def mutated(value: bytes, seed: int) -> bytes:
+    """*value* after a few cuts, copies, swaps and insertions that *seed* chooses."""
+    dice = random.Random(seed)
+    for _ in range(dice.randint(1, 6)):
+        start, end = sorted(dice.randrange(len(value) + 1) for _ in range(2))
+        piece = dice.choice([b"", value[start:end], dice.choice(_TOKENS), dice.randbytes(3)])
+        at = dice.randrange(len(value) + 1)
+        value = value[:at] + piece + value[at + dice.choice([0, 0, len(piece), end - start]) :]
+    return value
+
+
+@given(st.sampled_from(_VALID), st.integers(0, 2**32))
+def test_mutated_events_never_raise_anything_else(value: bytes, seed: int) -> None:
+    """What was nearly an event is read, or refused with a reason."""
+    reason = reason_of(mutated(value, seed))
+
+    assert reason is None or isinstance(reason, DropReason)
