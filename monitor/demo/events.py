@@ -1,0 +1,174 @@
+"""The demo's facts as native events: twelve versions of history, then three rollouts side by side."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import heapq
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+FACTS = Path(__file__).with_name("bfcl.csv.gz")
+COLUMNS = (
+    "model_version",
+    "request_id",
+    "success",
+    "failure_class",
+    "latency_ms",
+    "input_tokens",
+    "output_tokens",
+)
+
+HISTORY = (
+    "gpt-4-0613",
+    "gpt-4-1106-preview",
+    "Nexusflow-Raven-v2",
+    "mistral-medium-2312",
+    "google_gemma-7b-it",
+    "gorilla-openfunctions-v2",
+    "mistral-small-2402",
+    "databricks-dbrx-instruct",
+    "gpt-4-turbo-2024-04-09",
+    "meta-llama_Meta-Llama-3-70B-Instruct",
+    "snowflake_arctic",
+    "firefunction-v2-FC",
+)
+"""Reference history: versions of nine vendors, none of which takes part in a rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRollout:
+    """
+    One rollout of the demo.
+
+    Attributes:
+        halves: Each arm serves its own half of the requests, so that a version can stand against itself.
+    """
+
+    service: str
+    baseline: str
+    candidate: str
+    candidate_name: str
+    halves: bool = False
+
+
+ROLLOUTS = (
+    DemoRollout("booking-agent", "gpt-3.5-turbo-0125", "gpt-4-0125-preview", "gpt-4-0125-preview"),
+    DemoRollout("search-agent", "open-mixtral-8x7b", "open-mixtral-8x22b", "open-mixtral-8x22b"),
+    DemoRollout(
+        "billing-agent",
+        "NousResearch_Hermes-2-Pro-Llama-3-8B",
+        "NousResearch_Hermes-2-Pro-Llama-3-8B",
+        "NousResearch_Hermes-2-Pro-Llama-3-8B-redeployed",
+        halves=True,
+    ),
+)
+"""A cliff, an ordinary gain, and a version against itself."""
+
+_HISTORY_STARTS = datetime(2026, 9, 1, tzinfo=UTC)
+_ROLLOUTS_START = datetime(2026, 10, 1, tzinfo=UTC)
+_SERVED = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    request_id: str
+    success: bool
+    failure_class: str
+    latency_ms: int | None
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def capability(self) -> str:
+        return self.request_id.rpartition("-")[0]
+
+
+def demo_events() -> Iterator[dict[str, Any]]:
+    """Every event of the demo in the order of time, in the form of the native event contract."""
+    facts = _read_facts()
+    for number, version in enumerate(HISTORY):
+        starts = _HISTORY_STARTS + number * timedelta(days=1)
+        yield from _served("history", "reference", version, facts[version], starts=starts, lasting=timedelta(days=1))
+    streams: list[Iterator[dict[str, Any]]] = []
+    for rollout in ROLLOUTS:
+        before, after = facts[rollout.baseline], facts[rollout.candidate]
+        if rollout.halves:
+            before, after = before[0::2], after[1::2]  # sorted by request id, so both hold the same mix
+        cutover = _ROLLOUTS_START + _SERVED
+        streams += [
+            _served(rollout.service, "production", rollout.baseline, before, starts=_ROLLOUTS_START, lasting=_SERVED),
+            _served(rollout.service, "production", rollout.candidate_name, after, starts=cutover, lasting=_SERVED),
+        ]
+    yield from heapq.merge(*streams, key=lambda event: str(event["started_at"]))
+
+
+def write_demo_events(path: Path) -> int:
+    """Write every event of the demo to *path*, one JSON object per line; how many there are."""
+    count = 0
+    with path.open("w", encoding="utf-8") as lines:
+        for event in demo_events():
+            lines.write(json.dumps(event, separators=(",", ":")) + "\n")
+            count += 1
+    return count
+
+
+def _read_facts() -> dict[str, list[_Fact]]:
+    facts: dict[str, list[_Fact]] = defaultdict(list)
+    with gzip.open(FACTS, "rt", newline="", encoding="utf-8") as rows:
+        for row in csv.DictReader(rows):
+            facts[row["model_version"]].append(
+                _Fact(
+                    request_id=row["request_id"],
+                    success=row["success"] == "1",
+                    failure_class=row["failure_class"],
+                    latency_ms=int(row["latency_ms"]) if row["latency_ms"] else None,
+                    input_tokens=int(row["input_tokens"] or 0),
+                    output_tokens=int(row["output_tokens"] or 0),
+                )
+            )
+    return facts
+
+
+def _served(
+    service: str,
+    environment: str,
+    version: str,
+    facts: Sequence[_Fact],
+    *,
+    starts: datetime,
+    lasting: timedelta,
+) -> Iterator[dict[str, Any]]:
+    """*facts* as requests that came evenly over *lasting*, in an order that is fixed but says nothing."""
+    ordered = sorted(facts, key=lambda fact: _digest(service, version, fact.request_id))
+    for number, fact in enumerate(ordered):
+        started_at = starts + number * lasting / len(ordered)
+        latency = timedelta(milliseconds=fact.latency_ms) if fact.latency_ms is not None else None
+        event: dict[str, Any] = {
+            "schema": "cliffwatch.trace/v1",
+            "trace_id": _digest(service, environment, version, fact.request_id),
+            "service": service,
+            "environment": environment,
+            "model_version": version,
+            "capability": fact.capability,
+            "request_id": fact.request_id,
+            "started_at": started_at.isoformat(),
+            "outcome": {"success": fact.success, "source": "judge"},
+        }
+        if fact.failure_class:
+            event["outcome"]["failure_class"] = fact.failure_class
+        if latency is not None:
+            event["ended_at"] = (started_at + latency).isoformat()
+        if fact.input_tokens or fact.output_tokens:
+            event["usage"] = {"input_tokens": fact.input_tokens, "output_tokens": fact.output_tokens}
+        yield event
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
