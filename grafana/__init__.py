@@ -1,0 +1,1 @@
+"""The dashboards that ship, and the module that makes them."""

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana.dashboards import DASHBOARDS, FOLDER, render
+from monitor.metrics.names import METRICS, MetricKind
+from tests.programs import required_program
+from tests.rules.conftest import RULES
+
+_NAME = re.compile(r"[a-z_]+:cliffwatch_\w+:\w+|(?<![:\w])cliffwatch_\w+")
+_VARIABLE = re.compile(r"\$\{?(__)?\w+\}?")
+
+each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return document
+
+
+def _panels(name: str) -> list[dict[str, Any]]:
+    return [panel for panel in _shipped(name)["panels"] if panel["type"] != "row"]
+
+
+def _expressions(name: str) -> Iterator[str]:
+    document = _shipped(name)
+    for panel in _panels(name):
+        yield from (target["expr"] for target in panel["targets"])
+    yield from (annotation["expr"] for annotation in document["annotations"]["list"])
+    variables = document["templating"]["list"]
+    yield from (variable["query"] for variable in variables if variable["type"] == "query")
+
+
+def _exported() -> set[str]:
+    suffixes = ("_bucket", "_sum", "_count")
+    return {
+        metric.name + suffix
+        for metric in METRICS
+        for suffix in (suffixes if metric.kind is MetricKind.HISTOGRAM else ("",))
+    }
+
+
+def _recorded() -> set[str]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
+
+
+@each_dashboard
+def test_the_shipped_file_is_what_the_module_makes(name):
+    """A dashboard is changed in grafana/dashboards.py and written with `make generate`."""
+    assert render(DASHBOARDS[name]()) == (FOLDER / f"{name}.json").read_text()
+
+
+def test_no_file_ships_without_its_builder():
+    """The folder holds the dashboards of the module and nothing else."""
+    assert {f"{name}.json" for name in DASHBOARDS} == {path.name for path in FOLDER.iterdir()}
+
+
+@each_dashboard
+def test_its_address_is_stable(name):
+    """Alerts link to it by a uid that is its name, and no database id is shipped."""
+    document = _shipped(name)
+
+    assert (f"cliffwatch-{name}", None) == (document["uid"], document["id"])
+
+
+@each_dashboard
+def test_every_panel_explains_itself(name):
+    """Title, description, unit, minimum interval, a text for the quiet state and a data source that can be chosen."""
+    for panel in _panels(name):
+        defaults = panel["fieldConfig"]["defaults"]
+
+        assert {"type": "prometheus", "uid": "${datasource}"} == panel["datasource"], panel["title"]
+        assert [] == [key for key in ("title", "description", "interval") if not panel.get(key)], panel["title"]
+        assert [] == [key for key in ("unit", "noValue") if not defaults.get(key)], panel["title"]
+
+
+@each_dashboard
+def test_titles_are_told_apart(name):
+    """No two panels have the same title."""
+    titles = [panel["title"] for panel in _panels(name)]
+
+    assert sorted(set(titles)) == sorted(titles)
+
+
+@each_dashboard
+def test_every_metric_of_a_panel_exists(name):
+    """A query names only exported metrics and recorded series."""
+    named = {metric for expression in _expressions(name) for metric in _NAME.findall(expression)}
+
+    assert named
+    assert set() == named - _exported() - _recorded()
+
+
+@pytest.mark.stack
+@each_dashboard
+def test_every_query_is_promql(name, tmp_path):
+    """Prometheus can parse every panel's query once the variables are filled in."""
+    program = required_program("promtool")
+    queries = [_VARIABLE.sub("5m", target["expr"]) for panel in _panels(name) for target in panel["targets"]]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yml"
+    file.write_text(json.dumps({"groups": [{"name": name, "rules": rules}]}))
+
+    done = subprocess.run([program, "check", "rules", file], capture_output=True, text=True, check=False)
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@each_dashboard
+def test_rows_are_full_and_panels_do_not_overlap(name):
+    """Panels lie on the grid of 24 columns, none over another."""
+    cells = [
+        (x, y)
+        for panel in _shipped(name)["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+
+    assert 24 == max(x for x, _ in cells) + 1
+    assert len(cells) == len(set(cells))

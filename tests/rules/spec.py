@@ -1,0 +1,65 @@
+"""What is said of an alert before it is tested: what it rests on, what silences it, its labels and its words."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_SCRAPED = {"job": "cliffwatch", "namespace": "agents", "instance": "10.0.0.1:9464", "pod": "cliffwatch-0"}
+REPLICA = {"10.0.0.1:9464": "10.0.0.2:9464", "cliffwatch-0": "cliffwatch-1"}
+"""What is different in the labels of the second replica."""
+
+SERVICE = {"service": "shop", "environment": "production"}
+ROLLOUT = {**SERVICE, "baseline": "m-1", "candidate": "m 2"}
+MERGED = {"job": "cliffwatch", "namespace": "agents"}
+"""Labels that a scrape adds and that outlive the merging of replicas."""
+
+_TELLING_LABELS = {"arm", "bound", "tier", "component", "verdict", "capability", "model_version", "outcome"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSpec:
+    """
+    One alert of the rules.
+
+    Attributes:
+        alert: Its name.
+        needs: Series that it rests on, with values for which it fires; it is silent where one is absent or NaN.
+        shows: Series that only its text shows.
+        after: When it fires first; it is silent one evaluation (15 s) before.
+        labels: All of its labels.
+        annotations: All of its annotations but the links, which are derived from its name.
+        dashboard: Path and query of its dashboard link.
+        silent: By sentence, series that replace or join *needs* and for which it is silent.
+        fires: By sentence, series that replace or join *needs* and for which it fires all the same.
+        resolves: Series that replace some of *needs*; it fires at *after* and is silent at *resolved_at*.
+        absence_matters: False for the alerts whose cause is that something is missing.
+    """
+
+    alert: str
+    needs: Mapping[str, str]
+    shows: Mapping[str, str] = field(default_factory=dict)
+    after: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    dashboard: str
+    silent: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    fires: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    resolves: Mapping[str, str]
+    resolved_at: str
+    absence_matters: bool = True
+
+
+def series(name: str, *labels: dict[str, str], **more: str) -> str:
+    """A series as promtool writes it, with the labels that a scrape adds."""
+    merged = ChainMap(more, *labels, _SCRAPED)
+    selector = ", ".join(f'{label}="{merged[label]}"' for label in sorted(merged))
+    return f"{name}{{{selector}}}"
+
+
+def short_name(series: str) -> str:
+    """Name of a series with the labels that tell its siblings apart, for the name of a test."""
+    name, _, labels = series.partition("{")
+    telling = [label for label in labels.rstrip("}").split(", ") if label.split("=")[0] in _TELLING_LABELS]
+    return " ".join([name, *telling])
