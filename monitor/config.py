@@ -21,9 +21,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from monitor.config_file import ConfigFile, KeyPath, Problem, parse_config_file
-from monitor.config_reference import Setting, accepts, is_scalar, reference_config, setting_at, settings_of
+from monitor.config_reference import Setting, accepts, entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import ConfigInvalid
+from monitor.ingest.settings import KafkaSettings
 from monitor.ledger.settings import LedgerSettings
 from monitor.log import LogSettings
 from monitor.metrics.settings import WebSettings
@@ -47,6 +48,7 @@ class Config(BaseSettings):
 
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
+    kafka: KafkaSettings = KafkaSettings()
     limits: Limits = Limits()
     difficulty: DifficultySettings = DifficultySettings()
     ledger: LedgerSettings = LedgerSettings()
@@ -106,7 +108,7 @@ def _read(path: Path) -> bytes:
 
 
 class _EnvironmentSource(PydanticBaseSettingsSource):
-    """`CLIFFWATCH_SECTION__KEY`; a list or mapping is written as JSON."""
+    """`CLIFFWATCH_SECTION__KEY`; a list or mapping is written as JSON, a list of words also with commas."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         del field
@@ -142,9 +144,14 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
     if setting is None or is_scalar(setting.kind):
         return text
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return text  # refused later, with what is allowed
+        value = None
+    if isinstance(value, (list, dict)):
+        return value
+    if is_scalar(entry_kind(setting.kind)):
+        return [word.strip() for word in text.split(",")]
+    return text  # refused later, with what is allowed
 
 
 def _unknown_sections(file: ConfigFile) -> Iterator[Problem]:

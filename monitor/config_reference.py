@@ -47,7 +47,9 @@ class Setting:
     @property
     def allowed(self) -> str:
         """What may be written, in words."""
-        return f"{_kind_words(self.kind)}{_constraint_words(self.constraints)}"
+        words, limits = _kind_words(self.kind), _constraint_words(self.constraints)
+        whole, separator, entries = words.partition(", each ")
+        return f"{whole}{limits}{separator}{entries}"
 
 
 def settings_of(kind: Any) -> dict[str, Setting]:
@@ -79,6 +81,13 @@ def is_scalar(kind: Any) -> bool:
     return all(
         member in _SCALAR_WORDS or get_origin(member) is Literal or _is_enum(member) for member in _members(kind)
     )
+
+
+def entry_kind(kind: Any) -> Any:
+    """Type of what the list or mapping *kind* holds; None for any other type."""
+    arguments = next((get_args(member) for member in _members(kind) if get_args(member)), ())
+    values = [argument for argument in arguments if argument is not Ellipsis]
+    return values[-1] if values else None
 
 
 def accepts(kind: Any, wanted: type) -> bool:
@@ -115,7 +124,7 @@ def _keys(settings: Any, *, indent: int) -> Iterator[str]:
 
 
 def _entry_comments(setting: Setting, *, indent: int) -> Iterator[str]:
-    entries = settings_of(_entry_kind(setting.kind))
+    entries = settings_of(entry_kind(setting.kind))
     for entry in entries.values():
         given = "required" if entry.is_required else f"default {_yaml_value(entry.default)}"
         yield from _comment(f"  {entry.name}: {entry.doc} Allowed: {entry.allowed}; {given}.", indent=indent)
@@ -168,7 +177,7 @@ def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def _below(setting: Setting, step: str | int) -> Setting | None:
     if isinstance(step, int) or issubclass(_container(setting.kind), Mapping):
-        entry = _entry_kind(setting.kind)
+        entry = entry_kind(setting.kind)
         return None if entry is None else Setting(f"{setting.name}[{step}]", *_split(entry))
     fields = {name: found for member in _members(setting.kind) for name, found in settings_of(member).items()}
     return fields.get(step)
@@ -176,12 +185,6 @@ def _below(setting: Setting, step: str | int) -> Setting | None:
 
 def _container(kind: Any) -> type:
     return next((origin for member in _members(kind) if isinstance(origin := get_origin(member), type)), object)
-
-
-def _entry_kind(kind: Any) -> Any:
-    arguments = next((get_args(member) for member in _members(kind) if get_args(member)), ())
-    values = [argument for argument in arguments if argument is not Ellipsis]
-    return values[-1] if values else None
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -208,7 +211,7 @@ def _member_words(kind: Any) -> str:
         return f"a mapping with the keys {', '.join(settings_of(kind))}"
     if issubclass(_container(kind), Mapping):
         return "a mapping"
-    return f"a list, each {_kind_words(_entry_kind(kind))}"
+    return f"a list, each {_kind_words(entry_kind(kind))}"
 
 
 def _any_of(words: list[str]) -> str:

@@ -107,6 +107,27 @@ ROLLOUT_FAILURE_CHANGE = _gauge(
     f"Change of a tier's failure ratio from baseline to candidate, -1 to 1{_BOUND}.",
     (*_ROLLOUT, "tier", "bound"),
 )
+ROLLOUT_HARD_TIER_FAILURE_RATIO = _gauge(
+    "cliffwatch_rollout_hard_tier_failure_ratio",
+    f"Failures per labelled, matured request of the hard tier (hard and frontier together) at the baseline's mix of "
+    f"the two, 0 to 1{_BOUND}.",
+    (*_ROLLOUT, "arm", "bound"),
+)
+ROLLOUT_HARD_TIER_FAILURE_CHANGE = _gauge(
+    "cliffwatch_rollout_hard_tier_failure_change",
+    f"Change of the hard tier's failure ratio (hard and frontier together), -1 to 1{_BOUND}.",
+    (*_ROLLOUT, "bound"),
+)
+ROLLOUT_CAPABILITY_FAILURE_RATIO = _gauge(
+    "cliffwatch_rollout_capability_failure_ratio",
+    f"Failures per labelled, matured hard-tier request of one capability class and arm, 0 to 1{_BOUND}.",
+    (*_ROLLOUT, "capability", "arm", "bound"),
+)
+ROLLOUT_CAPABILITY_REGRESSED = _gauge(
+    "cliffwatch_rollout_capability_regressed",
+    "1 where the hard tier of a capability class is shown to fail more often, several looked at together allowed for.",
+    (*_ROLLOUT, "capability"),
+)
 ROLLOUT_AGGREGATE_FAILURE_RATIO = _gauge(
     "cliffwatch_rollout_aggregate_failure_ratio",
     f"Failures per labelled, matured request of one arm over all tiers, 0 to 1{_BOUND}.",
@@ -179,6 +200,11 @@ POLICY_MATURITY = _gauge(
     "cliffwatch_policy_maturity_seconds", "Age at which a request is judged, in seconds.", _ENVIRONMENT
 )
 POLICY_RAMP = _gauge("cliffwatch_policy_ramp_seconds", "How long a rollout is watched, in seconds.", _ENVIRONMENT)
+POLICY_ROLLBACK = _gauge(
+    "cliffwatch_policy_rollback_seconds",
+    "Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds.",
+    _ENVIRONMENT,
+)
 POLICY_CANDIDATE_MIN_SHARE = _gauge(
     "cliffwatch_policy_candidate_min_share_ratio",
     "Share of traffic above which a new model version is a rollout.",

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from monitor.difficulty.calibration import Trust
 from monitor.ledger.ledger import CounterKey, RolloutRecord
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import VersionActivity
-
-
-class ModelRole(StrEnum):
-    """What a model version is in its service and environment."""
-
-    BASELINE = "baseline"
-    CANDIDATE = "candidate"
-    RETIRED = "retired"
+from monitor.rollout.tracker import Role, VersionActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +16,7 @@ class ModelVersionStatus:
     """A model version with its role; *is_floating* says that traffic asks for an alias instead of a pinned version."""
 
     activity: VersionActivity
-    role: ModelRole
+    role: Role
     is_floating: bool = False
 
 

@@ -1,0 +1,55 @@
+"""Families of the monitor itself: model versions met, calibration in force, lag, health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import Metric as PrometheusFamily
+
+from monitor import __version__
+from monitor.metrics import names
+from monitor.metrics.family import Series
+from monitor.metrics.snapshot import Snapshot
+
+
+def collect_model_versions(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+    """Each model version with its role."""
+    info = Series(names.MODEL_VERSION_INFO)
+    for version in snapshot.model_versions:
+        seen = version.activity
+        floating = "true" if version.is_floating else "false"
+        info.set(1, seen.service, seen.environment, seen.model_version, version.role.value, floating)
+    yield from info.families()
+
+
+def collect_calibration(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+    """The calibration in force, and how far it may be believed."""
+    calibration = snapshot.calibration
+    if calibration is None:
+        return
+    trust = calibration.trust
+    for metric, value in (
+        (names.CALIBRATION_INFO, 1.0),
+        (names.CALIBRATION_AUC, trust.auc),
+        (names.CALIBRATION_ERROR, trust.calibration_error),
+        (names.CALIBRATION_AGE, max(0.0, snapshot.now - calibration.frozen_at)),
+        (names.CALIBRATION_TRUSTED, float(trust.is_trusted)),
+    ):
+        series = Series(metric)
+        series.set(value, calibration.calibration_id)
+        yield from series.families()
+
+
+def collect_health(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+    """Lag, the last commit, readiness and checks of this replica, and its release."""
+    lag, last_commit = Series(names.CONSUMER_LAG), Series(names.LAST_COMMIT)
+    ready, health, build = Series(names.READY), Series(names.HEALTH), Series(names.BUILD_INFO)
+    for partition in snapshot.lag:
+        lag.set(partition.records, partition.topic, str(partition.partition))
+    last_commit.set(snapshot.last_commit_at)
+    ready.set(snapshot.is_ready)
+    for fact in snapshot.health:
+        health.set(fact.is_ok, fact.name)
+    build.set(1, __version__)
+    for series in (lag, last_commit, ready, health, build):
+        yield from series.families()

@@ -1,0 +1,142 @@
+"""Families of traffic and outcomes: the ledger's counters, each projected on the labels of its metric."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.metrics_core import Metric as PrometheusFamily
+
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, CounterKey, CounterName
+from monitor.metrics import names
+from monitor.metrics.family import Labels, Series, histogram_family
+from monitor.metrics.snapshot import Snapshot, TraceExemplar
+from monitor.trace.model import DropReason
+
+Counted = Mapping[CounterName, Mapping[CounterKey, int]]
+"""The counters of a snapshot, by name."""
+
+
+def collect_requests(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+    """Requests, outcomes, durations and cost, and what was read of them."""
+    counted = _by_name(snapshot.counters)
+    for name, metric, labels_of, unit in _PROJECTIONS:
+        yield from _projected(counted[name], snapshot.exemplars, metric, labels_of, unit).families()
+    yield from _durations(counted, snapshot.exemplars)
+    yield from _tier_traffic(counted).families()
+    yield from _dead_letters(counted).families()
+    yield from _total(counted, CounterName.DUPLICATES, names.DUPLICATE_RECORDS).families()
+    yield from _total(counted, CounterName.UNKNOWN_FIELDS, names.UNKNOWN_FIELDS).families()
+
+
+def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
+    counted: dict[CounterName, dict[CounterKey, int]] = {name: {} for name in CounterName}
+    for key, value in counters.items():
+        counted[key.name][key] = value
+    return counted
+
+
+def _tiered(key: CounterKey) -> Labels:
+    return key.service, key.environment, key.model_version, key.tier
+
+
+def _tiered_detail(key: CounterKey) -> Labels:
+    return *_tiered(key), key.detail
+
+
+def _classed(key: CounterKey) -> Labels:
+    return *_tiered(key), key.capability
+
+
+def _classed_detail(key: CounterKey) -> Labels:
+    return *_classed(key), key.detail
+
+
+def _revision(key: CounterKey) -> Labels:
+    before, _, after = key.detail.partition(">")
+    return *_classed(key), before, after
+
+
+def _topic_partition(key: CounterKey) -> Labels:
+    topic, _, partition = key.detail.rpartition("/")  # a topic may be the path of a file
+    return topic, partition
+
+
+def _detail(key: CounterKey) -> Labels:
+    return (key.detail,)
+
+
+_PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labels], float], ...] = (
+    (CounterName.REQUESTS, names.REQUESTS, _classed, 1),
+    (CounterName.OUTCOMES, names.OUTCOMES, _classed_detail, 1),
+    (CounterName.OUTCOME_REVISIONS, names.OUTCOME_REVISIONS, _revision, 1),
+    (CounterName.FAILURES_BY_CLASS, names.FAILURES_BY_CLASS, _tiered_detail, 1),
+    (CounterName.TOKENS, names.REQUEST_TOKENS, _tiered_detail, 1),
+    (CounterName.COST_NANODOLLARS, names.REQUEST_COST, _tiered, 1e9),
+    (CounterName.TOOL_CALLS, names.TOOL_CALLS, _tiered, 1),
+    (CounterName.BUDGET_EXCEEDED, names.BUDGET_EXCEEDED, _tiered, 1),
+    (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
+    (CounterName.SERIES_DROPPED, names.SERIES_DROPPED, _detail, 1),
+)
+"""Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
+
+
+def _projected(
+    counters: Mapping[CounterKey, int],
+    exemplars: Mapping[CounterKey, TraceExemplar],
+    metric: names.Metric,
+    labels_of: Callable[[CounterKey], Labels],
+    unit: float,
+) -> Series:
+    series = Series(metric)
+    for key, value in counters.items():
+        series.add(value / unit, labels_of(key), exemplars.get(key))
+    return series
+
+
+def _durations(counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar]) -> Iterator[PrometheusFamily]:
+    buckets: dict[Labels, dict[str, int]] = defaultdict(dict)
+    chosen: dict[tuple[Labels, str], TraceExemplar] = {}
+    for key, value in counted[CounterName.DURATION_BUCKET].items():
+        bucket = buckets[_tiered(key)]
+        bucket[key.detail] = bucket.get(key.detail, 0) + value
+        if key in exemplars:
+            chosen[_tiered(key), key.detail] = exemplars[key]
+    microseconds: dict[Labels, int] = defaultdict(int)
+    for key, value in counted[CounterName.DURATION_MICROSECONDS].items():
+        microseconds[_tiered(key)] += value
+    yield from histogram_family(
+        names.REQUEST_DURATION,
+        buckets,
+        {labels: value / 1e6 for labels, value in microseconds.items()},
+        bounds=[*(str(bound) for bound in DURATION_BUCKETS_SECONDS), "+Inf"],
+        exemplars=chosen,
+    )
+
+
+def _tier_traffic(counted: Counted) -> Series:
+    requests: dict[Labels, int] = defaultdict(int)
+    of_version: dict[Labels, int] = defaultdict(int)
+    for key, value in counted[CounterName.REQUESTS].items():
+        requests[_tiered(key)] += value
+        of_version[_tiered(key)[:-1]] += value
+    series = Series(names.TIER_TRAFFIC_RATIO)
+    for labels, value in requests.items():
+        if total := of_version[labels[:-1]]:
+            series.set(value / total, *labels)
+    return series
+
+
+def _dead_letters(counted: Counted) -> Series:
+    series = Series(names.DEAD_LETTERS)
+    for reason in DropReason:
+        series.add(0, (reason.value,))  # a rise from a missing series would be no rise to Prometheus
+    for key, value in counted[CounterName.DEAD_LETTERS].items():
+        series.add(value, (key.detail,))
+    return series
+
+
+def _total(counted: Counted, name: CounterName, metric: names.Metric) -> Series:
+    series = Series(metric)
+    series.add(sum(counted[name].values()), ())
+    return series

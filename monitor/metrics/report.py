@@ -1,0 +1,172 @@
+"""A rollout as JSON: the one shape that `replay --output json`, the HTTP interface and the status page show."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from monitor.difficulty.tiers import TIERS
+from monitor.ledger.ledger import RolloutRecord
+from monitor.rollout.verdict import (
+    Decomposition,
+    FailureRate,
+    Interval,
+    ShareComparison,
+    TierComparison,
+    VerdictState,
+)
+
+
+class RateJson(TypedDict):
+    """Failure rate of one arm, 0 to 1; null where no labelled request is there."""
+
+    requests: int
+    failures: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+
+
+class IntervalJson(TypedDict):
+    """An estimate with its bounds."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+class ArmsJson(TypedDict):
+    """The failure rate of both arms."""
+
+    baseline: RateJson
+    candidate: RateJson
+
+
+class TierJson(ArmsJson):
+    """One tier in both arms; *change* is null while an arm has no labelled request."""
+
+    change: IntervalJson | None
+
+
+class ShareJson(TypedDict):
+    """The hard tier's share of failures in both arms, its change, and the part that a uniform gain explains."""
+
+    baseline: float
+    candidate: float
+    change: float
+    lower: float
+    upper: float
+    expected_change: float
+    excess: float
+    excess_lower: float
+    excess_upper: float
+
+
+class DecompositionJson(TypedDict):
+    """Parts of the raw change of the share; they add up to it."""
+
+    traffic_mix: float
+    easier_tiers: float
+    hard_tiers: float
+
+
+class RolloutJson(TypedDict):
+    """One rollout with its latest verdict; *share*, *decomposition* and *aggregate* are null while not known."""
+
+    service: str
+    environment: str
+    baseline: str
+    candidate: str
+    started_at: str
+    verdict: str
+    reasons: list[str]
+    requests_to_verdict: int
+    requests_needed: int
+    share: ShareJson | None
+    decomposition: DecompositionJson | None
+    aggregate: ArmsJson | None
+    tiers: dict[str, TierJson]
+
+
+NOT_LOOKED_AT = "not looked at yet"
+"""The reason of a rollout that has no verdict so far."""
+
+
+def rollout_json(record: RolloutRecord) -> RolloutJson:
+    """*record* with full floats; times are ISO 8601 in UTC."""
+    rollout, verdict = record.rollout, record.verdict
+    return {
+        "service": rollout.service,
+        "environment": rollout.environment,
+        "baseline": rollout.baseline,
+        "candidate": rollout.candidate,
+        "started_at": iso_time(rollout.started_at),
+        "verdict": (VerdictState.WAITING if verdict is None else verdict.state).value,
+        "reasons": [NOT_LOOKED_AT] if verdict is None else list(verdict.reasons),
+        "requests_to_verdict": 0 if verdict is None else verdict.requests_to_verdict,
+        "requests_needed": 0 if verdict is None else verdict.requests_needed,
+        "share": None if verdict is None else _share(verdict.share),
+        "decomposition": None if verdict is None else _decomposition(verdict.decomposition),
+        "aggregate": None if verdict is None else _arms(verdict.aggregate),
+        "tiers": {} if verdict is None else {t.value: _tier(verdict.tiers[t]) for t in TIERS if t in verdict.tiers},
+    }
+
+
+def iso_time(unix_seconds: float) -> str:
+    """*unix_seconds* as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rate(rate: FailureRate) -> RateJson:
+    known = rate.rate
+    return {
+        "requests": rate.requests,
+        "failures": rate.failures,
+        "rate": None if known is None else known.estimate,
+        "lower": None if known is None else known.lower,
+        "upper": None if known is None else known.upper,
+    }
+
+
+def _arms(comparison: TierComparison) -> ArmsJson:
+    return {"baseline": _rate(comparison.baseline), "candidate": _rate(comparison.candidate)}
+
+
+def _tier(comparison: TierComparison) -> TierJson:
+    return {
+        "baseline": _rate(comparison.baseline),
+        "candidate": _rate(comparison.candidate),
+        "change": _interval(comparison.change),
+    }
+
+
+def _interval(interval: Interval | None) -> IntervalJson | None:
+    if interval is None:
+        return None
+    return {"estimate": interval.estimate, "lower": interval.lower, "upper": interval.upper}
+
+
+def _share(share: ShareComparison | None) -> ShareJson | None:
+    if share is None:
+        return None
+    return {
+        "baseline": share.baseline.estimate,
+        "candidate": share.candidate.estimate,
+        "change": share.change.estimate,
+        "lower": share.change.lower,
+        "upper": share.change.upper,
+        "expected_change": share.expected_change,
+        "excess": share.excess.estimate,
+        "excess_lower": share.excess.lower,
+        "excess_upper": share.excess.upper,
+    }
+
+
+def _decomposition(parts: Decomposition | None) -> DecompositionJson | None:
+    if parts is None:
+        return None
+    return {
+        "traffic_mix": parts.traffic_mix,
+        "easier_tiers": parts.easier_tiers,
+        "hard_tiers": parts.hard_tiers,
+    }

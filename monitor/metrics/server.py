@@ -1,0 +1,108 @@
+"""The listener: the HTTP interface on uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from monitor.errors import DependencyUnreachable, UsageError
+from monitor.metrics.app import Reload, metrics_app
+from monitor.metrics.settings import WebSettings
+from monitor.metrics.snapshot import SnapshotHolder
+
+_STOP_SECONDS = 5
+
+
+class MetricsServer:
+    """
+    Serves `/metrics`, health, the status page and JSON from `start` to `stop`.
+
+    Args:
+        settings: Where to listen.
+        snapshots: What is shown.
+        reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
+    """
+
+    def __init__(self, settings: WebSettings, snapshots: SnapshotHolder, reload: Reload) -> None:
+        self._host, self._port = parse_address(settings.listen_address)
+        config = uvicorn.Config(
+            metrics_app(snapshots, reload),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; known after `start`, also where the settings say 0."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Base URL for a person on this machine, known after `start`."""
+        host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    def start(self) -> None:
+        """
+        Listen, and answer from a thread of our own.
+
+        Raises:
+            DependencyUnreachable: the address is taken or not ours.
+        """
+        listener = self._bind()
+        self._port = listener.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="metrics-server", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, let answers that are under way end, and wait for the thread; safe to call twice."""
+        if self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(timeout=2 * _STOP_SECONDS)
+        self._thread = None
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+            listener.listen(socket.SOMAXCONN)
+        except OSError as error:
+            listener.close()
+            raise DependencyUnreachable(
+                f"cannot listen on {self._host}:{self._port}: {error.strerror}; "
+                "stop what uses that port or set another web.listen_address"
+            ) from error
+        return listener
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """
+    Host and port of `HOST:PORT`; an empty host stands for every interface.
+
+    Raises:
+        UsageError: *address* is something else.
+
+    >>> parse_address("[::1]:9464")
+    ('::1', 9464)
+    """
+    try:
+        parts = urlsplit(f"//{address}")
+        port = parts.port
+    except ValueError:
+        port = None
+    if port is None or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(f"web.listen_address: {address!r} is not HOST:PORT; write 127.0.0.1:9464, for example")
+    return parts.hostname or "", port
