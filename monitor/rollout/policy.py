@@ -35,7 +35,7 @@ class Policy:
         float, Gt(0), Lt(1), Doc("Rise of the hard tier's share of failures that matters, ratio 0 to 1.")
     ] = 0.10
     error_rate: Annotated[
-        float, Gt(0), Lt(0.5), Doc("Chance that any bound of one rollout is ever wrong, over all looks, ratio 0 to 1.")
+        float, Gt(0), Lt(0.5), Doc("Chance of a false alarm on one rollout, over all looks, ratio 0 to 1.")
     ] = 0.05
     min_labelled_requests: Annotated[int, Ge(1), Doc("Labelled requests that each arm needs before `ok`.")] = 200
     min_hard_failures: Annotated[int, Ge(1), Doc("Hard-tier failures that each arm needs before `ok` or `cliff`.")] = 30
@@ -43,6 +43,9 @@ class Policy:
         float, Ge(0), Doc("Age at which a request is judged, in seconds: as long as labels usually take to arrive.")
     ] = 3_600.0
     ramp_seconds: Annotated[float, Gt(0), Doc("How long a rollout is watched, in seconds (six weeks).")] = 42 * _DAY
+    rollback_seconds: Annotated[
+        float, Gt(0), Doc("Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds.")
+    ] = 21_600.0
     candidate_min_share: Annotated[
         float, Gt(0), Le(1), Doc("Share of traffic above which a new model version is a rollout, ratio 0 to 1.")
     ] = 0.01

@@ -3,84 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 
 from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Cohort
+from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
+from monitor.rollout.floors import check_floors, floors_of
+from monitor.rollout.measurement import Yardstick, measure
+from monitor.rollout.needed import requests_to_cliff, requests_to_ok
+from monitor.rollout.policy import Policy
+from monitor.rollout.reasons import explain
+from monitor.rollout.state import VerdictState, find
 
-
-class VerdictState(StrEnum):
-    """What we say of a rollout (docs/verdicts.md has the definitions)."""
-
-    OK = "ok"
-    CLIFF = "cliff"
-    REGRESSION = "regression"
-    WAITING = "waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its anytime-valid bounds; None where it cannot be told yet."""
-
-    estimate: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRate:
-    """
-    Failure rate of one arm, in one tier or overall.
-
-    Attributes:
-        requests: Labelled requests.
-        failures: Failed ones among them.
-        rate: Failures per labelled request, with anytime-valid bounds, ratio 0 to 1; None without a labelled request.
-        coverage: Labelled per matured request, ratio 0 to 1; None without a request.
-    """
-
-    requests: int
-    failures: int
-    rate: Interval | None
-    coverage: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TierComparison:
-    """One tier in both arms, and the change of its failure rate (None while an arm has no labelled request)."""
-
-    baseline: FailureRate
-    candidate: FailureRate
-    change: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShareComparison:
-    """
-    The hard tier's share of failures, standardised to the baseline's traffic mix; ratios 0 to 1.
-
-    Attributes:
-        baseline: Share of the baseline's failures, with bounds.
-        candidate: Share of the candidate's failures at the baseline's traffic mix, with bounds.
-        change: Candidate minus baseline.
-        expected_change: The change that a uniform gain in ability would give.
-        excess: Change minus expected change.
-    """
-
-    baseline: Interval
-    candidate: Interval
-    change: Interval
-    expected_change: float
-    excess: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Decomposition:
-    """Parts of the raw change of the hard tier's share of failures; they add up to it exactly."""
-
-    traffic_mix: float
-    easier_tiers: float
-    hard_tiers: float
+__all__ = [
+    "Decomposition",
+    "FailureRate",
+    "Interval",
+    "ShareComparison",
+    "TierComparison",
+    "Verdict",
+    "VerdictState",
+    "judge",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +40,11 @@ class Verdict:
         decomposition: None while it cannot be told.
         tiers: One entry per tier of `TIERS`.
         calibration_id: The calibration that both arms were read under; empty where there was none.
+        hard_tier: Hard and frontier together, at the baseline's mix of the two; what regressions and floors are
+            judged by.
+        capabilities: The hard tier of each capability class, counted by tag.
+        regressed_capabilities: Capability classes whose hard tier is shown to fail more often, several looked at
+            together allowed for.
     """
 
     state: VerdictState
@@ -107,3 +56,60 @@ class Verdict:
     aggregate: TierComparison
     tiers: Mapping[Tier, TierComparison]
     calibration_id: str
+    hard_tier: TierComparison | None = None
+    capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
+    regressed_capabilities: Sequence[str] = ()
+
+
+def judge(
+    cohort: Cohort,
+    calibration: Yardstick | None,
+    policy: Policy,
+    *,
+    service: str,
+    environment: str,
+    previous: Verdict | None,
+) -> Verdict:
+    """
+    The verdict on the rollout that *cohort* was read for.
+
+    It may be asked for as often as one likes: over all looks, a rollout that changed nothing leaves `ok` and
+    `waiting` with a chance of at most the policy's error rate.
+
+    Args:
+        cohort: Matured requests of both arms, read under one calibration.
+        calibration: That calibration, or None where there is none.
+        policy: What the team agreed on before the rollout.
+        service: Service of the rollout; chooses its floors.
+        environment: Environment of the rollout; chooses its floors.
+        previous: The last verdict on this rollout, or None.
+    """
+    floors = floors_of(policy, service=service, environment=environment)
+    measurement = measure(cohort, calibration, policy, floors=len(floors))
+    findings = find(measurement, calibration, check_floors(floors, measurement), policy)
+    state = findings.state
+    needed = 0
+    if state is VerdictState.WAITING:
+        needed = requests_to_ok(measurement, policy)
+    elif state is VerdictState.OK:
+        needed = requests_to_cliff(measurement, policy)
+    return Verdict(
+        state=state,
+        reasons=tuple(explain(findings, measurement, calibration, policy, needed=needed)),
+        requests_needed=needed,
+        requests_to_verdict=_requests_to_verdict(state, cohort.candidate.labelled, previous),
+        share=measurement.share,
+        decomposition=measurement.decomposition,
+        aggregate=measurement.aggregate,
+        tiers=measurement.tiers,
+        calibration_id="" if calibration is None else calibration.calibration_id,
+        hard_tier=measurement.hard_tier,
+        capabilities=measurement.capabilities,
+        regressed_capabilities=measurement.regressed_capabilities,
+    )
+
+
+def _requests_to_verdict(state: VerdictState, labelled: int, previous: Verdict | None) -> int:
+    if state is VerdictState.WAITING:
+        return 0
+    return previous.requests_to_verdict if previous is not None and previous.state is state else labelled
