@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -12,9 +12,10 @@ from starlette.routing import Route
 
 from monitor.errors import MonitorError
 from monitor.metrics.collector import metrics_registry
+from monitor.metrics.exposition import Encoder, choose_format
 from monitor.metrics.page.status import render_status
 from monitor.metrics.report import rollout_json
-from monitor.metrics.snapshot import SnapshotHolder
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 
 Reload = Callable[[], None]
 """Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
@@ -34,11 +35,11 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload) -> Starlette:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
     """
-    registry = metrics_registry(snapshots)
+    scrapes = _Scrapes(snapshots)
 
     def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
+        body, content_type = scrapes.answer(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
 
     def healthy(_: Request) -> Response:
         return PlainTextResponse("healthy\n")
@@ -72,3 +73,22 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload) -> Starlette:
             Route("/api/v1/rollouts", rollouts),
         ]
     )
+
+
+class _Scrapes:
+    """Answers to scrapes; each snapshot is encoded once per format, however many scrapers there are."""
+
+    def __init__(self, snapshots: SnapshotHolder) -> None:
+        self._snapshots = snapshots
+        self._registry = metrics_registry(snapshots)
+        self._lock = Lock()
+        self._encoded: dict[Encoder, tuple[Snapshot, bytes]] = {}
+
+    def answer(self, accept: str) -> tuple[bytes, str]:
+        encode, content_type = choose_format(accept)
+        with self._lock:
+            snapshot = self._snapshots.current
+            known = self._encoded.get(encode)
+            if known is None or known[0] is not snapshot:
+                known = self._encoded[encode] = snapshot, encode(self._registry.collect())
+        return known[1], content_type
