@@ -15,7 +15,7 @@ from monitor.difficulty.tiers import HARD_TIER, TIERS
 _Array = NDArray[np.float64]
 
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
-_SE_FACTOR = 1.8
+_REQUESTS_PER_CERTAINTY = 400.0
 _ITERATIONS = 60
 _TOLERANCE = 1e-5
 _SMALLEST_RATE = 1e-6
@@ -56,6 +56,7 @@ class MeasuredArm:
         uniform_gain_rate_gradient: Derivative of *uniform_gain_rate* by the aggregate failure rate.
         aggregate_failure_rate: Failures per labelled request, ratio 0 to 1.
         aggregate_variance: Variance of *aggregate_failure_rate*.
+        aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
@@ -66,6 +67,7 @@ class MeasuredArm:
     uniform_gain_rate_gradient: _Array
     aggregate_failure_rate: float
     aggregate_variance: float
+    aggregate_covariance: _Array
     known_failures: int
 
 
@@ -110,15 +112,16 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     curve, gradient = _uniform_gain(logit, variance, tiers, requests, aggregate)
     known = is_known == 1
     rate = _maximise(tiers[known], labelled[known], failures[known], curve, prior_weight)
-    covariance = _covariance(tiers[known], labelled[known], rate, prior_weight)
+    sampling = _covariance(tiers[known], labelled[known], rate, prior_weight)
     return MeasuredArm(
         tier_mix=requests @ tiers / requests.sum(),
         failure_rate=rate,
-        failure_rate_covariance=covariance,
+        failure_rate_covariance=sampling * _saturation(tiers[known], labelled[known]),
         uniform_gain_rate=curve,
         uniform_gain_rate_gradient=gradient,
         aggregate_failure_rate=aggregate,
         aggregate_variance=float(aggregate * (1 - aggregate) / labelled.sum()),
+        aggregate_covariance=sampling @ (labelled[known] @ tiers[known]) / labelled.sum(),
         known_failures=int(failures @ is_known),
     )
 
@@ -157,10 +160,23 @@ def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, 
 
 
 def _covariance(tiers: _Array, labelled: _Array, rate: _Array, prior_weight: float) -> _Array:
+    """Inverse Fisher information of the rates, as in a binomial regression on soft tiers with an identity link."""
     mean = np.clip(tiers @ rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
     information = (tiers * (labelled / (mean * (1 - mean)))[:, None]).T @ tiers
     information += np.diag(prior_weight / (rate * (1 - rate)))
-    return _SE_FACTOR**2 * np.asarray(np.linalg.inv(information), dtype=np.float64)
+    return np.asarray(np.linalg.inv(information), dtype=np.float64)
+
+
+def _saturation(tiers: _Array, labelled: _Array) -> float:
+    """
+    Factor on the sampling variance, for what no number of requests can tell.
+
+    Errors of the difficulty itself are common to all requests that are alike, so evidence stops growing where they
+    rule: at 400 known requests were every tag wrong, at ever more of them the surer the tags are; tiers known without
+    doubt leave plain counting.
+    """
+    expected_wrong = labelled @ (1 - tiers.max(axis=1))
+    return float(1 + expected_wrong / _REQUESTS_PER_CERTAINTY)
 
 
 def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift | None:
@@ -174,9 +190,10 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
     expected_after, _ = _hard_share(mix, candidate.uniform_gain_rate)
     before_variance = float(before_slope @ baseline.failure_rate_covariance @ before_slope)
     after_variance = float(after_slope @ candidate.failure_rate_covariance @ after_slope)
-    expected_variance = _expected_variance(mix, baseline) + _expected_variance(mix, candidate)
+    excess_variance = change_variance = before_variance + after_variance
+    for arm, slope in ((baseline, before_slope), (candidate, after_slope)):
+        excess_variance += _expected_variance(mix, arm, slope)
     change, expected_change = after - before, expected_after - expected_before
-    change_variance = before_variance + after_variance
     return ShareShift(
         baseline=before,
         baseline_se=before_variance**0.5,
@@ -186,7 +203,7 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
         change_se=change_variance**0.5,
         expected_change=expected_change,
         excess=change - expected_change,
-        excess_se=(change_variance + expected_variance) ** 0.5,
+        excess_se=max(excess_variance, 0.0) ** 0.5,
     )
 
 
@@ -197,6 +214,9 @@ def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
     return share, mix * (_IS_HARD - share) / total
 
 
-def _expected_variance(mix: _Array, arm: MeasuredArm) -> float:
+def _expected_variance(mix: _Array, arm: MeasuredArm, measured_slope: _Array) -> float:
+    """What the expected share adds to the variance of the excess; it rests on the same failures as the measured one."""
     _, slope = _hard_share(mix, arm.uniform_gain_rate)
-    return float(slope @ arm.uniform_gain_rate_gradient) ** 2 * arm.aggregate_variance
+    by_aggregate = float(slope @ arm.uniform_gain_rate_gradient)
+    shared = float(measured_slope @ arm.aggregate_covariance)
+    return by_aggregate**2 * arm.aggregate_variance - 2 * by_aggregate * shared
