@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -27,6 +28,14 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Oversize:
+    """What is known of a value that was too large to be kept in memory: its length in bytes and its hash (hex)."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """
     One record, undecoded.
@@ -34,9 +43,10 @@ class Record:
     Attributes:
         position: Topic, partition and offset (for a file: its path, 0 and the line index from 0).
         key: Record key, or None.
-        value: Payload, or None for a tombstone.
+        value: Payload, or None for a tombstone and for a value that was too large to be kept.
         headers: Pairs of header name and value.
         timestamp: Unix seconds when the record was written, or None where the source does not know.
+        oversize: Set where the value was too large to be kept.
     """
 
     position: Position
@@ -44,6 +54,17 @@ class Record:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp: float | None = None
+    oversize: Oversize | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the value as it was written, in bytes; 0 for a tombstone."""
+        return self.oversize.size_bytes if self.oversize else len(self.value or b"")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the value as it was written (hex)."""
+        return self.oversize.sha256 if self.oversize else hashlib.sha256(self.value or b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,190 @@
+"""Where records go that can never be processed: kept with their position and reason, not obeyed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from monitor.errors import DeadLetterUnavailable, MonitorError
+from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.settings import KafkaSettings
+from monitor.ingest.source import Record
+
+log = structlog.get_logger(__name__)
+
+HEADER_PREFIX = "cliffwatch."
+
+_MAX_TOPIC_CHARACTERS = 249
+_NOT_IN_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")
+_MAX_DETAIL_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that can never be processed: why (*reason*, one of a few words), and *detail* for a person."""
+
+    record: Record
+    reason: str
+    detail: str = ""
+
+
+class DeadLetterWriter(Protocol):
+    """Keeps rejected records; one that was kept twice after a crash is told by its position."""
+
+    def write(self, rejections: Sequence[Rejection]) -> None:
+        """
+        Return only when all *rejections* are kept.
+
+        Raises:
+            DeadLetterUnavailable: some may not be kept: pause, and write all of them again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release sockets or files; safe to call twice."""
+        ...
+
+
+class NoDeadLetters:
+    """Keeps nothing: for replays, where the input stays where it was."""
+
+    def write(self, rejections: Sequence[Rejection]) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class FileDeadLetters:
+    """One JSON line per rejected record, without its payload, appended to the file at *path*."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, rejections: Sequence[Rejection]) -> None:
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(_facts(rejection)) + "\n" for rejection in rejections)
+        except OSError as error:
+            raise DeadLetterUnavailable(
+                f"Dead letters cannot be written to {self._path}: {error.strerror}; make room or choose another file."
+            ) from error
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class KafkaDeadLetters:
+    """
+    Rejected records in a dead-letter topic: facts as headers, the payload only where the operator opted in.
+
+    Connects with the first rejection and creates the topic where it is missing. The key is the record's position, so
+    that a reader can tell a repetition.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: Any = None
+        self._known_topics: set[str] = set()
+
+    def write(self, rejections: Sequence[Rejection]) -> None:
+        if not rejections:
+            return
+        topics = {dead_letter_topic(rejection.record.position.topic, self._settings) for rejection in rejections}
+        try:
+            with translated_errors(self._settings):
+                self._create_missing(topics - self._known_topics)
+                self._send(rejections)
+        except MonitorError as error:
+            self.close()
+            raise DeadLetterUnavailable(
+                f"Dead letters cannot be written to {', '.join(sorted(topics))}, so reading waits: {error}"
+            ) from error
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError, OSError):  # what was promised is acknowledged already
+                producer.close(timeout=milliseconds(self._settings.request_timeout_seconds) / 1_000)
+
+    def _send(self, rejections: Sequence[Rejection]) -> None:
+        if self._producer is None:
+            self._producer = self._connect()
+        pending = [self._producer.send(**self._message(rejection)) for rejection in rejections]
+        for acknowledged in pending:
+            acknowledged.get(timeout=2 * self._settings.request_timeout_seconds)
+
+    def _connect(self) -> Any:
+        timeout_ms = milliseconds(self._settings.request_timeout_seconds)
+        return KafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            max_block_ms=timeout_ms,
+            delivery_timeout_ms=timeout_ms + timeout_ms // 2,
+            max_request_size=self._settings.dead_letter_max_payload_bytes + 1024 * 1024,
+        )
+
+    def _message(self, rejection: Rejection) -> dict[str, Any]:
+        record, settings = rejection.record, self._settings
+        fits = settings.dead_letter_payload and record.size_bytes <= settings.dead_letter_max_payload_bytes
+        position = record.position
+        return {
+            "topic": dead_letter_topic(position.topic, settings),
+            "key": f"{position.topic}[{position.partition}]@{position.offset}".encode(),
+            # Never null: in a compacted topic that would delete the letter.
+            "value": (record.value or b"") if fits else b"",
+            "headers": [
+                (HEADER_PREFIX + name, str(fact).encode("utf-8", "replace"))
+                for name, fact in _facts(rejection).items()
+                if fact is not None
+            ],
+        }
+
+    def _create_missing(self, topics: set[str]) -> None:
+        if not topics:
+            return
+        admin = KafkaAdminClient(**client_options(self._settings))
+        try:
+            for topic in sorted(topics):
+                # Partitions and replicas as the broker's own defaults say (KIP-464).
+                with suppress(TopicAlreadyExistsError):
+                    admin.create_topics([NewTopic(name=topic, num_partitions=-1, replication_factor=-1)])
+                    log.info("dead_letter_topic.created", topic=topic)
+        finally:
+            admin.close()
+        self._known_topics |= topics
+
+
+def dead_letter_topic(topic: str, settings: KafkaSettings) -> str:
+    """
+    Name of the topic for rejected records of *topic*.
+
+    >>> dead_letter_topic("agent-traces", KafkaSettings(group_id="team/a"))
+    'agent-traces.team-a.dlq'
+    """
+    name = settings.dead_letter_topic or f"{topic}.{_NOT_IN_TOPIC.sub('-', settings.group_id)}.dlq"
+    return name[-_MAX_TOPIC_CHARACTERS:]
+
+
+def _facts(rejection: Rejection) -> dict[str, str | int | float | None]:
+    record = rejection.record
+    return {
+        "topic": record.position.topic,
+        "partition": record.position.partition,
+        "offset": record.position.offset,
+        "timestamp": record.timestamp,
+        "reason": rejection.reason,
+        "detail": rejection.detail[:_MAX_DETAIL_CHARACTERS],
+        "sha256": record.sha256,
+        "size_bytes": record.size_bytes,
+    }

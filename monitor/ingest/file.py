@@ -1,0 +1,165 @@
+"""Records of JSON-lines files: plain, gzip, zstd, or standard input."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from monitor.errors import DependencyUnreachable, MonitorError, UsageError
+from monitor.ingest.lines import CORRUPTED, Line, decompressed, read_lines
+from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
+
+STANDARD_INPUT = "-"
+
+DEFAULT_BATCH_RECORDS = 500
+DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+class FileSource:
+    """
+    Lines of files, one file after the other: topic is the path as given, partition 0, offset the line's index from 0.
+
+    Blank lines are no records but keep their index. A line longer than *max_record_bytes* comes as a record without
+    value whose `oversize` says how long it is.
+
+    Args:
+        paths: Files in the order to read them; `-` is standard input.
+        ledger_offsets: Next offsets as the ledger holds them.
+        batch_records: Most records of one poll.
+        max_record_bytes: Longest line that is kept in memory, in bytes.
+        standard_input: What `-` stands for.
+
+    Raises:
+        DependencyUnreachable: a file cannot be opened.
+        UsageError: a file is named twice.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        ledger_offsets: LedgerOffsets,
+        *,
+        batch_records: int = DEFAULT_BATCH_RECORDS,
+        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        standard_input: BinaryIO | None = None,
+    ) -> None:
+        if len(set(paths)) < len(paths):
+            raise UsageError("A file is named twice; name each once.")
+        self._standard_input = standard_input
+        for path in paths:
+            self._check(path)
+        self._ledger_offsets = ledger_offsets
+        self._batch_records = batch_records
+        self._max_record_bytes = max_record_bytes
+        self._partitions = [TopicPartition(path, 0) for path in paths]
+        self._offsets: dict[TopicPartition, int | None] | None = None
+        self._uncommitted: deque[Record] = deque()
+        self._again: deque[Record] = deque()
+        self._failure: MonitorError | None = None
+        self._open_file = ExitStack()
+        self._unread = self._records()
+
+    def poll(self, timeout_seconds: float) -> Poll:
+        del timeout_seconds  # a file never keeps one waiting
+        self.assignment()
+        batch = self._next_batch()
+        self._uncommitted.extend(batch)
+        return Poll(
+            records=tuple(batch),
+            next_offsets={record.position.topic_partition: record.position.offset + 1 for record in batch},
+            at_end=len(batch) < self._batch_records and self._failure is None,
+        )
+
+    def assignment(self) -> Mapping[TopicPartition, int | None]:
+        if self._offsets is None:
+            known = self._ledger_offsets(self._partitions)
+            self._offsets = {partition: known.get(partition) for partition in self._partitions}
+        return self._offsets
+
+    def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        self._offsets = {**self.assignment(), **next_offsets}
+        self._uncommitted = deque(record for record in self._uncommitted if not self._is_done(record))
+
+    def rewind(self) -> None:
+        # Standard input cannot be read twice, so what is not committed is kept; it is a batch or two.
+        self._again.extendleft(reversed(self._uncommitted))
+        self._uncommitted.clear()
+        self._offsets = None
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        return {}
+
+    def close(self) -> None:
+        self._open_file.close()
+
+    def _check(self, path: str) -> None:
+        if path != STANDARD_INPUT:
+            with self._opened(path):
+                """It can be opened: better found now than after an hour of other files."""
+
+    def _opened(self, path: str) -> io.BufferedReader:
+        if path == STANDARD_INPUT:
+            return cast("io.BufferedReader", self._standard_input or sys.stdin.buffer)
+        try:
+            return Path(path).open("rb")
+        except OSError as error:
+            raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
+
+    def _is_done(self, record: Record) -> bool:
+        return record.position.offset < (self.assignment()[record.position.topic_partition] or 0)
+
+    def _next_batch(self) -> list[Record]:
+        batch: list[Record] = []
+        if self._failure:
+            raise self._failure
+        try:
+            batch.extend(islice(self._next_records(), self._batch_records))
+        except MonitorError as error:
+            self._failure = error
+            if not batch:
+                raise
+        return batch
+
+    def _next_records(self) -> Iterator[Record]:
+        while self._again:
+            record = self._again.popleft()
+            if not self._is_done(record):
+                yield record
+        yield from self._unread
+
+    def _records(self) -> Iterator[Record]:
+        for partition in self._partitions:
+            for line in self._lines(partition.topic):
+                record = _as_record(partition.topic, line)
+                if record is not None and not self._is_done(record):
+                    yield record
+
+    def _lines(self, path: str) -> Iterator[Line]:
+        with ExitStack() as self._open_file:
+            stream = self._opened(path)
+            if path != STANDARD_INPUT:
+                self._open_file.enter_context(stream)
+            index = -1
+            try:
+                for line in read_lines(decompressed(stream), max_bytes=self._max_record_bytes):
+                    index = line.index
+                    yield line
+            except CORRUPTED as error:
+                raise UsageError(
+                    f"{path} is damaged after line {index + 1} ({error}); read a whole copy of it."
+                ) from error
+            except OSError as error:
+                raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; try again.") from error
+
+
+def _as_record(path: str, line: Line) -> Record | None:
+    position = Position(path, 0, line.index)
+    if line.oversize:
+        return Record(position, key=None, value=None, oversize=line.oversize)
+    return None if not line.value or line.value.isspace() else Record(position, key=None, value=line.value)

@@ -1,0 +1,93 @@
+"""What every Kafka client of ours is told: address, name, security; and what its errors mean to us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka.errors import (
+    FencedInstanceIdError,
+    GroupAuthorizationFailedError,
+    KafkaConfigurationError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+    TopicAuthorizationFailedError,
+)
+
+from monitor.errors import ConfigInvalid, DependencyUnreachable
+from monitor.ingest.settings import KafkaSettings
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """
+    Options that consumer, producer and admin client of kafka-python share.
+
+    Raises:
+        ConfigInvalid: a password file cannot be read.
+    """
+    given = {
+        "ssl_cafile": settings.ssl_ca_file,
+        "ssl_certfile": settings.ssl_certificate_file,
+        "ssl_keyfile": settings.ssl_key_file,
+        "ssl_password": _secret(settings.ssl_key_password, settings.ssl_key_password_file),
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": _secret(settings.sasl_password, settings.sasl_password_file),
+    }
+    return {
+        "bootstrap_servers": [server.strip() for server in settings.bootstrap_servers.split(",")],
+        "client_id": settings.client_id,
+        "security_protocol": settings.security_protocol.value,
+        "ssl_check_hostname": settings.ssl_check_hostname,
+        "request_timeout_ms": milliseconds(settings.request_timeout_seconds),
+        "bootstrap_timeout_ms": milliseconds(settings.request_timeout_seconds),
+        "reconnect_backoff_max_ms": 1_000,  # a broker that comes back is found within a second, not after 30
+    } | {name: value for name, value in given.items() if value}
+
+
+def milliseconds(seconds: float) -> int:
+    """*seconds* as kafka-python wants them."""
+    return round(seconds * 1_000)
+
+
+@contextmanager
+def translated_errors(settings: KafkaSettings) -> Iterator[None]:
+    """
+    Turns errors of the client into one sentence that says what to do.
+
+    Raises:
+        ConfigInvalid: the client refuses its options.
+        DependencyUnreachable: anything else that went wrong between us and the brokers.
+    """
+    try:
+        yield
+    except KafkaConfigurationError as error:
+        raise ConfigInvalid(f"kafka: {error.args[0] if error.args else error}") from error
+    except (KafkaError, OSError) as error:
+        raise DependencyUnreachable(_sentence(error, settings)) from error
+
+
+def _sentence(error: Exception, settings: KafkaSettings) -> str:
+    where = settings.bootstrap_servers
+    match error:
+        case SaslAuthenticationFailedError():
+            return f"Kafka at {where} refuses our credentials; check kafka.security_protocol, sasl_* and ssl_*."
+        case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
+            return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
+        case FencedInstanceIdError():
+            return f"Another replica runs as {settings.group_instance_id}; give each its own kafka.group_instance_id."
+        case KafkaError(retriable=True):
+            return f"No Kafka broker answers at {where}; check kafka.bootstrap_servers and that the broker runs."
+        case _:
+            return f"Kafka at {where} cannot be read: {error}."
+
+
+def _secret(value: str, path: str) -> str:
+    if not path:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}; check the kafka.*_password_file.") from error
