@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from monitor.metrics.snapshot import HealthFact, SnapshotHolder
+from tests.metrics.snapshots import a_snapshot
+
+LEDGER_DOWN = HealthFact("ledger", is_ok=False, sentence="The ledger is out of reach:\nconnection refused.")
+KAFKA_UP = HealthFact("consumer", is_ok=True, sentence="The consumer polls.")
+
+
+def test_a_published_snapshot_replaces_the_one_before() -> None:
+    """A reader sees the old snapshot or the new one, never a mixture."""
+    first, second = a_snapshot(now=1.0), a_snapshot(now=2.0)
+    holder = SnapshotHolder(first)
+    before = holder.current
+
+    holder.publish(second)
+
+    assert first is before
+    assert second is holder.current
+
+
+@pytest.mark.parametrize(
+    ("is_ready", "health", "reason"),
+    [
+        (True, (LEDGER_DOWN,), ""),
+        (False, (KAFKA_UP, LEDGER_DOWN), "The ledger is out of reach: connection refused."),
+        (False, (KAFKA_UP,), "still starting; try again in a few seconds."),
+    ],
+    ids=["a ready replica has no reason", "a failed check is the reason, on one line", "without one it is starting"],
+)
+def test_why_a_replica_is_not_ready(is_ready: bool, health: tuple[HealthFact, ...], reason: str) -> None:  # noqa: FBT001 - a case of the table
+    """The reason is one line, for a probe's log."""
+    assert reason == a_snapshot(is_ready=is_ready, health=health).not_ready_reason
