@@ -217,13 +217,14 @@ def _sentence(path: KeyPath, details: ErrorDetails) -> str:
 
 def _shown(value: Any, setting: Setting) -> str:
     """*value* as a person wrote it, but never free text: it may be a secret."""
+    is_free = accepts(setting.kind, str)
     match value:
         case bool() | None:
-            return json.dumps(value)
+            return f"{json.dumps(value)} without quotes" if is_free else json.dumps(value)
         case int() | float():
-            return str(value)
+            return "a number without quotes" if is_free else str(value)
         case str():
-            return "the text given" if accepts(setting.kind, str) else f"`{value[:_LONGEST_SHOWN]}`"
+            return "the text given" if is_free else f"`{value[:_LONGEST_SHOWN]}`"
         case list():
             return "a list"
         case _:

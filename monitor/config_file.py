@@ -89,7 +89,8 @@ class _Reader:
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
         if id(node) in self._open:
-            self._complain(node, path, "refers to itself through a YAML alias")
+            line = self._lines.get(path, 1)  # the node's own line is that of its anchor
+            self._problems.append(Problem(line, path, "refers to itself through a YAML alias"))
             return None
         self._open.add(id(node))
         try:
