@@ -7,13 +7,13 @@ A bound made for one look errs far more often when it is looked at all day; thes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
-from scipy.optimize import brentq
-from scipy.special import betaln, lambertw, xlog1py, xlogy
+from scipy.special import lambertw
 
-_SMALLEST_RATE = 1e-15
+_SMALLEST_LOGIT = -700.0
+_PRECISE = 1e-12
+_STEPS = 200
 
 
 def bernoulli_bounds(
@@ -39,14 +39,7 @@ def bernoulli_bounds(
     if requests <= 0:
         return 0.0, 1.0
     threshold = _log_mixture(failures, requests, prior) + math.log(error_rate)
-
-    def left_over(rate: float) -> float:
-        return _log_likelihood(failures, requests, rate) - threshold
-
-    peak = failures / requests
-    lower = _crossing(left_over, _SMALLEST_RATE, peak) if peak > _SMALLEST_RATE else None
-    upper = _crossing(left_over, 1.0 - _SMALLEST_RATE, peak) if peak < 1.0 - _SMALLEST_RATE else None
-    return 0.0 if lower is None else lower, 1.0 if upper is None else upper
+    return _lowest_rate(failures, requests, threshold), 1.0 - _lowest_rate(requests - failures, requests, threshold)
 
 
 def normal_mixture_bounds(
@@ -132,15 +125,34 @@ def _mixture_ratio(error_rate: float) -> float:
 
 def _log_mixture(failures: float, requests: float, prior: tuple[float, float]) -> float:
     a, b = prior
-    return float(betaln(a + failures, b + requests - failures) - betaln(a, b))
+    return _log_beta(a + failures, b + requests - failures) - _log_beta(a, b)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def _log_likelihood(failures: float, requests: float, rate: float) -> float:
-    return float(xlogy(failures, rate) + xlog1py(requests - failures, -rate))
+    passes = requests - failures
+    return (failures * math.log(rate) if failures > 0 else 0.0) + (passes * math.log1p(-rate) if passes > 0 else 0.0)
 
 
-def _crossing(function: Callable[[float], float], end: float, peak: float) -> float | None:
-    """Where *function*, positive at *peak*, reaches 0 on its way to *end*; None where it never does."""
-    if function(end) >= 0:
-        return None
-    return float(brentq(function, end, peak, xtol=1e-12))
+def _lowest_rate(failures: float, requests: float, threshold: float) -> float:
+    """
+    The rate below failures / requests at which the log-likelihood is *threshold*.
+
+    Newton's method in the logit, where the log-likelihood is concave: from the start, at or below the solution, every
+    step stays below it and none is too long.
+    """
+    if failures <= 0:
+        return 0.0
+    logit = threshold / failures
+    for _ in range(_STEPS):
+        rate = 1.0 / (1.0 + math.exp(-logit)) if logit > _SMALLEST_LOGIT else 0.0
+        softplus = math.log1p(math.exp(logit)) if logit < 0 else logit + math.log1p(math.exp(-logit))
+        slope = failures - requests * rate
+        step = (threshold - failures * logit + requests * softplus) / slope if slope > 0 else 0.0
+        if step <= _PRECISE * max(1.0, abs(logit)):
+            break
+        logit += step
+    return rate

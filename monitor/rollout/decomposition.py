@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,7 @@ from monitor.difficulty.tiers import EASIER_TIERS
 from monitor.rollout.comparison import Decomposition
 
 _FIRST_HARD = len(EASIER_TIERS)
-_TRAFFIC_MIX, _EASIER_TIERS, _HARD_TIERS = range(3)
+_ORDERS = np.array([[2, 1], [1, 2]]) / 6  # of six orders, how many move a part before, between and after the other two
 
 
 def hard_share(tier_mix: NDArray[np.float64], failure_rate: NDArray[np.float64]) -> float | None:
@@ -56,25 +54,15 @@ def decompose(
         Shapley value as in Shorrocks (2013), J. Econ. Inequal. 11:99; with two factors it is Kitagawa (1955),
         J. Am. Stat. Assoc. 50:1168.
     """
-
-    def share(moved: frozenset[int]) -> float | None:
-        mix = candidate_mix if _TRAFFIC_MIX in moved else baseline_mix
-        easier = candidate_rate if _EASIER_TIERS in moved else baseline_rate
-        hard = candidate_rate if _HARD_TIERS in moved else baseline_rate
-        return hard_share(mix, np.concatenate((easier[:_FIRST_HARD], hard[_FIRST_HARD:])))
-
-    credit = [0.0, 0.0, 0.0]
-    orders = list(permutations(range(3)))
-    for order in orders:
-        moved: frozenset[int] = frozenset()
-        before = share(moved)
-        for part in order:
-            moved |= {part}
-            after = share(moved)
-            if before is None or after is None:
-                return None
-            credit[part] += (after - before) / len(orders)
-            before = after
-    return Decomposition(
-        traffic_mix=credit[_TRAFFIC_MIX], easier_tiers=credit[_EASIER_TIERS], hard_tiers=credit[_HARD_TIERS]
-    )
+    rates = (baseline_rate, candidate_rate)
+    shares = [
+        hard_share(mix, np.concatenate((rates[easier][:_FIRST_HARD], rates[hard][_FIRST_HARD:])))
+        for mix in (baseline_mix, candidate_mix)
+        for easier in (0, 1)
+        for hard in (0, 1)
+    ]
+    told = [share for share in shares if share is not None]
+    if len(told) < len(shares):
+        return None
+    moves = np.array(told).reshape(2, 2, 2)  # by traffic mix, easier tiers, hard tiers: baseline's or candidate's
+    return Decomposition(*(float((np.diff(moves, axis=part).squeeze(part) * _ORDERS).sum()) for part in range(3)))
