@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from monitor.errors import DependencyUnreachable, UsageError
+from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
 from monitor.metrics.app import Reload, metrics_app
+from monitor.metrics.basic_auth import BasicAuth
 from monitor.metrics.settings import WebSettings
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.metrics.web_config import WebConfig, load_web_config
 
 _STOP_SECONDS = 5
 
@@ -24,12 +29,21 @@ class MetricsServer:
         settings: Where to listen.
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
+
+    Raises:
+        UsageError: the address is no HOST:PORT.
+        ConfigInvalid: the web config file cannot be used.
     """
 
     def __init__(self, settings: WebSettings, snapshots: SnapshotHolder, reload: Reload) -> None:
         self._host, self._port = parse_address(settings.listen_address)
+        web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
+        app: ASGIApp = metrics_app(snapshots, reload)
+        self._scheme = "http" if web.tls is None else "https"
         config = uvicorn.Config(
-            metrics_app(snapshots, reload),
+            BasicAuth(app, web.users) if web.users else app,
+            ssl_certfile=None if web.tls is None else web.tls.certificate,
+            ssl_keyfile=None if web.tls is None else web.tls.key,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -48,7 +62,7 @@ class MetricsServer:
     def url(self) -> str:
         """Base URL for a person on this machine, known after `start`."""
         host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def start(self) -> None:
         """
@@ -56,7 +70,9 @@ class MetricsServer:
 
         Raises:
             DependencyUnreachable: the address is taken or not ours.
+            ConfigInvalid: the files for TLS are no pair of a certificate and its key.
         """
+        self._load()
         listener = self._bind()
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(
@@ -71,6 +87,16 @@ class MetricsServer:
         self._server.should_exit = True
         self._thread.join(timeout=2 * _STOP_SECONDS)
         self._thread = None
+
+    def _load(self) -> None:
+        """Read the TLS files here, where a mistake reaches the person, and not in the thread."""
+        try:
+            self._server.config.load()
+        except ssl.SSLError as error:
+            raise ConfigInvalid(
+                f"web.config_file: cert_file and key_file are no certificate with its key ({error.reason}); "
+                "both must be PEM files, the key without a password"
+            ) from error
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET

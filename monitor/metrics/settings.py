@@ -20,3 +20,6 @@ class WebSettings:
         MinLen(1),
         Doc("HOST:PORT to listen on; [::1]:9464 for IPv6, :9464 for every interface, port 0 for any free one."),
     ] = "127.0.0.1:9464"
+    config_file: Annotated[
+        str, Doc("Prometheus web.config.file with tls_server_config and basic_auth_users; empty for plain HTTP.")
+    ] = ""
