@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import httpx
 import pytest
@@ -32,23 +33,41 @@ class Reloads:
             raise ConfigInvalid(self.problem)
 
 
-@pytest.fixture
-def reloads() -> Reloads:
-    return Reloads()
+@dataclass(frozen=True)
+class Running:
+    """A server that the tests of this module share, and what it shows and calls."""
+
+    snapshots: SnapshotHolder
+    reloads: Reloads
+    client: httpx.Client
 
 
-@pytest.fixture
-def snapshots() -> SnapshotHolder:
-    return SnapshotHolder(a_snapshot())
-
-
-@pytest.fixture
-def client(snapshots: SnapshotHolder, reloads: Reloads) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    snapshots, reloads = SnapshotHolder(a_snapshot()), Reloads()
     server = MetricsServer(ANY_PORT, snapshots, reloads)
     server.start()
-    with httpx.Client(base_url=server.url, trust_env=False) as http:
-        yield http
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield Running(snapshots, reloads, client)
     server.stop()
+
+
+@pytest.fixture
+def reloads(running: Running) -> Reloads:
+    running.reloads.count, running.reloads.problem = 0, ""
+    return running.reloads
+
+
+@pytest.fixture
+def snapshots(running: Running) -> SnapshotHolder:
+    running.snapshots.publish(a_snapshot())
+    return running.snapshots
+
+
+@pytest.fixture
+def client(running: Running, snapshots: SnapshotHolder, reloads: Reloads) -> httpx.Client:
+    del snapshots, reloads  # as new for every test
+    return running.client
 
 
 def test_a_scrape_gets_the_current_snapshot(client: httpx.Client, snapshots: SnapshotHolder) -> None:
@@ -133,7 +152,8 @@ def test_two_servers_do_not_share_their_metrics() -> None:
     ]
     for server in servers:
         server.start()
-    texts = [httpx.get(f"{server.url}/metrics", trust_env=False).text for server in servers]
+    with httpx.Client(trust_env=False) as client:
+        texts = [client.get(f"{server.url}/metrics").text for server in servers]
     for server in servers:
         server.stop()
 

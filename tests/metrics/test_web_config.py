@@ -42,6 +42,19 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server that knows one user."""
+    file = tmp_path_factory.mktemp("web") / "web.yml"
+    file.write_text(f"basic_auth_users:\n  alice: {HASH}\n")
+    settings = WebSettings(listen_address="127.0.0.1:0", config_file=str(file))
+    server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None)
+    server.start()
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield client
+    server.stop()
+
+
+@pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a self-signed certificate of 127.0.0.1 and its key."""
     folder = tmp_path_factory.mktemp("tls")
@@ -57,21 +70,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/ready", "/api/v1/rollouts", "/nothing"])
-def test_every_path_asks_for_a_password(serve: Serve, path: str) -> None:
+def test_every_path_asks_for_a_password(guarded: httpx.Client, path: str) -> None:
     """Nothing is shown to who has none, not even which paths there are."""
-    server = serve(f"basic_auth_users:\n  alice: {HASH}\n")
-
-    answer = httpx.get(server.url + path, trust_env=False)
+    answer = guarded.get(path)
 
     assert (401, "Unauthorized\n") == (answer.status_code, answer.text)
     assert answer.headers["www-authenticate"].startswith("Basic")
 
 
-def test_the_right_password_lets_in_again_and_again(serve: Serve) -> None:
+def test_the_right_password_lets_in_again_and_again(guarded: httpx.Client) -> None:
     """The second request is answered from memory, and is let in like the first."""
-    server = serve(f"basic_auth_users:\n  alice: {HASH}\n")
-
-    answers = [httpx.get(f"{server.url}/metrics", auth=("alice", PASSWORD), trust_env=False) for _ in range(2)]
+    answers = [guarded.get("/metrics", auth=("alice", PASSWORD)) for _ in range(2)]
 
     assert [200, 200] == [answer.status_code for answer in answers]
 
@@ -103,12 +112,11 @@ def test_the_right_password_lets_in_again_and_again(serve: Serve) -> None:
         "no UTF-8",
     ],
 )
-def test_everything_else_is_refused(serve: Serve, authorization: str) -> None:
+def test_everything_else_is_refused(guarded: httpx.Client, authorization: str) -> None:
     """No form of a header makes the server fail or let in, also after somebody was let in."""
-    server = serve(f"basic_auth_users:\n  alice: {HASH}\n")
-    httpx.get(f"{server.url}/metrics", auth=("alice", PASSWORD), trust_env=False)
+    guarded.get("/metrics", auth=("alice", PASSWORD))
 
-    answer = httpx.get(f"{server.url}/metrics", headers={"Authorization": authorization}, trust_env=False)
+    answer = guarded.get("/metrics", headers={"Authorization": authorization})
 
     assert answer.status_code == 401
 
