@@ -1,111 +1,232 @@
-"""Alerts about one rollout. Values are sums of powers of two, so that what is compared is exact."""
+"""Alerts about what a rollout did. Values are sums of powers of two, so that what is compared is exact."""
 
 from __future__ import annotations
 
-from tests.rules.spec import MERGED, ROLLOUT, SERVICE, AlertSpec, series
+from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, AlertSpec, policy, rollout
 
-_ROLLOUT_DASHBOARD = "cliffwatch-rollout?var-service=shop&var-environment=production&var-baseline=m-1&var-candidate=m+2"
+_AVERAGE = {
+    rollout("aggregate_failure_ratio", arm="baseline", bound="estimate"): "0.25",
+    rollout("aggregate_failure_ratio", arm="candidate", bound="estimate"): "0.125",
+}
+_HARD = {
+    rollout("hard_tier_failure_ratio", arm="baseline", bound="estimate"): "0.75",
+    rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate"): "0.6875",
+}
+_SHARE = {
+    rollout("hard_share_ratio", arm="baseline", tier="hard", bound="estimate"): "0.5",
+    rollout("hard_share_ratio", arm="candidate", tier="hard", bound="estimate"): "0.75",
+    rollout("expected_change"): "0.125",
+    rollout("hard_share_excess", bound="lower"): "0.03125",
+    rollout("hard_share_change_component", component="traffic_mix"): "-0.0625",
+    rollout("hard_share_change_component", component="easier_tiers"): "0.25",
+    rollout("hard_share_change_component", component="hard_tiers"): "0.0625",
+}
+_CAUSE = "easier_tiers +25.0 points, hard_tiers +6.2 points, traffic_mix -6.2 points"
 
-
-def _rollout(name: str, **more: str) -> str:
-    return series(f"cliffwatch_rollout_{name}", ROLLOUT, **more)
-
-
-def _policy(name: str, **more: str) -> str:
-    return series(f"cliffwatch_policy_{name}", SERVICE, **more)
-
-
-SHARE_JUMP = AlertSpec(
-    alert="HardTierFailureShareJump",
-    needs={
-        _policy("share_jump_ratio"): "0.125",
-        _policy("min_hard_failures"): "30",
-        _rollout("hard_failures", arm="baseline"): "30",
-        _rollout("hard_failures", arm="candidate"): "30",
-        _rollout("hard_share_change", bound="estimate"): "0.25",
-        _rollout("hard_share_change", bound="lower"): "0.0625",
-    },
-    shows={
-        _rollout("hard_share_ratio", arm="baseline", tier="hard", bound="estimate"): "0.5",
-        _rollout("hard_share_ratio", arm="candidate", tier="hard", bound="estimate"): "0.75",
-        _rollout("expected_change"): "0.125",
-        _rollout("hard_share_change_component", component="traffic_mix"): "-0.0625",
-        _rollout("hard_share_change_component", component="easier_tiers"): "0.25",
-        _rollout("hard_share_change_component", component="hard_tiers"): "0.0625",
-    },
+CAPABILITY_CLIFF = AlertSpec(
+    alert="CapabilityCliff",
+    needs={rollout("verdict", verdict="cliff"): "1"},
+    shows={**_AVERAGE, **_HARD, **_SHARE},
     after="30s",
-    labels={"severity": "warning", "signature": "hard-tier-share", "tier": "hard", **ROLLOUT, **MERGED},
+    labels={"severity": "critical", "signature": "hard-tier-cliff", "tier": "hard", **ROLLOUT},
     annotations={
-        "summary": "After a rollout, a larger part of all failures are hard-tier failures.",
-        "description": "shop (production), m-1 to m 2: the hard tier's share of failures rose from 50% to 75%, "
-        "by 25.0 points (at least 6.2); the policy calls 12.5 points a jump, and a uniform gain in ability would give "
-        "12.5. Main cause: easier requests fail less.",
-        "cause": "easier_tiers +25.0 points, hard_tiers +6.2 points, traffic_mix -6.2 points",
+        "summary": "The average improved and the hard tier was left behind.",
+        "description": "shop (production), m-1 to m 2: the failure rate of all requests went from 25% to 12.5%, "
+        "that of the hard tier from 75% to 68.75%. The hard tier's share of failures went from 50% to 75%; "
+        "a uniform gain in ability would move it by 12.5 points, and at least 3.1 points remain unexplained.",
+        "cause": _CAUSE,
     },
-    dashboard=_ROLLOUT_DASHBOARD,
+    dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
-        "the jump is just below the policy's": {_rollout("hard_share_change", bound="estimate"): "0.1249"},
-        "the lower bound is just zero": {_rollout("hard_share_change", bound="lower"): "0"},
-        "the baseline has too few hard-tier failures": {_rollout("hard_failures", arm="baseline"): "29"},
-        "the candidate has too few hard-tier failures": {_rollout("hard_failures", arm="candidate"): "29"},
-        "the policy is another service's": {
-            _policy("share_jump_ratio"): None,
-            _policy("share_jump_ratio", service="other"): "0.125",
+        "the verdict is another one": {
+            rollout("verdict", verdict="cliff"): "0",
+            rollout("verdict", verdict="ok"): "1",
         },
+        "the verdict lasts for one evaluation only": {rollout("verdict", verdict="cliff"): "1 0x20"},
     },
-    fires={
-        "the jump is just the policy's": {_rollout("hard_share_change", bound="estimate"): "0.125"},
-        "another rollout of the same service has no jump": {
-            _rollout("hard_share_change", bound="estimate", candidate="m-3"): "0",
-        },
-    },
-    resolves={_rollout("hard_share_change", bound="estimate"): "0.25x20 0.0625x200"},
+    resolves={rollout("verdict", verdict="cliff"): "1x20 0x200"},
     resolved_at="22m",
 )
 
-FLOOR_BREACHED = AlertSpec(
-    alert="HardTierFloorBreached",
+HARD_TIER_REGRESSION = AlertSpec(
+    alert="HardTierRegression",
     needs={
-        _policy("floor_pass_ratio", capability=""): "0.5",
-        _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.625",
+        rollout("verdict", verdict="regression"): "1",
+        rollout("hard_tier_failure_change", bound="lower"): "0.03125",
+    },
+    shows={
+        **_AVERAGE,
+        rollout("hard_tier_failure_ratio", arm="baseline", bound="estimate"): "0.5",
+        rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate"): "0.625",
     },
     after="30s",
-    labels={"severity": "critical", "signature": "hard-tier-floor", "tier": "hard", **ROLLOUT, **MERGED},
+    labels={"severity": "critical", "signature": "hard-tier-regression", "tier": "hard", **ROLLOUT},
+    annotations={
+        "summary": "The candidate fails more hard-tier requests than the baseline.",
+        "description": "shop (production), m-1 to m 2: the hard tier's failure rate rose from 50% to 62.5%, "
+        "by at least 3.1 points. Over all requests it went from 25% to 12.5%.",
+        "cause": "the hard tier itself, whatever the traffic mix",
+    },
+    dashboard=f"rollout{ROLLOUT_QUERY}",
+    silent={
+        "the lower bound is just zero": {rollout("hard_tier_failure_change", bound="lower"): "0"},
+        "only the estimate rose, because there is too little data": {
+            rollout("hard_tier_failure_change", bound="lower"): "-0.125",
+            rollout("hard_tier_failure_change", bound="estimate"): "0.25",
+        },
+        "the verdict waits, because tiers are not trusted": {
+            rollout("verdict", verdict="regression"): "0",
+            rollout("verdict", verdict="waiting"): "1",
+        },
+    },
+    resolves={rollout("verdict", verdict="regression"): "1x20 0x200"},
+    resolved_at="22m",
+)
+
+HARD_TIER_FLOOR_BREACHED = AlertSpec(
+    alert="HardTierFloorBreached",
+    needs={
+        rollout("verdict", verdict="regression"): "1",
+        policy("floor_pass_ratio", capability=""): "0.5",
+        rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.625",
+    },
+    after="30s",
+    labels={"severity": "critical", "signature": "hard-tier-floor", "tier": "hard", **ROLLOUT},
     annotations={
         "summary": "The candidate passes fewer hard-tier requests than the floor that was agreed on beforehand.",
         "description": "shop (production), m-1 to m 2: at most 37.5% of the hard tier's requests pass, "
         "and the agreed floor is 50%.",
         "cause": "the hard tier itself, whatever the traffic mix",
     },
-    dashboard=_ROLLOUT_DASHBOARD,
+    dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
-        "the highest possible pass rate is just the floor": {
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.5",
-        },
-        "only the frontier tier is below the floor": {
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.25",
-            _rollout("failure_ratio", arm="candidate", tier="frontier", bound="lower"): "0.875",
+        "the highest believable pass rate is just the floor": {
+            rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.5",
         },
         "only the estimate is below the floor, because there is too little data": {
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.125",
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="estimate"): "0.875",
+            rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.125",
+            rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate"): "0.875",
         },
         "the baseline is below the floor": {
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.25",
-            _rollout("failure_ratio", arm="baseline", tier="hard", bound="lower"): "0.875",
+            rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.25",
+            rollout("hard_tier_failure_ratio", arm="baseline", bound="lower"): "0.875",
         },
-        "an easier tier is below the floor": {
-            _rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): None,
-            _rollout("failure_ratio", arm="candidate", tier="medium", bound="lower"): "0.875",
+        "the floor is another capability's": {
+            policy("floor_pass_ratio", capability=""): None,
+            policy("floor_pass_ratio", capability="refunds"): "0.5",
+            rollout("capability_failure_ratio", capability="returns", arm="candidate", bound="lower"): "0.875",
+        },
+        "the verdict waits, because tiers are not trusted": {
+            rollout("verdict", verdict="regression"): "0",
+            rollout("verdict", verdict="waiting"): "1",
         },
     },
     fires={
-        "hard and frontier are both below the floor": {
-            _rollout("failure_ratio", arm="candidate", tier="frontier", bound="lower"): "0.875",
+        "the floor is a capability's": {
+            policy("floor_pass_ratio", capability=""): None,
+            policy("floor_pass_ratio", capability="refunds"): "0.5",
+            rollout("capability_failure_ratio", capability="refunds", arm="candidate", bound="lower"): "0.625",
         },
     },
-    resolves={_rollout("failure_ratio", arm="candidate", tier="hard", bound="lower"): "0.625x20 0.25x200"},
+    resolves={rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.625x20 0.25x200"},
     resolved_at="22m",
 )
 
-ALERTS = (SHARE_JUMP, FLOOR_BREACHED)
+HARD_TIER_FAILURE_SHARE_JUMP = AlertSpec(
+    alert="HardTierFailureShareJump",
+    needs={
+        rollout("verdict", verdict="ok"): "1",
+        policy("share_jump_ratio"): "0.125",
+        policy("min_hard_failures"): "30",
+        rollout("hard_failures", arm="baseline"): "30",
+        rollout("hard_failures", arm="candidate"): "30",
+        rollout("hard_share_change", bound="estimate"): "0.25",
+        rollout("hard_share_change", bound="lower"): "0.0625",
+    },
+    shows=_SHARE,
+    after="30s",
+    labels={"severity": "warning", "signature": "hard-tier-share", "tier": "hard", **ROLLOUT},
+    annotations={
+        "summary": "After a rollout, a larger part of all failures are hard-tier failures.",
+        "description": "shop (production), m-1 to m 2: the hard tier's share of failures rose from 50% to 75%, "
+        "by 25.0 points (at least 6.2); the policy calls 12.5 points a jump, and a uniform gain in ability would give "
+        "12.5. Main cause: easier requests fail less.",
+        "cause": _CAUSE,
+    },
+    dashboard=f"rollout{ROLLOUT_QUERY}",
+    silent={
+        "the jump is just below the policy's": {rollout("hard_share_change", bound="estimate"): "0.1249"},
+        "the lower bound is just zero": {rollout("hard_share_change", bound="lower"): "0"},
+        "the baseline has too few hard-tier failures": {rollout("hard_failures", arm="baseline"): "29"},
+        "the candidate has too few hard-tier failures": {rollout("hard_failures", arm="candidate"): "29"},
+        "the policy is another service's": {
+            policy("share_jump_ratio"): None,
+            policy("share_jump_ratio", service="other"): "0.125",
+        },
+        "the verdict waits, because tiers are not trusted": {
+            rollout("verdict", verdict="ok"): "0",
+            rollout("verdict", verdict="waiting"): "1",
+        },
+    },
+    fires={
+        "the jump is just the policy's": {rollout("hard_share_change", bound="estimate"): "0.125"},
+        "the verdict is cliff": {rollout("verdict", verdict="ok"): "0", rollout("verdict", verdict="cliff"): "1"},
+        "another rollout of the same service has no jump": {
+            rollout("hard_share_change", bound="estimate", candidate="m-3"): "0",
+        },
+    },
+    resolves={rollout("hard_share_change", bound="estimate"): "0.25x20 0.0625x200"},
+    resolved_at="22m",
+)
+
+CAPABILITY_CLASS_REGRESSION = AlertSpec(
+    alert="CapabilityClassRegression",
+    needs={
+        rollout("verdict", verdict="ok"): "1",
+        rollout("capability_regressed", capability="refunds"): "1",
+    },
+    shows={
+        **_AVERAGE,
+        rollout("capability_failure_ratio", capability="refunds", arm="baseline", bound="estimate"): "0.25",
+        rollout("capability_failure_ratio", capability="refunds", arm="candidate", bound="estimate"): "0.5",
+    },
+    after="30s",
+    labels={
+        "severity": "warning",
+        "signature": "hard-tier-class",
+        "tier": "hard",
+        "capability": "refunds",
+        **ROLLOUT,
+    },
+    annotations={
+        "summary": "One capability class fails more hard-tier requests than before the rollout.",
+        "description": "shop (production), m-1 to m 2: the failure rate of hard refunds requests went from 25% to 50%, "
+        "while that of all requests went from 25% to 12.5%.",
+        "cause": "this capability class, whatever the traffic mix",
+    },
+    dashboard=f"canary{ROLLOUT_QUERY}&var-capability=refunds",
+    silent={
+        "the class is not shown to fail more often": {rollout("capability_regressed", capability="refunds"): "0"},
+        "the verdict waits, because tiers are not trusted": {
+            rollout("verdict", verdict="ok"): "0",
+            rollout("verdict", verdict="waiting"): "1",
+        },
+    },
+    fires={
+        "another class is well": {rollout("capability_regressed", capability="returns"): "0"},
+        "the verdict is regression": {
+            rollout("verdict", verdict="ok"): "0",
+            rollout("verdict", verdict="regression"): "1",
+        },
+    },
+    resolves={rollout("capability_regressed", capability="refunds"): "1x20 0x200"},
+    resolved_at="22m",
+)
+
+ALERTS = (
+    CAPABILITY_CLIFF,
+    HARD_TIER_REGRESSION,
+    HARD_TIER_FLOOR_BREACHED,
+    HARD_TIER_FAILURE_SHARE_JUMP,
+    CAPABILITY_CLASS_REGRESSION,
+)

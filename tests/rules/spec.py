@@ -15,7 +15,14 @@ ROLLOUT = {**SERVICE, "baseline": "m-1", "candidate": "m 2"}
 MERGED = {"job": "cliffwatch", "namespace": "agents"}
 """Labels that a scrape adds and that outlive the merging of replicas."""
 
+ROLLOUT_QUERY = "?var-service=shop&var-environment=production&var-baseline=m-1&var-candidate=m+2"
+SERVICE_QUERY = "?var-service=shop&var-environment=production"
+"""What a dashboard link chooses."""
+
 _TELLING_LABELS = {"arm", "bound", "tier", "component", "verdict", "capability", "model_version", "outcome"}
+
+Values = Mapping[str, str | None]
+"""Values by series, as promtool writes both; one number is a constant series, None takes the series away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +34,30 @@ class AlertSpec:
         alert: Its name.
         needs: Series that it rests on, with values for which it fires; it is silent where one is absent or NaN.
         shows: Series that only its text shows.
-        after: When it fires first; it is silent one evaluation (15 s) before.
-        labels: All of its labels.
-        annotations: All of its annotations but the links, which are derived from its name.
-        dashboard: Path and query of its dashboard link.
+        after: When it fires first, as a Prometheus duration; it is silent one evaluation before.
+        labels: All of its labels but those that every series has (`MERGED`).
+        annotations: All of its annotations but the links.
+        dashboard: Name and query of its dashboard link.
         silent: By sentence, series that replace or join *needs* and for which it is silent.
         fires: By sentence, series that replace or join *needs* and for which it fires all the same.
         resolves: Series that replace some of *needs*; it fires at *after* and is silent at *resolved_at*.
-        absence_matters: False for the alerts whose cause is that something is missing.
+        interval: Time between samples and between evaluations.
+        is_about_absence: True for an alert whose cause is that something is missing.
     """
 
     alert: str
-    needs: Mapping[str, str]
-    shows: Mapping[str, str] = field(default_factory=dict)
+    needs: Values
+    shows: Values = field(default_factory=dict)
     after: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     dashboard: str
-    silent: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    fires: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    resolves: Mapping[str, str]
+    silent: Mapping[str, Values] = field(default_factory=dict)
+    fires: Mapping[str, Values] = field(default_factory=dict)
+    resolves: Values
     resolved_at: str
-    absence_matters: bool = True
+    interval: str = "15s"
+    is_about_absence: bool = False
 
 
 def series(name: str, *labels: dict[str, str], **more: str) -> str:
@@ -56,6 +65,21 @@ def series(name: str, *labels: dict[str, str], **more: str) -> str:
     merged = ChainMap(more, *labels, _SCRAPED)
     selector = ", ".join(f'{label}="{merged[label]}"' for label in sorted(merged))
     return f"{name}{{{selector}}}"
+
+
+def rollout(name: str, **more: str) -> str:
+    """A series of the rollout."""
+    return series(f"cliffwatch_rollout_{name}", ROLLOUT, **more)
+
+
+def policy(name: str, **more: str) -> str:
+    """A threshold of the service."""
+    return series(f"cliffwatch_policy_{name}", SERVICE, **more)
+
+
+def seconds(duration: str) -> int:
+    """A Prometheus duration of one unit, in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[duration[-1]]
 
 
 def short_name(series: str) -> str:

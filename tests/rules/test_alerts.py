@@ -6,26 +6,41 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.rules import monitor_alerts, process_alerts, rollout_alerts
 from tests.rules.conftest import RULES
-from tests.rules.rollout_alerts import ALERTS as ROLLOUT_ALERTS
-from tests.rules.spec import REPLICA, AlertSpec, short_name
+from tests.rules.spec import MERGED, REPLICA, AlertSpec, Values, seconds, short_name
 
 pytestmark = pytest.mark.stack
 
-SPECS = {spec.alert: spec for spec in ROLLOUT_ALERTS}
-_STEP_SECONDS = 15
+SPECS = {spec.alert: spec for module in (rollout_alerts, process_alerts, monitor_alerts) for spec in module.ALERTS}
 _RUNBOOKS = "https://example.invalid/cliffwatch/docs/runbooks"
 _GRAFANA = "http://localhost:3000"
 
 each_alert = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
 
+def _cases(choose: Callable[[AlertSpec], Mapping[str, Values]]) -> list[Any]:
+    return [
+        pytest.param(spec, overrides, id=f"{spec.alert}: {sentence}")
+        for spec in SPECS.values()
+        for sentence, overrides in choose(spec).items()
+    ]
+
+
+def _absent(spec: AlertSpec) -> Mapping[str, Values]:
+    return {} if spec.is_about_absence else {f"without {short_name(name)}": {name: None} for name in spec.needs}
+
+
+def _nan(spec: AlertSpec) -> Mapping[str, Values]:
+    return {} if spec.is_about_absence else {f"with NaN in {short_name(name)}": {name: "NaN"} for name in spec.needs}
+
+
 def test_every_alert_of_the_rules_has_a_spec_and_every_spec_an_alert():
     """No alert ships untested, and no test outlives its alert."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
-    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    alerts = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
 
-    assert alerts == SPECS.keys()
+    assert sorted(alerts) == sorted(SPECS)
 
 
 @each_alert
@@ -33,14 +48,18 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool):
     """The whole text of an alert is what the spec says, and it is silent one evaluation before."""
     links = {
         "runbook_url": f"{_RUNBOOKS}/{spec.alert}.md",
-        "dashboard_url": f"{_GRAFANA}/d/{spec.dashboard}",
+        "dashboard_url": f"{_GRAFANA}/d/cliffwatch-{spec.dashboard}",
     }
-    expected = {"exp_labels": dict(spec.labels), "exp_annotations": {**spec.annotations, **links}}
+    merged = {} if spec.is_about_absence else MERGED
+    expected = {"exp_labels": {**spec.labels, **merged}, "exp_annotations": {**spec.annotations, **links}}
+    before = f"{seconds(spec.after) - seconds(spec.interval)}s"
 
     promtool(
         {**spec.needs, **spec.shows},
+        interval=spec.interval,
+        until=spec.after,
         alerts=[
-            {"eval_time": _before(spec.after), "alertname": spec.alert, "exp_alerts": []},
+            {"eval_time": before, "alertname": spec.alert, "exp_alerts": []},
             {"eval_time": spec.after, "alertname": spec.alert, "exp_alerts": [expected]},
         ],
     )
@@ -48,11 +67,11 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool):
 
 @each_alert
 def test_two_replicas_raise_it_once(spec: AlertSpec, promtool):
-    """Every replica exports the same counts; the second one, a moment late, adds nothing."""
+    """Every replica exports the same counts, and the second one adds nothing."""
     once = {**spec.needs, **spec.shows}
     twin = {_other_replica(name): values for name, values in once.items()}
 
-    _assert_firing(promtool, spec, {**once, **twin}, {spec.after: 1, _after(spec.after): 1})
+    _assert_firing(promtool, spec, {**once, **twin}, {spec.after: 1})
 
 
 @each_alert
@@ -61,51 +80,33 @@ def test_it_resolves(spec: AlertSpec, promtool):
     _assert_firing(promtool, spec, {**spec.needs, **spec.resolves}, {spec.after: 1, spec.resolved_at: 0})
 
 
-def _cases(choose: Callable[[AlertSpec], Mapping[str, Mapping[str, str | None]]]) -> list[Any]:
-    return [
-        pytest.param(spec, overrides, id=f"{spec.alert}: {sentence}")
-        for spec in SPECS.values()
-        for sentence, overrides in choose(spec).items()
-    ]
-
-
-def _absences(spec: AlertSpec) -> Mapping[str, Mapping[str, str | None]]:
-    return {f"without {short_name(name)}": {name: None} for name in spec.needs} if spec.absence_matters else {}
-
-
-def _nans(spec: AlertSpec) -> Mapping[str, Mapping[str, str | None]]:
-    return {f"with NaN in {short_name(name)}": {name: "NaN"} for name in spec.needs} if spec.absence_matters else {}
-
-
 @pytest.mark.parametrize(("spec", "overrides"), _cases(lambda spec: spec.silent))
-def test_it_is_silent(spec: AlertSpec, overrides, promtool):
+def test_it_is_silent(spec: AlertSpec, overrides: Values, promtool):
     """Just below its threshold, with too little data and for other causes it does not fire."""
-    _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _after(spec.after): 0})
+    _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _later(spec): 0})
 
 
-@pytest.mark.parametrize(("spec", "overrides"), [*_cases(_absences), *_cases(_nans)])
-def test_it_does_not_fire_from_what_is_not_known(spec: AlertSpec, overrides, promtool):
+@pytest.mark.parametrize(("spec", "overrides"), [*_cases(_absent), *_cases(_nan)])
+def test_it_does_not_fire_from_what_is_not_known(spec: AlertSpec, overrides: Values, promtool):
     """A series that is absent or NaN is no cause."""
-    _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _after(spec.after): 0})
+    _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _later(spec): 0})
 
 
 @pytest.mark.parametrize(("spec", "overrides"), _cases(lambda spec: spec.fires))
-def test_it_fires(spec: AlertSpec, overrides, promtool):
+def test_it_fires(spec: AlertSpec, overrides: Values, promtool):
     """On its threshold, and beside series that are none of its business, it fires."""
     _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 1})
 
 
 def _assert_firing(
-    promtool: Callable[..., None],
-    spec: AlertSpec,
-    overridden: Mapping[str, str | None],
-    alerts_at: Mapping[str, int],
+    promtool: Callable[..., None], spec: AlertSpec, series: Values, alerts_at: Mapping[str, int]
 ) -> None:
     """Exactly so many alerts of this name fire at each of these times."""
-    series = {name: values for name, values in overridden.items() if values is not None}
     firing = f'count(ALERTS{{alertname="{spec.alert}", alertstate="firing"}}) or vector(0)'
     promtool(
         series,
+        interval=spec.interval,
+        until=max(alerts_at, key=seconds),
         queries=[
             {"expr": firing, "eval_time": time, "exp_samples": [{"labels": "{}", "value": alerts}]}
             for time, alerts in alerts_at.items()
@@ -119,13 +120,5 @@ def _other_replica(series: str) -> str:
     return series
 
 
-def _before(time: str) -> str:
-    return f"{_seconds(time) - _STEP_SECONDS}s"
-
-
-def _after(time: str) -> str:
-    return f"{_seconds(time) + 4 * _STEP_SECONDS}s"
-
-
-def _seconds(time: str) -> int:
-    return int(time[:-1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[time[-1]]
+def _later(spec: AlertSpec) -> str:
+    return f"{seconds(spec.after) + 4 * seconds(spec.interval)}s"

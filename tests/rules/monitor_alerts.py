@@ -1,0 +1,165 @@
+"""Alerts about the monitor itself."""
+
+from __future__ import annotations
+
+from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, AlertSpec, policy, series
+
+_TRUSTED = series("cliffwatch_calibration_trusted", calibration="c-1")
+_READY = series("cliffwatch_ready")
+_LAG = series("cliffwatch_consumer_lag_records", topic="agent-traces", partition="0")
+_CONSUMED = series("cliffwatch_records_consumed_total", topic="agent-traces", partition="0")
+_LAST_COMMIT = series("cliffwatch_last_commit_timestamp_seconds")
+_DEAD_LETTERS = series("cliffwatch_dead_letters_total", reason="too_large")
+
+
+def _coverage(arm: str, tier: str) -> str:
+    model_version = ROLLOUT[arm]
+    return series("cliffwatch_label_coverage_ratio", ROLLOUT, model_version=model_version, arm=arm, tier=tier)
+
+
+TIERS_UNTRUSTED = AlertSpec(
+    alert="CliffwatchTiersUntrusted",
+    needs={_TRUSTED: "0"},
+    shows={
+        series("cliffwatch_calibration_auc", calibration="c-1"): "0.625",
+        series("cliffwatch_calibration_error", calibration="c-1"): "0.25",
+    },
+    interval="1m",
+    after="30m",
+    labels={"severity": "warning", "signature": "monitor-tiers"},
+    annotations={
+        "summary": "Difficulty tiers cannot be believed, so no verdict is given.",
+        "description": "The calibration in force orders requests of one version with an AUC of 0.62 and a calibration "
+        "error of 0.25; until it is trusted, requests stay untiered and rollouts wait.",
+    },
+    dashboard="monitor",
+    silent={"the calibration is trusted": {_TRUSTED: "1", _READY: "1"}},
+    fires={"no calibration is in force": {_TRUSTED: None, _READY: "1"}},
+    resolves={_TRUSTED: "0x40 1x100"},
+    resolved_at="60m",
+)
+
+LABEL_COVERAGE_LOW = AlertSpec(
+    alert="CliffwatchLabelCoverageLow",
+    needs={
+        _coverage("baseline", "hard"): "0.75",
+        _coverage("candidate", "hard"): "0.25",
+        policy("max_coverage_gap_ratio"): "0.25",
+    },
+    interval="1m",
+    after="1h",
+    labels={"severity": "warning", "signature": "monitor-labels", **ROLLOUT},
+    annotations={
+        "summary": "Too few requests get an outcome for the two arms to be compared.",
+        "description": "shop (production), m-1 to m 2: of hard requests that are old enough to be judged, "
+        "75% of the baseline and 25% of the candidate have an outcome; "
+        "the policy compares arms that differ by at most 25%.",
+    },
+    dashboard=f"monitor{ROLLOUT_QUERY}",
+    silent={
+        "the arms differ by just what the policy allows": {_coverage("candidate", "hard"): "0.5"},
+        "only one easier tier differs": {
+            _coverage("candidate", "hard"): "0.75",
+            _coverage("baseline", "easy"): "0.75",
+            _coverage("candidate", "easy"): "0.25",
+        },
+    },
+    fires={
+        "every tier differs and none is hard": {
+            _coverage("baseline", "hard"): None,
+            _coverage("candidate", "hard"): None,
+            _coverage("baseline", "easy"): "0.25",
+            _coverage("candidate", "easy"): "0.75",
+        },
+        "no label comes at all": {_coverage("baseline", "hard"): "0", _coverage("candidate", "hard"): "0"},
+    },
+    resolves={_coverage("candidate", "hard"): "0.25x70 0.75x100"},
+    resolved_at="90m",
+)
+
+CONSUMER_LAGGING = AlertSpec(
+    alert="CliffwatchConsumerLagging",
+    needs={_LAG: "700", _CONSUMED: "0+15x400"},
+    after="615s",
+    labels={"severity": "warning", "signature": "monitor-lag", "topic": "agent-traces"},
+    annotations={
+        "summary": "Traces are read more slowly than they arrive, so what is shown is old.",
+        "description": "Topic agent-traces: 700 records are waiting and 1 are read per second; "
+        "that is more than ten minutes of work.",
+    },
+    dashboard="monitor",
+    silent={
+        "just ten minutes of work are waiting": {_LAG: "0x40 600x400"},
+        "a few records wait in an idle topic": {_LAG: "100", _CONSUMED: "5"},
+    },
+    fires={
+        "nothing is read": {_LAG: "101", _CONSUMED: "5"},
+        "the lag is spread over partitions": {
+            _LAG: "350",
+            series("cliffwatch_consumer_lag_records", topic="agent-traces", partition="1"): "350",
+        },
+    },
+    resolves={_LAG: "700x60 0x100"},
+    resolved_at="1305s",
+)
+
+CONSUMER_STALLED = AlertSpec(
+    alert="CliffwatchConsumerStalled",
+    needs={_LAST_COMMIT: "0", _LAG: "0+1x400"},
+    after="435s",
+    labels={"severity": "critical", "signature": "monitor-stalled"},
+    annotations={
+        "summary": "Records arrive and nothing is written to the ledger, so every verdict stands still.",
+        "description": "The last batch was committed 7m 15s ago and 29 records are waiting.",
+    },
+    dashboard="monitor",
+    silent={
+        "nothing new has arrived since": {_LAG: "5"},
+        "batches are committed": {_LAST_COMMIT: "0+15x400"},
+        "the last batch is just five minutes old": {_LAST_COMMIT: "0x20 15+15x400"},
+    },
+    resolves={_LAST_COMMIT: "0x40 615+15x100"},
+    resolved_at="1005s",
+)
+
+DEAD_LETTERS_RISING = AlertSpec(
+    alert="CliffwatchDeadLettersRising",
+    needs={_DEAD_LETTERS: "0x80 100x400", _CONSUMED: "0+15x480"},
+    after="1515s",
+    labels={"severity": "warning", "signature": "monitor-dead-letters"},
+    annotations={
+        "summary": "Records that cannot be processed are set aside, so counts miss what they held.",
+        "description": "100 dead letters in 15 minutes among 900 records; most often for too_large.",
+    },
+    dashboard="monitor",
+    silent={
+        "there are fewer than ten": {_DEAD_LETTERS: "0x80 9x400", _CONSUMED: "0+1x480"},
+        "there is just less than one in a hundred": {_DEAD_LETTERS: "0x80 10x400", _CONSUMED: "0+17x480"},
+    },
+    fires={"there are just ten": {_DEAD_LETTERS: "0x80 10x400"}},
+    resolves={_DEAD_LETTERS: "0x80 100x400"},
+    resolved_at="3105s",
+)
+
+ABSENT = AlertSpec(
+    alert="CliffwatchAbsent",
+    needs={},
+    after="5m",
+    labels={"severity": "critical", "signature": "monitor-absent"},
+    annotations={
+        "summary": "No replica of Cliffwatch is there and ready, so nothing watches the rollouts.",
+        "description": "Prometheus has no sample of cliffwatch_ready; alerts on rollouts cannot fire.",
+    },
+    dashboard="monitor",
+    silent={
+        "a replica is ready": {_READY: "1"},
+        "one of two replicas is ready": {_READY: "0", series("cliffwatch_ready", instance="10.0.0.2:9464"): "1"},
+        "it was away for just less than five minutes": {_READY: "_x19 1x400"},
+    },
+    fires={"no replica is ready": {_READY: "0"}},
+    resolves={_READY: "_x30 1x200"},
+    resolved_at="480s",
+    is_about_absence=True,
+)
+
+ALERTS = (TIERS_UNTRUSTED, LABEL_COVERAGE_LOW, CONSUMER_LAGGING, CONSUMER_STALLED, DEAD_LETTERS_RISING, ABSENT)

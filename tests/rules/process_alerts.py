@@ -1,0 +1,155 @@
+"""Alerts about what surrounds a rollout."""
+
+from __future__ import annotations
+
+from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, SERVICE, SERVICE_QUERY, AlertSpec, policy, rollout, series
+
+
+def _version(model_version: str, *, role: str, floating: str) -> str:
+    return series("cliffwatch_model_version_info", SERVICE, model_version=model_version, role=role, floating=floating)
+
+
+def _outcomes(tier: str, outcome: str) -> str:
+    return series(
+        "cliffwatch_outcomes_total", SERVICE, model_version="m-1", capability="refunds", tier=tier, outcome=outcome
+    )
+
+
+FLOOR_CHANGED = AlertSpec(
+    alert="HardTierFloorChangedMidRollout",
+    needs={
+        policy("floor_pass_ratio", capability=""): "0.5x60 0.25x600",
+        rollout("info"): "1",
+        rollout("start_timestamp_seconds"): "0",
+    },
+    interval="1m",
+    after="61m",
+    labels={"severity": "warning", "signature": "rollout-floor-changed", "tier": "hard", **SERVICE},
+    annotations={
+        "summary": "A pre-committed floor was changed while a rollout that it judges is under way.",
+        "description": "shop (production): the floor of the hard tier's pass rate is now 25%; "
+        "it was 50% half an hour ago.",
+    },
+    dashboard=f"rollout{SERVICE_QUERY}",
+    silent={
+        "the floor is as it was": {policy("floor_pass_ratio", capability=""): "0.5"},
+        "the rollout started after the change": {
+            rollout("info"): "_x65 1x600",
+            rollout("start_timestamp_seconds"): "_x65 3900x600",
+        },
+        "another service has the rollout": {
+            rollout("info"): None,
+            rollout("info", service="other"): "1",
+        },
+        "one rollout follows another and the floor was changed between them": {
+            rollout("info"): "1x50 _x20 1x600",
+            rollout("start_timestamp_seconds"): "0x50 _x20 4200x600",
+        },
+    },
+    fires={
+        "the floor was removed": {policy("floor_pass_ratio", capability=""): "0.5x60 stale"},
+        "the floor was added": {policy("floor_pass_ratio", capability=""): "_x61 0.5x600"},
+        "the floor is a capability's": {
+            policy("floor_pass_ratio", capability=""): "0.5",
+            policy("floor_pass_ratio", capability="refunds"): "0.5x60 0.25x600",
+        },
+    },
+    resolves={rollout("info"): "1"},
+    resolved_at="480m",
+)
+
+FLOATING_MODEL_ALIAS = AlertSpec(
+    alert="FloatingModelAlias",
+    needs={_version("m-latest", role="candidate", floating="true"): "1"},
+    after="15m",
+    labels={"severity": "warning", "signature": "rollout-alias", "model_version": "m-latest", **SERVICE},
+    annotations={
+        "summary": "Traffic asks for a model alias that its provider may move at any time.",
+        "description": "shop (production) asks for m-latest, which is no pinned version: its provider can roll out "
+        "another model behind it without a rollout of yours.",
+    },
+    dashboard=f"on-call{SERVICE_QUERY}",
+    silent={
+        "the version is pinned": {
+            _version("m-latest", role="candidate", floating="true"): None,
+            _version("m-1", role="candidate", floating="false"): "1",
+        },
+        "the alias is retired": {
+            _version("m-latest", role="candidate", floating="true"): None,
+            _version("m-latest", role="retired", floating="true"): "1",
+        },
+    },
+    fires={
+        "the role changes meanwhile": {
+            _version("m-latest", role="candidate", floating="true"): "1x30 _x100",
+            _version("m-latest", role="baseline", floating="true"): "_x31 1x100",
+        },
+    },
+    resolves={_version("m-latest", role="candidate", floating="true"): "1x70 stale"},
+    resolved_at="2h",
+)
+
+ON_CALL_RAMP = AlertSpec(
+    alert="OnCallRamp",
+    needs={
+        rollout("start_timestamp_seconds"): "_ 0x100",
+        policy("ramp_seconds"): "3600",
+    },
+    interval="1m",
+    after="1m",
+    labels={"severity": "info", "signature": "rollout-ramp", **ROLLOUT},
+    annotations={
+        "summary": "A rollout is young enough that its incidents are new to the people on call.",
+        "description": "shop (production), m-1 to m 2: under way for 1m 0s of a ramp of 1h 0m 0s.",
+    },
+    dashboard=f"on-call{ROLLOUT_QUERY}",
+    silent={"the ramp is just over": {policy("ramp_seconds"): "60"}},
+    resolves={rollout("start_timestamp_seconds"): "_ 0x100"},
+    resolved_at="60m",
+)
+
+# Half of the traffic is hard. Of it, 2 in 8 fail an hour for three weeks, then 6 in 8.
+_EASY = "0+8x1000"
+_HARD_FAILURES = "0+2x504 1014+6x500"
+_HARD_SUCCESSES = "0+6x504 3026+2x500"
+
+HARD_TIER_GAP_WIDENING = AlertSpec(
+    alert="HardTierGapWidening",
+    needs={
+        _outcomes("easy", "success"): _EASY,
+        _outcomes("hard", "failure"): _HARD_FAILURES,
+        _outcomes("hard", "success"): _HARD_SUCCESSES,
+        policy("share_jump_ratio"): "0.25",
+        policy("min_labelled_requests"): "1344",
+    },
+    interval="1h",
+    after="673h",
+    labels={"severity": "warning", "signature": "hard-tier-gap", "tier": "hard", **SERVICE},
+    annotations={
+        "summary": "Average and hard tier have drifted apart over weeks.",
+        "description": "shop (production): this week 75% of hard requests fail and 37.5% of all; "
+        "three weeks ago it was 25% and 12.5%.",
+    },
+    dashboard=f"hard-tier{SERVICE_QUERY}",
+    silent={
+        "the gap widened by just less than the policy's jump": {policy("share_jump_ratio"): "0.2501"},
+        "a week has too few labelled hard requests": {policy("min_labelled_requests"): "1345"},
+        "chance explains it": {
+            policy("min_labelled_requests"): "1",
+            _outcomes("easy", "success"): "0+0.125x1000",
+            _outcomes("hard", "failure"): "0+0.03125x504 15.84375+0.09375x500",
+            _outcomes("hard", "success"): "0+0.09375x504 47.28125+0.03125x500",
+        },
+        "both fail more often": {
+            _outcomes("easy", "failure"): "0+0x504 8+8x500",
+            _outcomes("easy", "success"): "0+8x504 4032x500",
+        },
+    },
+    resolves={
+        _outcomes("hard", "failure"): "0+2x504 1014+6x175 2066+2x400",
+        _outcomes("hard", "success"): "0+6x504 3026+2x175 3382+6x400",
+    },
+    resolved_at="900h",
+)
+
+ALERTS = (FLOOR_CHANGED, FLOATING_MODEL_ALIAS, ON_CALL_RAMP, HARD_TIER_GAP_WIDENING)
