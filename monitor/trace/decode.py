@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any
 
-from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
+from pydantic_core import from_json
+
+from monitor.trace.decoded import Decoded, Ignored
+from monitor.trace.inflate import inflated
+from monitor.trace.langfuse_score import evaluations_of
+from monitor.trace.model import DropReason, InvalidRecord, Trace
 from monitor.trace.native import decode_native
+from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
+from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
+from monitor.trace.outcome_policy import Evaluation
+from monitor.trace.reading import Reader, Reading
 from monitor.trace.settings import Limits
 
 # An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NATIVE_KEY = b'"schema"'
 _NOT_A_BRACKET = bytes(set(range(256)) - set(b"{[]}"))
 _STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What one record said: any number of finished traces and of outcomes."""
+DEFAULT_READING = Reading()
 
-    traces: Sequence[Trace] = ()
-    outcomes: Sequence[OutcomeEvent] = ()
+__all__ = ["DEFAULT_READING", "Decoded", "Ignored", "decode"]
 
 
-def decode(value: bytes | None, limits: Limits) -> Decoded:
+def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READING) -> Decoded:
     """
-    What the payload *value* of one record says.
+    What the payload *value* of one record says; its format is told by its content.
+
+    Args:
+        value: A native event, an OTLP request in protobuf or JSON, or Langfuse scores; plain, gzip or zstd.
+        limits: Sizes above which it is refused.
+        reading: How spans and evaluations are read.
 
     Raises:
         InvalidRecord: the record can never be processed; sizes are checked before anything is parsed.
@@ -36,10 +48,52 @@ def decode(value: bytes | None, limits: Limits) -> Decoded:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
-    if _is_deeper_than(limits.max_depth, value):
+    plain = inflated(value, limits.max_decompressed_bytes)
+    if not plain:
+        raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
+    if is_otlp_protobuf(plain):
+        return decode_protobuf(plain, limits, reading)
+    if _is_deeper_than(limits.max_depth, plain):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
+    return _decode_json(plain, limits, reading)
+
+
+def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+    # Every native event has this key, so that it is parsed once; in a text the quotes would be escaped.
+    if _NATIVE_KEY in value:
+        try:
+            return _decode_native(value)
+        except InvalidRecord as refused:
+            if refused.reason is not DropReason.SCHEMA_UNKNOWN:
+                raise
+    document = _json_object(value)
+    if document is not None:
+        if is_otlp_json(document):
+            return decode_otlp_json(document, limits, reading)
+        evaluations = evaluations_of(document)
+        if evaluations is not None:
+            return _decode_evaluations(evaluations, limits, reading)
+    return _decode_native(value)  # which says what is wrong with it
+
+
+def _decode_native(value: bytes) -> Decoded:
     event = decode_native(value)
     return Decoded(traces=(event,)) if isinstance(event, Trace) else Decoded(outcomes=(event,))
+
+
+def _json_object(value: bytes) -> dict[str, Any] | None:
+    try:
+        document = from_json(value, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, reading: Reading) -> Decoded:
+    reader = Reader(reading, limits)
+    for evaluation in evaluations:
+        reader.add_evaluation(evaluation)
+    return reader.decoded()
 
 
 def _is_deeper_than(limit: int, value: bytes) -> bool:

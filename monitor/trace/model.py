@@ -25,6 +25,9 @@ class DropReason(StrEnum):
     TOO_DEEP = "too_deep"
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
+    NOT_PROTOBUF = "not_protobuf"
+    NOT_COMPRESSED = "not_compressed"
+    TOO_MANY_SPANS = "too_many_spans"
     NOT_FINITE = "not_finite"
     SCHEMA_UNKNOWN = "schema_unknown"
     FIELD_MISSING = "field_missing"
@@ -81,8 +84,9 @@ class Outcome:
         success: Whether the agent did what was asked.
         failure_class: Short name of what went wrong, or None.
         score: Number given by the judge, in the judge's own unit, or None.
-        source: Who says so (`human`, `judge`, `status`, `reported`).
+        source: Who says so (`human`, `judge`, `status`, `reported`, `budget`).
         labelled_at: Unix seconds of the verdict, or None.
+        evaluation: Name of the check where a source runs several (`correctness`, `tone`), or None.
     """
 
     success: bool
@@ -90,6 +94,7 @@ class Outcome:
     score: float | None = None
     source: str = "reported"
     labelled_at: float | None = None
+    evaluation: str | None = None
 
 
 def prevails(outcome: Outcome, over: Outcome) -> bool:
@@ -138,7 +143,8 @@ class Trace:
     """
     One finished agent run.
 
-    Times are Unix seconds; `ended_at`, counts and usage are None where not reported.
+    Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
+    request asked for whatever version is the latest, `answered` whether an answer came out (None: not known).
     """
 
     trace_id: TraceId
@@ -154,6 +160,10 @@ class Trace:
     budget: Budget = Budget()
     outcome: Outcome | None = None
     unknown_fields: int = 0
+    floating_alias: bool = False
+    agent_version: str | None = None
+    conversation_id: str | None = None
+    answered: bool | None = None
 
     @property
     def duration_seconds(self) -> float | None:

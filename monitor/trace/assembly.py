@@ -1,0 +1,396 @@
+"""
+Traces out of spans: a trace has no end marker, so it is complete when its root has ended and nothing more comes.
+
+Nothing here depends on the order in which spans came, on the record that brought them, or on how often they came: the
+spans that wait for a trace are a set, and each choice below is the least or greatest under a total order.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from monitor.trace.capability import UNCLASSIFIED
+from monitor.trace.model import Budget, ModelVersion, Request, Trace, TraceId, Usage
+from monitor.trace.outcome_policy import status_outcome
+from monitor.trace.settings import AssemblySettings, OutcomeSettings, TraceSettings
+from monitor.trace.span import Span, SpanKind
+
+PRODUCTION = "production"
+UNKNOWN_SERVICE = "unknown_service"
+
+_LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
+_HIGHEST_CLIMB = 64
+_WRAPPED_IN = frozenset({SpanKind.STEP, SpanKind.OTHER})
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingTrace:
+    """
+    Spans of one trace so far, by span id; times are Unix seconds of when they were received.
+
+    `merged` is commutative, associative and idempotent in the spans.
+    """
+
+    spans: Mapping[str, Span]
+    first_received_at: float
+    last_received_at: float
+
+    @property
+    def has_ended_root(self) -> bool:
+        """Whether the root is among the spans and has ended."""
+        return any(span.is_ended_root for span in self.spans.values())
+
+    def merged(self, spans: Iterable[Span], *, received_at: float) -> WaitingTrace:
+        """This trace with *spans* too; of two that share an id, the one with the greater JSON stays."""
+        return WaitingTrace(
+            unique_spans([*self.spans.values(), *spans]),
+            min(self.first_received_at, received_at),
+            max(self.last_received_at, received_at),
+        )
+
+    def is_due(self, settings: AssemblySettings, *, now: float) -> bool:
+        """Whether the trace is complete, or has waited long enough."""
+        return is_due(
+            first_received_at=self.first_received_at,
+            last_received_at=self.last_received_at,
+            root_ended=self.has_ended_root,
+            spans=len(self.spans),
+            settings=settings,
+            now=now,
+        )
+
+
+def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
+    """Each span once, by id; of two that share an id, the one with the greater JSON, whatever their order."""
+    kept: dict[str, Span] = {}
+    for span in spans:
+        known = kept.get(span.span_id)
+        if known is None or (span != known and span.to_json() > known.to_json()):
+            kept[span.span_id] = span
+    return kept
+
+
+def is_due(
+    *,
+    first_received_at: float,
+    last_received_at: float,
+    root_ended: bool,
+    spans: int,
+    settings: AssemblySettings,
+    now: float,
+) -> bool:
+    """Whether a trace of which this much is known (times in Unix seconds) is complete or has waited long enough."""
+    quiet = settings.quiet_seconds if root_ended else settings.idle_seconds
+    return (
+        now - last_received_at >= quiet
+        or now - first_received_at >= settings.max_age_seconds
+        or spans >= settings.max_spans_per_trace
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """
+    What a step of assembly did with the spans that waited and came; every one is in exactly one of the places.
+
+    Attributes:
+        complete: Traces that are complete, by start.
+        waiting: What waits for the next step.
+        joined: Spans that went into complete traces.
+        foreign: Spans of traces that turned out to be no agent runs.
+        duplicates: Spans that had come before.
+        late: Spans of traces that were complete already.
+    """
+
+    complete: Sequence[Trace]
+    waiting: Mapping[TraceId, WaitingTrace]
+    joined: int
+    foreign: int
+    duplicates: int
+    late: int
+
+
+def assemble(
+    waiting: Mapping[TraceId, WaitingTrace],
+    spans: Iterable[Span],
+    settings: TraceSettings,
+    *,
+    now: float,
+    completed: Collection[TraceId] = (),
+) -> Assembly:
+    """
+    One step of assembly, in memory; a ledger does the same with rows (see docs/traces.md).
+
+    Args:
+        waiting: Traces that wait, from the step before.
+        spans: Spans that have come since.
+        settings: When a trace is complete, and what its status says.
+        now: Unix seconds; new spans are received now.
+        completed: Traces that were complete before; what still comes of them is late.
+    """
+    still = dict(waiting)
+    came: dict[TraceId, list[Span]] = defaultdict(list)
+    for span in spans:
+        came[span.trace_id].append(span)
+    duplicates = late = 0
+    for trace_id, new in came.items():
+        if trace_id in completed:
+            late += len(new)
+            continue
+        known = still.get(trace_id, WaitingTrace({}, now, now))
+        still[trace_id] = known.merged(new, received_at=now)
+        duplicates += len(known.spans) + len(new) - len(still[trace_id].spans)
+    due = {trace_id: trace for trace_id, trace in still.items() if trace.is_due(settings.assembly, now=now)}
+    built = {trace_id: build_trace(trace.spans.values(), settings.outcomes) for trace_id, trace in due.items()}
+    complete = sorted(
+        (trace for trace in built.values() if trace is not None), key=lambda trace: (trace.started_at, trace.trace_id)
+    )
+    joined = sum(len(due[trace.trace_id].spans) for trace in complete)
+    return Assembly(
+        complete=complete,
+        waiting={trace_id: trace for trace_id, trace in still.items() if trace_id not in due},
+        joined=joined,
+        foreign=sum(len(trace.spans) for trace in due.values()) - joined,
+        duplicates=duplicates,
+        late=late,
+    )
+
+
+def build_trace(spans: Iterable[Span], settings: OutcomeSettings) -> Trace | None:
+    """
+    The agent run that the *spans* of one trace make up, or None where they are none: no model did any of the work.
+
+    The head of the run is the root if that is an agent's span, or else the first agent's span that no other encloses;
+    what the head does not say is taken from the earliest span that does. A model call that encloses another is two
+    layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
+    another call of the same tool. What evaluators do is no part of the run.
+    """
+    run = _Run.of(spans)
+    if run is None:
+        return None
+    version = _model_version(run)
+    if version is None:
+        return None
+    head, last = run.head, run.last
+    error = next((span for span in (run.root, last, head) if span is not None and span.error), None)
+    ended_at = last.ended_at
+    return Trace(
+        trace_id=head.trace_id,
+        service=_service(run),
+        environment=run.first(lambda span: span.environment) or PRODUCTION,
+        model_version=ModelVersion(version),
+        request=_request(run),
+        started_at=head.started_at,
+        ended_at=ended_at,
+        usage=_usage(run),
+        tool_calls=len(run.tool_calls) if run.model_calls or run.tool_calls else None,
+        steps=len(run.model_calls) or None,
+        budget=_budget(run),
+        outcome=status_outcome(
+            error=error is not None,
+            error_type=error.error_type if error else None,
+            ended_at=ended_at,
+            settings=settings,
+        ),
+        floating_alias=_asked_for_alias(run, version),
+        agent_version=run.first(lambda span: span.agent_version),
+        conversation_id=run.first(lambda span: span.conversation_id),
+        answered=_answered(run),
+    )
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Spans of one run in their roles; *ordered* has the head first, then the others by start."""
+
+    root: Span | None
+    head: Span
+    last: Span
+    ordered: Sequence[Span]
+    model_calls: Sequence[Span]
+    tool_calls: Sequence[Span]
+
+    @classmethod
+    def of(cls, spans: Iterable[Span]) -> _Run | None:
+        by_start = sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id))
+        children = _children(by_start)
+        judging = _at_or_below((span for span in by_start if span.kind is SpanKind.EVALUATOR), children)
+        own = [span for span in by_start if span.span_id not in judging]
+        work = [span for span in own if span.kind is not SpanKind.OTHER]
+        if not work:
+            return None
+        enclosed = _at_or_below((child for span in work for child in children.get(span.span_id, ())), children)
+        # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
+        topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
+        head = topmost[0]
+        by_id = {span.span_id: span for span in own}
+        return cls(
+            root=next((span for span in own if span.parent_span_id is None), None),
+            head=head,
+            last=max(topmost, key=lambda span: (span.ended_at or span.started_at, span.started_at, span.span_id)),
+            ordered=[head, *(span for span in own if span is not head)],
+            model_calls=_without_wrappers([span for span in work if span.kind is SpanKind.MODEL], by_id),
+            tool_calls=[span for span in work if span.kind is SpanKind.TOOL and not _repeats_parent(span, by_id)],
+        )
+
+    def first(self, read: Callable[[Span], _T | None]) -> _T | None:
+        """What the head says, or else the earliest span that says anything."""
+        return next((found for span in self.ordered if (found := read(span)) is not None), None)
+
+
+def _children(spans: Iterable[Span]) -> Mapping[str, Sequence[Span]]:
+    children: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        if span.parent_span_id is not None:
+            children[span.parent_span_id].append(span)
+    return children
+
+
+def _at_or_below(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) -> set[str]:
+    """Ids of *spans* and of everything under them."""
+    found: set[str] = set()
+    open_ends = list(spans)
+    while open_ends:
+        span = open_ends.pop()
+        if span.span_id not in found:
+            found.add(span.span_id)
+            open_ends.extend(children.get(span.span_id, ()))
+    return found
+
+
+def _without_wrappers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> list[Span]:
+    wrappers = {above.span_id for call in calls if (above := _enclosing_call(call, by_id)) is not None}
+    inner = [call for call in calls if call.span_id not in wrappers]
+    return inner or list(calls)
+
+
+def _enclosing_call(call: Span, by_id: Mapping[str, Span]) -> Span | None:
+    for above in _ancestors(call, by_id):
+        if above.kind is SpanKind.MODEL:
+            return above
+        if above.kind not in _WRAPPED_IN:
+            return None
+    return None
+
+
+def _ancestors(span: Span, by_id: Mapping[str, Span]) -> Iterator[Span]:
+    for _ in range(_HIGHEST_CLIMB):  # ids may go in circles
+        above = by_id.get(span.parent_span_id or "")
+        if above is None:
+            return
+        yield above
+        span = above
+
+
+def _repeats_parent(span: Span, by_id: Mapping[str, Span]) -> bool:
+    parent = by_id.get(span.parent_span_id or "")
+    return parent is not None and parent.kind is SpanKind.TOOL and parent.tool_name == span.tool_name
+
+
+def _model_of(span: Span) -> str | None:
+    return span.response_model or span.request_model
+
+
+def _model_version(run: _Run) -> str | None:
+    """The version that the sender names, or the model that wrote most of the output."""
+    named = run.first(lambda span: span.model_version)
+    if named is not None:
+        return named
+    output: dict[str, int] = defaultdict(int)
+    calls: dict[str, int] = defaultdict(int)
+    for call in run.model_calls:
+        model = _model_of(call)
+        if model is not None:
+            output[model] += call.output_tokens or 0
+            calls[model] += 1
+    if calls:
+        return max(calls, key=lambda model: (output[model], calls[model], model))
+    return run.first(_model_of)
+
+
+def _asked_for_alias(run: _Run, version: str) -> bool:
+    return bool(_LATEST.search(version)) or any(
+        is_floating_alias(call.request_model, call.response_model)
+        for call in run.ordered
+        if call.request_model is not None and version in {call.model_version, _model_of(call)}
+    )
+
+
+def is_floating_alias(request_model: str | None, response_model: str | None) -> bool:
+    """
+    Whether *request_model* names whatever is the latest: it says so, or the model that answered is a dated form of it.
+
+    >>> is_floating_alias("gpt-4o", "gpt-4o-2024-08-06"), is_floating_alias("gpt-4o-2024-08-06", "gpt-4o-2024-08-06")
+    (True, False)
+    """
+    if request_model is None:
+        return False
+    if _LATEST.search(request_model):
+        return True
+    return response_model is not None and response_model.startswith((f"{request_model}-", f"{request_model}@"))
+
+
+def _service(run: _Run) -> str:
+    service = run.first(lambda span: span.service)
+    if service is None or service.startswith(UNKNOWN_SERVICE):  # what SDKs write that nobody told the name
+        return run.first(lambda span: span.agent_name) or service or UNKNOWN_SERVICE
+    return service
+
+
+def _request(run: _Run) -> Request:
+    classified = [(span.capability_rule, span.capability) for span in run.ordered if span.capability is not None]
+    attributes: dict[str, float | str] = {}
+    for span in run.ordered:
+        attributes = {**span.attributes, **attributes}
+    return Request(
+        capability=min(classified, key=lambda found: found[0] or 0)[1] or UNCLASSIFIED if classified else UNCLASSIFIED,
+        request_id=run.first(lambda span: span.request_id),
+        text=run.first(lambda span: span.text),
+        messages=run.first(lambda span: span.messages),
+        tools=run.first(lambda span: span.tools or None) or (),
+        attributes=attributes,
+    )
+
+
+def _usage(run: _Run) -> Usage:
+    """Sums over the model calls; what none of them reports, the head may."""
+    return Usage(
+        input_tokens=_total([call.input_tokens for call in run.model_calls], run.head.input_tokens),
+        output_tokens=_total([call.output_tokens for call in run.model_calls], run.head.output_tokens),
+        cost_usd=_total_cost([call.cost_usd for call in run.model_calls], run.head.cost_usd),
+    )
+
+
+def _total(parts: Iterable[int | None], otherwise: int | None) -> int | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else otherwise
+
+
+def _total_cost(parts: Iterable[float | None], otherwise: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return math.fsum(known) if known else otherwise
+
+
+def _budget(run: _Run) -> Budget:
+    return Budget(
+        tool_calls=run.first(lambda span: span.budget.tool_calls),
+        steps=run.first(lambda span: span.budget.steps),
+        tokens=run.first(lambda span: span.budget.tokens),
+        seconds=run.first(lambda span: span.budget.seconds),
+    )
+
+
+def _answered(run: _Run) -> bool | None:
+    """Whether the head gave an answer, or else the model call that ended last."""
+    if run.head.answered is not None or not run.model_calls:
+        return run.head.answered
+    final = max(run.model_calls, key=lambda span: (span.ended_at or span.started_at, span.started_at, span.span_id))
+    return final.answered

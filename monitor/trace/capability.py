@@ -1,0 +1,49 @@
+"""Which capability class a request belongs to: the first rule that matches any span of its trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.trace.labels import clean_label
+from monitor.trace.settings import CapabilityRule
+
+UNCLASSIFIED = "unclassified"
+
+_LOOKED_AT_CHARS = 1_024
+"""Longest text that a rule is tried on: a slow expression must not meet an endless text."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityRules:
+    """Rules ready for use; *attributes* are the names that they look at."""
+
+    rules: tuple[tuple[CapabilityRule, re.Pattern[str]], ...]
+    attributes: frozenset[str]
+
+    @classmethod
+    def of(cls, rules: Sequence[CapabilityRule]) -> CapabilityRules:
+        """The compiled form of *rules*, first match first."""
+        return cls(
+            tuple((rule, re.compile(rule.pattern, re.DOTALL)) for rule in rules),
+            frozenset(rule.attribute for rule in rules if rule.attribute is not None),
+        )
+
+    def match(self, *, span_name: str, tool_name: str | None, attributes: Mapping[str, Any]) -> tuple[int, str] | None:
+        """Index of the first rule that matches this span, and the class that it names; None where none does."""
+        for index, (rule, pattern) in enumerate(self.rules):
+            if rule.attribute is not None:
+                looked_at = attributes.get(rule.attribute)
+            else:
+                looked_at = span_name if rule.look_at == "span_name" else tool_name
+            if looked_at is None:
+                continue
+            found = pattern.fullmatch(str(looked_at)[:_LOOKED_AT_CHARS])
+            if found is None:
+                continue
+            capability = clean_label(found[0] if rule.capability is None else found.expand(rule.capability))
+            if capability is not None:
+                return index, capability
+        return None

@@ -1,0 +1,46 @@
+"""What one record said, and what of it was left aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from monitor.trace.model import OutcomeEvent, Trace
+from monitor.trace.span import Span
+
+
+class Ignored(StrEnum):
+    """What was left aside or mended in a record that was read; a label value of a counter."""
+
+    SPAN_INVALID = "span_invalid"
+    """A span without ids or with an impossible time."""
+    SPAN_IRRELEVANT = "span_irrelevant"
+    """A span that is neither an agent's work nor the root of its trace."""
+    LOG_IRRELEVANT = "log_irrelevant"
+    """A log record that carries no evaluation."""
+    EVALUATION_UNLINKED = "evaluation_unlinked"
+    """An evaluation that names no trace."""
+    EVALUATION_UNMAPPED = "evaluation_unmapped"
+    """An evaluation of which no rule says whether it is a success."""
+    ATTRIBUTE_CUT = "attribute_cut"
+    """An attribute longer than the limit."""
+    ATTRIBUTE_EXCESS = "attribute_excess"
+    """An attribute above the limit of their number."""
+    LABEL_MENDED = "label_mended"
+    """A text that had to be changed to be a metric label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """
+    What one record said: any number of finished traces, of outcomes, and of spans of traces still to be assembled.
+
+    Of the spans that a record holds, each is either in *spans* or counted in *ignored* as invalid or irrelevant; of the
+    evaluations, each is either in *outcomes* or counted as unlinked or unmapped.
+    """
+
+    traces: Sequence[Trace] = ()
+    outcomes: Sequence[OutcomeEvent] = ()
+    spans: Sequence[Span] = ()
+    ignored: Mapping[Ignored, int] = field(default_factory=dict)

@@ -1,0 +1,21 @@
+"""Text of the outside world made fit to be a metric label."""
+
+from __future__ import annotations
+
+import re
+
+MAX_LABEL_CHARS = 128
+
+_OUTSIDE_ALPHABET = re.compile(r"[^A-Za-z0-9._:/@+-]")
+_NO_BEGINNING = re.compile(r"^[^A-Za-z0-9]+")
+
+
+def clean_label(text: str) -> str | None:
+    """
+    *text* within the alphabet and length of a label, or None where nothing of it is left.
+
+    >>> clean_label(" support agent (beta) ")
+    'support_agent__beta_'
+    """
+    cut = text.strip()[:MAX_LABEL_CHARS]
+    return _NO_BEGINNING.sub("", _OUTSIDE_ALPHABET.sub("_", cut)) or None

@@ -1,0 +1,206 @@
+"""What counts as a failure, and whose verdict stands when several disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from monitor.trace.labels import clean_label
+from monitor.trace.model import Budget, Outcome, Trace, TraceId
+from monitor.trace.settings import BudgetRule, EvaluationRule, OutcomeSettings
+
+HUMAN, JUDGE, REPORTED, STATUS, BUDGET = "human", "judge", "reported", "status", "budget"
+NO_ANSWER = "no_answer"
+BUDGET_EXCEEDED = "budget_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """
+    One evaluation or score as its evaluator wrote it, before anybody says what it means.
+
+    Attributes:
+        trace_id: Trace that it judges.
+        name: Criterion, or None.
+        score: Number in the evaluator's own unit, or None.
+        label: Category, or None.
+        verdict: A plain yes or no, or None.
+        source: Who says so.
+        at: Unix seconds, or None.
+    """
+
+    trace_id: TraceId
+    name: str | None = None
+    score: float | None = None
+    label: str | None = None
+    verdict: bool | None = None
+    source: str = JUDGE
+    at: float | None = None
+
+
+def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | None:
+    """
+    What *evaluation* says about success, or None where no rule knows.
+
+    A rule's label speaks before its score. Without a rule only the plain labels of the settings and a plain yes or no
+    speak: nobody can tell which end of an unknown score is the good one.
+    """
+    rule = next((rule for rule in settings.evaluations if rule.name in {"*", evaluation.name}), None)
+    success = _says(evaluation, rule, settings)
+    if success is None:
+        return None
+    name = clean_label(evaluation.name or "")
+    return Outcome(
+        success=success,
+        failure_class=None if success else name,
+        score=evaluation.score,
+        source=(rule.source if rule else None) or evaluation.source,
+        labelled_at=evaluation.at,
+        evaluation=name,
+    )
+
+
+def _says(evaluation: Evaluation, rule: EvaluationRule | None, settings: OutcomeSettings) -> bool | None:
+    if rule is not None:
+        if rule.ignored:
+            return None
+        said = _label_says(evaluation.label, rule.fail_labels, rule.pass_labels)
+        if said is None:
+            said = _score_says(evaluation.score, rule)
+        if said is not None:
+            return said
+    said = _label_says(evaluation.label, settings.fail_labels, settings.pass_labels)
+    return evaluation.verdict if said is None else said
+
+
+def _label_says(label: str | None, fail_labels: Iterable[str], pass_labels: Iterable[str]) -> bool | None:
+    if label is None:
+        return None
+    label = label.strip().lower()
+    if any(label == fail.lower() for fail in fail_labels):
+        return False
+    return True if any(label == passed.lower() for passed in pass_labels) else None
+
+
+def _score_says(score: float | None, rule: EvaluationRule) -> bool | None:
+    if score is None or (rule.fails_below is None and rule.fails_above is None):
+        return None
+    too_low = rule.fails_below is not None and score < rule.fails_below
+    too_high = rule.fails_above is not None and score > rule.fails_above
+    return not (too_low or too_high)
+
+
+def status_outcome(
+    *, error: bool, error_type: str | None, ended_at: float | None, settings: OutcomeSettings
+) -> Outcome | None:
+    """What the end of a run says by itself: failed with *error*, succeeded without one, or nothing by the settings."""
+    if settings.status == "ignored" or (not error and (ended_at is None or settings.status == "error_only")):
+        return None
+    return Outcome(
+        success=not error,
+        failure_class=(error_type or "error") if error else None,
+        source=STATUS,
+        labelled_at=ended_at,
+    )
+
+
+def implied_outcomes(trace: Trace, settings: OutcomeSettings) -> tuple[Outcome, ...]:
+    """Every verdict that *trace* itself carries: the one that came with it, no answer, and its budget."""
+    found = [trace.outcome] if trace.outcome is not None else []
+    if trace.answered is False and settings.no_answer_fails:
+        found.append(
+            Outcome(
+                success=False,
+                failure_class=NO_ANSWER,
+                source=STATUS,
+                labelled_at=trace.ended_at,
+                evaluation=NO_ANSWER,
+            )
+        )
+    if settings.over_budget_fails and is_over_budget(trace, settings):
+        found.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
+    return tuple(found)
+
+
+def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
+    """Whether *trace* used more than it was allowed, by itself or by the settings; what is not known is not over."""
+    allowed = _budget(trace, settings)
+    tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
+    return (
+        _exceeds(trace.tool_calls, allowed.tool_calls)
+        or _exceeds(trace.steps, allowed.steps)
+        or _exceeds(sum(tokens) if tokens else None, allowed.tokens)
+        or _exceeds(trace.duration_seconds, allowed.seconds)
+    )
+
+
+def _exceeds(used: float | None, allowed: float | None) -> bool:
+    return used is not None and allowed is not None and used > allowed
+
+
+def _budget(trace: Trace, settings: OutcomeSettings) -> Budget:
+    """What the trace says, and what the first fitting rule says where the trace is silent."""
+    own = trace.budget
+    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), BudgetRule())
+    return Budget(
+        tool_calls=rule.tool_calls if own.tool_calls is None else own.tool_calls,
+        steps=rule.steps if own.steps is None else own.steps,
+        tokens=rule.tokens if own.tokens is None else own.tokens,
+        seconds=rule.seconds if own.seconds is None else own.seconds,
+    )
+
+
+def _fits(rule: BudgetRule, trace: Trace) -> bool:
+    return rule.service in {None, trace.service} and rule.capability in {None, trace.request.capability}
+
+
+def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """
+    The latest word of each source on each evaluation; all that has to be kept to resolve again later.
+
+    The same set of outcomes, in any order and however often repeated, gives the same result, and so does adding
+    outcomes one by one to what was kept before.
+    """
+    latest: dict[tuple[str, str], Outcome] = {}
+    for outcome in outcomes:
+        key = (outcome.source, outcome.evaluation or "")
+        if key not in latest or _recency(outcome) > _recency(latest[key]):
+            latest[key] = outcome
+    return tuple(latest[key] for key in sorted(latest))
+
+
+def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome | None:
+    """
+    The verdict that stands, whatever the order in which *outcomes* came; None where nobody who is believed has spoken.
+
+    The best source of the settings that spoke decides alone. Of its evaluations, each with its latest word, one failure
+    makes a failure; among several the latest stands.
+    """
+    ranks = {source: rank for rank, source in enumerate(settings.sources)}
+    unknown = ranks.get(REPORTED)
+    believed = [
+        (rank, outcome)
+        for outcome in standing(outcomes)
+        if (rank := ranks.get(outcome.source, None if outcome.source in _NAMED_SOURCES else unknown)) is not None
+    ]
+    if not believed:
+        return None
+    best = min(rank for rank, _ in believed)
+    decisive = [outcome for rank, outcome in believed if rank == best]
+    failures = [outcome for outcome in decisive if not outcome.success]
+    return max(failures or decisive, key=_recency)
+
+
+_NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})
+
+
+def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, float]:
+    """A total order: the later label, then failure, then whatever else tells two verdicts apart."""
+    return (
+        float("-inf") if outcome.labelled_at is None else outcome.labelled_at,
+        not outcome.success,
+        outcome.failure_class or "",
+        outcome.source,
+        outcome.evaluation or "",
+        float("-inf") if outcome.score is None else outcome.score,
+    )

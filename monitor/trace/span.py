@@ -1,0 +1,148 @@
+"""A span, reduced at once to what a trace is made of; kept as compact JSON until its trace is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from monitor.trace.model import Budget, Tool, TraceId
+
+_NO_BUDGET = Budget()
+
+
+class SpanKind(StrEnum):
+    """What a span stands for in an agent run."""
+
+    AGENT = "agent"
+    MODEL = "model"
+    TOOL = "tool"
+    STEP = "step"
+    """Other work of an agent: a chain, a retrieval, an embedding, a guardrail."""
+    EVALUATOR = "evaluator"
+    """Somebody judging a run; no part of the run."""
+    OTHER = "other"
+    """A span of the application around the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """
+    One operation within a trace.
+
+    Attributes:
+        trace_id: Trace that the span is part of.
+        span_id: Id within the trace, 16 hexadecimal digits.
+        parent_span_id: Id of the parent, or None for the root.
+        name: Name of the operation.
+        kind: What the span stands for.
+        started_at: Unix seconds.
+        ended_at: Unix seconds, or None while it runs.
+        error: True: ended in an error; False: said to be fine; None: nothing said.
+        error_type: Short name of the error, or None.
+        service: `service.name`, or None.
+        environment: Deployment environment, or None.
+        request_model: Model that was asked for.
+        response_model: Model that answered.
+        model_version: Version that the sender wants to be counted under, above both models.
+        agent_name: Name of the agent.
+        agent_version: Version of the agent.
+        conversation_id: Conversation or session.
+        request_id: Names a request that comes again.
+        capability: Class of the request by the rule in *capability_rule* (its index from 0), or None.
+        tool_name: Tool that was called.
+        text: What was asked, or None.
+        messages: Messages in the conversation so far.
+        tools: Tools on offer.
+        answered: Whether an answer came out, or None where nobody can tell.
+        input_tokens: Tokens in.
+        output_tokens: Tokens out.
+        cost_usd: Cost in US dollars.
+        budget: What the run is allowed.
+        attributes: Numbers or short strings known at request time.
+    """
+
+    trace_id: TraceId
+    span_id: str
+    started_at: float
+    ended_at: float | None = None
+    parent_span_id: str | None = None
+    name: str = ""
+    kind: SpanKind = SpanKind.OTHER
+    error: bool | None = None
+    error_type: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    model_version: str | None = None
+    agent_name: str | None = None
+    agent_version: str | None = None
+    conversation_id: str | None = None
+    request_id: str | None = None
+    capability: str | None = None
+    capability_rule: int | None = None
+    tool_name: str | None = None
+    text: str | None = None
+    messages: int | None = None
+    tools: tuple[Tool, ...] = ()
+    answered: bool | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    budget: Budget = _NO_BUDGET
+    attributes: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def is_ended_root(self) -> bool:
+        """Whether the span closes its trace: it has no parent, and has ended."""
+        return self.parent_span_id is None and self.ended_at is not None
+
+    def to_json(self) -> str:
+        """The span as canonical JSON: equal spans have equal text; what is not known is left out."""
+        content = {name: value for name, default in _DEFAULTS if (value := getattr(self, name)) != default}
+        for name, write in _WRITERS.items():
+            if name in content:
+                content[name] = write(content[name])
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Span:
+        """The span that `to_json` wrote."""
+        content: dict[str, Any] = json.loads(text)
+        for name, read in _READERS.items():
+            if name in content:
+                content[name] = read(content[name])
+        return cls(**content)
+
+
+def _default(name: str) -> object:
+    declared = next(part for part in fields(Span) if part.name == name)
+    if declared.default_factory is not MISSING:
+        return declared.default_factory()
+    return declared.default
+
+
+_DEFAULTS = tuple((part.name, _default(part.name)) for part in fields(Span))
+
+
+def _write_tools(tools: tuple[Tool, ...]) -> list[list[str]]:
+    return [[tool.name, tool.description, tool.parameters] for tool in tools]
+
+
+def _read_tools(tools: list[list[str]]) -> tuple[Tool, ...]:
+    return tuple(Tool(*tool) for tool in tools)
+
+
+def _write_budget(budget: Budget) -> list[float | None]:
+    return [budget.tool_calls, budget.steps, budget.tokens, budget.seconds]
+
+
+def _read_budget(budget: list[Any]) -> Budget:
+    return Budget(*budget)
+
+
+_WRITERS: dict[str, Callable[[Any], Any]] = {"tools": _write_tools, "budget": _write_budget}
+_READERS: dict[str, Callable[[Any], Any]] = {"kind": SpanKind, "tools": _read_tools, "budget": _read_budget}
