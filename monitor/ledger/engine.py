@@ -19,6 +19,9 @@ from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
 
 IN_MEMORY_URL = "sqlite://"
 
+# SQLAlchemy may send rows in several statements; it adds their row counts up only when asked to, and we rely on them.
+_COUNT_INSERTED_ROWS = {"preserve_rowcount": True}
+
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
 
@@ -34,7 +37,9 @@ def open_engine(url: str) -> sa.Engine:
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
-            return sa.create_engine(parsed, pool_pre_ping=True, pool_size=4, max_overflow=2)
+            return sa.create_engine(
+                parsed, pool_pre_ping=True, pool_size=4, max_overflow=2, execution_options=_COUNT_INSERTED_ROWS
+            )
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigInvalid(
             "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
@@ -51,7 +56,7 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
     engine = (
         sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         if in_memory
-        else sa.create_engine(url, connect_args={"timeout": 30})
+        else sa.create_engine(url.update_query_dict({"timeout": "30"} | dict(url.query)))
     )
 
     @event.listens_for(engine, "connect")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -223,6 +224,10 @@ class Ledger(Protocol):
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
+        ...
+
+    def exclusively(self) -> AbstractContextManager[bool]:
+        """Whether this replica holds the right to review the ledger; held until the context ends."""
         ...
 
     def close(self) -> None:

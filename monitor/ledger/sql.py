@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tier
+from monitor.errors import LedgerUnavailable
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
 from monitor.ledger.labels import DialectInsert
@@ -45,8 +46,10 @@ from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
 
 _INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_REVIEW_LOCK = 7_306_918_452_114  # an arbitrary number that all replicas agree on
 _VERDICT = TypeAdapter(Verdict)
 _ROWS_PER_FETCH = 5_000
+_RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 _LATER_VERSIONS_WATCHED = 5
 
 
@@ -80,7 +83,7 @@ class SqlLedger:
 
     def record(self, batch: Batch) -> Recorded:
         """Write *batch* in one transaction; `OffsetFenced` when another owner moved one of the offsets."""
-        while True:
+        for _ in range(_RACES_PER_BATCH):
             try:
                 with self._writing() as connection:
                     return self._recorder.record(connection, batch)
@@ -89,6 +92,7 @@ class SqlLedger:
             except BaseException:
                 self._recorder.forget()
                 raise
+        raise LedgerUnavailable(f"Other replicas wrote the same traces first, {_RACES_PER_BATCH} times in a row.")
 
     def counters(self) -> Mapping[CounterKey, int]:
         """Every counter as committed."""
@@ -259,6 +263,23 @@ class SqlLedger:
                 )
         return len(rows)
 
+    @contextmanager
+    def exclusively(self) -> Iterator[bool]:
+        """Whether this replica holds the right to review the ledger; held until the context ends."""
+        if self._engine.dialect.name == "sqlite":  # one replica only
+            yield True
+            return
+        with ledger_errors(), self._engine.connect() as connection:
+            # Bound to the connection: a replica that dies gives it back.
+            is_ours = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_REVIEW_LOCK))))
+            connection.commit()
+            try:
+                yield is_ours
+            finally:
+                if is_ours:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_REVIEW_LOCK)))
+                    connection.commit()
+
     def close(self) -> None:
         """Release connections."""
         self._engine.dispose()
@@ -380,4 +401,5 @@ def _rollout(row: sa.Row[Any]) -> Rollout:
         started_at=row.started_at,
         ended_at=row.ended_at,
         calibration_id=row.calibration_id,
+        end_reason=row.end_reason,
     )

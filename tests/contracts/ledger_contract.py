@@ -1,0 +1,363 @@
+"""What every ledger keeps, whatever database it stands on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.tiers import Tag, Tier
+from monitor.errors import OffsetFenced
+from monitor.ingest.source import TopicPartition
+from monitor.ledger.ledger import CounterKey, CounterName, Ledger, TaggedTrace
+from monitor.rollout.cohort import Cell
+from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import Rollout
+from monitor.rollout.verdict import judge
+from monitor.trace.model import Budget, OutcomeEvent, Usage
+from tests.builders import (
+    NOON,
+    PARTITION,
+    a_batch,
+    a_dead_letter,
+    a_trace,
+    an_outcome,
+    failure,
+    success,
+    tagged,
+)
+
+HARD = Tag(Tier.HARD, 1.5, 0.25, is_known=True, bin=9, calibration_id="c1")
+EASY = Tag(Tier.EASY, -3.0, 0.5, is_known=False, bin=1, calibration_id="c1")
+ROLLOUT = Rollout("r1", "shop", "production", "model-1", "model-2", started_at=NOON, calibration_id="c1")
+
+_INHERITED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+"""The suite is inherited on purpose, and the examples of one run share a ledger without meeting each other's rows."""
+
+
+def counts(ledger: Ledger, name: CounterName) -> Mapping[str, int]:
+    """Totals of one counter by its detail."""
+    totals: dict[str, int] = {}
+    for key, value in ledger.counters().items():
+        if key.name is name:
+            totals[key.detail] = totals.get(key.detail, 0) + value
+    return totals
+
+
+def net_outcomes(ledger: Ledger) -> tuple[int, int]:
+    """Successes and failures as they stand now: first labels, moved by revisions."""
+    first, moved = counts(ledger, CounterName.OUTCOMES), counts(ledger, CounterName.OUTCOME_REVISIONS)
+    shift = moved.get("failure>success", 0) - moved.get("success>failure", 0)
+    return first.get("success", 0) + shift, first.get("failure", 0) - shift
+
+
+def a_calibration(frozen_at: float = NOON) -> Calibration:
+    history = [
+        LabelledRequest(RequestFeatures("search", item=f"i{item}"), f"old-{version}", item % 3 == 0, NOON)
+        for version in range(3)
+        for item in range(60)
+    ]
+    calibration = calibrate(history, frozen_at=frozen_at)
+    assert calibration is not None
+    return calibration
+
+
+class LedgerContract:
+    """Inherited by the tests of each database; they give the fixture `ledger`, empty."""
+
+    def test_a_trace_that_comes_twice_counts_once(self, ledger: Ledger) -> None:
+        """A redelivered trace moves the counter of duplicates and nothing else."""
+        ledger.record(a_batch(tagged(a_trace())))
+
+        recorded = ledger.record(a_batch(tagged(a_trace()), tagged(a_trace())))
+
+        assert (0, 2) == (recorded.counted, recorded.duplicates)
+        assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+        assert {"": 2} == counts(ledger, CounterName.DUPLICATES)
+
+    def test_counters_carry_the_labels_of_the_request(self, ledger: Ledger) -> None:
+        """A request counts under its service, environment, version, tier and capability."""
+        ledger.record(a_batch(tagged(a_trace(outcome=failure("timeout")), HARD)))
+
+        key = CounterKey(CounterName.REQUESTS, "shop", "production", "model-1", "hard", "search")
+        assert 1 == ledger.counters()[key]
+        assert 1 == ledger.counters()[dataclasses.replace(key, name=CounterName.OUTCOMES, detail="failure")]
+        by_class = dataclasses.replace(key, name=CounterName.FAILURES_BY_CLASS, capability="", detail="timeout")
+        assert 1 == ledger.counters()[by_class]
+
+    def test_work_is_summed_in_whole_units(self, ledger: Ledger) -> None:
+        """Durations, tokens, cost and tool calls add up in microseconds, tokens, nanodollars and calls."""
+        usage = Usage(input_tokens=100, output_tokens=20, cost_usd=0.0041)
+        for trace_id in ("a", "b"):
+            trace = a_trace(trace_id, duration_seconds=2.5, usage=usage, tool_calls=3, budget=Budget(tool_calls=2))
+            ledger.record(a_batch(tagged(trace)))
+
+        assert {"": 5_000_000} == counts(ledger, CounterName.DURATION_MICROSECONDS)
+        assert {"2.5": 2} == counts(ledger, CounterName.DURATION_BUCKET)
+        assert {"input": 200, "output": 40} == counts(ledger, CounterName.TOKENS)
+        assert {"": 8_200_000} == counts(ledger, CounterName.COST_NANODOLLARS)
+        assert {"": 6} == counts(ledger, CounterName.TOOL_CALLS)
+        assert {"": 2} == counts(ledger, CounterName.BUDGET_EXCEEDED)
+
+    def test_an_outcome_may_come_before_its_trace(self, ledger: Ledger) -> None:
+        """An outcome waits for its trace and is counted when it comes."""
+        ledger.record(a_batch(an_outcome("t1", failure())))
+        assert {} == counts(ledger, CounterName.OUTCOMES)
+
+        ledger.record(a_batch(tagged(a_trace("t1"))))
+
+        assert {"failure": 1} == counts(ledger, CounterName.OUTCOMES)
+
+    def test_a_later_label_revises_an_earlier_one(self, ledger: Ledger) -> None:
+        """A revision keeps the first label counted and says from what to what it moved."""
+        ledger.record(a_batch(tagged(a_trace(outcome=success()))))
+
+        ledger.record(a_batch(an_outcome("t1", failure(labelled_at=NOON + 60))))
+
+        assert {"success": 1} == counts(ledger, CounterName.OUTCOMES)
+        assert {"success>failure": 1} == counts(ledger, CounterName.OUTCOME_REVISIONS)
+        assert (0, 1) == net_outcomes(ledger)
+
+    def test_a_better_source_is_not_overruled(self, ledger: Ledger) -> None:
+        """What a human said stands, whatever a judge says later."""
+        ledger.record(a_batch(tagged(a_trace(outcome=success(source="human")))))
+
+        ledger.record(a_batch(an_outcome("t1", failure(labelled_at=NOON + 60, source="judge"))))
+
+        assert (1, 0) == net_outcomes(ledger)
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=_INHERITED)
+    @given(data=st.data())
+    def test_order_and_redelivery_change_nothing(self, ledger: Ledger, data: st.DataObject) -> None:
+        """Any order, duplication and batching of the same events gives the same requests and the same net outcomes."""
+        run = data.draw(st.uuids()).hex  # the ledger is shared by the examples of one run
+        ids = [f"{run}-{number}" for number in range(4)]
+        traces: list[TaggedTrace | OutcomeEvent] = [
+            tagged(a_trace(trace_id, service=run, outcome=outcome))
+            for trace_id, outcome in zip(ids, (None, success(), failure(), None), strict=True)
+        ]
+        verdicts: list[TaggedTrace | OutcomeEvent] = [
+            an_outcome(ids[0], failure(labelled_at=NOON + 5)),
+            an_outcome(ids[1], failure(labelled_at=NOON + 5)),
+            an_outcome(ids[2], success(labelled_at=NOON - 5)),
+            an_outcome(ids[1], success(source="human", labelled_at=NOON - 50)),
+        ]
+        events = data.draw(st.permutations(traces + verdicts + traces[:2] + verdicts[:2]))
+        cut = data.draw(st.integers(0, len(events)))
+
+        for part in (events[:cut], events[cut:]):
+            ledger.record(a_batch(*part))
+
+        mine = {key: value for key, value in ledger.counters().items() if key.service == run}
+        requests = sum(value for key, value in mine.items() if key.name is CounterName.REQUESTS)
+        outcomes = {"success": 0, "failure": 0}
+        for key, value in mine.items():
+            if key.name is CounterName.OUTCOMES:
+                outcomes[key.detail] += value
+            if key.name is CounterName.OUTCOME_REVISIONS:
+                before, after = key.detail.split(">")
+                outcomes[before] -= value
+                outcomes[after] += value
+        assert 4 == requests
+        assert {"success": 1, "failure": 2} == outcomes
+
+    def test_offsets_move_with_the_batch(self, ledger: Ledger) -> None:
+        """A partition never seen is missing; afterwards its next offset is what the batch said."""
+        other = TopicPartition("agent-traces", 1)
+        assert {} == ledger.offsets([PARTITION, other])
+
+        ledger.record(a_batch(tagged(a_trace()), next_offset=5))
+        ledger.record(a_batch(expected_offset=5, next_offset=9))
+
+        assert {PARTITION: 9} == ledger.offsets([PARTITION, other])
+
+    @pytest.mark.parametrize(
+        "expected_offset",
+        [
+            pytest.param(None, id="the owner believes that nobody has read the partition"),
+            pytest.param(4, id="the owner believes in an older offset"),
+        ],
+    )
+    def test_a_fenced_batch_changes_nothing(self, ledger: Ledger, expected_offset: int | None) -> None:
+        """An owner that lost its partition writes neither counts nor offsets."""
+        ledger.record(a_batch(tagged(a_trace("t1")), next_offset=5))
+
+        with pytest.raises(OffsetFenced):
+            ledger.record(
+                a_batch(
+                    tagged(a_trace("t2")),
+                    expected_offset=expected_offset,
+                    next_offset=6,
+                    dead_letters=[a_dead_letter()],
+                )
+            )
+
+        assert {PARTITION: 5} == ledger.offsets([PARTITION])
+        assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+        assert {} == counts(ledger, CounterName.DEAD_LETTERS)
+
+    def test_what_a_fenced_batch_admitted_is_forgotten(self, ledger: Ledger) -> None:
+        """A version first met in a batch that was rolled back is written when it comes again."""
+        ledger.record(a_batch(next_offset=5))
+        with pytest.raises(OffsetFenced):
+            ledger.record(a_batch(tagged(a_trace()), expected_offset=1, next_offset=6))
+
+        ledger.record(a_batch(tagged(a_trace()), expected_offset=5, next_offset=6))
+
+        assert [version.model_version for version in ledger.activity()] == ["model-1"]
+        assert 1 == ledger.activity()[0].requests
+
+    def test_every_record_is_accounted_for(self, ledger: Ledger) -> None:
+        """Records read are counted per partition, dead letters by reason."""
+        ledger.record(a_batch(tagged(a_trace()), dead_letters=[a_dead_letter(3)], next_offset=4))
+
+        assert {"agent-traces/0": 2} == counts(ledger, CounterName.RECORDS)
+        assert {"not_json": 1} == counts(ledger, CounterName.DEAD_LETTERS)
+
+    def test_label_values_are_bounded_in_number(self, ledger: Ledger) -> None:
+        """Names over the cap count as `other`, and how often is counted."""
+        batch = [tagged(a_trace(f"t{number}", capability=f"c{number}")) for number in range(60)]
+
+        ledger.record(a_batch(*batch))
+
+        capabilities = {key.capability for key in ledger.counters() if key.name is CounterName.REQUESTS}
+        assert 51 == len(capabilities)
+        assert "other" in capabilities
+        assert {"capability": 10} == counts(ledger, CounterName.SERIES_DROPPED)
+
+    def test_activity_tells_how_traffic_moved(self, ledger: Ledger) -> None:
+        """Each version knows how many of its requests came after a later version appeared."""
+        old = [tagged(a_trace(f"o{number}", started_at=NOON + number)) for number in range(10)]
+        new = [tagged(a_trace(f"n{n}", model_version="model-2", started_at=NOON + 7 + n)) for n in range(4)]
+
+        ledger.record(a_batch(*old, *new))
+
+        first, second = ledger.activity()
+        assert (
+            first.model_version,
+            first.first_started_at,
+            first.last_started_at,
+            first.requests,
+        ) == ("model-1", NOON, NOON + 9, 10)
+        assert [("model-2", 3)] == list(first.requests_since)
+        assert (second.model_version, second.requests) == ("model-2", 4)
+
+    def test_a_cohort_holds_matured_requests_by_cell(self, ledger: Ledger) -> None:
+        """Requests younger than the maturity window are not in it; unlabelled ones are, as requests."""
+        ledger.record(
+            a_batch(
+                tagged(a_trace("t1", outcome=failure()), HARD),
+                tagged(a_trace("t2", outcome=success()), HARD),
+                tagged(a_trace("t3"), HARD),
+                tagged(a_trace("t4", outcome=failure(), started_at=NOON + 100), HARD),
+                tagged(a_trace("t5", outcome=success(), model_version="model-2"), EASY),
+            )
+        )
+
+        cohort = ledger.cohort(ROLLOUT, matured_before=NOON + 50)
+
+        assert [Cell(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75)] == list(cohort.baseline.cells)
+        assert [Cell(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5)] == list(cohort.candidate.cells)
+
+    def test_history_leaves_out_versions_under_comparison(self, ledger: Ledger) -> None:
+        """Only labelled requests of other versions teach, oldest version first, and as many as asked for."""
+        for number, version in enumerate(("model-1", "model-2", "model-3")):
+            events = [
+                tagged(
+                    a_trace(
+                        f"{version}-{n}",
+                        model_version=version,
+                        request_id=f"item-{n}",
+                        started_at=NOON + 100 * number + n,
+                        outcome=failure() if n else success(),
+                    )
+                )
+                for n in range(3)
+            ]
+            ledger.record(a_batch(*events, tagged(a_trace(f"{version}-unlabelled", model_version=version))))
+
+        history = list(ledger.history(exclude={"model-2"}, limit=2))
+
+        assert [(request.model_version, request.features.item) for request in history] == [
+            ("model-1", "item-1"),
+            ("model-1", "item-2"),
+            ("model-3", "item-1"),
+            ("model-3", "item-2"),
+        ]
+        assert all(request.failed for request in history)
+        assert 6 == ledger.history_labels(exclude={"model-2"})
+
+    def test_a_rollout_keeps_its_verdict_and_its_changes(self, ledger: Ledger) -> None:
+        """The latest verdict replaces the one before; only changes of state are remembered with their time."""
+        ledger.start_rollout(ROLLOUT)
+        ledger.start_rollout(dataclasses.replace(ROLLOUT, baseline="somebody else"))
+        verdict = judge(
+            ledger.cohort(ROLLOUT, matured_before=NOON),
+            None,
+            Policy(),
+            service="shop",
+            environment="production",
+            previous=None,
+        )
+
+        ledger.save_verdict("r1", verdict, at=NOON + 1)
+        ledger.save_verdict("r1", verdict, at=NOON + 2)
+        ledger.end_rollout("r1", ended_at=NOON + 9, reason="ramp_over")
+
+        (record,) = ledger.rollouts()
+        assert dataclasses.replace(ROLLOUT, ended_at=NOON + 9, end_reason="ramp_over") == record.rollout
+        assert dataclasses.replace(verdict, reasons=list(verdict.reasons)) == record.verdict
+        assert [(NOON + 1, verdict.state)] == list(record.changes)
+
+    def test_a_calibration_is_read_back_whole(self, ledger: Ledger) -> None:
+        """The one that was promoted last is in force, and tags as it did before it was stored."""
+        first, second = a_calibration(NOON), a_calibration(NOON + 1)
+        ledger.promote(first, at=NOON, history_labels=180)
+        ledger.promote(second, at=NOON + 1, history_labels=200)
+
+        ledger.promote(first, at=NOON + 2, history_labels=180)
+
+        assert [second.calibration_id, first.calibration_id] == [
+            record.calibration_id for record in ledger.calibrations()
+        ]
+        read = ledger.calibration(first.calibration_id)
+        features = RequestFeatures("search", item="i3")
+        assert read is not None
+        assert first.tag(features) == read.tag(features)
+        assert ledger.calibration("never frozen") is None
+
+    def test_both_arms_are_tagged_anew_under_one_calibration(self, ledger: Ledger) -> None:
+        """Requests that another calibration tagged get the tag of this one; counters keep the tier they counted."""
+        calibration = a_calibration()
+        ledger.record(
+            a_batch(
+                tagged(a_trace("t1", request_id="i3")),
+                tagged(a_trace("t2", model_version="model-2", request_id="i4")),
+                tagged(a_trace("t3", model_version="bystander", request_id="i4")),
+            )
+        )
+        before = ledger.counters()
+        rollout = dataclasses.replace(ROLLOUT, calibration_id=calibration.calibration_id)
+
+        assert 2 == ledger.retag(rollout, calibration)
+        assert 0 == ledger.retag(rollout, calibration)
+
+        cohort = ledger.cohort(rollout, matured_before=NOON + 1)
+        (cell,) = cohort.baseline.cells
+        tag = calibration.tag(RequestFeatures("search", item="i3"))
+        assert (tag.tier, tag.bin, tag.is_known) == (cell.tier, cell.bin, cell.is_known)
+        assert tag.difficulty_logit == pytest.approx(cell.logit_sum)
+        assert 1 == cohort.candidate.requests
+        assert before == ledger.counters()
+
+    def test_one_replica_reviews_at_a_time(self, ledger: Ledger) -> None:
+        """Whoever asks first may review, and may again after giving it back."""
+        with ledger.exclusively() as is_ours:
+            assert is_ours
+        with ledger.exclusively() as is_ours:
+            assert is_ours
