@@ -1,0 +1,92 @@
+"""From polled records to the batch that the ledger writes: decode, tag, and set aside what says nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.features import request_features
+from monitor.difficulty.tiers import NO_TAG
+from monitor.ingest.source import Record, TopicPartition
+from monitor.ledger.ledger import DeadLetter, TaggedTrace
+from monitor.trace.decode import decode
+from monitor.trace.model import InvalidRecord, OutcomeEvent, Trace
+from monitor.trace.settings import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """
+    What a poll said.
+
+    Attributes:
+        events: Traces and outcomes in record order.
+        dead_letters: Records that say nothing, each with the record that it stands for.
+        records: Records per partition.
+    """
+
+    events: Sequence[Trace | OutcomeEvent]
+    dead_letters: Sequence[tuple[Record, DeadLetter]]
+    records: Mapping[TopicPartition, int]
+
+    @property
+    def traces(self) -> Iterable[Trace]:
+        return (event for event in self.events if isinstance(event, Trace))
+
+
+def decode_records(records: Iterable[Record], limits: Limits) -> DecodedBatch:
+    """Decode *records*; those that cannot be are set aside with a reason and a hash."""
+    events: list[Trace | OutcomeEvent] = []
+    dead_letters: list[tuple[Record, DeadLetter]] = []
+    counts: Counter[TopicPartition] = Counter()
+    for record in records:
+        counts[record.position.topic_partition] += 1
+        try:
+            decoded = decode(record.value, limits)
+        except InvalidRecord as invalid:
+            dead_letters.append((record, _dead_letter(record, invalid)))
+            continue
+        events.extend(_dated(trace) for trace in decoded.traces)
+        events.extend(_dated_event(outcome, record) for outcome in decoded.outcomes)
+    return DecodedBatch(events, dead_letters, counts)
+
+
+def tag_events(
+    events: Iterable[Trace | OutcomeEvent], calibration: Calibration | None
+) -> list[TaggedTrace | OutcomeEvent]:
+    """Give every trace its features and its tag under *calibration*, and let its text go."""
+    return [_tagged(event, calibration) if isinstance(event, Trace) else event for event in events]
+
+
+def _tagged(trace: Trace, calibration: Calibration | None) -> TaggedTrace:
+    features = request_features(trace.request)
+    return TaggedTrace(trace, features, NO_TAG if calibration is None else calibration.tag(features))
+
+
+def _dated(trace: Trace) -> Trace:
+    """Date an outcome that came with its trace, so that a later verdict of the same source replaces it."""
+    outcome = trace.outcome
+    if outcome is None or outcome.labelled_at is not None:
+        return trace
+    labelled_at = trace.ended_at if trace.ended_at is not None else trace.started_at
+    return replace(trace, outcome=replace(outcome, labelled_at=labelled_at))
+
+
+def _dated_event(event: OutcomeEvent, record: Record) -> OutcomeEvent:
+    if event.outcome.labelled_at is not None:
+        return event
+    return replace(event, outcome=replace(event.outcome, labelled_at=record.timestamp))
+
+
+def _dead_letter(record: Record, invalid: InvalidRecord) -> DeadLetter:
+    value = record.value or b""
+    return DeadLetter(
+        position=record.position,
+        reason=invalid.reason,
+        detail=invalid.detail,
+        sha256=hashlib.sha256(value).hexdigest(),
+        size_bytes=len(value),
+    )

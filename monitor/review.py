@@ -1,0 +1,181 @@
+"""The review: what happens between batches. Freeze a calibration when one is due, find rollouts, judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import structlog
+from annotated_types import Ge, Gt
+from typing_extensions import Doc
+
+from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.settings import DifficultySettings
+from monitor.errors import CalibrationInvalid
+from monitor.ledger.ledger import Ledger, RolloutRecord
+from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
+from monitor.rollout.verdict import judge
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSettings:
+    """How often the ledger is looked at as a whole."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    interval_seconds: Annotated[float, Gt(0), Doc("Time between two looks at the rollouts, in seconds.")] = 15.0
+    calibration_interval_seconds: Annotated[
+        float, Gt(0), Doc("Time between two calibrations while history grows, in seconds.")
+    ] = 21_600.0
+    min_history_growth: Annotated[
+        float, Ge(0), Doc("Growth of the labelled history that is worth a new calibration, ratio.")
+    ] = 0.10
+    max_labels_per_version: Annotated[
+        int, Ge(100), Doc("Labels of one model version that a calibration learns from, the latest ones.")
+    ] = 50_000
+
+
+class Review:
+    """
+    The job that only one replica does at a time.
+
+    Args:
+        ledger: Where everything is read and kept.
+        settings: How often.
+        difficulty: How calibrations are made and when they are trusted.
+        policy: When a rollout is noticed and what counts as a cliff.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, settings: ReviewSettings, difficulty: DifficultySettings, policy: Policy
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._difficulty = difficulty
+        self._policy = policy
+        self._read: dict[str, Calibration] = {}
+        self._calibrated_at = float("-inf")
+
+    def look(self, *, now: float) -> None:
+        """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""
+        with self._ledger.exclusively() as is_ours:
+            if not is_ours:
+                return
+            if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
+                self._calibrate_if_due(now=now, newcomers=())
+            self._follow_rollouts(now)
+            for record in self._ledger.rollouts():
+                if record.rollout.ended_at is None:
+                    self._judge(record, now)
+
+    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
+        """Freeze what is known before the first request of *newcomers*, so that they cannot teach what judges them."""
+        with self._ledger.exclusively() as is_ours:
+            if is_ours:
+                self._calibrate_if_due(now=now, newcomers=newcomers)
+
+    def calibration_in_force(self) -> Calibration | None:
+        """The calibration that tags new requests; the previous one where the latest cannot be read."""
+        for record in reversed(self._ledger.calibrations()):
+            calibration = self._calibration(record.calibration_id)
+            if calibration is not None:
+                return calibration
+        return None
+
+    def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
+        self._calibrated_at = now
+        under_way = [record.rollout for record in self._ledger.rollouts() if record.rollout.ended_at is None]
+        if any(self._is_trusted(rollout.calibration_id) for rollout in under_way):
+            return  # both arms of a rollout are read under the calibration that it began with
+        exclude = self._live_versions() | set(newcomers)
+        labels = self._ledger.history_labels(exclude=exclude)
+        earlier = self._ledger.calibrations()
+        if not labels or (earlier and labels < earlier[-1].history_labels * (1 + self._settings.min_history_growth)):
+            return
+        history = self._ledger.history(exclude=exclude, limit=self._settings.max_labels_per_version)
+        calibration = calibrate(history, frozen_at=now, settings=self._difficulty)
+        if calibration is None:
+            return
+        self._ledger.promote(calibration, at=now, history_labels=labels)
+        for rollout in under_way:
+            self._ledger.read_rollout_under(rollout.rollout_id, calibration.calibration_id)
+        _log.info(
+            "calibration.promoted",
+            calibration_id=calibration.calibration_id,
+            labels=labels,
+            trusted=calibration.trust.is_trusted,
+        )
+
+    def _live_versions(self) -> set[str]:
+        """Versions that serve or are tried now; what they do teaches only once they are retired."""
+        rollouts = [record.rollout for record in self._ledger.rollouts()]
+        roles = version_roles(self._ledger.activity(), rollouts, self._policy)
+        return {version for (_, _, version), role in roles.items() if role is not Role.RETIRED}
+
+    def _follow_rollouts(self, now: float) -> None:
+        rollouts = [record.rollout for record in self._ledger.rollouts()]
+        for event in find_rollouts(self._ledger.activity(), rollouts, self._policy, now=now):
+            match event:
+                case RolloutStarted(rollout):
+                    self._start(rollout)
+                case RolloutEnded(rollout, ended_at, reason):
+                    self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=reason)
+                    _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=reason)
+
+    def _start(self, rollout: Rollout) -> None:
+        calibration = self.calibration_in_force()
+        started = replace(rollout, calibration_id="" if calibration is None else calibration.calibration_id)
+        self._ledger.start_rollout(started)
+        _log.info(
+            "rollout.started",
+            rollout_id=rollout.rollout_id,
+            service=rollout.service,
+            environment=rollout.environment,
+            baseline=rollout.baseline,
+            candidate=rollout.candidate,
+        )
+
+    def _judge(self, record: RolloutRecord, now: float) -> None:
+        rollout = record.rollout
+        calibration = self._calibration(rollout.calibration_id)
+        if calibration is not None:
+            self._ledger.retag(rollout, calibration)
+        verdict = judge(
+            self._ledger.cohort(rollout, matured_before=now - self._policy.maturity_seconds),
+            calibration,
+            self._policy,
+            service=rollout.service,
+            environment=rollout.environment,
+            previous=record.verdict,
+        )
+        self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
+        if record.verdict is None or record.verdict.state != verdict.state:
+            _log.info(
+                "verdict.changed",
+                rollout_id=rollout.rollout_id,
+                service=rollout.service,
+                candidate=rollout.candidate,
+                verdict=verdict.state.value,
+                reason=next(iter(verdict.reasons), ""),
+            )
+
+    def _is_trusted(self, calibration_id: str) -> bool:
+        calibration = self._calibration(calibration_id)
+        return calibration is not None and calibration.trust.is_trusted
+
+    def _calibration(self, calibration_id: str) -> Calibration | None:
+        """The calibration of that id, read once; None where there is none or it cannot be trusted as stored."""
+        if calibration_id not in self._read:
+            try:
+                calibration = self._ledger.calibration(calibration_id) if calibration_id else None
+            except CalibrationInvalid as error:
+                _log.error("calibration.refused", calibration_id=calibration_id, problem=str(error))
+                return None
+            if calibration is None:
+                return None
+            self._read[calibration_id] = calibration
+        return self._read[calibration_id]
