@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -119,19 +119,19 @@ class FileSource:
         if self._failure:
             raise self._failure
         try:
-            batch.extend(islice(self._next_records(), self._batch_records))
+            # Not `yield from`: a generator that is dropped half-way would close the one that it reads from.
+            batch.extend(islice(chain(self._kept_records(), self._unread), self._batch_records))
         except MonitorError as error:
             self._failure = error
             if not batch:
                 raise
         return batch
 
-    def _next_records(self) -> Iterator[Record]:
+    def _kept_records(self) -> Iterator[Record]:
         while self._again:
             record = self._again.popleft()
             if not self._is_done(record):
                 yield record
-        yield from self._unread
 
     def _records(self) -> Iterator[Record]:
         for partition in self._partitions:

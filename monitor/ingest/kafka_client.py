@@ -78,7 +78,7 @@ def _sentence(error: Exception, settings: KafkaSettings) -> str:
             return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
         case FencedInstanceIdError():
             return f"Another replica runs as {settings.group_instance_id}; give each its own kafka.group_instance_id."
-        case KafkaError(retriable=True):
+        case KafkaError(retriable=True) | OSError():
             return f"No Kafka broker answers at {where}; check kafka.bootstrap_servers and that the broker runs."
         case _:
             return f"Kafka at {where} cannot be read: {error}."

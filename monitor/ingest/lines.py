@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import zstandard
+from typing_extensions import Buffer
 
 from monitor.ingest.source import Oversize
 
@@ -37,8 +38,7 @@ def decompressed(stream: io.BufferedReader) -> BinaryIO:
     if magic.startswith(_GZIP_MAGIC):
         return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
     if magic.startswith(_ZSTD_MAGIC):
-        reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-        return io.BufferedReader(cast("io.RawIOBase", reader), _CHUNK_BYTES)
+        return io.BufferedReader(_ZstdFrames(stream), _CHUNK_BYTES)
     return stream
 
 
@@ -53,6 +53,44 @@ def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
         else:
             yield Line(index, b"", _hash_to_line_end(line, stream))
         index += 1
+
+
+class _ZstdFrames(io.RawIOBase):
+    """
+    Plain bytes of zstd frames; unlike zstandard's own reader it notices that the last frame was cut off.
+
+    Takes small bites: four bytes may hold a block of 128 KiB, so one bite is at most 32 MiB.
+    """
+
+    _BITE_BYTES = 1024
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._compressed = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        while not self._plain:
+            self._compressed = self._compressed or self._stream.read(self._BITE_BYTES)
+            if not self._compressed:
+                if self._frame:
+                    raise EOFError("it ends within a frame")
+                return 0
+            self._decompress_bite()
+        target = memoryview(buffer)
+        size = min(len(target), len(self._plain))
+        target[:size], self._plain = self._plain[:size], self._plain[size:]
+        return size
+
+    def _decompress_bite(self) -> None:
+        frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        self._plain = memoryview(frame.decompress(self._compressed))
+        self._compressed = frame.unused_data if frame.eof else b""
+        self._frame = None if frame.eof else frame
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:
