@@ -54,7 +54,9 @@ class MeasuredArm:
         failure_rate_covariance: Covariance of *failure_rate*, shape (4, 4).
         uniform_gain_rate: Failure rate per tier that the uniform-gain curve gives at this arm's aggregate failure rate.
         uniform_gain_rate_gradient: Derivative of *uniform_gain_rate* by the aggregate failure rate.
-        aggregate_failure_rate: Failures per labelled request, ratio 0 to 1.
+        aggregate_failure_rate: Failures per labelled known request, ratio 0 to 1. The uniform-gain curve stands on the
+            same requests as the rates that it is compared with: difficulty of unknown ones is so wide that a gain of
+            the easier half of them would pass for a gain of hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
@@ -108,21 +110,22 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     if requests.sum() == 0 or labelled @ is_known == 0:
         return None
     tiers = soft_tiers(logit, variance, cuts)
-    aggregate = float(failures.sum() / labelled.sum())
-    curve, gradient = _uniform_gain(logit, variance, tiers, requests, aggregate)
     known = is_known == 1
-    rate = _maximise(tiers[known], labelled[known], failures[known], curve, prior_weight)
-    sampling = _covariance(tiers[known], labelled[known], rate, prior_weight)
+    known_tiers, known_labelled, known_failures = tiers[known], labelled[known], failures[known]
+    aggregate = float(known_failures.sum() / known_labelled.sum())
+    curve, gradient = _uniform_gain(logit[known], variance[known], known_tiers, known_labelled, aggregate)
+    rate = _maximise(known_tiers, known_labelled, known_failures, curve, prior_weight)
+    sampling = _covariance(known_tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
         tier_mix=requests @ tiers / requests.sum(),
         failure_rate=rate,
-        failure_rate_covariance=sampling * _saturation(tiers[known], labelled[known]),
+        failure_rate_covariance=sampling * _saturation(known_tiers, known_labelled),
         uniform_gain_rate=curve,
         uniform_gain_rate_gradient=gradient,
         aggregate_failure_rate=aggregate,
-        aggregate_variance=float(aggregate * (1 - aggregate) / labelled.sum()),
-        aggregate_covariance=sampling @ (labelled[known] @ tiers[known]) / labelled.sum(),
-        known_failures=int(failures @ is_known),
+        aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
+        aggregate_covariance=sampling @ (known_labelled @ known_tiers) / known_labelled.sum(),
+        known_failures=int(known_failures.sum()),
     )
 
 
