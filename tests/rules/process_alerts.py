@@ -108,10 +108,10 @@ ON_CALL_RAMP = AlertSpec(
     resolved_at="60m",
 )
 
-# Half of the traffic is hard. Of it, 2 in 8 fail an hour for three weeks, then 6 in 8.
-_EASY = "0+8x1000"
-_HARD_FAILURES = "0+2x504 1014+6x500"
-_HARD_SUCCESSES = "0+6x504 3026+2x500"
+# Half of the traffic is hard. Of it, 14 in 56 fail in each seven hours for three weeks, then 42 in 56.
+_EASY = "0+56x150"
+_HARD_FAILURES = "0+14x72 1050+42x72"
+_HARD_SUCCESSES = "0+42x72 3038+14x72"
 
 HARD_TIER_GAP_WIDENING = AlertSpec(
     alert="HardTierGapWidening",
@@ -122,8 +122,8 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
         policy("share_jump_ratio"): "0.25",
         policy("min_labelled_requests"): "1344",
     },
-    interval="1h",
-    after="673h",
+    interval="7h",
+    after="679h",
     labels={"severity": "warning", "signature": "hard-tier-gap", "tier": "hard", **SERVICE},
     annotations={
         "summary": "Average and hard tier have drifted apart over weeks.",
@@ -136,20 +136,20 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
         "a week has too few labelled hard requests": {policy("min_labelled_requests"): "1345"},
         "chance explains it": {
             policy("min_labelled_requests"): "1",
-            _outcomes("easy", "success"): "0+0.125x1000",
-            _outcomes("hard", "failure"): "0+0.03125x504 15.84375+0.09375x500",
-            _outcomes("hard", "success"): "0+0.09375x504 47.28125+0.03125x500",
+            _outcomes("easy", "success"): "0+0.875x150",
+            _outcomes("hard", "failure"): "0+0.21875x72 16.40625+0.65625x72",
+            _outcomes("hard", "success"): "0+0.65625x72 47.46875+0.21875x72",
         },
         "both fail more often": {
-            _outcomes("easy", "failure"): "0+0x504 8+8x500",
-            _outcomes("easy", "success"): "0+8x504 4032x500",
+            _outcomes("easy", "failure"): "0+0x72 56+56x72",
+            _outcomes("easy", "success"): "0+56x72 4032x72",
         },
     },
     resolves={
-        _outcomes("hard", "failure"): "0+2x504 1014+6x175 2066+2x400",
-        _outcomes("hard", "success"): "0+6x504 3026+2x175 3382+6x400",
+        _outcomes("hard", "failure"): "0+14x72 1050+42x24 2072+14x60",
+        _outcomes("hard", "success"): "0+42x72 3038+14x24 3416+42x60",
     },
-    resolved_at="900h",
+    resolved_at="875h",
 )
 
 ALERTS = (FLOOR_CHANGED, FLOATING_MODEL_ALIAS, ON_CALL_RAMP, HARD_TIER_GAP_WIDENING)
