@@ -29,6 +29,7 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.log import LogSettings
 from monitor.metrics.settings import WebSettings
 from monitor.rollout.policy import Policy
+from monitor.service_settings import ServiceSettings
 from monitor.trace.settings import Limits
 
 ENVIRONMENT_PREFIX = "CLIFFWATCH_"
@@ -53,6 +54,7 @@ class Config(BaseSettings):
     difficulty: DifficultySettings = DifficultySettings()
     ledger: LedgerSettings = LedgerSettings()
     rollout: Policy = Policy()
+    service: ServiceSettings = ServiceSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,8 @@ from monitor.difficulty.features import request_features
 from monitor.difficulty.tiers import NO_TAG
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, TaggedTrace
-from monitor.trace.decode import decode
-from monitor.trace.model import InvalidRecord, OutcomeEvent, Trace
+from monitor.trace.decode import Decoded, decode
+from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.settings import Limits
 
 
@@ -45,7 +44,7 @@ def decode_records(records: Iterable[Record], limits: Limits) -> DecodedBatch:
     for record in records:
         counts[record.position.topic_partition] += 1
         try:
-            decoded = decode(record.value, limits)
+            decoded = _decode(record, limits)
         except InvalidRecord as invalid:
             dead_letters.append((record, _dead_letter(record, invalid)))
             continue
@@ -59,6 +58,13 @@ def tag_events(
 ) -> list[TaggedTrace | OutcomeEvent]:
     """Give every trace its features and its tag under *calibration*, and let its text go."""
     return [_tagged(event, calibration) if isinstance(event, Trace) else event for event in events]
+
+
+def _decode(record: Record, limits: Limits) -> Decoded:
+    if record.oversize is not None:  # too large to have been kept in memory at all
+        detail = f"{record.oversize.size_bytes} bytes, at most {limits.max_record_bytes} are read"
+        raise InvalidRecord(DropReason.TOO_LARGE, detail)
+    return decode(record.value, limits)
 
 
 def _tagged(trace: Trace, calibration: Calibration | None) -> TaggedTrace:
@@ -82,11 +88,10 @@ def _dated_event(event: OutcomeEvent, record: Record) -> OutcomeEvent:
 
 
 def _dead_letter(record: Record, invalid: InvalidRecord) -> DeadLetter:
-    value = record.value or b""
     return DeadLetter(
         position=record.position,
         reason=invalid.reason,
         detail=invalid.detail,
-        sha256=hashlib.sha256(value).hexdigest(),
-        size_bytes=len(value),
+        sha256=record.sha256,
+        size_bytes=record.size_bytes,
     )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from dataclasses import replace
 
 import structlog
-from annotated_types import Ge, Gt
-from typing_extensions import Doc
 
 from monitor.difficulty.calibration import Calibration, calibrate
 from monitor.difficulty.settings import DifficultySettings
@@ -17,26 +14,9 @@ from monitor.ledger.ledger import Ledger, RolloutRecord
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
 from monitor.rollout.verdict import judge
+from monitor.service_settings import ServiceSettings
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewSettings:
-    """How often the ledger is looked at as a whole."""
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    interval_seconds: Annotated[float, Gt(0), Doc("Time between two looks at the rollouts, in seconds.")] = 15.0
-    calibration_interval_seconds: Annotated[
-        float, Gt(0), Doc("Time between two calibrations while history grows, in seconds.")
-    ] = 21_600.0
-    min_history_growth: Annotated[
-        float, Ge(0), Doc("Growth of the labelled history that is worth a new calibration, ratio.")
-    ] = 0.10
-    max_labels_per_version: Annotated[
-        int, Ge(100), Doc("Labels of one model version that a calibration learns from, the latest ones.")
-    ] = 50_000
 
 
 class Review:
@@ -51,7 +31,7 @@ class Review:
     """
 
     def __init__(
-        self, ledger: Ledger, *, settings: ReviewSettings, difficulty: DifficultySettings, policy: Policy
+        self, ledger: Ledger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
     ) -> None:
         self._ledger = ledger
         self._settings = settings
@@ -59,6 +39,10 @@ class Review:
         self._policy = policy
         self._read: dict[str, Calibration] = {}
         self._calibrated_at = float("-inf")
+
+    def follow(self, policy: Policy) -> None:
+        """From the next look on, judge by *policy*."""
+        self._policy = policy
 
     def look(self, *, now: float) -> None:
         """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
 
 import structlog
-from annotated_types import Gt
-from typing_extensions import Doc
 
 from monitor.clock import Clock
 from monitor.difficulty.calibration import Calibration
 from monitor.errors import DependencyUnreachable, OffsetFenced
-from monitor.ingest.dead_letter import DeadLetterWriter
-from monitor.ingest.source import Poll, Source, TopicPartition
-from monitor.ledger.ledger import Batch, Ledger, OffsetMove
+from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
+from monitor.ingest.source import Poll, Source
+from monitor.ledger.ledger import Batch, Ledger, OffsetMove, Recorded
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
@@ -28,28 +25,11 @@ from monitor.pipeline import DecodedBatch, decode_records, tag_events
 from monitor.review import Review
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
+from monitor.service_settings import ServiceSettings
 from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace
 from monitor.trace.settings import Limits
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSettings:
-    """The rhythm of the loop."""
-
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    poll_timeout_seconds: Annotated[float, Gt(0), Doc("Longest wait for records, in seconds.")] = 1.0
-    snapshot_interval_seconds: Annotated[
-        float, Gt(0), Doc("Time between two snapshots of what a scrape shows, in seconds.")
-    ] = 1.0
-    retry_seconds: Annotated[
-        float, Gt(0), Doc("First wait after an outage, in seconds; doubled up to the maximum.")
-    ] = 0.5
-    max_retry_seconds: Annotated[float, Gt(0), Doc("Longest wait between two tries during an outage, in seconds.")] = (
-        15.0
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +53,6 @@ class Service:
         limits: What is decoded.
         policy: What the snapshot shows as the policy in force.
         settings: The rhythm.
-        review_interval_seconds: Time between two reviews, in seconds.
     """
 
     def __init__(
@@ -83,13 +62,11 @@ class Service:
         limits: Limits,
         policy: Policy,
         settings: ServiceSettings,
-        review_interval_seconds: float,
     ) -> None:
         self._stages = stages
         self._limits = limits
         self._policy = policy
         self._settings = settings
-        self._review_interval_seconds = review_interval_seconds
         self._calibration: Calibration | None = None
         self._seen: set[tuple[str, str, str]] | None = None
         self._reviewed_at = float("-inf")
@@ -118,12 +95,30 @@ class Service:
             else:
                 delay, self._outage = self._settings.retry_seconds, ""
 
-    def run_once(self) -> bool:
+    def drain(self, *, progress: Callable[[int], None]) -> None:
+        """Poll and record until the source is exhausted, telling *progress* how many records each turn read."""
+        at_end = False
+        while not at_end:
+            poll = self.run_once()
+            progress(len(poll.records))
+            at_end = poll.at_end
+
+    def follow(self, policy: Policy) -> None:
+        """From the next review on, judge by *policy*."""
+        self._policy = policy
+        self._stages.review.follow(policy)
+
+    def unready(self) -> None:
+        """Say that this replica is going away, so that nobody is sent to it any more."""
+        self._outage = "The service is stopping."
+        self._show_outage()
+
+    def run_once(self) -> Poll:
         """
         One turn: poll, record, review if due, show if due.
 
         Returns:
-            Whether the source is exhausted (files only).
+            What was polled.
 
         Raises:
             DependencyUnreachable: a broker or the database cannot be reached; what was polled will be read again.
@@ -133,7 +128,7 @@ class Service:
             self._handle(poll)
         self._review_if_due()
         self._show_if_due()
-        return poll.at_end
+        return poll
 
     def settle(self, *, seconds: float) -> None:
         """Review and show once more after a replay, *seconds* of event time after its last record."""
@@ -159,9 +154,9 @@ class Service:
         for trace in batch.traces:
             stages.clock.observe(trace.started_at)
         self._meet(batch.traces)
-        for record, letter in batch.dead_letters:
+        if batch.dead_letters:
             stages.dead_letters.write(
-                record, letter.reason, letter.detail, sha256=letter.sha256, size_bytes=letter.size_bytes
+                [Rejection(record, letter.reason, letter.detail) for record, letter in batch.dead_letters]
             )
         next_offsets = {partition: offset for partition, offset in poll.next_offsets.items() if partition in owned}
         recorded = stages.ledger.record(
@@ -175,7 +170,7 @@ class Service:
         )
         stages.source.committed(next_offsets)
         self._last_commit_at = stages.clock.time()
-        _log_committed(batch, recorded_traces=recorded.counted, duplicates=recorded.duplicates, offsets=next_offsets)
+        _log_committed(batch, recorded)
 
     def _meet(self, traces: Iterable[Trace]) -> None:
         """Before the first request of a version is tagged, freeze what the versions before it have taught."""
@@ -193,7 +188,7 @@ class Service:
         self._seen |= met
 
     def _review_if_due(self) -> None:
-        if self._stages.clock.monotonic() - self._reviewed_at >= self._review_interval_seconds:
+        if self._stages.clock.monotonic() - self._reviewed_at >= self._settings.review_interval_seconds:
             self._review()
 
     def _review(self) -> None:
@@ -244,23 +239,22 @@ class Service:
         self._stages.snapshots.publish(replace(last, now=self._stages.clock.time(), is_ready=False, health=[fact]))
 
 
-def _log_committed(
-    batch: DecodedBatch, *, recorded_traces: int, duplicates: int, offsets: dict[TopicPartition, int]
-) -> None:
+def _log_committed(batch: DecodedBatch, recorded: Recorded) -> None:
     _log.info(
         "batch.committed",
         records=sum(batch.records.values()),
-        traces=recorded_traces,
-        duplicates=duplicates,
+        traces=recorded.counted,
+        duplicates=recorded.duplicates,
+        labelled=recorded.labelled,
         dead_letters=len(batch.dead_letters),
-        partitions=len(offsets),
     )
     for record, letter in batch.dead_letters:
+        topic, partition, offset = record.position
         _log.warning(
             "record.dead_lettered",
-            topic=record.position.topic,
-            partition=record.position.partition,
-            offset=record.position.offset,
+            topic=topic,
+            partition=partition,
+            offset=offset,
             reason=letter.reason.value,
             detail=letter.detail,
             size_bytes=letter.size_bytes,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TypedDict
 
 from monitor.difficulty.tiers import TIERS
-from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.ledger import CounterName, RolloutRecord
+from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.verdict import (
     Decomposition,
     FailureRate,
@@ -88,6 +90,33 @@ class RolloutJson(TypedDict):
     tiers: dict[str, TierJson]
 
 
+class RecordsJson(TypedDict):
+    """Records read, traces counted, traces that came again, records that say nothing, traces without an outcome."""
+
+    read: int
+    counted: int
+    duplicate: int
+    dead_lettered: int
+    unlabelled: int
+
+
+class DifficultyJson(TypedDict):
+    """The calibration in force; null where there is none."""
+
+    calibration: str | None
+    trusted: bool
+    auc: float | None
+    calibration_error: float | None
+
+
+class ReplayJson(TypedDict):
+    """What `replay --output json` prints."""
+
+    records: RecordsJson
+    difficulty: DifficultyJson
+    rollouts: list[RolloutJson]
+
+
 NOT_LOOKED_AT = "not looked at yet"
 """The reason of a rollout that has no verdict so far."""
 
@@ -109,6 +138,30 @@ def rollout_json(record: RolloutRecord) -> RolloutJson:
         "decomposition": None if verdict is None else _decomposition(verdict.decomposition),
         "aggregate": None if verdict is None else _arms(verdict.aggregate),
         "tiers": {} if verdict is None else {t.value: _tier(verdict.tiers[t]) for t in TIERS if t in verdict.tiers},
+    }
+
+
+def replay_json(snapshot: Snapshot) -> ReplayJson:
+    """*snapshot* at the end of a replay."""
+    totals: Counter[CounterName] = Counter()
+    for key, value in snapshot.counters.items():
+        totals[key.name] += value
+    status = snapshot.calibration
+    return {
+        "records": {
+            "read": totals[CounterName.RECORDS],
+            "counted": totals[CounterName.REQUESTS],
+            "duplicate": totals[CounterName.DUPLICATES],
+            "dead_lettered": totals[CounterName.DEAD_LETTERS],
+            "unlabelled": totals[CounterName.REQUESTS] - totals[CounterName.OUTCOMES],
+        },
+        "difficulty": {
+            "calibration": None if status is None else status.calibration_id,
+            "trusted": status is not None and status.trust.is_trusted,
+            "auc": None if status is None else status.trust.auc,
+            "calibration_error": None if status is None else status.trust.calibration_error,
+        },
+        "rollouts": [rollout_json(record) for record in snapshot.rollouts],
     }
 
 

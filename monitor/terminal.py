@@ -1,0 +1,195 @@
+"""What a person reads in a terminal: rollouts as tables, progress, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from monitor.difficulty.tiers import TIERS
+from monitor.ledger.ledger import RolloutRecord
+from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.verdict import (
+    Decomposition,
+    FailureRate,
+    Interval,
+    ShareComparison,
+    TierComparison,
+    Verdict,
+    VerdictState,
+)
+
+_COLOURS = {
+    VerdictState.OK: "green",
+    VerdictState.CLIFF: "red",
+    VerdictState.REGRESSION: "red",
+    VerdictState.WAITING: "yellow",
+}
+_UNKNOWN = "-"
+_PLAIN_STEP = 5_000
+
+
+def print_rollouts(console: Console, snapshot: Snapshot) -> None:
+    """Every rollout of *snapshot* as a table with its verdict, and on what calibration it stands."""
+    if not snapshot.rollouts:
+        console.print(
+            "No rollout was found: every service kept its model version, or a new one had too few requests.",
+            soft_wrap=True,
+        )
+    for record in sorted(snapshot.rollouts, key=_urgency):
+        console.print(_rollout(record))
+        console.print()
+    console.print(_calibration(snapshot), soft_wrap=True)
+
+
+_URGENCY = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
+
+
+def _urgency(record: RolloutRecord) -> int:
+    return _URGENCY.index(VerdictState.WAITING if record.verdict is None else record.verdict.state)
+
+
+def _rollout(record: RolloutRecord) -> RenderableType:
+    rollout, verdict = record.rollout, record.verdict
+    title = Text.assemble(
+        (rollout.service, "bold"), f" ({rollout.environment})  {rollout.baseline} → {rollout.candidate}"
+    )
+    if verdict is None:
+        return Group(title, "  not looked at yet")
+    headline = Text.assemble("  verdict: ", (verdict.state.value, f"bold {_COLOURS[verdict.state]}"))
+    if verdict.requests_to_verdict:
+        headline.append(f"  (after {verdict.requests_to_verdict:,} labelled requests of the candidate)")
+    parts: list[RenderableType] = [title, headline, Padding(_rates(verdict), (0, 0, 0, 2))]
+    if verdict.share is not None:
+        parts.append(Padding(_share(verdict.share, verdict.decomposition), (0, 0, 0, 2)))
+    parts += [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict.reasons]
+    return Group(*parts)
+
+
+def _rates(verdict: Verdict) -> Table:
+    table = _columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points")
+    for tier in TIERS:
+        _add_rates(table, tier.value, verdict.tiers[tier])
+    if verdict.hard_tier is not None:
+        _add_rates(table, "hard + frontier", verdict.hard_tier)
+    _add_rates(table, "all", verdict.aggregate)
+    return table
+
+
+def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
+    cells = [cell for arm in (comparison.baseline, comparison.candidate) for cell in (_counts(arm), _rate(arm))]
+    table.add_row(name, *cells, *_change(comparison.change))
+
+
+def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
+    table = _columns("hard tier's share of failures", "", "bounds, points")
+    table.add_row("", f"{_percent(share.baseline.estimate)} → {_percent(share.candidate.estimate)}", "")
+    table.add_row("change", *_change(share.change))
+    table.add_row("  that a uniform gain would give", _points(share.expected_change), "")
+    table.add_row("  excess over it", *_change(share.excess))
+    if parts is not None:
+        table.add_row("change before standardising, of which", _points(sum_of(parts)), "")
+        table.add_row("  traffic mix", _points(parts.traffic_mix), "")
+        table.add_row("  easier tiers failing less or more", _points(parts.easier_tiers), "")
+        table.add_row("  hard tiers failing less or more", _points(parts.hard_tiers), "")
+    return table
+
+
+def _columns(first: str, *rest: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for title in rest:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def sum_of(parts: Decomposition) -> float:
+    """The raw change of the share that *parts* add up to."""
+    return parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
+
+
+def _calibration(snapshot: Snapshot) -> Text:
+    status = snapshot.calibration
+    if status is None:
+        return Text(
+            "No calibration yet: load outcomes of past or other models as environment `reference`, "
+            "so that requests can be told easy or hard."
+        )
+    trust = status.trust
+    facts = f"Tiers: calibration {status.calibration_id[:12]} from {trust.versions} model versions"
+    if trust.auc is not None:
+        facts += f", AUC {trust.auc:.2f}"
+    if trust.calibration_error is not None:
+        facts += f", calibration error {trust.calibration_error:.3f}"
+    return Text(facts + (", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"))
+
+
+def _counts(rate: FailureRate) -> str:
+    return f"{rate.failures:,}/{rate.requests:,}"
+
+
+def _rate(rate: FailureRate) -> str:
+    return _UNKNOWN if rate.rate is None else _percent(rate.rate.estimate)
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
+
+
+def _points(change: float) -> str:
+    return f"{100 * change:+.1f}"
+
+
+def _change(interval: Interval | None) -> tuple[str, str]:
+    if interval is None:
+        return _UNKNOWN, ""
+    return _points(interval.estimate), f"{_points(interval.lower)} to {_points(interval.upper)}"
+
+
+class Progressed(Protocol):
+    """Told how many records were read since it was last called."""
+
+    def __call__(self, records: int, /) -> None: ...
+
+
+@contextmanager
+def reading_progress(console: Console, title: str, *, total: int | None = None) -> Iterator[Progressed]:
+    """A bar on a terminal, and a plain line every few thousand records elsewhere."""
+    if not console.is_terminal:
+        yield _plain_progress(console, title, total)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda records: progress.advance(task, records)
+
+
+def _plain_progress(console: Console, title: str, total: int | None) -> Progressed:
+    done, shown = 0, 0
+
+    def advance(records: int) -> None:
+        nonlocal done, shown
+        done += records
+        if done - shown >= _PLAIN_STEP or (done == total and done > shown):
+            shown = done
+            console.print(f"{title}: {done:,} records" + ("" if total is None else f" of {total:,}"), highlight=False)
+
+    return advance
+
+
+def print_error(console: Console, sentence: str) -> None:
+    """One error, as it is, without a traceback."""
+    console.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)

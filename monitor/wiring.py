@@ -1,0 +1,96 @@
+"""Which parts make up a service: the live one on Kafka, and the replay of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from monitor.clock import Clock, EventClock, WallClock
+from monitor.config import Config
+from monitor.errors import ConfigInvalid
+from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
+from monitor.ingest.file import FileSource
+from monitor.ingest.kafka import KafkaSource
+from monitor.ingest.source import Source
+from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.sql import SqlLedger
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.review import Review
+from monitor.service import Service, Stages
+
+_REPLAY_BATCH_RECORDS = 500
+
+
+@contextmanager
+def live_service(config: Config) -> Iterator[tuple[Service, SnapshotHolder]]:
+    """
+    The service on Kafka, with the ledger of *config*.
+
+    Raises:
+        MonitorError: a part cannot be had as configured, or cannot be reached.
+    """
+    ledger = SqlLedger(ledger_url(config.ledger), config.ledger)
+    source = KafkaSource(config.kafka, ledger.offsets)
+    dead_letters = KafkaDeadLetters(config.kafka)
+    try:
+        source.check_topics()
+        yield _service(config, ledger, source, dead_letters, WallClock())
+    finally:
+        dead_letters.close()
+        source.close()
+        ledger.close()
+
+
+@contextmanager
+def replay_service(
+    config: Config, files: Sequence[str], *, ledger_url: str, dead_letters: Path | None = None
+) -> Iterator[tuple[Service, SnapshotHolder]]:
+    """
+    The service over *files*, with event time for clock.
+
+    Raises:
+        MonitorError: a file or the ledger cannot be used.
+    """
+    ledger = SqlLedger(ledger_url, config.ledger)
+    letters = NoDeadLetters() if dead_letters is None else FileDeadLetters(dead_letters)
+    try:
+        source = FileSource(
+            files,
+            ledger.offsets,
+            batch_records=_REPLAY_BATCH_RECORDS,
+            max_record_bytes=config.limits.max_record_bytes,
+        )
+        try:
+            yield _service(config, ledger, source, letters, EventClock())
+        finally:
+            source.close()
+    finally:
+        letters.close()
+        ledger.close()
+
+
+def ledger_url(settings: LedgerSettings) -> str:
+    """
+    The URL of the ledger, read from its file where one is named.
+
+    Raises:
+        ConfigInvalid: the file cannot be read.
+    """
+    if not settings.url_file:
+        return settings.url
+    try:
+        return Path(settings.url_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigInvalid(
+            f"ledger.url_file: {settings.url_file} cannot be read: {error.strerror}; mount the secret or use ledger.url"
+        ) from error
+
+
+def _service(
+    config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter, clock: Clock
+) -> tuple[Service, SnapshotHolder]:
+    snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
+    review = Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+    stages = Stages(source, dead_letters, ledger, review, clock, snapshots)
+    return Service(stages, limits=config.limits, policy=config.rollout, settings=config.service), snapshots
