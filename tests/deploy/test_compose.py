@@ -28,7 +28,7 @@ def _mounts(service: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.stack
-def test_compose_accepts_the_file(tmp_path):
+def test_compose_accepts_the_file() -> None:
     """Compose itself resolves the file once the two passwords are set."""
     program = required_program("docker-compose")
 
@@ -40,7 +40,7 @@ def test_compose_accepts_the_file(tmp_path):
 
 @pytest.mark.stack
 @pytest.mark.parametrize("missing", PASSWORDS)
-def test_compose_refuses_to_run_without_a_password(missing):
+def test_compose_refuses_to_run_without_a_password(missing: str) -> None:
     """No default password exists: an unset one is an error that says where to look."""
     program = required_program("docker-compose")
 
@@ -60,7 +60,7 @@ def _compose_config(program: str, environment: dict[str, str]) -> subprocess.Com
     )
 
 
-def test_every_mounted_file_is_in_the_repository(services):
+def test_every_mounted_file_is_in_the_repository(services: dict[str, Any]) -> None:
     """What a container is given from the host exists."""
     sources = [source for service in services.values() for source in _mounts(service).values()]
 
@@ -68,7 +68,7 @@ def test_every_mounted_file_is_in_the_repository(services):
     assert [] == [source for source in sources if not (ROOT / source).exists()]
 
 
-def test_every_published_port_is_bound_to_loopback(services):
+def test_every_published_port_is_bound_to_loopback(services: dict[str, Any]) -> None:
     """Nothing listens on the network of the machine."""
     ports = [port for service in services.values() for port in service.get("ports", ())]
 
@@ -76,7 +76,7 @@ def test_every_published_port_is_bound_to_loopback(services):
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
 
 
-def test_every_service_that_stays_has_a_health_check(services):
+def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -> None:
     """Only the one that creates topics ends; cliffwatch's check is part of its image."""
     unchecked = {name for name, service in services.items() if "healthcheck" not in service}
 
@@ -84,7 +84,7 @@ def test_every_service_that_stays_has_a_health_check(services):
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
 
 
-def test_every_named_volume_is_declared(services):
+def test_every_named_volume_is_declared(services: dict[str, Any]) -> None:
     """Data outlives the containers."""
     declared = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["volumes"]
     named = {
@@ -97,7 +97,7 @@ def test_every_named_volume_is_declared(services):
     assert declared.keys() == named
 
 
-def test_every_image_has_a_version(services):
+def test_every_image_has_a_version(services: dict[str, Any]) -> None:
     """An upgrade is a change of the file, never a surprise."""
     images = [service["image"] for service in services.values() if "build" not in service]
 
@@ -106,7 +106,7 @@ def test_every_image_has_a_version(services):
 
 
 @pytest.mark.stack
-def test_prometheus_accepts_its_config_and_rules_as_mounted(services, tmp_path):
+def test_prometheus_accepts_its_config_and_rules_as_mounted(services: dict[str, Any], tmp_path: Path) -> None:
     """With every file at the place that docker-compose.yml mounts it to, promtool finds config and rules."""
     program = required_program("promtool")
     for target, source in _mounts(services["prometheus"]).items():
@@ -127,7 +127,7 @@ def test_prometheus_accepts_its_config_and_rules_as_mounted(services, tmp_path):
 
 
 @pytest.mark.stack
-def test_alertmanager_accepts_its_config(services):
+def test_alertmanager_accepts_its_config(services: dict[str, Any]) -> None:
     """The file that docker-compose.yml mounts passes amtool."""
     program = required_program("amtool")
     source = _mounts(services["alertmanager"])["/etc/alertmanager/alertmanager.yml"]
@@ -137,7 +137,7 @@ def test_alertmanager_accepts_its_config(services):
     assert 0 == done.returncode, done.stderr
 
 
-def test_grafana_reads_the_provisioned_dashboards_where_they_are_mounted(services):
+def test_grafana_reads_the_provisioned_dashboards_where_they_are_mounted(services: dict[str, Any]) -> None:
     """The provider's path, the mount and the home dashboard agree, and the data source is compose's Prometheus."""
     mounts = _mounts(services["grafana"])
     provisioning = ROOT / mounts["/etc/grafana/provisioning"]
@@ -151,7 +151,7 @@ def test_grafana_reads_the_provisioned_dashboards_where_they_are_mounted(service
     assert "http://prometheus:9090" == source["url"]
 
 
-def test_hadolint_finds_nothing():
+def test_hadolint_finds_nothing() -> None:
     """The Dockerfile keeps to the rules of the trade, without exception."""
     program = required_program("hadolint", str(ROOT / ".venv/bin/hadolint"))
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,18 +54,18 @@ def _recorded() -> set[str]:
 
 
 @each_dashboard
-def test_the_shipped_file_is_what_the_module_makes(name):
+def test_the_shipped_file_is_what_the_module_makes(name: str) -> None:
     """A dashboard is changed in grafana/dashboards.py and written with `make generate`."""
     assert render(DASHBOARDS[name]()) == (FOLDER / f"{name}.json").read_text()
 
 
-def test_no_file_ships_without_its_builder():
+def test_no_file_ships_without_its_builder() -> None:
     """The folder holds the dashboards of the module and nothing else."""
     assert {f"{name}.json" for name in DASHBOARDS} == {path.name for path in FOLDER.iterdir()}
 
 
 @each_dashboard
-def test_its_address_is_stable(name):
+def test_its_address_is_stable(name: str) -> None:
     """Alerts link to it by a uid that is its name, and no database id is shipped."""
     document = _shipped(name)
 
@@ -72,7 +73,7 @@ def test_its_address_is_stable(name):
 
 
 @each_dashboard
-def test_every_panel_explains_itself(name):
+def test_every_panel_explains_itself(name: str) -> None:
     """Title, description, unit, minimum interval, a text for the quiet state and a data source that can be chosen."""
     for panel in _panels(name):
         defaults = panel["fieldConfig"]["defaults"]
@@ -83,7 +84,7 @@ def test_every_panel_explains_itself(name):
 
 
 @each_dashboard
-def test_titles_are_told_apart(name):
+def test_titles_are_told_apart(name: str) -> None:
     """No two panels have the same title."""
     titles = [panel["title"] for panel in _panels(name)]
 
@@ -91,7 +92,7 @@ def test_titles_are_told_apart(name):
 
 
 @each_dashboard
-def test_every_metric_of_a_panel_exists(name):
+def test_every_metric_of_a_panel_exists(name: str) -> None:
     """A query names only exported metrics and recorded series."""
     named = {metric for expression in _expressions(name) for metric in _NAME.findall(expression)}
 
@@ -101,7 +102,7 @@ def test_every_metric_of_a_panel_exists(name):
 
 @pytest.mark.stack
 @each_dashboard
-def test_every_query_is_promql(name, tmp_path):
+def test_every_query_is_promql(name: str, tmp_path: Path) -> None:
     """Prometheus can parse every panel's query once the variables are filled in."""
     program = required_program("promtool")
     queries = [_VARIABLE.sub("5m", target["expr"]) for panel in _panels(name) for target in panel["targets"]]
@@ -115,7 +116,7 @@ def test_every_query_is_promql(name, tmp_path):
 
 
 @each_dashboard
-def test_rows_are_full_and_panels_do_not_overlap(name):
+def test_rows_are_full_and_panels_do_not_overlap(name: str) -> None:
     """Panels lie on the grid of 24 columns, none over another."""
     cells = [
         (x, y)

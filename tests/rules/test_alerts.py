@@ -35,7 +35,7 @@ def _nan(spec: AlertSpec) -> Mapping[str, Values]:
     return {} if spec.is_about_absence else {f"with NaN in {short_name(name)}": {name: "NaN"} for name in spec.needs}
 
 
-def test_every_alert_of_the_rules_has_a_spec_and_every_spec_an_alert():
+def test_every_alert_of_the_rules_has_a_spec_and_every_spec_an_alert() -> None:
     """No alert ships untested, and no test outlives its alert."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     alerts = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
@@ -44,7 +44,7 @@ def test_every_alert_of_the_rules_has_a_spec_and_every_spec_an_alert():
 
 
 @each_alert
-def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool):
+def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool: Callable[..., None]) -> None:
     """The whole text of an alert is what the spec says, and it is silent one evaluation before."""
     links = {
         "runbook_url": f"{_RUNBOOKS}/{spec.alert}.md",
@@ -66,7 +66,7 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool):
 
 
 @each_alert
-def test_two_replicas_raise_it_once(spec: AlertSpec, promtool):
+def test_two_replicas_raise_it_once(spec: AlertSpec, promtool: Callable[..., None]) -> None:
     """Every replica exports the same counts, and the second one adds nothing."""
     once = {**spec.needs, **spec.shows}
     twin = {_other_replica(name): values for name, values in once.items()}
@@ -75,25 +75,27 @@ def test_two_replicas_raise_it_once(spec: AlertSpec, promtool):
 
 
 @each_alert
-def test_it_resolves(spec: AlertSpec, promtool):
+def test_it_resolves(spec: AlertSpec, promtool: Callable[..., None]) -> None:
     """It ends when its cause has ended and keep_firing_for is over."""
     _assert_firing(promtool, spec, {**spec.needs, **spec.resolves}, {spec.after: 1, spec.resolved_at: 0})
 
 
 @pytest.mark.parametrize(("spec", "overrides"), _cases(lambda spec: spec.silent))
-def test_it_is_silent(spec: AlertSpec, overrides: Values, promtool):
+def test_it_is_silent(spec: AlertSpec, overrides: Values, promtool: Callable[..., None]) -> None:
     """Just below its threshold, with too little data and for other causes it does not fire."""
     _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _later(spec): 0})
 
 
 @pytest.mark.parametrize(("spec", "overrides"), [*_cases(_absent), *_cases(_nan)])
-def test_it_does_not_fire_from_what_is_not_known(spec: AlertSpec, overrides: Values, promtool):
+def test_it_does_not_fire_from_what_is_not_known(
+    spec: AlertSpec, overrides: Values, promtool: Callable[..., None]
+) -> None:
     """A series that is absent or NaN is no cause."""
     _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 0, _later(spec): 0})
 
 
 @pytest.mark.parametrize(("spec", "overrides"), _cases(lambda spec: spec.fires))
-def test_it_fires(spec: AlertSpec, overrides: Values, promtool):
+def test_it_fires(spec: AlertSpec, overrides: Values, promtool: Callable[..., None]) -> None:
     """On its threshold, and beside series that are none of its business, it fires."""
     _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 1})
 

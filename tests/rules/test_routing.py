@@ -49,13 +49,13 @@ def _receivers(labels: Mapping[str, str]) -> list[str]:
     return done.stdout.strip().split(",")
 
 
-def test_every_alert_has_a_route_to_test():
+def test_every_alert_has_a_route_to_test() -> None:
     """The table names each alert of the rules once."""
     assert SPECS.keys() == RECEIVERS.keys()
 
 
 @pytest.mark.parametrize("alert", RECEIVERS)
-def test_it_reaches_those_who_know_its_signature(alert):
+def test_it_reaches_those_who_know_its_signature(alert: str) -> None:
     """An alert with the labels that the rules give it goes to one receiver."""
     assert [RECEIVERS[alert]] == _receivers(SPECS[alert].labels)
 
@@ -68,12 +68,12 @@ def test_it_reaches_those_who_know_its_signature(alert):
     ],
     ids=["a class that regressed is a ticket of its team", "a floor of a class wakes the people on call as well"],
 )
-def test_a_capability_class_reaches_the_team_that_knows_it(labels, receivers):
+def test_a_capability_class_reaches_the_team_that_knows_it(labels: dict[str, str], receivers: list[str]) -> None:
     """The capability decides, not the severity alone."""
     assert receivers == _receivers({**labels, "tier": "hard", "capability": "parallel_function", **ROLLOUT})
 
 
-def test_every_receiver_is_used():
+def test_every_receiver_is_used() -> None:
     """No receiver is listed that no alert can reach."""
     listed = {receiver["name"] for receiver in yaml.safe_load(CONFIG.read_text())["receivers"]}
 
@@ -100,7 +100,9 @@ def alertmanager() -> Iterator[AlertmanagerServer]:
         ("CliffwatchConsumerLagging", "HardTierRegression", False),
     ],
 )
-def test_an_alert_silences_what_it_implies(source, target, silenced, alertmanager):
+def test_an_alert_silences_what_it_implies(
+    source: str, target: str, *, silenced: bool, alertmanager: AlertmanagerServer
+) -> None:
     """Of one rollout, and never of another service's."""
     here, elsewhere = f"{source}-{target}", f"{source}-{target}-elsewhere"
     _post(alertmanager, [(source, here), (target, here), (target, elsewhere)])
@@ -110,7 +112,7 @@ def test_an_alert_silences_what_it_implies(source, target, silenced, alertmanage
     assert (silenced, False) == ((target, here) in inhibited, (target, elsewhere) in inhibited)
 
 
-def test_untrusted_tiers_silence_every_verdict():
+def test_untrusted_tiers_silence_every_verdict() -> None:
     """Of every service: one calibration is behind all of them."""
     required_program("prometheus-alertmanager", "alertmanager")
     verdicts = [name for name, spec in SPECS.items() if spec.labels["signature"].startswith("hard-tier-")]
