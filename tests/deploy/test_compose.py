@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from monitor.config import load_config
 from tests.programs import required_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +136,26 @@ def test_alertmanager_accepts_its_config(services: dict[str, Any]) -> None:
     done = subprocess.run([program, "check-config", ROOT / source], capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stderr
+
+
+def test_cliffwatch_is_configured_for_the_other_containers(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mounted config is valid with compose's environment, and names what the other services offer."""
+    cliffwatch, topics = services["cliffwatch"], services["topics"]
+    for name, value in cliffwatch["environment"].items():
+        monkeypatch.setenv(name, value.replace("${POSTGRES_PASSWORD}", "secret1"))
+
+    config = load_config(ROOT / _mounts(cliffwatch)["/etc/cliffwatch/cliffwatch.yaml"])
+
+    assert "kafka:9092" == config.kafka.bootstrap_servers
+    assert services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].startswith("INSIDE://kafka:9092,")
+    assert "postgresql+psycopg://cliffwatch:secret1@postgres:5432/cliffwatch" == config.ledger.url
+    assert ["127.0.0.1:9464:9464"] == cliffwatch["ports"]
+    assert ":9464" == config.web.listen_address
+    assert [] == [
+        topic for topic in (*config.kafka.topics, config.kafka.dead_letter_topic) if topic not in topics["command"][0]
+    ]
 
 
 def test_grafana_reads_the_provisioned_dashboards_where_they_are_mounted(services: dict[str, Any]) -> None:
