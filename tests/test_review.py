@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from monitor.difficulty.settings import DifficultySettings
+from monitor.ledger.ledger import Ledger
+from monitor.ledger.sql import SqlLedger
+from monitor.review import Review
+from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import VerdictState
+from monitor.service_settings import ServiceSettings
+from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def ledger() -> Iterator[SqlLedger]:
+    ledger = SqlLedger("sqlite://")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def review(ledger: Ledger) -> Review:
+    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=Policy())
+
+
+def serve(
+    ledger: Ledger,
+    model_version: str,
+    *,
+    environment: str = "production",
+    started_at: float,
+    fails_from: int,
+    salt: int = 0,
+) -> None:
+    """Two hundred labelled requests of a version; those from *fails_from* on fail, but for a few."""
+    events = []
+    for item in range(200):
+        is_odd = (item * 7 + salt) % 11 == 0
+        outcome = failure() if (item >= fails_from) != is_odd else success()
+        events.append(
+            tagged(
+                a_trace(
+                    f"{environment}-{model_version}-{item}",
+                    environment=environment,
+                    model_version=model_version,
+                    request_id=f"item-{item}",
+                    started_at=started_at + item,
+                    outcome=outcome,
+                )
+            )
+        )
+    ledger.record(a_batch(*events))
+
+
+def serve_history(ledger: Ledger, versions: int = 8) -> None:
+    for number in range(versions):
+        serve(
+            ledger,
+            f"old-{number}",
+            environment="reference",
+            started_at=NOON - (versions - number) * DAY,
+            fails_from=150 - 5 * number,
+            salt=number,
+        )
+
+
+def test_history_is_frozen_before_a_new_version_is_tagged(ledger: Ledger, review: Review) -> None:
+    """A calibration is made of the reference history when the first live version appears."""
+    serve_history(ledger)
+
+    review.before_new_versions({"live-1"}, now=NOON)
+
+    calibration = review.calibration_in_force()
+    assert calibration is not None
+    assert 8 == calibration.trust.versions
+    assert [1600] == [record.history_labels for record in ledger.calibrations()]
+
+
+def test_live_versions_teach_nothing(ledger: Ledger, review: Review) -> None:
+    """However much the baseline and the candidate do, the calibration that reads them stays the same."""
+    serve_history(ledger)
+    review.before_new_versions({"live-1"}, now=NOON)
+    frozen = review.calibration_in_force()
+    assert frozen is not None
+    before = frozen.to_json()
+
+    for number, version in enumerate(("live-1", "live-2")):
+        serve(ledger, version, started_at=NOON + number * DAY, fails_from=100)
+        review.before_new_versions({version}, now=NOON + number * DAY)
+    review.look(now=NOON + 3 * DAY)
+
+    after = review.calibration_in_force()
+    assert after is not None
+    assert before == after.to_json()
+    assert 1 == len(ledger.calibrations())
+
+
+def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: Ledger, review: Review) -> None:
+    """Reference runs of the very version that goes live are left out of what judges it."""
+    serve_history(ledger)
+
+    review.before_new_versions({"old-3"}, now=NOON)
+
+    calibration = review.calibration_in_force()
+    assert calibration is not None
+    assert 7 == calibration.trust.versions
+
+
+def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(ledger: Ledger, review: Review) -> None:
+    """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
+    serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
+    serve_history(ledger)
+    review.before_new_versions({"live-2"}, now=NOON)
+    serve(ledger, "live-2", started_at=NOON, fails_from=100, salt=5)
+
+    review.look(now=NOON + DAY)
+
+    (record,) = ledger.rollouts()
+    calibration = review.calibration_in_force()
+    assert calibration is not None
+    assert ("live-1", "live-2") == (record.rollout.baseline, record.rollout.candidate)
+    assert calibration.calibration_id == record.rollout.calibration_id
+    assert record.verdict is not None
+    assert (200, 200) == (record.verdict.aggregate.baseline.requests, record.verdict.aggregate.candidate.requests)
+
+
+def test_without_history_the_verdict_waits(ledger: Ledger, review: Review) -> None:
+    """Two live versions and nothing else: the rollout is known and nothing is claimed about it."""
+    serve(ledger, "live-1", started_at=NOON, fails_from=100)
+    serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
+
+    review.look(now=NOON + 2 * DAY)
+
+    (record,) = ledger.rollouts()
+    assert record.verdict is not None
+    assert VerdictState.WAITING == record.verdict.state
+    assert "" == record.rollout.calibration_id
+
+
+def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(ledger: Ledger, review: Review) -> None:
+    """A rollout that began without a calibration is read under the first one that can be made."""
+    serve(ledger, "live-1", started_at=NOON, fails_from=100)
+    serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
+    review.look(now=NOON + 2 * DAY)
+    serve_history(ledger)
+
+    review.look(now=NOON + 3 * DAY)
+
+    (record,) = ledger.rollouts()
+    assert record.rollout.calibration_id == ledger.calibrations()[-1].calibration_id
+    assert record.verdict is not None
+    assert 200 == record.verdict.aggregate.candidate.requests
+
+
+def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
+    """After the policy's ramp the watch is over and the rollout is judged no more."""
+    policy = dataclasses.replace(Policy(), ramp_seconds=10 * DAY)
+    review = Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
+    serve(ledger, "live-1", started_at=NOON, fails_from=100)
+    serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
+    review.look(now=NOON + 2 * DAY)
+
+    review.look(now=NOON + 20 * DAY)
+
+    (record,) = ledger.rollouts()
+    assert NOON + 11 * DAY == record.rollout.ended_at
+    assert "ramp_over" == record.rollout.end_reason
