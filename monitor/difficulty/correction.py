@@ -15,7 +15,7 @@ from monitor.difficulty.tiers import HARD_TIER, TIERS
 _Array = NDArray[np.float64]
 
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
-_REQUESTS_PER_CERTAINTY = 800.0
+_REQUESTS_PER_CERTAINTY = 1_600.0
 _ITERATIONS = 60
 _TOLERANCE = 1e-5
 _SMALLEST_RATE = 1e-6
@@ -175,7 +175,7 @@ def _saturation(tiers: _Array, labelled: _Array) -> float:
     Factor on the sampling variance, for what no number of requests can tell.
 
     Errors of the difficulty itself are common to all requests that are alike, so evidence stops growing where they
-    rule: at 800 known requests were every tag wrong, at ever more of them the surer the tags are; tiers known without
+    rule: at 1,600 known requests were every tag wrong, at ever more of them the surer the tags are; tiers known without
     doubt leave plain counting.
     """
     expected_wrong = labelled @ (1 - tiers.max(axis=1))

@@ -1,0 +1,259 @@
+"""
+Rollouts between real model versions, judged on real outcomes.
+
+Twelve versions in a row teach difficulty; a later version is the baseline and one after it the candidate. Each arm
+draws its requests again and again from the live ones, of which a part is known from the history. The truth is what
+all of the live requests say under tiers that all *other* versions imply.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from bench.outcomes import Outcomes
+from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.tiers import Tag
+from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import Verdict, VerdictState, judge
+
+_Array = NDArray[np.float64]
+_Flags = NDArray[np.bool_]
+_Indices = NDArray[np.int64]
+
+REFERENCE_VERSIONS = 12
+LIVE_SHARE = 0.41
+_PRIOR_VARIANCE = 8.0
+_NEWTON_STEPS = 60
+_LARGEST_ABILITY = 30.0
+_HARD_FROM = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the live requests say of a pair under tiers that all other versions imply; ratios."""
+
+    change: float
+    expected: float
+    aggregate_change: float
+    hard_rate_change: float
+
+    @property
+    def excess(self) -> float:
+        return self.change - self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One rollout between real versions: the truth, the last verdict, and the candidate's labels at each first."""
+
+    data: str
+    known_share: float
+    baseline: str
+    candidate: str
+    truth: Truth
+    verdict: Verdict
+    reached: dict[VerdictState, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """
+    How real versions are made into rollouts.
+
+    Attributes:
+        known_share: Share of the live requests that the history holds, ratio 0 to 1.
+        starts: First history version of each repetition.
+        pairs: Pairs per repetition.
+        looks: Looks per pair.
+        per_look: Requests of each arm between two looks.
+        mended: None for a real candidate; else the candidate is the baseline with this part of its failures outside the
+            hard tier mended: a cliff by construction, ratio 0 to 1.
+        seed: Of the whole.
+    """
+
+    known_share: float
+    starts: Sequence[int]
+    pairs: int
+    looks: int
+    per_look: int
+    mended: float | None = None
+    seed: int = 7
+
+
+def judge_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
+    """Verdicts on pairs of later versions, for each start of the history."""
+    for start in protocol.starts:
+        rng = np.random.default_rng((protocol.seed, start))
+        live, pool = _split(len(outcomes.features), protocol.known_share, rng)
+        history = range(start, start + REFERENCE_VERSIONS)
+        calibration = calibrate(_labelled(outcomes, history, pool, rng), frozen_at=float(len(outcomes.versions)))
+        assert calibration is not None
+        tags = [calibration.tag(outcomes.features[index]) for index in live]
+        first = max(len(outcomes.versions) // 2, history.stop)
+        later = [(a, b) for a in range(first, len(outcomes.versions)) for b in range(a + 1, len(outcomes.versions))]
+        for index in rng.permutation(len(later))[: protocol.pairs]:
+            baseline, candidate = later[index]
+            tiers = _other_versions_tiers(outcomes, (baseline, candidate), live, calibration.reference_version)
+            before, after = outcomes.failed[baseline][live], outcomes.failed[candidate][live]
+            if protocol.mended is not None:
+                after = before & (tiers.is_hard | (rng.random(len(live)) >= protocol.mended))
+            verdict, reached = _watch(tags, (before, after), calibration, protocol, rng)
+            yield Pair(
+                data=outcomes.name,
+                known_share=protocol.known_share,
+                baseline=outcomes.versions[baseline],
+                candidate=outcomes.versions[candidate] if protocol.mended is None else "(its easier failures mended)",
+                truth=_truth(before, after, tiers),
+                verdict=verdict,
+                reached=reached,
+            )
+
+
+def _split(requests: int, known_share: float, rng: np.random.Generator) -> tuple[_Indices, _Indices]:
+    """Live requests, and a history pool of constant size that holds *known_share* of them."""
+    order = rng.permutation(requests)
+    live, rest = np.split(order, [int(LIVE_SHARE * requests)])
+    known = int(known_share * len(live))
+    return live, np.concatenate((live[:known], rest[: len(rest) - known]))
+
+
+def _labelled(
+    outcomes: Outcomes, versions: range, pool: _Indices, rng: np.random.Generator
+) -> Iterator[LabelledRequest]:
+    for version in versions:
+        for index in rng.permutation(pool):
+            yield LabelledRequest(
+                features=outcomes.features[index],
+                model_version=outcomes.versions[version],
+                failed=bool(outcomes.failed[version, index]),
+                started_at=float(version),
+            )
+
+
+def _watch(
+    tags: Sequence[Tag],
+    failed: tuple[_Flags, _Flags],
+    calibration: Calibration,
+    protocol: Protocol,
+    rng: np.random.Generator,
+) -> tuple[Verdict, dict[VerdictState, int]]:
+    drawn = rng.integers(0, len(tags), size=(2, protocol.looks, protocol.per_look))
+    groups = _Groups(tags)
+    reached: dict[VerdictState, int] = {}
+    verdict: Verdict | None = None
+    for look in range(protocol.looks):
+        baseline, candidate = (
+            Arm(name, groups.cells(drawn[side, : look + 1].ravel(), failed[side]))
+            for side, name in enumerate(("baseline", "candidate"))
+        )
+        cohort = Cohort(baseline, candidate, calibration.calibration_id)
+        verdict = judge(cohort, calibration, Policy(), service="agent", environment="production", previous=verdict)
+        reached.setdefault(verdict.state, cohort.candidate.labelled)
+    assert verdict is not None
+    return verdict, reached
+
+
+class _Groups:
+    """Live requests grouped into cells, so that a look is three sums."""
+
+    def __init__(self, tags: Sequence[Tag]) -> None:
+        members: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for index, tag in enumerate(tags):
+            members[tag.tier, tag.bin, tag.is_known].append(index)
+        self._firsts = [tags[indices[0]] for indices in members.values()]
+        self._group = np.empty(len(tags), dtype=int)
+        for group, indices in enumerate(members.values()):
+            self._group[indices] = group
+        self._logit = np.array([tag.difficulty_logit for tag in tags])
+        self._variance = np.array([tag.difficulty_variance for tag in tags])
+
+    def cells(self, drawn: _Indices, failed: _Flags) -> list[Cell]:
+        group, size = self._group[drawn], len(self._firsts)
+        requests = np.bincount(group, minlength=size)
+        failures = np.bincount(group, weights=failed[drawn], minlength=size)
+        logits = np.bincount(group, weights=self._logit[drawn], minlength=size)
+        variances = np.bincount(group, weights=self._variance[drawn], minlength=size)
+        return [
+            Cell(
+                tier=tag.tier,
+                capability="any",
+                bin=tag.bin,
+                is_known=tag.is_known,
+                requests=int(requests[index]),
+                labelled=int(requests[index]),
+                failures=int(failures[index]),
+                logit_sum=float(logits[index]),
+                variance_sum=float(variances[index]),
+            )
+            for index, tag in enumerate(self._firsts)
+            if requests[index] > 0
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherVersionsTiers:
+    """Difficulty of the live requests by all versions that are not compared, and which of them are hard."""
+
+    logits: _Array
+    is_hard: _Flags
+
+
+def _other_versions_tiers(
+    outcomes: Outcomes, compared: tuple[int, int], live: _Indices, reference_version: str
+) -> _OtherVersionsTiers:
+    others = [index for index in range(len(outcomes.versions)) if index not in compared]
+    difficulty, ability = rasch(outcomes.failed[others].astype(float))
+    reference = ability[others.index(outcomes.versions.index(reference_version))]
+    return _OtherVersionsTiers(difficulty[live], expit(difficulty[live] + reference) > _HARD_FROM)
+
+
+def _truth(before: _Flags, after: _Flags, tiers: _OtherVersionsTiers) -> Truth:
+    logits, is_hard = tiers.logits, tiers.is_hard
+    return Truth(
+        change=_share(after, is_hard) - _share(before, is_hard),
+        expected=_uniform_gain_share(logits, is_hard, float(after.mean()))
+        - _uniform_gain_share(logits, is_hard, float(before.mean())),
+        aggregate_change=float(after.mean() - before.mean()),
+        hard_rate_change=float(after[is_hard].mean() - before[is_hard].mean()),
+    )
+
+
+def rasch(failed: _Array) -> tuple[_Array, _Array]:
+    """
+    Difficulty of each request and (negative) ability of each version: most probable values, logits.
+
+    Args:
+        failed: 1 for a failure; shape (versions, requests).
+
+    Source:
+        Rasch (1960), with a normal prior on difficulty; alternating Newton steps.
+    """
+    ability: _Array = logit(np.clip(failed.mean(axis=1), 0.01, 0.99))
+    difficulty = np.zeros(failed.shape[1])
+    for _ in range(_NEWTON_STEPS):
+        rate = expit(difficulty + ability[:, None])
+        slope = (rate * (1 - rate)).sum(axis=0) + 1 / _PRIOR_VARIANCE
+        difficulty = difficulty + ((failed - rate).sum(axis=0) - difficulty / _PRIOR_VARIANCE) / slope
+        rate = expit(difficulty + ability[:, None])
+        ability = ability + np.clip((failed - rate).sum(axis=1) / (rate * (1 - rate)).sum(axis=1), -1, 1)
+    return difficulty, ability
+
+
+def _share(failed: _Array | _Flags, is_hard: _Flags) -> float:
+    return float((failed * is_hard).sum() / failed.sum())
+
+
+def _uniform_gain_share(logits: _Array, is_hard: _Flags, aggregate: float) -> float:
+    def too_many(ability: float) -> float:
+        return float(expit(logits + ability).mean()) - aggregate
+
+    return _share(expit(logits + brentq(too_many, -_LARGEST_ABILITY, _LARGEST_ABILITY)), is_hard)
