@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builder
@@ -34,10 +34,22 @@ RUNBOOKS = "https://example.invalid/cliffwatch/docs/runbooks"
 
 _PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _SCRAPE_INTERVAL = "15s"
-_BASELINE, _CANDIDATE, _NEUTRAL = "blue", "orange", "text"
+_REFERENCES = "ABCDEFGHIJ"
+_ARMS = ("baseline", "candidate")
+_BOUNDS = ("lower", "estimate", "upper")
+_ARM_COLOURS = {"baseline": "blue", "candidate": "orange"}
 _VERDICT_COLOURS = {"ok": "green", "waiting": "text", "cliff": "orange", "regression": "red"}
 _NO_ROLLOUT = "no rollout chosen, or nothing known of it yet"
 
+_NO_LABELS: Mapping[str, str] = {}
+_SERVICE = {"service": "$service", "environment": "$environment"}
+_ROLLOUT = {**_SERVICE, "baseline": "$baseline", "candidate": "$candidate"}
+_VERSIONS = {"model_version": "~${baseline:regex}|${candidate:regex}"}
+
+_FIRING = 'ALERTS{alertstate="firing", signature!="", service=~"${service:regex}|"}'
+"""Alerts of the chosen service, and of the monitor itself, which has none."""
+
+_AnyPanel: TypeAlias = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel
 _Panel = TypeVar("_Panel", timeseries.Panel, stat.Panel, bargauge.Panel, table.Panel)
 
 
@@ -47,6 +59,7 @@ class Query:
 
     expr: str
     legend: str
+    has_exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,160 +106,698 @@ _ROLLOUT_ANNOTATION = {
 }
 
 
+# The dashboards.
+
+
 def rollout() -> builder.Dashboard:
     """What the chosen rollout did: average and hard tier side by side, share, causes, verdict."""
-    return (
-        _dashboard("rollout", "Rollout", "What one rollout did to the average and to the hard tier, and why.")
-        .with_row(builder.Row("Verdict"))
-        .with_panel(_verdict(span=4))
-        .with_panel(
-            _stat(
-                About(
-                    title="Labelled requests still needed",
-                    description="Labelled candidate requests until the next verdict; 0 where none are needed.",
-                    unit="short",
-                    span=4,
-                    height=5,
+    return _dashboard(
+        "rollout",
+        "Rollout",
+        "What one rollout did to the average and to the hard tier, and why.",
+        rows={
+            "Verdict": [
+                _verdict(span=4),
+                _stat(
+                    About(
+                        title="Labelled requests still needed",
+                        description="Labelled candidate requests until the next verdict; 0 where none are needed.",
+                        unit="short",
+                        span=4,
+                        height=5,
+                    ),
+                    Query(_rollout("requests_needed"), "needed"),
                 ),
-                Query(_rollout("requests_needed"), "needed"),
-            )
-        )
-        .with_panel(
-            _stat(
-                About(
-                    title="Labelled requests",
-                    description="Matured requests with an outcome, of each arm.",
-                    unit="short",
-                    span=5,
-                    height=5,
+                _stat(
+                    About(
+                        title="Labelled requests",
+                        description="Matured requests with an outcome, of each arm.",
+                        unit="short",
+                        span=5,
+                        height=5,
+                    ),
+                    *_arms("labelled_requests"),
                 ),
-                *_arms("labelled_requests"),
-            )
-        )
-        .with_panel(
-            _stat(
-                About(
-                    title="Hard-tier failures",
-                    description="What the share of failures rests on; a share needs the policy's minimum in both arms.",
-                    unit="short",
-                    span=5,
-                    height=5,
+                _stat(
+                    About(
+                        title="Hard-tier failures",
+                        description="What the share rests on; it needs the policy's minimum in both arms.",
+                        unit="short",
+                        span=5,
+                        height=5,
+                    ),
+                    *_arms("hard_failures"),
                 ),
-                *_arms("hard_failures"),
-            )
-        )
-        .with_panel(
-            _stat(
-                About(
-                    title="Hard tier's share of failures",
-                    description="Before and after, at the baseline's traffic mix.",
-                    unit="percentunit",
-                    span=6,
-                    height=5,
+                _stat(
+                    About(
+                        title="Hard tier's share of failures",
+                        description="Before and after, at the baseline's traffic mix.",
+                        unit="percentunit",
+                        span=6,
+                        height=5,
+                    ),
+                    *_arms("hard_share_ratio", bound="estimate"),
                 ),
-                *_arms("hard_share_ratio", bound="estimate"),
-            )
-        )
-        .with_row(builder.Row("Average and hard tier, side by side"))
-        .with_panel(
-            _arms_over_time(
-                About(
-                    title="Failure rate, all requests",
-                    description="Failures per labelled request of each arm. The bands are bounds that hold however "
-                    "often they are looked at.",
-                    unit="percentunit",
-                    span=12,
+            ],
+            "Average and hard tier, side by side": [
+                _arms_over_time(
+                    About(
+                        title="Failure rate, all requests",
+                        description="Failures per labelled request of each arm. The bands are bounds that hold however "
+                        "often they are looked at.",
+                        unit="percentunit",
+                        span=12,
+                    ),
+                    "aggregate_failure_ratio",
                 ),
-                "aggregate_failure_ratio",
-            )
-        )
-        .with_panel(
-            _arms_over_time(
-                About(
-                    title="Failure rate, hard tier",
-                    description="The same for requests tagged hard, corrected for noisy tags. An average that falls "
-                    "beside a hard tier that does not is the capability cliff.",
-                    unit="percentunit",
-                    span=12,
+                _arms_over_time(
+                    About(
+                        title="Failure rate, hard tier",
+                        description="The same for hard and frontier requests together, corrected for noisy tags. "
+                        "An average that falls beside a hard tier that does not is the capability cliff.",
+                        unit="percentunit",
+                        span=12,
+                    ),
+                    "hard_tier_failure_ratio",
                 ),
-                "failure_ratio",
-                tier="hard",
-            )
-        )
-        .with_row(builder.Row("The hard tier's share of failures"))
-        .with_panel(
-            _arms_over_time(
-                About(
-                    title="Share of failures, before and after",
-                    description="The hard tier's part of all failures, at the baseline's traffic mix.",
-                    unit="percentunit",
-                    span=8,
+            ],
+            "The hard tier's share of failures": [
+                _arms_over_time(
+                    About(
+                        title="Share of failures, before and after",
+                        description="The hard tier's part of all failures, at the baseline's traffic mix.",
+                        unit="percentunit",
+                        span=8,
+                    ),
+                    "hard_share_ratio",
                 ),
-                "hard_share_ratio",
-            )
-        )
-        .with_panel(
-            _band_over_time(
-                About(
-                    title="Change of the share, and what was to be expected",
-                    description="Nearly every improvement raises the share. Dashed: the rise that a uniform gain in "
-                    "ability would give, and the rise that the policy calls a jump.",
-                    unit="percentunit",
-                    span=8,
+                _band_over_time(
+                    About(
+                        title="Change of the share, and what was to be expected",
+                        description="Nearly every improvement raises the share. Dashed: the rise that a uniform gain "
+                        "in ability would give, and the rise that the policy calls a jump.",
+                        unit="percentunit",
+                        span=8,
+                    ),
+                    "hard_share_change",
+                    Query(_rollout("expected_change"), "expected of a uniform gain"),
+                    Query(_policy("share_jump_ratio"), "policy: a jump"),
                 ),
-                "hard_share_change",
-                Query(_rollout("expected_change"), "expected of a uniform gain"),
-                Query(_policy("share_jump_ratio"), "policy: a jump"),
-            )
-        )
-        .with_panel(
-            _band_over_time(
-                About(
-                    title="Excess over the expected change",
-                    description="What a uniform gain does not explain: a lower bound above 0 says that the hard tier "
-                    "was left behind.",
-                    unit="percentunit",
-                    span=8,
+                _band_over_time(
+                    About(
+                        title="Excess over the expected change",
+                        description="What a uniform gain does not explain: a lower bound above 0 says that the hard "
+                        "tier was left behind.",
+                        unit="percentunit",
+                        span=8,
+                    ),
+                    "hard_share_excess",
                 ),
-                "hard_share_excess",
-            )
-        )
-        .with_panel(
-            _bars(
-                About(
-                    title="What moved the share",
-                    description="Parts of the raw change; they add up to it. Traffic mix: more hard requests arrive. "
-                    "Easier tiers: they fail less. Hard tiers: they fail more.",
-                    unit="percentunit",
-                    span=8,
-                    height=9,
+            ],
+            "Causes, tiers and floors": [
+                _bars(
+                    About(
+                        title="What moved the share",
+                        description="Parts of the raw change; they add up to it. Traffic mix: more hard requests "
+                        "arrive. Easier tiers: they fail less. Hard tiers: they fail more.",
+                        unit="percentunit",
+                        span=6,
+                    ),
+                    Query(_rollout("hard_share_change_component"), "{{component}}"),
                 ),
-                Query(_rollout("hard_share_change_component"), "{{component}}"),
-            )
-        )
-        .with_panel(
-            _by_tier(
-                About(
-                    title="Failure rate by tier",
-                    description="Estimates of both arms, and the change with its bounds.",
-                    unit="percentunit",
-                    span=16,
-                    height=9,
-                )
-            )
-        )
+                _table(
+                    About(
+                        title="Failure rate by tier",
+                        description="Estimates of both arms, and the change with its bounds.",
+                        unit="percentunit",
+                        span=10,
+                    ),
+                    {
+                        "baseline": _by("tier", _rollout("failure_ratio", arm="baseline", bound="estimate")),
+                        "candidate": _by("tier", _rollout("failure_ratio", arm="candidate", bound="estimate")),
+                        "change": _by("tier", _rollout("failure_change", bound="estimate")),
+                        "at least": _by("tier", _rollout("failure_change", bound="lower")),
+                        "at most": _by("tier", _rollout("failure_change", bound="upper")),
+                    },
+                ),
+                _with_references(
+                    About(
+                        title="Hard-tier pass rate and its floor",
+                        description="The highest pass rate of the candidate that is still believable. Below the floor "
+                        "(dashed, agreed on beforehand) it is broken.",
+                        unit="percentunit",
+                        span=8,
+                        empty="no floor, or nothing known yet",
+                    ),
+                    [Query(_recorded("rollout", "rollout_hard_tier_pass_ratio:upper", _ROLLOUT), "at most")],
+                    [Query(_policy("floor_pass_ratio", capability=""), "floor")],
+                ),
+            ],
+        },
     )
 
 
-DASHBOARDS: Mapping[str, Callable[[], builder.Dashboard]] = {"rollout": rollout}
+def canary() -> builder.Dashboard:
+    """Both arms side by side, tier by tier and class by class, on one time axis."""
+    return _dashboard(
+        "canary",
+        "Canary",
+        "Both arms side by side per tier and capability class, on one time axis.",
+        variables=[_capability('cliffwatch_rollout_capability_failure_ratio{service="$service"}')],
+        rows={
+            "Evidence": [
+                _verdict(span=4),
+                _time_series(
+                    About(
+                        title="Labelled requests of each arm",
+                        description="Matured requests with an outcome. A canary's arm grows more slowly.",
+                        unit="short",
+                        span=10,
+                        height=5,
+                    ),
+                    *_arms("labelled_requests"),
+                    colours=_ARM_COLOURS,
+                ),
+                _table(
+                    About(
+                        title="Label coverage",
+                        description="Labelled per matured request. Where the arms differ by more than the policy "
+                        "allows, the verdict waits.",
+                        unit="percentunit",
+                        span=10,
+                        height=5,
+                    ),
+                    {
+                        arm: _by("tier", _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm}))
+                        for arm in _ARMS
+                    },
+                ),
+            ],
+            "Failure rate by tier": [
+                _arms_over_time(
+                    About(
+                        title=f"{tier.capitalize()} requests",
+                        description=f"Failures per labelled {tier} request of each arm, corrected for noisy tags, "
+                        "with bounds.",
+                        unit="percentunit",
+                        span=12,
+                        height=7,
+                    ),
+                    "failure_ratio",
+                    tier=tier,
+                )
+                for tier in ("easy", "medium", "hard", "frontier")
+            ],
+            "Failure rate by capability class": [
+                _arms_over_time(
+                    About(
+                        title="Hard $capability requests",
+                        description="Failures per labelled hard-tier request of the chosen capability class, with "
+                        "bounds.",
+                        unit="percentunit",
+                        span=12,
+                        empty="no capability class chosen, or nothing known of it yet",
+                    ),
+                    "capability_failure_ratio",
+                    capability="$capability",
+                ),
+                _table(
+                    About(
+                        title="Hard requests by class",
+                        description="Estimates of both arms; regressed is 1 where a class is shown to fail more often.",
+                        unit="percentunit",
+                        span=12,
+                    ),
+                    {
+                        "baseline": _by(
+                            "capability", _rollout("capability_failure_ratio", arm="baseline", bound="estimate")
+                        ),
+                        "candidate": _by(
+                            "capability", _rollout("capability_failure_ratio", arm="candidate", bound="estimate")
+                        ),
+                        "regressed": _by("capability", _rollout("capability_regressed")),
+                    },
+                    units={"regressed": "none"},
+                ),
+            ],
+        },
+    )
+
+
+def hard_tier() -> builder.Dashboard:
+    """What fails in the hard tier, and how far it is from the average over weeks."""
+    hard = {"tier": "~hard|frontier"}
+    return _dashboard(
+        "hard-tier",
+        "Hard tier",
+        "What fails in the hard tier, and how far it is from the average over weeks.",
+        days=30,
+        rows={
+            "Average and hard tier over weeks": [
+                _time_series(
+                    About(
+                        title="Weekly failure rate",
+                        description="Failures per labelled request of the last seven days, all versions together; "
+                        "missing while a week has fewer labelled requests than the policy's minimum.",
+                        unit="percentunit",
+                        span=12,
+                        empty="not a week of enough labelled requests yet",
+                    ),
+                    Query(_recorded("service", "outcomes_hard:share_failure_delta7d", _SERVICE), "hard and frontier"),
+                    Query(_recorded("service", "outcomes:share_failure_delta7d", _SERVICE), "all requests"),
+                ),
+                _time_series(
+                    About(
+                        title="Gap between hard tier and average",
+                        description="Difference of the two weekly failure rates. HardTierGapWidening compares it with "
+                        "the gap of three weeks before.",
+                        unit="percentunit",
+                        span=12,
+                        empty="not a week of enough labelled requests yet",
+                    ),
+                    Query(_recorded("service", "hard_gap:delta7d", _SERVICE), "gap"),
+                ),
+            ],
+            "What fails": [
+                _bars(
+                    About(
+                        title="Hard-tier failures by class of failure",
+                        description="All failures of hard and frontier requests so far, of both arms' model versions.",
+                        unit="short",
+                        span=10,
+                        height=9,
+                        empty="no failure has a class yet",
+                    ),
+                    Query(
+                        _by(
+                            "model_version, failure_class",
+                            _recorded("version_tier", "failures_by_class:max", _SERVICE, {**_VERSIONS, **hard}),
+                            how="sum",
+                        ),
+                        "{{failure_class}}, {{model_version}}",
+                    ),
+                ),
+                _table(
+                    About(
+                        title="Hard-tier pass rate by capability class",
+                        description="All labelled hard and frontier requests so far; no rate below 30 of them.",
+                        unit="percentunit",
+                        span=14,
+                        height=9,
+                        empty="no class has 30 labelled hard requests yet",
+                    ),
+                    {
+                        "pass rate": _by(
+                            "capability, model_version",
+                            _recorded("version_capability", "outcomes_hard:share_success", _SERVICE, _VERSIONS),
+                        ),
+                        "labelled": _by(
+                            "capability, model_version",
+                            _recorded("version_capability", "outcomes_hard:sum", _SERVICE, _VERSIONS),
+                        ),
+                    },
+                    units={"labelled": "short"},
+                ),
+            ],
+            "Cases": [
+                _time_series(
+                    About(
+                        title="New hard-tier failures",
+                        description="The dots are trace ids of single cases (exemplars). They hang on the exported "
+                        "counter, which is why this panel reads it instead of a recorded series.",
+                        unit="short",
+                        span=24,
+                        empty="no hard-tier failure in this time",
+                    ),
+                    Query(
+                        "max by (model_version, capability, tier) (increase(cliffwatch_outcomes_total"
+                        f"{_selector({**_SERVICE, **_VERSIONS, **hard, 'outcome': 'failure'})}[$__rate_interval]))",
+                        "{{capability}}, {{tier}}, {{model_version}}",
+                        has_exemplars=True,
+                    ),
+                )
+            ],
+        },
+    )
+
+
+def frontier() -> builder.Dashboard:
+    """Model versions side by side: hard-tier pass rate against cost and latency."""
+    of_class = {**_SERVICE, "capability": "~${capability:regex}"}
+    return _dashboard(
+        "frontier",
+        "Frontier",
+        "Model versions side by side. The model to choose is seldom the one with the best average.",
+        chooses_rollout=False,
+        days=30,
+        variables=[_capability('cliffwatch_outcomes_total{service="$service", environment="$environment"}', many=True)],
+        rows={
+            "Which model for the hard requests": [
+                _table(
+                    About(
+                        title="Model versions",
+                        description="Pass rate of hard and frontier requests and of all, dollars per hard request, and "
+                        "seconds within which 95 % of hard requests end. No figure below 30 requests.",
+                        unit="percentunit",
+                        span=24,
+                        height=9,
+                        empty="no model version has 30 labelled hard requests yet",
+                    ),
+                    {
+                        "hard pass rate": _by(
+                            "model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)
+                        ),
+                        "average pass rate": _by(
+                            "model_version", _recorded("version", "outcomes:share_success", _SERVICE)
+                        ),
+                        "cost of a hard request": _by(
+                            "model_version",
+                            _recorded("version", "request_cost_hard_dollars_per_request:ratio", _SERVICE),
+                        ),
+                        "95 % of hard requests within": _by(
+                            "model_version", _recorded("version", "request_duration_hard_seconds:p95", _SERVICE)
+                        ),
+                        "labelled hard requests": _by(
+                            "model_version", _recorded("version", "outcomes_hard:sum", _SERVICE)
+                        ),
+                    },
+                    units={
+                        "cost of a hard request": "currencyUSD",
+                        "95 % of hard requests within": "s",
+                        "labelled hard requests": "short",
+                    },
+                    sorted_by="hard pass rate",
+                ),
+            ],
+            "By capability class": [
+                _bars(
+                    About(
+                        title="Hard-tier pass rate by class and model version",
+                        description="Labelled hard and frontier requests of the chosen classes.",
+                        unit="percentunit",
+                        span=12,
+                        height=12,
+                        empty="no class has 30 labelled hard requests yet",
+                    ),
+                    Query(
+                        _by(
+                            "capability, model_version",
+                            _recorded("version_capability", "outcomes_hard:share_success", of_class),
+                        ),
+                        "{{capability}}, {{model_version}}",
+                    ),
+                    largest=1.0,
+                ),
+                _time_series(
+                    About(
+                        title="Hard-tier pass rate over time",
+                        description="Of all labelled hard and frontier requests until then, by model version.",
+                        unit="percentunit",
+                        span=12,
+                        height=12,
+                        empty="no model version has 30 labelled hard requests yet",
+                    ),
+                    Query(
+                        _by("model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)),
+                        "{{model_version}}",
+                    ),
+                ),
+            ],
+        },
+    )
+
+
+def on_call() -> builder.Dashboard:
+    """What people on call have to expect: load, ramp, signatures."""
+    return _dashboard(
+        "on-call",
+        "On-call",
+        "What people on call have to expect of a rollout: load, ramp and the signatures of its incidents.",
+        days=7,
+        rows={
+            "Now": [
+                _verdict(span=4),
+                _stat(
+                    About(
+                        title="Ramp",
+                        description="How long the rollout has been under way, and for how long it is watched.",
+                        unit="s",
+                        span=6,
+                        height=5,
+                    ),
+                    Query(_recorded("rollout", "rollout_age_seconds:max", _ROLLOUT), "under way"),
+                    Query(_policy("ramp_seconds"), "watched for"),
+                ),
+                _stat(
+                    About(
+                        title="Hard-tier failures to expect a day",
+                        description="Yesterday's hard and frontier requests times each arm's hard-tier failure rate: "
+                        "what is left for people if all of them meet one arm.",
+                        unit="short",
+                        span=7,
+                        height=5,
+                        empty="not a day of traffic yet",
+                    ),
+                    *(
+                        Query(_recorded("rollout", "hard_failures_expected:delta1d", _ROLLOUT, {"arm": arm}), arm)
+                        for arm in _ARMS
+                    ),
+                ),
+                _stat(
+                    About(
+                        title="Hard requests a day",
+                        description="Hard and frontier requests of the last 24 hours, whatever the model version.",
+                        unit="short",
+                        span=7,
+                        height=5,
+                        empty="not a day of traffic yet",
+                    ),
+                    Query(_recorded("service", "requests_hard:delta1d", _SERVICE), "requests"),
+                ),
+            ],
+            "Alerts by signature": [
+                _time_series(
+                    About(
+                        title="Firing alerts by signature",
+                        description="Signatures say which kind of incident it is, and so who knows it.",
+                        unit="short",
+                        span=12,
+                        empty="no alert fires",
+                    ),
+                    Query(
+                        _by("signature", _FIRING, how="count"),
+                        "{{signature}}",
+                    ),
+                ),
+                _table(
+                    About(
+                        title="Firing now",
+                        description="Alerts of this service and of the monitor itself.",
+                        unit="none",
+                        span=12,
+                        empty="no alert fires",
+                    ),
+                    {
+                        "firing": _by(
+                            "alertname, severity, signature, capability, candidate",
+                            _FIRING,
+                        )
+                    },
+                ),
+            ],
+            "What was agreed, and what runs": [
+                _table(
+                    About(
+                        title="Floors",
+                        description="Pre-committed floors of the hard tier's pass rate; an empty class means all of "
+                        "them together.",
+                        unit="percentunit",
+                        span=12,
+                        empty="no floor was agreed on",
+                    ),
+                    {"floor": _by("capability", _policy("floor_pass_ratio"))},
+                ),
+                _table(
+                    About(
+                        title="Model versions",
+                        description="Every version of this service, its role, and whether it is an alias that its "
+                        "provider may move.",
+                        unit="none",
+                        span=12,
+                        empty="no model version was met yet",
+                    ),
+                    {
+                        "seen": _by(
+                            "model_version, role, floating",
+                            _recorded("version", "model_version_info:max", _SERVICE),
+                        )
+                    },
+                ),
+            ],
+        },
+    )
+
+
+def monitor() -> builder.Dashboard:
+    """Whether the monitor itself can be believed."""
+    return _dashboard(
+        "monitor",
+        "Monitor",
+        "Whether Cliffwatch itself can be believed: lag, throughput, dead letters, labels, calibration.",
+        rows={
+            "Alive": [
+                _monitor_stat("Replicas ready", "Replicas that take part.", "short", "monitor:cliffwatch_ready:sum"),
+                _monitor_stat(
+                    "Since the last commit",
+                    "Age of the last batch that was written to the ledger.",
+                    "s",
+                    "time() - monitor:cliffwatch_last_commit_timestamp_seconds:max",
+                ),
+                _monitor_stat(
+                    "Records waiting",
+                    "Records between the ledger's offsets and the ends of all partitions.",
+                    "short",
+                    "monitor:cliffwatch_consumer_lag_records:sum",
+                ),
+                _monitor_stat(
+                    "Tiers trusted",
+                    "1 where the calibration in force may be believed.",
+                    "none",
+                    "max(calibration:cliffwatch_calibration_trusted:max)",
+                ),
+                _monitor_stat(
+                    "AUC of the difficulty",
+                    "How well difficulty orders requests whose labels it has not seen; 0.5 is chance.",
+                    "none",
+                    "max(calibration:cliffwatch_calibration_auc:max)",
+                ),
+                _monitor_stat(
+                    "Age of the calibration",
+                    "Since it was frozen.",
+                    "s",
+                    "min(calibration:cliffwatch_calibration_age_seconds:max)",
+                ),
+            ],
+            "Flow": [
+                _time_series(
+                    About(
+                        title="Records read",
+                        description="Records of any kind, by topic.",
+                        unit="cps",
+                        span=12,
+                        empty="nothing was read yet",
+                    ),
+                    Query("topic:cliffwatch_records_consumed:rate5m", "{{topic}}"),
+                ),
+                _time_series(
+                    About(
+                        title="Records waiting by topic",
+                        description="More than ten minutes of work is a ticket; growing with no commit wakes someone.",
+                        unit="short",
+                        span=12,
+                        empty="the ends of the partitions are not known yet",
+                    ),
+                    Query("topic:cliffwatch_consumer_lag_records:sum", "{{topic}}"),
+                ),
+            ],
+            "Losses": [
+                _time_series(
+                    About(
+                        title="Dead letters in 15 minutes",
+                        description="Records that can never be processed, by reason.",
+                        unit="short",
+                        span=12,
+                        empty="no dead letter yet",
+                    ),
+                    Query("reason:cliffwatch_dead_letters:increase15m", "{{reason}}"),
+                ),
+                _bars(
+                    About(
+                        title="Label values beyond their limit",
+                        description="Counted as `other`; by label.",
+                        unit="short",
+                        span=6,
+                        empty="none",
+                    ),
+                    Query("reason:cliffwatch_series_dropped:max", "{{reason}}"),
+                ),
+                _table(
+                    About(
+                        title="Checks",
+                        description="1 where a check of the monitor itself passes on every replica.",
+                        unit="none",
+                        span=6,
+                        empty="no check has run yet",
+                    ),
+                    {"passes": "min by (check) (monitor:cliffwatch_health:min)"},
+                ),
+            ],
+            "Labels and tiers": [
+                _time_series(
+                    About(
+                        title="Label coverage of hard requests",
+                        description="Labelled per matured request of each arm. Arms that differ by more than the "
+                        "policy allows cannot be compared.",
+                        unit="percentunit",
+                        span=12,
+                    ),
+                    *(
+                        Query(
+                            _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm, "tier": "hard"}),
+                            arm,
+                        )
+                        for arm in _ARMS
+                    ),
+                    colours=_ARM_COLOURS,
+                ),
+                _bars(
+                    About(
+                        title="Share of traffic by tier",
+                        description="Of all requests of the candidate so far; untiered means that too little is known.",
+                        unit="percentunit",
+                        span=12,
+                    ),
+                    Query(
+                        _by(
+                            "tier",
+                            _recorded(
+                                "version_tier", "tier_traffic_ratio:max", _SERVICE, {"model_version": "$candidate"}
+                            ),
+                        ),
+                        "{{tier}}",
+                    ),
+                    largest=1.0,
+                ),
+            ],
+        },
+    )
+
+
+DASHBOARDS: Mapping[str, Callable[[], builder.Dashboard]] = {
+    "rollout": rollout,
+    "canary": canary,
+    "hard-tier": hard_tier,
+    "frontier": frontier,
+    "on-call": on_call,
+    "monitor": monitor,
+}
 """Builder of each dashboard by the name of its file; its uid is that name after `cliffwatch-`."""
 
 
 # What dashboards have in common.
 
 
-def _dashboard(name: str, title: str, description: str) -> builder.Dashboard:
-    """An empty dashboard with the variables that choose a rollout, and links to the others."""
+def _dashboard(
+    name: str,
+    title: str,
+    description: str,
+    *,
+    rows: Mapping[str, Sequence[_AnyPanel]],
+    days: int = 1,
+    chooses_rollout: bool = True,
+    variables: Sequence[builder.QueryVariable] = (),
+) -> builder.Dashboard:
+    """A dashboard over the last *days*, with the variables that choose a rollout and links to the others."""
     others = (
         builder.DashboardLink("Cliffwatch dashboards")
         .type(model.DashboardLinkType.DASHBOARDS)
@@ -261,27 +812,42 @@ def _dashboard(name: str, title: str, description: str) -> builder.Dashboard:
         .uid(f"cliffwatch-{name}")
         .description(description)
         .tags(["cliffwatch"])
-        .time("now-24h", "now")
+        .time(f"now-{days}d", "now")
         .refresh("30s")
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
         .links([others, runbooks])
         .with_variable(builder.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
-    chosen: list[str] = []
-    for label in ("service", "environment", "candidate", "baseline"):
-        selector = ", ".join(f'{name}="${name}"' for name in chosen)
-        query = f"label_values(cliffwatch_rollout_info{{{selector}}}, {label})"
-        dashboard = dashboard.with_variable(
-            builder.QueryVariable(label)
-            .label(label.capitalize())
-            .datasource(_PROMETHEUS)
-            .query(query)
-            .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-            .sort(model.VariableSort.ALPHABETICAL_ASC)
-        )
-        chosen.append(label)
+    chosen: dict[str, str] = {}
+    metric = "cliffwatch_rollout_info" if chooses_rollout else "cliffwatch_model_version_info"
+    for label in ("service", "environment", *(("candidate", "baseline") if chooses_rollout else ())):
+        query = f"label_values({metric}{_selector(chosen)}, {label})"
+        dashboard = dashboard.with_variable(_query_variable(label, query))
+        chosen[label] = f"${label}"
+    for variable in variables:
+        dashboard = dashboard.with_variable(variable)
+    for row, panels in rows.items():
+        dashboard = dashboard.with_row(builder.Row(row))
+        for panel in panels:
+            dashboard = dashboard.with_panel(panel)
     return dashboard
+
+
+def _query_variable(label: str, query: str) -> builder.QueryVariable:
+    return (
+        builder.QueryVariable(label)
+        .label(label.capitalize())
+        .datasource(_PROMETHEUS)
+        .query(query)
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def _capability(series: str, *, many: bool = False) -> builder.QueryVariable:
+    variable = _query_variable("capability", f"label_values({series}, capability)")
+    return variable.multi(multi=True).include_all(include_all=True).all_value(".*") if many else variable
 
 
 # Queries.
@@ -289,26 +855,33 @@ def _dashboard(name: str, title: str, description: str) -> builder.Dashboard:
 
 def _rollout(metric: str, **labels: str) -> str:
     """The recorded series of *metric* for the chosen rollout."""
-    return f"rollout:cliffwatch_rollout_{metric}:max{_selector(_ROLLOUT_LABELS, labels)}"
+    return _recorded("rollout", f"rollout_{metric}:max", _ROLLOUT, labels)
 
 
 def _policy(metric: str, **labels: str) -> str:
     """The recorded threshold *metric* for the chosen service and environment."""
-    return f"service:cliffwatch_policy_{metric}:max{_selector(_SERVICE_LABELS, labels)}"
+    return _recorded("service", f"policy_{metric}:max", _SERVICE, labels)
 
 
-_SERVICE_LABELS = ("service", "environment")
-_ROLLOUT_LABELS = (*_SERVICE_LABELS, "baseline", "candidate")
+def _recorded(level: str, name: str, chosen: Mapping[str, str], labels: Mapping[str, str] = _NO_LABELS) -> str:
+    return f"{level}:cliffwatch_{name}{_selector({**chosen, **labels})}"
 
 
-def _selector(chosen: Sequence[str], labels: Mapping[str, str]) -> str:
-    pairs = {**{label: f"${label}" for label in chosen}, **labels}
-    return "{" + ", ".join(f'{label}="{value}"' for label, value in pairs.items()) + "}"
+def _selector(labels: Mapping[str, str]) -> str:
+    """Labels in braces; a value that begins with ~ is a regular expression."""
+    matchers = (
+        f'{label}=~"{value[1:]}"' if value.startswith("~") else f'{label}="{value}"' for label, value in labels.items()
+    )
+    return f"{{{', '.join(matchers)}}}"
 
 
-def _arms(metric: str, **labels: str) -> tuple[Query, Query]:
-    baseline, candidate = (_rollout(metric, arm=arm, **labels) for arm in ("baseline", "candidate"))
-    return Query(baseline, "baseline"), Query(candidate, "candidate")
+def _by(labels: str, expr: str, *, how: str = "max") -> str:
+    """*expr* with no other labels than *labels*, so that a table has a column for each of these and no more."""
+    return f"{how} by ({labels}) ({expr})"
+
+
+def _arms(metric: str, **labels: str) -> list[Query]:
+    return [Query(_rollout(metric, arm=arm, **labels), arm) for arm in _ARMS]
 
 
 # Panels.
@@ -325,8 +898,9 @@ def _described(panel: _Panel, about: About, queries: Sequence[Query]) -> _Panel:
         .height(about.height)
         .datasource(_PROMETHEUS)
     )
-    for reference, query in zip("ABCDEFGHIJ", queries, strict=False):
-        panel = panel.with_target(prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(reference))
+    for reference, query in zip(_REFERENCES, queries, strict=False):
+        target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(reference)
+        panel = panel.with_target(target.exemplar(exemplar=True) if query.has_exemplars else target)
     return panel
 
 
@@ -345,18 +919,27 @@ def _verdict(*, span: int) -> stat.Panel:
     return panel
 
 
+def _monitor_stat(title: str, description: str, unit: str, expr: str) -> stat.Panel:
+    about = About(title=title, description=description, unit=unit, span=4, height=5, empty="not known yet")
+    return _stat(about, Query(expr, title.lower()))
+
+
 def _stat(about: About, *queries: Query) -> stat.Panel:
     panel = _described(stat.Panel(), about, queries).graph_mode(BigValueGraphMode.NONE).reduce_options(_last())
-    return panel.override_by_name("baseline", [_fixed(_BASELINE)]).override_by_name("candidate", [_fixed(_CANDIDATE)])
+    panel = panel.color_scheme(_neutral())
+    for arm, colour in _ARM_COLOURS.items():
+        panel = panel.override_by_name(arm, [_fixed(colour)])
+    return panel
 
 
-def _bars(about: About, *queries: Query) -> bargauge.Panel:
-    panel = _described(bargauge.Panel(), about, queries)
-    return panel.orientation(VizOrientation.HORIZONTAL).reduce_options(_last())
+def _bars(about: About, *queries: Query, largest: float | None = None) -> bargauge.Panel:
+    panel = _described(bargauge.Panel(), about, queries).orientation(VizOrientation.HORIZONTAL)
+    panel = panel.reduce_options(_last()).color_scheme(_neutral())
+    return panel if largest is None else panel.min(0).max(largest)
 
 
-def _time_series(about: About, *queries: Query) -> timeseries.Panel:
-    return (
+def _time_series(about: About, *queries: Query, colours: Mapping[str, str] = _NO_LABELS) -> timeseries.Panel:
+    panel = (
         _described(timeseries.Panel(), about, queries)
         .legend(
             common.VizLegendOptions()
@@ -369,17 +952,28 @@ def _time_series(about: About, *queries: Query) -> timeseries.Panel:
         .line_width(2)
         .fill_opacity(0)
     )
+    for name, colour in colours.items():
+        panel = panel.override_by_name(name, [_fixed(colour)])
+    return panel
+
+
+def _with_references(about: About, queries: Sequence[Query], references: Sequence[Query]) -> timeseries.Panel:
+    """Lines, and *references* to compare them with, dashed."""
+    panel = _time_series(about, *queries, *references)
+    for reference in references:
+        panel = panel.override_by_name(reference.legend, [_dashed()])
+    return panel
 
 
 def _arms_over_time(about: About, metric: str, **labels: str) -> timeseries.Panel:
     """Both arms as lines, their bounds as bands."""
     queries = [
         Query(_rollout(metric, arm=arm, bound=bound, **labels), arm if bound == "estimate" else f"{arm} {bound}")
-        for arm in ("baseline", "candidate")
-        for bound in ("lower", "estimate", "upper")
+        for arm in _ARMS
+        for bound in _BOUNDS
     ]
     panel = _time_series(about, *queries)
-    for arm, colour in (("baseline", _BASELINE), ("candidate", _CANDIDATE)):
+    for arm, colour in _ARM_COLOURS.items():
         panel = _banded(panel, arm, colour)
     return panel
 
@@ -387,14 +981,10 @@ def _arms_over_time(about: About, metric: str, **labels: str) -> timeseries.Pane
 def _band_over_time(about: About, metric: str, *references: Query) -> timeseries.Panel:
     """One change as a line with its bounds as a band, and reference lines, dashed."""
     queries = [
-        Query(_rollout(metric, bound="lower"), "change lower"),
-        Query(_rollout(metric, bound="estimate"), "change"),
-        Query(_rollout(metric, bound="upper"), "change upper"),
+        Query(_rollout(metric, bound=bound), "change" if bound == "estimate" else f"change {bound}")
+        for bound in _BOUNDS
     ]
-    panel = _banded(_time_series(about, *queries, *references), "change", _CANDIDATE)
-    for reference in references:
-        panel = panel.override_by_name(reference.legend, [_dashed()])
-    return panel
+    return _banded(_with_references(about, queries, references), "change", _ARM_COLOURS["candidate"])
 
 
 def _banded(panel: timeseries.Panel, name: str, colour: str) -> timeseries.Panel:
@@ -407,25 +997,24 @@ def _banded(panel: timeseries.Panel, name: str, colour: str) -> timeseries.Panel
     )
 
 
-def _by_tier(about: About) -> table.Panel:
-    columns = {
-        "baseline": _rollout("failure_ratio", arm="baseline", bound="estimate"),
-        "candidate": _rollout("failure_ratio", arm="candidate", bound="estimate"),
-        "change": _rollout("failure_change", bound="estimate"),
-        "at least": _rollout("failure_change", bound="lower"),
-        "at most": _rollout("failure_change", bound="upper"),
-    }
-    return _table(about, {name: f"max by (tier) ({expr})" for name, expr in columns.items()})
-
-
-def _table(about: About, columns: Mapping[str, str]) -> table.Panel:
-    """One row per set of labels, one column per query."""
+def _table(
+    about: About,
+    columns: Mapping[str, str],
+    *,
+    units: Mapping[str, str] = _NO_LABELS,
+    sorted_by: str | None = None,
+) -> table.Panel:
+    """One row per set of labels, one column per query; *units* of those whose unit is not the panel's."""
     panel = _described(table.Panel(), about, ())
     renamed = {}
-    for reference, (name, expr) in zip("ABCDEFGHIJ", columns.items(), strict=False):
+    for reference, (name, expr) in zip(_REFERENCES, columns.items(), strict=False):
         query = prometheus.Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE).ref_id(reference)
         panel = panel.with_target(query)
-        renamed[f"Value #{reference}"] = name
+        renamed["Value" if len(columns) == 1 else f"Value #{reference}"] = name
+    for name, unit in units.items():
+        panel = panel.override_by_name(name, [_property("unit", unit)])
+    if sorted_by is not None:
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(desc=True)])
     organize = {"excludeByName": {"Time": True}, "renameByName": renamed}
     return panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={})).with_transformation(
         model.DataTransformerConfig(id_val="organize", options=organize)
@@ -437,6 +1026,11 @@ _NOT_IN_LEGEND = {"legend": True, "tooltip": False, "viz": False}
 
 def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
+
+
+def _neutral() -> builder.FieldColor:
+    """A number is no judgement: only verdicts have colours of their own."""
+    return builder.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color("text")
 
 
 def _fixed(colour: str) -> model.DynamicConfigValue:

@@ -16,7 +16,7 @@ from tests.programs import required_program
 from tests.rules.conftest import RULES
 
 _NAME = re.compile(r"[a-z_]+:cliffwatch_\w+:\w+|(?<![:\w])cliffwatch_\w+")
-_VARIABLE = re.compile(r"\$\{?(__)?\w+\}?")
+_VARIABLE = re.compile(r"\$\{\w+(:regex)?\}|\$\w+")
 
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
