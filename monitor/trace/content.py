@@ -30,7 +30,7 @@ def parsed(value: Any) -> Any:
     """
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
         try:
-            return from_json(value, allow_inf_nan=False)
+            return from_json(value)
         except ValueError:
             return value
     return value
@@ -142,7 +142,7 @@ def _messages(value: Any) -> list[Any] | None:
     if isinstance(value, list | tuple):
         # LangChain writes batches: a list with one list of messages in it. A pair (role, text) is a message of its own.
         if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
-            return list(value[0])
+            return list(value[0]) or None
         return list(value) or None
     if isinstance(value, Mapping):
         for key in _MESSAGE_LISTS:

@@ -51,11 +51,16 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
-    if is_otlp_protobuf(plain):
+    if is_otlp_protobuf(plain) or _begins_like_protobuf(plain):
         return decode_protobuf(plain, limits, reading)
     if _is_deeper_than(limits.max_depth, plain):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
     return _decode_json(plain, limits, reading)
+
+
+def _begins_like_protobuf(value: bytes) -> bool:
+    # The tag of the first resource is a line feed, with which a JSON text may begin too.
+    return value.startswith(b"\n") and not value.lstrip().startswith(b"{")
 
 
 def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
@@ -83,7 +88,8 @@ def _decode_native(value: bytes) -> Decoded:
 
 def _json_object(value: bytes) -> dict[str, Any] | None:
     try:
-        document = from_json(value, allow_inf_nan=False)
+        # A number that is no number counts as absent there, as it does in protobuf, where it is allowed.
+        document = from_json(value)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None

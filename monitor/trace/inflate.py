@@ -12,6 +12,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _LARGEST_ZSTD_WINDOW = 8 * 1024 * 1024
+_ZSTD_BITE_BYTES = 64
 
 
 def inflated(value: bytes, max_bytes: int) -> bytes:
@@ -19,7 +20,7 @@ def inflated(value: bytes, max_bytes: int) -> bytes:
     *value* as it was before gzip or zstd; anything else as it is.
 
     Raises:
-        InvalidRecord: damaged, or larger than *max_bytes* when unfolded; no more than that is ever unfolded.
+        InvalidRecord: damaged, or larger than *max_bytes* when unfolded; hardly more than that is ever unfolded.
     """
     if value.startswith(_GZIP_MAGIC):
         unfolded = _gunzipped(value, max_bytes + 1)
@@ -38,15 +39,23 @@ def _gunzipped(value: bytes, limit: int) -> bytes:
         unfolded = unfolding.decompress(value, limit)
     except zlib.error:
         raise InvalidRecord(DropReason.NOT_COMPRESSED, "begins like gzip and is damaged") from None
-    if len(unfolded) < limit and not unfolding.eof:
-        raise InvalidRecord(DropReason.NOT_COMPRESSED, "gzip breaks off")
+    if len(unfolded) < limit and (not unfolding.eof or unfolding.unused_data):
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, "gzip breaks off, or more follows it")
     return unfolded
 
 
 def _unzstd(value: bytes, limit: int) -> bytes:
-    unfolding = zstandard.ZstdDecompressor(max_window_size=_LARGEST_ZSTD_WINDOW)
+    unfolding = zstandard.ZstdDecompressor(max_window_size=_LARGEST_ZSTD_WINDOW).decompressobj()
+    parts: list[bytes] = []
+    size = end = 0
     try:
-        with unfolding.stream_reader(value) as stream:
-            return bytes(stream.read(limit))
+        # In small bites: a few bytes may unfold to a block of 128 KiB, and only what came out can be measured.
+        while size < limit and end < len(value) and not unfolding.eof:
+            parts.append(unfolding.decompress(value[end : end + _ZSTD_BITE_BYTES]))
+            size += len(parts[-1])
+            end += _ZSTD_BITE_BYTES
     except zstandard.ZstdError:
         raise InvalidRecord(DropReason.NOT_COMPRESSED, "begins like zstd and is damaged") from None
+    if size < limit and (not unfolding.eof or unfolding.unused_data or end < len(value)):
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, "zstd breaks off, or more follows it")
+    return b"".join(parts)

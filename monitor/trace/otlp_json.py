@@ -168,7 +168,7 @@ def _integer(held: Any) -> int:
 
 
 def _status_code(held: Any) -> int:
-    return _STATUS_CODES.get(held, 0) if isinstance(held, str) else _integer(held)
+    return (isinstance(held, str) and _STATUS_CODES.get(held)) or _integer(held)
 
 
 def _id(holder: Mapping[str, Any], name: str) -> str:

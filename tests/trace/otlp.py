@@ -19,9 +19,7 @@ STARTED_AT = 1_795_410_120
 SECOND = 10**9
 
 
-def recorded(
-    play: Callable[[Tracer], None], resource: Mapping[str, Any] | None = None
-) -> tuple[ReadableSpan, ...]:
+def recorded(play: Callable[[Tracer], None], resource: Mapping[str, Any] | None = None) -> tuple[ReadableSpan, ...]:
     """Spans that the SDK finished while *play* ran, under a service of the given *resource* attributes."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": "support-agent"} if resource is None else resource))

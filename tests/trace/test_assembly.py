@@ -1,0 +1,487 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langfuse import Langfuse
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status, StatusCode, Tracer
+
+from monitor.trace.assembly import Assembly, WaitingTrace, assemble, build_trace, is_floating_alias, unique_spans
+from monitor.trace.decode import decode
+from monitor.trace.model import Budget, Outcome, Tool, Trace, TraceId, Usage
+from monitor.trace.settings import AssemblySettings, Limits, OutcomeSettings, TraceSettings
+from monitor.trace.span import Span, SpanKind
+from tests.trace.otlp import as_protobuf, recorded
+from tests.trace.spans import STARTED_AT, a_call, a_span, a_tool_call
+
+SETTINGS = TraceSettings(assembly=AssemblySettings(quiet_seconds=30, idle_seconds=300, max_age_seconds=3600))
+NOW = 1_795_420_000.0
+
+
+def built(*spans: Span, **settings: Any) -> Trace:
+    trace = build_trace(spans, OutcomeSettings(**settings))
+    assert trace is not None
+    return trace
+
+
+class TestRun:
+    def test_genai_run_is_read_whole(self) -> None:
+        """A run as OpenTelemetry's conventions describe it, from the SDK's bytes to a trace."""
+
+        def play(tracer: Tracer) -> None:
+            agent = {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": "support",
+                "gen_ai.agent.version": "7",
+                "gen_ai.conversation.id": "c-1",
+                "cliffwatch.capability": "booking",
+                "cliffwatch.budget.tool_calls": 5,
+            }
+            chat = {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.response.model": "gpt-4o-2024-08-06",
+                "gen_ai.usage.input_tokens": 10,
+                "gen_ai.usage.output_tokens": 4,
+                "llm.cost.total": 0.25,
+            }
+            asked = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "Book a table"}]}])
+            tools = json.dumps([{"type": "function", "name": "book", "parameters": {}}])
+            answer = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "Done."}]}])
+            with (
+                tracer.start_as_current_span("POST /chat") as root,
+                tracer.start_as_current_span("invoke_agent support", attributes=agent),
+            ):
+                first = {**chat, "gen_ai.input.messages": asked, "gen_ai.tool.definitions": tools}
+                tracer.start_span("chat", attributes=first).end()
+                tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book"}
+                tracer.start_span("execute_tool book", attributes=tool).end()
+                tracer.start_span("chat", attributes={**chat, "gen_ai.output.messages": answer}).end()
+            root.set_status(Status(StatusCode.UNSET))
+
+        resource = {"service.name": "shop", "deployment.environment.name": "staging"}
+        spans = decode(as_protobuf(recorded(play, resource)), Limits()).spans
+
+        trace = built(*spans)
+
+        agent_span = next(span for span in spans if span.kind is SpanKind.AGENT)
+        assert trace == Trace(
+            trace_id=agent_span.trace_id,
+            service="shop",
+            environment="staging",
+            model_version="gpt-4o-2024-08-06",
+            request=replace(
+                trace.request,
+                capability="booking",
+                text="Book a table",
+                messages=1,
+                tools=(Tool("book", "", "{}"),),
+            ),
+            started_at=agent_span.started_at,
+            ended_at=agent_span.ended_at,
+            usage=Usage(20, 8, 0.5),
+            tool_calls=1,
+            steps=2,
+            budget=Budget(tool_calls=5),
+            outcome=Outcome(success=True, source="status", labelled_at=agent_span.ended_at),
+            floating_alias=True,
+            agent_version="7",
+            conversation_id="c-1",
+            answered=True,
+        )
+
+    def test_langfuse_run_is_read_whole(self) -> None:
+        """A run that Langfuse's own client recorded."""
+        exporter = InMemorySpanExporter()
+        client = Langfuse(
+            public_key="pk-assembly",
+            secret_key="sk",
+            base_url="http://127.0.0.1:9",
+            span_exporter=exporter,
+            tracer_provider=TracerProvider(),
+            environment="staging",
+            release="r7",
+        )
+        with client.start_as_current_observation(name="run", as_type="agent", input="Book a table", output="Done."):
+            with client.start_as_current_observation(
+                name="call",
+                as_type="generation",
+                model="gpt-4o-2024-08-06",
+                input=[{"role": "user", "content": "Book a table"}],
+                usage_details={"input": 10, "output": 4},
+                cost_details={"total": 0.25},
+            ):
+                pass
+            with client.start_as_current_observation(name="book", as_type="tool", level="ERROR"):
+                pass
+        client.flush()
+        client.shutdown()
+
+        trace = built(*decode(as_protobuf(exporter.get_finished_spans()), Limits()).spans)
+
+        assert ("staging", "gpt-4o-2024-08-06", "r7") == (trace.environment, trace.model_version, trace.agent_version)
+        assert ("Book a table", 1) == (trace.request.text, trace.request.messages)
+        assert (Usage(10, 4, 0.25), 1, 1, True) == (trace.usage, trace.steps, trace.tool_calls, trace.answered)
+        assert trace.outcome is not None
+        assert trace.outcome.success
+
+    def test_application_around_the_agent_lends_what_the_agent_lacks(self) -> None:
+        """The run begins and ends with the agent; an outer span may tell environment and request."""
+        trace = built(
+            a_span("http", kind=SpanKind.OTHER, environment="staging", request_id="r-1", service="gateway"),
+            a_span("root", parent_span_id="http", started_at=STARTED_AT + 0.25),
+            a_call("a", started_at=STARTED_AT + 0.5),
+        )
+
+        assert ("support-agent", "staging", "r-1") == (trace.service, trace.environment, trace.request.request_id)
+        assert (STARTED_AT + 0.25, STARTED_AT + 1.25) == (trace.started_at, trace.ended_at)
+
+    def test_calls_without_an_agent_are_one_run(self) -> None:
+        """Model calls of a plain handler run from the first's start to the last's end."""
+        trace = built(
+            a_span("http", kind=SpanKind.OTHER, started_at=STARTED_AT - 5),
+            a_call("a", "http"),
+            a_call("b", "http", started_at=STARTED_AT + 3),
+        )
+
+        assert (STARTED_AT, STARTED_AT + 4, 2) == (trace.started_at, trace.ended_at, trace.steps)
+
+    def test_trace_without_a_model_is_no_run(self) -> None:
+        """An application's trace is none of our business, and neither is an agent that never says which model."""
+        assert build_trace([a_span("http", kind=SpanKind.OTHER)], OutcomeSettings()) is None
+        assert build_trace([a_span(), a_tool_call("a")], OutcomeSettings()) is None
+        assert build_trace([], OutcomeSettings()) is None
+
+    def test_evaluator_is_no_part_of_the_run(self) -> None:
+        """What a judge spends inside the trace counts neither as tokens nor as steps, nor does its model."""
+        trace = built(
+            a_span(),
+            a_call("a", output_tokens=1),
+            a_span("judge", parent_span_id="root", kind=SpanKind.EVALUATOR),
+            a_call("b", "judge", output_tokens=100, response_model="judge-1"),
+        )
+
+        assert ("m-1", 1, 1) == (trace.model_version, trace.steps, trace.usage.output_tokens)
+
+    def test_trace_of_an_evaluator_alone_is_no_run(self) -> None:
+        """A judge that runs later in a trace of its own is not counted as a request."""
+        spans = [a_span("judge", kind=SpanKind.EVALUATOR), a_call("b", "judge")]
+
+        assert build_trace(spans, OutcomeSettings()) is None
+
+    def test_call_that_two_layers_recorded_counts_once(self) -> None:
+        """A framework's span around the provider's span is the same call."""
+        trace = built(
+            a_span(),
+            a_call("outer", output_tokens=7),
+            a_span("chain", parent_span_id="outer", kind=SpanKind.STEP),
+            a_call("inner", "chain", output_tokens=7),
+        )
+
+        assert (1, 7) == (trace.steps, trace.usage.output_tokens)
+
+    def test_call_by_a_tool_is_a_call_of_its_own(self) -> None:
+        """A tool that asks a model under the call that wanted it does not make that call vanish."""
+        trace = built(a_span(), a_call("a"), a_tool_call("t", "a"), a_call("b", "t"))
+
+        assert (2, 1) == (trace.steps, trace.tool_calls)
+
+    def test_tool_call_that_two_layers_recorded_counts_once(self) -> None:
+        """The same tool right under itself is one call; another tool under it is another call."""
+        same = built(a_span(), a_call("a"), a_tool_call("t"), a_tool_call("u", "t"))
+        other = built(a_span(), a_call("a"), a_tool_call("t"), a_tool_call("u", "t", tool_name="pay"))
+
+        assert (1, 2) == (same.tool_calls, other.tool_calls)
+
+    def test_agent_alone_tells_its_own_sums(self) -> None:
+        """Where no call was recorded, the agent's totals hold, and steps and tool calls are not known."""
+        trace = built(a_span(response_model="m-1", input_tokens=10, output_tokens=4, cost_usd=0.5))
+
+        assert (Usage(10, 4, 0.5), None, None) == (trace.usage, trace.steps, trace.tool_calls)
+
+    def test_sums_of_calls_go_before_those_of_the_agent(self) -> None:
+        """An agent that repeats the sum of its calls does not double it."""
+        trace = built(a_span(input_tokens=30), a_call("a", input_tokens=10), a_call("b", input_tokens=20))
+
+        assert trace.usage.input_tokens == 30
+
+    def test_model_that_wrote_most_is_the_version(self) -> None:
+        """A small model that routes or titles does not give its name to the run."""
+        trace = built(
+            a_span(),
+            a_call("a", response_model="small", output_tokens=5),
+            a_call("b", response_model="small", output_tokens=5),
+            a_call("c", response_model="large", output_tokens=50),
+        )
+
+        assert trace.model_version == "large"
+
+    def test_version_that_the_sender_names_goes_before_models(self) -> None:
+        """Who wants to count a prompt change as a version says so."""
+        assert built(a_span(model_version="v7"), a_call("a")).model_version == "v7"
+
+    def test_answering_model_goes_before_the_one_that_was_asked_for(self) -> None:
+        """What answered is what is judged; what was asked for stands in."""
+        both = built(a_span(), a_call("a", request_model="m", response_model="m-1"))
+        asked = built(a_span(), a_call("a", request_model="m", response_model=None))
+
+        assert ("m-1", True) == (both.model_version, both.floating_alias)
+        assert ("m", False) == (asked.model_version, asked.floating_alias)
+
+    @pytest.mark.parametrize(
+        ("services", "expected"),
+        [
+            (["a", "b"], "a"),
+            ([None, "b"], "b"),
+            (["unknown_service:python", None], "helper"),
+            ([None, None], "helper"),
+        ],
+    )
+    def test_service_is_the_head_s_or_the_agent_s_name(self, services: list[str | None], expected: str) -> None:
+        """An SDK that nobody told a service name gives way to the agent's name."""
+        head, call = services
+        trace = built(a_span(service=head, agent_name="helper"), a_call("a", service=call))
+
+        assert expected == trace.service
+
+    def test_first_rule_wins_over_the_whole_trace(self) -> None:
+        """The rule that stands first holds, on whichever span it matched."""
+        trace = built(
+            a_span(capability="late", capability_rule=2),
+            a_call("a", capability="early", capability_rule=0),
+            a_call("b", capability="middle", capability_rule=1),
+        )
+
+        assert trace.request.capability == "early"
+
+    def test_nothing_said_is_unclassified(self) -> None:
+        """Without a rule that matches there is a class for it."""
+        assert built(a_span(), a_call("a")).request.capability == "unclassified"
+
+    def test_error_of_the_root_or_of_the_agent_fails(self) -> None:
+        """The run failed if the agent did, or the application around it; an error below was caught."""
+        outer = a_span("http", kind=SpanKind.OTHER, error=True, error_type="503")
+        agent = a_span("root", parent_span_id="http")
+        failed = [
+            built(outer, agent, a_call("a")).outcome,
+            built(a_span(error=True), a_call("a")).outcome,
+            built(a_span(), a_call("a", error=True)).outcome,
+        ]
+
+        assert [(False, "503"), (False, "error"), (True, None)] == [(o.success, o.failure_class) for o in failed if o]
+
+    def test_status_speaks_as_the_settings_let_it(self) -> None:
+        """Silence is a success only by the settings, and never of a run that has not ended."""
+        silent = (a_span(), a_call("a"))
+
+        assert built(*silent, status="error_only").outcome is None
+        assert built(*silent, status="ignored").outcome is None
+        assert built(a_span(ended_at=None), a_call("a")).outcome is None
+        assert built(a_span(error=True, ended_at=None), a_call("a"), status="error_only").outcome is not None
+
+    def test_answer_is_the_agent_s_or_the_last_call_s(self) -> None:
+        """The agent's own output decides, or else the call that ended last."""
+        calls = a_call("a", answered=True), a_call("b", answered=False, started_at=STARTED_AT + 2)
+
+        assert built(a_span(), *calls).answered is False
+        assert built(a_span(answered=True), *calls).answered is True
+        assert built(a_span(), a_call("a")).answered is None
+
+    def test_ids_in_a_circle_are_survived(self) -> None:
+        """A hostile trace whose spans are each other's parents is still a trace."""
+        trace = built(a_call("a", "b"), a_call("b", "c"), a_call("c", "a"), a_tool_call("t", "t"))
+
+        assert "m-1" == trace.model_version
+
+    @pytest.mark.timeout(60)
+    def test_long_chains_cost_little(self) -> None:
+        """Ten thousand spans, each the parent of the next, are built at once."""
+        chain = [a_call(str(n), str(n - 1) if n else None, started_at=STARTED_AT + n) for n in range(10_000)]
+
+        assert 1 == built(*chain).steps
+
+
+@pytest.mark.parametrize(
+    ("request_model", "response_model", "expected"),
+    [
+        ("gpt-4o-latest", None, True),
+        ("models/gemini:latest", "gemini-1.5-pro-002", True),
+        ("claude-sonnet", "claude-sonnet@20250219", True),
+        ("latest", None, True),
+        ("gpt-4o", "gpt-4o", False),
+        ("gpt-4o", "gpt-4.1-2025-04-14", False),
+        ("translatest", None, False),
+        ("gpt-4o", None, False),
+        (None, "gpt-4o-2024-08-06", False),
+    ],
+)
+def test_floating_aliases_are_told(request_model: str | None, response_model: str | None, expected: bool) -> None:  # noqa: FBT001
+    """An alias says that it is the latest, or a dated form of it answered."""
+    assert expected is is_floating_alias(request_model, response_model)
+
+
+def stepped(
+    spans: Sequence[Span], now: float, before: Assembly | None = None, completed: tuple[str, ...] = ()
+) -> Assembly:
+    ids = [TraceId(trace_id) for trace_id in completed]
+    return assemble(before.waiting if before else {}, spans, SETTINGS, now=now, completed=ids)
+
+
+class TestWaiting:
+    def test_trace_is_complete_when_the_quiet_period_has_passed(self) -> None:
+        """The root has ended and nothing came for the quiet period: not a moment before."""
+        came = stepped([a_span(), a_call("a")], NOW)
+
+        assert ([], 1) == (stepped([], NOW + 29.9, came).complete, len(stepped([], NOW + 29.9, came).waiting))
+        assert [TraceId("t")] == [trace.trace_id for trace in stepped([], NOW + 30, came).complete]
+
+    def test_each_span_begins_the_quiet_period_anew(self) -> None:
+        """What comes while a trace waits lets it wait longer."""
+        came = stepped([a_call("a")], NOW + 29, stepped([a_span()], NOW))
+
+        assert [] == stepped([], NOW + 58, came).complete
+        assert 1 == len(stepped([], NOW + 59, came).complete)
+
+    def test_trace_without_its_root_waits_until_it_is_idle(self) -> None:
+        """A root that never comes does not keep a trace forever."""
+        came = stepped([a_call("a")], NOW)
+
+        assert [] == stepped([], NOW + 299, came).complete
+        assert 1 == len(stepped([], NOW + 300, came).complete)
+
+    def test_no_trace_waits_longer_than_its_age_allows(self) -> None:
+        """A trace to which spans keep coming is complete at the age limit."""
+        step = stepped([a_call("0")], NOW)
+        for n in range(1, 36):
+            step = stepped([a_call(str(n))], NOW + n * 100, step)
+
+        assert 36 == len(step.waiting[TraceId("t")].spans)
+        assert 36 == stepped([], NOW + 3600, step).joined
+
+    def test_trace_with_too_many_spans_is_complete(self) -> None:
+        """An endless trace is cut off."""
+        settings = TraceSettings(assembly=AssemblySettings(max_spans_per_trace=3))
+
+        assert 3 == assemble({}, [a_call(str(n)) for n in range(3)], settings, now=NOW).joined
+
+    def test_late_spans_are_counted_and_not_kept(self) -> None:
+        """What comes after its trace was complete begins no second one."""
+        step = stepped([a_call("z")], NOW + 60, completed=("t",))
+
+        assert (1, {}, []) == (step.late, step.waiting, step.complete)
+
+    def test_spans_of_no_agent_are_counted_when_their_time_has_come(self) -> None:
+        """A trace without a model waits like any other, and is then let go."""
+        came = stepped([a_span(kind=SpanKind.OTHER)], NOW)
+
+        assert (1, [], {}) == (stepped([], NOW + 30, came).foreign, *_outcome_of(stepped([], NOW + 30, came)))
+
+
+def _outcome_of(step: Assembly) -> tuple[Any, Any]:
+    return step.complete, step.waiting
+
+
+_ids = st.sampled_from(["root", "a", "b", "c", "d", "e"])
+_models = st.sampled_from([None, "m-1", "m-2"])
+any_spans = st.lists(
+    st.builds(
+        lambda span_id, kind, parent, start, model, tokens, extra, trace: a_span(
+            span_id,
+            trace_id=TraceId(trace),
+            kind=kind,
+            parent_span_id=None if span_id == "root" else parent,
+            started_at=STARTED_AT + start,
+            response_model=model,
+            output_tokens=tokens,
+            cost_usd=None if tokens is None else tokens / 7,
+            **extra,
+        ),
+        _ids,
+        st.sampled_from(list(SpanKind)),
+        _ids,
+        st.integers(0, 3),
+        _models,
+        st.none() | st.integers(0, 9),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "text": st.sampled_from(["x", "y"]),
+                "error": st.booleans(),
+                "capability_rule": st.just(0),
+                "capability": st.sampled_from(["p", "q"]),
+                "attributes": st.dictionaries(st.sampled_from(["k", "l"]), st.integers(0, 2).map(float)),
+                "ended_at": st.none(),
+            },
+        ),
+        st.sampled_from(["t", "u"]),
+    ),
+    max_size=10,
+)
+
+
+@given(any_spans, st.randoms(use_true_random=False))
+def test_trace_depends_on_the_set_of_spans_alone(spans: list[Span], dice: random.Random) -> None:
+    """Any order and any repetition of the same spans builds the same trace."""
+    of_one = [span for span in spans if span.trace_id == "t"]
+    again = [*of_one, *dice.choices(of_one, k=3)] if of_one else []
+    dice.shuffle(again)
+
+    assert build_trace(of_one, OutcomeSettings()) == build_trace(again, OutcomeSettings())
+
+
+@given(any_spans, st.randoms(use_true_random=False))
+def test_assembly_depends_on_neither_order_nor_split_nor_repetition(spans: list[Span], dice: random.Random) -> None:
+    """However spans are shuffled, repeated and cut into batches, the same traces come out."""
+    whole = stepped([], NOW + 10_000, stepped(spans, NOW))
+
+    shuffled = [*spans, *(dice.choices(spans, k=3) if spans else [])]
+    dice.shuffle(shuffled)
+    cuts = sorted(dice.randrange(len(shuffled) + 1) for _ in range(3))
+    step: Assembly | None = None
+    for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(shuffled)], strict=True)):
+        step = stepped(shuffled[start:end], NOW + number, step)
+        assert [] == step.complete
+    parts = stepped([], NOW + 10_000, step)
+
+    assert whole.complete == parts.complete
+    assert (whole.joined, whole.foreign) == (parts.joined, parts.foreign)
+
+
+@given(st.lists(st.tuples(any_spans, st.floats(0, 400)), max_size=4))
+def test_every_span_is_in_exactly_one_place(batches: list[tuple[list[Span], float]]) -> None:
+    """In = joined + foreign + duplicate + late + waiting, after every step."""
+    now, came, left = NOW, 0, 0
+    completed: set[TraceId] = set()
+    waiting: dict[TraceId, WaitingTrace] = {}
+    for spans, pause in batches:
+        now += pause
+        step = assemble(waiting, spans, SETTINGS, now=now, completed=completed)
+        waiting = dict(step.waiting)
+        completed |= {trace.trace_id for trace in step.complete}
+        came += len(spans)
+        left += step.joined + step.foreign + step.duplicates + step.late
+
+        assert came == left + sum(len(trace.spans) for trace in waiting.values())
+
+
+@given(any_spans)
+def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
+    """Spans that were kept as JSON between two steps build the same traces."""
+    kept = [Span.from_json(span.to_json()) for span in spans]
+
+    assert stepped([], NOW + 10_000, stepped(spans, NOW)) == stepped([], NOW + 10_000, stepped(kept, NOW))
+
+
+@given(any_spans, any_spans)
+def test_merging_forgets_the_order(left: list[Span], right: list[Span]) -> None:
+    """Two sets of spans merged either way are the same set, and merging again changes nothing."""
+    assert unique_spans([*left, *right]) == unique_spans([*right, *left])
+    assert unique_spans([*left, *right]) == unique_spans([*unique_spans([*left, *right]).values(), *left])

@@ -1,0 +1,524 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from openinference.semconv.trace import (
+    EvaluationAttributes,
+    MessageAttributes,
+    MessageContentAttributes,
+    OpenInferenceSpanKindValues,
+    SpanAttributes,
+    ToolAttributes,
+)
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, Tracer
+
+from monitor.trace.decode import decode
+from monitor.trace.decoded import Decoded, Ignored
+from monitor.trace.model import Budget, Outcome, Tool
+from monitor.trace.reading import Reading
+from monitor.trace.semconv import ATTRIBUTES
+from monitor.trace.settings import CapabilityRule, EvaluationRule, Limits, OutcomeSettings, TraceSettings
+from monitor.trace.span import Span, SpanKind
+from tests.trace.otlp import as_json, as_protobuf, recorded
+
+GENAI_MESSAGES = json.dumps(
+    [
+        {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "Book a table"}]},
+    ]
+)
+OPENAI_TOOL = {"type": "function", "function": {"name": "book", "description": "Books.", "parameters": {"b": 1}}}
+BOOK = Tool("book", "Books.", '{"b": 1}')
+ANSWER = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "Done."}]}])
+MODEL_CALL = {"gen_ai.operation.name": "chat"}
+
+
+def one_span(
+    attributes: dict[str, Any],
+    *,
+    resource: dict[str, Any] | None = None,
+    event: tuple[str, dict[str, Any]] | None = None,
+) -> tuple[ReadableSpan, ...]:
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("the span", attributes=attributes) as span:
+            if event is not None:
+                span.add_event(*event)
+
+    return recorded(play, resource)
+
+
+def read(spans: tuple[ReadableSpan, ...], settings: TraceSettings | None = None, **limits: int) -> Decoded:
+    """What protobuf says, after a look whether JSON says the same."""
+    reading = Reading(settings)
+    decoded = decode(as_protobuf(spans), Limits(**limits), reading)
+
+    assert decoded == decode(json.dumps(as_json(spans)).encode(), Limits(**limits), reading)
+
+    return decoded
+
+
+def read_span(attributes: dict[str, Any], **parts: Any) -> Span:
+    (span,) = read(one_span(attributes, **parts)).spans
+    return span
+
+
+def _span(name: str) -> Callable[[Decoded], Any]:
+    return lambda decoded: getattr(decoded.spans[0], name)
+
+
+def _outcome(name: str) -> Callable[[Decoded], Any]:
+    return lambda decoded: getattr(decoded.outcomes[0].outcome, name)
+
+
+def _asked(decoded: Decoded) -> tuple[str | None, int | None]:
+    return decoded.spans[0].text, decoded.spans[0].messages
+
+
+OI_EVALUATION = {
+    f"evaluations.0.{EvaluationAttributes.EVALUATION_NAME}": "correctness",
+    f"evaluations.0.{EvaluationAttributes.EVALUATION_LABEL}": "incorrect",
+}
+FAILED_EVALUATION = {"gen_ai.evaluation.name": "correctness", "gen_ai.evaluation.score.label": "fail"}
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+
+ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
+    "gen_ai.operation.name": ({"gen_ai.operation.name": "invoke_agent"}, _span("kind"), SpanKind.AGENT),
+    SpanAttributes.OPENINFERENCE_SPAN_KIND: (
+        {SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.TOOL.value},
+        _span("kind"),
+        SpanKind.TOOL,
+    ),
+    "langfuse.observation.type": ({"langfuse.observation.type": "generation"}, _span("kind"), SpanKind.MODEL),
+    "traceloop.span.kind": ({"traceloop.span.kind": "workflow"}, _span("kind"), SpanKind.AGENT),
+    "gen_ai.provider.name": (
+        {"gen_ai.provider.name": "openai", "gen_ai.request.model": "m"},
+        _span("kind"),
+        SpanKind.MODEL,
+    ),
+    "gen_ai.system": ({"gen_ai.system": "openai", "gen_ai.request.model": "m"}, _span("kind"), SpanKind.MODEL),
+    SpanAttributes.LLM_PROVIDER: (
+        {SpanAttributes.LLM_PROVIDER: "openai", "gen_ai.request.model": "m"},
+        _span("kind"),
+        SpanKind.MODEL,
+    ),
+    SpanAttributes.LLM_SYSTEM: (
+        {SpanAttributes.LLM_SYSTEM: "openai", "gen_ai.request.model": "m"},
+        _span("kind"),
+        SpanKind.MODEL,
+    ),
+    "langfuse.environment": ({"langfuse.environment": "staging"}, _span("environment"), "staging"),
+    "cliffwatch.model_version": ({"cliffwatch.model_version": "v7"}, _span("model_version"), "v7"),
+    "gen_ai.response.model": (
+        {"gen_ai.response.model": "gpt-4o-2024-08-06"},
+        _span("response_model"),
+        "gpt-4o-2024-08-06",
+    ),
+    SpanAttributes.LLM_RESPONSE_MODEL_NAME: (
+        {SpanAttributes.LLM_RESPONSE_MODEL_NAME: "m-1"},
+        _span("response_model"),
+        "m-1",
+    ),
+    SpanAttributes.LLM_MODEL_NAME: ({SpanAttributes.LLM_MODEL_NAME: "m-1"}, _span("response_model"), "m-1"),
+    "langfuse.observation.model.name": (
+        {"langfuse.observation.model.name": "m-1"},
+        _span("response_model"),
+        "m-1",
+    ),
+    "gen_ai.request.model": ({"gen_ai.request.model": "m"}, _span("request_model"), "m"),
+    SpanAttributes.LLM_REQUEST_MODEL_NAME: (
+        {SpanAttributes.LLM_REQUEST_MODEL_NAME: "m"},
+        _span("request_model"),
+        "m",
+    ),
+    "gen_ai.agent.name": ({"gen_ai.agent.name": "support"}, _span("agent_name"), "support"),
+    SpanAttributes.AGENT_NAME: ({SpanAttributes.AGENT_NAME: "support"}, _span("agent_name"), "support"),
+    "gen_ai.agent.version": ({"gen_ai.agent.version": "1.2"}, _span("agent_version"), "1.2"),
+    "langfuse.version": ({"langfuse.version": "1.2"}, _span("agent_version"), "1.2"),
+    "langfuse.release": ({"langfuse.release": "1.2"}, _span("agent_version"), "1.2"),
+    "gen_ai.conversation.id": ({"gen_ai.conversation.id": "c"}, _span("conversation_id"), "c"),
+    SpanAttributes.SESSION_ID: ({SpanAttributes.SESSION_ID: "c"}, _span("conversation_id"), "c"),
+    "cliffwatch.request_id": ({"cliffwatch.request_id": "probe-17"}, _span("request_id"), "probe-17"),
+    "langfuse.experiment.item.id": ({"langfuse.experiment.item.id": "i-1"}, _span("request_id"), "i-1"),
+    "gen_ai.input.messages": ({"gen_ai.input.messages": GENAI_MESSAGES}, _asked, ("Book a table", 2)),
+    "llm.input_messages.N.message.*": (
+        {
+            f"{SpanAttributes.LLM_INPUT_MESSAGES}.0.{MessageAttributes.MESSAGE_ROLE}": "system",
+            f"{SpanAttributes.LLM_INPUT_MESSAGES}.0.{MessageAttributes.MESSAGE_CONTENT}": "Be brief.",
+            f"{SpanAttributes.LLM_INPUT_MESSAGES}.1.{MessageAttributes.MESSAGE_ROLE}": "user",
+            f"{SpanAttributes.LLM_INPUT_MESSAGES}.1.{MessageAttributes.MESSAGE_CONTENTS}.0."
+            f"{MessageContentAttributes.MESSAGE_CONTENT_TYPE}": "text",
+            f"{SpanAttributes.LLM_INPUT_MESSAGES}.1.{MessageAttributes.MESSAGE_CONTENTS}.0."
+            f"{MessageContentAttributes.MESSAGE_CONTENT_TEXT}": "Book a table",
+        },
+        _asked,
+        ("Book a table", 2),
+    ),
+    "llm.prompts.N.prompt.text": (
+        {f"{SpanAttributes.LLM_PROMPTS}.0.prompt.text": "Book a table"},
+        _asked,
+        ("Book a table", 1),
+    ),
+    "langfuse.observation.input": (
+        {"langfuse.observation.input": json.dumps({"messages": [{"role": "user", "content": "Book a table"}]})},
+        _asked,
+        ("Book a table", 1),
+    ),
+    SpanAttributes.INPUT_VALUE: ({SpanAttributes.INPUT_VALUE: "Book a table"}, _asked, ("Book a table", None)),
+    "langfuse.trace.input": ({"langfuse.trace.input": "Book a table"}, _asked, ("Book a table", None)),
+    "gen_ai.prompt.N.*": (
+        {"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "Book a table"},
+        _asked,
+        ("Book a table", 1),
+    ),
+    "gen_ai.prompt": (
+        {"gen_ai.prompt": json.dumps([{"role": "user", "content": "Book a table"}])},
+        _asked,
+        ("Book a table", 1),
+    ),
+    "gen_ai.output.messages": ({"gen_ai.output.messages": ANSWER}, _span("answered"), True),
+    "llm.output_messages.N.message.*": (
+        {f"{SpanAttributes.LLM_OUTPUT_MESSAGES}.0.{MessageAttributes.MESSAGE_CONTENT}": ""},
+        _span("answered"),
+        False,
+    ),
+    "langfuse.observation.output": ({"langfuse.observation.output": "Done."}, _span("answered"), True),
+    SpanAttributes.OUTPUT_VALUE: ({SpanAttributes.OUTPUT_VALUE: " "}, _span("answered"), False),
+    "langfuse.trace.output": ({"langfuse.trace.output": "Done."}, _span("answered"), True),
+    "gen_ai.completion.N.*": (
+        {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "Done."},
+        _span("answered"),
+        True,
+    ),
+    "gen_ai.completion": ({"gen_ai.completion": "[]"}, _span("answered"), False),
+    "gen_ai.tool.definitions": ({"gen_ai.tool.definitions": json.dumps([OPENAI_TOOL])}, _span("tools"), (BOOK,)),
+    "llm.tools.N.tool.json_schema": (
+        {f"{SpanAttributes.LLM_TOOLS}.0.{ToolAttributes.TOOL_JSON_SCHEMA}": json.dumps(OPENAI_TOOL)},
+        _span("tools"),
+        (BOOK,),
+    ),
+    SpanAttributes.LLM_INVOCATION_PARAMETERS: (
+        {SpanAttributes.LLM_INVOCATION_PARAMETERS: json.dumps({"temperature": 0, "tools": [OPENAI_TOOL]})},
+        _span("tools"),
+        (BOOK,),
+    ),
+    "gen_ai.tool.name": ({"gen_ai.tool.name": "book"}, _span("tool_name"), "book"),
+    SpanAttributes.TOOL_NAME: ({SpanAttributes.TOOL_NAME: "book"}, _span("tool_name"), "book"),
+    "gen_ai.usage.input_tokens": ({"gen_ai.usage.input_tokens": 812}, _span("input_tokens"), 812),
+    "gen_ai.usage.prompt_tokens": ({"gen_ai.usage.prompt_tokens": 812}, _span("input_tokens"), 812),
+    SpanAttributes.LLM_TOKEN_COUNT_PROMPT: (
+        {SpanAttributes.LLM_TOKEN_COUNT_PROMPT: 812},
+        _span("input_tokens"),
+        812,
+    ),
+    "gen_ai.usage.output_tokens": ({"gen_ai.usage.output_tokens": 90}, _span("output_tokens"), 90),
+    "gen_ai.usage.completion_tokens": ({"gen_ai.usage.completion_tokens": 90}, _span("output_tokens"), 90),
+    SpanAttributes.LLM_TOKEN_COUNT_COMPLETION: (
+        {SpanAttributes.LLM_TOKEN_COUNT_COMPLETION: 90},
+        _span("output_tokens"),
+        90,
+    ),
+    "langfuse.observation.usage_details": (
+        {"langfuse.observation.usage_details": '{"prompt_tokens": 812, "output": 90}'},
+        lambda decoded: (decoded.spans[0].input_tokens, decoded.spans[0].output_tokens),
+        (812, 90),
+    ),
+    SpanAttributes.LLM_COST_TOTAL: ({SpanAttributes.LLM_COST_TOTAL: 0.25}, _span("cost_usd"), 0.25),
+    "langfuse.observation.cost_details": (
+        {"langfuse.observation.cost_details": '{"input": 0.25, "output": 0.5}'},
+        _span("cost_usd"),
+        0.75,
+    ),
+    "gen_ai.usage.cost": ({"gen_ai.usage.cost": 0.25}, _span("cost_usd"), 0.25),
+    SpanAttributes.LLM_COST_PROMPT: ({SpanAttributes.LLM_COST_PROMPT: 0.25}, _span("cost_usd"), 0.25),
+    SpanAttributes.LLM_COST_COMPLETION: ({SpanAttributes.LLM_COST_COMPLETION: 0.5}, _span("cost_usd"), 0.5),
+    "error.type": ({"error.type": "timeout"}, _span("error_type"), "timeout"),
+    "langfuse.observation.level": ({"langfuse.observation.level": "ERROR"}, _span("error"), True),
+    "cliffwatch.budget.tool_calls": (
+        {"cliffwatch.budget.tool_calls": 5},
+        _span("budget"),
+        Budget(tool_calls=5),
+    ),
+    "cliffwatch.budget.steps": ({"cliffwatch.budget.steps": 5}, _span("budget"), Budget(steps=5)),
+    "cliffwatch.budget.tokens": ({"cliffwatch.budget.tokens": 5}, _span("budget"), Budget(tokens=5)),
+    "cliffwatch.budget.seconds": ({"cliffwatch.budget.seconds": 1.5}, _span("budget"), Budget(seconds=1.5)),
+    "cliffwatch.request.*": (
+        {"cliffwatch.request.codebase_scope": 2, "cliffwatch.request.language": "en"},
+        _span("attributes"),
+        {"codebase_scope": 2.0, "language": "en"},
+    ),
+    "evaluations.N.evaluation.*": (OI_EVALUATION, _outcome("failure_class"), "correctness"),
+    "annotations.N.annotation.*": (
+        {
+            "annotations.0.annotation.name": "correctness",
+            "annotations.0.annotation.label": "correct",
+            "annotations.0.annotation.annotator_kind": "HUMAN",
+        },
+        _outcome("source"),
+        "human",
+    ),
+    "trace.evaluations.N.evaluation.*": (
+        {"trace.evaluations.3.evaluation.name": "q", "trace.evaluations.3.evaluation.label": "pass"},
+        _outcome("success"),
+        True,
+    ),
+    "trace.annotations.N.annotation.*": (
+        {"trace.annotations.0.annotation.name": "q", "trace.annotations.0.annotation.label": "fail"},
+        _outcome("success"),
+        False,
+    ),
+}
+RESOURCE_ROWS: dict[str, tuple[str, str]] = {
+    "service.name": ("service", "support-agent"),
+    "deployment.environment.name": ("environment", "staging"),
+    "deployment.environment": ("environment", "staging"),
+    "service.version": ("agent_version", "1.2"),
+}
+EVENT_ROWS: dict[str, tuple[str, dict[str, Any], Callable[[Decoded], Any], Any]] = {
+    "exception.type": ("exception", {"exception.type": "TimeoutError"}, _span("error_type"), "TimeoutError"),
+    "gen_ai.evaluation.name": (EVALUATION_EVENT, FAILED_EVALUATION, _outcome("evaluation"), "correctness"),
+    "gen_ai.evaluation.score.value": (
+        EVALUATION_EVENT,
+        {**FAILED_EVALUATION, "gen_ai.evaluation.score.value": 0.25},
+        _outcome("score"),
+        0.25,
+    ),
+    "gen_ai.evaluation.score.label": (EVALUATION_EVENT, FAILED_EVALUATION, _outcome("success"), False),
+    "evaluation.annotator_kind": (
+        EVALUATION_EVENT,
+        {**FAILED_EVALUATION, "evaluation.annotator_kind": "HUMAN"},
+        _outcome("source"),
+        "human",
+    ),
+    "annotation.annotator_kind": (
+        EVALUATION_EVENT,
+        {**FAILED_EVALUATION, "annotation.annotator_kind": "LLM"},
+        _outcome("source"),
+        "judge",
+    ),
+}
+
+
+def test_every_row_of_the_table_has_a_case() -> None:
+    """No name is in the table that no test reads from real bytes."""
+    assert {row.name for row in ATTRIBUTES} == ROWS.keys() | RESOURCE_ROWS.keys() | EVENT_ROWS.keys()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_span_attribute_tells_its_fact(name: str) -> None:
+    """Each name on a span, written by the SDK in protobuf and in JSON, arrives where the table says."""
+    attributes, fact, expected = ROWS[name]
+
+    assert expected == fact(read(one_span(attributes)))
+
+
+@pytest.mark.parametrize("name", RESOURCE_ROWS)
+def test_resource_attribute_tells_its_fact(name: str) -> None:
+    """Each name on a resource arrives at the spans under it."""
+    field, value = RESOURCE_ROWS[name]
+
+    assert value == getattr(read_span({}, resource={name: value}), field)
+
+
+@pytest.mark.parametrize("name", EVENT_ROWS)
+def test_event_attribute_tells_its_fact(name: str) -> None:
+    """Each name on a span's event arrives where the table says."""
+    event, attributes, fact, expected = EVENT_ROWS[name]
+
+    assert expected == fact(read(one_span(MODEL_CALL, event=(event, attributes))))
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "field"),
+    [
+        ({"gen_ai.response.model": "a"}, {"langfuse.observation.model.name": "b"}, "response_model"),
+        ({"gen_ai.usage.input_tokens": 1}, {"gen_ai.usage.prompt_tokens": 2}, "input_tokens"),
+        ({"gen_ai.usage.input_tokens": 1}, {"langfuse.observation.usage_details": '{"input": 2}'}, "input_tokens"),
+        ({"gen_ai.operation.name": "chat"}, {"openinference.span.kind": "CHAIN"}, "kind"),
+        ({"llm.cost.total": 1.0}, {"llm.cost.prompt": 0.5}, "cost_usd"),
+    ],
+)
+def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, Any], field: str) -> None:
+    """Of two names for one fact the table's first is read, in whatever order they stand on the span."""
+    expected = getattr(read_span(better), field)
+
+    assert expected == getattr(read_span({**better, **worse}), field) == getattr(read_span({**worse, **better}), field)
+
+
+@pytest.mark.parametrize("wrong", ["", "many", -3, True, 1e300, [1]])
+def test_value_of_a_wrong_type_counts_as_absent(wrong: Any) -> None:
+    """A name whose value makes no sense gives way to the next name."""
+    span = read_span({**MODEL_CALL, "gen_ai.usage.input_tokens": wrong, "gen_ai.usage.prompt_tokens": 7})
+
+    assert span.input_tokens == 7
+
+
+def test_messages_may_be_structured_attributes_of_an_event() -> None:
+    """Content that an event carries, as lists and objects and not as JSON text, is read as if it stood on the span."""
+    event = "gen_ai.client.inference.operation.details"
+    messages = [{"role": "user", "parts": [{"type": "text", "content": "Book a table"}]}]
+
+    assert read_span(MODEL_CALL, event=(event, {"gen_ai.input.messages": json.dumps(messages)})).text == "Book a table"
+
+
+def test_status_tells_errors_from_silence() -> None:
+    """An error status is an error, OK is said to be fine, and unset says nothing."""
+
+    def play(tracer: Tracer) -> None:
+        for code in (StatusCode.ERROR, StatusCode.OK, StatusCode.UNSET):
+            with tracer.start_as_current_span("s", attributes=MODEL_CALL) as span:
+                span.set_status(Status(code))
+
+    assert [True, False, None] == [span.error for span in read(recorded(play)).spans]
+
+
+def test_tool_input_is_not_what_was_asked() -> None:
+    """What goes into a tool or an evaluator is the model's text, not the request's."""
+    tool = read_span({"openinference.span.kind": "TOOL", "input.value": "secret"})
+
+    assert (None, ()) == (tool.text, tool.tools)
+
+
+def test_labels_are_mended_and_counted() -> None:
+    """A name outside the alphabet of labels is changed and counted; the trace is not lost."""
+    decoded = read(one_span(MODEL_CALL, resource={"service.name": "support agent\n(beta)"}))
+
+    assert decoded.spans[0].service == "support_agent__beta_"
+    assert decoded.ignored[Ignored.LABEL_MENDED] >= 1
+
+
+def test_spans_of_the_application_are_left_out() -> None:
+    """Of spans that are no agent's work only the root is kept."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("POST /chat"), tracer.start_as_current_span("SELECT"):
+            pass
+
+    decoded = read(recorded(play))
+
+    assert ["POST /chat"] == [span.name for span in decoded.spans]
+    assert {Ignored.SPAN_IRRELEVANT: 1} == decoded.ignored
+
+
+def test_application_span_with_our_attributes_is_kept() -> None:
+    """A budget may stand on any span."""
+
+    def play(tracer: Tracer) -> None:
+        with (
+            tracer.start_as_current_span("POST /chat"),
+            tracer.start_as_current_span("plan", attributes={"cliffwatch.budget.steps": 3}),
+        ):
+            pass
+
+    assert {"POST /chat": None, "plan": 3} == {span.name: span.budget.steps for span in read(recorded(play)).spans}
+
+
+def test_long_text_is_cut_and_long_json_left_out() -> None:
+    """Half a JSON document would pass for text, so it is left out; both are counted."""
+    spans = one_span({**MODEL_CALL, "input.value": "x" * 80, "gen_ai.output.messages": "[" + "1," * 80 + "1]"})
+
+    decoded = read(spans, max_attribute_chars=64)
+
+    assert "x" * 64 == decoded.spans[0].text
+    assert decoded.spans[0].answered is None
+    assert decoded.ignored == {Ignored.ATTRIBUTE_CUT: 2}
+
+
+def test_request_text_is_cut_to_what_is_kept() -> None:
+    """The text of a waiting span is bounded by its own limit."""
+    assert read(one_span({**MODEL_CALL, "input.value": "x" * 80}), max_text_chars=64).spans[0].text == "x" * 64
+
+
+def test_excess_attributes_are_counted() -> None:
+    """Attributes beyond the limit are not read."""
+    attributes = {**{f"a{i}": i for i in range(5)}, "gen_ai.operation.name": "chat"}
+
+    decoded = read(one_span(attributes, resource={}), max_attributes=5)
+
+    assert SpanKind.OTHER is decoded.spans[0].kind
+    assert decoded.ignored == {Ignored.ATTRIBUTE_EXCESS: 1}
+
+
+def a_context(trace_id: int) -> SpanContext:
+    return SpanContext(trace_id, 5, is_remote=True, trace_flags=TraceFlags(1))
+
+
+def test_evaluator_with_a_link_judges_the_linked_trace() -> None:
+    """Feedback after the fact is about the trace that its carrier links to."""
+
+    def play(tracer: Tracer) -> None:
+        kind = {"openinference.span.kind": "EVALUATOR"}
+        with tracer.start_as_current_span("eval", attributes={**kind, **OI_EVALUATION}, links=[Link(a_context(0xABC))]):
+            pass
+
+    (event,) = read(recorded(play)).outcomes
+
+    assert event.trace_id == f"{0xABC:032x}"
+
+
+def test_link_of_another_span_is_no_target() -> None:
+    """A span that carries feedback on itself may link to whatever it likes."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span(
+            "s", attributes={**MODEL_CALL, **OI_EVALUATION}, links=[Link(a_context(0xABC))]
+        ):
+            pass
+
+    decoded = read(recorded(play))
+
+    assert decoded.spans[0].trace_id == decoded.outcomes[0].trace_id
+
+
+def test_evaluations_without_a_rule_are_counted() -> None:
+    """A score of which nobody knows the good end says nothing, and is counted."""
+    spans = one_span({**MODEL_CALL, "evaluations.0.evaluation.name": "q", "evaluations.0.evaluation.score": 0.2})
+
+    assert {Ignored.EVALUATION_UNMAPPED: 1} == read(spans).ignored
+
+    rule = EvaluationRule(name="q", fails_below=0.5)
+    (event,) = read(spans, TraceSettings(outcomes=OutcomeSettings(evaluations=(rule,)))).outcomes
+
+    assert event.outcome == Outcome(
+        success=False,
+        failure_class="q",
+        score=0.2,
+        source="judge",
+        labelled_at=event.outcome.labelled_at,
+        evaluation="q",
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (CapabilityRule(look_at="attribute", attribute="intent"), "refund"),
+        (CapabilityRule(look_at="attribute", attribute="team"), "billing"),
+        (CapabilityRule(look_at="span_name", pattern="the (.*)", capability=r"kind-\1"), "kind-span"),
+        (CapabilityRule(look_at="tool_name", pattern="pay.*", capability="payments"), "payments"),
+        (CapabilityRule(look_at="tool_name", pattern="pay", capability="payments"), None),
+    ],
+    ids=["span attribute", "resource attribute", "span name with a group", "tool name", "pattern is of the whole"],
+)
+def test_capability_rule_looks_where_it_says(rule: CapabilityRule, expected: str | None) -> None:
+    """A rule looks at an attribute of span or resource, at the span's name, or at the tool that was called."""
+    spans = one_span(
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "pay_back", "intent": "refund"},
+        resource={"team": "billing"},
+    )
+
+    (span,) = read(spans, TraceSettings(capabilities=(rule,))).spans
+
+    assert expected == span.capability
+
+
+def test_family_with_hostile_indices_is_ignored() -> None:
+    """Names that only look like a flattened list do no harm."""
+    names = ["x", "-1", "99999999", "\u0661", "0.0", ""]
+
+    span = read_span({**MODEL_CALL, **{f"llm.input_messages.{name}.message.content": "a" for name in names}})
+
+    assert (None, 1) == (span.text, span.messages)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.trace.model import Budget, Tool, TraceId
+from monitor.trace.span import Span, SpanKind
+from tests.trace.spans import a_span
+
+_text = st.text(max_size=8)
+_number = st.floats(allow_nan=False, allow_infinity=False)
+any_span = st.builds(
+    Span,
+    trace_id=_text.map(TraceId),
+    span_id=_text,
+    started_at=_number,
+    ended_at=st.none() | _number,
+    parent_span_id=st.none() | _text,
+    kind=st.sampled_from(list(SpanKind)),
+    error=st.none() | st.booleans(),
+    text=st.none() | _text,
+    tools=st.lists(st.builds(Tool, _text, _text, _text), max_size=2).map(tuple),
+    budget=st.builds(Budget, st.none() | st.integers(0), st.none() | st.integers(0), st.none(), st.none() | _number),
+    attributes=st.dictionaries(_text, _number | _text, max_size=3),
+    input_tokens=st.none() | st.integers(0),
+)
+
+
+@given(any_span)
+def test_json_holds_the_whole_span(span: Span) -> None:
+    """What was put down is taken up again unchanged."""
+    assert span == Span.from_json(span.to_json())
+
+
+@given(any_span, any_span)
+def test_equal_spans_have_equal_json_and_others_other(left: Span, right: Span) -> None:
+    """JSON is canonical, so that a database can tell duplicates."""
+    assert (left == right) == (left.to_json() == right.to_json())
+
+
+def test_json_is_compact() -> None:
+    """What is not known takes no room."""
+    assert {"trace_id", "span_id", "started_at", "ended_at", "kind", "service"} == json.loads(a_span().to_json()).keys()
+
+
+def test_root_that_runs_closes_nothing() -> None:
+    """Only a root that has ended closes its trace."""
+    cases: list[dict[str, Any]] = [{}, {"ended_at": None}, {"parent_span_id": "x"}]
+
+    assert [True, False, False] == [a_span(**case).is_ended_root for case in cases]
