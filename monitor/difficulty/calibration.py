@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from monitor.difficulty import stored
-from monitor.difficulty.cuts import TierCuts, soft_tiers
+from monitor.difficulty.cuts import TierCuts, bin_edges, soft_tiers
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.learning import Learner, measure_scales
@@ -24,9 +22,6 @@ from monitor.errors import CalibrationInvalid
 __all__ = ["Calibration", "TierCuts", "Trust", "calibrate", "soft_tiers"]
 
 DEFAULT_SETTINGS = DifficultySettings()
-_BINS_PER_TIER = 4
-_OUTER_BINS = 5
-_OUTER_STEP = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +162,7 @@ def calibrate(
         cuts=cuts,
         trust=trust,
         reference_version=reference_version,
-        bin_edges=_bin_edges(cuts),
+        bin_edges=bin_edges(cuts),
         difficulty=learner.freeze(),
         min_tag_probability=settings.min_tag_probability,
         frontier_min_versions=settings.frontier_min_versions,
@@ -188,12 +183,3 @@ def _cuts(ability: float, settings: DifficultySettings) -> TierCuts:
     """Cuts on the difficulty logit at which a version of *ability* fails as often as the settings say."""
     rates = (settings.medium_failure_rate, settings.hard_failure_rate, settings.frontier_failure_rate)
     return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in rates))
-
-
-def _bin_edges(cuts: TierCuts) -> tuple[float, ...]:
-    """Edges of 18 bins: four in medium and in hard, five in easy and in frontier."""
-    easier = cuts.medium - _OUTER_STEP * np.arange(_OUTER_BINS - 1, 0, -1)
-    medium = np.linspace(cuts.medium, cuts.hard, _BINS_PER_TIER, endpoint=False)
-    hard = np.linspace(cuts.hard, cuts.frontier, _BINS_PER_TIER, endpoint=False)
-    harder = cuts.frontier + _OUTER_STEP * np.arange(_OUTER_BINS)
-    return tuple(np.concatenate([easier, medium, hard, harder]).tolist())

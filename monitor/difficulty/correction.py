@@ -7,19 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit, ndtr
 
-from monitor.difficulty.cuts import TierCuts, soft_tiers
+from monitor.difficulty.cuts import TierCuts
 from monitor.difficulty.tiers import HARD_TIER, TIERS
 
 _Array = NDArray[np.float64]
 
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
 _REQUESTS_PER_CERTAINTY = 1_600.0
-_ITERATIONS = 60
-_TOLERANCE = 1e-5
+_SMOOTHING_WEIGHT = 12.0
+_SMOOTHING_EVIDENCE = 0.5
+_GRID_POINTS = 64
+_GRID_DEVIATIONS = 4.0
+_ITERATIONS = 50
+_TOLERANCE = 1e-6
+_LONGEST_STEP = 2.0
 _SMALLEST_RATE = 1e-6
-_LARGEST_ABILITY = 30.0
+_SMALLEST_SHARE = 1e-12
+_SMALLEST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class MeasuredArm:
             the easier half of them would pass for a gain of hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
+        smoothed_failure_rate: *failure_rate* pulled more firmly to *uniform_gain_rate*: less noise, but cliffs fade.
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
@@ -70,6 +77,7 @@ class MeasuredArm:
     aggregate_failure_rate: float
     aggregate_variance: float
     aggregate_covariance: _Array
+    smoothed_failure_rate: _Array
     known_failures: int
 
 
@@ -79,6 +87,12 @@ class ShareShift:
     Change of the hard tier's share of failures from baseline to candidate, at the baseline's tier mix.
 
     Each `_se` is a standard error; all are ratios 0 to 1 (changes -1 to 1).
+
+    Attributes:
+        expected_change: The change that a uniform gain in ability would give.
+        excess: *change* minus *expected_change*.
+        best_change: The change with the least error to expect: the excess counts only as far as the evidence carries.
+            For people; never for a verdict, since it hides cliffs.
     """
 
     baseline: float
@@ -90,11 +104,12 @@ class ShareShift:
     expected_change: float
     excess: float
     excess_se: float
+    best_change: float
 
 
 def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 4.0) -> MeasuredArm | None:
     """
-    Corrected tier rates of one arm by expectation-maximisation on the known stratum; None without known labels.
+    Corrected tier rates of one arm, most likely given the known stratum; None without known labels.
 
     Args:
         bins: The arm's requests, grouped.
@@ -106,59 +121,118 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
         [(b.difficulty_logit, b.difficulty_variance, b.is_known, b.requests, b.labelled, b.failures) for b in bins],
         dtype=float,
     ).reshape(-1, 6)
-    logit, variance, is_known, requests, labelled, failures = columns.T
+    _, _, is_known, requests, labelled, failures = columns.T
     if requests.sum() == 0 or labelled @ is_known == 0:
         return None
-    tiers = soft_tiers(logit, variance, cuts)
-    known = is_known == 1
-    known_tiers, known_labelled, known_failures = tiers[known], labelled[known], failures[known]
+    known = (is_known == 1) & (labelled > 0)
+    traffic = _Traffic.of(columns, cuts)
+    tiers, known_labelled, known_failures = traffic.tiers[known], labelled[known], failures[known]
     aggregate = float(known_failures.sum() / known_labelled.sum())
-    curve, gradient = _uniform_gain(logit[known], variance[known], known_tiers, known_labelled, aggregate)
-    rate = _maximise(known_tiers, known_labelled, known_failures, curve, prior_weight)
-    sampling = _covariance(known_tiers, known_labelled, rate, prior_weight)
+    curve, gradient = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
+    rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight, start=curve)
+    smoothed = _maximise(tiers, known_labelled, known_failures, curve, _SMOOTHING_WEIGHT, start=rate)
+    sampling = _covariance(tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
-        tier_mix=requests @ tiers / requests.sum(),
+        tier_mix=requests @ traffic.tiers / requests.sum(),
         failure_rate=rate,
-        failure_rate_covariance=sampling * _saturation(known_tiers, known_labelled),
+        failure_rate_covariance=sampling * _saturation(tiers, known_labelled),
         uniform_gain_rate=curve,
         uniform_gain_rate_gradient=gradient,
         aggregate_failure_rate=aggregate,
         aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
-        aggregate_covariance=sampling @ (known_labelled @ known_tiers) / known_labelled.sum(),
+        aggregate_covariance=sampling @ (known_labelled @ tiers) / known_labelled.sum(),
+        smoothed_failure_rate=smoothed,
         known_failures=int(known_failures.sum()),
     )
 
 
-def _uniform_gain(
-    logit: _Array, variance: _Array, tiers: _Array, requests: _Array, aggregate: float
-) -> tuple[_Array, _Array]:
-    scale = np.sqrt(1 + np.pi / 8 * variance)
-    low, high = -_LARGEST_ABILITY, _LARGEST_ABILITY
-    weight = requests / requests.sum()
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """
+    Where the difficulty of an arm's requests lies, on cells that no cut divides.
+
+    Attributes:
+        difficulty_logit: Middle of each cell, shape (cells,).
+        inside: Probability of each cell by bin, shape (bins, cells).
+        tier_of_cell: 1 for the tier that a cell belongs to, else 0, shape (cells, 4).
+        tiers: Probability of each tier by bin, shape (bins, 4).
+    """
+
+    difficulty_logit: _Array
+    inside: _Array
+    tier_of_cell: _Array
+    tiers: _Array
+
+    @classmethod
+    def of(cls, columns: _Array, cuts: TierCuts) -> _Traffic:
+        mean, variance = columns.T[:2]
+        deviation = np.sqrt(np.maximum(variance, _SMALLEST_VARIANCE))
+        lowest, highest = (mean - _GRID_DEVIATIONS * deviation).min(), (mean + _GRID_DEVIATIONS * deviation).max()
+        at_cuts = np.array([cuts.medium, cuts.hard, cuts.frontier])
+        edges = np.sort(np.concatenate([np.linspace(lowest, highest, _GRID_POINTS), at_cuts]))
+        below = ndtr((edges - mean[:, None]) / deviation[:, None])
+        inside = np.diff(below, axis=1, prepend=0.0, append=1.0)
+        middle = np.concatenate([edges[:1], (edges[1:] + edges[:-1]) / 2, edges[-1:]])
+        tier_of_cell = np.eye(len(TIERS))[np.searchsorted(at_cuts, np.append(edges, np.inf), side="left")]
+        return cls(middle, inside, tier_of_cell, inside @ tier_of_cell)
+
+    def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array]:
+        """
+        Failure rate per tier of the ability that fails *aggregate* of *requests*, and its derivative by *aggregate*.
+
+        Args:
+            requests: Requests that the curve stands on, by bin.
+            aggregate: Failures per request, ratio 0 to 1.
+
+        Source:
+            The model of Rasch (1960): the same gain in logits for every request.
+        """
+        share = requests @ self.inside / requests.sum()
+        aggregate = min(max(aggregate, _SMALLEST_RATE), 1 - _SMALLEST_RATE)
+        ability = float(logit(aggregate)) - float(share @ self.difficulty_logit)
+        low, high = -np.inf, np.inf
+        for _ in range(_ITERATIONS):
+            rate = expit(self.difficulty_logit + ability)
+            slope = rate * (1 - rate)
+            surplus = float(share @ rate) - aggregate
+            low, high = (ability, high) if surplus < 0 else (low, ability)
+            step = surplus / max(float(share @ slope), _SMALLEST_SHARE)
+            if abs(step) < _TOLERANCE:
+                break
+            newton = ability - max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
+            ability = newton if low < newton < high else (low + high) / 2
+        weight = share @ self.tier_of_cell + _SMALLEST_SHARE
+        curve = np.clip((share * rate) @ self.tier_of_cell / weight, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+        by_ability = (share * slope) @ self.tier_of_cell / weight
+        return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE)
+
+
+def _maximise(
+    tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float, *, start: _Array
+) -> _Array:
+    """
+    Most likely failure rate per tier of a mixture of tiers, with beta pseudo-requests at *curve*.
+
+    Fisher scoring on the logits of the rates: the maximum that expectation-maximisation reaches, in fewer steps.
+    """
+    rate = np.clip(start, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
     for _ in range(_ITERATIONS):
-        ability = (low + high) / 2
-        low, high = (ability, high) if weight @ expit((logit + ability) / scale) < aggregate else (low, ability)
-    rate = expit((logit + ability) / scale)
-    slope = rate * (1 - rate) / scale
-    share = weight @ tiers + _SMALLEST_RATE
-    curve = np.clip((weight * rate) @ tiers / share, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
-    by_ability = (weight * slope) @ tiers / share
-    return curve, by_ability / max(weight @ slope, _SMALLEST_RATE)
-
-
-def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
-    rate = curve.copy()
-    successes = labelled - failures
-    for _ in range(200):
-        failing = tiers * rate
-        passing = tiers * (1 - rate)
-        failed = (failures / np.maximum(failing.sum(axis=1), _SMALLEST_RATE)) @ failing
-        passed = (successes / np.maximum(passing.sum(axis=1), _SMALLEST_RATE)) @ passing
-        updated = (failed + prior_weight * curve) / (failed + passed + prior_weight)
-        if np.abs(updated - rate).max() < _TOLERANCE:
+        spread = rate * (1 - rate)
+        mean = np.clip(tiers @ rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+        precision = 1 / (mean * (1 - mean))
+        slope = tiers * spread
+        gradient = ((failures - labelled * mean) * precision) @ slope + prior_weight * (curve - rate)
+        information = (slope * (labelled * precision)[:, None]).T @ slope + np.diag(prior_weight * spread)
+        step = np.linalg.solve(information, gradient)
+        longest = np.abs(step).max()
+        rate = np.clip(
+            expit(logit(rate) + step * min(1.0, _LONGEST_STEP / max(longest, _TOLERANCE))),
+            _SMALLEST_RATE,
+            1 - _SMALLEST_RATE,
+        )
+        if longest < _TOLERANCE:
             break
-        rate = updated
-    maximum: _Array = np.clip(updated, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    maximum: _Array = rate
     return maximum
 
 
@@ -197,6 +271,9 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
     for arm, slope in ((baseline, before_slope), (candidate, after_slope)):
         excess_variance += _expected_variance(mix, arm, slope)
     change, expected_change = after - before, expected_after - expected_before
+    smoothed_after, _ = _hard_share(mix, candidate.smoothed_failure_rate)
+    smoothed_before, _ = _hard_share(mix, baseline.smoothed_failure_rate)
+    smoothed_change = smoothed_after - smoothed_before
     return ShareShift(
         baseline=before,
         baseline_se=before_variance**0.5,
@@ -207,6 +284,7 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
         expected_change=expected_change,
         excess=change - expected_change,
         excess_se=max(excess_variance, 0.0) ** 0.5,
+        best_change=expected_change + _carried(smoothed_change - expected_change, excess_variance),
     )
 
 
@@ -215,6 +293,11 @@ def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
     total = float(mix @ rate)
     share = float((mix * _IS_HARD) @ rate) / total
     return share, mix * (_IS_HARD - share) / total
+
+
+def _carried(excess: float, variance: float) -> float:
+    """The part of an excess that evidence carries: little while it is small beside its standard error."""
+    return excess * excess**2 / (excess**2 + _SMOOTHING_EVIDENCE * max(variance, _SMALLEST_VARIANCE))
 
 
 def _expected_variance(mix: _Array, arm: MeasuredArm, measured_slope: _Array) -> float:

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 _SMALLEST_VARIANCE = 1e-12
+_BINS_PER_TIER = 4
+_OUTER_BINS = 5
+_OUTER_STEP = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,12 @@ def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray
     shape = (*below.shape[:-1], 1)
     tiers: NDArray[np.float64] = np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
     return tiers
+
+
+def bin_edges(cuts: TierCuts) -> tuple[float, ...]:
+    """Difficulty logits between 18 bins: four bins in medium and in hard, five in easy and in frontier."""
+    easier = cuts.medium - _OUTER_STEP * np.arange(_OUTER_BINS - 1, 0, -1)
+    medium = np.linspace(cuts.medium, cuts.hard, _BINS_PER_TIER, endpoint=False)
+    hard = np.linspace(cuts.hard, cuts.frontier, _BINS_PER_TIER, endpoint=False)
+    harder = cuts.frontier + _OUTER_STEP * np.arange(_OUTER_BINS)
+    return tuple(np.concatenate([easier, medium, hard, harder]).tolist())

@@ -28,7 +28,7 @@ NUISANCE_GROUPS = frozenset({"version", "version|capability"})
 
 _OTHER_VARIANCE = 0.3
 _BIAS_VARIANCE = 4.0
-_SMALLEST_CURVATURE = 1e-3
+_LOGISTIC = math.pi / 8.0
 _EVICTED_PART = 0.1
 _LARGEST_LOGIT = 35.0
 
@@ -118,14 +118,13 @@ class DifficultyClassifier(base.Classifier):
             mean += weight.mean * value
             variance += weight.variance * value * value
         probability = failure_probability(mean, variance)
-        curvature = max(probability * (1.0 - probability), _SMALLEST_CURVATURE)
-        shrink = 1.0 + curvature * variance
-        step = (bool(y) - probability) / shrink
-        contraction = curvature / shrink
+        damping = 1.0 / (1.0 + _LOGISTIC * variance)
+        slope = math.sqrt(damping) * (bool(y) - probability)
+        curvature = damping * probability * (1.0 - probability)
         for weight, value in active:
             gain = weight.variance * value
-            weight.mean += gain * step
-            weight.variance -= gain * gain * contraction
+            weight.mean += gain * slope
+            weight.variance -= gain * gain * curvature
         if len(weights) > self.max_features:
             self._evict()
 
@@ -180,5 +179,5 @@ def failure_probability(mean: float, variance: float) -> float:
     Source:
         MacKay (1992), Neural Computation 4:720, equation 10; good to about 0.01.
     """
-    logit = mean / math.sqrt(1.0 + math.pi / 8.0 * variance)
+    logit = mean / math.sqrt(1.0 + _LOGISTIC * variance)
     return 1.0 / (1.0 + math.exp(-max(-_LARGEST_LOGIT, min(_LARGEST_LOGIT, logit))))

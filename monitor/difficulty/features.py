@@ -12,6 +12,8 @@ from monitor.trace.model import Request
 _VARIABLE_PARTS = re.compile(r"\"[^\"]*\"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+")
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+_FEWEST_WORDS = 3
 _LARGEST_DEVIATION = 4.0
 
 
@@ -67,7 +69,7 @@ def request_features(request: Request) -> RequestFeatures:
         tool_set=_hash("\n".join(sorted(f"{t.name}\t{t.description}\t{t.parameters}" for t in request.tools)))
         if request.tools
         else None,
-        prompt_family=_hash(_VARIABLE_PARTS.sub("#", request.text).lower()) if request.text else None,
+        prompt_family=_hash(_masked(request.text)) if request.text else None,
         attributes=request.attributes,
     )
 
@@ -96,6 +98,12 @@ def indicators(features: RequestFeatures, scales: Mapping[str, Scale] | None = N
         elif scales is not None and name in scales:
             x[f"number={name}"] = scales[name].standardise(value)
     return x
+
+
+def _masked(text: str) -> str:
+    masked = _VARIABLE_PARTS.sub("#", text).lower()
+    # A prompt that is quoted as a whole keeps its words: masked, all such prompts would be one family.
+    return masked if len(_WORD.findall(masked)) >= _FEWEST_WORDS else text.lower()
 
 
 def _hash(text: str) -> str:

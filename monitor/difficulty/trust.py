@@ -80,7 +80,7 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
     reasons = [*_version_reasons(versions, settings), *_auc_reasons(auc, auc_lower, len(columns), settings)]
     if error is not None and error > settings.max_calibration_error:
         reasons.append(
-            f"Predicted failure rates are off by {error:.3f} on average, more than {settings.max_calibration_error:.2f}: "
+            f"Predicted failure rates are off by {error:.3f} on average, over {settings.max_calibration_error:.2f}: "
             "add reference versions that are more alike to the ones in use."
         )
     return Trust(
