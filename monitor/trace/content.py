@@ -12,6 +12,7 @@ from monitor.trace.model import Tool
 
 MAX_TOOLS = 512
 
+_CANONICAL = json.JSONEncoder(sort_keys=True)
 _USER_ROLES = frozenset({"user", "human"})
 _MESSAGE_LISTS = ("messages", "contents")
 _PLAIN_KEYS = ("input", "question", "query", "prompt", "text", "content", "message")
@@ -69,7 +70,7 @@ def has_content(value: Any, depth: int = 0) -> bool:
     """
     if isinstance(value, str):
         return bool(value.strip())
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return any(
             has_content(part, depth + 1) for key, part in value.items() if key not in _ENVELOPE and depth < _DEEPEST
         )
@@ -113,7 +114,7 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _definitions_in(value: Any) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return
     for key in ("tools", "functions", "functionDeclarations", "function_declarations"):
         if isinstance(value.get(key), list):
@@ -121,7 +122,7 @@ def _definitions_in(value: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _definitions_in(part)
             return
     inner = value.get("function")
-    yield inner if isinstance(inner, Mapping) else value
+    yield inner if isinstance(inner, dict) else value
 
 
 def _tool(definition: Mapping[str, Any]) -> Tool | None:
@@ -130,11 +131,11 @@ def _tool(definition: Mapping[str, Any]) -> Tool | None:
         return None
     description = definition.get("description")
     schemas = (definition.get(key) for key in ("parameters", "input_schema", "inputSchema"))
-    schema = next((schema for schema in schemas if isinstance(schema, Mapping)), {})
+    schema = next((schema for schema in schemas if isinstance(schema, dict)), {})
     return Tool(
         name[:_MAX_TOOL_NAME_CHARS],
         description if isinstance(description, str) else "",
-        json.dumps(schema, sort_keys=True),
+        _CANONICAL.encode(schema),
     )
 
 
@@ -144,14 +145,14 @@ def _messages(value: Any) -> list[Any] | None:
         if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
             return list(value[0]) or None
         return list(value) or None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key in _MESSAGE_LISTS:
             if isinstance(value.get(key), list):
                 return _messages(value[key])
         if "role" in value:
             return [value]
         inner = value.get("input")
-        return _messages(inner) if isinstance(inner, list | Mapping) else None
+        return _messages(inner) if isinstance(inner, list | dict) else None
     return None
 
 
@@ -164,7 +165,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _role(message: Any) -> str | None:
-    if isinstance(message, Mapping):
+    if isinstance(message, dict):
         role = message.get("role", message.get("type"))
         return role.lower() if isinstance(role, str) else None
     if _is_pair(message):
@@ -177,13 +178,13 @@ def _text(message: Any) -> str | None:
         return message
     if _is_pair(message):
         return str(message[1])
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         return None
     for key in ("content", "parts", "contents"):
         if key in message:
             return "\n".join(_texts(message[key])) or None
     kwargs = message.get("kwargs")  # a serialised LangChain message
-    return _text(kwargs) if isinstance(kwargs, Mapping) else None
+    return _text(kwargs) if isinstance(kwargs, dict) else None
 
 
 def _texts(content: Any, depth: int = 0) -> Iterable[str]:
@@ -192,17 +193,17 @@ def _texts(content: Any, depth: int = 0) -> Iterable[str]:
     elif isinstance(content, list | tuple) and depth < _DEEPEST:
         for part in content:
             yield from _texts(part, depth + 1)
-    elif isinstance(content, Mapping) and content.get("type", "text") in _TEXT_TYPES and depth < _DEEPEST:
+    elif isinstance(content, dict) and content.get("type", "text") in _TEXT_TYPES and depth < _DEEPEST:
         yield from _texts(content.get("text", content.get("content", "")), depth + 1)
 
 
 def _plain_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key in _PLAIN_KEYS:
             part = value.get(key)
             if isinstance(part, str) and part:
                 return part
-        return json.dumps(value, sort_keys=True) if value else None
+        return _CANONICAL.encode(value) if value else None
     return None

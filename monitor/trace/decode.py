@@ -48,13 +48,13 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
+    if value.startswith(b"{"):  # the hot path: plain JSON, and nothing else begins like it
+        return _decode_json(value, limits, reading)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if is_otlp_protobuf(plain) or _begins_like_protobuf(plain):
         return decode_protobuf(plain, limits, reading)
-    if _is_deeper_than(limits.max_depth, plain):
-        raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
     return _decode_json(plain, limits, reading)
 
 
@@ -64,6 +64,8 @@ def _begins_like_protobuf(value: bytes) -> bool:
 
 
 def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+    if _is_deeper_than(limits.max_depth, value):
+        raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
     # Every native event has this key, so that it is parsed once; in a text the quotes would be escaped.
     if _NATIVE_KEY in value:
         try:

@@ -27,10 +27,10 @@ def evaluations_of(document: Mapping[str, Any]) -> list[Evaluation] | None:
 
 
 def _created(event: Any) -> Mapping[str, Any] | None:
-    if not isinstance(event, Mapping) or event.get("type") != _SCORE_EVENT:
+    if not isinstance(event, dict) or event.get("type") != _SCORE_EVENT:
         return None
     body = event.get("body")
-    return {"timestamp": event.get("timestamp"), **body} if isinstance(body, Mapping) and _is_score(body) else None
+    return {"timestamp": event.get("timestamp"), **body} if isinstance(body, dict) and _is_score(body) else None
 
 
 def _is_score(document: Mapping[str, Any]) -> bool:
@@ -62,7 +62,7 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
 def _trace_id(score: Mapping[str, Any]) -> str:
     trace_id = score.get("traceId")
     subject = score.get("subject")
-    if trace_id is None and isinstance(subject, Mapping):
+    if trace_id is None and isinstance(subject, dict):
         trace_id = subject.get("id") if subject.get("kind") == "trace" else subject.get("traceId")
     if not isinstance(trace_id, str) or not trace_id.isprintable():
         return ""

@@ -170,9 +170,12 @@ def _request(event: _TraceEvent) -> Request:
     )
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, allow_nan=False)
+
+
 def _canonical_json(parameters: Mapping[str, JsonValue]) -> str:
     try:
-        return json.dumps(parameters, sort_keys=True, allow_nan=False)
+        return _CANONICAL.encode(parameters)
     except ValueError:  # 1e999 is a number in JSON and infinite in Python
         raise InvalidRecord(DropReason.NOT_FINITE, "request.tools.parameters: a number is not finite") from None
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reading import Pairs, RawEvent, RawSpan, Reader, Reading
+from monitor.trace.raw import Pairs, RawEvent, RawSpan
+from monitor.trace.reading import Reader, Reading
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 
@@ -97,7 +98,7 @@ def _pairs(holder: Mapping[str, Any], reading: Reading) -> Pairs:
 
 
 def _value(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     for name, read in _VALUES.items():
         held = value.get(name)
@@ -126,11 +127,11 @@ def _as_truth(held: Any) -> bool | None:
 
 
 def _as_list(held: Any) -> list[Any]:
-    return [_value(part) for part in _objects(held, "values")] if isinstance(held, Mapping) else []
+    return [_value(part) for part in _objects(held, "values")] if isinstance(held, dict) else []
 
 
 def _as_object(held: Any) -> dict[str, Any]:
-    pairs = _objects(held, "values") if isinstance(held, Mapping) else []
+    pairs = _objects(held, "values") if isinstance(held, dict) else []
     return {key: _value(pair.get("value")) for pair in pairs if isinstance(key := pair.get("key"), str)}
 
 
@@ -146,12 +147,12 @@ _VALUES = {
 
 def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     listed = holder.get(name)
-    return [part for part in listed if isinstance(part, Mapping)] if isinstance(listed, list) else []
+    return [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
 
 
 def _object(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     held = holder.get(name)
-    return held if isinstance(held, Mapping) else {}
+    return held if isinstance(held, dict) else {}
 
 
 def _leaves(resource: Mapping[str, Any], scopes: str, leaves: str) -> list[Mapping[str, Any]]:

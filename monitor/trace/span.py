@@ -11,6 +11,7 @@ from typing import Any
 from monitor.trace.model import Budget, Tool, TraceId
 
 _NO_BUDGET = Budget()
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class SpanKind(StrEnum):
@@ -106,7 +107,7 @@ class Span:
         for name, write in _WRITERS.items():
             if name in content:
                 content[name] = write(content[name])
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _CANONICAL.encode(content)
 
     @classmethod
     def from_json(cls, text: str) -> Span:

@@ -1,0 +1,139 @@
+"""What the attributes of one span say, by the table of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from monitor.trace.content import parsed
+from monitor.trace.semconv import ATTRIBUTES, Fact
+
+_T = TypeVar("_T")
+
+_LONGEST_INDEX = len("9999")
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    fact: Fact
+    rank: int
+
+
+_NAMES = {row.name: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is None}
+_FAMILIES = {row.prefix: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is not None}
+_PREFIXES = tuple(_FAMILIES)
+_PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Fact}
+_EVALUATIONS = frozenset(_PREFIXES_OF[Fact.EVALUATION])
+_REQUEST_ATTRIBUTES = _PREFIXES_OF[Fact.REQUEST_ATTRIBUTE][0]
+
+
+def is_in_table(name: str) -> bool:
+    """Whether the table lists an attribute of that *name*, alone or in a family."""
+    return name in _NAMES or name.startswith(_PREFIXES)
+
+
+@dataclass(slots=True)
+class Facts:
+    """
+    Values by the fact that they tell.
+
+    Attributes:
+        singles: Rank in the table and value, by fact; best rank first only when read through `values`.
+        families: Flattened families by prefix: what follows the prefix, and the value.
+        looked_at: Values of the attributes that capability rules look at.
+    """
+
+    singles: dict[Fact, list[tuple[int, Any]]] = field(default_factory=dict)
+    families: dict[str, dict[str, Any]] = field(default_factory=dict)
+    looked_at: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str, value: Any) -> None:
+        """Keep the *value* of the attribute *name*, where the table lists it."""
+        known = _NAMES.get(name)
+        if known is not None:
+            self.singles.setdefault(known.fact, []).append((known.rank, value))
+        elif name.startswith(_PREFIXES):
+            prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
+            self.families.setdefault(prefix, {})[name[len(prefix) :]] = value
+
+    def first(self, fact: Fact, read: Callable[[Any], _T | None]) -> _T | None:
+        """The first value of *fact*, best name first, that *read* can make something of."""
+        if fact in self.singles:
+            for value in self.values(fact):
+                found = read(value)
+                if found is not None:
+                    return found
+        return None
+
+    def values(self, fact: Fact) -> Iterator[Any]:
+        """Values of *fact* under single names, best name first."""
+        found = self.singles.get(fact, ())
+        for _, value in sorted(found, key=_rank) if len(found) > 1 else found:
+            yield value
+
+    def documents(self, fact: Fact) -> Iterator[Any]:
+        """Values of *fact* under any name, best name first, with JSON and flattened lists taken apart."""
+        ranked = list(self.singles.get(fact, ()))
+        if self.families:
+            for prefix in _PREFIXES_OF[fact]:
+                items = [_unflattened(item) for item in _indexed(self.families.get(prefix, {}))]
+                if items:
+                    ranked.append((_FAMILIES[prefix].rank, items))
+        if len(ranked) > 1:
+            ranked.sort(key=_rank)
+        for _, value in ranked:
+            yield parsed(value)
+
+    def evaluations(self) -> Iterator[dict[str, Any]]:
+        """Evaluations that stand on the span itself, each by field: `name`, `score`, `label`, `annotator_kind`."""
+        if self.families:
+            for prefix in _PREFIXES_OF[Fact.EVALUATION]:
+                for item in _indexed(self.families.get(prefix, {})):
+                    yield {name.rpartition(".")[2]: value for name, value in item.items()}
+
+    def request_attributes(self) -> Mapping[str, Any]:
+        """What the sender says was known at request time, by name."""
+        return self.families.get(_REQUEST_ATTRIBUTES, {})
+
+    def has_families_but_evaluations(self) -> bool:
+        """Whether any family is there that says something of the span itself."""
+        return not self.families.keys() <= _EVALUATIONS
+
+
+def _rank(pair: tuple[int, Any]) -> int:
+    return pair[0]
+
+
+def _indexed(flattened: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Items of a flattened list in order of their index: names are what follows the index."""
+    items: dict[int, dict[str, Any]] = {}
+    for name, value in flattened.items():
+        index, _, rest = name.partition(".")
+        if index.isascii() and index.isdigit() and len(index) <= _LONGEST_INDEX:
+            items.setdefault(int(index), {})[rest] = value
+    return [items[index] for index in sorted(items)]
+
+
+def _unflattened(item: Mapping[str, Any]) -> Any:
+    """A flattened message, prompt or tool as the object that it was, as far as it is read."""
+    schema = item.get("tool.json_schema")
+    if schema is not None:
+        return schema
+    message: dict[str, Any] = {}
+    parts: list[tuple[str, Any]] = []
+    for name, value in item.items():
+        if name in {"message.role", "role"}:
+            message["role"] = value
+        elif name in {"message.content", "content", "prompt.text"} or name.endswith("message_content.text"):
+            parts.append((name, value))
+        elif name.rpartition(".")[2] not in {"type", "id", "finish_reason"}:
+            message[name] = value
+    if len(parts) > 1:
+        parts.sort(key=lambda part: _natural(part[0]))
+    message["content"] = [value for _, value in parts]
+    return message
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in name.split(".")]

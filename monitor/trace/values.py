@@ -1,0 +1,79 @@
+"""Values of attributes, read as what they should be; None where they are something else."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from monitor.trace.outcome_policy import HUMAN, JUDGE
+
+TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_IDENTIFIER_CHARS = 256
+_EARLIEST_NS = 946_684_800 * 10**9  # 2000-01-01
+_LATEST_NS = 4_102_444_800 * 10**9  # 2100-01-01
+_LARGEST_COUNT = 10**12
+_LARGEST_COST = 1_000_000.0
+
+
+def hexadecimal_id(value: str, digits: int) -> str | None:
+    """
+    *value* as an id of so many lower-case hexadecimal *digits*, not all zero.
+
+    >>> hexadecimal_id("00F067AA0BA902B7", 16), hexadecimal_id("0000000000000000", 16)
+    ('00f067aa0ba902b7', None)
+    """
+    if len(value) != digits or not _HEX.fullmatch(value) or not value.strip("0"):
+        return None
+    return value.lower()
+
+
+def seconds(nanoseconds: int) -> float | None:
+    """Unix seconds of an instant of this century, given in Unix nanoseconds."""
+    return nanoseconds / 1e9 if _EARLIEST_NS <= nanoseconds < _LATEST_NS else None
+
+
+def identifier(value: Any) -> str | None:
+    """A short text without control characters."""
+    if not isinstance(value, str):
+        return None
+    return _CONTROL.sub("", value[:_IDENTIFIER_CHARS]) or None
+
+
+def number(value: Any) -> float | None:
+    """A finite number; a truth value is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        as_float = float(value)
+    except OverflowError:
+        return None
+    return as_float if math.isfinite(as_float) else None
+
+
+def amount(value: Any) -> float | None:
+    """A number from 0 to 10^12."""
+    found = number(value)
+    return found if found is not None and 0 <= found <= _LARGEST_COUNT else None
+
+
+def count(value: Any) -> int | None:
+    """A whole number from 0 to 10^12; what is behind the point is left out."""
+    found = amount(value)
+    return None if found is None else int(found)
+
+
+def dollars(value: Any) -> float | None:
+    """A cost from 0 to a million."""
+    found = number(value)
+    return found if found is not None and 0 <= found <= _LARGEST_COST else None
+
+
+def annotator(value: Any) -> str | None:
+    """Who judged: a human, or any kind of machine."""
+    if not isinstance(value, str):
+        return None
+    return HUMAN if value.upper() == "HUMAN" else JUDGE
