@@ -9,6 +9,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,9 @@ from monitor.terminal import print_error, print_rollouts, reading_progress
 from monitor.wiring import live_service, replay_service
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+
+_MATURE = timedelta(hours=2)
+"""Age of the newest demo event when it is fed to a live service: old enough to be judged at once."""
 
 _log = structlog.get_logger()
 
@@ -152,7 +156,7 @@ def demo(
     output: OutputOption = OutputFormat.TABLE,
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="FILE", help="Only write the demo's events to FILE, as JSON lines."),
+        typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago."),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
     listen_address: ListenOption = None,
@@ -254,7 +258,7 @@ def _serve(config: Config, listen_address: str | None, snapshots: SnapshotHolder
 
 def _write_demo(path: Path) -> int:
     try:
-        return write_demo_events(path)
+        return write_demo_events(path, ends_at=datetime.now(UTC) - _MATURE)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
 

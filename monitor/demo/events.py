@@ -71,9 +71,9 @@ ROLLOUTS = (
 )
 """A cliff, an ordinary gain, and a version against itself."""
 
-_HISTORY_STARTS = datetime(2026, 9, 1, tzinfo=UTC)
-_ROLLOUTS_START = datetime(2026, 10, 1, tzinfo=UTC)
 _SERVED = timedelta(days=3)
+_HISTORY_LASTS = timedelta(days=1)
+_ENDS_AT = datetime(2026, 10, 7, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +90,32 @@ class _Fact:
         return self.request_id.rpartition("-")[0]
 
 
-def demo_events() -> Iterator[dict[str, Any]]:
-    """Every event of the demo in the order of time, in the form of the native event contract."""
+def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
+    """Every event of the demo in the order of time up to *ends_at*, in the form of the native event contract."""
     facts = _read_facts()
+    begins = ends_at - 2 * _SERVED
     for number, version in enumerate(HISTORY):
-        starts = _HISTORY_STARTS + number * timedelta(days=1)
-        yield from _served("history", "reference", version, facts[version], starts=starts, lasting=timedelta(days=1))
+        starts = begins - (len(HISTORY) - number) * _HISTORY_LASTS
+        yield from _served("history", "reference", version, facts[version], starts=starts, lasting=_HISTORY_LASTS)
     streams: list[Iterator[dict[str, Any]]] = []
     for rollout in ROLLOUTS:
         before, after = facts[rollout.baseline], facts[rollout.candidate]
         if rollout.halves:
             before, after = before[0::2], after[1::2]  # sorted by request id, so both hold the same mix
-        cutover = _ROLLOUTS_START + _SERVED
         streams += [
-            _served(rollout.service, "production", rollout.baseline, before, starts=_ROLLOUTS_START, lasting=_SERVED),
-            _served(rollout.service, "production", rollout.candidate_name, after, starts=cutover, lasting=_SERVED),
+            _served(rollout.service, "production", rollout.baseline, before, starts=begins, lasting=_SERVED),
+            _served(
+                rollout.service, "production", rollout.candidate_name, after, starts=begins + _SERVED, lasting=_SERVED
+            ),
         ]
     yield from heapq.merge(*streams, key=lambda event: str(event["started_at"]))
 
 
-def write_demo_events(path: Path) -> int:
+def write_demo_events(path: Path, *, ends_at: datetime = _ENDS_AT) -> int:
     """Write every event of the demo to *path*, one JSON object per line; how many there are."""
     count = 0
     with path.open("w", encoding="utf-8") as lines:
-        for event in demo_events():
+        for event in demo_events(ends_at=ends_at):
             lines.write(json.dumps(event, separators=(",", ":")) + "\n")
             count += 1
     return count

@@ -1,4 +1,4 @@
-"""Real servers as processes on free loopback ports: started, waited for, killed and restarted by their own process id."""
+"""Real servers as processes on free loopback ports: started, waited for, killed and restarted by their process id."""
 
 from __future__ import annotations
 
@@ -180,6 +180,12 @@ class Server:
         """Stop it in good order and start it again."""
         self.stop()
         self.start()
+
+    def ensure_running(self) -> None:
+        """Start it again where a test left it stopped."""
+        if self._has_ended():
+            self.process = None
+            self.start()
 
     def _has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import psycopg
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from tests.stack.servers import wait_until
+from tests.stack.servers import (
+    AlertmanagerServer,
+    KafkaServer,
+    PostgresServer,
+    PrometheusServer,
+    WebhookReceiver,
+    wait_until,
+)
 
 pytestmark = pytest.mark.stack
 
 
-def test_kafka_keeps_its_records_over_a_kill(kafka):
+def test_kafka_keeps_its_records_over_a_kill(kafka: KafkaServer) -> None:
     """A record that was acknowledged is read after the broker was killed and started again."""
     topic = kafka.new_topic()
     with KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all") as producer:
@@ -23,7 +33,7 @@ def test_kafka_keeps_its_records_over_a_kill(kafka):
     assert b"kept" == record.value
 
 
-def test_postgres_keeps_its_rows_over_a_kill(postgres):
+def test_postgres_keeps_its_rows_over_a_kill(postgres: PostgresServer) -> None:
     """A committed row is there after the server was killed and started again on the same port."""
     url = postgres.new_database().replace("+psycopg", "")
     with psycopg.connect(url) as connection:
@@ -37,7 +47,12 @@ def test_postgres_keeps_its_rows_over_a_kill(postgres):
     assert (7,) == row
 
 
-def test_an_alert_reaches_the_webhook(prometheus, alertmanager, webhook, tmp_path):
+def test_an_alert_reaches_the_webhook(
+    prometheus: Callable[..., PrometheusServer],
+    alertmanager: Callable[[str], AlertmanagerServer],
+    webhook: WebhookReceiver,
+    tmp_path: Path,
+) -> None:
     """A rule that is always true travels from Prometheus over Alertmanager to the webhook receiver."""
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: g, rules: [{alert: Always, expr: vector(1), labels: {team: sre}}]}]")
