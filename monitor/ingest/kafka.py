@@ -116,6 +116,10 @@ class KafkaSource:
                 # Measured as a second and third member joined on 12 partitions: nothing was read for 2.1 s, here 0.1 s.
                 partition_assignment_strategy=[RoundRobinPartitionAssignor],
             )
+            # Asked for before the group is joined: a leader that does not know the partitions yet hands out none, and
+            # does so again only when its metadata has grown old.
+            for topic in settings.topics:
+                consumer.partitions_for_topic(topic)
         consumer.subscribe(topics=list(settings.topics), listener=_Listener(consumer, self._rebalances))
         return consumer
 
@@ -126,13 +130,19 @@ class KafkaSource:
         try:
             with translated_errors(self._settings):
                 fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
-        except MonitorError:
-            # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
-            self.close()
+        except MonitorError as error:
+            self._recover_from(error)
             raise
         self._follow_rebalances()
         # What was revoked, or revoked and assigned again, during this poll belongs to somebody else or is read again.
         return {partition: records for partition, records in fetched.items() if _ours(partition) in self.assignment()}
+
+    def _recover_from(self, error: MonitorError) -> None:
+        if getattr(error.__cause__, "retriable", False):
+            self.rewind()
+        else:
+            # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
+            self.close()
 
     def _follow_rebalances(self) -> None:
         while self._rebalances:
