@@ -243,7 +243,7 @@ def uniform_gain_runs(*, runs: int, looks: int) -> list[Row]:
         Row(
             "5 ordinary gain: ok, 'as a uniform gain implies', in the rest",
             f"{explained} of {rest}",
-            "all",
+            f"{rest} of {rest}",
             explained == rest,
         ),
     ]
@@ -253,7 +253,7 @@ def _alarm_row(criterion: str, rate: float) -> Row:
     return Row(criterion, f"{rate:.1%}", f"<= {POLICY.error_rate:.0%}", rate <= POLICY.error_rate)
 
 
-def real_pairs(*, pairs: int, looks: int, per_look: int) -> list[Pair]:
+def real_pairs(*, pairs: int, looks: int, per_look: int, seed: int) -> list[Pair]:
     """Criterion 6: pairs of real versions, 30 % and 60 % of the requests known."""
     sets = ((load("bfcl"), (0, 2, 4, 6)), (load("swebench_verified"), (0, 10, 20)))
     return [
@@ -261,7 +261,7 @@ def real_pairs(*, pairs: int, looks: int, per_look: int) -> list[Pair]:
         for (outcomes, starts), known_share in product(sets, (0.3, 0.6))
         for pair in judge_pairs(
             outcomes,
-            Protocol(known_share=known_share, starts=starts, pairs=pairs, looks=looks, per_look=per_look),
+            Protocol(known_share=known_share, starts=starts, pairs=pairs, looks=looks, per_look=per_look, seed=seed),
         )
     ]
 
@@ -351,7 +351,7 @@ def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
 
 
 def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
-    """Every criterion; quick: fewer runs."""
+    """Every criterion, and the pairs of the first repetition; quick: fewer runs."""
     part = 0.1 if is_quick else 1.0
     runs = round(200 * part)
     criteria: tuple[Callable[[], list[Row]], ...] = (
@@ -363,11 +363,15 @@ def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
         partial(constructed_cliffs, pairs=2 if is_quick else 6, looks=30, per_look=200),
     )
     rows = [_shown(row) for criterion in criteria for row in criterion()]
-    pairs = real_pairs(pairs=3 if is_quick else 12, looks=30, per_look=200)
+    repetitions = [
+        real_pairs(pairs=4 if is_quick else 12, looks=30, per_look=200, seed=seed)
+        for seed in ((7,) if is_quick else (7, 8, 9))
+    ]
+    pairs = [pair for repetition in repetitions for pair in repetition]
     for name, known_share, sign_target in (("30 % known", 0.3, 0.75), ("60 % known", 0.6, 0.85)):
         chosen = [pair for pair in pairs if pair.known_share == known_share]
         rows += [_shown(row) for row in summarise(chosen, sign_target=sign_target, name=name)]
-    return rows, pairs
+    return rows, repetitions[0]
 
 
 def _shown(row: Row) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -15,9 +15,10 @@ from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift
 from monitor.difficulty.cuts import TierCuts
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.difficulty.trust import Trust
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.bounds import Bounds
+from monitor.rollout.cohort import Cell, Cohort
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
-from monitor.rollout.confidence_sequence import bernoulli_bounds, normal_mixture_bounds, rate_rise_log_e_value
+from monitor.rollout.confidence_sequence import rate_rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
@@ -25,8 +26,6 @@ from monitor.rollout.policy import Policy
 _Array = NDArray[np.float64]
 
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS])
-_DECISION_Z = 3.0
-_SMALLEST_SE = 1e-9
 
 
 class Yardstick(Protocol):
@@ -65,8 +64,7 @@ class Measurement:
         shift: *share* with standard errors instead of bounds.
         decomposition: None while it cannot be told.
         standardised_change: Change of the aggregate failure rate at the baseline's traffic mix, or None.
-        known_share: Known requests per request in the arm that has fewer, ratio 0 to 1.
-        known_failures: Failures of known requests in the arm that has fewer.
+        known_failures: Failures of known requests in the arm that has fewer, probes included.
     """
 
     aggregate: TierComparison
@@ -79,61 +77,17 @@ class Measurement:
     shift: ShareShift | None
     decomposition: Decomposition | None
     standardised_change: float | None
-    known_share: float
     known_failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """
-    How bounds are made.
-
-    A false alarm comes from a cliff, from a risen hard-tier rate or from a broken floor: each has a third of the
-    policy's error rate. The first two need one side of a two-sided interval; floors share the last third.
-
-    Attributes:
-        error_rate: Chance that a two-sided interval is ever wrong, half of it on either side, ratio 0 to 1.
-        best_standard_error: Where intervals are tightest: where a jump of the policy's size is decided.
-        floors: Floors that are checked beside each other, at least 1.
-    """
-
-    error_rate: float
-    best_standard_error: float
-    floors: int
-
-    @classmethod
-    def of(cls, policy: Policy, *, floors: int = 0) -> Bounds:
-        """Bounds that keep the false alarms of *policy*, with so many floors to check, within its error rate."""
-        return cls(
-            error_rate=2.0 * policy.error_rate / 3.0,
-            best_standard_error=policy.share_jump / _DECISION_Z,
-            floors=max(floors, 1),
-        )
-
-    def change(self, estimate: float, standard_error: float, *, largest: float = 1.0) -> Interval:
-        """An estimate with a standard error, within -*largest* to *largest*."""
-        lower, upper = normal_mixture_bounds(
-            estimate,
-            max(standard_error, _SMALLEST_SE),
-            error_rate=self.error_rate,
-            best_standard_error=self.best_standard_error,
-        )
-        return Interval(estimate, max(lower, -largest), min(upper, largest))
-
-    def rate(self, estimate: float, standard_error: float, labelled: float) -> Interval:
-        """A rate as if counted on as many requests as would give it this standard error, *labelled* at most."""
-        variance = standard_error**2
-        effective = min(labelled, estimate * (1.0 - estimate) / variance) if variance > 0 else labelled
-        lower, upper = bernoulli_bounds(estimate * effective, effective, error_rate=self.error_rate / 2.0 / self.floors)
-        return Interval(estimate, lower, upper)
-
-    def ratio(self, estimate: float, standard_error: float) -> Interval:
-        """A share, within 0 to 1."""
-        interval = self.change(estimate, standard_error)
-        return Interval(estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
-
-
-def measure(cohort: Cohort, calibration: Yardstick | None, policy: Policy, *, floors: int = 0) -> Measurement:
+def measure(
+    cohort: Cohort,
+    calibration: Yardstick | None,
+    policy: Policy,
+    *,
+    floors: int = 0,
+    probes: Cohort | None = None,
+) -> Measurement:
     """
     What *cohort* says.
 
@@ -144,13 +98,15 @@ def measure(cohort: Cohort, calibration: Yardstick | None, policy: Policy, *, fl
         calibration: What both arms were tagged with, or None.
         policy: Error rate, and the jump that bounds are tuned for.
         floors: Floors that will be checked against the rates.
+        probes: The probe panel replayed on both versions, or None. It adds to what is known of each tier's failure
+            rate, and neither to the traffic mix nor to the counts that are shown.
     """
     bounds = Bounds.of(policy, floors=floors)
-    arms = (cohort.baseline, cohort.candidate)
-    known_failures = min(sum(c.failures for c in arm.cells if c.is_known) for arm in arms)
-    measured = None if calibration is None else _measured_arms(cohort, calibration)
+    beside = ((), ()) if probes is None else (probes.baseline.cells, probes.candidate.cells)
+    evidence = ([*cohort.baseline.cells, *beside[0]], [*cohort.candidate.cells, *beside[1]])
+    known_failures = min(sum(cell.failures for cell in cells if cell.is_known) for cells in evidence)
+    measured = None if calibration is None else _measured_arms(cohort, beside, calibration)
     aggregate = _counted(cohort, _is_any, bounds)
-    known_share = min(_known_share(arm) for arm in arms)
     capabilities = _capabilities(cohort, bounds)
     regressed = _regressed(capabilities, policy.error_rate)
     if measured is None:
@@ -165,19 +121,16 @@ def measure(cohort: Cohort, calibration: Yardstick | None, policy: Policy, *, fl
             shift=None,
             decomposition=None,
             standardised_change=None,
-            known_share=known_share,
             known_failures=known_failures,
         )
     baseline, candidate = measured
     shift = compare_shares(baseline, candidate)
+    corrected = partial(_corrected, _Evidence(cohort, evidence, measured, bounds))
     return Measurement(
         aggregate=aggregate,
-        tiers={
-            tier: _corrected(cohort, measured, np.eye(len(TIERS))[index], (tier,), bounds)
-            for index, tier in enumerate(TIERS)
-        },
-        hard_tier=_corrected(cohort, measured, _weights(baseline.tier_mix, _IS_HARD), HARD_TIER, bounds),
-        easier_tiers=_corrected(cohort, measured, _weights(baseline.tier_mix, ~_IS_HARD), EASIER_TIERS, bounds),
+        tiers={tier: corrected(np.eye(len(TIERS))[index], (tier,)) for index, tier in enumerate(TIERS)},
+        hard_tier=corrected(_weights(baseline.tier_mix, _IS_HARD), HARD_TIER),
+        easier_tiers=corrected(_weights(baseline.tier_mix, ~_IS_HARD), EASIER_TIERS),
         capabilities=capabilities,
         regressed_capabilities=regressed,
         share=None if shift is None else _share(shift, bounds),
@@ -189,7 +142,6 @@ def measure(cohort: Cohort, calibration: Yardstick | None, policy: Policy, *, fl
             candidate_rate=candidate.failure_rate,
         ),
         standardised_change=float(baseline.tier_mix @ (candidate.failure_rate - baseline.failure_rate)),
-        known_share=known_share,
         known_failures=known_failures,
     )
 
@@ -220,10 +172,18 @@ def _bin(cells: Sequence[Cell], *, is_known: bool) -> DifficultyBin:
     )
 
 
-def _measured_arms(cohort: Cohort, calibration: Yardstick) -> tuple[MeasuredArm, MeasuredArm] | None:
-    baseline = measure_arm(difficulty_bins(cohort.baseline.cells), calibration.cuts)
-    candidate = measure_arm(difficulty_bins(cohort.candidate.cells), calibration.cuts)
+def _measured_arms(
+    cohort: Cohort, probes: tuple[Sequence[Cell], Sequence[Cell]], calibration: Yardstick
+) -> tuple[MeasuredArm, MeasuredArm] | None:
+    baseline, candidate = (
+        measure_arm([*difficulty_bins(arm.cells), *_outside_the_mix(beside)], calibration.cuts)
+        for arm, beside in zip((cohort.baseline, cohort.candidate), probes, strict=True)
+    )
     return None if baseline is None or candidate is None else (baseline, candidate)
+
+
+def _outside_the_mix(probes: Sequence[Cell]) -> Sequence[DifficultyBin]:
+    return [replace(group, requests=0) for group in difficulty_bins(probes)]
 
 
 def _share(shift: ShareShift, bounds: Bounds) -> ShareComparison:
@@ -236,25 +196,30 @@ def _share(shift: ShareShift, bounds: Bounds) -> ShareComparison:
     )
 
 
-def _corrected(
-    cohort: Cohort,
-    measured: tuple[MeasuredArm, MeasuredArm],
-    weights: _Array,
-    tiers: Sequence[Tier],
-    bounds: Bounds,
-) -> TierComparison:
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What corrected rates rest on: counts to show, counts that inform (probes beside them), rates, bounds."""
+
+    cohort: Cohort
+    cells: tuple[Sequence[Cell], Sequence[Cell]]
+    measured: tuple[MeasuredArm, MeasuredArm]
+    bounds: Bounds
+
+
+def _corrected(evidence: _Evidence, weights: _Array, tiers: Sequence[Tier]) -> TierComparison:
     """Rates corrected for noisy tags, averaged over *tiers* by *weights*; the counts beside them are by tag."""
     arms = []
-    for arm, corrected in zip((cohort.baseline, cohort.candidate), measured, strict=True):
-        cells = [cell for cell in arm.cells if cell.tier in tiers]
-        rate = float(weights @ corrected.failure_rate)
-        error = float(weights @ corrected.failure_rate_covariance @ weights) ** 0.5
-        labelled = sum(cell.labelled for cell in cells)
-        arms.append((_failure_rate(cells, bounds.rate(rate, error, labelled) if labelled else None), rate, error))
+    shown = (evidence.cohort.baseline.cells, evidence.cohort.candidate.cells)
+    for cells, informing, arm in zip(shown, evidence.cells, evidence.measured, strict=True):
+        rate = float(weights @ arm.failure_rate)
+        error = float(weights @ arm.failure_rate_covariance @ weights) ** 0.5
+        labelled = sum(cell.labelled for cell in informing if cell.tier in tiers)
+        interval = evidence.bounds.rate(rate, error, labelled) if labelled else None
+        arms.append((_failure_rate([cell for cell in cells if cell.tier in tiers], interval), rate, error))
     (baseline, before, before_error), (candidate, after, after_error) = arms
     told = baseline.rate is not None and candidate.rate is not None
     error = float(np.hypot(before_error, after_error))
-    return TierComparison(baseline, candidate, bounds.change(after - before, error) if told else None)
+    return TierComparison(baseline, candidate, evidence.bounds.change(after - before, error) if told else None)
 
 
 def _counted(cohort: Cohort, belongs: Callable[[Cell], bool], bounds: Bounds) -> TierComparison:
@@ -321,11 +286,6 @@ def _is_hard(cell: Cell) -> bool:
 
 def _is_hard_of(capability: str, cell: Cell) -> bool:
     return _is_hard(cell) and cell.capability == capability
-
-
-def _known_share(arm: Arm) -> float:
-    requests = arm.requests
-    return sum(cell.requests for cell in arm.cells if cell.is_known) / requests if requests else 0.0
 
 
 def _weights(tier_mix: _Array, chosen: NDArray[np.bool_]) -> _Array:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from monitor.rollout.bounds import Bounds
 from monitor.rollout.comparison import FailureRate
 from monitor.rollout.confidence_sequence import normal_mixture_z
-from monitor.rollout.measurement import Bounds, Measurement
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 
 _LARGEST_FORECAST = 10_000_000

@@ -73,6 +73,8 @@ def _no_alarm(findings: Findings, measurement: Measurement, share: ShareComparis
         return f"{change}, beyond what a uniform gain implies ({implied}), but the aggregate got worse: no cliff."
     if share.excess.lower > 0:
         return f"{change}, less than the jump of {_points(policy.share_jump)} that matters ({implied})."
+    if share.change.estimate <= 0 < share.expected_change and _has_improved(measurement.aggregate):
+        return f"{change}, at most as a uniform gain implies ({implied})."
     if share.change.estimate > 0 and _has_improved(measurement.aggregate):
         forecast = f"; about {needed} more labelled candidate requests would tell them apart" if needed else ""
         return f"{change}, as a uniform gain implies ({implied}){forecast}."

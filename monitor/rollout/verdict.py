@@ -69,6 +69,7 @@ def judge(
     service: str,
     environment: str,
     previous: Verdict | None,
+    probes: Cohort | None = None,
 ) -> Verdict:
     """
     The verdict on the rollout that *cohort* was read for.
@@ -83,9 +84,10 @@ def judge(
         service: Service of the rollout; chooses its floors.
         environment: Environment of the rollout; chooses its floors.
         previous: The last verdict on this rollout, or None.
+        probes: The probe panel replayed on both versions under the same calibration, or None: evidence beside *cohort*.
     """
     floors = floors_of(policy, service=service, environment=environment)
-    measurement = measure(cohort, calibration, policy, floors=len(floors))
+    measurement = measure(cohort, calibration, policy, floors=len(floors), probes=probes)
     findings = find(measurement, calibration, check_floors(floors, measurement), policy)
     state = findings.state
     needed = 0

@@ -1,0 +1,122 @@
+"""The promises of docs/verdicts.md, on fewer runs than `make bench-verdicts`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from bench import outcomes
+from bench.bench_verdicts import (
+    CLASSIC,
+    MIX_SHIFT,
+    NO_CHANGE,
+    POLICY,
+    REGRESSION,
+    THREE_TIMES_SLOWER,
+    UNIFORM_GAIN,
+    first_times,
+    is_jump_established,
+    rivals,
+    summarise,
+    watch,
+)
+from bench.real_rollouts import Protocol, judge_pairs
+from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
+from monitor.rollout.verdict import VerdictState
+
+ALARMS = {VerdictState.CLIFF, VerdictState.REGRESSION}
+
+
+def streams(truth: Truth, *, runs: int, looks: int, per_look: int = 100, seed: int) -> list[Stream]:
+    return [
+        simulate(truth, looks=looks, per_look=per_look, rng=np.random.default_rng((seed, run))) for run in range(runs)
+    ]
+
+
+def most_expected(runs: int) -> int:
+    """Alarms in so many runs that the policy's error rate exceeds with a chance of 0.1 %."""
+    return int(binom.ppf(0.999, runs, POLICY.error_rate))
+
+
+def test_same_model_twice_raises_no_alarm_where_usual_tests_do() -> None:
+    """Looked at 60 times, no more than the error rate leaves ok and waiting; a peeked z-test does far more often."""
+    null = streams(NO_CHANGE, runs=30, looks=60, per_look=150, seed=101)
+    alarms = sum(any(verdict.state in ALARMS for verdict in watch(stream)) for stream in null)
+
+    assert alarms <= most_expected(30)
+    assert sum(rivals(stream)["z_test"] for stream in null) > most_expected(30)
+
+
+def test_classic_cliff_is_called_in_time() -> None:
+    """First the jump, then the cliff, within the requests promised for an even split."""
+    jump = first_times(CLASSIC, is_jump_established, runs=10, looks=100, per_look=100, seed=102)
+    cliff = first_times(CLASSIC, lambda v: v.state is VerdictState.CLIFF, runs=10, looks=100, per_look=100, seed=102)
+
+    assert jump.reached == 1.0
+    assert jump.median <= 2500
+    assert cliff.reached >= 0.9
+    assert jump.median < cliff.median <= 4500
+
+
+def test_change_of_traffic_mix_is_no_alarm_and_named() -> None:
+    """At least 90 % of the raw change is put down to the mix, and nothing else is said."""
+    verdicts = [list(watch(stream)) for stream in streams(MIX_SHIFT, runs=10, looks=25, per_look=400, seed=103)]
+    parts = [run[-1].decomposition for run in verdicts]
+    told = [(p.traffic_mix, p.traffic_mix + p.easier_tiers + p.hard_tiers) for p in parts if p is not None]
+
+    assert sum(any(v.state in ALARMS for v in run) for run in verdicts) <= most_expected(10)
+    assert sum(mix for mix, _ in told) >= 0.9 * sum(raw for _, raw in told)
+
+
+def test_worse_hard_tier_is_called() -> None:
+    """A hard tier that passes 30 % instead of 40 % is a regression."""
+    firsts = first_times(
+        REGRESSION, lambda v: v.state is VerdictState.REGRESSION, runs=10, looks=60, per_look=200, seed=104
+    )
+
+    assert firsts.reached >= 0.9
+
+
+@pytest.mark.parametrize("is_cutover", [False, True], ids=["side by side", "after a cutover"])
+def test_late_labels_of_failures_raise_no_alarm(is_cutover: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Failures that are labelled three times slower than successes are no reason for an alarm."""
+    runs = [
+        simulate_late_labels(
+            NO_CHANGE,
+            THREE_TIMES_SLOWER,
+            looks=40,
+            per_look=150,
+            is_cutover=is_cutover,
+            rng=np.random.default_rng((105, run)),
+        )
+        for run in range(10)
+    ]
+
+    assert sum(any(v.state in ALARMS for v in watch(stream)) for stream in runs) <= most_expected(10)
+
+
+def test_uniform_gain_is_ok_and_said_so() -> None:
+    """A gain that every request shares raises the share by itself; it is no cliff."""
+    runs = [list(watch(stream)) for stream in streams(UNIFORM_GAIN, runs=10, looks=25, per_look=400, seed=106)]
+
+    assert sum(any(v.state is VerdictState.CLIFF for v in run) for run in runs) <= most_expected(10)
+    assert all("as a uniform gain implies" in run[-1].reasons[0] for run in runs if run[-1].state is VerdictState.OK)
+    assert sum(run[-1].state is VerdictState.OK for run in runs) >= 10 - most_expected(10)
+
+
+@pytest.mark.skipif(not outcomes.DATA.exists(), reason="needs the shared outcomes beside the checkout")
+def test_real_versions_are_judged_as_their_outcomes_say() -> None:
+    """On pairs of real versions the sign of a large excess is right, and few calls are without cause."""
+    data = outcomes.load("bfcl")
+    pairs = [
+        pair
+        for seed in (7, 8, 9)
+        for pair in judge_pairs(
+            data, Protocol(known_share=0.6, starts=(2,), pairs=20, looks=3, per_look=2000, seed=seed)
+        )
+    ]
+
+    rows = summarise(pairs, sign_target=0.75, name="60 % known")
+
+    assert [] == [str(row) for row in rows if row.is_met is False]
