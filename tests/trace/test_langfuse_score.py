@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from langfuse.api.commons.types.score_source import ScoreSource
 from langfuse.api.scores.types.create_score_request import CreateScoreRequest
+from langfuse.api.scores.types.score_subject_v3 import ScoreSubjectV3_Trace
+from langfuse.api.scores.types.score_v3 import ScoreV3_Boolean
 
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
@@ -86,6 +89,26 @@ def test_subject_of_the_newer_interface_names_the_trace() -> None:
     assert one_outcome(score | {"subject": {"kind": "trace", "id": TRACE_ID}}).success
     assert one_outcome(score | {"subject": observation}).success
     assert {Ignored.EVALUATION_UNLINKED: 1} == read(score | {"subject": {"kind": "session", "id": "s"}}).ignored
+
+
+def test_score_as_the_interface_lists_it_is_read() -> None:
+    """What Langfuse's client gets back can be forwarded as it is."""
+    listed = ScoreV3_Boolean(
+        id="s",
+        project_id="p",
+        name="correctness",
+        source=ScoreSource.ANNOTATION,
+        timestamp=AT,
+        environment="production",
+        created_at=AT,
+        updated_at=AT,
+        value=False,
+        subject=ScoreSubjectV3_Trace(id=TRACE_ID),
+    )
+
+    outcome = one_outcome(json.loads(listed.json()))
+
+    assert (False, "human", AT.timestamp()) == (outcome.success, outcome.source, outcome.labelled_at)
 
 
 @pytest.mark.parametrize(
