@@ -53,9 +53,10 @@ def produce(kafka: KafkaServer, topic: str, values: Iterable[bytes]) -> int:
 
 
 def evaluated_at(prometheus: PrometheusServer) -> float:
-    """Unix seconds when the rule group that is furthest behind was evaluated last."""
+    """Unix seconds when the alerts about rollouts were last evaluated, all of them."""
     groups = prometheus.get("/api/v1/rules")["data"]["groups"]
-    return min(datetime.fromisoformat(group["lastEvaluation"]).timestamp() for group in groups)
+    rules = [rule for group in groups for rule in group["rules"] if rule["name"] in ROLLOUT_ALERTS]
+    return min(datetime.fromisoformat(rule["lastEvaluation"]).timestamp() for rule in rules)
 
 
 def encoded(events: Iterable[dict[str, Any]]) -> list[bytes]:
