@@ -3,40 +3,21 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from grafana.dashboards import DASHBOARDS, FOLDER, render
 from monitor.metrics.names import METRICS, MetricKind
+from tests.grafana.queries import expressions, filled_in, panels, shipped
 from tests.programs import required_program
 from tests.rules.conftest import RULES
 
 _NAME = re.compile(r"[a-z_]+:cliffwatch_\w+:\w+|(?<![:\w])cliffwatch_\w+")
-_VARIABLE = re.compile(r"\$\{\w+(:regex)?\}|\$\w+")
+_ANY = dict.fromkeys(("service", "environment", "baseline", "candidate", "capability", "__rate_interval"), "5m")
 
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
-
-
-def _shipped(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
-    return document
-
-
-def _panels(name: str) -> list[dict[str, Any]]:
-    return [panel for panel in _shipped(name)["panels"] if panel["type"] != "row"]
-
-
-def _expressions(name: str) -> Iterator[str]:
-    document = _shipped(name)
-    for panel in _panels(name):
-        yield from (target["expr"] for target in panel["targets"])
-    yield from (annotation["expr"] for annotation in document["annotations"]["list"])
-    variables = document["templating"]["list"]
-    yield from (variable["query"] for variable in variables if variable["type"] == "query")
 
 
 def _exported() -> set[str]:
@@ -67,7 +48,7 @@ def test_no_file_ships_without_its_builder() -> None:
 @each_dashboard
 def test_its_address_is_stable(name: str) -> None:
     """Alerts link to it by a uid that is its name, and no database id is shipped."""
-    document = _shipped(name)
+    document = shipped(name)
 
     assert (f"cliffwatch-{name}", None) == (document["uid"], document["id"])
 
@@ -75,7 +56,7 @@ def test_its_address_is_stable(name: str) -> None:
 @each_dashboard
 def test_every_panel_explains_itself(name: str) -> None:
     """Title, description, unit, minimum interval, a text for the quiet state and a data source that can be chosen."""
-    for panel in _panels(name):
+    for panel in panels(name):
         defaults = panel["fieldConfig"]["defaults"]
 
         assert {"type": "prometheus", "uid": "${datasource}"} == panel["datasource"], panel["title"]
@@ -86,7 +67,7 @@ def test_every_panel_explains_itself(name: str) -> None:
 @each_dashboard
 def test_titles_are_told_apart(name: str) -> None:
     """No two panels have the same title."""
-    titles = [panel["title"] for panel in _panels(name)]
+    titles = [panel["title"] for panel in panels(name)]
 
     assert sorted(set(titles)) == sorted(titles)
 
@@ -94,7 +75,7 @@ def test_titles_are_told_apart(name: str) -> None:
 @each_dashboard
 def test_every_metric_of_a_panel_exists(name: str) -> None:
     """A query names only exported metrics and recorded series."""
-    named = {metric for expression in _expressions(name) for metric in _NAME.findall(expression)}
+    named = {metric for expression in expressions(name) for metric in _NAME.findall(expression)}
 
     assert named
     assert set() == named - _exported() - _recorded()
@@ -105,7 +86,7 @@ def test_every_metric_of_a_panel_exists(name: str) -> None:
 def test_every_query_is_promql(name: str, tmp_path: Path) -> None:
     """Prometheus can parse every panel's query once the variables are filled in."""
     program = required_program("promtool")
-    queries = [_VARIABLE.sub("5m", target["expr"]) for panel in _panels(name) for target in panel["targets"]]
+    queries = [filled_in(target["expr"], _ANY) for panel in panels(name) for target in panel["targets"]]
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
     file = tmp_path / "queries.yml"
     file.write_text(json.dumps({"groups": [{"name": name, "rules": rules}]}))
@@ -120,7 +101,7 @@ def test_rows_are_full_and_panels_do_not_overlap(name: str) -> None:
     """Panels lie on the grid of 24 columns, none over another."""
     cells = [
         (x, y)
-        for panel in _shipped(name)["panels"]
+        for panel in shipped(name)["panels"]
         for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
         for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
     ]

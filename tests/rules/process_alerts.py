@@ -145,6 +145,12 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
             _outcomes("easy", "success"): "0+56x72 4032x72",
         },
     },
+    fires={
+        "nothing had failed three weeks ago": {
+            _outcomes("hard", "failure"): "_x72 42+42x72",
+            _outcomes("hard", "success"): "0+56x72 4046+14x72",
+        },
+    },
     resolves={
         _outcomes("hard", "failure"): "0+14x72 1050+42x24 2072+14x60",
         _outcomes("hard", "success"): "0+42x72 3038+14x24 3416+42x60",

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grafana.dashboards import DASHBOARDS
+from tests.grafana.queries import filled_in, panels
+from tests.programs import required_program
+from tests.rules.conftest import RULES
+from tests.stack.servers import PrometheusServer, free_port, wait_until
+
+pytestmark = pytest.mark.stack
+
+CLIFF = {
+    "service": "booking-agent",
+    "environment": "production",
+    "baseline": "gpt-3.5-turbo-0125",
+    "candidate": "gpt-4-0125-preview",
+    "capability": "relevance",
+    "__rate_interval": "1m",
+}
+
+QUIET = {
+    "delta7d": "needs a week of samples",
+    "delta1d": "needs a day of samples",
+    "cliffwatch_consumer_lag_records": "the demo reads no Kafka",
+    "cliffwatch_series_dropped": "the demo stays within the limits",
+    "cliffwatch_policy_floor_pass_ratio": "the demo has no floors",
+    "cliffwatch_request_cost_hard_dollars_per_request": "the demo's outcomes have no cost",
+}
+"""Parts of names whose series the demo does not have, and why."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The demo's rollouts as printed, and a Prometheus that has scraped them and run the shipped rules."""
+
+    printed: dict[str, Any]
+    prometheus: PrometheusServer
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        return self.prometheus.query(filled_in(expression, CLIFF))
+
+    def values(self, dashboard: str, title: str) -> dict[str, float]:
+        """Value by legend, or by column and row label for a table, as the panel shows it."""
+        (panel,) = (panel for panel in panels(dashboard) if panel["title"] == title)
+        return {
+            _legend(panel, target, labels): value
+            for target in panel["targets"]
+            for labels, value in self.query(target["expr"])
+        }
+
+
+def _legend(panel: dict[str, Any], target: dict[str, Any], labels: dict[str, str]) -> str:
+    if panel["type"] == "table":
+        column = panel["transformations"][1]["options"]["renameByName"][f"Value #{target['refId']}"]
+        return " ".join([column, *labels.values()])
+    legend: str = re.sub(r"\{\{(\w+)\}\}", lambda match: labels[match[1]], target["legendFormat"])
+    return legend
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+    required_program("prometheus")
+    folder = tmp_path_factory.mktemp("replayed")
+    rules = folder / "fast.rules.yml"
+    rules.write_text(re.sub(r"^    interval: .*\n", "", RULES.read_text(), flags=re.MULTILINE))
+    address = f"127.0.0.1:{free_port()}"
+    printed, log = folder / "printed.json", folder / "demo.log"
+    with printed.open("w") as output, log.open("w") as errors:
+        demo = subprocess.Popen(
+            [
+                *(Path(sys.executable).with_name("cliffwatch"), "demo"),
+                *("--serve", "--output", "json", "--web.listen-address", address),
+            ],
+            stdout=output,
+            stderr=errors,
+        )
+    try:
+        with PrometheusServer(targets=[address], rule_files=[rules], interval="1s") as prometheus:
+            wait_until(
+                lambda: demo.poll() is not None or prometheus.query("ALERTS{alertstate='firing'}"),
+                240,
+                "the demo is served, scraped and alerted on",
+            )
+            assert demo.poll() is None, log.read_text()
+            yield Replayed(json.loads(printed.read_text()), prometheus)
+    finally:
+        demo.terminate()
+        demo.wait()
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_every_panel_shows_the_rollout(dashboard: str, replayed: Replayed) -> None:
+    """Each query finds its series and no NaN; those that cannot in a demo are listed with their reason."""
+    queries = {(panel["title"], target["expr"]) for panel in panels(dashboard) for target in panel["targets"]}
+
+    values = {query: [value for _, value in replayed.query(query[1])] for query in queries}
+
+    assert set() == {query for query in queries if not values[query] and not any(name in query[1] for name in QUIET)}
+    assert [] == [query for query in queries if any(math.isnan(value) for value in values[query])]
+
+
+def test_the_rollout_dashboard_says_what_the_verdict_says(replayed: Replayed) -> None:
+    """The numbers on the panels are the numbers that the command prints."""
+    (verdict,) = (each for each in replayed.printed["rollouts"] if each["service"] == CLIFF["service"])
+    share, aggregate = verdict["share"], verdict["aggregate"]
+
+    assert {verdict["verdict"]: 1} == replayed.values("rollout", "Verdict")
+    assert {"needed": verdict["requests_needed"]} == replayed.values("rollout", "Labelled requests still needed")
+    assert verdict["decomposition"] == pytest.approx(replayed.values("rollout", "What moved the share"))
+    assert {arm: share[arm] for arm in ("baseline", "candidate")} == pytest.approx(
+        replayed.values("rollout", "Hard tier's share of failures")
+    )
+    assert {arm: aggregate[arm]["requests"] for arm in ("baseline", "candidate")} == replayed.values(
+        "rollout", "Labelled requests"
+    )
+    shown = replayed.values("rollout", "Excess over the expected change")
+    assert (share["excess"], share["excess_lower"]) == pytest.approx((shown["change"], shown["change lower"]))
+    shown = replayed.values("rollout", "Failure rate by tier")
+    assert {
+        f"{column} {tier}": value
+        for tier, rates in verdict["tiers"].items()
+        for column, value in (
+            ("baseline", rates["baseline"]["rate"]),
+            ("candidate", rates["candidate"]["rate"]),
+            ("change", rates["change"]["estimate"]),
+            ("at least", rates["change"]["lower"]),
+            ("at most", rates["change"]["upper"]),
+        )
+    } == pytest.approx(shown)
+
+
+def test_the_canary_dashboard_says_what_the_verdict_says(replayed: Replayed) -> None:
+    """Tier by tier, both arms with their bounds."""
+    (verdict,) = (each for each in replayed.printed["rollouts"] if each["service"] == CLIFF["service"])
+
+    for tier, rates in verdict["tiers"].items():
+        expected = {
+            arm if bound == "rate" else f"{arm} {bound}": rates[arm][bound]
+            for arm in ("baseline", "candidate")
+            for bound in ("lower", "rate", "upper")
+        }
+        assert expected == pytest.approx(replayed.values("canary", f"{tier.capitalize()} requests"))
+
+
+def test_the_frontier_dashboard_counts_what_the_verdict_counts(replayed: Replayed) -> None:
+    """Pass rates of both versions are those of the labelled requests behind the verdict."""
+    (verdict,) = (each for each in replayed.printed["rollouts"] if each["service"] == CLIFF["service"])
+    shown = replayed.values("frontier", "Model versions")
+
+    for arm in ("baseline", "candidate"):
+        counts, version = verdict["aggregate"][arm], verdict[arm]
+        hard = [verdict["tiers"][tier][arm] for tier in ("hard", "frontier")]
+        labelled, failures = (sum(tier[key] for tier in hard) for key in ("requests", "failures"))
+
+        assert 1 - counts["failures"] / counts["requests"] == pytest.approx(shown[f"average pass rate {version}"])
+        assert labelled == shown[f"labelled hard requests {version}"]
+        assert 1 - failures / labelled == pytest.approx(shown[f"hard pass rate {version}"])
+
+
+def test_the_shipped_rules_call_the_real_cliff_a_cliff(replayed: Replayed) -> None:
+    """One rollout of three raises alerts, with its cause; an ordinary gain and a version against itself raise none."""
+    wait_until(lambda: len(replayed.prometheus.alerts()) >= 2, 60, "both alerts fire")
+    alerts = {alert["labels"]["alertname"]: alert for alert in replayed.prometheus.alerts()}
+
+    assert {"CapabilityCliff", "HardTierFailureShareJump"} == alerts.keys()
+    for alert in alerts.values():
+        rollout = {name: alert["labels"][name] for name in ("service", "environment", "baseline", "candidate")}
+        assert rollout == {name: CLIFF[name] for name in rollout}
+        assert alert["annotations"]["cause"].startswith("easier_tiers +")
