@@ -1,0 +1,11 @@
+"""
+The command line: a person's words in, an exit code out.
+
+`app` has what all commands share; one module per command or group of commands. Exit codes: 0 done, 1 a found problem
+(config, gate), 2 usage, 3 a dependency is out of reach.
+"""
+
+from monitor.cli import check_config, demo, replay, run  # each adds its command to the app
+from monitor.cli.app import main, run_command
+
+__all__ = ["check_config", "demo", "main", "replay", "run", "run_command"]

@@ -1,0 +1,115 @@
+"""What all commands share: the app, its options, and how an error becomes one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from click.exceptions import ClickException
+from rich.console import Console
+
+from monitor import __version__
+from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
+from monitor.log import LogFormat, LogLevel, LogSettings
+from monitor.metrics.settings import WebSettings
+from monitor.terminal import print_error
+
+EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+_EXIT_INTERRUPTED = 130
+
+
+class OutputFormat(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+app = typer.Typer(
+    name="cliffwatch",
+    help="Shows what a model rollout did to the hard requests, from live agent traces.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFileOption = Annotated[
+    Path | None,
+    typer.Option("--config.file", metavar="FILE", help="YAML config; without it, defaults and CLIFFWATCH_* hold."),
+]
+LogLevelOption = Annotated[
+    LogLevel | None, typer.Option("--log.level", help="Lowest level that is logged; overrules the config.")
+]
+LogFormatOption = Annotated[
+    LogFormat | None, typer.Option("--log.format", help="How a log line is written; overrules the config.")
+]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How the result is printed.")]
+ListenOption = Annotated[
+    str | None, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Where to serve page and metrics.")
+]
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"cliffwatch {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """
+    The exit code of `cliffwatch` with *arguments*.
+
+    Errors go to standard error, one sentence each; a traceback only where `--log.level debug` asks for it.
+    """
+    console = Console(stderr=True)
+    try:
+        result = app(list(arguments), standalone_mode=False)
+    except MonitorError as error:
+        return _fail(console, error, arguments)
+    except ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, as in `cliffwatch ... | head`
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> int:
+    if "debug" in arguments:
+        traceback.print_exception(error)
+    for sentence in str(error).splitlines():
+        print_error(console, sentence)
+    if isinstance(error, ConfigInvalid | LedgerInvalid):
+        return EXIT_PROBLEM
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
+    return EXIT_UNREACHABLE if isinstance(error, DependencyUnreachable) else EXIT_PROBLEM
+
+
+def log_settings(settings: LogSettings, level: LogLevel | None, form: LogFormat | None = None) -> LogSettings:
+    """*settings*, overruled by what was typed."""
+    return LogSettings(level=level or settings.level, format=form or settings.format)
+
+
+def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
+    """*web*, overruled by what was typed."""
+    return web if listen_address is None else WebSettings(listen_address=listen_address, config_file=web.config_file)

@@ -1,0 +1,61 @@
+"""`cliffwatch demo`: real rollouts that ship with the package."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.app import ListenOption, LogLevelOption, OutputFormat, OutputOption, app
+from monitor.cli.replay import drain, serve_until_stopped, show
+from monitor.config import Config
+from monitor.demo.events import write_demo_events
+from monitor.errors import UsageError
+from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.log import LogLevel, LogSettings, configure
+from monitor.wiring import replay_service
+
+_MATURE = timedelta(hours=2)
+"""Age of the newest demo event when it is fed to a live service: old enough to be judged at once."""
+
+
+@app.command()
+def demo(
+    *,
+    output: OutputOption = OutputFormat.TABLE,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago."),
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
+    listen_address: ListenOption = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Replay real rollouts that ship with the package: a cliff, an ordinary gain, and a version against itself.
+
+    Example: [bold]cliffwatch demo --serve[/]
+    """
+    configure(LogSettings(level=log_level or LogLevel.ERROR))
+    if write is not None:
+        typer.echo(f"{write}: {_write_demo(write):,} events")
+        return
+    config = Config()
+    with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
+        events = Path(folder) / "events.jsonl"
+        total = write_demo_events(events)
+        with replay_service(config, [str(events)], ledger_url=IN_MEMORY_URL) as (service, snapshots):
+            drain(service, config, title="demo", total=total)
+            show(snapshots.current, output)
+            if serve:
+                serve_until_stopped(config, listen_address, snapshots)
+
+
+def _write_demo(path: Path) -> int:
+    try:
+        return write_demo_events(path, ends_at=datetime.now(UTC) - _MATURE)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error

@@ -1,0 +1,68 @@
+"""`cliffwatch run`: the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from monitor import __version__
+from monitor.cli.app import (
+    ConfigFileOption,
+    ListenOption,
+    LogFormatOption,
+    LogLevelOption,
+    app,
+    log_settings,
+    web_settings,
+)
+from monitor.cli.signals import stop_on_signals
+from monitor.config import load_config
+from monitor.log import configure
+from monitor.metrics.server import MetricsServer
+from monitor.service import Service
+from monitor.wiring import live_service
+
+_log = structlog.get_logger()
+
+
+@app.command()
+def run(
+    config_file: ConfigFileOption = None,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
+    listen_address: ListenOption = None,
+) -> None:
+    """
+    Run the service: Kafka in, /metrics out.
+
+    Ends cleanly on SIGTERM or Ctrl-C; what was read and not yet recorded is read again at the next start.
+
+    Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level, log_format))
+    stop = stop_on_signals()
+    with live_service(config) as (service, snapshots):
+        server = MetricsServer(web_settings(config.web, listen_address), snapshots, _reload(service, config_file))
+        server.start()
+        _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
+        try:
+            service.run(is_stopping=stop.is_set, wait=stop.wait)
+        finally:
+            service.unready()
+            server.stop()
+            _log.info("service.stopped")
+
+
+def _reload(service: Service, config_file: Path | None) -> Callable[[], None]:
+    """Reads the config again and takes over what can change while the service runs: the policy and the log level."""
+
+    def reload() -> None:
+        config = load_config(config_file)
+        configure(config.log)
+        service.follow(config.rollout)
+        _log.info("config.reloaded")
+
+    return reload
