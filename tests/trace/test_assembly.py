@@ -262,6 +262,12 @@ class TestRun:
 
         assert trace.request.capability == "early"
 
+    def test_head_knows_best_what_was_known_at_request_time(self) -> None:
+        """Request attributes of all spans are put together, and the head's word goes first."""
+        trace = built(a_span(attributes={"a": 1.0}), a_call("a", attributes={"a": 2.0, "b": 3.0}))
+
+        assert {"a": 1.0, "b": 3.0} == trace.request.attributes
+
     def test_nothing_said_is_unclassified(self) -> None:
         """Without a rule that matches there is a class for it."""
         assert built(a_span(), a_call("a")).request.capability == "unclassified"

@@ -142,6 +142,15 @@ def test_event_name_may_be_an_attribute() -> None:
     assert len(read(request).outcomes) == 1
 
 
+def test_log_may_have_no_time_but_that_of_its_observation() -> None:
+    """A log record whose source had no clock is dated by whoever saw it."""
+    request = a_log_request("gen_ai.evaluation.result")
+    log = request.resource_logs[0].scope_logs[0].log_records[0]
+    log.observed_time_unix_nano, log.time_unix_nano = log.time_unix_nano, 0
+
+    assert [STARTED_AT] == [event.outcome.labelled_at for event in read(request).outcomes]
+
+
 def test_evaluation_without_a_trace_is_counted() -> None:
     """An evaluation that names no trace cannot be joined."""
     assert {Ignored.EVALUATION_UNLINKED: 1} == read(a_log_request("gen_ai.evaluation.result", trace_id=b"")).ignored
@@ -186,6 +195,12 @@ def test_spans_are_counted_before_they_are_parsed() -> None:
 
     assert len(read(request, max_spans=7).spans) == 6
     assert reason_of(request.SerializeToString(), max_spans=6) is DropReason.TOO_MANY_SPANS
+
+
+@pytest.mark.parametrize("value", [b"\x0a\x02\x12\x7f", b"\x0a\x04\x12\x7f\x0a\x00", b"\x0a\x02\x12\x80"])
+def test_length_beyond_the_end_is_refused_while_counting(value: bytes) -> None:
+    """Spans are counted without trusting the lengths inside."""
+    assert reason_of(value, max_spans=1) is DropReason.NOT_PROTOBUF
 
 
 def test_metrics_are_refused() -> None:

@@ -459,6 +459,20 @@ def test_evaluator_with_a_link_judges_the_linked_trace() -> None:
     assert event.trace_id == f"{0xABC:032x}"
 
 
+def test_evaluator_with_two_links_judges_its_own_trace() -> None:
+    """Two links name no single target."""
+
+    def play(tracer: Tracer) -> None:
+        kind = {"openinference.span.kind": "EVALUATOR"}
+        links = [Link(a_context(0xABC)), Link(a_context(0xDEF))]
+        with tracer.start_as_current_span("eval", attributes={**kind, **OI_EVALUATION}, links=links):
+            pass
+
+    decoded = read(recorded(play))
+
+    assert decoded.spans[0].trace_id == decoded.outcomes[0].trace_id
+
+
 def test_link_of_another_span_is_no_target() -> None:
     """A span that carries feedback on itself may link to whatever it likes."""
 
