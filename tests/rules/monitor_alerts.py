@@ -71,6 +71,10 @@ LABEL_COVERAGE_LOW = AlertSpec(
             _coverage("baseline", "easy"): "0.25",
             _coverage("candidate", "easy"): "0.75",
         },
+        "only hard requests differ": {
+            _coverage("baseline", "easy"): "0.75",
+            _coverage("candidate", "easy"): "0.75",
+        },
         "no label comes at all": {_coverage("baseline", "hard"): "0", _coverage("candidate", "hard"): "0"},
     },
     resolves={_coverage("candidate", "hard"): "0.25x70 0.75x100"},

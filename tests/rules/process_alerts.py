@@ -24,6 +24,7 @@ FLOOR_CHANGED = AlertSpec(
     },
     interval="1m",
     after="61m",
+    looks_later=50,
     labels={"severity": "warning", "signature": "rollout-floor-changed", "tier": "hard", **SERVICE},
     annotations={
         "summary": "A pre-committed floor was changed while a rollout that it judges is under way.",

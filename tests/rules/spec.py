@@ -42,6 +42,7 @@ class AlertSpec:
         fires: By sentence, series that replace or join *needs* and for which it fires all the same.
         resolves: Series that replace some of *needs*; it fires at *after* and is silent at *resolved_at*.
         interval: Time between samples and between evaluations.
+        looks_later: Evaluations after *after* at which it must still be silent in a case of *silent*.
         is_about_absence: True for an alert whose cause is that something is missing.
     """
 
@@ -57,6 +58,7 @@ class AlertSpec:
     resolves: Values
     resolved_at: str
     interval: str = "15s"
+    looks_later: int = 4
     is_about_absence: bool = False
 
 

@@ -123,4 +123,4 @@ def _other_replica(series: str) -> str:
 
 
 def _later(spec: AlertSpec) -> str:
-    return f"{seconds(spec.after) + 4 * seconds(spec.interval)}s"
+    return f"{seconds(spec.after) + spec.looks_later * seconds(spec.interval)}s"
