@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rules.spec import SERVICE, Values, rollout, series
+
+pytestmark = pytest.mark.stack
+
+_VERSION = {**SERVICE, "model_version": "m-1"}
+
+
+def _outcomes(outcome: str, *, tier: str = "hard", capability: str = "refunds") -> str:
+    return series("cliffwatch_outcomes_total", _VERSION, tier=tier, capability=capability, outcome=outcome)
+
+
+def _requests(tier: str) -> str:
+    return series("cliffwatch_requests_total", _VERSION, tier=tier, capability="refunds")
+
+
+def _bucket(bound: str) -> str:
+    return series("cliffwatch_request_duration_seconds_bucket", _VERSION, tier="hard", le=bound)
+
+
+_COST = series("cliffwatch_request_cost_dollars_total", _VERSION, tier="hard")
+_HARD_RATE = rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate")
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "value"),
+    [
+        pytest.param(
+            {_outcomes("success"): "15", _outcomes("failure"): "15"},
+            "version:cliffwatch_outcomes_hard:share_success",
+            0.5,
+            id="half of thirty hard requests passed",
+        ),
+        pytest.param(
+            {_outcomes("success"): "15", _outcomes("failure"): "14"},
+            "version:cliffwatch_outcomes_hard:share_success",
+            None,
+            id="twenty-nine hard requests make no rate",
+        ),
+        pytest.param(
+            {_outcomes("failure"): "30"},
+            "version:cliffwatch_outcomes_hard:share_success",
+            0.0,
+            id="none of thirty hard requests passed",
+        ),
+        pytest.param(
+            {_outcomes("success"): "15", _outcomes("failure", tier="frontier"): "15"},
+            "version_capability:cliffwatch_outcomes_hard:share_success",
+            0.5,
+            id="frontier requests of a class are hard ones",
+        ),
+        pytest.param(
+            {_outcomes("failure"): "30"},
+            "version_capability:cliffwatch_outcomes_hard:share_success",
+            0.0,
+            id="none of a class passed",
+        ),
+        pytest.param(
+            {_outcomes("success", tier="easy"): "30", _outcomes("failure"): "10"},
+            "version:cliffwatch_outcomes:share_success",
+            0.75,
+            id="the average is over all tiers",
+        ),
+        pytest.param(
+            {_COST: "15", _requests("hard"): "20", _requests("frontier"): "10", _requests("easy"): "100"},
+            "version:cliffwatch_request_cost_hard_dollars_per_request:ratio",
+            0.5,
+            id="cost is per hard request, frontier included",
+        ),
+        pytest.param(
+            {_COST: "15", _requests("hard"): "29"},
+            "version:cliffwatch_request_cost_hard_dollars_per_request:ratio",
+            None,
+            id="twenty-nine hard requests make no cost",
+        ),
+        pytest.param(
+            {_bucket("1"): "0", _bucket("2"): "40", _bucket("+Inf"): "40"},
+            "version:cliffwatch_request_duration_hard_seconds:p95",
+            1.95,
+            id="the percentile lies within its bucket",
+        ),
+        pytest.param(
+            {_bucket("1"): "0", _bucket("2"): "0", _bucket("+Inf"): "0"},
+            "version:cliffwatch_request_duration_hard_seconds:p95",
+            None,
+            id="no request has no percentile, and no NaN",
+        ),
+    ],
+)
+def test_a_quotient_has_its_minimum_count(
+    given: Values, recorded: str, value: float | None, promtool: Callable[..., None]
+) -> None:
+    """No rate, cost or percentile rests on fewer than thirty requests, and none is ever NaN."""
+    _assert_recorded(promtool, given, f"max({recorded})", value, until="2m", interval="1m")
+
+
+def test_the_load_to_expect_is_the_days_hard_requests_times_the_arms_rate(promtool: Callable[..., None]) -> None:
+    """96 hard requests came in the last day, and the candidate fails a quarter of hard requests."""
+    given = {
+        _requests("hard"): "0+4x100",
+        _requests("easy"): "0+50x100",
+        _HARD_RATE: "0.25",
+        rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.125",
+    }
+
+    _assert_recorded(
+        promtool,
+        given,
+        'max(rollout:cliffwatch_hard_failures_expected:delta1d{arm="candidate", candidate="m 2"})',
+        24.0,
+        until="30h",
+        interval="1h",
+    )
+
+
+def _assert_recorded(
+    promtool: Callable[..., None], given: Values, expr: str, value: float | None, **timing: Any
+) -> None:
+    samples = [] if value is None else [{"labels": "{}", "value": value}]
+    promtool(given, queries=[{"expr": expr, "eval_time": timing["until"], "exp_samples": samples}], **timing)
