@@ -16,7 +16,7 @@ from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier
-from monitor.difficulty.trust import Prediction, Trust, assess
+from monitor.difficulty.trust import Prediction, Trust, assess, response_slope
 from monitor.errors import CalibrationInvalid
 
 __all__ = ["Calibration", "TierCuts", "Trust", "calibrate", "soft_tiers"]
@@ -149,13 +149,11 @@ def calibrate(
     for request in labels:
         predictions[request.model_version].append(learner.learn(request))
     latest = list(predictions)[-settings.evaluated_versions :]
-    trust = assess(
-        [prediction for version in latest for prediction in predictions[version]],
-        versions=len(predictions),
-        settings=settings,
-    )
+    told = [prediction for version in latest for prediction in predictions[version]]
+    slope = response_slope(told)
+    trust = assess([prediction.stretched(slope) for prediction in told], versions=len(predictions), settings=settings)
     reference_version = _reference_version(learner, settings)
-    cuts = _cuts(learner.ability(reference_version), settings)
+    cuts = _cuts(slope * learner.ability(reference_version), settings)
     unnamed = Calibration(
         calibration_id="",
         frozen_at=frozen_at,
@@ -163,7 +161,7 @@ def calibrate(
         trust=trust,
         reference_version=reference_version,
         bin_edges=bin_edges(cuts),
-        difficulty=learner.freeze(),
+        difficulty=learner.freeze(slope=slope),
         min_tag_probability=settings.min_tag_probability,
         frontier_min_versions=settings.frontier_min_versions,
     )

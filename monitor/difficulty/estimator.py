@@ -13,9 +13,9 @@ from river.base.typing import ClfTarget, FeatureName
 
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,
-    "tools": 0.6,
-    "prompt": 0.6,
-    "item": 8.0,
+    "tools": 0.1,
+    "prompt": 0.1,
+    "item": 12.0,
     "version": 2.0,
     "version|capability": 0.5,
     "attribute": 0.3,

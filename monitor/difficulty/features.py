@@ -74,15 +74,18 @@ def request_features(request: Request) -> RequestFeatures:
     )
 
 
-def indicators(features: RequestFeatures, scales: Mapping[str, Scale] | None = None) -> dict[str, float]:
+def indicators(
+    features: RequestFeatures, item: str | None = None, scales: Mapping[str, Scale] | None = None
+) -> dict[str, float]:
     """
     What the estimator sees of a request: feature name to value, the group before the first ``=``.
 
     Args:
         features: Identity of the request at its widths.
+        item: What the request is known as, where it comes again.
         scales: Mean and deviation per numeric attribute; numbers without one are left out.
 
-    >>> indicators(RequestFeatures(capability="sql", item="probe-17"))
+    >>> indicators(RequestFeatures(capability="sql"), item="probe-17")
     {'capability=sql': 1.0, 'item=probe-17': 1.0}
     """
     x = {f"capability={features.capability}": 1.0}
@@ -90,8 +93,8 @@ def indicators(features: RequestFeatures, scales: Mapping[str, Scale] | None = N
         x[f"tools={features.tool_set}"] = 1.0
     if features.prompt_family is not None:
         x[f"prompt={features.prompt_family}"] = 1.0
-    if features.item is not None:
-        x[f"item={features.item}"] = 1.0
+    if item is not None:
+        x[f"item={item}"] = 1.0
     for name, value in features.attributes.items():
         if isinstance(value, str):
             x[f"attribute={name}={value}"] = 1.0

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from monitor.difficulty.estimator import Belief
 from monitor.difficulty.features import RequestFeatures, Scale
 
+KNOWN_VERSIONS = 2
+"""Versions that must have met a request before it is known."""
+
 
 class FrozenWeight(NamedTuple):
     """
@@ -35,7 +38,7 @@ class Estimate(NamedTuple):
     Attributes:
         logit: Posterior mean, in logits.
         variance: Posterior variance, in logits squared.
-        is_known: Its own item or family was met in at least two versions.
+        is_known: It was met in at least two versions, under its own name or as the only item with its masked prompt.
         unsolved_by: Versions that all failed the request; 0 where one of them did not.
     """
 
@@ -53,55 +56,43 @@ class FrozenDifficulty:
     Attributes:
         bias: Constant term, in logits.
         weights: Weight by feature name.
+        unmet: Belief about a weight never met, by group of its feature.
+        items: What a masked prompt is known as, where it belongs to one item alone.
         scales: Mean and deviation of each numeric attribute.
-        prior_variance: Variance of a weight never met, by group of its feature.
         tiered_capabilities: Capabilities with labels enough to be tagged.
     """
 
     bias: float
     weights: Mapping[str, FrozenWeight]
+    unmet: Mapping[str, Belief]
+    items: Mapping[str, str]
     scales: Mapping[str, Scale]
-    prior_variance: Mapping[str, float]
     tiered_capabilities: frozenset[str]
 
     def __post_init__(self) -> None:
-        for name in ("weights", "scales", "prior_variance"):
+        for name in ("weights", "unmet", "items", "scales"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def estimate(self, features: RequestFeatures) -> Estimate:
         """What is known of the difficulty of a request with *features*."""
-        mean, variance = self.bias, 0.0
-        find, prior = self.weights.get, self.prior_variance
-        weight = find("capability=" + features.capability)
-        if weight is None:
-            variance += prior["capability"]
-        else:
-            mean, variance = mean + weight.mean, variance + weight.variance
+        find, unmet = self.weights.get, self.unmet
+        item = self._item(features)
+        mean, variance, *_ = find("capability=" + features.capability) or unmet["capability"]
+        mean += self.bias
         if features.tool_set is not None:
-            weight = find("tools=" + features.tool_set)
-            if weight is None:
-                variance += prior["tools"]
-            else:
-                mean, variance = mean + weight.mean, variance + weight.variance
-        is_known, unsolved_by = False, 0
-        if features.prompt_family is not None:
-            weight = find("prompt=" + features.prompt_family)
-            if weight is None:
-                variance += prior["prompt"]
-            else:
-                mean, variance = mean + weight.mean, variance + weight.variance
-                is_known = weight.versions >= _KNOWN_VERSIONS
-        weight = None if features.item is None else find("item=" + features.item)
-        if weight is None:
-            variance += prior["item"]
-        else:
+            weight = find("tools=" + features.tool_set) or unmet["tools"]
             mean, variance = mean + weight.mean, variance + weight.variance
-            is_known = is_known or weight.versions >= _KNOWN_VERSIONS
-            unsolved_by = weight.versions if weight.failed_by_all else 0
+        if features.prompt_family is not None:
+            weight = find("prompt=" + features.prompt_family) or unmet["prompt"]
+            mean, variance = mean + weight.mean, variance + weight.variance
+        weight = item or unmet["item"]
+        mean, variance = mean + weight.mean, variance + weight.variance
         if features.attributes:
             belief = self._attributes(features)
             mean, variance = mean + belief.mean, variance + belief.variance
-        return Estimate(mean, variance, is_known, unsolved_by)
+        if item is None:
+            return Estimate(mean, variance, is_known=False, unsolved_by=0)
+        return Estimate(mean, variance, item.versions >= KNOWN_VERSIONS, item.versions if item.failed_by_all else 0)
 
     def to_content(self) -> dict[str, Any]:
         """Plain JSON values, weights as columns."""
@@ -111,8 +102,9 @@ class FrozenDifficulty:
             "bias": self.bias,
             "names": names,
             "weights": dict(zip(FrozenWeight._fields, map(list, columns), strict=True)),
+            "unmet": {group: list(belief) for group, belief in self.unmet.items()},
+            "items": dict(self.items),
             "scales": {name: [scale.mean, scale.deviation] for name, scale in self.scales.items()},
-            "prior_variance": dict(self.prior_variance),
             "tiered_capabilities": sorted(self.tiered_capabilities),
         }
 
@@ -123,26 +115,28 @@ class FrozenDifficulty:
         return cls(
             bias=content["bias"],
             weights=dict(zip(content["names"], map(FrozenWeight, *columns), strict=True)),
+            unmet={group: Belief(*pair) for group, pair in content["unmet"].items()},
+            items=content["items"],
             scales={name: Scale(*pair) for name, pair in content["scales"].items()},
-            prior_variance=content["prior_variance"],
             tiered_capabilities=frozenset(content["tiered_capabilities"]),
         )
+
+    def _item(self, features: RequestFeatures) -> FrozenWeight | None:
+        weight = None if features.item is None else self.weights.get("item=" + features.item)
+        if weight is None and features.prompt_family is not None:
+            item = self.items.get(features.prompt_family)
+            weight = None if item is None else self.weights.get("item=" + item)
+        return weight
 
     def _attributes(self, features: RequestFeatures) -> Belief:
         mean = variance = 0.0
         for name, value in features.attributes.items():
             if isinstance(value, str):
-                weight, times, prior = self.weights.get(f"attribute={name}={value}"), 1.0, "attribute"
+                weight, times = self.weights.get(f"attribute={name}={value}") or self.unmet["attribute"], 1.0
             elif (scale := self.scales.get(name)) is not None:
-                weight, times, prior = self.weights.get(f"number={name}"), scale.standardise(value), "number"
+                weight, times = self.weights.get(f"number={name}") or self.unmet["number"], scale.standardise(value)
             else:
                 continue
-            if weight is None:
-                variance += self.prior_variance[prior] * times * times
-            else:
-                mean += weight.mean * times
-                variance += weight.variance * times * times
+            mean += weight.mean * times
+            variance += weight.variance * times * times
         return Belief(mean, variance)
-
-
-_KNOWN_VERSIONS = 2

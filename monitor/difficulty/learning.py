@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
-from monitor.difficulty.features import LabelledRequest, Scale, indicators
-from monitor.difficulty.frozen import FrozenDifficulty, FrozenWeight
+from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, Belief, DifficultyClassifier, group_of
+from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
+from monitor.difficulty.frozen import KNOWN_VERSIONS, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust import Prediction
 
-KNOWN_VERSIONS = 2
+_SHARED = ""
+_NAMED_BY_PROMPT = "prompt:"
+_FEWEST_WEIGHTS = 30
+_SLACK = 1.25
 
 
 @dataclass(slots=True)
@@ -45,28 +48,29 @@ class Learner:
     settings: DifficultySettings
     scales: dict[str, Scale]
     estimator: DifficultyClassifier = field(init=False)
-    meetings: dict[str, Meetings] = field(init=False, default_factory=lambda: defaultdict(Meetings))
     labels_by_version: dict[str, int] = field(init=False, default_factory=lambda: defaultdict(int))
+    _meetings: dict[str, Meetings] = field(init=False, default_factory=lambda: defaultdict(Meetings))
+    _items: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.estimator = DifficultyClassifier(max_features=self.settings.max_features)
 
     def learn(self, request: LabelledRequest) -> Prediction:
         """Learn one label; what was told of its difficulty before."""
-        x = indicators(request.features, self.scales)
+        item = self._known_as(request.features)
+        x = indicators(request.features, item, self.scales)
         belief = self.estimator.difficulty(x)
-        is_known = any(
-            len(self.meetings[name].versions) >= KNOWN_VERSIONS
-            for name in x
-            if group_of(name) in _IDENTITY_GROUPS and name in self.meetings
-        )
+        met = self._meetings.get(f"item={item}")
+        is_known = met is not None and len(met.versions) >= KNOWN_VERSIONS
         for name in x:
-            self.meetings[name].meet(request)
+            self._meetings[name].meet(request)
         self.labels_by_version[request.model_version] += 1
         version, capability = request.model_version, request.features.capability
         x[f"version={version}"] = 1.0
         x[f"version|capability={version}|{capability}"] = 1.0
         self.estimator.learn_one(x, request.failed)
+        if len(self._meetings) > _SLACK * self.settings.max_features:
+            self._forget_evicted()
         return Prediction(version, belief.mean, belief.variance, is_known, request.failed)
 
     def ability(self, model_version: str) -> float:
@@ -74,27 +78,43 @@ class Learner:
         weight = self.estimator.weights.get(f"version={model_version}")
         return 0.0 if weight is None else weight.mean
 
-    def freeze(self) -> FrozenDifficulty:
-        """The difficulty part of what was learnt."""
+    def freeze(self, *, slope: float) -> FrozenDifficulty:
+        """
+        The difficulty part of what was learnt.
+
+        Args:
+            slope: Logits of failing per logit of difficulty learnt, among versions that had not been learnt.
+        """
+        weights = {
+            name: FrozenWeight(
+                slope * weight.mean,
+                slope * slope * weight.variance,
+                len(self._meetings[name].versions),
+                failed_by_all=not self._meetings[name].has_success,
+            )
+            for name, weight in sorted(self.estimator.weights.items())
+            if group_of(name) not in NUISANCE_GROUPS
+        }
         return FrozenDifficulty(
-            bias=self.estimator.bias.mean,
-            weights={
-                name: FrozenWeight(
-                    weight.mean,
-                    weight.variance,
-                    len(self.meetings[name].versions),
-                    failed_by_all=not self.meetings[name].has_success,
-                )
-                for name, weight in sorted(self.estimator.weights.items())
-                if group_of(name) not in NUISANCE_GROUPS
-            },
+            bias=slope * self.estimator.bias.mean,
+            weights=weights,
+            unmet=_unmet_beliefs(weights, slope),
+            items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
             scales=self.scales,
-            prior_variance=PRIOR_VARIANCE,
             tiered_capabilities=frozenset(self._tiered_capabilities()),
         )
 
+    def _known_as(self, features: RequestFeatures) -> str | None:
+        """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
+        prompt = features.prompt_family
+        if features.item is None:
+            return None if prompt is None else self._items.setdefault(prompt, _NAMED_BY_PROMPT + prompt) or None
+        if prompt is not None and self._items.setdefault(prompt, features.item) != features.item:
+            self._items[prompt] = _SHARED
+        return features.item
+
     def _tiered_capabilities(self) -> Iterable[str]:
-        for name, met in self.meetings.items():
+        for name, met in self._meetings.items():
             group, _, capability = name.partition("=")
             if (
                 group == "capability"
@@ -103,8 +123,12 @@ class Learner:
             ):
                 yield capability
 
-
-_IDENTITY_GROUPS = frozenset({"item", "prompt"})
+    def _forget_evicted(self) -> None:
+        weights = self.estimator.weights
+        for name in [name for name in self._meetings if name not in weights]:
+            del self._meetings[name]
+        for prompt in [prompt for prompt, item in self._items.items() if f"item={item}" not in weights]:
+            del self._items[prompt]
 
 
 def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
@@ -115,3 +139,19 @@ def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
             if not isinstance(value, str) and np.isfinite(value):
                 values[name].append(float(value))
     return {name: Scale(float(np.mean(column)), float(np.std(column))) for name, column in sorted(values.items())}
+
+
+def _unmet_beliefs(weights: dict[str, FrozenWeight], slope: float) -> dict[str, Belief]:
+    """What a weight never met may be: as spread as those of its group that were met, or its prior where few were."""
+    by_group: dict[str, list[FrozenWeight]] = defaultdict(list)
+    for name, weight in weights.items():
+        by_group[group_of(name)].append(weight)
+    beliefs = {}
+    for group, prior in PRIOR_VARIANCE.items():
+        met = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
+        beliefs[group] = (
+            Belief(float(met[:, 0].mean()), float(met[:, 0].var() + met[:, 1].mean()))
+            if len(met) >= _FEWEST_WEIGHTS
+            else Belief(0.0, slope * slope * prior)
+        )
+    return beliefs

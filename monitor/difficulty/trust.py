@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.stats import rankdata
 
@@ -17,6 +19,8 @@ from monitor.difficulty.settings import DifficultySettings
 _Array = NDArray[np.float64]
 _Z_LOWER = 1.2816
 _GROUPS = 10
+_LOG_SLOPES = (-2.0, 1.0)
+_SMALLEST_RATE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class Prediction(NamedTuple):
     is_known: bool
     failed: bool
 
+    def stretched(self, slope: float) -> Prediction:
+        """The same prediction on a scale of *slope* logits per logit."""
+        return self._replace(logit=slope * self.logit, variance=slope * slope * self.variance)
+
 
 def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
     """
@@ -69,11 +77,8 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
         versions: History versions learnt from (K).
         settings: The gates.
     """
-    columns = np.array([(p.logit, p.variance, p.is_known, p.failed) for p in predictions], dtype=float).reshape(-1, 4)
-    by_version: dict[str, list[int]] = defaultdict(list)
-    for index, prediction in enumerate(predictions):
-        by_version[prediction.model_version].append(index)
-    parts = [columns[rows] for rows in by_version.values()]
+    parts = _by_version(predictions)
+    columns = np.concatenate(parts) if parts else np.empty((0, 4))
     auc, auc_lower = _mean_auc(parts)
     error = _calibration_error(parts)
     known_share = float(columns[:, 2].mean()) if len(columns) else None
@@ -93,6 +98,43 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
         known_share=known_share,
         hard_rate_reasons=tuple(_hard_rate_reasons(versions, known_share, len(columns), settings)),
     )
+
+
+def response_slope(predictions: Sequence[Prediction]) -> float:
+    """
+    Logits of failing per logit of difficulty told, each version at its own ability.
+
+    Half of what the labels say, on a logarithmic scale: noise in the difficulty flattens what they say, so the truth
+    lies between that and 1.
+
+    Args:
+        predictions: Labels of one or a few versions beside the difficulty told before.
+    """
+    parts = [part for part in _by_version(predictions) if 0 < part[:, 3].mean() < 1]
+    if not parts:
+        return 1.0
+
+    def surprise(log_slope: float) -> float:
+        return sum(_surprise(part, math.exp(log_slope)) for part in parts)
+
+    found = minimize_scalar(surprise, bounds=_LOG_SLOPES, method="bounded")
+    return math.exp(0.5 * float(found.x))
+
+
+def _by_version(predictions: Sequence[Prediction]) -> list[_Array]:
+    rows: dict[str, list[tuple[float, float, bool, bool]]] = defaultdict(list)
+    for told in predictions:
+        rows[told.model_version].append((told.logit, told.variance, told.is_known, told.failed))
+    return [np.array(part, dtype=float) for part in rows.values()]
+
+
+def _surprise(part: _Array, slope: float) -> float:
+    """Minus the log-likelihood of one version's labels."""
+    predicted = np.clip(
+        _at_own_ability(part * np.array([slope, slope * slope, 1, 1])), _SMALLEST_RATE, 1 - _SMALLEST_RATE
+    )
+    failed = part[:, 3] == 1
+    return -float(np.log(predicted[failed]).sum() + np.log1p(-predicted[~failed]).sum())
 
 
 def _version_reasons(versions: int, settings: DifficultySettings) -> list[str]:
