@@ -34,6 +34,8 @@ format: $(VENV)/.dev  ## Format the code
 
 generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 	$(BIN)/python -m monitor.config > cliffwatch.yaml
+	$(BIN)/python -m grafana.dashboards
+	$(BIN)/python -m deploy.manifests
 	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
 
 servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
