@@ -70,6 +70,21 @@ def replay_service(
         ledger.close()
 
 
+@contextmanager
+def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]:
+    """
+    The ledger at *url*, or the one that *config* names; closed when the context ends.
+
+    Raises:
+        MonitorError: the ledger cannot be used or reached.
+    """
+    ledger = SqlLedger(ledger_url(config.ledger) if url is None else url, config.ledger)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
 def ledger_url(settings: LedgerSettings) -> str:
     """
     The URL of the ledger, read from its file where one is named.
