@@ -131,12 +131,49 @@ class RolloutRecord:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRecord:
-    """When a calibration was frozen and last put in force (Unix seconds), and how many labels it learnt from."""
+    """
+    A frozen calibration that the ledger keeps.
+
+    Attributes:
+        frozen_at: Unix seconds.
+        promoted_at: When it was last put in force, Unix seconds; None where it never was.
+        history_labels: Labelled requests that the history held when it was frozen or last put in force; growth since
+            then calls for a new one.
+    """
 
     calibration_id: str
     frozen_at: float
-    promoted_at: float
+    promoted_at: float | None
     history_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that names itself (`request_id`), and how often it was asked in all environments together."""
+
+    features: RequestFeatures
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """
+    How one version did on one probe.
+
+    Attributes:
+        first_started_at: Start of its first run, Unix seconds.
+        runs: Times that the probe was asked.
+        labelled: Those with an outcome.
+        failures: Those whose outcome is a failure.
+    """
+
+    item: str
+    capability: str
+    model_version: str
+    first_started_at: float
+    runs: int
+    labelled: int
+    failures: int
 
 
 class Ledger(Protocol):
@@ -206,7 +243,11 @@ class Ledger(Protocol):
         ...
 
     def calibrations(self) -> Sequence[CalibrationRecord]:
-        """Every calibration, in the order in which they came into force (the last one is in force)."""
+        """
+        Every calibration: those never in force first, then in the order in which they came into force.
+
+        The last one is in force, where it was promoted at all.
+        """
         ...
 
     def calibration(self, calibration_id: str) -> Calibration | None:
@@ -218,12 +259,29 @@ class Ledger(Protocol):
         """
         ...
 
+    def keep(self, calibration: Calibration, *, history_labels: int) -> None:
+        """Keep *calibration* without putting it in force; one that is there already is left as it is."""
+        ...
+
     def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
-        """Keep *calibration* and put it in force from *at* (Unix seconds)."""
+        """
+        Keep *calibration* and put it in force.
+
+        From *at* (Unix seconds), or right after the last one where that came into force later: a replay lives in the
+        past of the service that it shares a ledger with.
+        """
         ...
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
+        ...
+
+    def asked(self) -> Iterator[Asked]:
+        """Every request that names itself, by capability and name."""
+        ...
+
+    def probe_results(self) -> Iterator[ProbeResult]:
+        """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
         ...
 
     def exclusively(self) -> AbstractContextManager[bool]:

@@ -104,7 +104,7 @@ calibration = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("frozen_at", sa.Double, nullable=False),
-    sa.Column("promoted_at", sa.Double, nullable=False),
+    sa.Column("promoted_at", sa.Double),  # missing until it is put in force
     sa.Column("history_labels", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,10 +20,12 @@ from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
 from monitor.ledger.labels import DialectInsert
 from monitor.ledger.ledger import (
+    Asked,
     Batch,
     CalibrationRecord,
     CounterKey,
     CounterName,
+    ProbeResult,
     Recorded,
     RolloutRecord,
 )
@@ -44,6 +47,7 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cohort import Arm, Cell, Cohort
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REVIEW_LOCK = 7_306_918_452_114  # an arbitrary number that all replicas agree on
@@ -211,12 +215,12 @@ class SqlLedger:
             )
 
     def calibrations(self) -> Sequence[CalibrationRecord]:
-        """Every calibration, in the order in which they came into force (the last one is in force)."""
+        """Every calibration: those never in force first, then in the order in which they came into force."""
         columns = calibration_table.c
         with self._reading() as connection:
             rows = connection.execute(
                 sa.select(columns.id, columns.frozen_at, columns.promoted_at, columns.history_labels).order_by(
-                    columns.promoted_at, columns.frozen_at, columns.id
+                    columns.promoted_at.nulls_first(), columns.frozen_at, columns.id
                 )
             )
             return [CalibrationRecord(*row) for row in rows]
@@ -229,21 +233,70 @@ class SqlLedger:
             )
         return None if body is None else Calibration.from_json(body)
 
-    def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
-        """Keep *calibration* and put it in force from *at* (Unix seconds)."""
+    def keep(self, calibration: Calibration, *, history_labels: int) -> None:
+        """Keep *calibration* without putting it in force; one that is there already is left as it is."""
         with self._writing() as connection:
             connection.execute(
-                self._insert(calibration_table).on_conflict_do_update(
-                    index_elements=["id"], set_={"promoted_at": at, "history_labels": history_labels}
-                ),
-                {
-                    "id": calibration.calibration_id,
-                    "frozen_at": calibration.frozen_at,
-                    "promoted_at": at,
-                    "history_labels": history_labels,
-                    "body": calibration.to_json(),
-                },
+                self._insert(calibration_table).on_conflict_do_nothing(),
+                _calibration_row(calibration, promoted_at=None, history_labels=history_labels),
             )
+
+    def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
+        """Keep *calibration* and put it in force from *at* (Unix seconds), or right after the last one."""
+        with self._writing() as connection:
+            last = connection.scalar(sa.select(sa.func.max(calibration_table.c.promoted_at)))
+            promoted_at = at if last is None or at > last else math.nextafter(last, math.inf)
+            connection.execute(
+                self._insert(calibration_table).on_conflict_do_update(
+                    index_elements=["id"], set_={"promoted_at": promoted_at, "history_labels": history_labels}
+                ),
+                _calibration_row(calibration, promoted_at=promoted_at, history_labels=history_labels),
+            )
+
+    def asked(self) -> Iterator[Asked]:
+        """Every request that names itself, by capability and name."""
+        columns = request.c
+        with self._reading() as connection:
+            rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
+                sa.select(
+                    columns.capability,
+                    columns.item,
+                    # One description stands for all that a request was given.
+                    sa.func.max(columns.tool_set).label("tool_set"),
+                    sa.func.max(columns.prompt_family).label("prompt_family"),
+                    sa.func.max(columns.attributes).label("attributes"),
+                    sa.func.count().label("times"),
+                )
+                .where(columns.item.is_not(None))
+                .group_by(columns.capability, columns.item)
+                .order_by(columns.capability, columns.item)
+            )
+            for row in rows:
+                yield Asked(_features(row), row.times)
+
+    def probe_results(self) -> Iterator[ProbeResult]:
+        """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
+        columns, version = request.c, model_version.c
+        first = sa.func.min(columns.started_at).label("first_started_at")
+        with self._reading() as connection:
+            rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
+                sa.select(
+                    columns.item,
+                    sa.func.max(columns.capability),
+                    version.model_version,
+                    first,
+                    sa.func.count(),
+                    sa.func.count(columns.success),
+                    sa.func.count(sa.case((columns.success.is_(False), 1))),
+                )
+                .join(model_version)
+                .where(columns.item.is_not(None))
+                .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+                .group_by(columns.item, version.model_version)
+                .order_by(columns.item, first, version.model_version)
+            )
+            for row in rows:
+                yield ProbeResult(*row)
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
@@ -316,6 +369,16 @@ class SqlLedger:
             connection = plain.execution_options(cliffwatch_read_only=True)
             with connection.begin():
                 yield connection
+
+
+def _calibration_row(calibration: Calibration, *, promoted_at: float | None, history_labels: int) -> dict[str, object]:
+    return {
+        "id": calibration.calibration_id,
+        "frozen_at": calibration.frozen_at,
+        "promoted_at": promoted_at,
+        "history_labels": history_labels,
+        "body": calibration.to_json(),
+    }
 
 
 _FEATURES = (

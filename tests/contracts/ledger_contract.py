@@ -14,7 +14,7 @@ from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.ledger import CounterKey, CounterName, Ledger, TaggedTrace
+from monitor.ledger.ledger import CounterKey, CounterName, Ledger, ProbeResult, TaggedTrace
 from monitor.rollout.cohort import Cell
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Rollout
@@ -330,6 +330,79 @@ class LedgerContract:
         assert read is not None
         assert first.tag(features) == read.tag(features)
         assert ledger.calibration("never frozen") is None
+
+    def test_a_calibration_may_be_kept_without_being_in_force(self, ledger: Ledger) -> None:
+        """One that is only kept comes before those that were ever promoted, and can be promoted later."""
+        in_force, kept = a_calibration(NOON), a_calibration(NOON + 1)
+        ledger.promote(in_force, at=NOON, history_labels=180)
+
+        ledger.keep(kept, history_labels=200)
+
+        assert [(kept.calibration_id, None), (in_force.calibration_id, NOON)] == [
+            (record.calibration_id, record.promoted_at) for record in ledger.calibrations()
+        ]
+        assert kept == ledger.calibration(kept.calibration_id)
+        ledger.promote(kept, at=NOON + 2, history_labels=210)
+        ledger.keep(kept, history_labels=1)
+        assert (kept.calibration_id, NOON + 2, 210) == (
+            ledger.calibrations()[-1].calibration_id,
+            ledger.calibrations()[-1].promoted_at,
+            ledger.calibrations()[-1].history_labels,
+        )
+
+    def test_what_is_promoted_last_is_in_force_though_clocks_differ(self, ledger: Ledger) -> None:
+        """A promotion by a clock that is behind comes into force right after the last one."""
+        early, late = a_calibration(NOON), a_calibration(NOON + 1)
+        ledger.promote(early, at=NOON, history_labels=180)
+
+        ledger.promote(late, at=NOON - 1000, history_labels=200)
+
+        first, second = ledger.calibrations()
+        assert late.calibration_id == second.calibration_id
+        assert NOON == first.promoted_at
+        assert second.promoted_at == pytest.approx(NOON)
+
+    def test_requests_that_name_themselves_are_listed(self, ledger: Ledger) -> None:
+        """Each once, with how often it was asked, whoever answered; requests without a name are left out."""
+        ledger.record(
+            a_batch(
+                tagged(a_trace("t1", request_id="i2")),
+                tagged(a_trace("t2", request_id="i1", environment="probes")),
+                tagged(a_trace("t3", request_id="i1", model_version="model-2")),
+                tagged(a_trace("t4")),
+            )
+        )
+
+        listed = [(asked.features.capability, asked.features.item, asked.requests) for asked in ledger.asked()]
+
+        assert [("search", "i1", 2), ("search", "i2", 1)] == listed
+
+    def test_probe_results_tell_how_versions_did(self, ledger: Ledger) -> None:
+        """Runs of the environments `reference` and `probes`, by probe and version, earliest version first."""
+        ledger.record(
+            a_batch(
+                tagged(a_trace("t1", request_id="i1", environment="probes", outcome=failure())),
+                tagged(a_trace("t2", request_id="i1", environment="probes", outcome=success())),
+                tagged(a_trace("t3", request_id="i1", environment="probes")),
+                tagged(
+                    a_trace(
+                        "t4",
+                        request_id="i1",
+                        environment="reference",
+                        model_version="older",
+                        started_at=NOON - 9,
+                        outcome=success(),
+                    )
+                ),
+                tagged(a_trace("t5", request_id="i1", environment="production", outcome=failure())),
+                tagged(a_trace("t6", environment="probes", outcome=failure())),
+            )
+        )
+
+        assert [
+            ProbeResult("i1", "search", "older", NOON - 9, runs=1, labelled=1, failures=0),
+            ProbeResult("i1", "search", "model-1", NOON, runs=3, labelled=2, failures=1),
+        ] == list(ledger.probe_results())
 
     def test_both_arms_are_tagged_anew_under_one_calibration(self, ledger: Ledger) -> None:
         """Requests that another calibration tagged get the tag of this one; counters keep the tier they counted."""

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_table('calibration',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('frozen_at', sa.Double(), nullable=False),
-    sa.Column('promoted_at', sa.Double(), nullable=False),
+    sa.Column('promoted_at', sa.Double(), nullable=True),
     sa.Column('history_labels', sa.BigInteger(), nullable=False),
     sa.Column('body', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_calibration'))
