@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException
 from rich.console import Console
 
 from monitor import __version__
@@ -20,7 +19,6 @@ from monitor.metrics.settings import WebSettings
 from monitor.terminal import print_error
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
-_EXIT_INTERRUPTED = 130
 
 
 class OutputFormat(StrEnum):
@@ -56,14 +54,20 @@ ListenOption = Annotated[
 ]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cliffwatch {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"cliffwatch {__version__}")
-        raise typer.Exit
+    """Options that stand before any command."""
 
 
 def main() -> None:
@@ -79,18 +83,12 @@ def run_command(arguments: Sequence[str]) -> int:
     """
     console = Console(stderr=True)
     try:
-        result = app(list(arguments), standalone_mode=False)
+        app(list(arguments))
     except MonitorError as error:
         return _fail(console, error, arguments)
-    except ClickException as error:
-        error.show()
-        return EXIT_USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, as in `cliffwatch ... | head`
-        return 0
-    return result if isinstance(result, int) else 0
+    except SystemExit as end:  # how Typer reports usage errors, and ends in general
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> int:

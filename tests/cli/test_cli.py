@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor.cli import run_command
+from monitor.demo.events import ROLLOUTS, demo_events
+from monitor.difficulty.tiers import TIERS
+
+CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([CLIFFWATCH, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def demo() -> dict[str, dict[str, object]]:
+    """The demo's rollouts by service, as JSON."""
+    done = run("demo", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["records"] == {
+        "read": 22_950,
+        "counted": 22_950,
+        "duplicate": 0,
+        "dead_lettered": 0,
+        "unlabelled": 0,
+    }
+    return {rollout["service"]: rollout for rollout in result["rollouts"]}
+
+
+def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
+    """The true cliff is called; the ordinary gain and the version against itself are not."""
+    assert {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "ok"} == {
+        service: rollout["verdict"] for service, rollout in demo.items()
+    }
+
+
+def test_the_demo_measures_the_cliff(demo: dict[str, dict[str, object]]) -> None:
+    """
+    The share rises by what the tiers of all 37 versions imply, and by more than a uniform gain explains.
+
+    Against tiers implied by every other version of the source the rise is 39 points and a uniform gain gives 14; twelve
+    versions of history must find both within ten points, and the excess with its bound above zero.
+    """
+    share = demo["booking-agent"]["share"]
+
+    assert isinstance(share, dict)
+    assert share["change"] == pytest.approx(0.39, abs=0.10)
+    assert share["excess"] == pytest.approx(0.25, abs=0.10)
+    assert 0 < share["lower"] < share["change"] < share["upper"]
+    assert 0 < share["excess_lower"] < share["excess"] < share["excess_upper"]
+
+
+def test_parts_of_the_change_add_up(demo: dict[str, dict[str, object]]) -> None:
+    """The change of the share is the part that a uniform gain would give plus the excess."""
+    for rollout in demo.values():
+        share = rollout["share"]
+        assert isinstance(share, dict)
+        assert share["expected_change"] + share["excess"] == pytest.approx(share["change"])
+
+
+def test_the_demo_shows_rates_shares_decomposition_and_verdicts() -> None:
+    """A person sees the rates by tier of both versions, the share with its parts, and the verdict in words."""
+    done = run("demo")
+
+    text = done.stdout.decode()
+    assert 0 == done.returncode
+    for rollout in ROLLOUTS:
+        assert rollout.service in text
+        assert rollout.candidate_name in text
+    for word in (*TIERS, "verdict: cliff", "verdict: ok", "uniform gain", "traffic mix", "excess"):
+        assert word in text
+    assert "nan" not in text.lower().split()
+    assert "22,950 records of 22,950" in done.stderr.decode()
+
+
+def test_a_replay_reads_standard_input(tmp_path: Path) -> None:
+    """`-` is standard input, bad lines are counted, and dead letters can be kept."""
+    lines = b"\n".join(json.dumps(event).encode() for _, event in zip(range(50), demo_events(), strict=False))
+    dead = tmp_path / "dead.jsonl"
+
+    done = run("replay", "-", "--output", "json", "--dead-letters", str(dead), stdin=lines + b"\n{broken\n")
+
+    records = json.loads(done.stdout)["records"]
+    assert {"read": 51, "counted": 50, "duplicate": 0, "dead_lettered": 1, "unlabelled": 0} == records
+    assert "not_json" in dead.read_text()
+
+
+def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A file that was read into a ledger is not read again."""
+    events = tmp_path / "events.jsonl"
+    events.write_text("".join(json.dumps(event) + "\n" for _, event in zip(range(20), demo_events(), strict=False)))
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+
+    first = run("replay", str(events), "--ledger", ledger, "-o", "json")
+    second = run("replay", str(events), "--ledger", ledger, "-o", "json")
+
+    assert json.loads(first.stdout)["records"] == json.loads(second.stdout)["records"]
+    assert 20 == json.loads(second.stdout)["records"]["counted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "advice"),
+    [
+        pytest.param(["check-config", "missing.yaml"], 1, "cannot be read", id="a config that is not there"),
+        pytest.param(["replay", "missing.jsonl"], 3, "check the name", id="a file that is not there"),
+        pytest.param(["replay", "x", "--ledger", "mysql://h/d"], 1, "sqlite or postgresql", id="an unknown ledger"),
+        pytest.param(["replay"], 2, "Missing argument", id="a missing argument"),
+        pytest.param(["demo", "--write", "/nonexistent/x"], 2, "choose another place", id="a place that is not there"),
+        pytest.param(["fly"], 2, "No such command", id="an unknown command"),
+    ],
+)
+def test_an_error_is_one_sentence_and_an_exit_code(
+    arguments: list[str], code: int, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong, standard error says what to do, and there is no traceback."""
+    assert code == run_command(arguments)
+
+    error = capsys.readouterr().err
+    assert advice in error
+    assert "Traceback" not in error
+
+
+def test_check_config_names_every_problem_by_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two mistakes give two lines, each with the line number of the file."""
+    config = tmp_path / "cliffwatch.yaml"
+    config.write_text("kafka:\n  group_idd: mine\nrollout:\n  share_jump: 7\n")
+
+    assert 1 == run_command(["check-config", str(config)])
+
+    error = capsys.readouterr().err
+    assert f"{config}:2" in error
+    assert f"{config}:4" in error
+
+
+def test_a_broker_that_cannot_be_reached_ends_the_start_with_exit_3(tmp_path: Path) -> None:
+    """`run` says which broker it could not reach."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
+        config = tmp_path / "cliffwatch.yaml"
+        config.write_text(
+            f"kafka: {{bootstrap_servers: '{nobody}', request_timeout_seconds: 2}}\n"
+            f"ledger: {{url: 'sqlite:///{tmp_path}/l.db'}}\n"
+        )
+
+        done = run("run", "--config.file", str(config))
+
+    assert 3 == done.returncode
+    assert nobody in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` names the program and its version."""
+    assert 0 == run_command(["--version"])
+
+    assert capsys.readouterr().out.startswith("cliffwatch ")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """`cliffwatch demo | head -1` ends quietly."""
+    pipe = subprocess.Popen([CLIFFWATCH, "demo", "--output", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert isinstance(pipe.stdout, io.BufferedReader)
+    pipe.stdout.readline()
+    pipe.stdout.close()
+    assert isinstance(pipe.stderr, io.BufferedReader)
+    error = pipe.stderr.read().decode()
+    pipe.stderr.close()
+    pipe.wait(timeout=60)
+
+    assert "Traceback" not in error
+    assert "Exception" not in error
