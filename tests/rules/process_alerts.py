@@ -46,6 +46,11 @@ FLOOR_CHANGED = AlertSpec(
             rollout("info"): "1x50 _x20 1x600",
             rollout("start_timestamp_seconds"): "0x50 _x20 4200x600",
         },
+        "one rollout follows another and the floor was removed between them": {
+            policy("floor_pass_ratio", capability=""): "0.5x60 stale",
+            rollout("info"): "1x50 _x20 1x600",
+            rollout("start_timestamp_seconds"): "0x50 _x20 4200x600",
+        },
     },
     fires={
         "the floor was removed": {policy("floor_pass_ratio", capability=""): "0.5x60 stale"},
