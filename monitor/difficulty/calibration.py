@@ -16,7 +16,7 @@ from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier
-from monitor.difficulty.trust import Prediction, Trust, assess, response_slope
+from monitor.difficulty.trust import Prediction, ReliabilityPoint, Trust, assess, response_slope
 from monitor.errors import CalibrationInvalid
 
 __all__ = ["Calibration", "TierCuts", "Trust", "calibrate", "soft_tiers"]
@@ -117,7 +117,12 @@ class Calibration:
             frozen_at=content["frozen_at"],
             cuts=TierCuts(**content["cuts"]),
             trust=Trust(
-                **trust | {"reasons": tuple(trust["reasons"]), "hard_rate_reasons": tuple(trust["hard_rate_reasons"])}
+                **trust
+                | {
+                    "reasons": tuple(trust["reasons"]),
+                    "hard_rate_reasons": tuple(trust["hard_rate_reasons"]),
+                    "reliability": tuple(ReliabilityPoint(*point) for point in trust["reliability"]),
+                }
             ),
             reference_version=content["reference_version"],
             bin_edges=tuple(content["bin_edges"]),

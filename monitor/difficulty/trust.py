@@ -23,6 +23,21 @@ _LOG_SLOPES = (-2.0, 1.0)
 _SMALLEST_RATE = 1e-6
 
 
+class ReliabilityPoint(NamedTuple):
+    """
+    Labels that were not learnt and that were predicted about alike.
+
+    Attributes:
+        predicted: Mean failure probability told beforehand, ratio 0 to 1.
+        observed: Failures per label, ratio 0 to 1.
+        labels: How many.
+    """
+
+    predicted: float
+    observed: float
+    labels: int
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """
@@ -37,6 +52,7 @@ class Trust:
         versions: History versions learnt from (K).
         known_share: Share of the evaluated requests whose item or family was met in at least two versions, or None.
         hard_rate_reasons: One sentence per gate that only the hard tier's failure rate has to pass and does not.
+        reliability: What *calibration_error* sums up, from the least likely failures to the most.
     """
 
     is_trusted: bool
@@ -47,6 +63,7 @@ class Trust:
     versions: int
     known_share: float | None
     hard_rate_reasons: Sequence[str] = ()
+    reliability: Sequence[ReliabilityPoint] = ()
 
     @property
     def is_trusted_for_hard_rate(self) -> bool:
@@ -80,7 +97,8 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
     parts = _by_version(predictions)
     columns = np.concatenate(parts) if parts else np.empty((0, 4))
     auc, auc_lower = _mean_auc(parts)
-    error = _calibration_error(parts)
+    reliability = _reliability(parts)
+    error = _calibration_error(reliability)
     known_share = float(columns[:, 2].mean()) if len(columns) else None
     reasons = [*_version_reasons(versions, settings), *_auc_reasons(auc, auc_lower, len(columns), settings)]
     if error is not None and error > settings.max_calibration_error:
@@ -97,6 +115,7 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
         versions=versions,
         known_share=known_share,
         hard_rate_reasons=tuple(_hard_rate_reasons(versions, known_share, len(columns), settings)),
+        reliability=reliability,
     )
 
 
@@ -192,17 +211,27 @@ def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None
     return float(above.mean()), float(variance)
 
 
-def _calibration_error(parts: Sequence[_Array]) -> float | None:
-    """Expected calibration error over ten groups of equal size, each version at its own ability."""
+def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
+    """Predicted and observed failure rates of ten groups of equal size, each version at its own ability."""
     usable = [part for part in parts if 0 < part[:, 3].mean() < 1]
     if not usable:
-        return None
+        return ()
     predicted = np.concatenate([_at_own_ability(part) for part in usable])
     failed = np.concatenate([part[:, 3] for part in usable])
-    order = np.argsort(predicted, kind="stable")
-    groups = np.array_split(order, _GROUPS)
-    gaps = [abs(predicted[group].mean() - failed[group].mean()) * len(group) for group in groups if len(group)]
-    return float(sum(gaps) / len(order))
+    groups = np.array_split(np.argsort(predicted, kind="stable"), _GROUPS)
+    return tuple(
+        ReliabilityPoint(float(predicted[group].mean()), float(failed[group].mean()), len(group))
+        for group in groups
+        if len(group)
+    )
+
+
+def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
+    """Mean distance of observed from predicted failure rates, over labels."""
+    if not reliability:
+        return None
+    gaps = sum(abs(point.predicted - point.observed) * point.labels for point in reliability)
+    return gaps / sum(point.labels for point in reliability)
 
 
 def _at_own_ability(part: _Array) -> _Array:
