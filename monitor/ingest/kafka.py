@@ -23,6 +23,8 @@ from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPa
 log = structlog.get_logger(__name__)
 
 _SLICE_SECONDS = 0.1
+_LOG_RANGE_SECONDS = 2.0
+_METADATA_ATTEMPTS = 3
 _CLOSE_SECONDS = 5.0
 
 
@@ -32,6 +34,9 @@ class KafkaSource:
 
     Kafka's own committed offsets are written for lag tools and never read: a partition that was just assigned stays
     paused until its offset came from the ledger. Not safe for use by several threads.
+
+    Keep the time between two polls short: kafka-python forgets a join that was answered between them and joins again,
+    so a group whose members are mostly busy elsewhere may take many rounds to settle.
 
     Args:
         settings: Brokers, topics and group.
@@ -56,8 +61,9 @@ class KafkaSource:
         Raises:
             DependencyUnreachable: naming the topics that do not.
         """
-        with translated_errors(self._settings):
-            missing = [topic for topic in self._settings.topics if not self._consumer.partitions_for_topic(topic)]
+        if self._consumer is None:
+            self._consumer = self._connect()
+        missing = self._missing_topics(self._consumer)
         if missing:
             raise DependencyUnreachable(
                 f"Kafka at {self._settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}; "
@@ -82,6 +88,7 @@ class KafkaSource:
             self._consumer.commit_async(offsets, callback=_log_commit)
 
     def rewind(self) -> None:
+        self._follow_rebalances()
         if self._consumer is not None:
             self._consumer.pause(*(KafkaPartition(*partition) for partition in self._ownership.owned))
         self._ownership.rewind()
@@ -91,10 +98,10 @@ class KafkaSource:
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
-        self._ownership = Ownership()
         if consumer is not None:
-            with suppress(KafkaError, OSError):  # nothing is lost: the group finds out by itself
-                consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_SECONDS))
+            _close(consumer)
+        self._rebalances.clear()
+        self._ownership = Ownership()
 
     def _connect(self) -> Any:
         settings = self._settings
@@ -116,12 +123,22 @@ class KafkaSource:
                 # Measured as a second and third member joined on 12 partitions: nothing was read for 2.1 s, here 0.1 s.
                 partition_assignment_strategy=[RoundRobinPartitionAssignor],
             )
-            # Asked for before the group is joined: a leader that does not know the partitions yet hands out none, and
-            # does so again only when its metadata has grown old.
-            for topic in settings.topics:
-                consumer.partitions_for_topic(topic)
         consumer.subscribe(topics=list(settings.topics), listener=_Listener(consumer, self._rebalances))
+        # Before the group is joined: a leader that does not know the partitions hands out none, for a minute.
+        try:
+            self._missing_topics(consumer)
+        except MonitorError:
+            _close(consumer)
+            raise
         return consumer
+
+    def _missing_topics(self, consumer: Any) -> list[str]:
+        missing = list(self._settings.topics)
+        with translated_errors(self._settings):
+            # An answer that was on its way when the topics were named knows nothing of them, and counts as the answer.
+            for _ in range(_METADATA_ATTEMPTS):
+                missing = [topic for topic in missing if not consumer.partitions_for_topic(topic)]
+        return missing
 
     def _poll_once(self, timeout_seconds: float) -> Mapping[KafkaPartition, list[Any]]:
         if self._consumer is None:
@@ -180,7 +197,7 @@ class KafkaSource:
 
     def _log_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, LogRange]:
         wanted = [KafkaPartition(*partition) for partition in partitions]
-        timeout_ms = milliseconds(self._settings.request_timeout_seconds)
+        timeout_ms = milliseconds(min(_LOG_RANGE_SECONDS, self._settings.request_timeout_seconds))
         beginnings = self._consumer.beginning_offsets(wanted, timeout_ms=timeout_ms)
         ends = self._consumer.end_offsets(wanted, timeout_ms=timeout_ms)
         return {_ours(partition): LogRange(beginnings[partition], ends[partition]) for partition in wanted}
@@ -219,6 +236,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         self._rebalances.append((Ownership.revoke, frozenset(map(_ours, revoked))))
+
+
+def _close(consumer: Any) -> None:
+    with suppress(KafkaError, OSError):  # nothing is lost: the group finds out by itself
+        consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_SECONDS))
 
 
 def _ours(partition: KafkaPartition) -> TopicPartition:

@@ -57,7 +57,7 @@ class KafkaSettings:
     ] = 10.0
     metadata_max_age_seconds: Annotated[
         float, Gt(0), Doc("How soon new topics and partitions are noticed, in seconds.")
-    ] = 60.0
+    ] = 30.0
     security_protocol: Annotated[SecurityProtocol, Doc("How brokers are spoken to.")] = SecurityProtocol.PLAINTEXT
     ssl_ca_file: Annotated[str, Doc("PEM file of the authority that signed the brokers; empty for the system's.")] = ""
     ssl_certificate_file: Annotated[str, Doc("PEM file of the client's certificate; empty for none.")] = ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Protocol
 
 import pytest
@@ -19,6 +21,7 @@ class LedgerStub:
     def __init__(self) -> None:
         self.offsets: dict[TopicPartition, int] = {}
         self.outages = 0
+        self._transaction = Lock()
 
     def __call__(self, partitions: Collection[TopicPartition], /) -> Mapping[TopicPartition, int]:
         if self.outages:
@@ -29,9 +32,10 @@ class LedgerStub:
     def commit(self, source: Source, next_offsets: Mapping[TopicPartition, int]) -> bool:
         """Move the offsets as the ledger does, by compare-and-set; False where another owner was faster."""
         owned = source.assignment()
-        if any(p not in owned or owned[p] != self.offsets.get(p) for p in next_offsets):
-            return False
-        self.offsets.update(next_offsets)
+        with self._transaction:
+            if any(p not in owned or owned[p] != self.offsets.get(p) for p in next_offsets):
+                return False
+            self.offsets.update(next_offsets)
         source.committed(next_offsets)
         return True
 
@@ -304,14 +308,16 @@ def append_round(group: GroupWorld, payloads: Collection[bytes]) -> None:
 
 
 def settle(first: Source, second: Source, ledger: LedgerStub) -> list[Record]:
-    """Let both poll, and commit, until each owns two partitions and neither has anything left to read."""
+    """Let both poll at the same time, and commit, until each owns two partitions and neither has anything to read."""
     records: list[Record] = []
-    for _ in range(_MOST_POLLS):
-        came = [read_once(first, ledger), read_once(second, ledger)]
-        records += [record for batch in came for record in batch]
-        lag = sum(first.lag().values()) + sum(second.lag().values())
-        if len(first.assignment()) == len(second.assignment()) == 2 and lag == 0 and came == [[], []]:
-            return records
+    members = (first, second)
+    with ThreadPoolExecutor(len(members)) as pool:
+        for _ in range(_MOST_POLLS):
+            came = list(pool.map(lambda member: read_once(member, ledger), members))
+            records += [record for batch in came for record in batch]
+            lag = sum(sum(member.lag().values()) for member in members)
+            if [2, 2] == [len(member.assignment()) for member in members] and lag == 0 and came == [[], []]:
+                return records
     raise AssertionError(f"never settled: {first.assignment()} {second.assignment()}")
 
 
