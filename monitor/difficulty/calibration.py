@@ -19,7 +19,7 @@ from monitor.difficulty.tiers import TIERS, Tag, Tier
 from monitor.difficulty.trust import Prediction, ReliabilityPoint, Trust, assess, response_slope
 from monitor.errors import CalibrationInvalid
 
-__all__ = ["Calibration", "TierCuts", "Trust", "calibrate", "soft_tiers"]
+__all__ = ["Calibration", "TierCuts", "Trust", "assess_traffic", "calibrate", "soft_tiers"]
 
 DEFAULT_SETTINGS = DifficultySettings()
 
@@ -171,6 +171,24 @@ def calibrate(
         frontier_min_versions=settings.frontier_min_versions,
     )
     return replace(unnamed, calibration_id=stored.content_id(unnamed._content()))  # noqa: SLF001  (its own module)
+
+
+def assess_traffic(
+    calibration: Calibration, labels: Iterable[LabelledRequest], *, settings: DifficultySettings = DEFAULT_SETTINGS
+) -> Trust:
+    """
+    Trust in *calibration* on traffic that it did not learn: its history may know the probes, but not what users ask.
+
+    Args:
+        calibration: What told the difficulty.
+        labels: Outcomes of one or a few versions, most telling those of the baseline.
+        settings: The gates.
+    """
+    told = []
+    for label in labels:
+        logit, variance, is_known, _ = calibration.difficulty.estimate(label.features)
+        told.append(Prediction(label.model_version, logit, variance, is_known, label.failed))
+    return assess(told, versions=calibration.trust.versions, settings=settings)
 
 
 def _reference_version(learner: Learner, settings: DifficultySettings) -> str:

@@ -16,8 +16,8 @@ _Array = NDArray[np.float64]
 
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
 _REQUESTS_PER_CERTAINTY = 1_600.0
-_SMOOTHING_WEIGHT = 12.0
-_SMOOTHING_EVIDENCE = 0.5
+_SMOOTHING_WEIGHT = 16.0
+_SMOOTHING_EVIDENCE = 0.25
 _GRID_POINTS = 64
 _GRID_DEVIATIONS = 4.0
 _ITERATIONS = 50
@@ -65,7 +65,8 @@ class MeasuredArm:
             the easier half of them would pass for a gain of hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
-        smoothed_failure_rate: *failure_rate* pulled more firmly to *uniform_gain_rate*: less noise, but cliffs fade.
+        traffic_gain_rate: *uniform_gain_rate* of all labelled requests, known or not.
+        smoothed_failure_rate: *failure_rate* pulled firmly to *traffic_gain_rate*: less noise, but cliffs fade.
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
@@ -77,6 +78,7 @@ class MeasuredArm:
     aggregate_failure_rate: float
     aggregate_variance: float
     aggregate_covariance: _Array
+    traffic_gain_rate: _Array
     smoothed_failure_rate: _Array
     known_failures: int
 
@@ -130,7 +132,8 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     aggregate = float(known_failures.sum() / known_labelled.sum())
     curve, gradient = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
     rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight, start=curve)
-    smoothed = _maximise(tiers, known_labelled, known_failures, curve, _SMOOTHING_WEIGHT, start=rate)
+    traffic_curve, _ = traffic.uniform_gain(labelled, float(failures.sum() / labelled.sum()))
+    smoothed = _maximise(tiers, known_labelled, known_failures, traffic_curve, _SMOOTHING_WEIGHT, start=rate)
     sampling = _covariance(tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
         tier_mix=requests @ traffic.tiers / requests.sum(),
@@ -141,6 +144,7 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
         aggregate_failure_rate=aggregate,
         aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
         aggregate_covariance=sampling @ (known_labelled @ tiers) / known_labelled.sum(),
+        traffic_gain_rate=traffic_curve,
         smoothed_failure_rate=smoothed,
         known_failures=int(known_failures.sum()),
     )
@@ -271,9 +275,6 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
     for arm, slope in ((baseline, before_slope), (candidate, after_slope)):
         excess_variance += _expected_variance(mix, arm, slope)
     change, expected_change = after - before, expected_after - expected_before
-    smoothed_after, _ = _hard_share(mix, candidate.smoothed_failure_rate)
-    smoothed_before, _ = _hard_share(mix, baseline.smoothed_failure_rate)
-    smoothed_change = smoothed_after - smoothed_before
     return ShareShift(
         baseline=before,
         baseline_se=before_variance**0.5,
@@ -284,7 +285,7 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
         expected_change=expected_change,
         excess=change - expected_change,
         excess_se=max(excess_variance, 0.0) ** 0.5,
-        best_change=expected_change + _carried(smoothed_change - expected_change, excess_variance),
+        best_change=_best_change(mix, baseline, candidate, excess_variance),
     )
 
 
@@ -295,9 +296,15 @@ def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
     return share, mix * (_IS_HARD - share) / total
 
 
-def _carried(excess: float, variance: float) -> float:
-    """The part of an excess that evidence carries: little while it is small beside its standard error."""
-    return excess * excess**2 / (excess**2 + _SMOOTHING_EVIDENCE * max(variance, _SMALLEST_VARIANCE))
+def _best_change(mix: _Array, baseline: MeasuredArm, candidate: MeasuredArm, excess_variance: float) -> float:
+    """The smoothed change; its excess counts little while it is small beside its standard error."""
+    expected = _hard_share(mix, candidate.traffic_gain_rate)[0] - _hard_share(mix, baseline.traffic_gain_rate)[0]
+    smoothed = (
+        _hard_share(mix, candidate.smoothed_failure_rate)[0] - _hard_share(mix, baseline.smoothed_failure_rate)[0]
+    )
+    evidence = (smoothed - expected) ** 2
+    carried = evidence / (evidence + _SMOOTHING_EVIDENCE * max(excess_variance, _SMALLEST_VARIANCE))
+    return expected + carried * (smoothed - expected)
 
 
 def _expected_variance(mix: _Array, arm: MeasuredArm, measured_slope: _Array) -> float:
