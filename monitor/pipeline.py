@@ -36,8 +36,15 @@ class DecodedBatch:
         return (event for event in self.events if isinstance(event, Trace))
 
 
-def decode_records(records: Iterable[Record], limits: Limits) -> DecodedBatch:
-    """Decode *records*; those that cannot be are set aside with a reason and a hash."""
+def decode_records(records: Iterable[Record], limits: Limits, *, read_as: str | None = None) -> DecodedBatch:
+    """
+    Decode *records*; those that cannot be are set aside with a reason and a hash.
+
+    Args:
+        records: In order.
+        limits: What is decoded.
+        read_as: Environment that every trace is read as, whatever it says; None to believe it.
+    """
     events: list[Trace | OutcomeEvent] = []
     dead_letters: list[tuple[Record, DeadLetter]] = []
     counts: Counter[TopicPartition] = Counter()
@@ -48,7 +55,7 @@ def decode_records(records: Iterable[Record], limits: Limits) -> DecodedBatch:
         except InvalidRecord as invalid:
             dead_letters.append((record, _dead_letter(record, invalid)))
             continue
-        events.extend(_dated(trace) for trace in decoded.traces)
+        events.extend(_dated(_in_environment(trace, read_as)) for trace in decoded.traces)
         events.extend(_dated_event(outcome, record) for outcome in decoded.outcomes)
     return DecodedBatch(events, dead_letters, counts)
 
@@ -70,6 +77,10 @@ def _decode(record: Record, limits: Limits) -> Decoded:
 def _tagged(trace: Trace, calibration: Calibration | None) -> TaggedTrace:
     features = request_features(trace.request)
     return TaggedTrace(trace, features, NO_TAG if calibration is None else calibration.tag(features))
+
+
+def _in_environment(trace: Trace, read_as: str | None) -> Trace:
+    return trace if read_as is None else replace(trace, environment=read_as)
 
 
 def _dated(trace: Trace) -> Trace:

@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 
 from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid
-from monitor.ledger.ledger import Ledger, RolloutRecord
+from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
 from monitor.rollout.verdict import judge
 from monitor.service_settings import ServiceSettings
 
 _log = structlog.get_logger()
+
+
+class Reviewer(Protocol):
+    """What the service asks between batches."""
+
+    def follow(self, policy: Policy) -> None:
+        """From the next look on, judge by *policy*."""
+        ...
+
+    def look(self, *, now: float) -> None:
+        """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""
+        ...
+
+    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
+        """Freeze what is known before the first request of *newcomers* is tagged."""
+        ...
+
+    def calibration_in_force(self) -> Calibration | None:
+        """The calibration that tags new requests, or None."""
+        ...
+
+
+class NoReview:
+    """Judges nothing and tags nothing: for history that is read as a whole before it teaches."""
+
+    def follow(self, policy: Policy) -> None:
+        """Nothing is judged by it."""
+
+    def look(self, *, now: float) -> None:
+        """Nothing is looked at."""
+
+    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
+        """Nothing is frozen."""
+
+    def calibration_in_force(self) -> None:
+        """None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """
+    A calibration that was frozen and is not kept yet.
+
+    Attributes:
+        history: What it learnt from: versions in order of first appearance, each in trace order.
+        history_labels: Labelled requests that the history holds, learnt or beyond the limit per version.
+    """
+
+    calibration: Calibration
+    history: Sequence[LabelledRequest]
+    history_labels: int
 
 
 class Review:
@@ -64,35 +117,84 @@ class Review:
 
     def calibration_in_force(self) -> Calibration | None:
         """The calibration that tags new requests; the previous one where the latest cannot be read."""
-        for record in reversed(self._ledger.calibrations()):
+        for record in reversed(self._promoted()):
             calibration = self._calibration(record.calibration_id)
             if calibration is not None:
                 return calibration
         return None
 
-    def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
-        self._calibrated_at = now
-        under_way = [record.rollout for record in self._ledger.rollouts() if record.rollout.ended_at is None]
-        if any(self._is_trusted(rollout.calibration_id) for rollout in under_way):
-            return  # both arms of a rollout are read under the calibration that it began with
+    def draft(
+        self, *, now: float, newcomers: Collection[str] = (), progress: Callable[[int], None] | None = None
+    ) -> Draft | None:
+        """
+        A calibration of everything that versions no longer live have taught; None where they taught nothing.
+
+        Args:
+            now: Unix seconds.
+            newcomers: Versions about to go live, which teach nothing either.
+            progress: Told how many labelled requests were read since it was last called.
+        """
         exclude = self._live_versions() | set(newcomers)
-        labels = self._ledger.history_labels(exclude=exclude)
-        earlier = self._ledger.calibrations()
-        if not labels or (earlier and labels < earlier[-1].history_labels * (1 + self._settings.min_history_growth)):
-            return
-        history = self._ledger.history(exclude=exclude, limit=self._settings.max_labels_per_version)
+        history = []
+        for request in self._ledger.history(exclude=exclude, limit=self._settings.max_labels_per_version):
+            history.append(request)
+            if progress is not None:
+                progress(1)
         calibration = calibrate(history, frozen_at=now, settings=self._difficulty)
         if calibration is None:
-            return
-        self._ledger.promote(calibration, at=now, history_labels=labels)
-        for rollout in under_way:
+            return None
+        return Draft(calibration, history, self._ledger.history_labels(exclude=exclude))
+
+    def held_by(self) -> Sequence[Rollout]:
+        """Rollouts under way whose trusted calibration both arms are read under, so that it has to stay."""
+        return [rollout for rollout in self._under_way() if self._is_trusted(rollout.calibration_id)]
+
+    def history_labels(self) -> int:
+        """Labelled requests of versions no longer live."""
+        return self._ledger.history_labels(exclude=self._live_versions())
+
+    def put_in_force(self, calibration: Calibration, *, history_labels: int, now: float) -> None:
+        """
+        Tag by *calibration* from *now* on, and read both arms of every rollout under way under it.
+
+        Args:
+            calibration: A frozen one, kept by the ledger or not.
+            history_labels: Labelled requests that the history holds; growth from there calls for a new calibration.
+            now: Unix seconds.
+        """
+        self._ledger.promote(calibration, at=now, history_labels=history_labels)
+        for rollout in self._under_way():
             self._ledger.read_rollout_under(rollout.rollout_id, calibration.calibration_id)
         _log.info(
             "calibration.promoted",
             calibration_id=calibration.calibration_id,
-            labels=labels,
+            labels=history_labels,
             trusted=calibration.trust.is_trusted,
         )
+
+    def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
+        self._calibrated_at = now
+        if self.held_by() or not self._is_due(newcomers):
+            return
+        draft = self.draft(now=now, newcomers=newcomers)
+        if draft is not None:
+            self.put_in_force(draft.calibration, history_labels=draft.history_labels, now=now)
+
+    def _is_due(self, newcomers: Collection[str]) -> bool:
+        """Whether there is enough news to learn, or something learnt that a newcomer must not have taught."""
+        live = self._live_versions()
+        labels = self._ledger.history_labels(exclude=live | set(newcomers))
+        earlier = self._promoted()
+        if not labels or not earlier:
+            return labels > 0
+        taught_by_newcomers = self._ledger.history_labels(exclude=live) > labels
+        return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + self._settings.min_history_growth)
+
+    def _promoted(self) -> Sequence[CalibrationRecord]:
+        return [record for record in self._ledger.calibrations() if record.promoted_at is not None]
+
+    def _under_way(self) -> Sequence[Rollout]:
+        return [record.rollout for record in self._ledger.rollouts() if record.rollout.ended_at is None]
 
     def _live_versions(self) -> set[str]:
         """Versions that serve or are tried now; what they do teaches only once they are retired."""

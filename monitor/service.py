@@ -22,7 +22,7 @@ from monitor.metrics.snapshot import (
     SnapshotHolder,
 )
 from monitor.pipeline import DecodedBatch, decode_records, tag_events
-from monitor.review import Review
+from monitor.review import Reviewer
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service_settings import ServiceSettings
@@ -39,7 +39,7 @@ class Stages:
     source: Source
     dead_letters: DeadLetterWriter
     ledger: Ledger
-    review: Review
+    review: Reviewer
     clock: Clock
     snapshots: SnapshotHolder
 
@@ -53,6 +53,7 @@ class Service:
         limits: What is decoded.
         policy: What the snapshot shows as the policy in force.
         settings: The rhythm.
+        read_as: Environment that every trace is read as, whatever it says; None to believe it.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Service:
         limits: Limits,
         policy: Policy,
         settings: ServiceSettings,
+        read_as: str | None = None,
     ) -> None:
         self._stages = stages
+        self._read_as = read_as
         self._limits = limits
         self._policy = policy
         self._settings = settings
@@ -150,7 +153,7 @@ class Service:
         stages = self._stages
         owned = stages.source.assignment()
         records = [record for record in poll.records if record.position.topic_partition in owned]
-        batch = decode_records(records, self._limits)
+        batch = decode_records(records, self._limits, read_as=self._read_as)
         for trace in batch.traces:
             stages.clock.observe(trace.started_at)
         self._meet(batch.traces)

@@ -112,6 +112,72 @@ def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: L
     assert 7 == calibration.trust.versions
 
 
+def test_a_calibration_that_a_newcomer_taught_is_replaced_before_it_goes_live(ledger: Ledger, review: Review) -> None:
+    """What learnt from reference runs of a version is not what judges it, however little the history grew since."""
+    serve_history(ledger)
+    draft = review.draft(now=NOON)
+    assert draft is not None
+    review.put_in_force(draft.calibration, history_labels=draft.history_labels, now=NOON)
+
+    review.before_new_versions({"old-3"}, now=NOON)
+
+    calibration = review.calibration_in_force()
+    assert calibration is not None
+    assert (8, 7) == (draft.calibration.trust.versions, calibration.trust.versions)
+
+
+def test_a_newcomer_that_taught_nothing_changes_nothing(ledger: Ledger, review: Review) -> None:
+    """A version that was never met leaves the calibration in force where it is."""
+    serve_history(ledger)
+    review.before_new_versions({"live-1"}, now=NOON)
+
+    review.before_new_versions({"live-2"}, now=NOON + DAY)
+
+    assert 1 == len(ledger.calibrations())
+
+
+def test_a_calibration_that_is_only_kept_tags_nothing(ledger: Ledger, review: Review) -> None:
+    """Until it is promoted, there is none in force."""
+    serve_history(ledger)
+    draft = review.draft(now=NOON)
+    assert draft is not None
+
+    ledger.keep(draft.calibration, history_labels=draft.history_labels)
+
+    assert review.calibration_in_force() is None
+
+
+def test_a_calibration_put_back_by_hand_stays(ledger: Ledger, review: Review) -> None:
+    """An earlier calibration that was put in force again is not replaced until the history grows from there."""
+    serve_history(ledger, versions=4)
+    review.look(now=NOON)
+    first = review.calibration_in_force()
+    assert first is not None
+    serve_history(ledger, versions=8)
+    review.look(now=NOON + DAY)
+
+    review.put_in_force(first, history_labels=review.history_labels(), now=NOON + 2 * DAY)
+    review.look(now=NOON + 3 * DAY)
+
+    assert first == review.calibration_in_force()
+    assert 2 == len(ledger.calibrations())
+
+
+def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: Ledger) -> None:
+    """A rollout that began without a calibration, or with one that is not trusted, holds nothing back."""
+    lenient = DifficultySettings(max_calibration_error=0.2)
+    review = Review(ledger, settings=ServiceSettings(), difficulty=lenient, policy=Policy())
+    serve(ledger, "live-1", started_at=NOON, fails_from=100)
+    serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
+    review.look(now=NOON + 2 * DAY)
+    assert [] == review.held_by()
+    serve_history(ledger)
+
+    review.look(now=NOON + 3 * DAY)
+
+    assert ["live-2"] == [rollout.candidate for rollout in review.held_by()]
+
+
 def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(ledger: Ledger, review: Review) -> None:
     """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
     serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
