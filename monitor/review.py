@@ -13,10 +13,14 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid
 from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord
+from monitor.rollout.cohort import Cohort
+from monitor.rollout.commitment import changed_floors
+from monitor.rollout.oncall import on_call_load
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
 from monitor.rollout.verdict import judge
 from monitor.service_settings import ServiceSettings
+from monitor.trace.model import PROBES_ENVIRONMENT
 
 _log = structlog.get_logger()
 
@@ -104,6 +108,7 @@ class Review:
                 return
             if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
                 self._calibrate_if_due(now=now, newcomers=())
+            self._ledger.see_floors(self._policy.floors, at=now)
             self._follow_rollouts(now)
             for record in self._ledger.rollouts():
                 if record.rollout.ended_at is None:
@@ -230,13 +235,21 @@ class Review:
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
+        matured_before = now - self._policy.maturity_seconds
+        cohort = self._ledger.cohort(rollout, matured_before=matured_before)
         verdict = judge(
-            self._ledger.cohort(rollout, matured_before=now - self._policy.maturity_seconds),
+            cohort,
             calibration,
-            self._policy,
+            replace(self._policy, floors=tuple(committed.floor for committed in record.floors)),
             service=rollout.service,
             environment=rollout.environment,
             previous=record.verdict,
+            probes=self._probes(rollout, calibration, now),
+        )
+        verdict = replace(
+            verdict,
+            reasons=(*verdict.reasons, *changed_floors(self._policy.floors, record.floors, rollout)),
+            on_call=on_call_load(cohort, self._ledger.failure_classes(rollout, matured_before=matured_before)),
         )
         self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
         if record.verdict is None or record.verdict.state != verdict.state:
@@ -248,6 +261,14 @@ class Review:
                 verdict=verdict.state.value,
                 reason=next(iter(verdict.reasons), ""),
             )
+
+    def _probes(self, rollout: Rollout, calibration: Calibration | None, now: float) -> Cohort | None:
+        """The probe panel replayed on both versions, under the calibration of *rollout*; None where it is no help."""
+        if calibration is None or rollout.environment == PROBES_ENVIRONMENT:
+            return None
+        panel = replace(rollout, environment=PROBES_ENVIRONMENT)
+        self._ledger.retag(panel, calibration)
+        return self._ledger.cohort(panel, matured_before=now - self._policy.maturity_seconds)
 
     def _is_trusted(self, calibration_id: str) -> bool:
         calibration = self._calibration(calibration_id)

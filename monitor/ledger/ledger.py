@@ -12,19 +12,58 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
+from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
+from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.oncall import Signature
+from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
-from monitor.trace.model import DropReason, OutcomeEvent, Trace
+from monitor.trace.decoded import Ignored
+from monitor.trace.model import DropReason, Outcome, OutcomeEvent, Trace, TraceId
+from monitor.trace.settings import AssemblySettings
+from monitor.trace.span import Span
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedTrace:
-    """A trace with the features that tagged it, on its way into the ledger."""
+    """
+    A trace on its way into the ledger.
+
+    Attributes:
+        features: What tagged it.
+        outcomes: Every verdict that it carries itself.
+        is_over_budget: It used more than it was allowed.
+    """
 
     trace: Trace
     features: RequestFeatures
     tag: Tag
+    outcomes: Sequence[Outcome] = ()
+    is_over_budget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSpans:
+    """Spans of a trace that is complete or has waited long enough."""
+
+    trace_id: TraceId
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """
+    What became of the spans that waited for a trace.
+
+    Attributes:
+        span_count: How many there were; with another number in the ledger by now, they go on waiting.
+        tagged: The trace, or None where the spans turned out to be no agent run.
+    """
+
+    trace_id: TraceId
+    span_count: int
+    tagged: TaggedTrace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +99,23 @@ class Batch:
     Everything that one transaction writes.
 
     Attributes:
-        events: Traces and outcomes in the order of their records, so that counts do not depend on where a batch ends.
+        events: Traces, outcomes and spans in the order of their records, so that counts do not depend on where a batch
+            ends.
         dead_letters: Records that say nothing.
         offsets: The step of every partition that has records here.
         records: Records read per partition, dead letters included.
         received_at: Unix seconds.
+        assembled: Traces that waited for their spans, and wait no more.
+        ignored: What was left aside in records that were read.
     """
 
-    events: Sequence[TaggedTrace | OutcomeEvent]
+    events: Sequence[TaggedTrace | OutcomeEvent | Span]
     dead_letters: Sequence[DeadLetter]
     offsets: Sequence[OffsetMove]
     records: Mapping[TopicPartition, int]
     received_at: float
+    assembled: Sequence[Assembled] = ()
+    ignored: Mapping[Ignored, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +129,10 @@ class Recorded:
 
 DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Upper bounds of the duration histogram; an agent run takes from a moment to an hour."""
+
+
+FailureCounts = Mapping[Signature, int]
+"""Failures of one arm by signature."""
 
 
 class CounterName(StrEnum):
@@ -102,6 +150,8 @@ class CounterName(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
+    SPANS = "spans"  # detail: received | joined | foreign | duplicate | late
+    IGNORED = "ignored"  # detail: what was left aside
     RECORDS = "records"  # detail: topic/partition
     DEAD_LETTERS = "dead_letters"  # detail: reason
     SERIES_DROPPED = "series_dropped"  # detail: label
@@ -122,11 +172,19 @@ class CounterKey:
 
 @dataclass(frozen=True, slots=True)
 class RolloutRecord:
-    """A rollout with its latest verdict (None before the first look) and every change of it, oldest first."""
+    """
+    A rollout with what was said of it.
+
+    Attributes:
+        verdict: The latest, None before the first look.
+        changes: When the verdict changed (Unix seconds) and to which state, oldest first.
+        floors: What the candidate is held to, as it was agreed on when the rollout started.
+    """
 
     rollout: Rollout
     verdict: Verdict | None = None
     changes: Sequence[tuple[float, str]] = field(default=())
+    floors: Sequence[CommittedFloor] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +254,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def due_spans(self, settings: AssemblySettings, *, now: float, limit: int) -> Sequence[WaitingSpans]:
+        """Spans of traces that are complete at *now* (Unix seconds) or have waited long enough, *limit* traces at most."""
+        ...
+
+    def waiting_spans(self) -> int:
+        """Spans that wait for their trace to be complete."""
+        ...
+
     def counters(self) -> Mapping[CounterKey, int]:
         """Every counter as committed."""
         ...
@@ -222,12 +288,32 @@ class Ledger(Protocol):
         """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
         ...
 
+    def failure_classes(self, rollout: Rollout, *, matured_before: float) -> tuple[FailureCounts, FailureCounts]:
+        """
+        Failures of baseline and candidate by whole signature, in the requests of `cohort`.
+
+        The most frequent ones only: a thousand of each arm.
+        """
+        ...
+
+    def cases(self, rollout: Rollout, *, limit: int) -> Cases:
+        """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""
+        ...
+
     def rollouts(self) -> Sequence[RolloutRecord]:
         """Every rollout, oldest first, with its latest verdict."""
         ...
 
+    def see_floors(self, floors: Sequence[Floor], *, at: float) -> None:
+        """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
+        ...
+
     def start_rollout(self, rollout: Rollout) -> None:
         """Keep a new rollout; one that is there already is left as it is."""
+        ...
+
+    def announce_rollout(self, rollout: Rollout) -> bool:
+        """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
         ...
 
     def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:

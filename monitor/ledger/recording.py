@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
@@ -26,7 +27,11 @@ from monitor.ledger.ledger import (
 )
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, request
 from monitor.ledger.settings import LedgerSettings
-from monitor.trace.model import Outcome, Trace, prevails
+from monitor.ledger.waiting import add_spans, claim
+from monitor.trace.model import Outcome, OutcomeEvent, Trace
+from monitor.trace.outcome_policy import resolve, standing
+from monitor.trace.settings import OutcomeSettings
+from monitor.trace.span import Span
 
 _IDS_PER_SELECT = 500  # well below SQLite's limit of bound parameters
 
@@ -46,9 +51,10 @@ class _Slot:
     version: _VersionKey | None = None
     counted_tier: str = ""
     capability: str = ""
-    outcome: Outcome | None = None
+    standing: tuple[Outcome, ...] = ()
+    label: Outcome | None = None
     new_trace: TaggedTrace | None = None
-    outcome_is_new: bool = False
+    has_new_outcome: bool = False
 
 
 class Recorder:
@@ -58,11 +64,13 @@ class Recorder:
     Args:
         insert: The dialect's `insert`, which knows `on_conflict_do_update`.
         settings: Caps on label values.
+        outcomes: Which of several verdicts on a trace stands.
     """
 
-    def __init__(self, insert: DialectInsert, settings: LedgerSettings) -> None:
+    def __init__(self, insert: DialectInsert, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
         self._insert = insert
         self._settings = settings
+        self._outcomes = outcomes
         self._labels = LabelBudget(insert)
         self._version_ids: dict[_VersionKey, int] = {}
 
@@ -111,14 +119,26 @@ class Recorder:
         )
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
-        slots = _load_slots(connection, {_trace_id(event) for event in batch.events})
-        joining = _Joining(self._labels, connection, self._settings, slots)
+        slots = _load_slots(connection, {_trace_id(event) for event in (*batch.events, *batch.assembled)})
+        joining = _Joining(connection, slots, self._labels, self._settings, self._outcomes)
+        waiting: list[Span] = []
         for event in batch.events:
-            if isinstance(event, TaggedTrace):
-                joining.add_trace(event)
-            else:
-                joining.add_outcome(slots[event.trace_id], event.outcome)
-                joining.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
+            match event:
+                case TaggedTrace():
+                    joining.add_trace(event)
+                case OutcomeEvent():
+                    joining.add_outcome(slots[event.trace_id], event.outcome)
+                    joining.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
+                case Span():
+                    if joining.expects(event):
+                        waiting.append(event)
+        duplicates = add_spans(connection, self._insert, waiting, received_at=batch.received_at)
+        joining.count(CounterName.SPANS, detail="duplicate", by=duplicates)
+        for assembled in sorted(batch.assembled, key=lambda each: each.trace_id):
+            if claim(connection, assembled.trace_id, span_count=assembled.span_count):
+                joining.add_assembled(assembled)
+        for what, times in batch.ignored.items():
+            joining.count(CounterName.IGNORED, detail=what, by=times)
         for (topic, partition), records in batch.records.items():
             joining.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
         for letter in batch.dead_letters:
@@ -164,7 +184,9 @@ class Recorder:
         inserts: list[dict[str, Any]] = []
         for trace_id, slot in sorted(slots.items()):
             if not slot.stored:
-                row = _trace_columns(slot, self._version_ids) | _outcome_columns(slot.outcome)
+                if slot.new_trace is None and not slot.standing:
+                    continue  # only spans have come
+                row = _trace_columns(slot, self._version_ids) | _outcome_columns(slot)
                 inserts.append(row | {"trace_id": trace_id, "received_at": received_at})
         if inserts:  # an empty list would run as an insert of defaults
             result = connection.execute(self._insert(request).on_conflict_do_nothing(), inserts)
@@ -176,9 +198,9 @@ class Recorder:
             if slot.stored and slot.new_trace is not None
         ]
         labelled = [
-            _outcome_columns(slot.outcome) | {"_trace_id": trace_id}
+            _outcome_columns(slot) | {"_trace_id": trace_id}
             for trace_id, slot in sorted(slots.items())
-            if slot.stored and slot.outcome_is_new
+            if slot.stored and slot.has_new_outcome
         ]
         for rows in (joined, labelled):
             if rows:
@@ -218,12 +240,18 @@ class _Joining:
     """The counts that one batch adds, event by event."""
 
     def __init__(
-        self, labels: LabelBudget, connection: sa.Connection, settings: LedgerSettings, slots: dict[str, _Slot]
+        self,
+        connection: sa.Connection,
+        slots: dict[str, _Slot],
+        labels: LabelBudget,
+        settings: LedgerSettings,
+        outcomes: OutcomeSettings,
     ) -> None:
-        self._labels = labels
         self._connection = connection
-        self._settings = settings
         self._slots = slots
+        self._labels = labels
+        self._settings = settings
+        self._outcomes = outcomes
         self.counts: Counter[_Counted] = Counter()
         self.activity: dict[_VersionKey, _Activity] = {}
 
@@ -241,25 +269,45 @@ class _Joining:
             self._count_new_trace(slot, tagged)
         else:
             self._count_for(slot, CounterName.DUPLICATES, tier="", capability="")
-        if trace.outcome is not None:
-            self.add_outcome(slot, trace.outcome)
+        for outcome in tagged.outcomes:
+            self.add_outcome(slot, outcome)
         self.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
+    def expects(self, span: Span) -> bool:
+        """Count a span as received; whether its trace still waits for it, or it is late."""
+        self.count(CounterName.SPANS, detail="received")
+        if self._slots[span.trace_id].version is None:
+            return True
+        self.count(CounterName.SPANS, detail="late")
+        return False
+
+    def add_assembled(self, assembled: Assembled) -> None:
+        """Count a trace that waited for its spans, and what became of them."""
+        if assembled.tagged is None:
+            became = "foreign"
+        elif self._slots[assembled.trace_id].version is not None:
+            became = "late"  # they came while another replica was closing the trace
+        else:
+            became = "joined"
+            self.add_trace(assembled.tagged)
+        self.count(CounterName.SPANS, detail=became, by=assembled.span_count)
+
     def add_outcome(self, slot: _Slot, outcome: Outcome) -> None:
-        """Let *outcome* stand for the trace of *slot* if it prevails; count a first label, or a revision."""
-        previous = slot.outcome
-        if previous is not None and not prevails(outcome, previous):
+        """Add *outcome* to the verdicts on the trace of *slot*; count a first label, or a revision of it."""
+        now_standing = standing((*slot.standing, outcome)) if slot.standing else (outcome,)
+        if now_standing == slot.standing:
             return
-        slot.outcome, slot.outcome_is_new = outcome, True
-        if slot.version is None:
-            return  # counted when the trace comes
+        previous, label = slot.label, resolve(now_standing, self._outcomes)
+        slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
+        if slot.version is None or label is None:
+            return  # counted when the trace comes, or when somebody who is believed speaks
         if previous is None:
-            self._count_label(slot, outcome)
-        elif previous.success != outcome.success:
+            self._count_label(slot, label)
+        elif previous.success != label.success:
             self._count_for(
-                slot, CounterName.OUTCOME_REVISIONS, detail=f"{_outcome_label(previous)}>{_outcome_label(outcome)}"
+                slot, CounterName.OUTCOME_REVISIONS, detail=f"{_outcome_label(previous)}>{_outcome_label(label)}"
             )
-            self._count_failure_class(slot, outcome)
+            self._count_failure_class(slot, label)
 
     def count(self, name: CounterName, *, detail: str = "", by: int = 1) -> None:
         """Move a counter that belongs to no model version."""
@@ -277,12 +325,13 @@ class _Joining:
         seen.first_started_at = min(seen.first_started_at, trace.started_at)
         seen.last_started_at = max(seen.last_started_at, trace.started_at)
         self._count_for(slot, CounterName.REQUESTS)
-        self._count_work(slot, trace)
-        if slot.outcome is not None:
-            self._count_label(slot, slot.outcome)
+        self._count_work(slot, tagged)
+        if slot.label is not None:
+            self._count_label(slot, slot.label)
 
-    def _count_work(self, slot: _Slot, trace: Trace) -> None:
+    def _count_work(self, slot: _Slot, tagged: TaggedTrace) -> None:
         """Duration, tokens, cost and tool calls, as far as reported."""
+        trace = tagged.trace
         duration, usage = trace.duration_seconds, trace.usage
         if duration is not None:
             bucket = bisect_left(DURATION_BUCKETS_SECONDS, duration)
@@ -297,7 +346,7 @@ class _Joining:
             self._count_for(slot, CounterName.COST_NANODOLLARS, capability="", by=round(usage.cost_usd * 1e9))
         if trace.tool_calls:
             self._count_for(slot, CounterName.TOOL_CALLS, capability="", by=trace.tool_calls)
-        if trace.exceeds_budget:
+        if tagged.is_over_budget:
             self._count_for(slot, CounterName.BUDGET_EXCEEDED, capability="")
 
     def _count_label(self, slot: _Slot, outcome: Outcome) -> None:
@@ -356,13 +405,16 @@ def _load_slots(connection: sa.Connection, trace_ids: Iterable[str]) -> dict[str
                 slot.version = (row.service, row.environment, row.model_version)
                 slot.counted_tier, slot.capability = row.counted_tier, row.capability
             if row.success is not None:
-                slot.outcome = Outcome(
+                slot.label = Outcome(
                     success=row.success,
                     failure_class=row.failure_class,
                     score=row.outcome_score,
                     source=row.outcome_source,
                     labelled_at=row.labelled_at,
                 )
+                slot.standing = (slot.label,)
+            if row.outcomes is not None:
+                slot.standing = _OUTCOMES.validate_json(row.outcomes)
     return slots
 
 
@@ -379,6 +431,7 @@ _STORED = (
         request.c.outcome_score,
         request.c.outcome_source,
         request.c.labelled_at,
+        request.c.outcomes,
     )
     .select_from(request.outerjoin(model_version))
     .order_by(request.c.trace_id)
@@ -429,16 +482,20 @@ def tag_columns(tag: Tag) -> dict[str, Any]:
     }
 
 
-def _outcome_columns(outcome: Outcome | None) -> dict[str, Any]:
-    if outcome is None:
-        return dict.fromkeys(("success", "failure_class", "outcome_source", "outcome_score", "labelled_at"))
-    return {
-        "success": outcome.success,
-        "failure_class": outcome.failure_class,
-        "outcome_source": outcome.source,
-        "outcome_score": outcome.score,
-        "labelled_at": outcome.labelled_at,
-    }
+_LABEL_COLUMNS = ("success", "failure_class", "outcome_source", "outcome_score", "labelled_at")
+_OUTCOMES = TypeAdapter(tuple[Outcome, ...])
+
+
+def _outcome_columns(slot: _Slot) -> dict[str, Any]:
+    """The label, and all standing verdicts where it is not the only one or says less than it did."""
+    label = slot.label
+    columns: dict[str, Any] = dict.fromkeys(_LABEL_COLUMNS)
+    if label is not None:
+        values = (label.success, label.failure_class, label.source, label.score, label.labelled_at)
+        columns = dict(zip(_LABEL_COLUMNS, values, strict=True))
+    says_all = label is None or label.evaluation is None
+    is_label_all = says_all and slot.standing == (() if label is None else (label,))
+    return columns | {"outcomes": None if is_label_all else _OUTCOMES.dump_json(slot.standing).decode()}
 
 
 def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
@@ -455,7 +512,7 @@ def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
     }
 
 
-def _trace_id(event: TaggedTrace | Any) -> str:
+def _trace_id(event: TaggedTrace | OutcomeEvent | Span | Assembled) -> str:
     return event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id
 
 

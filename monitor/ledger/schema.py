@@ -70,7 +70,26 @@ request = sa.Table(
     sa.Column("outcome_source", sa.Text),
     sa.Column("outcome_score", sa.Double),
     sa.Column("labelled_at", sa.Double),
+    sa.Column("outcomes", sa.Text),  # every standing verdict as JSON, where the label alone does not say it
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
+)
+
+waiting_trace = sa.Table(
+    "waiting_trace",
+    metadata,
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("first_received_at", sa.Double, nullable=False),
+    sa.Column("last_received_at", sa.Double, nullable=False),
+    sa.Column("root_ended", sa.Boolean, nullable=False),
+    sa.Column("span_count", sa.Integer, nullable=False),
+)
+
+waiting_span = sa.Table(
+    "waiting_span",
+    metadata,
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("span_id", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
 )
 
 counter = sa.Table(
@@ -132,4 +151,13 @@ verdict_change = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+)
+
+# All floors of the config, a new row whenever they differ from the last.
+floor_set = sa.Table(
+    "floor_set",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+    sa.Column("floors", sa.Text, nullable=False),
 )

@@ -17,14 +17,16 @@ from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tier
 from monitor.errors import LedgerUnavailable
 from monitor.ingest.source import TopicPartition
+from monitor.ledger.case_query import select_cases
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
-from monitor.ledger.labels import DialectInsert
+from monitor.ledger.labels import DialectInsert, LabelBudget
 from monitor.ledger.ledger import (
     Asked,
     Batch,
     CalibrationRecord,
     CounterKey,
     CounterName,
+    FailureCounts,
     ProbeResult,
     Recorded,
     RolloutRecord,
@@ -35,6 +37,7 @@ from monitor.ledger.schema import (
 )
 from monitor.ledger.schema import (
     counter,
+    floor_set,
     kafka_offset,
     model_version,
     request,
@@ -44,7 +47,11 @@ from monitor.ledger.schema import (
     rollout as rollout_table,
 )
 from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.commitment import FloorSet, floors_in_force
+from monitor.rollout.oncall import Signature
+from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -52,9 +59,15 @@ from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 _INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REVIEW_LOCK = 7_306_918_452_114  # an arbitrary number that all replicas agree on
 _VERDICT = TypeAdapter(Verdict)
+_FLOORS = TypeAdapter(tuple[Floor, ...])
 _ROWS_PER_FETCH = 5_000
+_MOST_SIGNATURES = 1_000
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 _LATER_VERSIONS_WATCHED = 5
+
+
+class _NamesOverCap(Exception):
+    """A name could become a label value too many: take back what was written."""
 
 
 class SqlLedger:
@@ -75,7 +88,8 @@ class SqlLedger:
         self._engine = open_engine(url)
         migrate(self._engine)
         self._insert = _INSERTS[self._engine.dialect.name]
-        self._recorder = Recorder(self._insert, settings or LedgerSettings())
+        self._settings = settings or LedgerSettings()
+        self._recorder = Recorder(self._insert, self._settings)
 
     def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Next offset of each partition that the ledger has seen."""
@@ -151,6 +165,19 @@ class SqlLedger:
                 calibration_id=rollout.calibration_id,
             )
 
+    def failure_classes(self, rollout: Rollout, *, matured_before: float) -> tuple[FailureCounts, FailureCounts]:
+        """Failures of baseline and candidate by whole signature, the most frequent ones."""
+        with self._reading() as connection:
+            return (
+                _failure_classes(connection, rollout, rollout.baseline, matured_before),
+                _failure_classes(connection, rollout, rollout.candidate, matured_before),
+            )
+
+    def cases(self, rollout: Rollout, *, limit: int) -> Cases:
+        """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""
+        with self._reading() as connection:
+            return select_cases(connection, rollout, limit=limit)
+
     def rollouts(self) -> Sequence[RolloutRecord]:
         """Every rollout, oldest first, with its latest verdict."""
         with self._reading() as connection:
@@ -160,30 +187,41 @@ class SqlLedger:
             changes = connection.execute(
                 sa.select(verdict_change).order_by(verdict_change.c.rollout_id, verdict_change.c.number)
             ).all()
+            seen = _floor_sets(connection)
         return [
             RolloutRecord(
                 rollout=_rollout(row),
                 verdict=None if row.verdict is None else _VERDICT.validate_json(row.verdict),
                 changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
+                floors=floors_in_force(seen, _rollout(row)),
             )
             for row in rows
         ]
 
+    def see_floors(self, floors: Sequence[Floor], *, at: float) -> None:
+        """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
+        with self._writing() as connection:
+            seen = _floor_sets(connection)
+            if not seen or tuple(seen[-1].floors) != tuple(floors):
+                connection.execute(
+                    sa.insert(floor_set),
+                    {"number": len(seen), "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()},
+                )
+
     def start_rollout(self, rollout: Rollout) -> None:
         """Keep a new rollout; one that is there already is left as it is."""
         with self._writing() as connection:
-            connection.execute(
-                self._insert(rollout_table).on_conflict_do_nothing(),
-                {
-                    "id": rollout.rollout_id,
-                    "service": rollout.service,
-                    "environment": rollout.environment,
-                    "baseline": rollout.baseline,
-                    "candidate": rollout.candidate,
-                    "started_at": rollout.started_at,
-                    "calibration_id": rollout.calibration_id,
-                },
-            )
+            self._start_rollout(connection, rollout)
+
+    def announce_rollout(self, rollout: Rollout) -> bool:
+        """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
+        try:
+            with self._writing() as connection:
+                self._admit_names(connection, rollout)
+                self._start_rollout(connection, rollout)
+        except _NamesOverCap:
+            return False
+        return True
 
     def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
         """Mark a rollout as ended."""
@@ -353,6 +391,30 @@ class SqlLedger:
             for row in rows:
                 yield LabelledRequest(_features(row), version, failed=not row.success, started_at=row.started_at)
 
+    def _admit_names(self, connection: sa.Connection, rollout: Rollout) -> None:
+        labels = LabelBudget(self._insert)  # not the recorder's: that belongs to the thread that records
+        scope = f"{rollout.service} {rollout.environment}"
+        names = [("service", "", scope, self._settings.max_services)] + [
+            ("model_version", scope, version, self._settings.max_model_versions)
+            for version in (rollout.baseline, rollout.candidate)
+        ]
+        if not all(labels.admit(connection, label, within, value, cap=cap) for label, within, value, cap in names):
+            raise _NamesOverCap
+
+    def _start_rollout(self, connection: sa.Connection, rollout: Rollout) -> None:
+        connection.execute(
+            self._insert(rollout_table).on_conflict_do_nothing(),
+            {
+                "id": rollout.rollout_id,
+                "service": rollout.service,
+                "environment": rollout.environment,
+                "baseline": rollout.baseline,
+                "candidate": rollout.candidate,
+                "started_at": rollout.started_at,
+                "calibration_id": rollout.calibration_id,
+            },
+        )
+
     def _update_rollout(self, rollout_id: str, **values: Any) -> None:
         with self._writing() as connection:
             connection.execute(sa.update(rollout_table).where(rollout_table.c.id == rollout_id).values(**values))
@@ -427,6 +489,29 @@ def _arm(connection: sa.Connection, rollout: Rollout, version: str, matured_befo
         .order_by(columns.tier, columns.capability, columns.bin, columns.is_known)
     )
     return Arm(version, [Cell(Tier(tier), capability, *rest) for tier, capability, *rest in rows])
+
+
+def _failure_classes(connection: sa.Connection, rollout: Rollout, version: str, matured_before: float) -> FailureCounts:
+    columns = request.c
+    failures = sa.func.count()
+    rows = connection.execute(
+        sa.select(columns.tier, columns.capability, columns.failure_class, failures)
+        .join(model_version)
+        .where(*_of_service(rollout))
+        .where(model_version.c.model_version == version)
+        .where(columns.started_at < matured_before)
+        .where(columns.calibration_id == rollout.calibration_id)
+        .where(columns.success.is_(False))
+        .group_by(columns.tier, columns.capability, columns.failure_class)
+        .order_by(failures.desc(), columns.tier, columns.capability, columns.failure_class)
+        .limit(_MOST_SIGNATURES)
+    )
+    return {Signature(Tier(tier), capability, name or ""): count for tier, capability, name, count in rows}
+
+
+def _floor_sets(connection: sa.Connection) -> Sequence[FloorSet]:
+    rows = connection.execute(sa.select(floor_set).order_by(floor_set.c.number))
+    return [FloorSet(row.seen_at, _FLOORS.validate_json(row.floors)) for row in rows]
 
 
 def _requests_since(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.rollout.cohort import Arm
+from monitor.rollout.cohort import Arm, Cohort
 
 _PER = 1_000.0
+
+SIGNATURES_SHOWN = 20
+"""How many signatures a verdict tells: more than anybody routes by, and few enough for every answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,22 @@ class SignatureLoad:
     signature: Signature
     baseline: float
     candidate: float
+
+
+@dataclass(frozen=True, slots=True)
+class OnCallLoad:
+    """
+    Failures per 1,000 labelled requests of all kinds, (baseline, candidate).
+
+    Attributes:
+        total: All tiers together.
+        tiers: One entry per tier, untiered last; they add up to *total*.
+        signatures: The candidate's most frequent signatures; at most so many as were asked for.
+    """
+
+    total: tuple[float, float]
+    tiers: Mapping[Tier, tuple[float, float]]
+    signatures: Sequence[SignatureLoad]
 
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
@@ -81,6 +101,36 @@ def load_by_tier(loads: Sequence[SignatureLoad]) -> Mapping[Tier, tuple[float, f
         )
         for tier in (*TIERS, Tier.UNTIERED)
     }
+
+
+def on_call_load(
+    cohort: Cohort,
+    classes: tuple[Mapping[Signature, int], Mapping[Signature, int]],
+    *,
+    limit: int = SIGNATURES_SHOWN,
+) -> OnCallLoad | None:
+    """
+    What each arm brings the people on call.
+
+    Args:
+        cohort: Matured requests of both arms.
+        classes: Failures of baseline and candidate by whole signature.
+        limit: How many signatures are told.
+
+    Returns:
+        None while an arm has no labelled request.
+    """
+    load = partial(
+        expected_load, baseline_requests=cohort.baseline.labelled, candidate_requests=cohort.candidate.labelled
+    )
+    if not cohort.baseline.labelled or not cohort.candidate.labelled:
+        return None
+    tiers = load_by_tier(load(arm_failures(cohort.baseline), arm_failures(cohort.candidate)))
+    return OnCallLoad(
+        total=(sum(before for before, _ in tiers.values()), sum(after for _, after in tiers.values())),
+        tiers=tiers,
+        signatures=tuple(load(*classes)[:limit]),
+    )
 
 
 def _names(signature: Signature) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ from monitor.rollout.comparison import Decomposition, FailureRate, Interval, Sha
 from monitor.rollout.floors import check_floors, floors_of
 from monitor.rollout.measurement import Yardstick, measure
 from monitor.rollout.needed import requests_to_cliff, requests_to_ok
+from monitor.rollout.oncall import OnCallLoad
 from monitor.rollout.policy import Policy
 from monitor.rollout.reasons import explain
 from monitor.rollout.state import VerdictState, find
@@ -45,6 +46,7 @@ class Verdict:
         capabilities: The hard tier of each capability class, counted by tag.
         regressed_capabilities: Capability classes whose hard tier is shown to fail more often, several looked at
             together allowed for.
+        on_call: What each arm brings the people on call, or None while it cannot be told.
     """
 
     state: VerdictState
@@ -59,6 +61,7 @@ class Verdict:
     hard_tier: TierComparison | None = None
     capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
     regressed_capabilities: Sequence[str] = ()
+    on_call: OnCallLoad | None = None
 
 
 def judge(

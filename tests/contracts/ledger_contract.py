@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +16,11 @@ from monitor.difficulty.tiers import Tag, Tier
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.ledger import CounterKey, CounterName, Ledger, ProbeResult, TaggedTrace
+from monitor.rollout.cases import Case, CaseKind, Runs
 from monitor.rollout.cohort import Cell
-from monitor.rollout.policy import Policy
+from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.oncall import Signature
+from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import judge
 from monitor.trace.model import Budget, OutcomeEvent, Usage
@@ -313,6 +317,126 @@ class LedgerContract:
         assert dataclasses.replace(ROLLOUT, ended_at=NOON + 9, end_reason="ramp_over") == record.rollout
         assert dataclasses.replace(verdict, reasons=list(verdict.reasons)) == record.verdict
         assert [(NOON + 1, verdict.state)] == list(record.changes)
+
+    def test_floors_are_kept_with_the_time_when_they_were_first_seen(self, ledger: Ledger) -> None:
+        """A rollout is held to the floors of its start, however often they were changed and seen since."""
+        agreed, lowered = Floor(service="shop", pass_rate=0.5), Floor(service="shop", pass_rate=0.25)
+        ledger.see_floors([agreed], at=NOON - 100)
+        ledger.see_floors([agreed], at=NOON - 50)
+        ledger.start_rollout(ROLLOUT)
+
+        ledger.see_floors([lowered], at=NOON + 50)
+        ledger.start_rollout(dataclasses.replace(ROLLOUT, rollout_id="r2", started_at=NOON + 60))
+
+        first, second = ledger.rollouts()
+        assert [CommittedFloor(agreed, NOON - 100)] == list(first.floors)
+        assert [CommittedFloor(lowered, NOON + 50)] == list(second.floors)
+
+    def test_announced_names_are_bounded_as_those_of_requests(self, ledger: Ledger) -> None:
+        """A rollout whose names would be over a cap is refused whole; those that are admitted stay."""
+        versions = [tagged(a_trace(f"t{number}", model_version=f"v{number}")) for number in range(199)]
+        ledger.record(a_batch(*versions))
+
+        assert not ledger.announce_rollout(dataclasses.replace(ROLLOUT, baseline="new-1", candidate="new-2"))
+        assert ledger.announce_rollout(dataclasses.replace(ROLLOUT, baseline="v1", candidate="new-3"))
+
+        (record,) = ledger.rollouts()
+        assert ("v1", "new-3") == (record.rollout.baseline, record.rollout.candidate)
+
+    def test_failures_are_told_by_whole_signature(self, ledger: Ledger) -> None:
+        """Of matured requests of both arms, by tier, capability and failure class."""
+        ledger.record(
+            a_batch(
+                tagged(a_trace("t1", outcome=failure("timeout")), HARD),
+                tagged(a_trace("t2", outcome=failure("timeout")), HARD),
+                tagged(a_trace("t3", outcome=failure(None), capability="pay"), EASY),
+                tagged(a_trace("t4", outcome=success()), HARD),
+                tagged(a_trace("t5", outcome=failure(), started_at=NOON + 100), HARD),
+                tagged(a_trace("t6", outcome=failure(), model_version="model-2"), HARD),
+            )
+        )
+
+        baseline, candidate = ledger.failure_classes(ROLLOUT, matured_before=NOON + 50)
+
+        assert {Signature(Tier.HARD, "search", "timeout"): 2, Signature(Tier.EASY, "pay", ""): 1} == baseline
+        assert {Signature(Tier.HARD, "search", "wrong_tool"): 1} == candidate
+
+    def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(self, ledger: Ledger) -> None:
+        """One case per request that comes again, with the latest run on either side; easy ones are left out."""
+
+        def run(trace_id: str, item: str, *, passes: bool, tag: Tag = HARD, **trace: Any) -> TaggedTrace:
+            return tagged(a_trace(trace_id, request_id=item, outcome=success() if passes else failure(), **trace), tag)
+
+        def new(trace_id: str, item: str, *, passes: bool = False, **trace: Any) -> TaggedTrace:
+            return run(trace_id, item, passes=passes, model_version="model-2", **trace)
+
+        ledger.record(
+            a_batch(
+                run("b1", "broken", passes=True),
+                run("b2", "broken", passes=True, started_at=NOON + 5),
+                run("b3", "always failed", passes=False),
+                run("b4", "easy", passes=True),
+                run("b5", "mostly passes", passes=True),
+                run("r1", "known from history", passes=True, environment="reference", service="x", model_version="old"),
+                run("r2", "always failed", passes=True, environment="reference", service="x", model_version="old"),
+                run("o1", "of another service", passes=True, service="other"),
+                new("c1", "broken"),
+                new("c2", "broken", started_at=NOON + 9),
+                new("c3", "always failed"),
+                new("c4", "easy", tag=EASY),
+                new("c5", "mostly passes"),
+                new("c6", "mostly passes", passes=True),
+                new("c7", "known from history"),
+                new("c8", "of another service"),
+                new("c9", "never met"),
+            )
+        )
+
+        cases = ledger.cases(ROLLOUT, limit=10)
+
+        signature = Signature(Tier.HARD, "search", "wrong_tool")
+        broken = Case(
+            name="broken",
+            kind=CaseKind.REQUEST,
+            signature=signature,
+            trace_id="c2",
+            started_at=NOON + 9,
+            candidate=Runs(2, 2),
+            established=Runs(2, 0),
+            passed_trace_id="b2",
+            passed_by="model-1",
+        )
+        assert [broken, "known from history"] == [cases.cases[0], cases.cases[1].name]
+        assert ("r1", "old", Runs(1, 0)) == (
+            cases.cases[1].passed_trace_id,
+            cases.cases[1].passed_by,
+            cases.cases[1].established,
+        )
+        assert (2, 2) == (cases.total, len(cases.cases))
+        limited = ledger.cases(ROLLOUT, limit=1)
+        assert (2, [broken]) == (limited.total, list(limited.cases))
+
+    def test_requests_without_a_name_are_cases_by_their_family(self, ledger: Ledger) -> None:
+        """Requests that are alike but for names and numbers stand for one case; those without text for none."""
+
+        def run(trace_id: str, family: str | None, model_version: str, *, passes: bool) -> TaggedTrace:
+            trace = a_trace(trace_id, model_version=model_version, outcome=success() if passes else failure())
+            return TaggedTrace(trace, RequestFeatures("search", prompt_family=family), HARD)
+
+        ledger.record(
+            a_batch(
+                *(run(f"b{number}", "f00", "model-1", passes=number > 0) for number in range(3)),
+                *(run(f"c{number}", "f00", "model-2", passes=number == 0) for number in range(3)),
+                run("b9", None, "model-1", passes=True),
+                run("c9", None, "model-2", passes=False),
+            )
+        )
+
+        cases = ledger.cases(ROLLOUT, limit=10)
+
+        assert [("f00", CaseKind.FAMILY, Runs(3, 2), Runs(3, 1))] == [
+            (case.name, case.kind, case.candidate, case.established) for case in cases.cases
+        ]
 
     def test_a_calibration_is_read_back_whole(self, ledger: Ledger) -> None:
         """The one that was promoted last is in force, and tags as it did before it was stored."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cell
-from monitor.rollout.oncall import Signature, SignatureLoad, arm_failures, expected_load, load_by_tier
+from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.oncall import (
+    Signature,
+    SignatureLoad,
+    arm_failures,
+    expected_load,
+    load_by_tier,
+    on_call_load,
+)
 
 EASY = Signature(Tier.EASY, "search")
 HARD = Signature(Tier.HARD, "search")
@@ -43,3 +50,23 @@ def test_failures_of_cells_add_up_by_tier_and_capability() -> None:
     ]
 
     assert {HARD: 9, EASY: 1} == arm_failures(Arm("v1", cells))
+
+
+def test_load_of_a_cohort_tells_tiers_whole_and_the_most_frequent_signatures() -> None:
+    """However few signatures are told, the tiers add up to all failures."""
+    baseline = Arm("m-1", [Cell(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
+    candidate = Arm("m-2", [Cell(Tier.HARD, "search", 3, True, 60, 50, 20, 0.0, 0.0)])
+    timeouts, wrong_tool = Signature(Tier.HARD, "search", "timeout"), Signature(Tier.HARD, "search", "wrong_tool")
+
+    load = on_call_load(Cohort(baseline, candidate, "c1"), ({timeouts: 30}, {timeouts: 5, wrong_tool: 15}), limit=1)
+
+    assert load is not None
+    assert (300.0, 400.0) == load.total == load.tiers[Tier.HARD]
+    assert (SignatureLoad(wrong_tool, 0.0, 300.0),) == load.signatures
+
+
+def test_load_of_an_arm_without_labels_is_unknown() -> None:
+    """Nothing is forecast from nothing."""
+    served = Arm("m-1", [Cell(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
+
+    assert on_call_load(Cohort(served, Arm("m-2", []), "c1"), ({}, {})) is None

@@ -103,6 +103,7 @@ def upgrade() -> None:
     sa.Column('outcome_source', sa.Text(), nullable=True),
     sa.Column('outcome_score', sa.Double(), nullable=True),
     sa.Column('labelled_at', sa.Double(), nullable=True),
+    sa.Column('outcomes', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['model_version_id'], ['model_version.id'], name=op.f('fk_request_model_version_id')),
     sa.PrimaryKeyConstraint('trace_id', name=op.f('pk_request'))
     )
@@ -114,4 +115,18 @@ def upgrade() -> None:
     sa.Column('state', sa.Text(), nullable=False),
     sa.ForeignKeyConstraint(['rollout_id'], ['rollout.id'], name=op.f('fk_verdict_change_rollout_id')),
     sa.PrimaryKeyConstraint('rollout_id', 'number', name=op.f('pk_verdict_change'))
+    )
+    op.create_table('waiting_trace',
+    sa.Column('trace_id', sa.Text(), nullable=False),
+    sa.Column('first_received_at', sa.Double(), nullable=False),
+    sa.Column('last_received_at', sa.Double(), nullable=False),
+    sa.Column('root_ended', sa.Boolean(), nullable=False),
+    sa.Column('span_count', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('trace_id', name=op.f('pk_waiting_trace'))
+    )
+    op.create_table('waiting_span',
+    sa.Column('trace_id', sa.Text(), nullable=False),
+    sa.Column('span_id', sa.Text(), nullable=False),
+    sa.Column('body', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('trace_id', 'span_id', name=op.f('pk_waiting_span'))
     )

@@ -1,0 +1,151 @@
+"""The query behind `Ledger.cases`: what most established runs passed and most of the candidate's runs fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitor.difficulty.tiers import HARD_TIER, Tier
+from monitor.ledger.schema import model_version, request
+from monitor.rollout.cases import Case, CaseKind, Cases, Runs
+from monitor.rollout.oncall import Signature
+from monitor.rollout.tracker import Rollout
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+
+_Conditions = tuple[sa.ColumnElement[bool], ...]
+
+# A request that names itself is told by its name, any other by the family of its text; the prefix keeps them apart.
+# Grouped by label below: PostgreSQL takes two equal expressions with parameters for different ones.
+_KEY = sa.case(
+    (request.c.item.is_not(None), sa.literal_column("'i'", sa.Text) + request.c.item),
+    else_=sa.literal_column("'f'", sa.Text) + request.c.prompt_family,
+)
+_PASSES = sa.func.count(sa.case((request.c.success.is_(True), 1)))
+_FAILURES = sa.func.count(sa.case((request.c.success.is_(False), 1)))
+_LABELLED = sa.func.count(request.c.success)
+
+
+def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int) -> Cases:
+    """The cases of *rollout*, those that fail most often first, *limit* of them at most."""
+    chosen = _chosen(rollout).subquery()
+    total = connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0
+    rows = connection.execute(
+        sa.select(chosen)
+        .order_by(chosen.c.failures.desc(), chosen.c.established_passes.desc(), chosen.c.key)
+        .limit(limit)
+    ).all()
+    keys = [row.key for row in rows]
+    failed = _latest(connection, keys, (request.c.success.is_(False), *_of_candidate(rollout)))
+    passed = _latest(connection, keys, (request.c.success.is_(True), *_of_established(rollout)), first=rollout.baseline)
+    return Cases(total, [_case(row, failed[row.key], passed[row.key]) for row in rows])
+
+
+def _chosen(rollout: Rollout) -> sa.Select[Any]:
+    """Keys that the candidate mostly fails, and that the baseline, or else other established versions, mostly pass."""
+    candidate = (
+        sa.select(_KEY.label("key"), _LABELLED.label("labelled"), _FAILURES.label("failures"))
+        .join(model_version)
+        .where(*_of_candidate(rollout), request.c.success.is_not(None))
+        .group_by("key")
+        .having(2 * _FAILURES > _LABELLED)
+        .subquery()
+    )
+    is_baseline = (model_version.c.model_version == rollout.baseline) & (
+        model_version.c.environment != REFERENCE_ENVIRONMENT
+    )
+    established = (
+        sa.select(
+            _KEY.label("key"),
+            is_baseline.label("is_baseline"),
+            _LABELLED.label("labelled"),
+            _PASSES.label("passes"),
+        )
+        .join(model_version)
+        .where(*_of_established(rollout), request.c.success.is_not(None))
+        .where(_KEY.in_(sa.select(candidate.c.key)))
+        .group_by("key", "is_baseline")
+        .subquery()
+    )
+    own, others = established.alias("own"), established.alias("others")
+    labelled = sa.func.coalesce(own.c.labelled, others.c.labelled)
+    passes = sa.func.coalesce(own.c.passes, others.c.passes)
+    return (
+        sa.select(
+            candidate.c.key,
+            candidate.c.labelled,
+            candidate.c.failures,
+            labelled.label("established_labelled"),
+            passes.label("established_passes"),
+        )
+        .select_from(
+            candidate.outerjoin(own, (own.c.key == candidate.c.key) & own.c.is_baseline).outerjoin(
+                others, (others.c.key == candidate.c.key) & ~others.c.is_baseline
+            )
+        )
+        .where(2 * passes > labelled)
+    )
+
+
+def _of_candidate(rollout: Rollout) -> _Conditions:
+    return (
+        model_version.c.service == rollout.service,
+        model_version.c.environment == rollout.environment,
+        model_version.c.model_version == rollout.candidate,
+        request.c.calibration_id == rollout.calibration_id,
+        request.c.tier.in_([tier.value for tier in Tier if tier in HARD_TIER]),
+        _KEY.is_not(None),
+    )
+
+
+def _of_established(rollout: Rollout) -> _Conditions:
+    """Versions of the same service and the reference history, which belongs to none; never the candidate itself."""
+    own = (model_version.c.service == rollout.service) & model_version.c.environment.in_(
+        (rollout.environment, PROBES_ENVIRONMENT)
+    )
+    return (
+        own | (model_version.c.environment == REFERENCE_ENVIRONMENT),
+        model_version.c.model_version != rollout.candidate,
+        _KEY.is_not(None),
+    )
+
+
+def _latest(
+    connection: sa.Connection, keys: list[str], conditions: _Conditions, *, first: str = ""
+) -> dict[str, sa.Row[Any]]:
+    """The latest run of each of *keys*, of the version *first* where it has one."""
+    newest = sa.func.row_number().over(
+        partition_by=_KEY,
+        order_by=((model_version.c.model_version != first), request.c.started_at.desc(), request.c.trace_id),
+    )
+    ranked = (
+        sa.select(
+            _KEY.label("key"),
+            request.c.trace_id,
+            request.c.started_at,
+            request.c.tier,
+            request.c.capability,
+            request.c.failure_class,
+            model_version.c.model_version,
+            newest.label("place"),
+        )
+        .join(model_version)
+        .where(*conditions)
+        .where(_KEY.in_(keys))
+        .subquery()
+    )
+    return {row.key: row for row in connection.execute(sa.select(ranked).where(ranked.c.place == 1))}
+
+
+def _case(row: sa.Row[Any], failed: sa.Row[Any], passed: sa.Row[Any]) -> Case:
+    return Case(
+        name=row.key[1:],
+        kind=CaseKind.REQUEST if row.key.startswith("i") else CaseKind.FAMILY,
+        signature=Signature(Tier(failed.tier), failed.capability, failed.failure_class or ""),
+        trace_id=failed.trace_id,
+        started_at=failed.started_at,
+        candidate=Runs(row.labelled, row.failures),
+        established=Runs(row.established_labelled, row.established_labelled - row.established_passes),
+        passed_trace_id=passed.trace_id,
+        passed_by=passed.model_version,
+    )

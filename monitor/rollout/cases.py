@@ -1,0 +1,67 @@
+"""Cases: requests that established versions passed and the candidate fails in the hard tier."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.rollout.oncall import Signature
+
+
+class CaseKind(StrEnum):
+    """What a case is: one request that comes again, or a family of requests that are alike."""
+
+    REQUEST = "request"
+    FAMILY = "family"
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Labelled runs of one request or family."""
+
+    requests: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    What most runs of established versions passed and most runs of the candidate fail.
+
+    Attributes:
+        name: The `request_id`, or the hash of the family's text.
+        trace_id: The candidate's latest failed run.
+        started_at: Start of that run, Unix seconds.
+        candidate: Runs of the candidate.
+        established: Runs of the versions that passed: the baseline, or the others where the baseline never met it.
+        passed_trace_id: The latest run that passed.
+        passed_by: The model version of that run.
+    """
+
+    name: str
+    kind: CaseKind
+    signature: Signature
+    trace_id: str
+    started_at: float
+    candidate: Runs
+    established: Runs
+    passed_trace_id: str
+    passed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Cases of one rollout, those that fail most often first; *total* counts also those beyond the limit."""
+
+    total: int
+    cases: Sequence[Case]
+
+
+def by_signature(cases: Sequence[Case]) -> Sequence[tuple[Signature, Sequence[Case]]]:
+    """*cases* grouped by tier, capability and failure class, the largest group first."""
+    groups: dict[Signature, list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[case.signature].append(case)
+    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0].capability, group[0].failure_class))

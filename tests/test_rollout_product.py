@@ -1,0 +1,172 @@
+"""What surrounds a verdict: floors that hold, probes beside production, the load on call, one set of numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+
+from monitor.difficulty.settings import DifficultySettings
+from monitor.ledger.ledger import Ledger
+from monitor.ledger.sql import SqlLedger
+from monitor.review import Review
+from monitor.rollout.policy import Floor, Policy
+from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.service_settings import ServiceSettings
+from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
+
+DAY = 86_400.0
+UNREACHABLE_FLOOR = Floor(service="shop", pass_rate=0.9)
+"""A floor above what any version of these tests passes in the hard tier."""
+
+
+@pytest.fixture
+def ledger() -> Iterator[SqlLedger]:
+    ledger = SqlLedger("sqlite://")
+    yield ledger
+    ledger.close()
+
+
+def a_review(ledger: Ledger, policy: Policy | None = None) -> Review:
+    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
+
+
+def serve(
+    ledger: Ledger,
+    model_version: str,
+    *,
+    environment: str = "production",
+    started_at: float,
+    fails_from: int = 120,
+    salt: int = 0,
+) -> None:
+    """Two hundred labelled requests of a version; those from *fails_from* on fail, but for every seventeenth."""
+    events = []
+    for item in range(200):
+        is_odd = (item * 7 + salt) % 17 == 0
+        fails = (item >= fails_from) != is_odd
+        trace = a_trace(
+            f"{environment}-{model_version}-{item}",
+            environment=environment,
+            model_version=model_version,
+            request_id=f"item-{item}",
+            started_at=started_at + item,
+            outcome=failure("timeout" if item % 2 else "wrong_tool") if fails else success(),
+        )
+        events.append(tagged(trace))
+    ledger.record(a_batch(*events))
+
+
+def serve_history(ledger: Ledger, versions: int = 10) -> None:
+    for number in range(versions):
+        serve(
+            ledger,
+            f"old-{number}",
+            environment="reference",
+            started_at=NOON - (versions - number) * DAY,
+            fails_from=140 - 5 * number,
+            salt=number,
+        )
+
+
+def roll_out(ledger: Ledger, review: Review) -> None:
+    """A history, then a baseline, then a candidate that is just like it; looked at after each."""
+    serve_history(ledger)
+    review.before_new_versions({"live-1"}, now=NOON)
+    review.look(now=NOON)
+    serve(ledger, "live-1", started_at=NOON)
+    serve(ledger, "live-2", started_at=NOON + DAY, salt=3)
+    review.look(now=NOON + 2 * DAY)
+
+
+def the_verdict(ledger: Ledger) -> Verdict:
+    (record,) = [record for record in ledger.rollouts() if record.rollout.environment == "production"]
+    assert record.verdict is not None
+    return record.verdict
+
+
+def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: Ledger) -> None:
+    """The hard tier of the candidate is far below it, so this is a regression."""
+    roll_out(ledger, a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,))))
+
+    verdict = the_verdict(ledger)
+
+    assert VerdictState.REGRESSION == verdict.state
+    assert "below the floor of 90.0 %" in verdict.reasons[0]
+
+
+def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> None:
+    """A broken floor stays broken, whatever the config says by now, and the reasons say what was changed."""
+    review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
+    roll_out(ledger, review)
+
+    review.follow(Policy(floors=(dataclasses.replace(UNREACHABLE_FLOOR, pass_rate=0.01),)))
+    review.look(now=NOON + 3 * DAY)
+
+    verdict = the_verdict(ledger)
+    assert VerdictState.REGRESSION == verdict.state
+    assert "was changed from 90.0 % to 1.0 % while the rollout is under way" in verdict.reasons[-1]
+
+
+def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) -> None:
+    """What was seen cannot be used to choose what it is held to."""
+    review = a_review(ledger)
+    roll_out(ledger, review)
+    before = the_verdict(ledger)
+
+    review.follow(Policy(floors=(UNREACHABLE_FLOOR,)))
+    review.look(now=NOON + 3 * DAY)
+
+    after = the_verdict(ledger)
+    assert before.state == after.state != VerdictState.REGRESSION
+    assert "from none to 90.0 %" in after.reasons[-1]
+
+
+def test_a_changed_floor_judges_the_next_rollout(ledger: Ledger) -> None:
+    """A rollout that starts after the change is held to the new floor."""
+    review = a_review(ledger)
+    roll_out(ledger, review)
+    review.follow(Policy(floors=(UNREACHABLE_FLOOR,)))
+    review.look(now=NOON + 3 * DAY)
+
+    serve(ledger, "live-3", started_at=NOON + 4 * DAY, salt=5)
+    review.look(now=NOON + 5 * DAY)
+
+    verdicts = {record.rollout.candidate: record.verdict for record in ledger.rollouts()}
+    assert verdicts["live-3"] is not None
+    assert VerdictState.REGRESSION == verdicts["live-3"].state
+
+
+def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledger: Ledger) -> None:
+    """The panel replayed on both versions narrows the bounds of the hard tier and leaves the counts as they were."""
+    review = a_review(ledger)
+    roll_out(ledger, review)
+    alone = the_verdict(ledger)
+
+    serve(ledger, "live-1", environment="probes", started_at=NOON + DAY)
+    serve(ledger, "live-2", environment="probes", started_at=NOON + DAY, salt=3)
+    review.look(now=NOON + 3 * DAY)
+
+    beside = the_verdict(ledger)
+    assert alone.hard_tier is not None
+    assert alone.hard_tier.change is not None
+    assert beside.hard_tier is not None
+    assert beside.hard_tier.change is not None
+    assert alone.aggregate.candidate.requests == beside.aggregate.candidate.requests
+    widths = [change.upper - change.lower for change in (alone.hard_tier.change, beside.hard_tier.change)]
+    assert widths[1] < 0.9 * widths[0]
+
+
+def test_the_load_on_call_adds_up_to_the_failure_rate(ledger: Ledger) -> None:
+    """Failures per 1,000 requests by tier are the aggregate's rate, and signatures tell capability and class."""
+    roll_out(ledger, a_review(ledger))
+
+    verdict = the_verdict(ledger)
+
+    assert verdict.on_call is not None
+    for arm, load in zip((verdict.aggregate.baseline, verdict.aggregate.candidate), verdict.on_call.total, strict=True):
+        assert load == pytest.approx(1_000 * arm.failures / arm.requests)
+    by_signature = sum(load.candidate for load in verdict.on_call.signatures)
+    assert verdict.on_call.total[1] == pytest.approx(by_signature)
+    assert {"timeout", "wrong_tool"} == {load.signature.failure_class for load in verdict.on_call.signatures}
