@@ -41,3 +41,7 @@ class OffsetFenced(MonitorError):
 
 class CalibrationInvalid(MonitorError):
     """A stored calibration is corrupted, oversized or of another version: refuse it and keep the previous one."""
+
+
+class RolloutUnderWay(MonitorError):
+    """Another calibration cannot be put in force: both arms of a rollout are read under this one until it ends."""

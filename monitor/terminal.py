@@ -74,7 +74,7 @@ def _rollout(record: RolloutRecord) -> RenderableType:
 
 
 def _rates(verdict: Verdict) -> Table:
-    table = _columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points")
+    table = columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points")
     for tier in TIERS:
         _add_rates(table, tier.value, verdict.tiers[tier])
     if verdict.hard_tier is not None:
@@ -89,8 +89,8 @@ def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
 
 
 def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
-    table = _columns("hard tier's share of failures", "", "bounds, points")
-    table.add_row("", f"{_percent(share.baseline.estimate)} → {_percent(share.candidate.estimate)}", "")
+    table = columns("hard tier's share of failures", "", "bounds, points")
+    table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
     table.add_row("change", *_change(share.change))
     table.add_row("  that a uniform gain would give", _points(share.expected_change), "")
     table.add_row("  excess over it", *_change(share.excess))
@@ -102,7 +102,8 @@ def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
     return table
 
 
-def _columns(first: str, *rest: str) -> Table:
+def columns(first: str, *rest: str) -> Table:
+    """An empty table without lines: *first* stands left, the others right."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for title in rest:
@@ -136,10 +137,11 @@ def _counts(rate: FailureRate) -> str:
 
 
 def _rate(rate: FailureRate) -> str:
-    return _UNKNOWN if rate.rate is None else _percent(rate.rate.estimate)
+    return _UNKNOWN if rate.rate is None else percent(rate.rate.estimate)
 
 
-def _percent(ratio: float) -> str:
+def percent(ratio: float) -> str:
+    """*ratio* as people read it."""
     return f"{100 * ratio:.1f} %"
 
 

@@ -16,8 +16,9 @@ from monitor.ingest.source import Source
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.review import Review
+from monitor.review import NoReview, Review
 from monitor.service import Service, Stages
+from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _REPLAY_BATCH_RECORDS = 500
 
@@ -71,6 +72,40 @@ def replay_service(
 
 
 @contextmanager
+def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> Iterator[Service]:
+    """
+    The service that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
+
+    Raises:
+        MonitorError: a file cannot be used.
+    """
+    source = FileSource(
+        files,
+        ledger.offsets,
+        batch_records=_REPLAY_BATCH_RECORDS,
+        max_record_bytes=config.limits.max_record_bytes,
+    )
+    clock = WallClock()
+    snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
+    stages = Stages(source, NoDeadLetters(), ledger, NoReview(), clock, snapshots)
+    try:
+        yield Service(
+            stages,
+            limits=config.limits,
+            policy=config.rollout,
+            settings=config.service,
+            read_as=REFERENCE_ENVIRONMENT,
+        )
+    finally:
+        source.close()
+
+
+def review_of(config: Config, ledger: SqlLedger) -> Review:
+    """The review of *ledger* as *config* says."""
+    return Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+
+
+@contextmanager
 def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]:
     """
     The ledger at *url*, or the one that *config* names; closed when the context ends.
@@ -106,6 +141,5 @@ def _service(
     config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter, clock: Clock
 ) -> tuple[Service, SnapshotHolder]:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
-    review = Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
-    stages = Stages(source, dead_letters, ledger, review, clock, snapshots)
+    stages = Stages(source, dead_letters, ledger, review_of(config, ledger), clock, snapshots)
     return Service(stages, limits=config.limits, policy=config.rollout, settings=config.service), snapshots
