@@ -1,0 +1,121 @@
+"""What a calibration makes of a history: how much of it each tier holds, and how often each version fails there."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.tiers import TIERS, Tier
+
+ALL_TIERS = (*TIERS, Tier.UNTIERED)
+"""Every tag that a request may carry, easiest first, the one without a tier last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Labelled requests, and those of them that failed."""
+
+    requests: int = 0
+    failures: int = 0
+
+    @property
+    def failure_rate(self) -> float | None:
+        """Failures per request, ratio 0 to 1; None without a request."""
+        return self.failures / self.requests if self.requests else None
+
+
+@dataclass(frozen=True, slots=True)
+class TierTable:
+    """
+    A labelled history by tier.
+
+    Where the calibration learnt from that very history, its tags have seen the outcomes that are counted here: rates
+    of easy requests look a little lower, those of hard ones a little higher than new versions will show.
+
+    Attributes:
+        versions: Tally by version and tier; versions in order of first appearance.
+        capabilities: Tally by capability, by name.
+    """
+
+    versions: Mapping[str, Mapping[Tier, Tally]]
+    capabilities: Mapping[str, Tally]
+
+    def traffic_share(self, tier: Tier) -> float:
+        """Share of the requests that carry the tag *tier*, ratio 0 to 1."""
+        requests = sum(tally.requests for tiers in self.versions.values() for tally in tiers.values())
+        tagged = sum(tiers[tier].requests for tiers in self.versions.values() if tier in tiers)
+        return tagged / requests if requests else 0.0
+
+    def of_version(self, model_version: str) -> Tally:
+        """One version over all tiers."""
+        return _sum(self.versions[model_version].values())
+
+    def of_tier(self, tier: Tier) -> Tally:
+        """One tier over all versions."""
+        return _sum(tiers[tier] for tiers in self.versions.values() if tier in tiers)
+
+
+def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> TierTable:
+    """*history* as *calibration* tags it."""
+    requests: dict[str, Counter[Tier]] = defaultdict(Counter)
+    failures: dict[str, Counter[Tier]] = defaultdict(Counter)
+    asked: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for request in history:
+        tier = calibration.tag(request.features).tier
+        requests[request.model_version][tier] += 1
+        failures[request.model_version][tier] += request.failed
+        asked[request.features.capability] += 1
+        failed[request.features.capability] += request.failed
+    return TierTable(
+        versions={
+            version: {tier: Tally(tiers[tier], failures[version][tier]) for tier in ALL_TIERS if tiers[tier]}
+            for version, tiers in requests.items()
+        },
+        capabilities={name: Tally(asked[name], failed[name]) for name in sorted(asked)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """
+    How two calibrations tag the same requests.
+
+    Attributes:
+        moves: Requests by (tier under the first, tier under the second).
+    """
+
+    moves: Mapping[tuple[Tier, Tier], int]
+
+    @property
+    def requests(self) -> int:
+        return sum(self.moves.values())
+
+    @property
+    def same_tier_share(self) -> float | None:
+        """Share of the requests that keep their tier, ratio 0 to 1; None without a request."""
+        same = sum(count for (before, after), count in self.moves.items() if before is after)
+        return same / self.requests if self.requests else None
+
+
+def compare_tags(asked: Iterable[tuple[RequestFeatures, int]], first: Calibration, second: Calibration) -> Agreement:
+    """
+    How *first* and *second* tag the same requests.
+
+    Args:
+        asked: Features of a request and how often it came.
+        first: Where requests move from.
+        second: Where they move to.
+    """
+    moves: Counter[tuple[Tier, Tier]] = Counter()
+    for features, requests in asked:
+        moves[first.tag(features).tier, second.tag(features).tier] += requests
+    return Agreement(dict(moves))
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    counted = list(tallies)
+    return Tally(sum(tally.requests for tally in counted), sum(tally.failures for tally in counted))
