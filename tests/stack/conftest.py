@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,20 +18,6 @@ from tests.stack.servers import (
 )
 
 _S = TypeVar("_S", bound=Server)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let kafka-python leave the sockets of refused connections to the garbage collector; they are no leak of ours."""
-    for item in items:
-        if item.get_closest_marker("stack"):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
-@pytest.fixture(autouse=True)
-def _collected_sockets() -> Iterator[None]:
-    """Such sockets are collected in the test that they belong to, where the filter above holds."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="session")
