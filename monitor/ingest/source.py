@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -119,6 +119,3 @@ class Source(Protocol):
     def close(self) -> None:
         """Leave the group and release sockets or files; safe to call twice."""
         ...
-
-
-Rebalanced = Callable[[Sequence[TopicPartition]], None]
