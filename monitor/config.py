@@ -30,7 +30,7 @@ from monitor.log import LogSettings
 from monitor.metrics.settings import WebSettings
 from monitor.rollout.policy import Policy
 from monitor.service_settings import ServiceSettings
-from monitor.trace.settings import Limits
+from monitor.trace.settings import Limits, TraceSettings
 
 ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 
@@ -51,6 +51,7 @@ class Config(BaseSettings):
     web: WebSettings = WebSettings()
     kafka: KafkaSettings = KafkaSettings()
     limits: Limits = Limits()
+    traces: TraceSettings = TraceSettings()
     difficulty: DifficultySettings = DifficultySettings()
     ledger: LedgerSettings = LedgerSettings()
     rollout: Policy = Policy()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
 from monitor.difficulty.tiers import NO_TAG
 from monitor.ingest.source import Record, TopicPartition
-from monitor.ledger.ledger import DeadLetter, TaggedTrace
-from monitor.trace.decode import Decoded, decode
+from monitor.ledger.ledger import DeadLetter, TaggedTrace, WaitingSpans
+from monitor.trace.assembly import build_trace
+from monitor.trace.decode import Decoded, Ignored, decode
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
-from monitor.trace.settings import Limits
+from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
+from monitor.trace.reading import Reading
+from monitor.trace.settings import Limits, TraceSettings
+from monitor.trace.span import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,61 +26,104 @@ class DecodedBatch:
     What a poll said.
 
     Attributes:
-        events: Traces and outcomes in record order.
+        events: Traces, outcomes and spans in record order.
         dead_letters: Records that say nothing, each with the record that it stands for.
         records: Records per partition.
+        ignored: What was left aside in records that were read.
     """
 
-    events: Sequence[Trace | OutcomeEvent]
+    events: Sequence[Trace | OutcomeEvent | Span]
     dead_letters: Sequence[tuple[Record, DeadLetter]]
     records: Mapping[TopicPartition, int]
+    ignored: Mapping[Ignored, int]
+
+    def event_times(self) -> Iterator[float]:
+        """When things happened, Unix seconds."""
+        for event in self.events:
+            if isinstance(event, Trace):
+                yield event.started_at
+            elif isinstance(event, Span):
+                yield event.started_at if event.ended_at is None else event.ended_at
 
     @property
     def traces(self) -> Iterable[Trace]:
         return (event for event in self.events if isinstance(event, Trace))
 
 
-def decode_records(records: Iterable[Record], limits: Limits, *, read_as: str | None = None) -> DecodedBatch:
+@dataclass(frozen=True, slots=True)
+class Rules:
     """
-    Decode *records*; those that cannot be are set aside with a reason and a hash.
+    How records are read.
 
-    Args:
-        records: In order.
+    Attributes:
         limits: What is decoded.
+        traces: How spans become traces and evaluations outcomes.
         read_as: Environment that every trace is read as, whatever it says; None to believe it.
     """
-    events: list[Trace | OutcomeEvent] = []
+
+    limits: Limits
+    traces: TraceSettings
+    read_as: str | None = None
+    reading: Reading = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading", Reading(self.traces))  # compiled once
+
+
+def decode_records(records: Iterable[Record], rules: Rules) -> DecodedBatch:
+    """Decode *records*; those that cannot be are set aside with a reason and a hash."""
+    events: list[Trace | OutcomeEvent | Span] = []
+    ignored: Counter[Ignored] = Counter()
     dead_letters: list[tuple[Record, DeadLetter]] = []
     counts: Counter[TopicPartition] = Counter()
     for record in records:
         counts[record.position.topic_partition] += 1
         try:
-            decoded = _decode(record, limits)
+            decoded = _decode(record, rules)
         except InvalidRecord as invalid:
             dead_letters.append((record, _dead_letter(record, invalid)))
             continue
-        events.extend(_dated(_in_environment(trace, read_as)) for trace in decoded.traces)
+        events.extend(_dated(_in_environment(trace, rules.read_as)) for trace in decoded.traces)
         events.extend(_dated_event(outcome, record) for outcome in decoded.outcomes)
-    return DecodedBatch(events, dead_letters, counts)
+        events.extend(decoded.spans)
+        ignored.update(decoded.ignored)
+    return DecodedBatch(events, dead_letters, counts, ignored)
 
 
 def tag_events(
-    events: Iterable[Trace | OutcomeEvent], calibration: Calibration | None
-) -> list[TaggedTrace | OutcomeEvent]:
-    """Give every trace its features and its tag under *calibration*, and let its text go."""
-    return [_tagged(event, calibration) if isinstance(event, Trace) else event for event in events]
+    events: Iterable[Trace | OutcomeEvent | Span], calibration: Calibration | None, rules: Rules
+) -> list[TaggedTrace | OutcomeEvent | Span]:
+    """Give every trace its features, its tag under *calibration* and its own verdicts, and let its text go."""
+    return [tag_trace(event, calibration, rules) if isinstance(event, Trace) else event for event in events]
 
 
-def _decode(record: Record, limits: Limits) -> Decoded:
-    if record.oversize is not None:  # too large to have been kept in memory at all
-        detail = f"{record.oversize.size_bytes} bytes, at most {limits.max_record_bytes} are read"
-        raise InvalidRecord(DropReason.TOO_LARGE, detail)
-    return decode(record.value, limits)
-
-
-def _tagged(trace: Trace, calibration: Calibration | None) -> TaggedTrace:
+def tag_trace(trace: Trace, calibration: Calibration | None, rules: Rules) -> TaggedTrace:
+    """*trace* as the ledger takes it."""
     features = request_features(trace.request)
-    return TaggedTrace(trace, features, NO_TAG if calibration is None else calibration.tag(features))
+    outcomes = rules.traces.outcomes
+    return TaggedTrace(
+        trace=replace(trace, request=replace(trace.request, text=None, tools=())),
+        features=features,
+        tag=NO_TAG if calibration is None else calibration.tag(features),
+        outcomes=implied_outcomes(trace, outcomes),
+        is_over_budget=is_over_budget(trace, outcomes),
+    )
+
+
+def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[WaitingSpans, Trace | None]]:
+    """Each trace out of its spans, in the order of their starts; None where they turned out to be no agent run."""
+    built = [(waiting, build_trace(waiting.spans, rules.traces.outcomes)) for waiting in due]
+    known = [
+        (waiting, None if trace is None else _dated(_in_environment(trace, rules.read_as))) for waiting, trace in built
+    ]
+    return sorted(known, key=lambda pair: 0.0 if pair[1] is None else pair[1].started_at)
+
+
+def _decode(record: Record, rules: Rules) -> Decoded:
+    if record.oversize is not None:  # too large to have been kept in memory at all
+        detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
+        raise InvalidRecord(DropReason.TOO_LARGE, detail)
+    return decode(record.value, rules.limits, rules.reading)
 
 
 def _in_environment(trace: Trace, read_as: str | None) -> Trace:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -12,7 +13,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.errors import DependencyUnreachable, OffsetFenced
 from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
 from monitor.ingest.source import Poll, Source
-from monitor.ledger.ledger import Batch, Ledger, OffsetMove, Recorded
+from monitor.ledger.ledger import Assembled, Batch, Ledger, OffsetMove, Recorded, WaitingSpans
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
@@ -21,15 +22,16 @@ from monitor.metrics.snapshot import (
     Snapshot,
     SnapshotHolder,
 )
-from monitor.pipeline import DecodedBatch, decode_records, tag_events
+from monitor.pipeline import DecodedBatch, Rules, assemble_due, decode_records, tag_events, tag_trace
 from monitor.review import Reviewer
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service_settings import ServiceSettings
 from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace
-from monitor.trace.settings import Limits
 
 _log = structlog.get_logger()
+
+_TRACES_PER_ASSEMBLY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +52,26 @@ class Service:
 
     Args:
         stages: Where records come from, where they go and who judges.
-        limits: What is decoded.
+        rules: How records are read.
         policy: What the snapshot shows as the policy in force.
         settings: The rhythm.
-        read_as: Environment that every trace is read as, whatever it says; None to believe it.
     """
 
     def __init__(
         self,
         stages: Stages,
         *,
-        limits: Limits,
+        rules: Rules,
         policy: Policy,
         settings: ServiceSettings,
-        read_as: str | None = None,
     ) -> None:
         self._stages = stages
-        self._read_as = read_as
-        self._limits = limits
+        self._rules = rules
         self._policy = policy
         self._settings = settings
         self._calibration: Calibration | None = None
         self._seen: set[tuple[str, str, str]] | None = None
+        self._assembled_at = float("-inf")
         self._reviewed_at = float("-inf")
         self._shown_at = float("-inf")
         self._last_commit_at: float | None = None
@@ -129,12 +129,14 @@ class Service:
         poll = self._stages.source.poll(self._settings.poll_timeout_seconds)
         if poll.records:
             self._handle(poll)
+        self._assemble_if_due()
         self._review_if_due()
         self._show_if_due()
         return poll
 
     def settle(self, *, seconds: float) -> None:
-        """Review and show once more after a replay, *seconds* of event time after its last record."""
+        """After a replay: close every trace, then review and show, *seconds* of event time after its last record."""
+        self._assemble(now=math.inf)
         self._stages.clock.observe(self._stages.clock.time() + seconds)
         self._review()
         self._show()
@@ -153,9 +155,9 @@ class Service:
         stages = self._stages
         owned = stages.source.assignment()
         records = [record for record in poll.records if record.position.topic_partition in owned]
-        batch = decode_records(records, self._limits, read_as=self._read_as)
-        for trace in batch.traces:
-            stages.clock.observe(trace.started_at)
+        batch = decode_records(records, self._rules)
+        for moment in batch.event_times():
+            stages.clock.observe(moment)
         self._meet(batch.traces)
         if batch.dead_letters:
             stages.dead_letters.write(
@@ -164,16 +166,48 @@ class Service:
         next_offsets = {partition: offset for partition, offset in poll.next_offsets.items() if partition in owned}
         recorded = stages.ledger.record(
             Batch(
-                events=tag_events(batch.events, self._calibration),
+                events=tag_events(batch.events, self._calibration, self._rules),
                 dead_letters=[letter for _, letter in batch.dead_letters],
                 offsets=[OffsetMove(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records=batch.records,
                 received_at=stages.clock.time(),
+                ignored=batch.ignored,
             )
         )
         stages.source.committed(next_offsets)
         self._last_commit_at = stages.clock.time()
         _log_committed(batch, recorded)
+
+    def _assemble_if_due(self) -> None:
+        if self._stages.clock.monotonic() - self._assembled_at >= self._settings.assembly_interval_seconds:
+            self._assembled_at = self._stages.clock.monotonic()
+            self._assemble(now=self._stages.clock.time())
+
+    def _assemble(self, *, now: float) -> None:
+        """Close the traces that are complete at *now*; one that another replica closes first is left to it."""
+        ledger, is_more = self._stages.ledger, True
+        while is_more:
+            due = ledger.due_spans(self._rules.traces.assembly, now=now, limit=_TRACES_PER_ASSEMBLY)
+            is_more = len(due) == _TRACES_PER_ASSEMBLY
+            if due:
+                self._close(due)
+
+    def _close(self, due: Sequence[WaitingSpans]) -> None:
+        closed = assemble_due(due, self._rules)
+        self._meet(trace for _, trace in closed if trace is not None)
+        assembled = [
+            Assembled(
+                waiting.trace_id,
+                len(waiting.spans),
+                None if trace is None else tag_trace(trace, self._calibration, self._rules),
+            )
+            for waiting, trace in closed
+        ]
+        now = self._stages.clock.time()
+        recorded = self._stages.ledger.record(
+            Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=now, assembled=assembled)
+        )
+        _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
 
     def _meet(self, traces: Iterable[Trace]) -> None:
         """Before the first request of a version is tagged, freeze what the versions before it have taught."""
@@ -216,6 +250,7 @@ class Service:
             now=self._stages.clock.time(),
             policy=self._policy,
             counters=ledger.counters(),
+            waiting_spans=ledger.waiting_spans(),
             model_versions=[
                 ModelVersionStatus(
                     version,

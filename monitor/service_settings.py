@@ -19,6 +19,9 @@ class ServiceSettings:
     snapshot_interval_seconds: Annotated[
         float, Gt(0), Doc("Time between two snapshots of what a scrape shows, in seconds.")
     ] = 1.0
+    assembly_interval_seconds: Annotated[
+        float, Gt(0), Doc("Time between two looks for traces whose spans are complete, in seconds.")
+    ] = 1.0
     review_interval_seconds: Annotated[float, Gt(0), Doc("Time between two looks at the rollouts, in seconds.")] = 15.0
     calibration_interval_seconds: Annotated[
         float, Gt(0), Doc("Time between two calibrations while history grows, in seconds.")

@@ -16,6 +16,7 @@ from monitor.ingest.source import Source
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.pipeline import Rules
 from monitor.review import NoReview, Review
 from monitor.service import Service, Stages
 from monitor.trace.model import REFERENCE_ENVIRONMENT
@@ -31,7 +32,7 @@ def live_service(config: Config) -> Iterator[tuple[Service, SnapshotHolder]]:
     Raises:
         MonitorError: a part cannot be had as configured, or cannot be reached.
     """
-    ledger = SqlLedger(ledger_url(config.ledger), config.ledger)
+    ledger = SqlLedger(ledger_url(config.ledger), config.ledger, outcomes=config.traces.outcomes)
     source = KafkaSource(config.kafka, ledger.offsets)
     dead_letters = KafkaDeadLetters(config.kafka)
     try:
@@ -53,7 +54,7 @@ def replay_service(
     Raises:
         MonitorError: a file or the ledger cannot be used.
     """
-    ledger = SqlLedger(ledger_url, config.ledger)
+    ledger = SqlLedger(ledger_url, config.ledger, outcomes=config.traces.outcomes)
     letters = NoDeadLetters() if dead_letters is None else FileDeadLetters(dead_letters)
     try:
         source = FileSource(
@@ -91,10 +92,9 @@ def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> 
     try:
         yield Service(
             stages,
-            limits=config.limits,
+            rules=Rules(config.limits, config.traces, read_as=REFERENCE_ENVIRONMENT),
             policy=config.rollout,
             settings=config.service,
-            read_as=REFERENCE_ENVIRONMENT,
         )
     finally:
         source.close()
@@ -113,7 +113,9 @@ def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]
     Raises:
         MonitorError: the ledger cannot be used or reached.
     """
-    ledger = SqlLedger(ledger_url(config.ledger) if url is None else url, config.ledger)
+    ledger = SqlLedger(
+        ledger_url(config.ledger) if url is None else url, config.ledger, outcomes=config.traces.outcomes
+    )
     try:
         yield ledger
     finally:
@@ -142,4 +144,6 @@ def _service(
 ) -> tuple[Service, SnapshotHolder]:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
     stages = Stages(source, dead_letters, ledger, review_of(config, ledger), clock, snapshots)
-    return Service(stages, limits=config.limits, policy=config.rollout, settings=config.service), snapshots
+    return Service(
+        stages, rules=Rules(config.limits, config.traces), policy=config.rollout, settings=config.service
+    ), snapshots

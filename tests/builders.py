@@ -19,6 +19,8 @@ from monitor.trace.model import (
     TraceId,
     Usage,
 )
+from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
+from monitor.trace.settings import OutcomeSettings
 
 NOON = 1_790_000_000.0
 """Some moment of September 2026, Unix seconds."""
@@ -57,7 +59,14 @@ def a_trace(
 
 
 def tagged(trace: Trace, tag: Tag = NO_TAG) -> TaggedTrace:
-    return TaggedTrace(trace, RequestFeatures(trace.request.capability, item=trace.request.request_id), tag)
+    settings = OutcomeSettings()
+    return TaggedTrace(
+        trace,
+        RequestFeatures(trace.request.capability, item=trace.request.request_id),
+        tag,
+        implied_outcomes(trace, settings),
+        is_over_budget=is_over_budget(trace, settings),
+    )
 
 
 def success(*, labelled_at: float | None = NOON, source: str = "judge") -> Outcome:

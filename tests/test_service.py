@@ -14,11 +14,12 @@ from monitor.ledger.ledger import Batch, CounterName, Recorded
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.report import replay_json
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.pipeline import Rules
 from monitor.review import Review
 from monitor.rollout.policy import Policy
 from monitor.service import Service, Stages
 from monitor.service_settings import ServiceSettings
-from monitor.trace.settings import Limits
+from monitor.trace.settings import Limits, TraceSettings
 from tests.builders import NOON, PARTITION, a_batch
 from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
@@ -83,7 +84,7 @@ def house() -> Iterator[House]:
     snapshots = SnapshotHolder(Snapshot(now=NOON, policy=policy))
     review = Review(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
     stages = Stages(source, dead_letters, ledger, review, EventClock(), snapshots)
-    service = Service(stages, limits=Limits(), policy=policy, settings=settings)
+    service = Service(stages, rules=Rules(Limits(), TraceSettings()), policy=policy, settings=settings)
     yield House(broker, ledger, dead_letters, snapshots, service, source)
     ledger.close()
 

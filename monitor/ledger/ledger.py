@@ -255,7 +255,7 @@ class Ledger(Protocol):
         ...
 
     def due_spans(self, settings: AssemblySettings, *, now: float, limit: int) -> Sequence[WaitingSpans]:
-        """Spans of traces that are complete at *now* (Unix seconds) or have waited long enough, *limit* traces at most."""
+        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, *limit* traces at most."""
         ...
 
     def waiting_spans(self) -> int:

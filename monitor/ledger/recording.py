@@ -18,6 +18,7 @@ from monitor.errors import OffsetFenced
 from monitor.ledger.labels import OTHER, DialectInsert, LabelBudget
 from monitor.ledger.ledger import (
     DURATION_BUCKETS_SECONDS,
+    Assembled,
     Batch,
     CounterName,
     DeadLetter,
@@ -121,18 +122,9 @@ class Recorder:
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         slots = _load_slots(connection, {_trace_id(event) for event in (*batch.events, *batch.assembled)})
         joining = _Joining(connection, slots, self._labels, self._settings, self._outcomes)
-        waiting: list[Span] = []
         for event in batch.events:
-            match event:
-                case TaggedTrace():
-                    joining.add_trace(event)
-                case OutcomeEvent():
-                    joining.add_outcome(slots[event.trace_id], event.outcome)
-                    joining.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
-                case Span():
-                    if joining.expects(event):
-                        waiting.append(event)
-        duplicates = add_spans(connection, self._insert, waiting, received_at=batch.received_at)
+            joining.add(event)
+        duplicates = add_spans(connection, self._insert, joining.waiting, received_at=batch.received_at)
         joining.count(CounterName.SPANS, detail="duplicate", by=duplicates)
         for assembled in sorted(batch.assembled, key=lambda each: each.trace_id):
             if claim(connection, assembled.trace_id, span_count=assembled.span_count):
@@ -254,6 +246,18 @@ class _Joining:
         self._outcomes = outcomes
         self.counts: Counter[_Counted] = Counter()
         self.activity: dict[_VersionKey, _Activity] = {}
+        self.waiting: list[Span] = []
+
+    def add(self, event: TaggedTrace | OutcomeEvent | Span) -> None:
+        """Count what one record said."""
+        match event:
+            case TaggedTrace():
+                self.add_trace(event)
+            case OutcomeEvent():
+                self.add_outcome(self._slots[event.trace_id], event.outcome)
+                self.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
+            case Span():
+                self.add_span(event)
 
     def recorded(self) -> Recorded:
         return Recorded(
@@ -273,13 +277,13 @@ class _Joining:
             self.add_outcome(slot, outcome)
         self.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
-    def expects(self, span: Span) -> bool:
-        """Count a span as received; whether its trace still waits for it, or it is late."""
+    def add_span(self, span: Span) -> None:
+        """Let a span wait for its trace, or count it as late."""
         self.count(CounterName.SPANS, detail="received")
         if self._slots[span.trace_id].version is None:
-            return True
-        self.count(CounterName.SPANS, detail="late")
-        return False
+            self.waiting.append(span)
+        else:
+            self.count(CounterName.SPANS, detail="late")
 
     def add_assembled(self, assembled: Assembled) -> None:
         """Count a trace that waited for its spans, and what became of them."""

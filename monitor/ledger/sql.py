@@ -30,6 +30,7 @@ from monitor.ledger.ledger import (
     ProbeResult,
     Recorded,
     RolloutRecord,
+    WaitingSpans,
 )
 from monitor.ledger.recording import RaceLost, Recorder, tag_columns
 from monitor.ledger.schema import (
@@ -42,11 +43,13 @@ from monitor.ledger.schema import (
     model_version,
     request,
     verdict_change,
+    waiting_trace,
 )
 from monitor.ledger.schema import (
     rollout as rollout_table,
 )
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.waiting import due_spans
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Arm, Cell, Cohort
 from monitor.rollout.commitment import FloorSet, floors_in_force
@@ -55,6 +58,7 @@ from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
 _INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _REVIEW_LOCK = 7_306_918_452_114  # an arbitrary number that all replicas agree on
@@ -77,6 +81,7 @@ class SqlLedger:
     Args:
         url: SQLAlchemy URL of SQLite or PostgreSQL.
         settings: Caps on label values.
+        outcomes: Which of several verdicts on a trace stands.
 
     Raises:
         ConfigInvalid: *url* cannot be used.
@@ -84,12 +89,14 @@ class SqlLedger:
         LedgerInvalid: it was written by a newer version.
     """
 
-    def __init__(self, url: str, settings: LedgerSettings | None = None) -> None:
+    def __init__(
+        self, url: str, settings: LedgerSettings | None = None, *, outcomes: OutcomeSettings | None = None
+    ) -> None:
         self._engine = open_engine(url)
         migrate(self._engine)
         self._insert = _INSERTS[self._engine.dialect.name]
         self._settings = settings or LedgerSettings()
-        self._recorder = Recorder(self._insert, self._settings)
+        self._recorder = Recorder(self._insert, self._settings, outcomes or OutcomeSettings())
 
     def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Next offset of each partition that the ledger has seen."""
@@ -111,6 +118,16 @@ class SqlLedger:
                 self._recorder.forget()
                 raise
         raise LedgerUnavailable(f"Other replicas wrote the same traces first, {_RACES_PER_BATCH} times in a row.")
+
+    def due_spans(self, settings: AssemblySettings, *, now: float, limit: int) -> Sequence[WaitingSpans]:
+        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, *limit* traces at most."""
+        with self._reading() as connection:
+            return due_spans(connection, settings, now=now, limit=limit)
+
+    def waiting_spans(self) -> int:
+        """Spans that wait for their trace to be complete."""
+        with self._reading() as connection:
+            return connection.scalar(sa.select(sa.func.sum(waiting_trace.c.span_count))) or 0
 
     def counters(self) -> Mapping[CounterKey, int]:
         """Every counter as committed."""

@@ -51,5 +51,7 @@ def collect_health(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
     for fact in snapshot.health:
         health.set(fact.is_ok, fact.name)
     build.set(1, __version__)
-    for series in (lag, last_commit, ready, health, build):
+    waiting = Series(names.SPANS_WAITING)
+    waiting.set(snapshot.waiting_spans)
+    for series in (lag, last_commit, waiting, ready, health, build):
         yield from series.families()

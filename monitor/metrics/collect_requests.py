@@ -76,6 +76,8 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
     (CounterName.TOOL_CALLS, names.TOOL_CALLS, _tiered, 1),
     (CounterName.BUDGET_EXCEEDED, names.BUDGET_EXCEEDED, _tiered, 1),
     (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
+    (CounterName.SPANS, names.SPANS, _detail, 1),
+    (CounterName.IGNORED, names.IGNORED, _detail, 1),
     (CounterName.SERIES_DROPPED, names.SERIES_DROPPED, _detail, 1),
 )
 """Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""

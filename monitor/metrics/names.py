@@ -250,6 +250,15 @@ RECORDS_CONSUMED = _counter(
 DEAD_LETTERS = _counter("cliffwatch_dead_letters_total", "Records that can never be processed, by reason.", ("reason",))
 DUPLICATE_RECORDS = _counter("cliffwatch_duplicate_records_total", "Traces that came again and were left out.")
 UNKNOWN_FIELDS = _counter("cliffwatch_unknown_fields_total", "Fields of events that were not understood and ignored.")
+SPANS = _counter(
+    "cliffwatch_spans_total",
+    "Spans by what became of them: received = joined + foreign + duplicate + late + those still waiting.",
+    ("state",),
+)
+SPANS_WAITING = _gauge("cliffwatch_spans_waiting", "Spans that wait for their trace to be complete.")
+IGNORED = _counter(
+    "cliffwatch_ignored_total", "What was left aside or mended in records that were read, by reason.", ("reason",)
+)
 SERIES_DROPPED = _counter(
     "cliffwatch_series_dropped_total",
     "Label values beyond their limit, counted as other; reason is the label.",

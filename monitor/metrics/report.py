@@ -9,6 +9,8 @@ from typing import TypedDict
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.oncall import OnCallLoad
 from monitor.rollout.verdict import (
     Decomposition,
     FailureRate,
@@ -72,15 +74,64 @@ class DecompositionJson(TypedDict):
     hard_tiers: float
 
 
-class RolloutJson(TypedDict):
-    """One rollout with its latest verdict; *share*, *decomposition* and *aggregate* are null while not known."""
+class ChangeJson(TypedDict):
+    """When the verdict became what it then was."""
 
+    at: str
+    verdict: str
+
+
+class FloorJson(TypedDict):
+    """A floor of the hard tier's pass rate that the rollout is held to; *seen_at* says since when it has this value."""
+
+    capability: str | None
+    pass_rate: float
+    agreed_by: str
+    agreed_on: str
+    seen_at: str
+
+
+class LoadJson(TypedDict):
+    """Failures per 1,000 labelled requests of all kinds."""
+
+    baseline: float
+    candidate: float
+
+
+class SignatureLoadJson(LoadJson):
+    """The same of one kind of incident; *failure_class* is empty where nobody told it."""
+
+    tier: str
+    capability: str
+    failure_class: str
+
+
+class OnCallJson(TypedDict):
+    """What each arm brings the people on call; *signatures* are the candidate's most frequent ones."""
+
+    total: LoadJson
+    tiers: dict[str, LoadJson]
+    signatures: list[SignatureLoadJson]
+
+
+class RolloutJson(TypedDict):
+    """
+    One rollout with its latest verdict.
+
+    *share*, *decomposition*, *aggregate*, *hard_tier* and *on_call* are null while not known, *ended_at* while under
+    way.
+    """
+
+    id: str
     service: str
     environment: str
     baseline: str
     candidate: str
     started_at: str
+    ended_at: str | None
+    end_reason: str
     verdict: str
+    changes: list[ChangeJson]
     reasons: list[str]
     requests_to_verdict: int
     requests_needed: int
@@ -88,6 +139,9 @@ class RolloutJson(TypedDict):
     decomposition: DecompositionJson | None
     aggregate: ArmsJson | None
     tiers: dict[str, TierJson]
+    hard_tier: TierJson | None
+    floors: list[FloorJson]
+    on_call: OnCallJson | None
 
 
 class RecordsJson(TypedDict):
@@ -125,12 +179,16 @@ def rollout_json(record: RolloutRecord) -> RolloutJson:
     """*record* with full floats; times are ISO 8601 in UTC."""
     rollout, verdict = record.rollout, record.verdict
     return {
+        "id": rollout.rollout_id,
         "service": rollout.service,
         "environment": rollout.environment,
         "baseline": rollout.baseline,
         "candidate": rollout.candidate,
         "started_at": iso_time(rollout.started_at),
+        "ended_at": None if rollout.ended_at is None else iso_time(rollout.ended_at),
+        "end_reason": rollout.end_reason,
         "verdict": (VerdictState.WAITING if verdict is None else verdict.state).value,
+        "changes": [{"at": iso_time(at), "verdict": state} for at, state in record.changes],
         "reasons": [NOT_LOOKED_AT] if verdict is None else list(verdict.reasons),
         "requests_to_verdict": 0 if verdict is None else verdict.requests_to_verdict,
         "requests_needed": 0 if verdict is None else verdict.requests_needed,
@@ -138,6 +196,9 @@ def rollout_json(record: RolloutRecord) -> RolloutJson:
         "decomposition": None if verdict is None else _decomposition(verdict.decomposition),
         "aggregate": None if verdict is None else _arms(verdict.aggregate),
         "tiers": {} if verdict is None else {t.value: _tier(verdict.tiers[t]) for t in TIERS if t in verdict.tiers},
+        "hard_tier": None if verdict is None or verdict.hard_tier is None else _tier(verdict.hard_tier),
+        "floors": [_floor(committed) for committed in record.floors],
+        "on_call": None if verdict is None or verdict.on_call is None else _on_call(verdict.on_call),
     }
 
 
@@ -190,6 +251,34 @@ def _tier(comparison: TierComparison) -> TierJson:
         "baseline": _rate(comparison.baseline),
         "candidate": _rate(comparison.candidate),
         "change": _interval(comparison.change),
+    }
+
+
+def _floor(committed: CommittedFloor) -> FloorJson:
+    floor = committed.floor
+    return {
+        "capability": floor.capability,
+        "pass_rate": floor.pass_rate,
+        "agreed_by": floor.agreed_by,
+        "agreed_on": floor.agreed_on,
+        "seen_at": iso_time(committed.seen_at),
+    }
+
+
+def _on_call(load: OnCallLoad) -> OnCallJson:
+    return {
+        "total": {"baseline": load.total[0], "candidate": load.total[1]},
+        "tiers": {tier.value: {"baseline": before, "candidate": after} for tier, (before, after) in load.tiers.items()},
+        "signatures": [
+            {
+                "tier": each.signature.tier.value,
+                "capability": each.signature.capability,
+                "failure_class": each.signature.failure_class,
+                "baseline": each.baseline,
+                "candidate": each.candidate,
+            }
+            for each in load.signatures
+        ],
     }
 
 

@@ -97,28 +97,6 @@ class Outcome:
     evaluation: str | None = None
 
 
-def prevails(outcome: Outcome, over: Outcome) -> bool:
-    """
-    Whether *outcome* replaces *over* as the verdict on their trace.
-
-    The better source wins, then the later label, then failure: a total order, so that the outcome that stands does not
-    depend on the order in which the verdicts arrive.
-    """
-    return _weight(outcome) > _weight(over)
-
-
-_SOURCE_WEIGHT = {"status": 0, "reported": 1, "judge": 2, "human": 3}
-
-
-def _weight(outcome: Outcome) -> tuple[int, float, bool, str]:
-    return (
-        _SOURCE_WEIGHT.get(outcome.source, _SOURCE_WEIGHT["reported"]),
-        outcome.labelled_at if outcome.labelled_at is not None else float("-inf"),
-        not outcome.success,
-        outcome.failure_class or "",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one trace cost: tokens in and out, and US dollars; None where not reported."""
@@ -169,18 +147,6 @@ class Trace:
     def duration_seconds(self) -> float | None:
         """Seconds from start to end, or None where the end is not known."""
         return None if self.ended_at is None else self.ended_at - self.started_at
-
-    @property
-    def exceeds_budget(self) -> bool:
-        """Whether any reported amount is over its budget; False where nothing says so."""
-        tokens = (self.usage.input_tokens or 0) + (self.usage.output_tokens or 0)
-        pairs = (
-            (self.tool_calls, self.budget.tool_calls),
-            (self.steps, self.budget.steps),
-            (tokens, self.budget.tokens),
-            (self.duration_seconds, self.budget.seconds),
-        )
-        return any(used is not None and allowed is not None and used > allowed for used, allowed in pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -421,7 +421,7 @@ class LedgerContract:
 
         def run(trace_id: str, family: str | None, model_version: str, *, passes: bool) -> TaggedTrace:
             trace = a_trace(trace_id, model_version=model_version, outcome=success() if passes else failure())
-            return TaggedTrace(trace, RequestFeatures("search", prompt_family=family), HARD)
+            return dataclasses.replace(tagged(trace, HARD), features=RequestFeatures("search", prompt_family=family))
 
         ledger.record(
             a_batch(
