@@ -14,16 +14,20 @@ from monitor.difficulty.tiers import HARD_TIER, TIERS
 
 _Array = NDArray[np.float64]
 
+_DIAGONAL = np.diag_indices(len(TIERS))
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
 _REQUESTS_PER_CERTAINTY = 1_600.0
 _SMOOTHING_WEIGHT = 16.0
 _SMOOTHING_EVIDENCE = 0.25
-_GRID_POINTS = 64
+_GRID_POINTS = 48
 _GRID_DEVIATIONS = 4.0
 _ITERATIONS = 50
-_TOLERANCE = 1e-6
+_TOLERANCE = 5e-4
 _LONGEST_STEP = 2.0
-_SMALLEST_RATE = 1e-6
+_LONGEST_TURN = 0.3
+_SMALLEST_RATE = 1e-5
+_SMALLEST_ANGLE = _SMALLEST_RATE**0.5
+_LARGEST_ANGLE = np.pi / 2 - _SMALLEST_ANGLE
 _SMALLEST_SHARE = 1e-12
 _SMALLEST_VARIANCE = 1e-12
 
@@ -131,9 +135,9 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     tiers, known_labelled, known_failures = traffic.tiers[known], labelled[known], failures[known]
     aggregate = float(known_failures.sum() / known_labelled.sum())
     curve, gradient = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
-    rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight, start=curve)
+    rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight)
     traffic_curve, _ = traffic.uniform_gain(labelled, float(failures.sum() / labelled.sum()))
-    smoothed = _maximise(tiers, known_labelled, known_failures, traffic_curve, _SMOOTHING_WEIGHT, start=rate)
+    smoothed = _maximise(tiers, known_labelled, known_failures, traffic_curve, _SMOOTHING_WEIGHT)
     sampling = _covariance(tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
         tier_mix=requests @ traffic.tiers / requests.sum(),
@@ -211,32 +215,30 @@ class _Traffic:
         return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE)
 
 
-def _maximise(
-    tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float, *, start: _Array
-) -> _Array:
+def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
     """
     Most likely failure rate per tier of a mixture of tiers, with beta pseudo-requests at *curve*.
 
-    Fisher scoring on the logits of the rates: the maximum that expectation-maximisation reaches, in fewer steps.
+    Fisher scoring on angles whose squared sine is the rate, where information stays even as a rate nears 0 or 1; it
+    reaches the maximum that expectation-maximisation does, in fewer steps.
     """
-    rate = np.clip(start, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    angle = np.arcsin(np.sqrt(curve))
     for _ in range(_ITERATIONS):
-        spread = rate * (1 - rate)
+        rate = np.sin(angle) ** 2
+        by_angle = np.sin(2 * angle)
         mean = np.clip(tiers @ rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
         precision = 1 / (mean * (1 - mean))
-        slope = tiers * spread
-        gradient = ((failures - labelled * mean) * precision) @ slope + prior_weight * (curve - rate)
-        information = (slope * (labelled * precision)[:, None]).T @ slope + np.diag(prior_weight * spread)
+        slope = tiers * by_angle
+        gradient = ((failures - labelled * mean) * precision) @ slope + 4 * prior_weight * (curve - rate) / by_angle
+        information = (slope * (labelled * precision)[:, None]).T @ slope
+        information[_DIAGONAL] += 2 * prior_weight * (curve / rate + (1 - curve) / (1 - rate))
         step = np.linalg.solve(information, gradient)
-        longest = np.abs(step).max()
-        rate = np.clip(
-            expit(logit(rate) + step * min(1.0, _LONGEST_STEP / max(longest, _TOLERANCE))),
-            _SMALLEST_RATE,
-            1 - _SMALLEST_RATE,
-        )
-        if longest < _TOLERANCE:
+        turned = np.clip(angle + np.clip(step, -_LONGEST_TURN, _LONGEST_TURN), _SMALLEST_ANGLE, _LARGEST_ANGLE)
+        moved = np.abs(turned - angle).max()
+        angle = turned
+        if moved < _TOLERANCE:
             break
-    maximum: _Array = rate
+    maximum: _Array = np.sin(angle) ** 2
     return maximum
 
 
