@@ -1,4 +1,4 @@
-"""Records of JSON-lines files: plain, gzip, zstd, or standard input."""
+"""Records of files: JSON lines or length-delimited protobuf; plain, gzip, zstd, or standard input."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError
+from monitor.ingest.frames import PEEK_BYTES, frame_lengths, read_frames
 from monitor.ingest.lines import CORRUPTED, Line, decompressed, read_lines
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
 
@@ -24,6 +25,8 @@ DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024
 class FileSource:
     """
     Lines of files, one file after the other: topic is the path as given, partition 0, offset the line's index from 0.
+
+    A file of protobuf messages, each with its length in front, is told by its first bytes and read message by message.
 
     Blank lines are no records but keep their index. A line longer than *max_record_bytes* comes as a record without
     value whose `oversize` says how long it is.
@@ -147,7 +150,7 @@ class FileSource:
                 self._open_file.enter_context(stream)
             index = -1
             try:
-                for line in read_lines(decompressed(stream), max_bytes=self._max_record_bytes):
+                for line in _messages(decompressed(stream), max_bytes=self._max_record_bytes):
                     index = line.index
                     yield line
             except CORRUPTED as error:
@@ -156,6 +159,14 @@ class FileSource:
                 ) from error
             except OSError as error:
                 raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; try again.") from error
+
+
+def _messages(stream: io.BufferedReader, *, max_bytes: int) -> Iterator[Line]:
+    """Lines, or protobuf messages that each have their length in front: told by the first bytes."""
+    read_length = frame_lengths(stream.peek(PEEK_BYTES))
+    if read_length is None:
+        return read_lines(stream, max_bytes=max_bytes)
+    return read_frames(stream, read_length, max_bytes=max_bytes)
 
 
 def _as_record(path: str, line: Line) -> Record | None:

@@ -32,11 +32,11 @@ class Line:
     oversize: Oversize | None = None
 
 
-def decompressed(stream: io.BufferedReader) -> BinaryIO:
+def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
     """*stream* as plain bytes: gzip and zstd are told by their first bytes, not by a name."""
     magic = stream.peek(len(_ZSTD_MAGIC))
     if magic.startswith(_GZIP_MAGIC):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
+        return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=stream)), _CHUNK_BYTES)
     if magic.startswith(_ZSTD_MAGIC):
         return io.BufferedReader(_ZstdFrames(stream), _CHUNK_BYTES)
     return stream
