@@ -193,7 +193,9 @@ class Review:
         if not labels or not earlier:
             return labels > 0
         taught_by_newcomers = self._ledger.history_labels(exclude=live) > labels
-        return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + self._settings.min_history_growth)
+        # While nobody is served there is nothing to tag, and history comes in by leaps.
+        growth = self._settings.min_history_growth if live or newcomers else max(1.0, self._settings.min_history_growth)
+        return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + growth)
 
     def _promoted(self) -> Sequence[CalibrationRecord]:
         return [record for record in self._ledger.calibrations() if record.promoted_at is not None]

@@ -535,6 +535,8 @@ def _requests_since(
     connection: sa.Connection, row: sa.Row[Any], versions: Sequence[sa.Row[Any]]
 ) -> Sequence[tuple[str, int]]:
     """Requests of *row*'s version since each of the latest later versions of its service and environment appeared."""
+    if row.environment == REFERENCE_ENVIRONMENT:
+        return []  # it never has a rollout
     later = [
         other
         for other in versions
