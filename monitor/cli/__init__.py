@@ -5,7 +5,14 @@ The command line: a person's words in, an exit code out.
 (config, gate), 2 usage, 3 a dependency is out of reach.
 """
 
-from monitor.cli import check_config, demo, replay, run  # each adds its command to the app
+from monitor.cli import (  # each adds its command to the app
+    calibrate,
+    calibrations,
+    check_config,
+    demo,
+    replay,
+    run,
+)
 from monitor.cli.app import main, run_command
 
-__all__ = ["check_config", "demo", "main", "replay", "run", "run_command"]
+__all__ = ["calibrate", "calibrations", "check_config", "demo", "main", "replay", "run", "run_command"]

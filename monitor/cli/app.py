@@ -48,6 +48,9 @@ LogLevelOption = Annotated[
 LogFormatOption = Annotated[
     LogFormat | None, typer.Option("--log.format", help="How a log line is written; overrules the config.")
 ]
+LedgerOption = Annotated[
+    str | None, typer.Option("--ledger", metavar="URL", help="The ledger; without it, the one that the config names.")
+]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How the result is printed.")]
 ListenOption = Annotated[
     str | None, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Where to serve page and metrics.")

@@ -1,0 +1,186 @@
+"""The reliability curve and the tier table of a calibration as an SVG picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree as ET
+
+from monitor.calibration_report import CalibrateJson, CalibrationJson, ReliabilityJson, TallyJson, TierTableJson
+from monitor.difficulty.tiers import TIERS
+
+_WIDTH = 980
+_MARGIN = 24
+_TITLE_HEIGHT = 64
+_PLOT = 320
+"""Side of the square that holds the curve, in pixels."""
+_PLOT_LEFT, _PLOT_TOP = _MARGIN + 40, _TITLE_HEIGHT + _MARGIN
+_TABLE_LEFT = _PLOT_LEFT + _PLOT + 56
+_NAME_WIDTH = 210
+_CELL = 58
+_ROW = 18
+_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SMALLEST_DOT, _LARGEST_DOT = 3.0, 8.0
+_LONGEST_NAME = 30
+
+_INK, _FAINT, _CURVE = "#1f2328", "#8c959f", "#0969da"
+
+
+def calibration_svg(result: CalibrateJson) -> str:
+    """
+    *result* as SVG: left how often failures came against how often they were told, right the failure rates by tier.
+
+    A cell of the table is the darker the more often its version fails there.
+    """
+    difficulty, history = result["difficulty"], result["history"]
+    height = max(_PLOT_TOP + _PLOT + 64, _PLOT_TOP + _ROW * (len(history["versions"]) + 4) + _MARGIN)
+    picture = ET.Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {_WIDTH} {height}",
+            "width": str(_WIDTH),
+            "height": str(height),
+            "font-family": "system-ui, DejaVu Sans, sans-serif",
+            "font-size": "12",
+            "role": "img",
+        },
+    )
+    _add(picture, "title", text=f"Calibration {difficulty['calibration']}")
+    _add(picture, "desc", text=_summary(difficulty))
+    _add(picture, "rect", width=_WIDTH, height=height, fill="#ffffff")
+    _text(picture, _MARGIN, 30, f"Calibration {difficulty['calibration']}", size=16)
+    _text(picture, _MARGIN, 50, _summary(difficulty), colour=_FAINT)
+    _axes(picture)
+    _curve(picture, difficulty["reliability"])
+    _table(picture, history)
+    ET.indent(picture)
+    return ET.tostring(picture, encoding="unicode") + "\n"
+
+
+def _summary(difficulty: CalibrationJson) -> str:
+    facts = [
+        "trusted" if difficulty["trusted"] else "not trusted",
+        f"{difficulty['versions']} model versions",
+        f"{difficulty['history_labels']:,} labelled requests",
+    ]
+    if difficulty["auc"] is not None:
+        facts.append(f"AUC {difficulty['auc']:.2f}")
+    if difficulty["calibration_error"] is not None:
+        facts.append(f"calibration error {difficulty['calibration_error']:.3f}")
+    return ", ".join(facts)
+
+
+def _axes(picture: ET.Element) -> None:
+    for tick in _TICKS:
+        x, y = _at(tick, tick)
+        _line(picture, (x, _PLOT_TOP), (x, _PLOT_TOP + _PLOT), width=0.5)
+        _line(picture, (_PLOT_LEFT, y), (_PLOT_LEFT + _PLOT, y), width=0.5)
+        _text(picture, x, _PLOT_TOP + _PLOT + 18, f"{tick:.0%}", anchor="middle", colour=_FAINT)
+        _text(picture, _PLOT_LEFT - 8, y + 4, f"{tick:.0%}", anchor="end", colour=_FAINT)
+    _line(picture, _at(0, 0), _at(1, 1), width=1, dashes="4 4")
+    _text(picture, _PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT + 40, "failures predicted", anchor="middle")
+    _text(picture, _PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
+
+
+def _curve(picture: ET.Element, points: Sequence[ReliabilityJson]) -> None:
+    if not points:
+        _text(picture, _PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", colour=_FAINT)
+        return
+    places = [_at(point["predicted"], point["observed"]) for point in points]
+    _add(
+        picture,
+        "polyline",
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places),
+        fill="none",
+        stroke=_CURVE,
+        stroke_width=1.5,
+    )
+    most = max(point["labels"] for point in points)
+    for point, (x, y) in zip(points, places, strict=True):
+        radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point["labels"] / most) ** 0.5)
+        dot = _add(picture, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:.1f}", fill=_CURVE, fill_opacity=0.8)
+        _add(
+            dot, "title", text=f"{point['predicted']:.1%} told, {point['observed']:.1%} seen, {point['labels']} labels"
+        )
+
+
+def _at(predicted: float, observed: float) -> tuple[float, float]:
+    return _PLOT_LEFT + predicted * _PLOT, _PLOT_TOP + (1 - observed) * _PLOT
+
+
+def _table(picture: ET.Element, history: TierTableJson) -> None:
+    for row, (name, cells) in enumerate(_rows(history)):
+        y = _PLOT_TOP + row * _ROW
+        _text(picture, _TABLE_LEFT, y, _shortened(name))
+        for column, (label, shade) in enumerate(cells):
+            x = _TABLE_LEFT + _NAME_WIDTH + column * _CELL
+            if shade is not None:
+                _add(
+                    picture,
+                    "rect",
+                    x=x + 1,
+                    y=y - _ROW + 6,
+                    width=_CELL - 2,
+                    height=_ROW - 2,
+                    fill=_CURVE,
+                    fill_opacity=f"{0.5 * shade:.3f}",
+                )
+            _text(picture, x + _CELL - 6, y, label, anchor="end", colour=_INK if row else _FAINT)
+
+
+_Cell = tuple[str, float | None]
+"""What a cell says, and how dark it is (ratio 0 to 1)."""
+
+
+def _rows(history: TierTableJson) -> Iterator[tuple[str, Sequence[_Cell]]]:
+    tiers = [tier.value for tier in TIERS]
+    yield "", [(tier, None) for tier in (*tiers, "all")]
+    shares = [f"{history['tiers'][tier]['traffic_share']:.0%}" for tier in tiers]
+    yield "share of traffic", [(share, None) for share in (*shares, "")]
+    yield "failure rate", [*(_cell(history["tiers"][tier]) for tier in tiers), ("", None)]
+    for version, every in history["versions"].items():
+        yield version, [*(_cell(history["tiers"][tier]["versions"].get(version)) for tier in tiers), _cell(every)]
+
+
+def _cell(tally: TallyJson | None) -> _Cell:
+    rate = None if tally is None else tally["rate"]
+    return ("-", None) if rate is None else (f"{rate:.1%}", rate)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _text(
+    picture: ET.Element,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    anchor: str = "start",
+    colour: str = _INK,
+    size: int | None = None,
+) -> None:
+    sized = {} if size is None else {"font_size": size}
+    _add(picture, "text", x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, fill=colour, text=text, **sized)
+
+
+def _line(
+    picture: ET.Element,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    *,
+    width: float,
+    dashes: str = "",
+) -> None:
+    dashed = {"stroke_dasharray": dashes} if dashes else {}
+    (x1, y1), (x2, y2) = start, end
+    _add(picture, "line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=_FAINT, stroke_width=width, **dashed)
+
+
+def _add(parent: ET.Element, tag: str, *, text: str = "", **attributes: object) -> ET.Element:
+    """A child of *parent*; underscores in the names of *attributes* are the hyphens of SVG."""
+    named = {name.replace("_", "-"): str(value) for name, value in attributes.items()}
+    child = ET.SubElement(parent, tag, named)
+    child.text = text or None
+    return child

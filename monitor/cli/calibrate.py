@@ -1,0 +1,166 @@
+"""`cliffwatch calibrate`: outcomes of past or other models in, a frozen calibration and its trust out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.calibration_report import CalibrateJson, LoadedJson, calibration_json, tier_table_json
+from monitor.calibration_svg import calibration_svg
+from monitor.cli.app import (
+    EXIT_PROBLEM,
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.clock import WallClock
+from monitor.config import Config, load_config
+from monitor.difficulty.tier_table import tier_table
+from monitor.errors import MonitorError, UsageError
+from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.ledger.ledger import CalibrationRecord, CounterName
+from monitor.ledger.sql import SqlLedger
+from monitor.log import LogLevel, configure
+from monitor.review import Draft, Review
+from monitor.terminal import reading_progress
+from monitor.terminal_calibration import print_calibrate
+from monitor.wiring import history_service, opened_ledger, review_of
+
+
+@app.command()
+def calibrate(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...", help="JSON lines, plain, .gz or .zst; - is stdin. Without one, the ledger alone teaches."
+        ),
+    ] = None,
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude", metavar="VERSION", help="A version about to be tried: it teaches nothing. Repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what FILEs alone would teach; read and write no ledger.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Draw reliability curve and tier table as SVG.")
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Load outcomes of past or other models as reference history, learn difficulty, freeze it, say whether to trust it.
+
+    Every trace in FILE is read as environment `reference`, whatever it says: it teaches difficulty and never starts a
+    rollout. A trace that the ledger has already counts once, and stays what it was. Versions that are live now, and
+    those excluded, teach nothing. The calibration is put in force at once, unless a rollout with a trusted one is under
+    way: then it is kept for `cliffwatch calibrations promote`.
+
+    Exit code 0 where the tiers are trusted, 1 where they are not, with what is missing.
+
+    Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    with opened_ledger(config, IN_MEMORY_URL if dry_run else ledger) as opened:
+        loaded = _load(config, files or [], opened)
+        review = review_of(config, opened)
+        draft = _learn(review, exclude or [])
+        promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
+        result = _result(loaded, draft, promotion, opened)
+    if svg is not None:
+        _write(svg, calibration_svg(result))
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(result, indent=2, allow_nan=False))
+    else:
+        print_calibrate(Console(), result)
+    if not draft.calibration.trust.is_trusted:
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> LoadedJson:
+    before = _totals(ledger)
+    if files:
+        with (
+            history_service(config, files, ledger) as service,
+            reading_progress(Console(stderr=True), "load") as advance,
+        ):
+            service.drain(progress=advance)
+    totals = _totals(ledger)
+    totals.subtract(before)
+    return {
+        "read": totals[CounterName.RECORDS],
+        "counted": totals[CounterName.REQUESTS],
+        "duplicate": totals[CounterName.DUPLICATES],
+        "dead_lettered": totals[CounterName.DEAD_LETTERS],
+        "unlabelled": totals[CounterName.REQUESTS] - totals[CounterName.OUTCOMES],
+    }
+
+
+def _totals(ledger: SqlLedger) -> Counter[CounterName]:
+    totals: Counter[CounterName] = Counter()
+    for key, value in ledger.counters().items():
+        totals[key.name] += value
+    return totals
+
+
+def _learn(review: Review, exclude: Sequence[str]) -> Draft:
+    total = review.history_labels()
+    with reading_progress(Console(stderr=True), "learn", total=total) as advance:
+        draft = review.draft(now=WallClock().time(), newcomers=exclude, progress=advance)
+    if draft is None:
+        raise MonitorError(
+            "No labelled request of a past or other model is there to learn from: "
+            "give files whose traces have outcomes, of versions that are not live now."
+        )
+    return draft
+
+
+def _promote(review: Review, draft: Draft, ledger: SqlLedger) -> str:
+    calibration = draft.calibration
+    held = review.held_by()
+    if held:
+        ledger.keep(calibration, history_labels=draft.history_labels)
+        names = ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in held)
+        return (
+            f"Kept, not in force: both arms of a rollout under way ({names}) are read under another one. "
+            f"When it ends: cliffwatch calibrations promote {calibration.calibration_id}"
+        )
+    review.put_in_force(calibration, history_labels=draft.history_labels, now=WallClock().time())
+    return "In force: requests are tagged under it from now on."
+
+
+def _result(loaded: LoadedJson, draft: Draft, promotion: str, ledger: SqlLedger) -> CalibrateJson:
+    calibration = draft.calibration
+    records = ledger.calibrations()
+    kept = [record for record in records if record.calibration_id == calibration.calibration_id]
+    unkept = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, draft.history_labels)
+    record = kept[0] if kept else unkept
+    return {
+        "records": loaded,
+        "difficulty": calibration_json(calibration, record, in_force=record.promoted_at is not None),
+        "promotion": promotion,
+        "history": tier_table_json(tier_table(draft.history, calibration)),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error

@@ -1,0 +1,233 @@
+"""`cliffwatch calibrations`: what was frozen, what is in force, and how to change that by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from monitor.calibration_report import CalibrationJson, calibration_json, comparison_json
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.clock import WallClock
+from monitor.config import Config, load_config
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.tier_table import compare_tags
+from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
+from monitor.ledger.ledger import CalibrationRecord
+from monitor.ledger.sql import SqlLedger
+from monitor.log import LogLevel, configure
+from monitor.terminal_calibration import print_calibration, print_calibrations, print_comparison
+from monitor.wiring import opened_ledger, review_of
+
+calibrations = typer.Typer(help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True)
+app.add_typer(calibrations, name="calibrations")
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id.")]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Also while a rollout is under way; both of its arms are then read under this one."),
+]
+
+
+@calibrations.command("list")
+def list_calibrations(
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Every calibration that the ledger keeps, the one in force last.
+
+    Example: [bold]cliffwatch calibrations list[/]
+    """
+    config = _prepared(config_file, log_level)
+    with opened_ledger(config, ledger) as opened:
+        records = opened.calibrations()
+        listed = [entry for record in records if (entry := _readable(opened, record)) is not None]
+    if output is OutputFormat.JSON:
+        _print_json(listed)
+    else:
+        print_calibrations(Console(), listed)
+
+
+@calibrations.command("show")
+def show_calibration(
+    calibration_id: Annotated[
+        str, typer.Argument(metavar="[ID]", help="A calibration, or the beginning of its id; the one in force without.")
+    ] = "",
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    One calibration: what it rests on, whether it may be believed and why not, and its reliability curve.
+
+    Example: [bold]cliffwatch calibrations show[/]
+    """
+    config = _prepared(config_file, log_level)
+    with opened_ledger(config, ledger) as opened:
+        shown = _json(opened, _found(opened, calibration_id))
+    if output is OutputFormat.JSON:
+        _print_json(shown)
+    else:
+        print_calibration(Console(), shown)
+
+
+@calibrations.command("compare")
+def compare_calibrations(
+    first: IdArgument,
+    second: Annotated[
+        str, typer.Argument(metavar="[ID]", help="The one to compare with; the one in force without.")
+    ] = "",
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Two calibrations beside each other, and which requests of the ledger change their tier between them.
+
+    Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
+    """
+    config = _prepared(config_file, log_level)
+    with opened_ledger(config, ledger) as opened:
+        records = [_found(opened, first), _found(opened, second)]
+        before, after = (_read(opened, record.calibration_id) for record in records)
+        agreement = compare_tags(((asked.features, asked.requests) for asked in opened.asked()), before, after)
+        comparison = comparison_json([_json(opened, record) for record in records], agreement)
+    if output is OutputFormat.JSON:
+        _print_json(comparison)
+    else:
+        print_comparison(Console(), comparison)
+
+
+@calibrations.command("promote")
+def promote_calibration(
+    calibration_id: IdArgument,
+    *,
+    force: ForceOption = False,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Put a calibration in force; refused while a rollout with trusted tiers is under way.
+
+    It stays in force until the history has grown enough from here for a new one.
+
+    Example: [bold]cliffwatch calibrations promote 1f3a[/]
+    """
+    config = _prepared(config_file, log_level)
+    with opened_ledger(config, ledger) as opened:
+        promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
+    _print_promoted(promoted, output)
+
+
+@calibrations.command("rollback")
+def roll_back_calibration(
+    *,
+    force: ForceOption = False,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Put the calibration in force that was so before the present one.
+
+    Example: [bold]cliffwatch calibrations rollback[/]
+    """
+    config = _prepared(config_file, log_level)
+    with opened_ledger(config, ledger) as opened:
+        earlier = [record for record in opened.calibrations() if record.promoted_at is not None][:-1]
+        if not earlier:
+            raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
+        promoted = _put_in_force(config, opened, earlier[-1], force=force)
+    _print_promoted(promoted, output)
+
+
+def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    return config
+
+
+def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
+    """The calibration whose id begins so; the one in force where nothing was typed."""
+    records = ledger.calibrations()
+    if not beginning:
+        if not records or records[-1].promoted_at is None:
+            raise UsageError("No calibration is in force; `cliffwatch calibrate FILE...` makes one.")
+        return records[-1]
+    matching = [record for record in records if record.calibration_id.startswith(beginning)]
+    if len(matching) != 1:
+        problem = "More than one calibration begins" if matching else "No calibration begins"
+        raise UsageError(f"{problem} with {beginning}; `cliffwatch calibrations list` shows what there is.")
+    return matching[0]
+
+
+def _read(ledger: SqlLedger, calibration_id: str) -> Calibration:
+    calibration = ledger.calibration(calibration_id)
+    if calibration is None:
+        raise UsageError(f"Calibration {calibration_id} has just gone; `cliffwatch calibrations list` shows the rest.")
+    return calibration
+
+
+def _readable(ledger: SqlLedger, record: CalibrationRecord) -> CalibrationJson | None:
+    try:
+        return _json(ledger, record)
+    except CalibrationInvalid as error:
+        typer.echo(f"{record.calibration_id}: {error}", err=True)
+        return None
+
+
+def _json(ledger: SqlLedger, record: CalibrationRecord) -> CalibrationJson:
+    in_force = ledger.calibrations()[-1]
+    return calibration_json(
+        _read(ledger, record.calibration_id),
+        record,
+        in_force=in_force.promoted_at is not None and in_force.calibration_id == record.calibration_id,
+    )
+
+
+def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> CalibrationJson:
+    review = review_of(config, ledger)
+    held = review.held_by()
+    if held and not force:
+        names = ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in held)
+        raise RolloutUnderWay(
+            f"Both arms of a rollout under way ({names}) are read under the calibration in force; wait for its end, "
+            "or use --force to read them under another one."
+        )
+    calibration = _read(ledger, record.calibration_id)
+    review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())
+    return _json(ledger, _found(ledger, record.calibration_id))
+
+
+def _print_promoted(promoted: CalibrationJson, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        _print_json(promoted)
+    else:
+        print_calibration(Console(), promoted)
+        typer.echo(f"Calibration {promoted['calibration']} is in force.")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
