@@ -41,10 +41,24 @@ generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
 	tests/stack/install-servers
 
+bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
+	$(BIN)/python -m bench.bench_verdicts
+
+bench-difficulty: $(VENV)/.dev  ## Measure tiers and the share's shift on real versions, beside simpler methods
+	$(BIN)/python -m bench.bench_difficulty
+
+bench-decode: $(VENV)/.dev  ## Time decoding of every format beside a bare decode of the same bytes
+	$(BIN)/python -m bench.bench_decode
+
+bench: bench-decode  ## Time what is on the way of every record
+
+fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records
+	CLIFFWATCH_FUZZ_INPUTS=100000 $(BIN)/pytest tests/trace/test_fuzz.py -q
+
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 	$(BIN)/pytest -m 'not stack' -q
 
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo lint format generate servers test-fast test
+.PHONY: help install demo lint format generate servers bench bench-decode bench-difficulty bench-verdicts fuzz test-fast test

@@ -1,0 +1,92 @@
+"""Every command of the README, run as written; only the broker's address and the port are those of the test."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from kafka.admin import KafkaAdminClient
+
+from tests.stack.servers import KafkaServer, free_port, wait_until
+
+pytestmark = pytest.mark.stack
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+SERVICES = ("cliffwatch run", "--serve")
+
+
+def test_the_readme_has_commands() -> None:
+    """There is something to run, and every line of it is met by one of the tests below."""
+    assert len(COMMANDS) >= 8
+    for line in COMMANDS:
+        assert line.startswith((".venv/bin/cliffwatch ", "make ", "export "))
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("make ")])
+def test_make_knows_its_targets(line: str) -> None:
+    """The targets exist (running the tests inside the tests would never end)."""
+    done = subprocess.run(
+        [*shlex.split(line), "--dry-run"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in COMMANDS if line.startswith(".venv") and not any(word in line for word in SERVICES)]
+)
+def test_a_command_ends_well(line: str) -> None:
+    """Commands that end do so with exit code 0."""
+    if "replay" in line:
+        subprocess.run([".venv/bin/cliffwatch", "demo", "--write", "/tmp/events.jsonl"], cwd=REPOSITORY, check=True)
+
+    done = subprocess.run(shlex.split(line), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if any(word in line for word in SERVICES)])
+def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp_path: Path) -> None:
+    """Commands that serve do so, page and metrics, until SIGTERM, and then end with exit code 0."""
+    _create_missing_topics(kafka)
+    address = f"127.0.0.1:{free_port()}"
+    environment = os.environ | {
+        "CLIFFWATCH_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "CLIFFWATCH_LEDGER__URL": f"sqlite:///{tmp_path}/ledger.db",
+        "CLIFFWATCH_WEB__LISTEN_ADDRESS": address,
+    }
+    with subprocess.Popen(
+        shlex.split(line), cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            for path in ("/", "/metrics", "/-/healthy", "/-/ready"):
+                wait_until(lambda path=path: _answers(f"http://{address}{path}"), 60, f"{path} answers")
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+
+    assert process.returncode == 0, said
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _create_missing_topics(kafka: KafkaServer) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    there = set(admin.list_topics())
+    admin.close()
+    for topic in {"agent-traces", "agent-outcomes"} - there:
+        kafka.create_topic(topic, partitions=2)
