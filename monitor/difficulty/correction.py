@@ -113,7 +113,7 @@ class ShareShift:
     best_change: float
 
 
-def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 4.0) -> MeasuredArm | None:
+def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 3.0) -> MeasuredArm | None:
     """
     Corrected tier rates of one arm, most likely given the known stratum; None without known labels.
 
@@ -226,14 +226,15 @@ def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, 
     for _ in range(_ITERATIONS):
         rate = np.sin(angle) ** 2
         by_angle = np.sin(2 * angle)
-        mean = np.clip(tiers @ rate, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+        mean = tiers @ rate  # within 0 and 1, since angles are kept off both ends
         precision = 1 / (mean * (1 - mean))
         slope = tiers * by_angle
         gradient = ((failures - labelled * mean) * precision) @ slope + 4 * prior_weight * (curve - rate) / by_angle
         information = (slope * (labelled * precision)[:, None]).T @ slope
         information[_DIAGONAL] += 2 * prior_weight * (curve / rate + (1 - curve) / (1 - rate))
         step = np.linalg.solve(information, gradient)
-        turned = np.clip(angle + np.clip(step, -_LONGEST_TURN, _LONGEST_TURN), _SMALLEST_ANGLE, _LARGEST_ANGLE)
+        turned = angle + np.minimum(np.maximum(step, -_LONGEST_TURN), _LONGEST_TURN)
+        turned = np.minimum(np.maximum(turned, _SMALLEST_ANGLE), _LARGEST_ANGLE)
         moved = np.abs(turned - angle).max()
         angle = turned
         if moved < _TOLERANCE:

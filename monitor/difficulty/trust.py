@@ -96,7 +96,7 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
     """
     parts = _by_version(predictions)
     columns = np.concatenate(parts) if parts else np.empty((0, 4))
-    auc, auc_lower = _mean_auc(parts)
+    auc, auc_lower = _mean_auc(parts, count_spread=versions < settings.min_versions_hard_rate)
     reliability = _reliability(parts)
     error = _calibration_error(reliability)
     known_share = float(columns[:, 2].mean()) if len(columns) else None
@@ -189,14 +189,24 @@ def _hard_rate_reasons(
     return reasons
 
 
-def _mean_auc(parts: Sequence[_Array]) -> tuple[float | None, float | None]:
+def _mean_auc(parts: Sequence[_Array], *, count_spread: bool) -> tuple[float | None, float | None]:
+    """
+    Mean AUC over versions and its lower 90 % bound.
+
+    Args:
+        parts: Predictions by version.
+        count_spread: Whether the bound is for versions yet to come, not for these alone. Difficulty that rests on few
+            versions has their quirks, and whether a new one shares them is a matter of luck.
+    """
     measured = [_auc(part[:, 0], part[:, 3] == 1) for part in parts]
     told = [pair for pair in measured if pair is not None]
     if not told:
         return None, None
     areas, variances = np.array(told).T
-    deviation = float(np.sqrt(variances.sum())) / len(told)
-    return float(areas.mean()), float(areas.mean() - _Z_LOWER * deviation)
+    variance = float(variances.mean())
+    if count_spread and len(areas) > 1:
+        variance = max(variance, float(areas.var(ddof=1)))
+    return float(areas.mean()), float(areas.mean() - _Z_LOWER * math.sqrt(variance / len(areas)))
 
 
 def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None:

@@ -1,0 +1,237 @@
+"""Which requests make a good probe panel: those that tell most about the tiers, and what trust they would buy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
+from monitor.difficulty.cuts import TierCuts
+from monitor.difficulty.features import RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
+
+_Array = NDArray[np.float64]
+
+_CUTS = 3
+_SPREAD = 1.0
+_Z_LOWER = 1.2816
+_LOGISTIC = np.pi / 8
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_SMALLEST_VARIANCE = 1e-9
+_RUNS_TO_BE_KNOWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeCandidate:
+    """A request that may become a probe, and how often the traffic asks for it (1 where nobody counted)."""
+
+    features: RequestFeatures
+    requests: int = 1
+
+
+def select_probes(
+    candidates: Sequence[ProbeCandidate], calibration: Calibration | None, *, count: int
+) -> Sequence[int]:
+    """
+    Indices of the *count* candidates that together tell most about the tiers, the most telling first.
+
+    Each step takes the candidate that adds most to the sum of three parts, each with diminishing returns, so that the
+    panel is within 63 % of the best one for that sum:
+
+    - for each cut between tiers, the logarithm of what the panel's outcomes tell about it;
+    - for each capability, the logarithm of its number of probes, weighed by its share of the traffic;
+    - the share of the traffic whose family (same prompt but for masked parts, else same tools) has a probe.
+
+    Args:
+        candidates: Requests to choose from, each once.
+        calibration: What tells their difficulty; without one, the last two parts decide.
+        count: Probes wanted.
+
+    Source:
+        Information of a Rasch item as in Lord (1980), Applications of Item Response Theory, chapter 5; the bound of the
+        greedy choice by Nemhauser, Wolsey and Fisher (1978), Mathematical Programming 14:265.
+    """
+    if not candidates:
+        return []
+    traffic = np.array([candidate.requests for candidate in candidates], dtype=float)
+    traffic /= traffic.sum()
+    capability = _codes([candidate.features.capability for candidate in candidates])
+    family = _codes([_family(candidate.features, index) for index, candidate in enumerate(candidates)])
+    capability_share, family_share = np.bincount(capability, traffic), np.bincount(family, traffic)
+    information = _information([candidate.features for candidate in candidates], calibration)
+    told, probes, has_probe = np.zeros(_CUTS), np.zeros(len(capability_share)), np.zeros(len(family_share), dtype=bool)
+    free = np.ones(len(candidates), dtype=bool)
+    chosen: list[int] = []
+    for _ in range(min(count, len(candidates))):
+        gain = np.log1p(information / (1.0 + told)).sum(axis=1)
+        gain += _SPREAD * (capability_share * np.log1p(1.0 / (1.0 + probes)))[capability]
+        gain += _SPREAD * np.where(has_probe, 0.0, family_share)[family]
+        best = int(np.argmax(np.where(free, gain, -np.inf)))
+        chosen.append(best)
+        free[best] = False
+        told += information[best]
+        probes[capability[best]] += 1
+        has_probe[family[best]] = True
+    return chosen
+
+
+def cut_information(logits: _Array, variances: _Array, cuts: TierCuts) -> _Array:
+    """
+    What one outcome tells about where each cut lies, in 1/logits squared; shape (requests, 3).
+
+    That is the mean of p (1 - p) over the belief about the request, p being the failure probability of a version that
+    stands at the cut.
+    """
+    difficulty = logits[:, None] + np.sqrt(variances)[:, None] * _NODES
+    at_cut = expit(difficulty[:, None, :] - np.array([cuts.medium, cuts.hard, cuts.frontier])[:, None])
+    told: _Array = (at_cut * (1.0 - at_cut)) @ _WEIGHTS
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class PanelForecast:
+    """
+    What a panel would buy, replayed on so many more versions; ratios 0 to 1.
+
+    Attributes:
+        versions: Versions that the panel is replayed on.
+        labels: Outcomes that this gives.
+        auc: Within-version AUC of the difficulty to expect on the panel; None without a calibration to start from.
+        auc_lower: Lower 90 % bound that this many labels would give it.
+        known_share: Share of the candidates' traffic that would be known.
+        missing: One sentence per gate that would still not be passed.
+    """
+
+    versions: int
+    labels: int
+    auc: float | None
+    auc_lower: float | None
+    known_share: float
+    missing: Sequence[str]
+
+
+def forecast_trust(
+    candidates: Sequence[ProbeCandidate],
+    panel: Sequence[int],
+    calibration: Calibration | None,
+    *,
+    versions: int,
+    settings: DifficultySettings = DEFAULT_SETTINGS,
+) -> PanelForecast:
+    """
+    The trust that a panel would buy.
+
+    The versions to come are taken to be as able as the calibration's reference version.
+
+    Args:
+        candidates: Requests that the panel was chosen from; they stand for the traffic.
+        panel: Indices of the probes among them.
+        calibration: What is known so far, or None.
+        versions: Versions that the panel would be replayed on.
+        settings: The gates.
+    """
+    probes = [candidates[index].features for index in panel]
+    auc = auc_lower = None
+    if calibration is not None and probes:
+        ability = float(logit(settings.hard_failure_rate)) - calibration.cuts.hard
+        # Trust is measured on the latest versions, each beside what those before it had taught.
+        runs = max(versions - (settings.evaluated_versions + 1) / 2, 0.0)
+        failure_rate, auc = _expected_auc(*_beliefs(probes, calibration), runs=runs, ability=ability)
+        evaluated = len(probes) * min(settings.evaluated_versions, max(versions, 1))
+        auc_lower = auc - _Z_LOWER * _auc_deviation(auc, failure_rate, evaluated)
+    known_share = _known_share(candidates, panel, calibration, versions)
+    learnt = versions + (0 if calibration is None else calibration.trust.versions)
+    return PanelForecast(
+        versions=versions,
+        labels=versions * len(probes),
+        auc=auc,
+        auc_lower=auc_lower,
+        known_share=known_share,
+        missing=tuple(_missing(learnt, auc, auc_lower, known_share, settings)),
+    )
+
+
+def _missing(
+    versions: int, auc: float | None, auc_lower: float | None, known_share: float, settings: DifficultySettings
+) -> list[str]:
+    missing = []
+    if versions < settings.min_versions:
+        missing.append(f"{settings.min_versions - versions} more versions for tiers.")
+    if versions < settings.min_versions_hard_rate:
+        missing.append(f"{settings.min_versions_hard_rate - versions} more versions for the hard tier's rate.")
+    if auc is not None and auc < settings.min_auc:
+        missing.append(f"An AUC of {settings.min_auc:.2f}: the panel tells failures from successes with {auc:.2f}.")
+    elif auc_lower is not None and auc_lower < settings.min_auc_lower:
+        missing.append(f"More labels: the AUC may be as low as {auc_lower:.2f} ({settings.min_auc_lower:.2f} needed).")
+    if known_share < settings.min_known_share:
+        missing.append(
+            f"Known requests for the hard tier's rate: {known_share:.0%} of the traffic "
+            f"({settings.min_known_share:.0%} needed)."
+        )
+    return missing
+
+
+def _known_share(
+    candidates: Sequence[ProbeCandidate], panel: Sequence[int], calibration: Calibration | None, versions: int
+) -> float:
+    chosen = [candidates[index].features for index in panel] if versions >= _RUNS_TO_BE_KNOWN else []
+    items = {features.item for features in chosen} - {None}
+    families = {features.prompt_family for features in chosen} - {None}
+    total = known = 0
+    for candidate in candidates:
+        total += candidate.requests
+        features = candidate.features
+        is_known = features.item in items or features.prompt_family in families
+        if is_known or (calibration is not None and calibration.difficulty.estimate(features).is_known):
+            known += candidate.requests
+    return known / total if total else 0.0
+
+
+def _information(requests: Sequence[RequestFeatures], calibration: Calibration | None) -> _Array:
+    if calibration is None:
+        return np.zeros((len(requests), _CUTS))
+    return cut_information(*_beliefs(requests, calibration), calibration.cuts)
+
+
+def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> tuple[_Array, _Array]:
+    """Mean and variance of the difficulty of each request, in logits and logits squared."""
+    estimates = [calibration.difficulty.estimate(features) for features in requests]
+    return np.array([each.logit for each in estimates]), np.array([each.variance for each in estimates])
+
+
+def _expected_auc(logits: _Array, variances: _Array, *, runs: float, ability: float) -> tuple[float, float]:
+    """Failure rate and within-version AUC to expect when each request has been answered *runs* more times."""
+    variances = np.maximum(variances, _SMALLEST_VARIANCE)
+    difficulty = logits[:, None] + np.sqrt(variances)[:, None] * _NODES
+    failing = expit(difficulty + ability)
+    left = 1.0 / (1.0 / variances + runs * (failing * (1.0 - failing)) @ _WEIGHTS)
+    told = logits[:, None] + np.sqrt(np.maximum(variances - left, 0.0))[:, None] * _NODES
+    probability = expit((told + ability) / np.sqrt(1.0 + _LOGISTIC * left)[:, None])
+    weight = np.broadcast_to(_WEIGHTS / len(logits), told.shape).ravel()
+    order = np.argsort(told.ravel(), kind="stable")
+    failed, passed = (weight * probability.ravel())[order], (weight * (1.0 - probability.ravel()))[order]
+    concordant = failed @ (np.cumsum(passed) - 0.5 * passed)
+    return float(failed.sum()), float(concordant / (failed.sum() * passed.sum()))
+
+
+def _auc_deviation(auc: float, failure_rate: float, labels: int) -> float:
+    """Standard error of an AUC (Hanley and McNeil 1982, Radiology 143:29)."""
+    failed, passed = max(failure_rate * labels, 1.0), max((1.0 - failure_rate) * labels, 1.0)
+    both_failed, both_passed = auc / (2.0 - auc), 2.0 * auc**2 / (1.0 + auc)
+    variance = auc * (1.0 - auc) + (failed - 1.0) * (both_failed - auc**2) + (passed - 1.0) * (both_passed - auc**2)
+    return float(np.sqrt(max(variance, 0.0) / (failed * passed)))
+
+
+def _family(features: RequestFeatures, index: int) -> str:
+    """What makes requests alike, widest last; a request like no other is a family of its own."""
+    return features.prompt_family or features.tool_set or f"alone {index}"
+
+
+def _codes(names: Sequence[str]) -> NDArray[np.intp]:
+    codes: NDArray[np.intp] = np.unique(names, return_inverse=True)[1].reshape(-1)
+    return codes
