@@ -26,17 +26,17 @@ ITEMS = 150
 
 
 @pytest.fixture(scope="module")
-def calibration():
+def calibration() -> Calibration | None:
     """Eight versions on 150 items."""
     return calibrate(history(items=ITEMS), frozen_at=1_000.0)
 
 
-def test_an_empty_history_gives_no_calibration():
+def test_an_empty_history_gives_no_calibration() -> None:
     """Nothing learnt is not a calibration."""
     assert calibrate([], frozen_at=0.0) is None
 
 
-def test_tiers_follow_difficulty(calibration):
+def test_tiers_follow_difficulty(calibration: Calibration) -> None:
     """The easiest items are easy, and those that every version failed are frontier."""
     tags = [calibration.tag(features_of(item)) for item in range(ITEMS)]
 
@@ -46,7 +46,7 @@ def test_tiers_follow_difficulty(calibration):
     assert all(tag.is_known for tag in tags)
 
 
-def test_a_request_that_one_version_solved_is_not_frontier(calibration):
+def test_a_request_that_one_version_solved_is_not_frontier(calibration: Calibration) -> None:
     """Frontier means failed by every version; whoever was solved once is hard at most."""
     solved = {label.features.item for label in history(items=ITEMS) if not label.failed}
     tags = [calibration.tag(features_of(item)) for item in range(ITEMS) if f"item-{item}" in solved]
@@ -54,7 +54,7 @@ def test_a_request_that_one_version_solved_is_not_frontier(calibration):
     assert Tier.FRONTIER not in {tag.tier for tag in tags}
 
 
-def test_a_bin_holds_requests_of_one_side_of_every_cut(calibration):
+def test_a_bin_holds_requests_of_one_side_of_every_cut(calibration: Calibration) -> None:
     """Requests of one bin lie between the same cuts."""
     cuts = (calibration.cuts.medium, calibration.cuts.hard, calibration.cuts.frontier)
     sides = {}
@@ -65,7 +65,7 @@ def test_a_bin_holds_requests_of_one_side_of_every_cut(calibration):
     assert {1} == {len(side) for side in sides.values()}
 
 
-def test_an_unseen_request_is_untiered(calibration):
+def test_an_unseen_request_is_untiered(calibration: Calibration) -> None:
     """Where the likeliest tier is in doubt and the request was never met, there is no tier."""
     tag = calibration.tag(RequestFeatures(capability="booking", item="never met"))
 
@@ -74,7 +74,7 @@ def test_an_unseen_request_is_untiered(calibration):
     assert calibration.calibration_id == tag.calibration_id
 
 
-def test_an_unseen_capability_is_untiered_until_it_has_labels():
+def test_an_unseen_capability_is_untiered_until_it_has_labels() -> None:
     """A capability needs 100 labels of two versions before its requests are tagged, however often each was met."""
     new = [
         LabelledRequest(RequestFeatures(capability="new", item=f"new-{item % 12}"), f"past-{6 + item % 2}", True, 0.0)
@@ -89,7 +89,7 @@ def test_an_unseen_capability_is_untiered_until_it_has_labels():
     assert Tier.UNTIERED is not after.tag(known).tier
 
 
-def test_an_untrusted_calibration_does_not_tag():
+def test_an_untrusted_calibration_does_not_tag() -> None:
     """Below the gate every request is untiered, and the reasons say what is missing."""
     calibration = calibrate(history(versions=2), frozen_at=0.0)
 
@@ -98,10 +98,10 @@ def test_an_untrusted_calibration_does_not_tag():
     assert {Tier.UNTIERED} == {calibration.tag(features_of(item)).tier for item in range(ITEMS)}
 
 
-def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt():
+def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt() -> None:
     """Traffic that carries no request id profits from probes with the same masked prompt."""
 
-    def with_prompt(label):
+    def with_prompt(label: LabelledRequest) -> LabelledRequest:
         return replace(label, features=replace(label.features, prompt_family=f"prompt of {label.features.item}"))
 
     calibration = calibrate(map(with_prompt, history()), frozen_at=0.0)
@@ -112,7 +112,7 @@ def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt():
     assert nameless.is_known
 
 
-def test_numbers_known_at_request_time_tell_unseen_requests_apart():
+def test_numbers_known_at_request_time_tell_unseen_requests_apart() -> None:
     """An attribute that goes with failures makes a request harder that was never met."""
     labels = [
         replace(label, features=replace(label.features, attributes={"files": float(index % ITEMS)}))
@@ -127,7 +127,7 @@ def test_numbers_known_at_request_time_tell_unseen_requests_apart():
     assert few.difficulty_logit < many.difficulty_logit - 0.5
 
 
-def test_baseline_and_candidate_leave_the_calibration_untouched(calibration):
+def test_baseline_and_candidate_leave_the_calibration_untouched(calibration: Calibration) -> None:
     """Tagging, assessing and comparing the arms of a rollout changes no byte of the frozen calibration."""
     before = calibration.to_json()
     arms = []
@@ -145,7 +145,7 @@ def test_baseline_and_candidate_leave_the_calibration_untouched(calibration):
     assert before == calibration.to_json()
 
 
-def test_a_calibration_cannot_be_written_to(calibration):
+def test_a_calibration_cannot_be_written_to(calibration: Calibration) -> None:
     """Neither its fields nor its weights may be set."""
     with pytest.raises(FrozenInstanceError):
         calibration.frozen_at = 0.0
@@ -153,7 +153,7 @@ def test_a_calibration_cannot_be_written_to(calibration):
         calibration.difficulty.weights["item=item-0"] = None
 
 
-def test_another_process_tags_identically(calibration, tmp_path):
+def test_another_process_tags_identically(calibration: Calibration, tmp_path: Path) -> None:
     """What one process wrote tags every request in another to the last bit, under the same id."""
     stored = tmp_path / "calibration.json"
     stored.write_text(calibration.to_json(), encoding="utf-8")
@@ -175,7 +175,7 @@ def test_another_process_tags_identically(calibration, tmp_path):
     assert [repr(calibration.tag(features_of(item))) for item in range(ITEMS + 5)] == told.stdout.splitlines()
 
 
-def test_the_same_history_gives_the_same_id(calibration):
+def test_the_same_history_gives_the_same_id(calibration: Calibration) -> None:
     """The id names the content: equal histories share it, one label more does not."""
     labels = history(items=ITEMS)
 
@@ -183,25 +183,24 @@ def test_the_same_history_gives_the_same_id(calibration):
     assert calibration.calibration_id != calibrate(labels[:-1], frozen_at=1_000.0).calibration_id
 
 
-def test_stored_and_read_again_it_is_equal(calibration):
+def test_stored_and_read_again_it_is_equal(calibration: Calibration) -> None:
     """Reading what was written gives the same calibration."""
     assert calibration == Calibration.from_json(calibration.to_json())
 
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_a_corrupted_calibration_is_refused(calibration, data):
-    """Whatever character of the text changes, either it is refused or it says the same."""
+def test_a_corrupted_calibration_is_refused(calibration: Calibration, data: st.DataObject) -> None:
+    """Whatever character of the text changes, it is refused."""
     text = calibration.to_json()
     position = data.draw(st.integers(min_value=0, max_value=len(text) - 1))
     corrupted = text[:position] + data.draw(st.characters(codec="ascii")) + text[position + 1 :]
 
-    try:
-        read = Calibration.from_json(corrupted)
-    except CalibrationInvalid as refused:
-        assert str(refused).startswith("The ")
+    if corrupted == text:
+        assert calibration == Calibration.from_json(corrupted)
     else:
-        assert calibration == read
+        with pytest.raises(CalibrationInvalid, match="The "):
+            Calibration.from_json(corrupted)
 
 
 @pytest.mark.parametrize(
@@ -213,13 +212,13 @@ def test_a_corrupted_calibration_is_refused(calibration, data):
         pytest.param("[" * 100_000, "no JSON", id="nested too deep"),
     ],
 )
-def test_what_is_no_calibration_is_refused(text, complaint):
+def test_what_is_no_calibration_is_refused(text: str, complaint: str) -> None:
     """The refusal says what is wrong with the text."""
     with pytest.raises(CalibrationInvalid, match=complaint):
         Calibration.from_json(text)
 
 
-def test_content_that_lacks_a_part_is_refused(calibration):
+def test_content_that_lacks_a_part_is_refused(calibration: Calibration) -> None:
     """A checksum that fits does not make up for a missing part."""
     content = unseal(calibration.to_json(), max_bytes=10**8)
     del content["cuts"]
@@ -228,7 +227,7 @@ def test_content_that_lacks_a_part_is_refused(calibration):
         Calibration.from_json(seal(content, max_bytes=10**8))
 
 
-def test_an_oversized_calibration_is_neither_written_nor_read(calibration):
+def test_an_oversized_calibration_is_neither_written_nor_read(calibration: Calibration) -> None:
     """Size is checked before anything is decoded."""
     size = len(calibration.to_json())
 
@@ -238,14 +237,14 @@ def test_an_oversized_calibration_is_neither_written_nor_read(calibration):
         Calibration.from_json(calibration.to_json(), max_bytes=size - 1)
 
 
-def test_a_calibration_holds_no_text_of_requests(calibration):
+def test_a_calibration_holds_no_text_of_requests(calibration: Calibration) -> None:
     """Names, hashes and numbers are all that is stored."""
     groups = {name.partition("=")[0] for name in json.loads(calibration.to_json())["content"]["difficulty"]["names"]}
 
     assert {"capability", "item"} == groups
 
 
-def test_evicted_items_are_forgotten_everywhere():
+def test_evicted_items_are_forgotten_everywhere() -> None:
     """Above the limit of weights, what a calibration stores stays bounded, and the items met most are kept."""
     limits = DifficultySettings(max_features=1_000)
     once = [
@@ -261,7 +260,7 @@ def test_evicted_items_are_forgotten_everywhere():
     assert all(calibration.tag(features_of(item)).is_known for item in range(ITEMS))
 
 
-def test_the_reference_version_is_the_ablest_with_labels_enough():
+def test_the_reference_version_is_the_ablest_with_labels_enough() -> None:
     """A version with a handful of lucky labels does not set the scale."""
     lucky = [LabelledRequest(features_of(item), "lucky", False, 0.0) for item in range(140, 150)]
     calibration = calibrate([*history(), *lucky], frozen_at=0.0)
@@ -269,6 +268,6 @@ def test_the_reference_version_is_the_ablest_with_labels_enough():
     assert calibration.reference_version in {"past-0", "past-7"}
 
 
-def test_every_tier_but_untiered_has_a_rank():
+def test_every_tier_but_untiered_has_a_rank() -> None:
     """Tiers are listed easiest first."""
     assert [Tier.EASY, Tier.MEDIUM, Tier.HARD, Tier.FRONTIER] == list(TIERS)

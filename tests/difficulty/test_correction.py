@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm
 from monitor.difficulty.cuts import TierCuts, soft_tiers
+
+Array = NDArray[np.float64]
+RateOf = Callable[[Array, NDArray[np.int64]], Array]
 
 CUTS = TierCuts(medium=-2.0, hard=0.0, frontier=2.0)
 IS_HARD = np.array([False, False, True, True])
@@ -30,7 +37,9 @@ BINS = st.lists(
 )
 
 
-def simulated(rate_of, *, requests=400_000, variance=1.5, known=1.0, seed=0):
+def simulated(
+    rate_of: RateOf, *, requests: int = 400_000, variance: float = 1.5, known: float = 1.0, seed: int = 0
+) -> tuple[list[DifficultyBin], Array, float]:
     """Bins of an arm whose true difficulty is normal around what is told, and the true rate per tier."""
     rng = np.random.default_rng(seed)
     told = rng.normal(-1.0, 2.0, requests)
@@ -54,24 +63,24 @@ def simulated(rate_of, *, requests=400_000, variance=1.5, known=1.0, seed=0):
     return bins, np.array([failed[tier == each].mean() for each in range(4)]), IS_HARD[tier][failed].mean()
 
 
-def by_tier(rates):
+def by_tier(rates: Sequence[float]) -> RateOf:
     """Failure rates that depend on the tier alone."""
     return lambda _, tier: np.asarray(rates)[tier]
 
 
-def uniform(ability):
+def uniform(ability: float) -> RateOf:
     """Failure rates of the uniform-gain curve."""
     return lambda true, _: expit(true + ability)
 
 
-def test_rates_behind_noisy_tags_are_found():
+def test_rates_behind_noisy_tags_are_found() -> None:
     """With plenty of requests, the corrected rates are the true ones, though a third of the tags are wrong."""
     bins, true, _ = simulated(by_tier([0.02, 0.10, 0.50, 0.95]))
 
     assert true == pytest.approx(measure_arm(bins, CUTS).failure_rate, abs=0.03)
 
 
-def test_rates_are_the_most_likely_ones():
+def test_rates_are_the_most_likely_ones() -> None:
     """No neighbouring rates are likelier: scipy's optimiser on the same likelihood agrees."""
     bins, *_ = simulated(by_tier([0.02, 0.10, 0.50, 0.95]), requests=2_000)
     arm = measure_arm(bins, CUTS, prior_weight=5.0)
@@ -81,7 +90,7 @@ def test_rates_are_the_most_likely_ones():
     successes = np.array([b.labelled for b in known]) - failures
     curve = arm.uniform_gain_rate
 
-    def surprise(rate):
+    def surprise(rate: Array) -> float:
         mean = tiers @ rate
         prior = 5.0 * (curve @ np.log(rate) + (1 - curve) @ np.log(1 - rate))
         return -(failures @ np.log(mean) + successes @ np.log(1 - mean) + prior)
@@ -91,7 +100,7 @@ def test_rates_are_the_most_likely_ones():
     assert best == pytest.approx(arm.failure_rate, abs=2e-3)
 
 
-def test_a_uniform_gain_has_no_excess():
+def test_a_uniform_gain_has_no_excess() -> None:
     """The share rises as the curve says when every request gains the same logits, and the excess is nil."""
     before, _, share_before = simulated(uniform(0.0), seed=1)
     after, _, share_after = simulated(uniform(-1.5), seed=2)
@@ -102,7 +111,7 @@ def test_a_uniform_gain_has_no_excess():
     assert shift.excess == pytest.approx(0.0, abs=0.02)
 
 
-def test_a_cliff_has_an_excess():
+def test_a_cliff_has_an_excess() -> None:
     """Where only easy and medium requests gain, the share rises more than the curve says, and hard rates stay."""
     before_rates, after_rates = [0.05, 0.20, 0.60, 0.95], [0.015, 0.06, 0.60, 0.95]
     before, _, share_before = simulated(by_tier(before_rates), seed=1)
@@ -115,7 +124,7 @@ def test_a_cliff_has_an_excess():
     assert candidate.failure_rate[IS_HARD] == pytest.approx(baseline.failure_rate[IS_HARD], abs=0.03)
 
 
-def test_unknown_requests_count_in_the_mix_and_not_in_the_rates():
+def test_unknown_requests_count_in_the_mix_and_not_in_the_rates() -> None:
     """Rates rest on known requests; what share of traffic a tier has rests on all."""
     known = [DifficultyBin(-3.0, 0.5, True, 100, 100, 5), DifficultyBin(1.0, 0.5, True, 100, 100, 50)]
     unknown = [DifficultyBin(1.0, 0.5, False, 300, 300, 0)]
@@ -127,7 +136,7 @@ def test_unknown_requests_count_in_the_mix_and_not_in_the_rates():
 
 
 @given(bins=BINS, other=BINS)
-def test_whatever_the_counts_nothing_is_undefined(bins, other):
+def test_whatever_the_counts_nothing_is_undefined(bins: list[DifficultyBin], other: list[DifficultyBin]) -> None:
     """There is a finite answer within its range, or none."""
     arms = measure_arm(bins, CUTS), measure_arm(other, CUTS)
 
@@ -145,7 +154,7 @@ def test_whatever_the_counts_nothing_is_undefined(bins, other):
 
 
 @given(bins=BINS)
-def test_an_arm_against_itself_has_no_change(bins):
+def test_an_arm_against_itself_has_no_change(bins: list[DifficultyBin]) -> None:
     """The same bins in both arms change nothing, expect nothing and exceed nothing."""
     arm = measure_arm(bins, CUTS)
     if arm is None or (shift := compare_shares(arm, arm)) is None:
@@ -156,7 +165,7 @@ def test_an_arm_against_itself_has_no_change(bins):
 
 
 @given(bins=BINS, shuffle=st.randoms(use_true_random=False))
-def test_the_order_of_bins_changes_nothing(bins, shuffle):
+def test_the_order_of_bins_changes_nothing(bins: list[DifficultyBin], shuffle: random.Random) -> None:
     """Bins are a set."""
     mixed = list(bins)
     shuffle.shuffle(mixed)
@@ -166,8 +175,8 @@ def test_the_order_of_bins_changes_nothing(bins, shuffle):
         assert arms[0].failure_rate == pytest.approx(arms[1].failure_rate, abs=1e-3)
 
 
-def test_standard_errors_cover_the_truth():
-    """Over 200 draws of 1,500 requests, nine tenths of the 90 % intervals hold the true change of the share, or more."""
+def test_standard_errors_cover_the_truth() -> None:
+    """Over 200 draws of 1,500 requests, nine tenths of the 90 % intervals or more hold the true change of the share."""
     rates = ([0.05, 0.20, 0.60, 0.95], [0.02, 0.10, 0.55, 0.95])
     *_, share_before = simulated(by_tier(rates[0]), seed=10_001)
     *_, share_after = simulated(by_tier(rates[1]), seed=10_002)
@@ -180,7 +189,7 @@ def test_standard_errors_cover_the_truth():
     assert held >= 167  # 180 less three binomial standard deviations
 
 
-def test_no_failures_no_share():
+def test_no_failures_no_share() -> None:
     """Without a failure there is nothing to share out."""
     failing = measure_arm([DifficultyBin(0.0, 1.0, True, 50, 50, 20)], CUTS)
     flawless = measure_arm([DifficultyBin(0.0, 1.0, True, 50, 50, 0)], CUTS)

@@ -16,7 +16,7 @@ VARIANCES = st.floats(min_value=0, max_value=50)
 
 
 @given(logit=LOGITS, variance=VARIANCES)
-def test_soft_tiers_are_a_distribution(logit, variance):
+def test_soft_tiers_are_a_distribution(logit: float, variance: float) -> None:
     """No tier is less probable than 0, and together they are certain."""
     tiers = soft_tiers(logit, variance, CUTS)
 
@@ -24,7 +24,7 @@ def test_soft_tiers_are_a_distribution(logit, variance):
     assert tiers.sum() == pytest.approx(1.0)
 
 
-def test_soft_tiers_are_normal_probabilities():
+def test_soft_tiers_are_normal_probabilities() -> None:
     """Each tier has the probability that scipy's normal distribution puts between its cuts."""
     belief = norm(0.5, 1.5)
     expected = [belief.cdf(-2), belief.cdf(0) - belief.cdf(-2), belief.cdf(2) - belief.cdf(0), belief.sf(2)]
@@ -33,12 +33,12 @@ def test_soft_tiers_are_normal_probabilities():
 
 
 @given(logit=LOGITS, variance=VARIANCES)
-def test_mirrored_difficulty_mirrors_the_tiers(logit, variance):
+def test_mirrored_difficulty_mirrors_the_tiers(logit: float, variance: float) -> None:
     """With cuts that are symmetrical, an easy request is as easy as a hard one is hard."""
     np.testing.assert_allclose(soft_tiers(logit, variance, CUTS), soft_tiers(-logit, variance, CUTS)[::-1], atol=1e-9)
 
 
-def test_every_cut_is_a_bin_edge():
+def test_every_cut_is_a_bin_edge() -> None:
     """No bin holds two tiers, and there are 18 bins."""
     edges = bin_edges(CUTS)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import sys
 import tracemalloc
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,12 +19,15 @@ from scipy.integrate import quad
 
 from monitor.difficulty.estimator import PRIOR_VARIANCE, DifficultyClassifier, failure_probability
 
+Request = dict[str, float]
+Labels = list[tuple[Request, bool]]
+
 NAMES = st.sampled_from(["item=a", "item=b", "capability=sql", "tools=t", "prompt=p", "version=v1", "version=v2"])
 REQUESTS = st.dictionaries(NAMES, st.just(1.0), max_size=5)
 LABELS = st.lists(st.tuples(REQUESTS, st.booleans()), max_size=30)
 
 
-def learnt(labels, **settings):
+def learnt(labels: Labels, **settings: Any) -> DifficultyClassifier:
     """A classifier that has learnt *labels*."""
     model = DifficultyClassifier(**settings)
     for x, failed in labels:
@@ -31,14 +36,15 @@ def learnt(labels, **settings):
 
 
 @pytest.fixture
-def sklearn_stub(monkeypatch):
+def sklearn_stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """River's checks import scikit-learn for regressors alone."""
     stub = ModuleType("sklearn")
     stub.datasets = ModuleType("sklearn.datasets")
     monkeypatch.setitem(sys.modules, "sklearn", stub)
 
 
-def test_classifier_passes_every_check_of_river(sklearn_stub):
+@pytest.mark.usefixtures("sklearn_stub")
+def test_classifier_passes_every_check_of_river() -> None:
     """The model behaves as river expects of a classifier."""
     checks = list(yield_checks(DifficultyClassifier()))
 
@@ -48,7 +54,7 @@ def test_classifier_passes_every_check_of_river(sklearn_stub):
     assert len(checks) > 20
 
 
-def test_classifier_sits_in_a_river_pipeline():
+def test_classifier_sits_in_a_river_pipeline() -> None:
     """Behind a river transformer and before a river metric, the model learns what tells failures."""
     rng = random.Random(0)
     pipeline = compose.Pipeline(preprocessing.StandardScaler(), DifficultyClassifier())
@@ -64,10 +70,10 @@ def test_classifier_sits_in_a_river_pipeline():
 
 
 @given(labels=LABELS, x=REQUESTS, shuffle=st.randoms(use_true_random=False))
-def test_order_of_features_changes_nothing(labels, x, shuffle):
+def test_order_of_features_changes_nothing(labels: Labels, x: Request, shuffle: random.Random) -> None:
     """A request is a set of features."""
 
-    def shuffled(features):
+    def shuffled(features: Request) -> Request:
         names = list(features)
         shuffle.shuffle(names)
         return {name: features[name] for name in names}
@@ -79,7 +85,7 @@ def test_order_of_features_changes_nothing(labels, x, shuffle):
 
 
 @given(labels=LABELS, x=REQUESTS)
-def test_flipped_labels_mirror_every_belief(labels, x):
+def test_flipped_labels_mirror_every_belief(labels: Labels, x: Request) -> None:
     """Failures and successes are treated alike: flipping all labels turns every mean round and keeps every variance."""
     told = learnt(labels).difficulty(x)
     flipped = learnt([(each, not failed) for each, failed in labels]).difficulty(x)
@@ -89,7 +95,7 @@ def test_flipped_labels_mirror_every_belief(labels, x):
 
 
 @given(labels=LABELS, x=REQUESTS)
-def test_unseen_features_keep_their_prior(labels, x):
+def test_unseen_features_keep_their_prior(labels: Labels, x: Request) -> None:
     """A feature never met adds its prior variance and leaves the mean alone."""
     model = learnt(labels)
     known, unseen = model.difficulty(x), model.difficulty({**x, "item=never met": 1.0})
@@ -99,7 +105,7 @@ def test_unseen_features_keep_their_prior(labels, x):
 
 
 @given(labels=LABELS, x=REQUESTS)
-def test_predicting_changes_nothing(labels, x):
+def test_predicting_changes_nothing(labels: Labels, x: Request) -> None:
     """Asking leaves no trace."""
     model = learnt(labels)
     before = {name: (weight.mean, weight.variance) for name, weight in model.weights.items()}
@@ -110,7 +116,7 @@ def test_predicting_changes_nothing(labels, x):
 
 
 @given(failures=st.integers(min_value=1, max_value=60))
-def test_repeated_labels_sharpen_and_never_overshoot(failures):
+def test_repeated_labels_sharpen_and_never_overshoot(failures: int) -> None:
     """Each further failure raises the difficulty and lowers its variance, and both stay finite."""
     model = DifficultyClassifier()
     beliefs = [model.difficulty({"item=a": 1.0})]
@@ -118,11 +124,11 @@ def test_repeated_labels_sharpen_and_never_overshoot(failures):
         model.learn_one({"item=a": 1.0}, True)
         beliefs.append(model.difficulty({"item=a": 1.0}))
 
-    assert all(later.mean > earlier.mean for earlier, later in zip(beliefs, beliefs[1:], strict=False))
-    assert all(0 < later.variance < earlier.variance for earlier, later in zip(beliefs, beliefs[1:], strict=False))
+    assert all(later.mean > earlier.mean for earlier, later in itertools.pairwise(beliefs))
+    assert all(0 < later.variance < earlier.variance for earlier, later in itertools.pairwise(beliefs))
 
 
-def test_who_answered_is_no_part_of_difficulty():
+def test_who_answered_is_no_part_of_difficulty() -> None:
     """Version terms take their share of the blame, and the difficulty leaves them out."""
     model = learnt([({"capability=sql": 1.0, "version=weak": 1.0}, True)] * 30)
     asked = model.difficulty({"capability=sql": 1.0})
@@ -132,10 +138,10 @@ def test_who_answered_is_no_part_of_difficulty():
 
 
 @pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (1.0, 4.0), (-2.0, 12.0), (3.0, 0.5)])
-def test_failure_probability_is_close_to_the_integral(mean, variance):
+def test_failure_probability_is_close_to_the_integral(mean: float, variance: float) -> None:
     """The closed form is within 0.02 of what scipy integrates numerically."""
 
-    def density(logit):
+    def density(logit: float) -> float:
         normal = math.exp(-((logit - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
         return normal / (1 + math.exp(-logit))
 
@@ -145,12 +151,12 @@ def test_failure_probability_is_close_to_the_integral(mean, variance):
     assert expected == pytest.approx(failure_probability(mean, variance), abs=0.02)
 
 
-def test_one_label_moves_a_wide_belief_to_its_true_posterior():
+def test_one_label_moves_a_wide_belief_to_its_true_posterior() -> None:
     """After one failure, mean and variance are within a tenth of the posterior that scipy integrates."""
     prior = 6.0
 
-    def moment(power):
-        def weighted(logit):
+    def moment(power: int) -> float:
+        def weighted(logit: float) -> float:
             return logit**power * math.exp(-(logit**2) / (2 * prior)) / (1 + math.exp(-logit))
 
         return quad(weighted, -30, 30)[0]
@@ -165,12 +171,12 @@ def test_one_label_moves_a_wide_belief_to_its_true_posterior():
     assert variance == pytest.approx(weight.variance, rel=0.1)
 
 
-def test_a_stream_of_new_items_keeps_memory_bounded():
+def test_a_stream_of_new_items_keeps_memory_bounded() -> None:
     """However many items pass by once, weights stay within the limit, and so does memory; what recurs is kept."""
     most = 1_000
     model = DifficultyClassifier(max_features=most)
 
-    def pass_by(first, last):
+    def pass_by(first: int, last: int) -> None:
         for index in range(first, last):
             model.learn_one({f"item={index}": 1.0, "capability=sql": 1.0, "item=probe": 1.0}, index % 3 == 0)
             assert len(model.weights) <= most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -16,12 +17,14 @@ from tests.difficulty.made_up import answers, history
 SETTINGS = DifficultySettings()
 
 
-def predictions(pairs, *, version="a", is_known=True):
+def predictions(pairs: Iterable[tuple[float, bool]], *, version: str = "a", is_known: bool = True) -> list[Prediction]:
     """Predictions from (logit, failed) pairs."""
     return [Prediction(version, logit, 0.0, is_known, failed) for logit, failed in pairs]
 
 
-def drawn(*, slope, labels=4_000, version="a", is_known=True, seed=0):
+def drawn(
+    *, slope: float, labels: int = 4_000, version: str = "a", is_known: bool = True, seed: int = 0
+) -> list[Prediction]:
     """Labels that follow difficulty with a given slope."""
     chance = random.Random(f"{seed} {version}")
     logits = [chance.uniform(-4, 4) for _ in range(labels)]
@@ -32,14 +35,14 @@ def drawn(*, slope, labels=4_000, version="a", is_known=True, seed=0):
     )
 
 
-def test_auc_is_the_share_of_pairs_in_the_right_order():
+def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     """Of the six pairs of a failure and a success below, five are in the right order and one is tied."""
     told = predictions([(3.0, True), (2.0, True), (1.0, False), (2.0, False), (0.0, False)])
 
     assert 5.5 / 6 == pytest.approx(assess(told, versions=12, settings=SETTINGS).auc)
 
 
-def test_auc_is_taken_within_versions():
+def test_auc_is_taken_within_versions() -> None:
     """That a weak version fails more is no merit of the difficulty: one AUC per version, then the mean."""
     strong = predictions([(1.0, True), (0.0, True), (1.0, False), (0.0, False)] + [(0.0, False)] * 40, version="strong")
     weak = predictions([(1.0, False), (0.0, False), (1.0, True), (0.0, True)] + [(1.0, True)] * 40, version="weak")
@@ -48,20 +51,20 @@ def test_auc_is_taken_within_versions():
     assert sum(each) / 2 == pytest.approx(assess([*strong, *weak], versions=12, settings=SETTINGS).auc)
 
 
-def test_calibration_error_vanishes_where_labels_follow_the_logits():
+def test_calibration_error_vanishes_where_labels_follow_the_logits() -> None:
     """Labels drawn from the predicted rates leave an error near 0, at any ability."""
     assert assess(drawn(slope=1.0), versions=12, settings=SETTINGS).calibration_error < 0.025
     assert assess(drawn(slope=0.3), versions=12, settings=SETTINGS).calibration_error > 0.10
 
 
-def test_slope_of_the_answers_is_met_half_way():
+def test_slope_of_the_answers_is_met_half_way() -> None:
     """Answers that follow difficulty half as steeply give the square root of a half."""
     told = [each for version in ("a", "b") for each in drawn(slope=0.5, version=version)]
 
     assert 0.5**0.5 == pytest.approx(response_slope(told), abs=0.03)
 
 
-def test_slope_without_answers_is_one():
+def test_slope_without_answers_is_one() -> None:
     """Versions that only succeeded say nothing about the slope."""
     assert response_slope(predictions([(0.0, False), (1.0, False)])) == 1.0
 
@@ -76,7 +79,7 @@ def test_slope_without_answers_is_one():
         pytest.param([], 12, "add labels", id="no labels"),
     ],
 )
-def test_each_gate_says_what_is_missing(told, versions, reason):
+def test_each_gate_says_what_is_missing(told: Sequence[Prediction], versions: int, reason: str) -> None:
     """One sentence per gate that is not passed."""
     settings = DifficultySettings(min_auc_lower=0.86) if len(told) == 60 else SETTINGS
     trust = assess(told, versions=versions, settings=settings)
@@ -85,7 +88,7 @@ def test_each_gate_says_what_is_missing(told, versions, reason):
     assert re.search(reason, " ".join(trust.reasons))
 
 
-def test_all_gates_passed_means_trusted():
+def test_all_gates_passed_means_trusted() -> None:
     """Enough versions, known requests and labels that follow difficulty: trusted, without a reason."""
     trust = assess(drawn(slope=1.0), versions=12, settings=SETTINGS)
 
@@ -93,7 +96,7 @@ def test_all_gates_passed_means_trusted():
     assert () == trust.reasons == trust.hard_rate_reasons
 
 
-def test_the_hard_rate_needs_known_requests_and_more_versions():
+def test_the_hard_rate_needs_known_requests_and_more_versions() -> None:
     """With three versions and no known request, shares may be trusted, but not the hard tier's failure rate."""
     trust = assess(drawn(slope=1.0, is_known=False), versions=3, settings=SETTINGS)
 
@@ -103,7 +106,7 @@ def test_the_hard_rate_needs_known_requests_and_more_versions():
     assert "2000 more probes needed: 0% of the requests are known." == trust.hard_rate_reasons[1]
 
 
-def test_with_few_versions_their_differences_widen_the_bound():
+def test_with_few_versions_their_differences_widen_the_bound() -> None:
     """Difficulty that rests on three versions may suit the next one less; with six, only labels count."""
     told = [*drawn(slope=1.0, version="a"), *drawn(slope=0.25, version="b")]
 
@@ -113,7 +116,7 @@ def test_with_few_versions_their_differences_widen_the_bound():
     assert few.auc_lower < many.auc_lower - 0.03
 
 
-def test_trust_on_traffic_sees_requests_that_the_history_does_not_know():
+def test_trust_on_traffic_sees_requests_that_the_history_does_not_know() -> None:
     """A calibration that is trusted on its probes is not on traffic that has nothing to do with them."""
     calibration = calibrate(history(), frozen_at=0.0)
     traffic = [
