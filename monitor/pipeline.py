@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
@@ -18,6 +19,8 @@ from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reading import Reading
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
+
+_Placed = TypeVar("_Placed", Trace, Span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def decode_records(records: Iterable[Record], rules: Rules) -> DecodedBatch:
             continue
         events.extend(_dated(_in_environment(trace, rules.read_as)) for trace in decoded.traces)
         events.extend(_dated_event(outcome, record) for outcome in decoded.outcomes)
-        events.extend(decoded.spans)
+        # Not only when the trace is put together: another service on the same ledger may be first to do that.
+        events.extend(_in_environment(span, rules.read_as) for span in decoded.spans)
         ignored.update(decoded.ignored)
     return DecodedBatch(events, dead_letters, counts, ignored)
 
@@ -113,9 +117,7 @@ def tag_trace(trace: Trace, calibration: Calibration | None, rules: Rules) -> Ta
 def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[WaitingSpans, Trace | None]]:
     """Each trace out of its spans, in the order of their starts; None where they turned out to be no agent run."""
     built = [(waiting, build_trace(waiting.spans, rules.traces.outcomes)) for waiting in due]
-    known = [
-        (waiting, None if trace is None else _dated(_in_environment(trace, rules.read_as))) for waiting, trace in built
-    ]
+    known = [(waiting, None if trace is None else _dated(trace)) for waiting, trace in built]
     return sorted(known, key=lambda pair: 0.0 if pair[1] is None else pair[1].started_at)
 
 
@@ -126,8 +128,8 @@ def _decode(record: Record, rules: Rules) -> Decoded:
     return decode(record.value, rules.limits, rules.reading)
 
 
-def _in_environment(trace: Trace, read_as: str | None) -> Trace:
-    return trace if read_as is None else replace(trace, environment=read_as)
+def _in_environment(event: _Placed, read_as: str | None) -> _Placed:
+    return event if read_as is None else replace(event, environment=read_as)
 
 
 def _dated(trace: Trace) -> Trace:

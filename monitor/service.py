@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import structlog
 
@@ -27,10 +27,12 @@ from monitor.review import Reviewer
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service_settings import ServiceSettings
-from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace
+from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace, TraceId
+from monitor.trace.span import Span
 
 _log = structlog.get_logger()
 
+_SPANS_PER_ASSEMBLY = 5_000
 _TRACES_PER_ASSEMBLY = 500
 
 
@@ -76,6 +78,9 @@ class Service:
         self._shown_at = float("-inf")
         self._last_commit_at: float | None = None
         self._outage = ""
+        self._open_traces: dict[TraceId, float] | None = (
+            None  # with their starts; only while a source that ends is read
+        )
 
     def run(self, *, is_stopping: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """
@@ -99,12 +104,29 @@ class Service:
                 delay, self._outage = self._settings.retry_seconds, ""
 
     def drain(self, *, progress: Callable[[int], None]) -> None:
-        """Poll and record until the source is exhausted, telling *progress* how many records each turn read."""
+        """
+        Poll and record until the source is exhausted, and put the traces together whose spans it held.
+
+        Args:
+            progress: Told how many records each turn read.
+        """
+        self._open_traces = {}
         at_end = False
         while not at_end:
             poll = self.run_once()
             progress(len(poll.records))
             at_end = poll.at_end
+        self._close_open_traces()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where everything is recorded."""
+        return self._stages.ledger
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
 
     def follow(self, policy: Policy) -> None:
         """From the next review on, judge by *policy*."""
@@ -135,8 +157,9 @@ class Service:
         return poll
 
     def settle(self, *, seconds: float) -> None:
-        """After a replay: close every trace, then review and show, *seconds* of event time after its last record."""
-        self._assemble(now=math.inf)
+        """After a replay, let *seconds* of event time pass with no event, then review and show."""
+        # What a replay before this one read and was not there to put together any more.
+        self._assemble(now=self._stages.clock.time() + self._rules.traces.assembly.max_age_seconds + 1.0)
         self._stages.clock.observe(self._stages.clock.time() + seconds)
         self._review()
         self._show()
@@ -174,9 +197,17 @@ class Service:
                 ignored=batch.ignored,
             )
         )
+        self._note_open_traces(batch)
         stages.source.committed(next_offsets)
         self._last_commit_at = stages.clock.time()
         _log_committed(batch, recorded)
+
+    def _note_open_traces(self, batch: DecodedBatch) -> None:
+        if self._open_traces is not None:
+            for event in batch.events:
+                if isinstance(event, Span):
+                    started_at = self._open_traces.get(event.trace_id, event.started_at)
+                    self._open_traces[event.trace_id] = min(started_at, event.started_at)
 
     def _assemble_if_due(self) -> None:
         if self._stages.clock.monotonic() - self._assembled_at >= self._settings.assembly_interval_seconds:
@@ -184,15 +215,23 @@ class Service:
             self._assemble(now=self._stages.clock.time())
 
     def _assemble(self, *, now: float) -> None:
-        """Close the traces that are complete at *now*; one that another replica closes first is left to it."""
-        ledger, is_more = self._stages.ledger, True
-        while is_more:
-            due = ledger.due_spans(self._rules.traces.assembly, now=now, limit=_TRACES_PER_ASSEMBLY)
-            is_more = len(due) == _TRACES_PER_ASSEMBLY
-            if due:
-                self._close(due)
+        """Close the traces that are complete at *now*; those that another replica closes first are left to it."""
+        settings = self._rules.traces.assembly
+        while due := self._stages.ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY):
+            if not self._close(due):
+                break
 
-    def _close(self, due: Sequence[WaitingSpans]) -> None:
+    def _close_open_traces(self) -> None:
+        """Close what this run left open, and only that: another service on the ledger still waits for its own."""
+        opened = self._open_traces or {}
+        left = iter(sorted(opened, key=lambda trace_id: (opened[trace_id], trace_id)))
+        while some := list(islice(left, _TRACES_PER_ASSEMBLY)):
+            if due := self._stages.ledger.spans_of(some):
+                self._close(due)
+        self._open_traces = None
+
+    def _close(self, due: Sequence[WaitingSpans]) -> int:
+        """Count the traces that these spans make up; how many of them wait no more."""
         closed = assemble_due(due, self._rules)
         self._meet(trace for _, trace in closed if trace is not None)
         assembled = [
@@ -207,7 +246,11 @@ class Service:
         recorded = self._stages.ledger.record(
             Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=now, assembled=assembled)
         )
+        if self._open_traces is not None:
+            for waiting in due:
+                self._open_traces.pop(waiting.trace_id, None)
         _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
+        return recorded.closed
 
     def _meet(self, traces: Iterable[Trace]) -> None:
         """Before the first request of a version is tagged, freeze what the versions before it have taught."""

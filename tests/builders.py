@@ -21,6 +21,7 @@ from monitor.trace.model import (
 )
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.settings import OutcomeSettings
+from monitor.trace.span import Span
 
 NOON = 1_790_000_000.0
 """Some moment of September 2026, Unix seconds."""
@@ -88,12 +89,13 @@ def a_dead_letter(offset: int = 0, reason: DropReason = DropReason.NOT_JSON) -> 
 
 
 def a_batch(
-    *events: TaggedTrace | OutcomeEvent,
+    *events: TaggedTrace | OutcomeEvent | Span,
     expected_offset: int | None = None,
     next_offset: int | None = None,
     dead_letters: Sequence[DeadLetter] = (),
+    received_at: float = NOON,
 ) -> Batch:
     """A batch of partition 0; without a *next_offset* it moves no offset."""
     moves = [] if next_offset is None else [OffsetMove(PARTITION, expected_offset, next_offset)]
     records = {PARTITION: len(events) + len(dead_letters)} if events or dead_letters else {}
-    return Batch(events, dead_letters, moves, records, received_at=NOON)
+    return Batch(events, dead_letters, moves, records, received_at=received_at)

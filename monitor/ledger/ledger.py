@@ -120,11 +120,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a batch did to the ledger: traces counted, traces that it had already, traces that got their first label."""
+    """
+    What a batch did to the ledger.
+
+    Attributes:
+        counted: Traces counted.
+        duplicates: Traces that it had already.
+        labelled: Traces that got their first label.
+        closed: Assembled traces whose spans wait no more, agent runs or not; the others were left as they are.
+    """
 
     counted: int = 0
     duplicates: int = 0
     labelled: int = 0
+    closed: int = 0
 
 
 DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
@@ -254,8 +263,16 @@ class Ledger(Protocol):
         """
         ...
 
-    def due_spans(self, settings: AssemblySettings, *, now: float, limit: int) -> Sequence[WaitingSpans]:
-        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, *limit* traces at most."""
+    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[WaitingSpans]:
+        """
+        Spans of traces that are complete at *now* (Unix seconds) or waited long enough, those that wait longest first.
+
+        Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
+        """
+        ...
+
+    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[WaitingSpans]:
+        """Spans that wait for these traces, complete or not; traces without any are left out."""
         ...
 
     def waiting_spans(self) -> int:

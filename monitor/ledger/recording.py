@@ -122,12 +122,13 @@ class Recorder:
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         slots = _load_slots(connection, {_trace_id(event) for event in (*batch.events, *batch.assembled)})
         joining = _Joining(connection, slots, self._labels, self._settings, self._outcomes)
+        # Rows of waiting traces are locked before any label or version is written: one order for all, so no deadlock.
+        self._let_wait(connection, batch, joining)
+        claimed = claim(connection, {each.trace_id: each.span_count for each in batch.assembled})
         for event in batch.events:
             joining.add(event)
-        duplicates = add_spans(connection, self._insert, joining.waiting, received_at=batch.received_at)
-        joining.count(CounterName.SPANS, detail="duplicate", by=duplicates)
-        for assembled in sorted(batch.assembled, key=lambda each: each.trace_id):
-            if claim(connection, assembled.trace_id, span_count=assembled.span_count):
+        for assembled in batch.assembled:
+            if assembled.trace_id in claimed:
                 joining.add_assembled(assembled)
         for what, times in batch.ignored.items():
             joining.count(CounterName.IGNORED, detail=what, by=times)
@@ -138,7 +139,15 @@ class Recorder:
         self._write_versions(connection, joining.activity)
         self._write_slots(connection, slots, received_at=batch.received_at)
         self._write_counters(connection, joining.counts)
-        return joining.recorded()
+        return joining.recorded(closed=len(claimed))
+
+    def _let_wait(self, connection: sa.Connection, batch: Batch, joining: _Joining) -> None:
+        spans = [event for event in batch.events if isinstance(event, Span)]
+        waiting = [span for span in spans if not joining.is_counted(span.trace_id)]
+        duplicates = add_spans(connection, self._insert, waiting, received_at=batch.received_at)
+        joining.count(CounterName.SPANS, detail="received", by=len(spans))
+        joining.count(CounterName.SPANS, detail="late", by=len(spans) - len(waiting))
+        joining.count(CounterName.SPANS, detail="duplicate", by=duplicates)
 
     def _write_versions(self, connection: sa.Connection, activity: dict[_VersionKey, _Activity]) -> None:
         for key, seen in sorted(activity.items()):
@@ -246,24 +255,26 @@ class _Joining:
         self._outcomes = outcomes
         self.counts: Counter[_Counted] = Counter()
         self.activity: dict[_VersionKey, _Activity] = {}
-        self.waiting: list[Span] = []
+
+    def is_counted(self, trace_id: str) -> bool:
+        """Whether the trace is a request already."""
+        return self._slots[trace_id].version is not None
 
     def add(self, event: TaggedTrace | OutcomeEvent | Span) -> None:
-        """Count what one record said."""
+        """Count what one record said; spans are counted as they begin to wait."""
         match event:
             case TaggedTrace():
                 self.add_trace(event)
             case OutcomeEvent():
                 self.add_outcome(self._slots[event.trace_id], event.outcome)
                 self.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
-            case Span():
-                self.add_span(event)
 
-    def recorded(self) -> Recorded:
+    def recorded(self, *, closed: int) -> Recorded:
         return Recorded(
             counted=sum(seen.requests for seen in self.activity.values()),
             duplicates=sum(value for key, value in self.counts.items() if key[0] == CounterName.DUPLICATES),
             labelled=sum(seen.labelled for seen in self.activity.values()),
+            closed=closed,
         )
 
     def add_trace(self, tagged: TaggedTrace) -> None:
@@ -277,19 +288,11 @@ class _Joining:
             self.add_outcome(slot, outcome)
         self.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
-    def add_span(self, span: Span) -> None:
-        """Let a span wait for its trace, or count it as late."""
-        self.count(CounterName.SPANS, detail="received")
-        if self._slots[span.trace_id].version is None:
-            self.waiting.append(span)
-        else:
-            self.count(CounterName.SPANS, detail="late")
-
     def add_assembled(self, assembled: Assembled) -> None:
         """Count a trace that waited for its spans, and what became of them."""
         if assembled.tagged is None:
             became = "foreign"
-        elif self._slots[assembled.trace_id].version is not None:
+        elif self.is_counted(assembled.trace_id):
             became = "late"  # they came while another replica was closing the trace
         else:
             became = "joined"
@@ -401,12 +404,14 @@ def _load_slots(connection: sa.Connection, trace_ids: Iterable[str]) -> dict[str
     ordered = sorted(trace_ids)
     slots = {trace_id: _Slot() for trace_id in ordered}
     for start in range(0, len(ordered), _IDS_PER_SELECT):
-        rows = connection.execute(_STORED.where(request.c.trace_id.in_(ordered[start : start + _IDS_PER_SELECT])))
+        ids = ordered[start : start + _IDS_PER_SELECT]
+        rows = connection.execute(_STORED.where(request.c.trace_id.in_(ids))).all()
+        versions = _version_keys(connection, {row.model_version_id for row in rows} - {None})
         for row in rows:
             slot = slots[row.trace_id]
             slot.stored = True
-            if row.service is not None:
-                slot.version = (row.service, row.environment, row.model_version)
+            if row.model_version_id is not None:
+                slot.version = versions[row.model_version_id]
                 slot.counted_tier, slot.capability = row.counted_tier, row.capability
             if row.success is not None:
                 slot.label = Outcome(
@@ -422,12 +427,20 @@ def _load_slots(connection: sa.Connection, trace_ids: Iterable[str]) -> dict[str
     return slots
 
 
+def _version_keys(connection: sa.Connection, ids: Iterable[int]) -> dict[int, _VersionKey]:
+    columns = model_version.c
+    rows = connection.execute(
+        sa.select(columns.id, columns.service, columns.environment, columns.model_version).where(columns.id.in_(ids))
+    )
+    return {version_id: (service, environment, version) for version_id, service, environment, version in rows}
+
+
+# Joined with the version, PostgreSQL would show a row that another replica has just filled, but without its version: it
+# reads again only the table that it locks.
 _STORED = (
     sa.select(
         request.c.trace_id,
-        model_version.c.service,
-        model_version.c.environment,
-        model_version.c.model_version,
+        request.c.model_version_id,
         request.c.counted_tier,
         request.c.capability,
         request.c.success,
@@ -437,9 +450,8 @@ _STORED = (
         request.c.labelled_at,
         request.c.outcomes,
     )
-    .select_from(request.outerjoin(model_version))
     .order_by(request.c.trace_id)
-    .with_for_update(of=request)  # PostgreSQL; SQLite has locked the whole file already
+    .with_for_update()  # PostgreSQL; SQLite has locked the whole file already
 )
 
 _TRACE_COLUMNS = (

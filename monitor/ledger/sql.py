@@ -49,7 +49,7 @@ from monitor.ledger.schema import (
     rollout as rollout_table,
 )
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.waiting import due_spans
+from monitor.ledger.waiting import due_spans, spans_of
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Arm, Cell, Cohort
 from monitor.rollout.commitment import FloorSet, floors_in_force
@@ -57,7 +57,7 @@ from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, TraceId
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
 _INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -119,10 +119,15 @@ class SqlLedger:
                 raise
         raise LedgerUnavailable(f"Other replicas wrote the same traces first, {_RACES_PER_BATCH} times in a row.")
 
-    def due_spans(self, settings: AssemblySettings, *, now: float, limit: int) -> Sequence[WaitingSpans]:
-        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, *limit* traces at most."""
+    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[WaitingSpans]:
+        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, the longest first."""
         with self._reading() as connection:
-            return due_spans(connection, settings, now=now, limit=limit)
+            return due_spans(connection, settings, now=now, max_spans=max_spans)
+
+    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[WaitingSpans]:
+        """Spans that wait for these traces, complete or not; traces without any are left out."""
+        with self._reading() as connection:
+            return spans_of(connection, sorted(trace_ids))
 
     def waiting_spans(self) -> int:
         """Spans that wait for their trace to be complete."""

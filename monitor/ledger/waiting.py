@@ -1,9 +1,15 @@
-"""Spans that wait in the ledger until their trace is complete."""
+"""
+Spans that wait in the ledger until their trace is complete.
+
+Whoever changes what waits for a trace locks its row of `waiting_trace` first, in order of trace ids.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -14,68 +20,59 @@ from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 
+_IDS_PER_STATEMENT = 400  # two to a span; well below SQLite's limit of bound parameters
 
-def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Iterable[Span], *, received_at: float) -> int:
+_SpanKey = tuple[TraceId, str]
+_Key = TypeVar("_Key")
+
+
+def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Sequence[Span], *, received_at: float) -> int:
     """
-    Let *spans* wait for their traces; each span id once, of two that differ the one with the greater JSON.
+    Let *spans* wait for their traces; each span id once, of two that differ the one that `Span.outranks` the other.
 
     Returns:
         How many of them had come before.
     """
-    came: dict[TraceId, list[Span]] = defaultdict(list)
+    if not spans:
+        return 0
+    _touch_traces(connection, insert, spans, received_at)
+    came: dict[_SpanKey, Span] = {}
     for span in spans:
-        came[span.trace_id].append(span)
-    duplicates = 0
-    for trace_id, of_trace in sorted(came.items()):  # one order for all replicas, so no deadlock
-        duplicates += _add_to_trace(connection, insert, trace_id, of_trace, received_at)
-    return duplicates
-
-
-def _add_to_trace(
-    connection: sa.Connection, insert: DialectInsert, trace_id: TraceId, spans: Sequence[Span], received_at: float
-) -> int:
-    _touch_trace(connection, insert, trace_id, spans, received_at)
-    rows = connection.execute(
-        sa.select(waiting_span.c.span_id, waiting_span.c.body).where(waiting_span.c.trace_id == trace_id)
-    )
-    stored = {row.span_id: row.body for row in rows}
-    kept = dict(stored)
-    for span in spans:
-        kept[span.span_id] = max(kept.get(span.span_id, ""), span.to_json())
-    changed = [
-        {"trace_id": trace_id, "span_id": span_id, "body": body}
-        for span_id, body in sorted(kept.items())
-        if stored.get(span_id) != body
-    ]
+        _keep_better(came, span)
+    stored = _stored(connection, sorted(came))
+    changed = [(key, span) for key, span in sorted(came.items()) if key not in stored or span.outranks(stored[key])]
     if changed:
         statement = insert(waiting_span)
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["trace_id", "span_id"], set_={"body": statement.excluded.body}
             ),
-            changed,
+            [{"trace_id": key[0], "span_id": key[1], "body": span.to_json()} for key, span in changed],
         )
-    new = len(kept) - len(stored)
+    new = Counter(trace_id for trace_id, span_id in came if (trace_id, span_id) not in stored)
     if new:
+        columns = waiting_trace.c
         connection.execute(
             sa.update(waiting_trace)
-            .where(waiting_trace.c.trace_id == trace_id)
-            .values(span_count=waiting_trace.c.span_count + new)
+            .where(columns.trace_id == sa.bindparam("_trace_id"))
+            .values(span_count=columns.span_count + sa.bindparam("_new")),
+            [{"_trace_id": trace_id, "_new": count} for trace_id, count in sorted(new.items())],
         )
-    return len(spans) - new
+    return len(spans) - new.total()
 
 
-def _touch_trace(
-    connection: sa.Connection, insert: DialectInsert, trace_id: TraceId, spans: Sequence[Span], received_at: float
-) -> None:
-    """Note that spans came, which on PostgreSQL also locks the trace against other replicas until the end."""
-    statement = insert(waiting_trace).values(
-        trace_id=trace_id,
-        first_received_at=received_at,
-        last_received_at=received_at,
-        root_ended=any(span.is_ended_root for span in spans),
-        span_count=0,
-    )
+def _keep_better(kept: dict[_SpanKey, Span], span: Span) -> None:
+    key = (span.trace_id, span.span_id)
+    if key not in kept or span.outranks(kept[key]):
+        kept[key] = span
+
+
+def _touch_traces(connection: sa.Connection, insert: DialectInsert, spans: Iterable[Span], received_at: float) -> None:
+    """Note that spans came, which on PostgreSQL also locks their traces against other replicas until the end."""
+    root_ended: dict[TraceId, bool] = {}
+    for span in spans:
+        root_ended[span.trace_id] = root_ended.get(span.trace_id, False) or span.is_ended_root
+    statement = insert(waiting_trace)
     have, add = waiting_trace.c, statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
@@ -86,17 +83,42 @@ def _touch_trace(
                 ),
                 "root_ended": sa.or_(have.root_ended, add.root_ended),
             },
-        )
+        ),
+        [
+            {
+                "trace_id": trace_id,
+                "first_received_at": received_at,
+                "last_received_at": received_at,
+                "root_ended": ended,
+                "span_count": 0,
+            }
+            for trace_id, ended in sorted(root_ended.items())
+        ],
     )
 
 
+def _stored(connection: sa.Connection, keys: Sequence[_SpanKey]) -> dict[_SpanKey, Span]:
+    """Those of the spans that wait already; never the whole trace, which may have thousands."""
+    columns = waiting_span.c
+    stored: dict[_SpanKey, Span] = {}
+    for part in _parts(keys):
+        trace_ids, span_ids = ({key[place] for key in part} for place in (0, 1))
+        rows = connection.execute(
+            sa.select(waiting_span)  # by pairs, SQLite would read the whole table
+            .where(columns.trace_id.in_(trace_ids))
+            .where(columns.span_id.in_(span_ids))
+        )
+        stored.update(((TraceId(row.trace_id), row.span_id), Span.from_json(row.body)) for row in rows)
+    return stored
+
+
 def due_spans(
-    connection: sa.Connection, settings: AssemblySettings, *, now: float, limit: int
+    connection: sa.Connection, settings: AssemblySettings, *, now: float, max_spans: int
 ) -> Sequence[WaitingSpans]:
-    """Spans of traces that are due at *now* (Unix seconds), those that wait longest first."""
+    """Spans of traces that are due at *now* (Unix seconds), those that wait longest first; a trace is never split."""
     columns = waiting_trace.c
-    due = connection.scalars(
-        sa.select(columns.trace_id)
+    due = connection.execute(
+        sa.select(columns.trace_id, columns.span_count)
         .where(
             sa.or_(
                 sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
@@ -106,25 +128,58 @@ def due_spans(
             )
         )
         .order_by(columns.last_received_at, columns.trace_id)
-        .limit(limit)
+        .limit(max_spans)
     ).all()
-    spans: dict[str, list[Span]] = {trace_id: [] for trace_id in due}
-    rows = connection.execute(
-        sa.select(waiting_span).where(waiting_span.c.trace_id.in_(due)).order_by(waiting_span.c.span_id)
-    )
-    for row in rows:
-        spans[row.trace_id].append(Span.from_json(row.body))
-    return [WaitingSpans(TraceId(trace_id), of_trace) for trace_id, of_trace in spans.items()]
+    taken: list[TraceId] = []
+    spans = 0
+    for trace_id, span_count in due:
+        spans += span_count
+        if taken and spans > max_spans:
+            break
+        taken.append(TraceId(trace_id))
+    return spans_of(connection, taken)
 
 
-def claim(connection: sa.Connection, trace_id: TraceId, *, span_count: int) -> bool:
-    """Take a trace out of waiting; False where another replica did, or another span has come since it was looked at."""
-    claimed = connection.execute(
-        sa.delete(waiting_trace)
-        .where(waiting_trace.c.trace_id == trace_id)
-        .where(waiting_trace.c.span_count == span_count)
-    )
-    if claimed.rowcount != 1:
-        return False
-    connection.execute(sa.delete(waiting_span).where(waiting_span.c.trace_id == trace_id))
-    return True
+def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[WaitingSpans]:
+    """Spans that wait for these traces, in the order of *trace_ids*; traces without any are left out."""
+    spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
+    for part in _parts(trace_ids):
+        rows = connection.execute(
+            sa.select(waiting_span).where(waiting_span.c.trace_id.in_(part)).order_by(waiting_span.c.span_id)
+        )
+        for row in rows:
+            spans[row.trace_id].append(Span.from_json(row.body))
+    return [WaitingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
+
+
+def claim(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:
+    """
+    Take traces out of waiting.
+
+    Args:
+        connection: In the transaction that counts them.
+        span_counts: How many spans each of them had when it was looked at.
+
+    Returns:
+        Those that were taken: no other replica was first, and no span has come since.
+    """
+    claimed: set[TraceId] = set()
+    columns = waiting_trace.c
+    for part in _parts(sorted(span_counts)):
+        rows = connection.execute(
+            sa.select(columns.trace_id, columns.span_count)
+            .where(columns.trace_id.in_(part))
+            .order_by(columns.trace_id)
+            .with_for_update()
+        )
+        ours = [TraceId(trace_id) for trace_id, span_count in rows if span_count == span_counts[trace_id]]
+        for table in (waiting_trace, waiting_span):
+            connection.execute(sa.delete(table).where(table.c.trace_id.in_(ours)))
+        claimed.update(ours)
+    return claimed
+
+
+def _parts(keys: Sequence[_Key]) -> Iterator[Sequence[_Key]]:
+    rest = iter(keys)
+    while part := list(islice(rest, _IDS_PER_STATEMENT)):
+        yield part

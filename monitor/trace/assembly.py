@@ -46,7 +46,7 @@ class WaitingTrace:
         return any(span.is_ended_root for span in self.spans.values())
 
     def merged(self, spans: Iterable[Span], *, received_at: float) -> WaitingTrace:
-        """This trace with *spans* too; of two that share an id, the one with the greater JSON stays."""
+        """This trace with *spans* too; of two that share an id, the one that outranks the other stays."""
         return WaitingTrace(
             unique_spans([*self.spans.values(), *spans]),
             min(self.first_received_at, received_at),
@@ -66,11 +66,11 @@ class WaitingTrace:
 
 
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
-    """Each span once, by id; of two that share an id, the one with the greater JSON, whatever their order."""
+    """Each span once, by id; of two that share an id, the one that outranks the other, whatever their order."""
     kept: dict[str, Span] = {}
     for span in spans:
         known = kept.get(span.span_id)
-        if known is None or (span != known and span.to_json() > known.to_json()):
+        if known is None or span.outranks(known):
             kept[span.span_id] = span
     return kept
 

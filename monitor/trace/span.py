@@ -101,6 +101,18 @@ class Span:
         """Whether the span closes its trace: it has no parent, and has ended."""
         return self.parent_span_id is None and self.ended_at is not None
 
+    def outranks(self, other: Span) -> bool:
+        """
+        Whether, of two accounts of the same span, this one is kept: the one that ended later, or has the greater JSON.
+
+        A total order, so that it does not matter which came first. One that still runs has not ended.
+        """
+        if self == other:
+            return False
+        if self.ended_at == other.ended_at:
+            return self.to_json() > other.to_json()
+        return other.ended_at is None or (self.ended_at is not None and self.ended_at > other.ended_at)
+
     def to_json(self) -> str:
         """The span as canonical JSON: equal spans have equal text; what is not known is left out."""
         content = {name: value for name, default in _DEFAULTS if (value := getattr(self, name)) != default}
@@ -111,8 +123,8 @@ class Span:
 
     @classmethod
     def from_json(cls, text: str) -> Span:
-        """The span that `to_json` wrote."""
-        content: dict[str, Any] = json.loads(text)
+        """The span that `to_json` wrote; what only a later version of Cliffwatch knows is left out."""
+        content: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
         for name, read in _READERS.items():
             if name in content:
                 content[name] = read(content[name])
@@ -127,6 +139,7 @@ def _default(name: str) -> object:
 
 
 _DEFAULTS = tuple((part.name, _default(part.name)) for part in fields(Span))
+_NAMES = frozenset(name for name, _ in _DEFAULTS)
 
 
 def _write_tools(tools: tuple[Tool, ...]) -> list[list[str]]:

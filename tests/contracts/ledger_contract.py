@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,15 @@ from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.ledger import CounterKey, CounterName, Ledger, ProbeResult, TaggedTrace
+from monitor.ledger.ledger import (
+    Assembled,
+    CounterKey,
+    CounterName,
+    Ledger,
+    ProbeResult,
+    Recorded,
+    TaggedTrace,
+)
 from monitor.rollout.cases import Case, CaseKind, Runs
 from monitor.rollout.cohort import Cell
 from monitor.rollout.commitment import CommittedFloor
@@ -23,7 +32,10 @@ from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import judge
-from monitor.trace.model import Budget, OutcomeEvent, Usage
+from monitor.trace.assembly import build_trace
+from monitor.trace.model import Budget, OutcomeEvent, TraceId, Usage
+from monitor.trace.settings import AssemblySettings, OutcomeSettings
+from monitor.trace.span import Span, SpanKind
 from tests.builders import (
     NOON,
     PARTITION,
@@ -35,6 +47,7 @@ from tests.builders import (
     success,
     tagged,
 )
+from tests.trace.spans import a_call, a_span, a_tool_call
 
 HARD = Tag(Tier.HARD, 1.5, 0.25, is_known=True, bin=9, calibration_id="c1")
 EASY = Tag(Tier.EASY, -3.0, 0.5, is_known=False, bin=1, calibration_id="c1")
@@ -69,6 +82,34 @@ def a_calibration(frozen_at: float = NOON) -> Calibration:
     calibration = calibrate(history, frozen_at=frozen_at)
     assert calibration is not None
     return calibration
+
+
+def assembled(trace_id: str, spans: Sequence[Span]) -> Assembled:
+    """What a service makes of the spans that waited for a trace."""
+    trace = build_trace(spans, OutcomeSettings())
+    return Assembled(TraceId(trace_id), len(spans), None if trace is None else tagged(trace))
+
+
+def close_trace(ledger: Ledger, trace_id: str, spans: Sequence[Span]) -> Recorded:
+    """Close a trace as a service does that found *spans* waiting."""
+    return ledger.record(dataclasses.replace(a_batch(), assembled=[assembled(trace_id, spans)]))
+
+
+def close_due(ledger: Ledger, *, now: float = NOON + 60) -> int:
+    """Close every trace that is due; how many there were."""
+    due = ledger.due_spans(ASSEMBLY, now=now, max_spans=1_000)
+    ledger.record(dataclasses.replace(a_batch(), assembled=[assembled(each.trace_id, each.spans) for each in due]))
+    return len(due)
+
+
+def spans_left_over(ledger: Ledger) -> int:
+    """Spans received that are nowhere: 0, always."""
+    spans = Counter(counts(ledger, CounterName.SPANS))
+    return spans["received"] - ledger.waiting_spans() - sum(spans[name] for name in SPAN_FATES)
+
+
+ASSEMBLY = AssemblySettings(quiet_seconds=30, idle_seconds=300, max_age_seconds=3_600)
+SPAN_FATES = ("joined", "foreign", "duplicate", "late")
 
 
 class LedgerContract:
@@ -169,6 +210,153 @@ class LedgerContract:
                 outcomes[after] += value
         assert 4 == requests
         assert {"success": 1, "failure": 2} == outcomes
+
+    def test_spans_wait_until_their_trace_is_complete(self, ledger: Ledger) -> None:
+        """Spans of several batches make one request when the root has ended and the quiet period has passed."""
+        ledger.record(a_batch(a_call("a"), a_tool_call("b")))
+        ledger.record(a_batch(a_span(), received_at=NOON + 10))
+
+        assert (0, 3) == (close_due(ledger, now=NOON + 39), ledger.waiting_spans())
+        assert 1 == close_due(ledger, now=NOON + 40)
+
+        assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+        assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
+        assert 0 == ledger.waiting_spans() == len(ledger.spans_of([TraceId("t")]))
+
+    @pytest.mark.parametrize(
+        ("span", "waits_seconds"),
+        [
+            pytest.param(a_call("a"), 300, id="without its root, a trace waits until it is idle"),
+            pytest.param(a_span(ended_at=None), 300, id="a root that still runs closes nothing"),
+            pytest.param(a_span(), 30, id="after its root has ended, a trace waits for the quiet period"),
+        ],
+    )
+    def test_how_long_a_trace_waits(self, ledger: Ledger, span: Span, waits_seconds: float) -> None:
+        """A trace is due when it has waited, and not a moment before."""
+        ledger.record(a_batch(span))
+
+        assert [] == ledger.due_spans(ASSEMBLY, now=NOON + waits_seconds - 0.5, max_spans=9)
+        assert [[span]] == [
+            due.spans for due in ledger.due_spans(ASSEMBLY, now=NOON + waits_seconds + 0.5, max_spans=9)
+        ]
+
+    def test_no_trace_waits_longer_than_its_age_allows(self, ledger: Ledger) -> None:
+        """Spans that keep coming keep a trace open, up to the age limit or a number of spans."""
+        for number in range(36):
+            ledger.record(a_batch(a_call(f"s{number}"), received_at=NOON + number * 100))
+
+        assert [] == ledger.due_spans(ASSEMBLY, now=NOON + 3_590, max_spans=9)
+        assert 1 == len(ledger.due_spans(ASSEMBLY, now=NOON + 3_610, max_spans=9))
+        few = dataclasses.replace(ASSEMBLY, max_spans_per_trace=36)
+        assert 36 == len(ledger.due_spans(few, now=NOON + 3_510, max_spans=9)[0].spans)
+
+    def test_due_traces_come_in_portions_and_whole(self, ledger: Ledger) -> None:
+        """What is read together is bounded in spans, and a trace that has more comes alone."""
+        for number in range(3):
+            spans = [a_call(f"s{n}", trace_id=TraceId(f"t{number}")) for n in range(4)]
+            ledger.record(a_batch(*spans, received_at=NOON + number))
+
+        def portion(max_spans: int) -> list[str]:
+            return [due.trace_id for due in ledger.due_spans(ASSEMBLY, now=NOON + 400, max_spans=max_spans)]
+
+        assert [["t0"], ["t0"], ["t0", "t1"], ["t0", "t1", "t2"]] == [portion(n) for n in (1, 7, 8, 99)]
+        assert ["t1", "t2"] == [each.trace_id for each in ledger.spans_of([TraceId("t2"), TraceId("t1"), TraceId("x")])]
+
+    def test_a_span_that_comes_again_counts_once(self, ledger: Ledger) -> None:
+        """In the same batch, in another one, or with another account of itself; the better account is kept."""
+        running, ended, better = a_span(ended_at=None), a_span(), a_span(service="z")
+        ledger.record(a_batch(ended, running, ended))
+        ledger.record(a_batch(better, a_call("a"), running))
+        ledger.record(a_batch(ended))
+
+        (waiting,) = ledger.spans_of([TraceId("t")])
+
+        assert [a_call("a"), better] == list(waiting.spans)
+        assert {"received": 7, "duplicate": 5} == counts(ledger, CounterName.SPANS)
+        assert 2 == ledger.waiting_spans()
+
+    def test_a_trace_that_has_grown_goes_on_waiting(self, ledger: Ledger) -> None:
+        """A span that comes while a trace is put together is not lost: the trace is closed with it later."""
+        ledger.record(a_batch(a_span(), a_call("a")))
+        (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
+        ledger.record(a_batch(a_call("b"), received_at=NOON + 60))
+
+        assert 0 == close_trace(ledger, "t", looked_at.spans).closed
+        assert ({}, 3) == (counts(ledger, CounterName.REQUESTS), ledger.waiting_spans())
+
+        assert 1 == close_due(ledger, now=NOON + 90)
+        assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
+
+    def test_a_trace_that_another_replica_has_closed_is_left_to_it(self, ledger: Ledger) -> None:
+        """Two replicas that put the same trace together count it once."""
+        ledger.record(a_batch(a_span(), a_call("a")))
+        (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
+
+        closed = [close_trace(ledger, "t", looked_at.spans).closed for _ in range(2)]
+
+        assert [1, 0] == closed
+        assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+        assert {"received": 2, "joined": 2} == counts(ledger, CounterName.SPANS)
+        assert {} == counts(ledger, CounterName.DUPLICATES)
+
+    def test_late_spans_change_nothing_but_their_count(self, ledger: Ledger) -> None:
+        """What comes after its trace was closed is counted as late, at once, and never waits."""
+        ledger.record(a_batch(a_span(), a_call("a")))
+        close_due(ledger)
+        before = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
+
+        ledger.record(a_batch(a_call("b"), a_call("a")))
+
+        after = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
+        records = CounterKey(CounterName.RECORDS, detail="agent-traces/0")
+        assert before == after | {records: before[records]}
+        assert {"received": 4, "joined": 2, "late": 2} == counts(ledger, CounterName.SPANS)
+        assert 0 == ledger.waiting_spans()
+
+    def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(self, ledger: Ledger) -> None:
+        """Whichever comes first is the request; the other is a duplicate, or late."""
+        whole, spans = tagged(a_trace("t")), [a_span(), a_call("a")]
+        native_first = [tagged(a_trace("u")), *(dataclasses.replace(span, trace_id=TraceId("u")) for span in spans)]
+        ledger.record(a_batch(*spans, *native_first))
+        close_due(ledger)
+        ledger.record(a_batch(whole, native_first[-1]))
+
+        assert {"": 2} == counts(ledger, CounterName.REQUESTS)
+        assert {"": 1} == counts(ledger, CounterName.DUPLICATES)
+        assert {"received": 5, "joined": 2, "late": 3} == counts(ledger, CounterName.SPANS)
+        assert 0 == spans_left_over(ledger)
+
+    def test_verdicts_wait_for_a_trace_made_of_spans(self, ledger: Ledger) -> None:
+        """A verdict before, between and after the spans of its trace is joined, and the best source stands."""
+        ledger.record(a_batch(an_outcome("t", failure(source="judge"))))
+        ledger.record(a_batch(a_span(), an_outcome("t", success(source="reported")), a_call("a")))
+        close_due(ledger)
+        assert (0, 1) == net_outcomes(ledger)
+
+        ledger.record(a_batch(an_outcome("t", success(source="human", labelled_at=NOON - 9))))
+
+        assert (1, 0) == net_outcomes(ledger)
+        assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+
+    def test_spans_of_no_agent_are_let_go(self, ledger: Ledger) -> None:
+        """A trace in which no model is named is closed without a request, and its spans are counted."""
+        ledger.record(a_batch(a_span(kind=SpanKind.OTHER), an_outcome("t", failure())))
+
+        assert 1 == close_due(ledger)
+
+        assert {"received": 1, "foreign": 1} == counts(ledger, CounterName.SPANS)
+        assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.waiting_spans())
+
+    def test_spans_of_a_fenced_batch_do_not_wait(self, ledger: Ledger) -> None:
+        """An owner that lost its partition leaves no span behind, and takes none that waits."""
+        ledger.record(a_batch(a_span(), a_call("a"), next_offset=2))
+        fenced = a_batch(a_call("b"), expected_offset=1, next_offset=3)
+
+        with pytest.raises(OffsetFenced):
+            ledger.record(dataclasses.replace(fenced, assembled=[assembled("t", [a_span(), a_call("a")])]))
+
+        assert {"received": 2} == counts(ledger, CounterName.SPANS)
+        assert [a_call("a"), a_span()] == list(ledger.spans_of([TraceId("t")])[0].spans)
 
     def test_offsets_move_with_the_batch(self, ledger: Ledger) -> None:
         """A partition never seen is missing; afterwards its next offset is what the batch said."""

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
+import random
 import threading
 from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 
-from monitor.ledger.ledger import CounterName
+from monitor.ledger.ledger import Batch, CounterName
 from monitor.ledger.sql import SqlLedger
-from tests.builders import a_batch, a_trace, an_outcome, failure, tagged
-from tests.contracts.ledger_contract import LedgerContract, counts, net_outcomes
-from tests.stack.servers import PostgresServer
+from monitor.trace.model import TraceId
+from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, tagged
+from tests.contracts.ledger_contract import (
+    LedgerContract,
+    assembled,
+    close_due,
+    counts,
+    net_outcomes,
+    spans_left_over,
+)
+from tests.stack.servers import PostgresServer, wait_until
+from tests.trace.spans import a_call, a_span
 
 pytestmark = pytest.mark.stack
 
@@ -53,6 +65,95 @@ def test_replicas_that_meet_in_the_same_traces_count_them_once(url: str) -> None
     assert [] == problems
     assert {"": 400} == counts(ledger, CounterName.REQUESTS)
     assert (0, 400) == net_outcomes(ledger)
+    ledger.close()
+
+
+def record_while_rows_are_held(holder: SqlLedger, held: Batch, other: SqlLedger, batch: Batch) -> None:
+    """Let *other* record *batch* while *holder*, which is recording *held*, keeps its rows locked until it waits."""
+    waiting = threading.Thread(target=other.record, args=(batch,))
+    with holder._engine.begin() as connection:
+        holder._recorder.record(connection, held)
+        waiting.start()
+        wait_until(lambda: not waiting.is_alive() or holder_is_waited_for(holder), 20, "the other replica waits")
+    waiting.join()
+
+
+def holder_is_waited_for(holder: SqlLedger) -> bool:
+    with holder._engine.connect() as connection:
+        return bool(connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+def test_a_trace_that_was_filled_while_a_replica_waited_counts_once(url: str) -> None:
+    """A replica that waits for a row sees, when it gets it, that another one has counted its trace."""
+    first, second = SqlLedger(url), SqlLedger(url)
+    first.record(a_batch(an_outcome("t1", failure())))
+    trace = a_batch(tagged(a_trace("t1")))
+
+    record_while_rows_are_held(first, trace, second, trace)
+
+    assert {"": 1} == counts(first, CounterName.REQUESTS)
+    assert {"": 1} == counts(first, CounterName.DUPLICATES)
+    assert (0, 1) == net_outcomes(first)
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_a_span_that_comes_while_its_trace_is_closed_is_not_lost(url: str, *, closes_first: bool) -> None:
+    """Closed first, the span waits anew and is late in the end; closed second, the trace goes on waiting with it."""
+    first, second = SqlLedger(url), SqlLedger(url)
+    first.record(a_batch(a_span(), a_call("a")))
+    closing = dataclasses.replace(a_batch(), assembled=[assembled("t", [a_span(), a_call("a")])])
+    batches = [closing, a_batch(a_call("b"))]
+
+    record_while_rows_are_held(first, batches[not closes_first], second, batches[closes_first])
+    close_due(first, now=NOON + 3_600)
+
+    fates = {"joined": 2, "late": 1} if closes_first else {"joined": 3}
+    assert {"received": 3, **fates} == counts(first, CounterName.SPANS)
+    assert {"": 1} == counts(first, CounterName.REQUESTS)
+    assert 0 == first.waiting_spans()
+    first.close()
+    second.close()
+
+
+def test_replicas_that_share_the_spans_of_each_trace_count_it_once(url: str) -> None:
+    """Three replicas read spans, traces and verdicts of the same ids and close them at once: nothing is lost."""
+    problems: list[BaseException] = []
+    ids = [TraceId(f"t{number}") for number in range(120)]
+
+    def work(replica: int) -> None:
+        ledger = SqlLedger(url)
+        try:
+            for start in range(0, len(ids), 10):
+                some = ids[start : start + 10]
+                spans = [
+                    a_call(f"s{replica}{n}", trace_id=each, service=f"shop-{each}") for each in some for n in (0, 1)
+                ]
+                whole = [tagged(a_trace(each, service=f"shop-{each}")) for each in some[replica::4]]
+                verdicts = [an_outcome(each, failure()) for each in some[replica::3]]
+                dice = random.Random(start + replica)
+                ledger.record(a_batch(*dice.sample(events := [*spans, *whole, *verdicts], len(events))))
+                close_due(ledger, now=NOON + 3_600)
+        except BaseException as problem:  # noqa: BLE001  (told by the assertion below)
+            problems.append(problem)
+        finally:
+            ledger.close()
+
+    replicas = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for replica in replicas:
+        replica.start()
+    for replica in replicas:
+        replica.join()
+
+    ledger = SqlLedger(url)
+    while close_due(ledger, now=NOON + 3_600):
+        """Until nothing waits."""
+    assert [] == problems
+    assert {"": 120} == counts(ledger, CounterName.REQUESTS)
+    assert (0, 120) == net_outcomes(ledger)
+    assert 720 == counts(ledger, CounterName.SPANS)["received"]
+    assert (0, 0) == (spans_left_over(ledger), ledger.waiting_spans())
     ledger.close()
 
 

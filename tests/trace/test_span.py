@@ -51,3 +51,29 @@ def test_root_that_runs_closes_nothing() -> None:
     cases: list[dict[str, Any]] = [{}, {"ended_at": None}, {"parent_span_id": "x"}]
 
     assert [True, False, False] == [a_span(**case).is_ended_root for case in cases]
+
+
+@given(any_span, any_span)
+def test_of_two_accounts_of_a_span_one_is_kept(left: Span, right: Span) -> None:
+    """Of two that differ exactly one outranks the other, so that their order does not matter."""
+    assert (left != right) == (left.outranks(right) != right.outranks(left))
+
+
+def test_account_of_a_span_that_has_ended_is_kept() -> None:
+    """A span that was also told while it still ran is the one that ended, whatever else either of them says."""
+    running, ended, later = (
+        a_span(ended_at=None, service="z"),
+        a_span(service="a"),
+        a_span(ended_at=a_span().started_at + 9),
+    )
+
+    assert ended.outranks(running)
+    assert later.outranks(ended)
+    assert not running.outranks(later)
+
+
+def test_what_a_later_version_wrote_can_be_read() -> None:
+    """While replicas are upgraded one by one, a span may have fields that the older ones do not know."""
+    kept = json.dumps({"of_tomorrow": 1, **json.loads(a_span().to_json())})
+
+    assert a_span() == Span.from_json(kept)
