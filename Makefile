@@ -50,7 +50,10 @@ bench-difficulty: $(VENV)/.dev  ## Measure tiers and the share's shift on real v
 bench-decode: $(VENV)/.dev  ## Time decoding of every format beside a bare decode of the same bytes
 	$(BIN)/python -m bench.bench_decode
 
-bench: bench-decode  ## Time what is on the way of every record
+bench-pipeline: $(VENV)/.dev servers  ## Time the whole pipeline on a real Kafka beside a bare poll
+	$(BIN)/python -m bench.bench_pipeline
+
+bench: bench-decode bench-pipeline  ## Time what is on the way of every record
 
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records
 	CLIFFWATCH_FUZZ_INPUTS=100000 $(BIN)/pytest tests/trace/test_fuzz.py -q
@@ -61,4 +64,4 @@ test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo lint format generate servers bench bench-decode bench-difficulty bench-verdicts fuzz test-fast test
+.PHONY: help install demo lint format generate servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test
