@@ -250,7 +250,7 @@ def rollout() -> builder.Dashboard:
                         empty="no floor, or nothing known yet",
                     ),
                     [Query(_recorded("rollout", "rollout_hard_tier_pass_ratio:upper", _ROLLOUT), "at most")],
-                    [Query(_policy("floor_pass_ratio", capability=""), "floor")],
+                    [Query(_rollout("floor_pass_ratio", capability=""), "floor")],
                 ),
             ],
         },

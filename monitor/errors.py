@@ -17,6 +17,10 @@ class UsageError(MonitorError):
     """The command cannot be carried out as it was typed: exit 2."""
 
 
+class RolloutUnknown(UsageError):
+    """No rollout has that id."""
+
+
 class DependencyUnreachable(MonitorError):
     """A broker, database or file is out of reach: exit 3 at start, pause and try again while running."""
 

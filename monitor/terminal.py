@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.oncall import OnCallLoad, Signature
 from monitor.rollout.verdict import (
     Decomposition,
     FailureRate,
@@ -34,6 +35,7 @@ _COLOURS = {
 }
 _UNKNOWN = "-"
 _PLAIN_STEP = 5_000
+_SIGNATURES_SHOWN = 3
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
@@ -43,10 +45,15 @@ def print_rollouts(console: Console, snapshot: Snapshot) -> None:
             "No rollout was found: every service kept its model version, or a new one had too few requests.",
             soft_wrap=True,
         )
-    for record in sorted(snapshot.rollouts, key=_urgency):
+    print_verdicts(console, snapshot.rollouts)
+    console.print(_calibration(snapshot), soft_wrap=True)
+
+
+def print_verdicts(console: Console, records: Iterable[RolloutRecord]) -> None:
+    """Each rollout as a table with its verdict, the most urgent first."""
+    for record in sorted(records, key=_urgency):
         console.print(_rollout(record))
         console.print()
-    console.print(_calibration(snapshot), soft_wrap=True)
 
 
 _URGENCY = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
@@ -69,6 +76,8 @@ def _rollout(record: RolloutRecord) -> RenderableType:
     parts: list[RenderableType] = [title, headline, Padding(_rates(verdict), (0, 0, 0, 2))]
     if verdict.share is not None:
         parts.append(Padding(_share(verdict.share, verdict.decomposition), (0, 0, 0, 2)))
+    if verdict.on_call is not None:
+        parts.append(Padding(_on_call(verdict.on_call), (0, 0, 0, 2)))
     parts += [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict.reasons]
     return Group(*parts)
 
@@ -100,6 +109,23 @@ def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
         table.add_row("  easier tiers failing less or more", _points(parts.easier_tiers), "")
         table.add_row("  hard tiers failing less or more", _points(parts.hard_tiers), "")
     return table
+
+
+def _on_call(load: OnCallLoad) -> Table:
+    """The load by tier, and the signatures that are most of the candidate's."""
+    table = columns("failures per 1,000 requests", "baseline", "candidate")
+    for tier, (before, after) in load.tiers.items():
+        if before or after:
+            table.add_row(tier.value, f"{before:.1f}", f"{after:.1f}")
+    table.add_row("all", f"{load.total[0]:.1f}", f"{load.total[1]:.1f}")
+    for each in load.signatures[:_SIGNATURES_SHOWN]:
+        table.add_row(f"  {signature_name(each.signature)}", f"{each.baseline:.1f}", f"{each.candidate:.1f}")
+    return table
+
+
+def signature_name(signature: Signature) -> str:
+    """What incidents have in common, in one line."""
+    return " / ".join((signature.tier.value, signature.capability, signature.failure_class or "unknown"))
 
 
 def columns(first: str, *rest: str) -> Table:

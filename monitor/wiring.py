@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from monitor.clock import Clock, EventClock, WallClock
 from monitor.config import Config
-from monitor.errors import ConfigInvalid
+from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource
 from monitor.ingest.kafka import KafkaSource
+from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
+from monitor.ledger.engine import IN_MEMORY_URL, is_missing
+from monitor.ledger.ledger import Ledger
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
+from monitor.metrics.cases_report import TraceLinks
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.pipeline import Rules
 from monitor.review import NoReview, Review
+from monitor.rollout.policy import Policy
 from monitor.service import Service, Stages
+from monitor.steering import Steering
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _REPLAY_BATCH_RECORDS = 500
@@ -73,6 +79,25 @@ def replay_service(
 
 
 @contextmanager
+def range_service(config: Config, kafka_range: KafkaRange) -> Iterator[tuple[Service, SnapshotHolder]]:
+    """
+    The service over a range of Kafka topics, with event time for clock and a ledger in memory.
+
+    Raises:
+        MonitorError: Kafka cannot be reached, or has no such topic.
+    """
+    ledger = SqlLedger(IN_MEMORY_URL, config.ledger, outcomes=config.traces.outcomes)
+    try:
+        source = KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)
+        try:
+            yield _service(config, ledger, source, NoDeadLetters(), EventClock())
+        finally:
+            source.close()
+    finally:
+        ledger.close()
+
+
+@contextmanager
 def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> Iterator[Service]:
     """
     The service that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
@@ -120,6 +145,34 @@ def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def existing_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]:
+    """
+    As `opened_ledger`, for commands that have nothing to say about a ledger that was just made.
+
+    Raises:
+        DependencyUnreachable: there is no such file.
+        MonitorError: the ledger cannot be used or reached.
+    """
+    named = ledger_url(config.ledger) if url is None else url
+    if is_missing(named):
+        raise DependencyUnreachable(
+            f"There is no ledger at {named}; name it with --ledger or --config.file, or start `cliffwatch run` first."
+        )
+    with opened_ledger(config, named) as ledger:
+        yield ledger
+
+
+def steering_of(config: Config, ledger: Ledger, *, policy: Callable[[], Policy] | None = None) -> Steering:
+    """What a person or a deploy hook may ask of the rollouts in *ledger*."""
+    return Steering(
+        ledger,
+        policy=(lambda: config.rollout) if policy is None else policy,
+        now=WallClock().time,
+        links=TraceLinks(config.web.trace_url),
+    )
 
 
 def ledger_url(settings: LedgerSettings) -> str:

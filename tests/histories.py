@@ -1,66 +1,64 @@
-"""A made-up history as events: requests of known difficulty, answered by versions of known ability."""
+"""A small world for tests of rollouts: a history, a baseline and a candidate, served and judged in a moment."""
 
 from __future__ import annotations
 
-import json
-import math
-import random
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-from tests.builders import NOON
+from monitor.difficulty.settings import DifficultySettings
+from monitor.ledger.ledger import Ledger
+from monitor.review import Review
+from monitor.rollout.policy import Policy
+from monitor.service_settings import ServiceSettings
+from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 
 DAY = 86_400.0
-ITEMS = 150
 
 
-def version_events(
+def a_review(ledger: Ledger, policy: Policy | None = None) -> Review:
+    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
+
+
+def serve(
+    ledger: Ledger,
     model_version: str,
     *,
-    ability: float = 0.0,
-    environment: str = "reference",
-    started_at: float = NOON,
-    items: int = ITEMS,
-) -> Iterator[dict[str, Any]]:
-    """
-    One labelled trace per item, in the form of the native event contract.
-
-    Args:
-        model_version: Who answers.
-        ability: Logits of failing that the version adds to every item; low is able.
-        environment: Where.
-        started_at: Start of the first request, Unix seconds; the others follow a second apart.
-        items: Items asked; they lie evenly between -5 and 4 logits.
-    """
-    chance = random.Random(f"{environment} {model_version}")
-    for item in range(items):
-        logit = -5.0 + 9.0 * item / (ITEMS - 1) + ability
-        failed = chance.random() < 1.0 / (1.0 + math.exp(-logit))
-        yield {
-            "schema": "cliffwatch.trace/v1",
-            "trace_id": f"{environment}-{model_version}-{item}",
-            "service": "shop",
-            "environment": environment,
-            "model_version": model_version,
-            "capability": ("search", "booking", "refund")[item % 3],
-            "request_id": f"item-{item}",
-            "started_at": datetime.fromtimestamp(started_at + item, UTC).isoformat(),
-            "outcome": {"success": not failed, "source": "judge"},
-        }
+    environment: str = "production",
+    started_at: float,
+    fails_from: int = 120,
+    salt: int = 0,
+) -> None:
+    """Two hundred labelled requests of a version; those from *fails_from* on fail, but for every seventeenth."""
+    events = []
+    for item in range(200):
+        is_odd = (item * 7 + salt) % 17 == 0
+        fails = (item >= fails_from) != is_odd
+        trace = a_trace(
+            f"{environment}-{model_version}-{item}",
+            environment=environment,
+            model_version=model_version,
+            request_id=f"item-{item}",
+            started_at=started_at + item,
+            outcome=failure("timeout" if item % 2 else "wrong_tool") if fails else success(),
+        )
+        events.append(tagged(trace))
+    ledger.record(a_batch(*events))
 
 
-def history_events(versions: int = 8) -> Iterator[dict[str, Any]]:
-    """*versions* past models, a day apart, the last one the day before noon."""
+def serve_history(ledger: Ledger, versions: int = 10) -> None:
     for number in range(versions):
-        ability = (number * 5 % 7 - 3) / 3
-        yield from version_events(
-            f"past-{number}", ability=ability, started_at=NOON - (versions - number) * DAY, environment="reference"
+        serve(
+            ledger,
+            f"old-{number}",
+            environment="reference",
+            started_at=NOON - (versions - number) * DAY,
+            fails_from=140 - 5 * number,
+            salt=number,
         )
 
 
-def write_events(path: Path, events: Iterable[dict[str, Any]]) -> str:
-    """Write *events* as JSON lines; the path as one types it."""
-    path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
-    return str(path)
+def roll_out(ledger: Ledger, review: Review, *, fails_from: int = 120) -> None:
+    """A history, a baseline, and a candidate that is just like it where it need not be worse; looked at after each."""
+    serve_history(ledger)
+    review.before_new_versions({"live-1"}, now=NOON)
+    review.look(now=NOON)
+    serve(ledger, "live-1", started_at=NOON)
+    serve(ledger, "live-2", started_at=NOON + DAY, fails_from=fails_from, salt=3)
+    review.look(now=NOON + 2 * DAY)

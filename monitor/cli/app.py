@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -113,4 +114,4 @@ def log_settings(settings: LogSettings, level: LogLevel | None, form: LogFormat 
 
 def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
     """*web*, overruled by what was typed."""
-    return web if listen_address is None else WebSettings(listen_address=listen_address, config_file=web.config_file)
+    return web if listen_address is None else replace(web, listen_address=listen_address)

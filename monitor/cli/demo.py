@@ -51,7 +51,7 @@ def demo(
             drain(service, config, title="demo", total=total)
             show(snapshots.current, output)
             if serve:
-                serve_until_stopped(config, listen_address, snapshots)
+                serve_until_stopped(config, listen_address, service, snapshots)
 
 
 def _write_demo(path: Path) -> int:

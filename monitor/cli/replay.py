@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +21,11 @@ from monitor.cli.app import (
     log_settings,
     web_settings,
 )
+from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.signals import stop_on_signals
 from monitor.config import Config, load_config
+from monitor.errors import UsageError
+from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.log import LogLevel, configure
 from monitor.metrics.report import replay_json
@@ -28,13 +33,34 @@ from monitor.metrics.server import MetricsServer
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.service import Service
 from monitor.terminal import print_rollouts, reading_progress
-from monitor.wiring import replay_service
+from monitor.wiring import range_service, replay_service, steering_of
 
 
 @app.command()
 def replay(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON lines, plain, .gz or .zst; - is stdin.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="JSON lines, plain, .gz or .zst; - is stdin.")
+    ] = None,
     *,
+    from_kafka: Annotated[
+        list[str] | None,
+        typer.Option("--from-kafka", metavar="TOPIC", help="Read this topic instead of files; may be repeated."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="With --from-kafka: records from this time on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="With --from-kafka: records before this time.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            metavar="NAME=FILE",
+            help="Tell what this policy would have said as well: a config of which only `rollout` counts; "
+            "may be repeated.",
+        ),
+    ] = None,
     config_file: ConfigFileOption = None,
     output: OutputOption = OutputFormat.TABLE,
     ledger: Annotated[
@@ -48,17 +74,40 @@ def replay(
     log_level: LogLevelOption = None,
 ) -> None:
     """
-    Run the same pipeline over files, with event time for clock, and print what it found.
+    Run the same pipeline over files or a range of Kafka topics, with event time for clock, and print what it found.
 
     Example: [bold]cliffwatch replay traces.jsonl.gz --output json[/]
+
+    Back-test: [bold]cliffwatch replay --from-kafka agent-traces --since 2026-11-01T00:00Z --policy bold=bold.yaml[/]
     """
     config = load_config(config_file)
     configure(log_settings(config.log, log_level or LogLevel.ERROR))
-    with replay_service(config, files, ledger_url=ledger, dead_letters=dead_letters) as (service, snapshots):
+    kept = ledger != IN_MEMORY_URL or dead_letters is not None or serve
+    _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
+    if from_kafka:
+        if ledger != IN_MEMORY_URL or dead_letters is not None:
+            raise UsageError("A range of Kafka is read into a fresh ledger; leave out --ledger and --dead-letters.")
+        chosen = KafkaRange(from_kafka, since=moment(since, "--since"), until=moment(until, "--until"))
+        opened: Opened = partial(range_service, kafka_range=chosen)
+    else:
+        opened = partial(replay_service, files=files or (), ledger_url=ledger, dead_letters=dead_letters)
+    if policy:
+        if kept or "-" in (files or ()):
+            raise UsageError("--policy reads the records once per policy: leave out --ledger, --serve and -.")
+        backtest(policies(policy, config), config, opened, output, drain=drain)
+        return
+    with opened(config) as (service, snapshots):
         drain(service, config, title="replay")
         show(snapshots.current, output)
         if serve:
-            serve_until_stopped(config, listen_address, snapshots)
+            serve_until_stopped(config, listen_address, service, snapshots)
+
+
+def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool) -> None:
+    if bool(files) == bool(topics):
+        raise UsageError("Name files to replay, or topics with --from-kafka, and not both.")
+    if is_range and not topics:
+        raise UsageError("--since and --until choose records of --from-kafka; files are read whole.")
 
 
 def drain(service: Service, config: Config, *, title: str, total: int | None = None) -> None:
@@ -76,9 +125,12 @@ def show(snapshot: Snapshot, output: OutputFormat) -> None:
         print_rollouts(Console(), snapshot)
 
 
-def serve_until_stopped(config: Config, listen_address: str | None, snapshots: SnapshotHolder) -> None:
+def serve_until_stopped(
+    config: Config, listen_address: str | None, service: Service, snapshots: SnapshotHolder
+) -> None:
     """Keep the status page and the metrics up until somebody asks the process to end."""
-    server = MetricsServer(web_settings(config.web, listen_address), snapshots, lambda: None)
+    steering = steering_of(config, service.ledger)
+    server = MetricsServer(web_settings(config.web, listen_address), snapshots, lambda: None, steering)
     server.start()
     typer.echo(f"Serving {server.url} (status page) and {server.url}/metrics until Ctrl-C.", err=True)
     stop_on_signals().wait()

@@ -22,7 +22,7 @@ from monitor.config import load_config
 from monitor.log import configure
 from monitor.metrics.server import MetricsServer
 from monitor.service import Service
-from monitor.wiring import live_service
+from monitor.wiring import live_service, steering_of
 
 _log = structlog.get_logger()
 
@@ -45,7 +45,9 @@ def run(
     configure(log_settings(config.log, log_level, log_format))
     stop = stop_on_signals()
     with live_service(config) as (service, snapshots):
-        server = MetricsServer(web_settings(config.web, listen_address), snapshots, _reload(service, config_file))
+        steering = steering_of(config, service.ledger, policy=lambda: service.policy)
+        web = web_settings(config.web, listen_address)
+        server = MetricsServer(web, snapshots, _reload(service, config_file), steering)
         server.start()
         _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
         try:

@@ -249,12 +249,13 @@ def _ours(partition: KafkaPartition) -> TopicPartition:
 
 def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:
     return Poll(
-        records=tuple(_as_record(record) for records in fetched.values() for record in records),
+        records=tuple(as_record(record) for records in fetched.values() for record in records),
         next_offsets={_ours(partition): records[-1].offset + 1 for partition, records in fetched.items()},
     )
 
 
-def _as_record(record: Any) -> Record:
+def as_record(record: Any) -> Record:
+    """What kafka-python read, as ours."""
     return Record(
         position=Position(record.topic, record.partition, record.offset),
         key=record.key,

@@ -80,6 +80,16 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
     return engine
 
 
+def is_missing(url: str) -> bool:
+    """Whether *url* names a SQLite file that is not there; opening it would make an empty one."""
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        return False  # said better when it is opened
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    return is_file and not Path(str(parsed.database)).exists()
+
+
 @contextmanager
 def ledger_errors() -> Iterator[None]:
     """Translate what the database driver raises into what the service decides on."""

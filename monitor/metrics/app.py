@@ -15,6 +15,7 @@ from monitor.metrics.collector import metrics_registry
 from monitor.metrics.exposition import Encoder, choose_format
 from monitor.metrics.page.status import render_status
 from monitor.metrics.report import rollout_json
+from monitor.metrics.rollout_routes import RolloutSteering, rollout_routes
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 
 Reload = Callable[[], None]
@@ -27,13 +28,14 @@ _PAGE_HEADERS = {
 }
 
 
-def metrics_app(snapshots: SnapshotHolder, reload: Reload) -> Starlette:
+def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutSteering | None = None) -> Starlette:
     """
     The application; its endpoints run in worker threads, so a slow scrape delays nobody.
 
     Args:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
+        steering: What announces and ends rollouts and tells their cases; None where nobody may.
     """
     scrapes = _Scrapes(snapshots)
 
@@ -70,7 +72,8 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload) -> Starlette:
             Route("/-/healthy", healthy),
             Route("/-/ready", ready),
             Route("/-/reload", reload_config, methods=["POST"]),
-            Route("/api/v1/rollouts", rollouts),
+            Route("/api/v1/rollouts", rollouts, methods=["GET"]),
+            *([] if steering is None else rollout_routes(steering)),
         ]
     )
 

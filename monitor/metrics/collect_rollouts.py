@@ -20,7 +20,7 @@ from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdi
 def collect_rollouts(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
     """Everything that is said of each rollout under way."""
     rollouts = rollouts_under_way(snapshot.rollouts)
-    for group in (_facts, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence):
+    for group in (_facts, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence, _floors, _load):
         for series in group(rollouts):
             yield from series.families()
 
@@ -118,6 +118,24 @@ def _evidence(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
             for arm, rate in _arms(comparison):
                 coverage.set(rate.coverage, *_coverage_labels(labels, arm, tier))
     return iter((needed, labelled, hard_failures, coverage))
+
+
+def _floors(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
+    floors = Series(names.ROLLOUT_FLOOR)
+    for labels, record in rollouts.items():
+        for committed in record.floors:
+            floors.set(committed.floor.pass_rate, *labels, committed.floor.capability or "")
+    return iter((floors,))
+
+
+def _load(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
+    load = Series(names.ROLLOUT_LOAD)
+    for labels, verdict in _verdicts(rollouts):
+        if verdict.on_call is not None:
+            for tier, both in verdict.on_call.tiers.items():
+                for arm, value in zip(ArmName, both, strict=True):
+                    load.set(value, *labels, arm.value, tier.value)
+    return iter((load,))
 
 
 def _hard_failures(verdict: Verdict, arm: ArmName) -> int:

@@ -177,6 +177,17 @@ ROLLOUT_HARD_FAILURES = _gauge(
     "Failed requests of one arm in the hard tier (hard and frontier).",
     (*_ROLLOUT, "arm"),
 )
+ROLLOUT_FLOOR = _gauge(
+    "cliffwatch_rollout_floor_pass_ratio",
+    "Floor of the hard tier's pass rate that a rollout is held to, as agreed on when it started; capability is empty "
+    "where it is for all of them together.",
+    (*_ROLLOUT, "capability"),
+)
+ROLLOUT_LOAD = _gauge(
+    "cliffwatch_rollout_failures_per_1000_requests",
+    "Expected load on call: failures of one tier per 1,000 labelled requests of all tiers.",
+    (*_ROLLOUT, "arm", "tier"),
+)
 LABEL_COVERAGE = _gauge(
     "cliffwatch_label_coverage_ratio",
     "Labelled per matured request of one arm and tier, 0 to 1.",

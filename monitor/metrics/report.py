@@ -47,7 +47,7 @@ class ArmsJson(TypedDict):
 
 
 class TierJson(ArmsJson):
-    """One tier in both arms; *change* is null while an arm has no labelled request."""
+    """One tier, or all, in both arms; *change* is null while an arm has no labelled request."""
 
     change: IntervalJson | None
 
@@ -137,7 +137,7 @@ class RolloutJson(TypedDict):
     requests_needed: int
     share: ShareJson | None
     decomposition: DecompositionJson | None
-    aggregate: ArmsJson | None
+    aggregate: TierJson | None
     tiers: dict[str, TierJson]
     hard_tier: TierJson | None
     floors: list[FloorJson]
@@ -194,7 +194,7 @@ def rollout_json(record: RolloutRecord) -> RolloutJson:
         "requests_needed": 0 if verdict is None else verdict.requests_needed,
         "share": None if verdict is None else _share(verdict.share),
         "decomposition": None if verdict is None else _decomposition(verdict.decomposition),
-        "aggregate": None if verdict is None else _arms(verdict.aggregate),
+        "aggregate": None if verdict is None else _tier(verdict.aggregate),
         "tiers": {} if verdict is None else {t.value: _tier(verdict.tiers[t]) for t in TIERS if t in verdict.tiers},
         "hard_tier": None if verdict is None or verdict.hard_tier is None else _tier(verdict.hard_tier),
         "floors": [_floor(committed) for committed in record.floors],
@@ -240,10 +240,6 @@ def _rate(rate: FailureRate) -> RateJson:
         "lower": None if known is None else known.lower,
         "upper": None if known is None else known.upper,
     }
-
-
-def _arms(comparison: TierComparison) -> ArmsJson:
-    return {"baseline": _rate(comparison.baseline), "candidate": _rate(comparison.candidate)}
 
 
 def _tier(comparison: TierComparison) -> TierJson:

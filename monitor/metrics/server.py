@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
 from monitor.metrics.app import Reload, metrics_app
 from monitor.metrics.basic_auth import BasicAuth
+from monitor.metrics.rollout_routes import RolloutSteering
 from monitor.metrics.settings import WebSettings
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.metrics.web_config import WebConfig, load_web_config
@@ -29,16 +30,23 @@ class MetricsServer:
         settings: Where to listen.
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
+        steering: What announces and ends rollouts and tells their cases; None where nobody may.
 
     Raises:
         UsageError: the address is no HOST:PORT.
         ConfigInvalid: the web config file cannot be used.
     """
 
-    def __init__(self, settings: WebSettings, snapshots: SnapshotHolder, reload: Reload) -> None:
+    def __init__(
+        self,
+        settings: WebSettings,
+        snapshots: SnapshotHolder,
+        reload: Reload,
+        steering: RolloutSteering | None = None,
+    ) -> None:
         self._host, self._port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
-        app: ASGIApp = metrics_app(snapshots, reload)
+        app: ASGIApp = metrics_app(snapshots, reload, steering)
         self._scheme = "http" if web.tls is None else "https"
         config = uvicorn.Config(
             BasicAuth(app, web.users) if web.users else app,

@@ -23,3 +23,10 @@ class WebSettings:
     config_file: Annotated[
         str, Doc("Prometheus web.config.file with tls_server_config and basic_auth_users; empty for plain HTTP.")
     ] = ""
+    trace_url: Annotated[
+        str,
+        Doc(
+            "Link to a trace, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for no "
+            "links."
+        ),
+    ] = ""

@@ -35,6 +35,7 @@ QUIET = {
     "cliffwatch_consumer_lag_records": "the demo reads no Kafka",
     "cliffwatch_series_dropped": "the demo stays within the limits",
     "cliffwatch_policy_floor_pass_ratio": "the demo has no floors",
+    "cliffwatch_rollout_floor_pass_ratio": "the demo has no floors",
     "cliffwatch_request_cost_hard_dollars_per_request": "the demo's outcomes have no cost",
 }
 """Parts of names whose series the demo does not have, and why."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from monitor.difficulty.calibration import Trust
-from monitor.difficulty.tiers import Tier
+from monitor.difficulty.tiers import TIERS, Tier
 from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import (
     CalibrationStatus,
@@ -15,6 +15,8 @@ from monitor.metrics.snapshot import (
     PartitionLag,
     Snapshot,
 )
+from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.oncall import OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity
 from monitor.rollout.verdict import (
@@ -31,6 +33,9 @@ NOON = 1_790_000_000.0
 """Some moment of September 2026, Unix seconds: 2026-09-21T14:13:20Z."""
 
 VERSION = {"service": "shop", "environment": "production", "model_version": "model-2", "tier": "hard"}
+
+
+FLOORS = (Floor(service="shop", pass_rate=0.5), Floor(service="shop", pass_rate=0.375, capability="search"))
 
 
 def a_rate(requests: int = 200, failures: int = 50, *, coverage: float | None = 0.5) -> FailureRate:
@@ -60,6 +65,18 @@ def a_share(**changes: Any) -> ShareComparison:
     return ShareComparison(**{**values, **changes})
 
 
+A_LOAD = OnCallLoad(
+    total=(70.0, 44.0),
+    tiers={
+        **dict.fromkeys(TIERS, (0.0, 0.0)),
+        Tier.EASY: (10.0, 4.0),
+        Tier.HARD: (60.0, 40.0),
+        Tier.UNTIERED: (0.0, 0.0),
+    },
+    signatures=(SignatureLoad(Signature(Tier.HARD, "search", "timeout"), 60.0, 40.0),),
+)
+
+
 def a_verdict(**changes: Any) -> Verdict:
     hard = a_comparison(a_rate(100, 60), a_rate(100, 55), Interval(-0.05, -0.125, 0.03125))
     tiers: Mapping[Tier, TierComparison] = {
@@ -81,6 +98,7 @@ def a_verdict(**changes: Any) -> Verdict:
         "hard_tier": hard,
         "capabilities": {"search": hard, "refund": a_comparison(NO_REQUESTS, NO_REQUESTS)},
         "regressed_capabilities": ("search",),
+        "on_call": A_LOAD,
     }
     return Verdict(**{**values, **changes})
 
@@ -98,7 +116,13 @@ def a_rollout(**changes: Any) -> Rollout:
 
 
 def a_record(verdict: Verdict | None = None, **rollout: Any) -> RolloutRecord:
-    return RolloutRecord(a_rollout(**rollout), verdict)
+    """Looked at once, and held to the floors of `a_policy`, agreed on the day before."""
+    return RolloutRecord(
+        a_rollout(**rollout),
+        verdict,
+        changes=() if verdict is None else ((NOON, "waiting"),),
+        floors=tuple(CommittedFloor(floor, NOON - 86_400.0) for floor in FLOORS),
+    )
 
 
 def a_version(model_version: str, role: Role, *, environment: str = "production", floating: bool = False) -> Any:
@@ -132,10 +156,7 @@ def a_policy(**changes: Any) -> Policy:
         "candidate_min_share": 0.25,
         "candidate_min_requests": 10,
         "max_coverage_gap": 0.375,
-        "floors": (
-            Floor(service="shop", pass_rate=0.5),
-            Floor(service="shop", pass_rate=0.375, capability="search"),
-        ),
+        "floors": FLOORS,
     }
     return Policy(**{**values, **changes})
 

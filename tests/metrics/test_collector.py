@@ -136,9 +136,12 @@ def test_a_rollout_before_its_first_look_is_waiting() -> None:
 
     labels = {"service": "shop", "environment": "production", "baseline": "model-1", "candidate": "model-2"}
     assert value(found, "cliffwatch_rollout_verdict", **labels, verdict="waiting") == 1
-    assert {"cliffwatch_rollout_info", "cliffwatch_rollout_start_timestamp_seconds", "cliffwatch_rollout_verdict"} == {
-        name for name in names_in(found) if "_rollout_" in name
-    }
+    assert {
+        "cliffwatch_rollout_info",
+        "cliffwatch_rollout_start_timestamp_seconds",
+        "cliffwatch_rollout_verdict",
+        "cliffwatch_rollout_floor_pass_ratio",
+    } == {name for name in names_in(found) if "_rollout_" in name}
 
 
 def test_a_verdict_without_shares_leaves_them_out() -> None:
@@ -152,6 +155,7 @@ def test_a_verdict_without_shares_leaves_them_out() -> None:
         aggregate=nothing,
         capabilities={},
         requests_needed=200,
+        on_call=None,
     )
 
     found = shown(Snapshot(now=0.0, policy=Policy(), rollouts=[a_record(verdict)]))
@@ -163,6 +167,7 @@ def test_a_verdict_without_shares_leaves_them_out() -> None:
         "cliffwatch_rollout_requests_needed",
         "cliffwatch_rollout_labelled_requests",
         "cliffwatch_rollout_hard_failures",
+        "cliffwatch_rollout_floor_pass_ratio",
     } == {name for name in names_in(found) if "_rollout_" in name}
 
 

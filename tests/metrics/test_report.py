@@ -13,16 +13,27 @@ TIER: Any = {
     "candidate": RATE,
     "change": {"estimate": float, "lower": float, "upper": float},
 }
+LOAD: Any = {"baseline": float, "candidate": float}
 SHARE = ("baseline", "candidate", "change", "lower", "upper")
 CONTRACT: Any = {
-    **dict.fromkeys(["service", "environment", "baseline", "candidate", "started_at", "verdict"], str),
+    **dict.fromkeys(["id", "service", "environment", "baseline", "candidate", "started_at", "verdict"], str),
+    "ended_at": type(None),
+    "end_reason": str,
+    "changes": list,
     "reasons": list,
     "requests_to_verdict": int,
     "requests_needed": int,
     "share": dict.fromkeys([*SHARE, "expected_change", "excess", "excess_lower", "excess_upper"], float),
     "decomposition": dict.fromkeys(["traffic_mix", "easier_tiers", "hard_tiers"], float),
-    "aggregate": {"baseline": RATE, "candidate": RATE},
+    "aggregate": TIER,
     "tiers": dict.fromkeys(["easy", "medium", "hard", "frontier"], TIER),
+    "hard_tier": TIER,
+    "floors": list,
+    "on_call": {
+        "total": LOAD,
+        "tiers": dict.fromkeys(["easy", "medium", "hard", "frontier", "untiered"], LOAD),
+        "signatures": list,
+    },
 }
 """The rollout object of `replay --output json`: its keys, and the type of each value."""
 
@@ -99,6 +110,22 @@ def test_a_verdict_without_shares_has_none() -> None:
     report = rollout_json(a_record(waiting))
 
     assert (None, None, 200) == (report["share"], report["decomposition"], report["requests_needed"])
+
+
+def test_history_floors_and_load_are_told_whole() -> None:
+    """When the verdict changed, what the rollout is held to since when, and which incidents to expect."""
+    record = a_record(a_verdict(), ended_at=1_790_000_060.0, end_reason="rolled_back")
+
+    report = rollout_json(record)
+
+    assert ("2026-09-21T14:14:20.000Z", "rolled_back") == (report["ended_at"], report["end_reason"])
+    assert [{"at": "2026-09-21T14:13:20.000Z", "verdict": "waiting"}] == report["changes"]
+    floor = {"capability": "search", "pass_rate": 0.375, "agreed_by": "", "agreed_on": ""}
+    assert floor | {"seen_at": "2026-09-20T14:13:20.000Z"} == report["floors"][1]
+    load = {"tier": "hard", "capability": "search", "failure_class": "timeout", "baseline": 60.0, "candidate": 40.0}
+    assert report["on_call"] is not None
+    assert [load] == report["on_call"]["signatures"]
+    assert {"baseline": 70.0, "candidate": 44.0} == report["on_call"]["total"]
 
 
 def test_times_are_iso_8601_in_utc() -> None:

@@ -87,7 +87,7 @@ HARD_TIER_FLOOR_BREACHED = AlertSpec(
     alert="HardTierFloorBreached",
     needs={
         rollout("verdict", verdict="regression"): "1",
-        policy("floor_pass_ratio", capability=""): "0.5",
+        rollout("floor_pass_ratio", capability=""): "0.5",
         rollout("hard_tier_failure_ratio", arm="candidate", bound="lower"): "0.625",
     },
     after="30s",
@@ -112,9 +112,17 @@ HARD_TIER_FLOOR_BREACHED = AlertSpec(
             rollout("hard_tier_failure_ratio", arm="baseline", bound="lower"): "0.875",
         },
         "the floor is another capability's": {
-            policy("floor_pass_ratio", capability=""): None,
-            policy("floor_pass_ratio", capability="refunds"): "0.5",
+            rollout("floor_pass_ratio", capability=""): None,
+            rollout("floor_pass_ratio", capability="refunds"): "0.5",
             rollout("capability_failure_ratio", capability="returns", arm="candidate", bound="lower"): "0.875",
+        },
+        "only the config has the floor, because it was agreed on too late": {
+            rollout("floor_pass_ratio", capability=""): None,
+            policy("floor_pass_ratio", capability=""): "0.5",
+        },
+        "the floor is another rollout's": {
+            rollout("floor_pass_ratio", capability=""): None,
+            rollout("floor_pass_ratio", candidate="m 3", capability=""): "0.5",
         },
         "the verdict waits, because tiers are not trusted": {
             rollout("verdict", verdict="regression"): "0",
@@ -123,8 +131,8 @@ HARD_TIER_FLOOR_BREACHED = AlertSpec(
     },
     fires={
         "the floor is a capability's": {
-            policy("floor_pass_ratio", capability=""): None,
-            policy("floor_pass_ratio", capability="refunds"): "0.5",
+            rollout("floor_pass_ratio", capability=""): None,
+            rollout("floor_pass_ratio", capability="refunds"): "0.5",
             rollout("capability_failure_ratio", capability="refunds", arm="candidate", bound="lower"): "0.625",
         },
     },

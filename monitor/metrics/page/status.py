@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from monitor.metrics.report import RateJson, RolloutJson, TierJson, iso_time, rollout_json
+from monitor.metrics.report import OnCallJson, RateJson, RolloutJson, TierJson, iso_time, rollout_json
 from monitor.metrics.snapshot import CalibrationStatus, Snapshot
 
 _UNKNOWN = "not known"
@@ -43,6 +43,7 @@ def _rollout(rollout: RolloutJson) -> str:
         + (f"<p>{needed} more labelled requests of the candidate are needed.</p>" if needed else "")
         + _rates(rollout)
         + _shares(rollout)
+        + _load(rollout["on_call"])
         + "</section>"
     )
 
@@ -51,8 +52,9 @@ def _rates(rollout: RolloutJson) -> str:
     if rollout["aggregate"] is None:
         return ""
     rows = [_rate_row(name, tier) for name, tier in rollout["tiers"].items()]
-    both = rollout["aggregate"]
-    rows.append(("all", _rate(both["baseline"]), _rate(both["candidate"]), _UNKNOWN))
+    if rollout["hard_tier"] is not None:
+        rows.append(_rate_row("hard + frontier", rollout["hard_tier"]))
+    rows.append(_rate_row("all", rollout["aggregate"]))
     return _table("Failure rate by tier", ("tier", rollout["baseline"], rollout["candidate"], "change"), rows)
 
 
@@ -88,6 +90,14 @@ def _shares(rollout: RolloutJson) -> str:
             ("part of hard tiers", f"{100 * parts['hard_tiers']:+.1f} points"),
         ]
     return _table("The hard tier's share of failures", ("", "value"), rows) if rows else ""
+
+
+def _load(load: OnCallJson | None) -> str:
+    if load is None:
+        return ""
+    rows = [(tier, f"{both['baseline']:.1f}", f"{both['candidate']:.1f}") for tier, both in load["tiers"].items()]
+    rows.append(("all", f"{load['total']['baseline']:.1f}", f"{load['total']['candidate']:.1f}"))
+    return _table("Expected failures per 1,000 requests", ("tier", "baseline", "candidate"), rows)
 
 
 def _points(estimate: float, lower: float, upper: float) -> str:

@@ -1,0 +1,115 @@
+"""`cliffwatch cases`: what established versions passed and a candidate fails in the hard tier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.cli.rollout_choice import found, matching
+from monitor.config import Config, load_config
+from monitor.errors import UsageError
+from monitor.ledger.ledger import RolloutRecord
+from monitor.log import LogLevel, configure
+from monitor.metrics.cases_report import TraceLinks, cases_json, probe_set
+from monitor.rollout.cases import Cases
+from monitor.steering import MOST_CASES
+from monitor.terminal_rollouts import print_cases
+from monitor.wiring import existing_ledger, steering_of
+
+cases = typer.Typer(help="What established versions passed and a candidate fails in the hard tier.")
+app.add_typer(cases, name="cases")
+
+RolloutOption = Annotated[
+    str, typer.Option("--rollout", metavar="ID", help="A rollout, or the beginning of its id; the last one without.")
+]
+ServiceOption = Annotated[str, typer.Option("--service", metavar="NAME", help="Only rollouts of this service.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MOST_CASES, help="Cases that are shown at most.")]
+
+
+@cases.callback(invoke_without_command=True)
+def list_cases(
+    context: typer.Context,
+    *,
+    rollout: RolloutOption = "",
+    service: ServiceOption = "",
+    limit: LimitOption = 100,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Cases of one rollout, grouped by tier, capability and failure class.
+
+    Example: [bold]cliffwatch cases --service booking-agent[/]
+    """
+    if context.invoked_subcommand is not None:
+        return
+    config = _prepared(config_file, log_level)
+    record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(cases_json(record.rollout, found_cases, links), indent=2, allow_nan=False))
+    else:
+        print_cases(Console(), record.rollout, found_cases, links)
+
+
+@cases.command("export")
+def export_cases(
+    *,
+    rollout: RolloutOption = "",
+    service: ServiceOption = "",
+    limit: LimitOption = MOST_CASES,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write here instead of standard output.")
+    ] = None,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Write cases as a probe set: native events, one JSON object per line, for an eval harness or `cliffwatch replay`.
+
+    Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
+    """
+    config = _prepared(config_file, log_level)
+    record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
+    lines = "".join(
+        json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n"
+        for event in probe_set(record.rollout, found_cases, links)
+    )
+    if write is None:
+        typer.echo(lines, nl=False)
+        return
+    try:
+        write.write_text(lines, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{write} cannot be written: {error.strerror}; choose another place.") from error
+    typer.echo(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
+
+
+def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    return config
+
+
+def _asked(
+    config: Config, ledger: str | None, *, matching_service: str, rollout: str, limit: int
+) -> tuple[RolloutRecord, Cases, TraceLinks]:
+    with existing_ledger(config, ledger) as opened:
+        steering = steering_of(config, opened)
+        chosen = found(matching(opened.rollouts(), service=matching_service), rollout)
+        return *steering.cases(chosen.rollout.rollout_id, limit=limit), steering.links

@@ -1,0 +1,123 @@
+"""`cliffwatch rollouts`: list them with their history, announce one, end one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
+from monitor.config import Config, load_config
+from monitor.ledger.ledger import RolloutRecord
+from monitor.log import LogLevel, configure
+from monitor.metrics.report import rollout_json
+from monitor.rollout.announcement import Announcement
+from monitor.terminal_rollouts import print_history
+from monitor.wiring import existing_ledger, steering_of
+
+rollouts = typer.Typer(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
+app.add_typer(rollouts, name="rollouts")
+
+
+@rollouts.command("list")
+def list_rollouts(
+    service: ServiceArgument = "",
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    environment: EnvironmentOption = "",
+    candidate: CandidateOption = "",
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Every rollout, ended ones included, with every change of its verdict.
+
+    Example: [bold]cliffwatch rollouts list booking-agent[/]
+    """
+    config = _prepared(config_file, log_level)
+    with existing_ledger(config, ledger) as opened:
+        records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"rollouts": [rollout_json(record) for record in records]}, indent=2, allow_nan=False))
+    else:
+        print_history(Console(), records)
+
+
+@rollouts.command("start")
+def start_rollout(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="What gets another model version.")],
+    *,
+    candidate: Annotated[str, typer.Option("--candidate", metavar="VERSION", help="The new model version.")],
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="VERSION", help="What it replaces; the established version without."),
+    ] = None,
+    environment: Annotated[str, typer.Option("--environment", metavar="NAME", help="Where.")] = "production",
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Announce a rollout, so that it is watched from its first request on; again changes nothing.
+
+    Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
+    """
+    config = _prepared(config_file, log_level)
+    announcement = Announcement(service=service, candidate=candidate, baseline=baseline, environment=environment)
+    with existing_ledger(config, ledger) as opened:
+        record = steering_of(config, opened).start(announcement)
+    _show(record, output)
+
+
+@rollouts.command("end")
+def end_rollout(
+    rollout_id: Annotated[str, typer.Argument(metavar="ID", help="The rollout, or the beginning of its id.")],
+    *,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason", help="Why, in your words; `rolled_back` says that the candidate is not to be established."
+        ),
+    ],
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    End the watch over a rollout before its ramp is over.
+
+    Example: [bold]cliffwatch rollouts end 9c02 --reason rolled_back[/]
+    """
+    config = _prepared(config_file, log_level)
+    with existing_ledger(config, ledger) as opened:
+        chosen = found(opened.rollouts(), rollout_id)
+        record = steering_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
+    _show(record, output)
+
+
+def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    return config
+
+
+def _show(record: RolloutRecord, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(rollout_json(record), indent=2, allow_nan=False))
+    else:
+        print_history(Console(), [record])

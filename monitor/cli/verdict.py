@@ -1,0 +1,152 @@
+"""`cliffwatch verdict`: what is said of rollouts, and a gate for pipelines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from monitor.cli.app import (
+    EXIT_PROBLEM,
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.cli.rollout_choice import (
+    CandidateOption,
+    EnvironmentOption,
+    ServiceArgument,
+    latest,
+    matching,
+    under_way,
+)
+from monitor.config import load_config
+from monitor.errors import UsageError
+from monitor.ledger.ledger import RolloutRecord
+from monitor.log import LogLevel, configure
+from monitor.metrics.report import rollout_json
+from monitor.rollout.verdict import VerdictState
+from monitor.terminal import print_verdicts
+from monitor.wiring import existing_ledger
+
+
+class Gate(StrEnum):
+    """Which verdicts stop a pipeline."""
+
+    REGRESSION = "regression"
+    STRICT = "strict"
+
+
+_STOPS = {
+    Gate.REGRESSION: {VerdictState.REGRESSION},
+    Gate.STRICT: {VerdictState.REGRESSION, VerdictState.CLIFF},
+}
+
+
+class _WithPlainGate(TyperCommand):
+    """A command whose `--gate` may stand alone, which Typer has no words for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_with_gate_values(args)))
+
+
+def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        is_alone = argument == "--gate" and following not in set(Gate)
+        yield f"--gate={Gate.REGRESSION}" if is_alone else argument
+
+
+@app.command(cls=_WithPlainGate)
+def verdict(
+    service: ServiceArgument = "",
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    environment: EnvironmentOption = "",
+    candidate: CandidateOption = "",
+    gate: Annotated[
+        Gate | None,
+        typer.Option(
+            "--gate",
+            metavar="[strict]",
+            help="Exit 1 on a regression of a rollout under way, with `strict` on a cliff as well.",
+        ),
+    ] = None,
+    require_verdict: Annotated[
+        bool, typer.Option("--require-verdict", help="With --gate: exit 1 also while waiting, or without a rollout.")
+    ] = False,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Print the latest verdict of each rollout under way, or of the last one where none is.
+
+    A gate looks at rollouts under way only, unless --candidate names what it is about.
+
+    Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    with existing_ledger(config, ledger) as opened:
+        every = opened.rollouts()
+        services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}
+    if service and service not in services:
+        raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
+    records = matching(every, service=service, environment=environment, candidate=candidate)
+    current = under_way(records) or latest(records)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"rollouts": [rollout_json(record) for record in current]}, indent=2, allow_nan=False))
+    elif current:
+        print_verdicts(Console(), current)
+    else:
+        typer.echo("No rollout was found.")
+    if gate is not None:
+        gated = current if candidate else under_way(current)
+        stopping = [*_stops(gated, gate)] + ([*_open(gated)] if require_verdict else [])
+        for sentence in stopping or _passes(gated):
+            typer.echo(f"gate: {sentence}", err=True)
+        if stopping:
+            raise typer.Exit(EXIT_PROBLEM)
+
+
+def _stops(records: Sequence[RolloutRecord], gate: Gate) -> Iterator[str]:
+    for record in records:
+        if record.verdict is not None and record.verdict.state in _STOPS[gate]:
+            yield f"stopped by {record.verdict.state} of {_name(record)}: {next(iter(record.verdict.reasons), '')}"
+
+
+def _open(records: Sequence[RolloutRecord]) -> Iterator[str]:
+    if not records:
+        yield "stopped, because no rollout is under way."
+    for record in records:
+        if record.verdict is None or record.verdict.state is VerdictState.WAITING:
+            yield f"stopped, because nothing is known of {_name(record)} yet{_needed(record)}."
+
+
+def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:
+    if not records:
+        yield "passed, because no rollout is under way."
+    for record in records:
+        state = VerdictState.WAITING if record.verdict is None else record.verdict.state
+        doubt = f", which is no all-clear{_needed(record)}" if state is VerdictState.WAITING else ""
+        yield f"passed with verdict {state} of {_name(record)}{doubt}."
+
+
+def _needed(record: RolloutRecord) -> str:
+    if record.verdict is None or not record.verdict.requests_needed:
+        return ""
+    return f" (about {record.verdict.requests_needed:,} more labelled requests of the candidate)"
+
+
+def _name(record: RolloutRecord) -> str:
+    rollout = record.rollout
+    return f"{rollout.service} ({rollout.environment}), {rollout.baseline} to {rollout.candidate}"

@@ -1,0 +1,141 @@
+"""An announced rollout: what a person or a deploy hook says before the stream shows it, checked as the stream is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from monitor.errors import UsageError
+from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import REFERENCE_ENVIRONMENT, Role, Rollout, VersionActivity, version_roles
+from monitor.trace.labels import MAX_LABEL_CHARS, clean_label
+from monitor.trace.model import PROBES_ENVIRONMENT
+
+MOST_UNDER_WAY = 10
+"""Announced rollouts that one service and environment may have under way; each has metrics of its own."""
+
+_LONGEST_REASON = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What is rolled out where; *baseline* is the established version where nobody names one."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    service: str
+    candidate: str
+    baseline: str | None = None
+    environment: str = "production"
+
+
+def announced_rollout(
+    announcement: Announcement,
+    activity: Sequence[VersionActivity],
+    rollouts: Sequence[Rollout],
+    policy: Policy,
+    *,
+    now: float,
+) -> Rollout:
+    """
+    The rollout that *announcement* is about: the one under way between the same versions, or a new one.
+
+    Args:
+        announcement: What was said.
+        activity: Every version of every service and environment.
+        rollouts: Every rollout so far, oldest first, ended ones included.
+        policy: Thresholds that tell the established version.
+        now: Unix seconds; a new rollout starts here, or with the candidate's first request where that was earlier.
+
+    Raises:
+        UsageError: a name cannot be a label, or the rollout makes no sense.
+    """
+    _check_names(announcement)
+    baseline = announcement.baseline or _established(announcement, activity, rollouts, policy)
+    if baseline == announcement.candidate:
+        raise UsageError(f"baseline and candidate are both {baseline}; a rollout needs two model versions.")
+    ours = [r for r in rollouts if (r.service, r.environment) == (announcement.service, announcement.environment)]
+    under_way = [rollout for rollout in ours if rollout.ended_at is None]
+    same = [rollout for rollout in under_way if rollout.candidate == announcement.candidate]
+    if same and same[0].baseline == baseline:
+        return same[0]
+    if same:
+        raise UsageError(
+            f"A rollout of {announcement.candidate} against {same[0].baseline} is under way; end {same[0].rollout_id} "
+            "first."
+        )
+    if len(under_way) >= MOST_UNDER_WAY:
+        raise UsageError(f"{len(under_way)} rollouts of {announcement.service} are under way; end some of them first.")
+    rollout = Rollout(
+        rollout_id="",
+        service=announcement.service,
+        environment=announcement.environment,
+        baseline=baseline,
+        candidate=announcement.candidate,
+        started_at=_started_at(announcement, activity, ours, now),
+    )
+    return replace(rollout, rollout_id=_rollout_id(rollout, len(ours)))
+
+
+def checked_reason(reason: str) -> str:
+    """
+    Why somebody ended a rollout, on one line.
+
+    Raises:
+        UsageError: nothing was said, or too much.
+    """
+    words = " ".join(reason.split())
+    if not words or len(words) > _LONGEST_REASON or not words.isprintable():
+        raise UsageError(f"Say in 1 to {_LONGEST_REASON} characters why the rollout ends, for example rolled_back.")
+    return words
+
+
+def _check_names(announcement: Announcement) -> None:
+    names = {
+        "service": announcement.service,
+        "environment": announcement.environment,
+        "baseline": announcement.baseline,
+        "candidate": announcement.candidate,
+    }
+    for field, name in names.items():
+        if name is not None and clean_label(name) != name:
+            raise UsageError(
+                f"{field} is no name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, beginning with a "
+                "letter or digit."
+            )
+    if announcement.environment in {REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT}:
+        raise UsageError(f"environment {announcement.environment} serves nobody, so nothing is rolled out there.")
+
+
+def _established(
+    announcement: Announcement, activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], policy: Policy
+) -> str:
+    place = (announcement.service, announcement.environment)
+    names = [
+        version
+        for (*where, version), role in version_roles(activity, rollouts, policy).items()
+        if tuple(where) == place and role is Role.BASELINE
+    ]
+    if len(names) != 1:
+        raise UsageError(
+            f"{announcement.service} ({announcement.environment}) has {'no' if not names else 'more than one'} "
+            "established version; name the baseline."
+        )
+    return names[0]
+
+
+def _started_at(
+    announcement: Announcement, activity: Sequence[VersionActivity], ours: Sequence[Rollout], now: float
+) -> float:
+    if any(announcement.candidate in (rollout.baseline, rollout.candidate) for rollout in ours):
+        return now  # it comes back
+    place = (announcement.service, announcement.environment, announcement.candidate)
+    met = (v.first_started_at for v in activity if (v.service, v.environment, v.model_version) == place)
+    return min([now, *met])
+
+
+def _rollout_id(rollout: Rollout, earlier: int) -> str:
+    parts = (rollout.service, rollout.environment, rollout.baseline, rollout.candidate, "announced", str(earlier))
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,47 @@
+"""Every surface shows the numbers of the one verdict; the same is held on a real rollout with a real Prometheus."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from monitor.metrics.collect_rollouts import collect_rollouts
+from monitor.metrics.page.status import render_status
+from monitor.metrics.report import rollout_json
+from tests.metrics.same_numbers import expected_samples, page_words
+from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
+
+ROLLOUT_LABELS = {"service", "environment", "baseline", "candidate"}
+TOLD_ELSEWHERE = {
+    "cliffwatch_rollout_info",
+    "cliffwatch_rollout_start_timestamp_seconds",
+    "cliffwatch_rollout_hard_share_ratio",
+    "cliffwatch_rollout_capability_failure_ratio",
+    "cliffwatch_rollout_capability_regressed",
+}
+"""The JSON has no capability classes and no bounds of each arm's share; starts are dates there."""
+
+
+def test_metrics_show_the_numbers_of_the_json() -> None:
+    """Every number in full, and none that the JSON does not have."""
+    snapshot = a_snapshot(rollouts=[a_record(a_verdict())])
+
+    samples = {
+        (sample.name, frozenset((name, word) for name, word in sample.labels.items() if name not in ROLLOUT_LABELS)): (
+            sample.value
+        )
+        for family in collect_rollouts(snapshot)
+        for sample in family.samples
+        if sample.name.startswith("cliffwatch_rollout_") and sample.name not in TOLD_ELSEWHERE
+    }
+
+    assert expected_samples(rollout_json(snapshot.rollouts[0])) == samples
+
+
+def test_the_status_page_shows_the_numbers_of_the_json() -> None:
+    """Rounded as a person reads them."""
+    snapshot = a_snapshot(rollouts=[a_record(a_verdict())])
+
+    page = unescape(re.sub(r"<[^>]+>", "\n", render_status(snapshot)))
+
+    assert set() == {word for word in page_words(rollout_json(snapshot.rollouts[0])) if word not in page}
