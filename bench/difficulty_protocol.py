@@ -259,16 +259,20 @@ def _cliffs_and_nulls(oracle: Oracle, split: Split, view: View, failed: _Flags) 
 def _gate(outcomes: Outcomes, told: Told, split: Split) -> Figures:
     if told.calibration is None:
         raise ValueError("only a calibration has a gate")
-    labels = [
-        LabelledRequest(
-            outcomes.features[request], outcomes.versions[version], bool(outcomes.failed[version, request]), 0.0
-        )
+    by_version = [
+        [
+            LabelledRequest(
+                outcomes.features[request], outcomes.versions[version], bool(outcomes.failed[version, request]), 0.0
+            )
+            for request in split.live
+        ]
         for version in split.later[:GATE_VERSIONS]
-        for request in split.live
     ]
-    live = assess_traffic(told.calibration, labels)
+    live = assess_traffic(told.calibration, [label for labels in by_version for label in labels])
+    alone = [assess_traffic(told.calibration, labels) for labels in by_version]
     return {
         "gate: untrusted on live traffic": float(not live.is_trusted),
+        "gate: untrusted on one live version alone": float(np.mean([not trust.is_trusted for trust in alone])),
         "gate: untrusted for the hard rate": float(not live.is_trusted_for_hard_rate),
         "gate: untrusted on the history": float(not told.calibration.trust.is_trusted),
     }
