@@ -8,11 +8,28 @@ The command line: a person's words in, an exit code out.
 from monitor.cli import (  # each adds its command to the app
     calibrate,
     calibrations,
+    cases,
     check_config,
     demo,
+    probes,
     replay,
+    rollouts,
     run,
+    verdict,
 )
 from monitor.cli.app import main, run_command
 
-__all__ = ["calibrate", "calibrations", "check_config", "demo", "main", "replay", "run", "run_command"]
+__all__ = [
+    "calibrate",
+    "calibrations",
+    "cases",
+    "check_config",
+    "demo",
+    "main",
+    "probes",
+    "replay",
+    "rollouts",
+    "run",
+    "run_command",
+    "verdict",
+]

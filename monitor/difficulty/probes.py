@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
-from monitor.difficulty.cuts import TierCuts
+from monitor.difficulty.cuts import soft_tiers
+from monitor.difficulty.estimator import failure_probability
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tiers import TIERS
 
 _Array = NDArray[np.float64]
 
-_CUTS = 3
-_SPREAD = 1.0
+_TOLD_WEIGHT = 4.0
+_PLANNED_RUNS = 6
 _Z_LOWER = 1.2816
 _LOGISTIC = np.pi / 8
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
@@ -35,62 +37,61 @@ class ProbeCandidate:
 
 
 def select_probes(
-    candidates: Sequence[ProbeCandidate], calibration: Calibration | None, *, count: int
+    candidates: Sequence[ProbeCandidate],
+    calibration: Calibration | None,
+    *,
+    count: int,
+    settings: DifficultySettings = DEFAULT_SETTINGS,
 ) -> Sequence[int]:
     """
     Indices of the *count* candidates that together tell most about the tiers, the most telling first.
 
-    Each step takes the candidate that adds most to the sum of three parts, each with diminishing returns, so that the
-    panel is within 63 % of the best one for that sum:
+    Each step takes the candidate that adds most to the sum of four parts, so that the panel is within 63 % of the best
+    one for that sum:
 
-    - for each cut between tiers, the logarithm of what the panel's outcomes tell about it;
-    - for each capability, the logarithm of its number of probes, weighed by its share of the traffic;
+    - what its outcomes on half a dozen versions are expected to tell about its own difficulty: much where it is not
+      known yet and where versions fail neither always nor never;
+    - for each tier, the logarithm of its number of probes, weighed by its share of the traffic: a panel of doubtful
+      requests alone cannot show how well difficulty is told;
+    - for each capability, the same;
     - the share of the traffic whose family (same prompt but for masked parts, else same tools) has a probe.
 
     Args:
         candidates: Requests to choose from, each once.
-        calibration: What tells their difficulty; without one, the last two parts decide.
+        calibration: What tells their difficulty; without one that is trusted for the hard tier's rate, capabilities and
+            families decide: a few early versions say too little.
         count: Probes wanted.
+        settings: The failure rate that the hard tier begins at.
 
     Source:
-        Information of a Rasch item as in Lord (1980), Applications of Item Response Theory, chapter 5; the bound of the
-        greedy choice by Nemhauser, Wolsey and Fisher (1978), Mathematical Programming 14:265.
+        Expected information of a Bayesian design as in Lindley (1956), Annals of Mathematical Statistics 27:986; the
+        bound of the greedy choice by Nemhauser, Wolsey and Fisher (1978), Mathematical Programming 14:265.
     """
     if not candidates:
         return []
+    requests = [candidate.features for candidate in candidates]
     traffic = np.array([candidate.requests for candidate in candidates], dtype=float)
     traffic /= traffic.sum()
-    capability = _codes([candidate.features.capability for candidate in candidates])
-    family = _codes([_family(candidate.features, index) for index, candidate in enumerate(candidates)])
+    capability = _codes([features.capability for features in requests])
+    family = _codes([_family(features, index) for index, features in enumerate(requests)])
     capability_share, family_share = np.bincount(capability, traffic), np.bincount(family, traffic)
-    information = _information([candidate.features for candidate in candidates], calibration)
-    told, probes, has_probe = np.zeros(_CUTS), np.zeros(len(capability_share)), np.zeros(len(family_share), dtype=bool)
+    told, tiers = _told_and_tiers(requests, calibration, settings)
+    told *= _TOLD_WEIGHT / count
+    tier_share, of_tier = traffic @ tiers, np.zeros(tiers.shape[1])
+    of_capability, has_probe = np.zeros(len(capability_share)), np.zeros(len(family_share), dtype=bool)
     free = np.ones(len(candidates), dtype=bool)
     chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
-        gain = np.log1p(information / (1.0 + told)).sum(axis=1)
-        gain += _SPREAD * (capability_share * np.log1p(1.0 / (1.0 + probes)))[capability]
-        gain += _SPREAD * np.where(has_probe, 0.0, family_share)[family]
+        gain = told + np.log1p(tiers / (1.0 + of_tier)) @ tier_share
+        gain += (capability_share * np.log1p(1.0 / (1.0 + of_capability)))[capability]
+        gain += np.where(has_probe, 0.0, family_share)[family]
         best = int(np.argmax(np.where(free, gain, -np.inf)))
         chosen.append(best)
         free[best] = False
-        told += information[best]
-        probes[capability[best]] += 1
+        of_tier += tiers[best]
+        of_capability[capability[best]] += 1
         has_probe[family[best]] = True
     return chosen
-
-
-def cut_information(logits: _Array, variances: _Array, cuts: TierCuts) -> _Array:
-    """
-    What one outcome tells about where each cut lies, in 1/logits squared; shape (requests, 3).
-
-    That is the mean of p (1 - p) over the belief about the request, p being the failure probability of a version that
-    stands at the cut.
-    """
-    difficulty = logits[:, None] + np.sqrt(variances)[:, None] * _NODES
-    at_cut = expit(difficulty[:, None, :] - np.array([cuts.medium, cuts.hard, cuts.frontier])[:, None])
-    told: _Array = (at_cut * (1.0 - at_cut)) @ _WEIGHTS
-    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class PanelForecast:
     Attributes:
         versions: Versions that the panel is replayed on.
         labels: Outcomes that this gives.
-        auc: Within-version AUC of the difficulty to expect on the panel; None without a calibration to start from.
+        auc: Within-version AUC of the difficulty to expect on the panel; None until as many versions were learnt as the
+            hard tier's rate needs: earlier, how much requests differ is not known well enough to be extrapolated.
         auc_lower: Lower 90 % bound that this many labels would give it.
         known_share: Share of the candidates' traffic that would be known.
         missing: One sentence per gate that would still not be passed.
@@ -126,7 +128,8 @@ def forecast_trust(
     """
     The trust that a panel would buy.
 
-    The versions to come are taken to be as able as the calibration's reference version.
+    The versions to come are taken to be as able as the calibration's reference version. A panel that lies at the cuts
+    has fewer of the requests that everybody passes, so that its AUC is lower than that of the traffic.
 
     Args:
         candidates: Requests that the panel was chosen from; they stand for the traffic.
@@ -137,11 +140,12 @@ def forecast_trust(
     """
     probes = [candidates[index].features for index in panel]
     auc = auc_lower = None
-    if calibration is not None and probes:
-        ability = float(logit(settings.hard_failure_rate)) - calibration.cuts.hard
+    if calibration is not None and probes and calibration.trust.versions >= settings.min_versions_hard_rate:
         # Trust is measured on the latest versions, each beside what those before it had taught.
         runs = max(versions - (settings.evaluated_versions + 1) / 2, 0.0)
-        failure_rate, auc = _expected_auc(*_beliefs(probes, calibration), runs=runs, ability=ability)
+        failure_rate, auc = _expected_auc(
+            *_beliefs(probes, calibration), runs=runs, ability=_ability(calibration, settings)
+        )
         evaluated = len(probes) * min(settings.evaluated_versions, max(versions, 1))
         auc_lower = auc - _Z_LOWER * _auc_deviation(auc, failure_rate, evaluated)
     known_share = _known_share(candidates, panel, calibration, versions)
@@ -154,6 +158,26 @@ def forecast_trust(
         known_share=known_share,
         missing=tuple(_missing(learnt, auc, auc_lower, known_share, settings)),
     )
+
+
+def reference_failure_probability(
+    features: RequestFeatures, calibration: Calibration, settings: DifficultySettings = DEFAULT_SETTINGS
+) -> float:
+    """
+    Probability that the reference version fails such a request, ratio 0 to 1.
+
+    Args:
+        features: Of the request.
+        calibration: What tells its difficulty.
+        settings: The failure rate that the hard tier begins at.
+    """
+    estimate = calibration.difficulty.estimate(features)
+    return failure_probability(estimate.logit + _ability(calibration, settings), estimate.variance)
+
+
+def _ability(calibration: Calibration, settings: DifficultySettings) -> float:
+    """Ability of the reference version: the cuts lie where it fails as often as the settings say."""
+    return float(logit(settings.hard_failure_rate)) - calibration.cuts.hard
 
 
 def _missing(
@@ -192,10 +216,22 @@ def _known_share(
     return known / total if total else 0.0
 
 
-def _information(requests: Sequence[RequestFeatures], calibration: Calibration | None) -> _Array:
-    if calibration is None:
-        return np.zeros((len(requests), _CUTS))
-    return cut_information(*_beliefs(requests, calibration), calibration.cuts)
+def _told_and_tiers(
+    requests: Sequence[RequestFeatures], calibration: Calibration | None, settings: DifficultySettings
+) -> tuple[_Array, _Array]:
+    """What outcomes would tell about each difficulty, in nats, and how probable each tier is; zeros without trust."""
+    if calibration is None or not calibration.trust.is_trusted_for_hard_rate:
+        return np.zeros(len(requests)), np.zeros((len(requests), len(TIERS)))
+    logits, variances = _beliefs(requests, calibration)
+    precision = _PLANNED_RUNS * _information(logits, variances, _ability(calibration, settings))
+    return 0.5 * np.log1p(variances * precision), soft_tiers(logits, variances, calibration.cuts)
+
+
+def _information(logits: _Array, variances: _Array, ability: float) -> _Array:
+    """What one outcome of a version of that ability tells about each difficulty, in 1/logits squared."""
+    failing = expit(logits[:, None] + np.sqrt(variances)[:, None] * _NODES + ability)
+    told: _Array = (failing * (1.0 - failing)) @ _WEIGHTS
+    return told
 
 
 def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> tuple[_Array, _Array]:
@@ -207,9 +243,7 @@ def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> t
 def _expected_auc(logits: _Array, variances: _Array, *, runs: float, ability: float) -> tuple[float, float]:
     """Failure rate and within-version AUC to expect when each request has been answered *runs* more times."""
     variances = np.maximum(variances, _SMALLEST_VARIANCE)
-    difficulty = logits[:, None] + np.sqrt(variances)[:, None] * _NODES
-    failing = expit(difficulty + ability)
-    left = 1.0 / (1.0 / variances + runs * (failing * (1.0 - failing)) @ _WEIGHTS)
+    left = 1.0 / (1.0 / variances + runs * _information(logits, variances, ability))
     told = logits[:, None] + np.sqrt(np.maximum(variances - left, 0.0))[:, None] * _NODES
     probability = expit((told + ability) / np.sqrt(1.0 + _LOGISTIC * left)[:, None])
     weight = np.broadcast_to(_WEIGHTS / len(logits), told.shape).ravel()

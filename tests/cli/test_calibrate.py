@@ -12,7 +12,7 @@ from monitor.cli import run_command
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 from tests.builders import NOON
-from tests.histories import DAY, ITEMS, history_events, version_events, write_events
+from tests.event_histories import DAY, ITEMS, history_events, version_events, write_events
 
 
 @pytest.fixture

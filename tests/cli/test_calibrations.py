@@ -9,7 +9,7 @@ import pytest
 from monitor.cli import run_command
 from monitor.ledger.sql import SqlLedger
 from tests.builders import NOON
-from tests.histories import DAY, history_events, version_events, write_events
+from tests.event_histories import DAY, history_events, version_events, write_events
 
 
 @pytest.fixture

@@ -1,0 +1,142 @@
+"""`cliffwatch probes`: the panel that tells most about the tiers, and what versions made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    log_settings,
+)
+from monitor.config import Config, load_config
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.probes import forecast_trust, select_probes
+from monitor.errors import UsageError
+from monitor.ingest.file import FileSource
+from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.log import LogLevel, configure
+from monitor.probe_panel import PanelJson, PanelRequest, asked_requests, panel_json, probe_histories, read_requests
+from monitor.terminal_probes import print_panel, print_probes
+from monitor.wiring import opened_ledger, review_of
+
+probes = typer.Typer(help="Choose a probe panel, and list what versions made of it.", no_args_is_help=True)
+app.add_typer(probes, name="probes")
+
+_FORECAST_VERSIONS = (3, 6, 12)
+
+
+@probes.command("select")
+def select(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="Requests as JSON lines; - is stdin. Without one, those of the ledger."),
+    ] = None,
+    *,
+    count: Annotated[int, typer.Option("--count", min=1, help="Probes wanted.")] = 300,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Write the panel here, one JSON line per probe.")
+    ] = None,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Choose the requests that tell most about the tiers: informative at the cuts, spread over capabilities and families.
+
+    A line of FILE is a native event or just its request (`request_id`, `capability`, `text`, `tools`, `attributes`).
+    How hard they are is told by the calibration in force in the ledger that --ledger or --config.file names; without
+    either, the panel is spread evenly. Replay the panel on past models and load the outcomes with `cliffwatch
+    calibrate`; replay it on every new version as environment `probes`.
+
+    Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    is_known = not files or ledger is not None or config_file is not None
+    with opened_ledger(config, ledger if is_known else IN_MEMORY_URL) as opened:
+        calibration = review_of(config, opened).calibration_in_force()
+        requests, skipped = _requests(files, config) if files else (asked_requests(opened.asked()), {})
+    if not requests:
+        raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
+    panel = _panel(requests, skipped, calibration, config, count=count)
+    if write is not None:
+        _write(write, panel)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(panel, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        print_panel(Console(), panel)
+
+
+@probes.command("list")
+def list_probes(
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Every probe that was run as environment `probes` or `reference`, with what each version made of it.
+
+    Example: [bold]cliffwatch probes list --output json[/]
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    with opened_ledger(config, ledger) as opened:
+        histories = probe_histories(opened.probe_results())
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(histories, indent=2, ensure_ascii=False))
+    else:
+        print_probes(Console(), histories)
+
+
+def _requests(files: Sequence[str], config: Config) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
+    source = FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)
+    try:
+        return read_requests(source, config.limits)
+    finally:
+        source.close()
+
+
+def _panel(
+    requests: Sequence[PanelRequest],
+    skipped: Mapping[str, int],
+    calibration: Calibration | None,
+    config: Config,
+    *,
+    count: int,
+) -> PanelJson:
+    candidates = [request.candidate for request in requests]
+    chosen = select_probes(candidates, calibration, count=count)
+    forecasts = [
+        forecast_trust(candidates, chosen, calibration, versions=versions, settings=config.difficulty)
+        for versions in _FORECAST_VERSIONS
+    ]
+    return panel_json(
+        requests,
+        chosen,
+        calibration=calibration,
+        forecasts=forecasts,
+        skipped=skipped,
+        settings=config.difficulty,
+    )
+
+
+def _write(path: Path, panel: PanelJson) -> None:
+    lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel["probes"]]
+    try:
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error

@@ -1,0 +1,267 @@
+"""Requests that may become probes, read from files or the ledger, and the panel chosen from them as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NotRequired, TypedDict
+
+from pydantic_core import from_json
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.features import request_features
+from monitor.difficulty.probes import PanelForecast, ProbeCandidate, reference_failure_probability
+from monitor.difficulty.settings import DifficultySettings
+from monitor.ingest.source import Record, Source
+from monitor.ledger.ledger import Asked, ProbeResult
+from monitor.trace.decode import decode
+from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request
+from monitor.trace.settings import Limits
+
+_POLL_SECONDS = 1.0
+_REQUEST_KEYS = ("text", "messages", "tools", "attributes")
+_ENVELOPE = {
+    "schema": "cliffwatch.trace/v1",
+    "trace_id": "of-no-trace",
+    "service": "probes",
+    "model_version": "none",
+    "started_at": "2000-01-01T00:00:00Z",
+}
+"""What a line that is only a request lacks to be read like any other event."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRequest:
+    """A candidate, and what was asked, where a file says it (the ledger keeps no text)."""
+
+    candidate: ProbeCandidate
+    request: Request | None = None
+
+
+class ToolJson(TypedDict):
+    """A tool on offer, in the form of the native event contract."""
+
+    name: str
+    description: str
+    parameters: Any
+
+
+class RequestJson(TypedDict, total=False):
+    """What was asked, in the form of the native event contract."""
+
+    text: str
+    messages: int
+    tools: list[ToolJson]
+    attributes: dict[str, float | str]
+
+
+class ProbeJson(TypedDict):
+    """
+    One probe: the part of a native event that is known before a model answers, and what is expected of it.
+
+    *failure_probability* is the reference version's, 0 to 1, null without a calibration; *request* is missing where the
+    ledger named the probe.
+    """
+
+    environment: str
+    request_id: str | None
+    capability: str
+    request: NotRequired[RequestJson]
+    tier: str
+    failure_probability: float | None
+
+
+class ForecastJson(TypedDict):
+    """The trust that the panel would buy, replayed on so many more versions."""
+
+    versions: int
+    labels: int
+    auc: float | None
+    auc_lower: float | None
+    known_share: float
+    missing: list[str]
+
+
+class PanelJson(TypedDict):
+    """What `probes select --output json` prints."""
+
+    calibration: str | None
+    candidates: int
+    skipped: dict[str, int]
+    tiers: dict[str, int]
+    capabilities: dict[str, int]
+    forecast: list[ForecastJson]
+    probes: list[ProbeJson]
+
+
+class ResultJson(TypedDict):
+    """How one version did on one probe."""
+
+    model_version: str
+    runs: int
+    labelled: int
+    failures: int
+
+
+class ProbeHistoryJson(TypedDict):
+    """One probe with its history, earliest version first."""
+
+    request_id: str
+    capability: str
+    results: list[ResultJson]
+
+
+def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
+    """
+    Each request of *source* once, and how many lines were skipped by reason.
+
+    A line is a native event or only its request: `request_id`, `capability`, and `text`, `tools`, `attributes` either
+    by themselves or under `request`. A request without a name is named by its text and tools.
+
+    Raises:
+        MonitorError: the source cannot be read.
+    """
+    found: dict[str, Request] = {}
+    times: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    for record in _records(source):
+        try:
+            requests = [trace.request for trace in decode(_as_event(record.value), limits).traces]
+        except InvalidRecord as invalid:
+            skipped[invalid.reason.value] += 1
+            continue
+        for request in requests:
+            name = request.request_id or _name_of(request)
+            if name is None:
+                skipped["unnamed"] += 1
+                continue
+            found.setdefault(name, request)
+            times[name] += 1
+    candidates = [
+        PanelRequest(ProbeCandidate(replace(request_features(request), item=name), times[name]), request)
+        for name, request in found.items()
+    ]
+    return candidates, skipped
+
+
+def asked_requests(asked: Iterable[Asked]) -> Sequence[PanelRequest]:
+    """Requests that the ledger knows by name."""
+    return [PanelRequest(ProbeCandidate(each.features, each.requests)) for each in asked]
+
+
+def panel_json(
+    requests: Sequence[PanelRequest],
+    panel: Sequence[int],
+    *,
+    calibration: Calibration | None,
+    forecasts: Iterable[PanelForecast],
+    skipped: Mapping[str, int],
+    settings: DifficultySettings,
+) -> PanelJson:
+    """The panel: *requests* at the indices *panel*, with what it would buy."""
+    probes = [_probe(requests[index], calibration, settings) for index in panel]
+    return {
+        "calibration": None if calibration is None else calibration.calibration_id,
+        "candidates": len(requests),
+        "skipped": dict(skipped),
+        "tiers": dict(Counter(probe["tier"] for probe in probes)),
+        "capabilities": dict(sorted(Counter(probe["capability"] for probe in probes).items())),
+        "forecast": [
+            {
+                "versions": forecast.versions,
+                "labels": forecast.labels,
+                "auc": forecast.auc,
+                "auc_lower": forecast.auc_lower,
+                "known_share": forecast.known_share,
+                "missing": list(forecast.missing),
+            }
+            for forecast in forecasts
+        ],
+        "probes": probes,
+    }
+
+
+def probe_histories(results: Iterable[ProbeResult]) -> list[ProbeHistoryJson]:
+    """*results*, which come by probe, each probe with its history."""
+    histories: dict[str, ProbeHistoryJson] = {}
+    for result in results:
+        history = histories.setdefault(
+            result.item, {"request_id": result.item, "capability": result.capability, "results": []}
+        )
+        history["results"].append(
+            {
+                "model_version": result.model_version,
+                "runs": result.runs,
+                "labelled": result.labelled,
+                "failures": result.failures,
+            }
+        )
+    return list(histories.values())
+
+
+def _records(source: Source) -> Iterator[Record]:
+    at_end = False
+    while not at_end:
+        poll = source.poll(_POLL_SECONDS)
+        yield from poll.records
+        source.committed(poll.next_offsets)
+        at_end = poll.at_end
+
+
+def _as_event(value: bytes | None) -> bytes | None:
+    """*value* itself, or as an event where it is only a request."""
+    try:
+        line = from_json(value or b"")
+    except ValueError:
+        return value
+    if not isinstance(line, dict) or "schema" in line or "resourceSpans" in line:
+        return value
+    request = {key: line[key] for key in _REQUEST_KEYS if key in line} or line.get("request") or {}
+    named = {key: line[key] for key in ("request_id", "capability") if key in line}
+    return json.dumps(_ENVELOPE | named | {"request": request}).encode()
+
+
+def _name_of(request: Request) -> str | None:
+    if not request.text and not request.tools:
+        return None
+    parts = (request.capability, request.text or "", *(f"{tool.name}\t{tool.parameters}" for tool in request.tools))
+    return "probe-" + hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> ProbeJson:
+    features = asked.candidate.features
+    probe: ProbeJson = {
+        "environment": PROBES_ENVIRONMENT,
+        "request_id": features.item,
+        "capability": features.capability,
+        "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
+        "failure_probability": None
+        if calibration is None
+        else reference_failure_probability(features, calibration, settings),
+    }
+    if asked.request is not None:
+        probe["request"] = _request(asked.request)
+    return probe
+
+
+def _request(request: Request) -> RequestJson:
+    shown: RequestJson = {}
+    if request.text is not None:
+        shown["text"] = request.text
+    if request.messages is not None:
+        shown["messages"] = request.messages
+    if request.tools:
+        shown["tools"] = [
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": json.loads(tool.parameters) if tool.parameters else {},
+            }
+            for tool in request.tools
+        ]
+    if request.attributes:
+        shown["attributes"] = dict(request.attributes)
+    return shown
