@@ -73,13 +73,13 @@ def _rollout(record: RolloutRecord) -> RenderableType:
     headline = Text.assemble("  verdict: ", (verdict.state.value, f"bold {_COLOURS[verdict.state]}"))
     if verdict.requests_to_verdict:
         headline.append(f"  (after {verdict.requests_to_verdict:,} labelled requests of the candidate)")
-    parts: list[RenderableType] = [title, headline, Padding(_rates(verdict), (0, 0, 0, 2))]
+    parts: list[RenderableType] = [Text(f"- {reason}") for reason in verdict.reasons]
+    parts.append(_rates(verdict))
     if verdict.share is not None:
-        parts.append(Padding(_share(verdict.share, verdict.decomposition), (0, 0, 0, 2)))
+        parts.append(_share(verdict.share, verdict.decomposition))
     if verdict.on_call is not None:
-        parts.append(Padding(_on_call(verdict.on_call), (0, 0, 0, 2)))
-    parts += [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict.reasons]
-    return Group(*parts)
+        parts.append(_on_call(verdict.on_call))
+    return Group(title, headline, *(Padding(part, (0, 0, 0, 2), expand=False) for part in parts))
 
 
 def _rates(verdict: Verdict) -> Table:
@@ -155,7 +155,8 @@ def _calibration(snapshot: Snapshot) -> Text:
         facts += f", AUC {trust.auc:.2f}"
     if trust.calibration_error is not None:
         facts += f", calibration error {trust.calibration_error:.3f}"
-    return Text(facts + (", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"))
+    told = ", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"
+    return Text(f"{facts}{told} Counts are by tag; rates and shares are corrected for doubtful tags.")
 
 
 def _counts(rate: FailureRate) -> str:
@@ -172,7 +173,7 @@ def percent(ratio: float) -> str:
 
 
 def _points(change: float) -> str:
-    return f"{100 * change:+.1f}"
+    return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
 
 
 def _change(interval: Interval | None) -> tuple[str, str]:

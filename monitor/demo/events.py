@@ -27,19 +27,24 @@ COLUMNS = (
 
 HISTORY = (
     "gpt-4-0613",
+    "gpt-4-0613-FC",
     "gpt-4-1106-preview",
+    "gpt-4-1106-preview-FC",
     "Nexusflow-Raven-v2",
     "mistral-medium-2312",
     "google_gemma-7b-it",
     "gorilla-openfunctions-v2",
     "mistral-small-2402",
-    "databricks-dbrx-instruct",
-    "gpt-4-turbo-2024-04-09",
-    "meta-llama_Meta-Llama-3-70B-Instruct",
-    "snowflake_arctic",
-    "firefunction-v2-FC",
+    "mistral-small-2402-FC-Any",
+    "mistral-small-2402-FC-Auto",
+    "NousResearch_Hermes-2-Pro-Mistral-7B",
 )
-"""Reference history: versions of nine vendors, none of which takes part in a rollout."""
+"""
+Reference history: the twelve earliest releases of the source.
+
+Left out are the versions of the rollouts, other call formats of the same weights, and versions that fail most requests
+by the format of their output.
+"""
 
 
 @dataclass(frozen=True, slots=True)

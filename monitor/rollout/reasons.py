@@ -133,8 +133,12 @@ def _percent(ratio: float) -> str:
 
 
 def _points(ratio: float) -> str:
-    return f"{100 * ratio:+.1f} points"
+    return f"{_signed(ratio)} points"
 
 
 def _change(interval: Interval) -> str:
-    return f"{_points(interval.estimate)} ({100 * interval.lower:+.1f} to {100 * interval.upper:+.1f})"
+    return f"{_points(interval.estimate)} ({_signed(interval.lower)} to {_signed(interval.upper)})"
+
+
+def _signed(ratio: float) -> str:
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
