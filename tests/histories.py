@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ledger.ledger import Ledger
 from monitor.review import Review
@@ -16,6 +20,13 @@ def a_review(ledger: Ledger, policy: Policy | None = None) -> Review:
     return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
 
 
+def runs(fails_from: int, salt: int) -> Iterator[tuple[int, bool]]:
+    """Two hundred items; those from *fails_from* on fail, but for every seventeenth."""
+    for item in range(200):
+        is_odd = (item * 7 + salt) % 17 == 0
+        yield item, (item >= fails_from) != is_odd
+
+
 def serve(
     ledger: Ledger,
     model_version: str,
@@ -25,11 +36,9 @@ def serve(
     fails_from: int = 120,
     salt: int = 0,
 ) -> None:
-    """Two hundred labelled requests of a version; those from *fails_from* on fail, but for every seventeenth."""
+    """Two hundred labelled requests of a version."""
     events = []
-    for item in range(200):
-        is_odd = (item * 7 + salt) % 17 == 0
-        fails = (item >= fails_from) != is_odd
+    for item, fails in runs(fails_from, salt):
         trace = a_trace(
             f"{environment}-{model_version}-{item}",
             environment=environment,
@@ -40,6 +49,29 @@ def serve(
         )
         events.append(tagged(trace))
     ledger.record(a_batch(*events))
+
+
+def roll_out_events(*, fails_from: int = 120) -> Iterator[dict[str, Any]]:
+    """The rollout of `roll_out` as native events, in the order of time."""
+    for number in range(10):
+        yield from _events(f"old-{number}", "reference", NOON - (10 - number) * DAY, 140 - 5 * number, number)
+    yield from _events("live-1", "production", NOON, 120, 0)
+    yield from _events("live-2", "production", NOON + DAY, fails_from, 3)
+
+
+def _events(version: str, environment: str, begins: float, fails_from: int, salt: int) -> Iterator[dict[str, Any]]:
+    for item, fails in runs(fails_from, salt):
+        yield {
+            "schema": "cliffwatch.trace/v1",
+            "trace_id": f"{environment}-{version}-{item}",
+            "service": "shop",
+            "environment": environment,
+            "model_version": version,
+            "capability": "search",
+            "request_id": f"item-{item}",
+            "started_at": datetime.fromtimestamp(begins + item, UTC).isoformat(),
+            "outcome": {"success": not fails, "source": "judge"},
+        }
 
 
 def serve_history(ledger: Ledger, versions: int = 10) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from monitor.ledger.ledger import Ledger
 from monitor.ledger.sql import SqlLedger
+from monitor.metrics.collect_policy import collect_policy
+from monitor.metrics.collect_rollouts import collect_rollouts
+from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 from tests.builders import NOON
@@ -52,6 +55,24 @@ def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> No
     verdict = the_verdict(ledger)
     assert VerdictState.REGRESSION == verdict.state
     assert "was changed from 90.0 % to 1.0 % while the rollout is under way" in verdict.reasons[-1]
+
+
+def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Ledger) -> None:
+    """One tells that it was changed, the other what the candidate is held to."""
+    review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
+    roll_out(ledger, review)
+    lowered = Policy(floors=(dataclasses.replace(UNREACHABLE_FLOOR, pass_rate=0.01),))
+    review.follow(lowered)
+    review.look(now=NOON + 3 * DAY)
+
+    snapshot = Snapshot(now=NOON + 3 * DAY, policy=lowered, rollouts=ledger.rollouts())
+
+    found = {
+        family.name: [sample.value for sample in family.samples]
+        for family in (*collect_policy(snapshot), *collect_rollouts(snapshot))
+        if family.name.endswith("floor_pass_ratio")
+    }
+    assert {"cliffwatch_policy_floor_pass_ratio": [0.01], "cliffwatch_rollout_floor_pass_ratio": [0.9]} == found
 
 
 def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) -> None:

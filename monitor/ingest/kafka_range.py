@@ -88,15 +88,18 @@ class KafkaRangeSource:
         self._go_back()
 
     def poll(self, timeout_seconds: float) -> Poll:
-        self._fill(timeout_seconds)
-        records = tuple(self._merged())
+        records: list[Record] = []
+        # Batches are always full: a back-test must not depend on how the brokers answered.
+        while len(records) < self._batch_records and not self._is_exhausted():
+            self._fill(timeout_seconds)
+            records += self._merged(self._batch_records - len(records))
         for record in records:
             self._parts[record.position.topic_partition].next_offset = record.position.offset + 1
         handed_on = {record.position.topic_partition for record in records}
         return Poll(
-            records=records,
+            records=tuple(records),
             next_offsets={partition: self._parts[partition].next_offset for partition in handed_on},
-            at_end=all(part.is_read and not part.waiting for part in self._parts.values()),
+            at_end=self._is_exhausted(),
         )
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
@@ -147,6 +150,9 @@ class KafkaRangeSource:
             part.read_to = part.next_offset = part.start if part.committed is None else part.committed
             self._consumer.seek(KafkaPartition(*partition), part.read_to)
 
+    def _is_exhausted(self) -> bool:
+        return all(part.is_read and not part.waiting for part in self._parts.values())
+
     def _fill(self, timeout_seconds: float) -> None:
         """Read until every partition has records waiting or is read; ask only partitions that have room."""
         waited = 0.0
@@ -174,9 +180,9 @@ class KafkaRangeSource:
                 self._parts[partition].read_to = self._consumer.position(KafkaPartition(*partition))
         return any(self._parts[partition].read_to > at for partition, at in before.items())
 
-    def _merged(self) -> Iterator[Record]:
+    def _merged(self, limit: int) -> Iterator[Record]:
         """Records that wait, the oldest first, as long as none that is older can still come."""
-        for _ in range(self._batch_records):
+        for _ in range(limit):
             if any(not part.is_read and not part.waiting for part in self._parts.values()):
                 return
             heads = [part.waiting for part in self._parts.values() if part.waiting]

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from grafana.dashboards import DASHBOARDS
 from tests.grafana.queries import filled_in, panels
+from tests.metrics.same_numbers import alert_words, expected_samples, page_words
 from tests.programs import required_program
 from tests.rules.conftest import RULES
 from tests.stack.servers import PrometheusServer, free_port, wait_until
@@ -43,9 +47,10 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Replayed:
-    """The demo's rollouts as printed, and a Prometheus that has scraped them and run the shipped rules."""
+    """The demo's rollouts as printed, where they are served, and a Prometheus that ran the shipped rules on them."""
 
     printed: dict[str, Any]
+    address: str
     prometheus: PrometheusServer
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -94,7 +99,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
                 "the demo is served, scraped and alerted on",
             )
             assert demo.poll() is None, log.read_text()
-            yield Replayed(json.loads(printed.read_text()), prometheus)
+            yield Replayed(json.loads(printed.read_text()), address, prometheus)
     finally:
         demo.terminate()
         demo.wait()
@@ -167,6 +172,43 @@ def test_the_frontier_dashboard_counts_what_the_verdict_counts(replayed: Replaye
         assert 1 - counts["failures"] / counts["requests"] == pytest.approx(shown[f"average pass rate {version}"])
         assert labelled == shown[f"labelled hard requests {version}"]
         assert 1 - failures / labelled == pytest.approx(shown[f"hard pass rate {version}"])
+
+
+def test_every_surface_shows_the_same_numbers(replayed: Replayed) -> None:
+    """What is printed is what the HTTP interface, the scrape, the status page and the alert say, digit by digit."""
+
+    def get(path: str) -> httpx.Response:
+        return httpx.get(f"http://{replayed.address}{path}", trust_env=False)
+
+    scraped = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(get("/metrics").text)
+        for sample in family.samples
+    }
+    page = unescape(re.sub(r"<[^>]+>", "\n", get("/").text))
+
+    assert replayed.printed["rollouts"] == get("/api/v1/rollouts").json()
+    for rollout in replayed.printed["rollouts"]:
+        named = {(name, rollout[name]) for name in ("service", "environment", "baseline", "candidate")}
+        expected = {(name, labels | named): value for (name, labels), value in expected_samples(rollout).items()}
+        assert expected == {key: scraped[key] for key in expected}
+        assert set() == {word for word in page_words(rollout) if word not in page}
+
+
+def test_the_alert_says_the_numbers_of_the_verdict(replayed: Replayed) -> None:
+    """Rounded for a pager, and in the order of the sentence."""
+    (verdict,) = (each for each in replayed.printed["rollouts"] if each["service"] == CLIFF["service"])
+
+    alert = wait_until(
+        lambda: next(
+            (each for each in replayed.prometheus.alerts() if each["labels"]["alertname"] == "CapabilityCliff"), None
+        ),
+        60,
+        "the cliff is paged",
+    )
+
+    said = re.findall(r"[-+\d.]+(?:%| points)", alert["annotations"]["description"])
+    assert alert_words(verdict) == said
 
 
 def test_the_shipped_rules_call_the_real_cliff_a_cliff(replayed: Replayed) -> None:
