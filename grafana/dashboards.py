@@ -672,6 +672,18 @@ def monitor() -> builder.Dashboard:
                     "max(calibration:cliffwatch_calibration_auc:max)",
                 ),
                 _monitor_stat(
+                    "Versions learnt",
+                    "Model versions that the calibration in force learnt from; six and more carry verdicts.",
+                    "short",
+                    "max(calibration:cliffwatch_calibration_versions:max)",
+                ),
+                _monitor_stat(
+                    "Requests known",
+                    "Share of requests whose like was met in at least two of these versions.",
+                    "percentunit",
+                    "max(calibration:cliffwatch_calibration_known_ratio:max)",
+                ),
+                _monitor_stat(
                     "Age of the calibration",
                     "Since it was frozen.",
                     "s",
@@ -920,7 +932,7 @@ def _verdict(*, span: int) -> stat.Panel:
 
 
 def _monitor_stat(title: str, description: str, unit: str, expr: str) -> stat.Panel:
-    about = About(title=title, description=description, unit=unit, span=4, height=5, empty="not known yet")
+    about = About(title=title, description=description, unit=unit, span=3, height=5, empty="not known yet")
     return _stat(about, Query(expr, title.lower()))
 
 

@@ -34,10 +34,16 @@ def collect_calibration(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
         (names.CALIBRATION_ERROR, trust.calibration_error),
         (names.CALIBRATION_AGE, max(0.0, snapshot.now - calibration.frozen_at)),
         (names.CALIBRATION_TRUSTED, float(trust.is_trusted)),
+        (names.CALIBRATION_VERSIONS, float(trust.versions)),
+        (names.CALIBRATION_KNOWN, trust.known_share),
     ):
         series = Series(metric)
         series.set(value, calibration.calibration_id)
         yield from series.families()
+    missing = Series(names.CALIBRATION_MISSING)
+    for reason in (*trust.reasons, *trust.hard_rate_reasons):
+        missing.set(1, calibration.calibration_id, reason)
+    yield from missing.families()
 
 
 def collect_health(snapshot: Snapshot) -> Iterator[PrometheusFamily]:

@@ -253,6 +253,19 @@ CALIBRATION_AGE = _gauge(
 CALIBRATION_TRUSTED = _gauge(
     "cliffwatch_calibration_trusted", "1 where the calibration may be believed, else 0.", ("calibration",)
 )
+CALIBRATION_VERSIONS = _gauge(
+    "cliffwatch_calibration_versions", "Model versions that the calibration learnt from.", ("calibration",)
+)
+CALIBRATION_KNOWN = _gauge(
+    "cliffwatch_calibration_known_ratio",
+    "Share of the evaluated requests whose like was met in at least two versions, 0 to 1.",
+    ("calibration",),
+)
+CALIBRATION_MISSING = _gauge(
+    "cliffwatch_calibration_missing_info",
+    "1 for each gate that the calibration does not pass; reason says what is missing.",
+    ("calibration", "reason"),
+)
 
 # The monitor itself.
 RECORDS_CONSUMED = _counter(

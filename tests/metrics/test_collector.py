@@ -71,7 +71,7 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
 def test_every_metric_of_the_table_is_described_and_shown() -> None:
     """Nothing is named that no scrape can show; the snapshot has something of everything."""
     snapshot = a_snapshot()
-    calibration = dataclasses.replace(snapshot.calibration, trust=a_trust(calibration_error=0.0625))
+    calibration = dataclasses.replace(snapshot.calibration, trust=a_trust(calibration_error=0.0625, reasons=("More.",)))
     collector = SnapshotCollector(SnapshotHolder(dataclasses.replace(snapshot, calibration=calibration)))
 
     assert [metric.family for metric in METRICS] == [family.name for family in collector.describe()]

@@ -23,6 +23,7 @@ TIERS_UNTRUSTED = AlertSpec(
     shows={
         series("cliffwatch_calibration_auc", calibration="c-1"): "0.625",
         series("cliffwatch_calibration_error", calibration="c-1"): "0.25",
+        series("cliffwatch_calibration_missing_info", calibration="c-1", reason="2 more versions needed."): "1",
     },
     interval="1m",
     after="30m",
@@ -30,7 +31,8 @@ TIERS_UNTRUSTED = AlertSpec(
     annotations={
         "summary": "Difficulty tiers cannot be believed, so no verdict is given.",
         "description": "The calibration in force orders requests of one version with an AUC of 0.62 and a calibration "
-        "error of 0.25; until it is trusted, requests stay untiered and rollouts wait.",
+        "error of 0.25; until it is trusted, requests stay untiered and rollouts wait. "
+        "2 more versions needed.",
     },
     dashboard="monitor",
     silent={"the calibration is trusted": {_TRUSTED: "1", _READY: "1"}},
