@@ -207,7 +207,9 @@ class Review:
         """Versions that serve or are tried now; what they do teaches only once they are retired."""
         rollouts = [record.rollout for record in self._ledger.rollouts()]
         roles = version_roles(self._ledger.activity(), rollouts, self._policy)
-        return {version for (_, _, version), role in roles.items() if role is not Role.RETIRED}
+        serving = {version for (_, _, version), role in roles.items() if role is not Role.RETIRED}
+        # A rollout may be announced before its candidate serves.
+        return serving | {version for r in rollouts if r.ended_at is None for version in (r.baseline, r.candidate)}
 
     def _follow_rollouts(self, now: float) -> None:
         rollouts = [record.rollout for record in self._ledger.rollouts()]

@@ -13,9 +13,10 @@ from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_rollouts import collect_rollouts
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Floor, Policy
+from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
 from tests.builders import NOON
-from tests.histories import DAY, a_review, roll_out, serve
+from tests.histories import DAY, a_review, roll_out, serve, serve_history
 
 UNREACHABLE_FLOOR = Floor(service="shop", pass_rate=0.9)
 """A floor above what any version of these tests passes in the hard tier."""
@@ -122,6 +123,21 @@ def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledg
     assert alone.aggregate.candidate.requests == beside.aggregate.candidate.requests
     widths = [change.upper - change.lower for change in (alone.hard_tier.change, beside.hard_tier.change)]
     assert widths[1] < 0.9 * widths[0]
+
+
+def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: Ledger) -> None:
+    """Its own reference runs are left out of the calibration that will judge it."""
+    serve_history(ledger)
+    serve(ledger, "live-1", started_at=NOON)
+    announced = Rollout("r1", "shop", "production", "live-1", "old-3", started_at=NOON)
+    assert ledger.announce_rollout(announced)
+    review = a_review(ledger)
+
+    review.look(now=NOON + DAY)
+
+    calibration = review.calibration_in_force()
+    assert calibration is not None
+    assert 9 == calibration.trust.versions
 
 
 def test_the_load_on_call_adds_up_to_the_failure_rate(ledger: Ledger) -> None:
