@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
@@ -19,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.outcomes import load
+from bench.outcomes import Outcomes, load
 from bench.real_rollouts import Pair, Protocol, judge_pairs
+from bench.replayed_rollouts import replay, replay_pairs
 from bench.rival_tests import fixed_threshold, kayenta, peeked_z_test
 from bench.rollout_streams import (
     CLASSIC_CANDIDATE_RATE,
@@ -33,6 +37,8 @@ from bench.rollout_streams import (
     simulate_late_labels,
     uniform_gain,
 )
+from monitor.demo.events import write_demo_events
+from monitor.log import LogLevel, LogSettings, configure
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState, judge
 
@@ -47,6 +53,11 @@ MIX_SHIFT = Truth(candidate_rate=FAILURE_RATE, candidate_mix=np.array([0.45, 0.3
 REGRESSION = Truth(candidate_rate=np.array([0.02, 0.10, 0.70, 0.999]))
 UNIFORM_GAIN = Truth(candidate_rate=uniform_gain(FAILURE_RATE, logits=0.7))
 THREE_TIMES_SLOWER = Labelling(success_delay=2.0, failure_delay=6.0, maturity=6)
+SIGN_TARGETS: Mapping[float, float] = {0.3: 0.75, 0.6: 0.85}
+"""Least share of right signs by share of known requests; ratios."""
+DEMO_VERDICTS = {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "ok"}
+"""What the demo says of its cliff, its ordinary gain and its version against itself."""
+_REPLAY_PROCESSES = min(2, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,16 +264,55 @@ def _alarm_row(criterion: str, rate: float) -> Row:
     return Row(criterion, f"{rate:.1%}", f"<= {POLICY.error_rate:.0%}", rate <= POLICY.error_rate)
 
 
-def real_pairs(*, pairs: int, looks: int, per_look: int, seed: int) -> list[Pair]:
-    """Criterion 6: pairs of real versions, 30 % and 60 % of the requests known."""
+def real_protocols(*, pairs: int, looks: int, per_look: int, seed: int) -> Iterator[tuple[Outcomes, Protocol]]:
+    """Histories of both sets with the same pairs after each, 30 % and 60 % of the requests known."""
     sets = ((load("bfcl"), (0, 2, 4, 6)), (load("swebench_verified"), (0, 10, 20)))
+    for (outcomes, starts), known_share in product(sets, SIGN_TARGETS):
+        for start in starts:
+            yield (
+                outcomes,
+                Protocol(
+                    known_share=known_share, starts=(start,), pairs=pairs, looks=looks, per_look=per_look, seed=seed
+                ),
+            )
+
+
+def real_pairs(*, pairs: int, looks: int, per_look: int, seed: int) -> list[Pair]:
+    """Criterion 6 by the statistics alone: pairs of real versions."""
+    protocols = real_protocols(pairs=pairs, looks=looks, per_look=per_look, seed=seed)
+    return [pair for outcomes, protocol in protocols for pair in judge_pairs(outcomes, protocol)]
+
+
+def replayed_pairs(*, pairs: int, looks: int, per_look: int, seed: int) -> list[Pair]:
+    """Criterion 6 by the product: of the same rollouts the first ones of each history, as events through a replay."""
+    protocols = real_protocols(pairs=pairs, looks=looks, per_look=per_look, seed=seed)
+    with ProcessPoolExecutor(_REPLAY_PROCESSES, initializer=_log_errors_only) as processes:
+        told = [processes.submit(_replayed, outcomes, protocol) for outcomes, protocol in protocols]
+        return [pair for future in told for pair in future.result()]
+
+
+def _replayed(outcomes: Outcomes, protocol: Protocol) -> list[Pair]:
+    return list(replay_pairs(outcomes, protocol))
+
+
+def _log_errors_only() -> None:
+    configure(LogSettings(level=LogLevel.ERROR))
+
+
+def demo_rows() -> list[Row]:
+    """Criterion 6: the demo, as `cliffwatch demo` replays it."""
+    with tempfile.TemporaryDirectory(prefix="cliffwatch-bench-") as folder:
+        events = Path(folder) / "events.jsonl"
+        write_demo_events(events)
+        rollouts = {rollout["service"]: rollout for rollout in replay(events)["rollouts"]}
     return [
-        pair
-        for (outcomes, starts), known_share in product(sets, (0.3, 0.6))
-        for pair in judge_pairs(
-            outcomes,
-            Protocol(known_share=known_share, starts=starts, pairs=pairs, looks=looks, per_look=per_look, seed=seed),
+        Row(
+            f"6 demo, {service}: {rollouts[service]['baseline'][:20]} -> {rollouts[service]['candidate'][:20]}",
+            f"{rollouts[service]['verdict']} after {rollouts[service]['requests_to_verdict']} requests",
+            expected,
+            rollouts[service]["verdict"] == expected,
         )
+        for service, expected in DEMO_VERDICTS.items()
     ]
 
 
@@ -275,7 +325,7 @@ def constructed_cliffs(*, pairs: int, looks: int, per_look: int) -> list[Row]:
             known_share=known_share, starts=(0, 2, 4, 6), pairs=pairs, looks=looks, per_look=per_look, mended=0.7
         )
         cliffs = [pair for pair in judge_pairs(outcomes, protocol) if pair.truth.excess >= 0.10]
-        called = [pair.reached[VerdictState.CLIFF] for pair in cliffs if VerdictState.CLIFF in pair.reached]
+        called = [pair.requests_to_verdict for pair in cliffs if pair.state is VerdictState.CLIFF]
         regressions = sum(VerdictState.REGRESSION in pair.reached for pair in cliffs)
         rows.append(
             Row(
@@ -291,67 +341,143 @@ def constructed_cliffs(*, pairs: int, looks: int, per_look: int) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """So many of so many."""
+
+    count: int
+    total: int
+
+    @property
+    def ratio(self) -> float | None:
+        """None where there are none to count."""
+        return self.count / self.total if self.total else None
+
+    def __str__(self) -> str:
+        return f"{self.count} of {self.total}" + ("" if self.ratio is None else f" ({self.ratio:.1%})")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """
+    How far the verdicts on *pairs* are from the truth.
+
+    Attributes:
+        error: Mean absolute error of the change of share, ratio.
+        signs: Right signs of the excess, of those pairs whose true excess is at least 0.05 either way.
+        cliffs: Cliffs called, of those pairs whose true excess is at least 0.10 and whose aggregate is not worse.
+        false_cliffs: Cliffs called, of those pairs whose true excess is below 0.02.
+        false_regressions: Regressions called, of those pairs whose hard tier got no worse.
+    """
+
+    pairs: int
+    error: float
+    signs: Part
+    cliffs: Part
+    false_cliffs: Part
+    false_regressions: Part
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> Summary:
+        told = [(pair.share, pair.truth) for pair in pairs if pair.share is not None]
+        cliffs = [pair for pair in pairs if pair.truth.excess >= 0.10 and pair.truth.aggregate_change <= 0]
+        others = [pair for pair in pairs if pair.truth.excess < 0.02]
+        steady = [pair for pair in pairs if pair.truth.hard_rate_change <= 0]
+        signs = [share.excess * truth.excess > 0 for share, truth in told if abs(truth.excess) >= 0.05]
+        return cls(
+            pairs=len(pairs),
+            error=float(np.mean([abs(share.change - truth.change) for share, truth in told])),
+            signs=Part(sum(signs), len(signs)),
+            cliffs=_said(cliffs, VerdictState.CLIFF),
+            false_cliffs=_said(others, VerdictState.CLIFF),
+            false_regressions=_said(steady, VerdictState.REGRESSION),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pairs} pairs: change off by {self.error:.3f}; sign of the excess right in {self.signs}; "
+            f"true cliffs called: {self.cliffs}; called without cause: {self.false_cliffs}"
+        )
+
+
+def _said(pairs: Sequence[Pair], state: VerdictState) -> Part:
+    return Part(sum(state in pair.reached for pair in pairs), len(pairs))
+
+
 def summarise(pairs: Sequence[Pair], *, sign_target: float | None, name: str) -> list[Row]:
     """Error of the change, sign of the excess, cliffs called and calls without cause."""
-    told = [(pair, pair.verdict.share) for pair in pairs if pair.verdict.share is not None]
-    errors = [abs(share.change.estimate - pair.truth.change) for pair, share in told]
-    signs = [share.excess.estimate * pair.truth.excess > 0 for pair, share in told if abs(pair.truth.excess) >= 0.05]
-    cliffs = [pair for pair in pairs if pair.truth.excess >= 0.10 and pair.truth.aggregate_change <= 0]
-    others = [pair for pair in pairs if pair.truth.excess < 0.02]
-    steady = [pair for pair in pairs if pair.truth.hard_rate_change <= 0]
-    called = sum(VerdictState.CLIFF in pair.reached for pair in cliffs)
-    false = sum(VerdictState.CLIFF in pair.reached for pair in others)
-    false_regressions = sum(VerdictState.REGRESSION in pair.reached for pair in steady)
-    sign = sum(signs) / len(signs) if signs else float("nan")
+    summary = Summary.of(pairs)
+    right = summary.signs.ratio
     return [
-        Row(f"6 {name}, {len(pairs)} pairs: error of the change of share", f"{np.mean(errors):.3f}", "", None),
+        Row(f"6 {name}, {summary.pairs} pairs: error of the change of share", f"{summary.error:.3f}", "", None),
         Row(
             f"6 {name}: sign of the excess where it is at least 0.05",
-            f"{sign:.2f} of {len(signs)}",
-            "" if sign_target is None else f">= {sign_target}",
-            None if sign_target is None or not signs else sign >= sign_target,
+            str(summary.signs),
+            "" if sign_target is None else f">= {sign_target:.0%}",
+            None if sign_target is None or right is None else right >= sign_target,
         ),
         Row(
             f"6 {name}: true cliffs (excess >= 0.10, aggregate not worse) called",
-            f"{called} of {len(cliffs)}",
+            str(summary.cliffs),
             "",
             None,
         ),
-        Row(
-            f"6 {name}: cliffs called where the true excess is below 0.02",
-            f"{false} of {len(others)} ({false / max(len(others), 1):.1%})",
-            "<= 10 %",
-            false <= 0.1 * len(others),
-        ),
-        Row(
-            f"6 {name}: regressions called where the hard tier got no worse",
-            f"{false_regressions} of {len(steady)} ({false_regressions / max(len(steady), 1):.1%})",
-            "<= 10 %",
-            false_regressions <= 0.1 * len(steady),
-        ),
+        _seldom(f"6 {name}: cliffs called where the true excess is below 0.02", summary.false_cliffs),
+        _seldom(f"6 {name}: regressions called where the hard tier got no worse", summary.false_regressions),
     ]
 
 
+def _seldom(criterion: str, part: Part) -> Row:
+    return Row(criterion, str(part), "<= 10 %", part.count <= 0.1 * part.total)
+
+
+def beside_the_statistics(replayed: Sequence[Pair], judged: Sequence[Pair]) -> Row:
+    """How far a replay is from the statistics alone on the same draws; the two differ in what was learnt when."""
+    alone = {_identity(pair): pair for pair in judged}
+    both = [(pair, alone[_identity(pair)]) for pair in replayed]
+    changes = [
+        abs(pair.share.change - other.share.change)
+        for pair, other in both
+        if pair.share is not None and other.share is not None
+    ]
+    same = Part(sum(pair.state is other.state for pair, other in both), len(both))
+    return Row(
+        "6 replay beside the statistics alone, same draws: same last verdict",
+        f"{same}; change differs by {np.mean(changes):.3f}",
+        "",
+        None,
+    )
+
+
+def _identity(pair: Pair) -> tuple[str, int, float, str, str]:
+    return pair.data, pair.start, pair.known_share, pair.baseline, pair.candidate
+
+
 def pair_lines(pairs: Sequence[Pair]) -> Iterator[str]:
-    """The table of pairs, true values beside measured ones."""
+    """The table of pairs, measured values before true ones."""
     yield f"{'baseline -> candidate':<72} known  change        expected      excess        verdict    requests"
     for pair in pairs:
-        share, state = pair.verdict.share, pair.verdict.state
-        measured = (
-            ("-", "-", "-")
-            if share is None
-            else tuple(
-                f"{value:+.3f}" for value in (share.change.estimate, share.expected_change, share.excess.estimate)
-            )
-        )
-        true = (pair.truth.change, pair.truth.expected, pair.truth.excess)
-        columns = " ".join(f"{told:>6}/{value:+.3f}" for told, value in zip(measured, true, strict=True))
+        told, truth = pair.share, pair.truth
+        measured = ("-", "-", "-") if told is None else _signed(told.change, told.expected, told.excess)
+        true = _signed(truth.change, truth.expected, truth.excess)
+        columns = " ".join(f"{one:>6}/{other}" for one, other in zip(measured, true, strict=True))
         name = f"{pair.baseline[:34]} -> {pair.candidate[:34]}"
-        yield f"{name:<72} {pair.known_share:>4.0%}  {columns}  {state:<10} {pair.reached[state]:>7}"
+        yield f"{name:<72} {pair.known_share:>4.0%}  {columns}  {pair.state:<10} {pair.requests_to_verdict:>7}"
+
+
+def _signed(*values: float) -> tuple[str, ...]:
+    return tuple(f"{value:+.3f}" for value in values)
+
+
+def summary_lines(pairs: Sequence[Pair]) -> Iterator[str]:
+    """One line per share of known requests, and what it is held to."""
+    for known_share, sign_target in SIGN_TARGETS.items():
+        summary = Summary.of([pair for pair in pairs if pair.known_share == known_share])
+        yield f"{known_share:.0%} known, {summary}  (targets: sign {sign_target:.0%}, without cause at most 10 %)"
 
 
 def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
-    """Every criterion, and the pairs of the first repetition; quick: fewer runs."""
+    """Every criterion, and the pairs that were replayed; quick: fewer runs."""
     part = 0.1 if is_quick else 1.0
     runs = round(200 * part)
     criteria: tuple[Callable[[], list[Row]], ...] = (
@@ -361,17 +487,22 @@ def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
         partial(regression_runs, runs=runs, looks=100),
         partial(uniform_gain_runs, runs=runs, looks=100),
         partial(constructed_cliffs, pairs=2 if is_quick else 6, looks=30, per_look=200),
+        demo_rows,
     )
     rows = [_shown(row) for criterion in criteria for row in criterion()]
-    repetitions = [
-        real_pairs(pairs=4 if is_quick else 12, looks=30, per_look=200, seed=seed)
+    judged = [
+        pair
         for seed in ((7,) if is_quick else (7, 8, 9))
+        for pair in real_pairs(pairs=4 if is_quick else 12, looks=30, per_look=200, seed=seed)
     ]
-    pairs = [pair for repetition in repetitions for pair in repetition]
-    for name, known_share, sign_target in (("30 % known", 0.3, 0.75), ("60 % known", 0.6, 0.85)):
-        chosen = [pair for pair in pairs if pair.known_share == known_share]
-        rows += [_shown(row) for row in summarise(chosen, sign_target=sign_target, name=name)]
-    return rows, repetitions[0]
+    replayed = replayed_pairs(pairs=1 if is_quick else 6, looks=30, per_look=200, seed=7)
+    for name, pairs in (("statistics alone", judged), ("through replay", replayed)):
+        for known_share, sign_target in SIGN_TARGETS.items():
+            chosen = [pair for pair in pairs if pair.known_share == known_share]
+            label = f"{known_share:.0%} known, {name}"
+            rows += [_shown(row) for row in summarise(chosen, sign_target=sign_target, name=label)]
+    rows.append(_shown(beside_the_statistics(replayed, judged)))
+    return rows, replayed
 
 
 def _shown(row: Row) -> Row:
@@ -383,18 +514,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
     arguments = parser.parse_args()
+    _log_errors_only()
     started = time.perf_counter()
     rows, pairs = run(is_quick=arguments.quick)
-    print()
-    for line in pair_lines(pairs):
-        print(line)
+    table = [*pair_lines(pairs), *summary_lines(pairs)]
+    print("\nReal versions through replay: measured/true, and labelled candidate requests to the verdict")
+    print(*table, sep="\n")
     seconds = time.perf_counter() - started
     print(f"\n{seconds:.0f} seconds")
     OUT.parent.mkdir(exist_ok=True)
     content = {
         "seconds": round(seconds),
         "rows": [asdict(row) for row in rows],
-        "pairs": list(pair_lines(pairs)),
+        "pairs": table,
     }
     OUT.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return 1 if any(row.is_met is False for row in rows) else 0

@@ -6,8 +6,10 @@ import csv
 import gzip
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ class Outcomes:
 
     Attributes:
         versions: In release order.
+        requests: Each as it was recorded: `request_id`, `capability`, `text`, `tools` and numeric `features`.
         features: One per request.
         failed: Shape (versions, requests).
         left_out: Versions that fail more than 60 % of the requests by output format.
@@ -33,6 +36,7 @@ class Outcomes:
 
     name: str
     versions: list[str]
+    requests: Sequence[Mapping[str, Any]]
     features: list[RequestFeatures]
     failed: NDArray[np.bool_]
     left_out: list[str]
@@ -57,6 +61,7 @@ def load(name: str) -> Outcomes:
     return Outcomes(
         name=name,
         versions=versions,
+        requests=[requests[request_id] for request_id in ids],
         features=[_features(requests[request_id]) for request_id in ids],
         failed=np.array([failures[version] for version in versions]),
         left_out=left_out,

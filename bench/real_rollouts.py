@@ -23,7 +23,7 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import Tag
 from monitor.rollout.cohort import Arm, Cell, Cohort
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import Verdict, VerdictState, judge
+from monitor.rollout.verdict import ShareComparison, Verdict, VerdictState, judge
 
 _Array = NDArray[np.float64]
 _Flags = NDArray[np.bool_]
@@ -52,16 +52,37 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a verdict said of the hard tier's share of failures; ratios."""
+
+    change: float
+    expected: float
+    excess: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One rollout between real versions: the truth, the last verdict, and the candidate's labels at each first."""
+    """
+    One rollout between real versions: the truth, and what was said of it.
+
+    Attributes:
+        start: First version of the history.
+        state: The last verdict.
+        requests_to_verdict: Labelled candidate requests when the last verdict was first reached.
+        reached: Every verdict that was given at some look.
+        share: None where the last verdict tells no share.
+    """
 
     data: str
+    start: int
     known_share: float
     baseline: str
     candidate: str
     truth: Truth
-    verdict: Verdict
-    reached: dict[VerdictState, int]
+    state: VerdictState
+    requests_to_verdict: int
+    reached: frozenset[VerdictState]
+    share: Told | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,33 +110,138 @@ class Protocol:
     seed: int = 7
 
 
-def judge_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
-    """Verdicts on pairs of later versions, for each start of the history."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """
+    What twelve versions in a row taught.
+
+    Attributes:
+        served: Each version with the requests that it answered, in their order; indices into the outcomes.
+        live: Requests that the arms draw from; indices into the outcomes.
+        calibration: Frozen after the last of *served*.
+    """
+
+    outcomes: Outcomes
+    start: int
+    served: Sequence[tuple[int, _Indices]]
+    live: _Indices
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class RealRollout:
+    """
+    One rollout as it was drawn, before anybody judges it.
+
+    Attributes:
+        failed: Outcomes of baseline and candidate on the live requests, each of shape (live requests,).
+        drawn: Requests of both arms in their order, indices into the live ones; shape (2, looks, requests per look).
+    """
+
+    history: History
+    known_share: float
+    baseline: str
+    candidate: str
+    truth: Truth
+    failed: tuple[_Flags, _Flags]
+    drawn: _Indices
+
+
+def draw_rollouts(outcomes: Outcomes, protocol: Protocol) -> Iterator[RealRollout]:
+    """Pairs of later versions, for each start of the history; those of one start share one `History`."""
     for start in protocol.starts:
         rng = np.random.default_rng((protocol.seed, start))
-        live, pool = _split(len(outcomes.features), protocol.known_share, rng)
-        history = range(start, start + REFERENCE_VERSIONS)
-        calibration = calibrate(_labelled(outcomes, history, pool, rng), frozen_at=float(len(outcomes.versions)))
-        assert calibration is not None
-        tags = [calibration.tag(outcomes.features[index]) for index in live]
-        first = max(len(outcomes.versions) // 2, history.stop)
+        history = _history(outcomes, start, protocol.known_share, rng)
+        first = max(len(outcomes.versions) // 2, start + REFERENCE_VERSIONS)
         later = [(a, b) for a in range(first, len(outcomes.versions)) for b in range(a + 1, len(outcomes.versions))]
         for index in rng.permutation(len(later))[: protocol.pairs]:
-            baseline, candidate = later[index]
-            tiers = _other_versions_tiers(outcomes, (baseline, candidate), live, calibration.reference_version)
-            before, after = outcomes.failed[baseline][live], outcomes.failed[candidate][live]
-            if protocol.mended is not None:
-                after = before & (tiers.is_hard | (rng.random(len(live)) >= protocol.mended))
-            verdict, reached = _watch(tags, (before, after), calibration, protocol, rng)
-            yield Pair(
-                data=outcomes.name,
-                known_share=protocol.known_share,
-                baseline=outcomes.versions[baseline],
-                candidate=outcomes.versions[candidate] if protocol.mended is None else "(its easier failures mended)",
-                truth=_truth(before, after, tiers),
-                verdict=verdict,
-                reached=reached,
-            )
+            yield _draw(history, later[index], protocol, rng)
+
+
+def judge_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
+    """Verdicts on pairs of later versions, both arms side by side, by the statistics alone."""
+    for rollout in draw_rollouts(outcomes, protocol):
+        verdicts = list(watch(rollout))
+        last = verdicts[-1]
+        yield pair_of(
+            rollout,
+            state=last.state,
+            requests_to_verdict=last.requests_to_verdict,
+            reached=frozenset(verdict.state for verdict in verdicts),
+            share=None if last.share is None else told(last.share),
+        )
+
+
+def told(share: ShareComparison) -> Told:
+    """The estimates of *share*."""
+    return Told(share.change.estimate, share.expected_change, share.excess.estimate)
+
+
+def pair_of(
+    rollout: RealRollout,
+    *,
+    state: VerdictState,
+    requests_to_verdict: int,
+    reached: frozenset[VerdictState],
+    share: Told | None,
+) -> Pair:
+    """*rollout* with what was said of it."""
+    return Pair(
+        data=rollout.history.outcomes.name,
+        start=rollout.history.start,
+        known_share=rollout.known_share,
+        baseline=rollout.baseline,
+        candidate=rollout.candidate,
+        truth=rollout.truth,
+        state=state,
+        requests_to_verdict=requests_to_verdict,
+        reached=reached,
+        share=share,
+    )
+
+
+def watch(rollout: RealRollout) -> Iterator[Verdict]:
+    """The verdict at every look, both arms side by side."""
+    history = rollout.history
+    groups = _Groups([history.calibration.tag(history.outcomes.features[index]) for index in history.live])
+    verdict: Verdict | None = None
+    for look in range(rollout.drawn.shape[1]):
+        baseline, candidate = (
+            Arm(name, groups.cells(rollout.drawn[side, : look + 1].ravel(), rollout.failed[side]))
+            for side, name in enumerate((rollout.baseline, rollout.candidate))
+        )
+        cohort = Cohort(baseline, candidate, history.calibration.calibration_id)
+        verdict = judge(
+            cohort, history.calibration, Policy(), service="agent", environment="production", previous=verdict
+        )
+        yield verdict
+
+
+def _history(outcomes: Outcomes, start: int, known_share: float, rng: np.random.Generator) -> History:
+    live, pool = _split(len(outcomes.features), known_share, rng)
+    served = [(version, rng.permutation(pool)) for version in range(start, start + REFERENCE_VERSIONS)]
+    calibration = calibrate(_labelled(outcomes, served), frozen_at=float(len(outcomes.versions)))
+    assert calibration is not None
+    return History(outcomes, start, served, live, calibration)
+
+
+def _draw(history: History, pair: tuple[int, int], protocol: Protocol, rng: np.random.Generator) -> RealRollout:
+    outcomes, live = history.outcomes, history.live
+    tiers = _other_versions_tiers(outcomes, pair, live, history.calibration.reference_version)
+    before, after = (outcomes.failed[version][live] for version in pair)
+    candidate = outcomes.versions[pair[1]]
+    if protocol.mended is not None:
+        after = before & (tiers.is_hard | (rng.random(len(live)) >= protocol.mended))
+        candidate = "(its easier failures mended)"
+    return RealRollout(
+        history=history,
+        known_share=protocol.known_share,
+        baseline=outcomes.versions[pair[0]],
+        candidate=candidate,
+        truth=_truth(before, after, tiers),
+        failed=(before, after),
+        drawn=rng.integers(0, len(live), size=(2, protocol.looks, protocol.per_look)),
+    )
 
 
 def _split(requests: int, known_share: float, rng: np.random.Generator) -> tuple[_Indices, _Indices]:
@@ -126,40 +252,15 @@ def _split(requests: int, known_share: float, rng: np.random.Generator) -> tuple
     return live, np.concatenate((live[:known], rest[: len(rest) - known]))
 
 
-def _labelled(
-    outcomes: Outcomes, versions: range, pool: _Indices, rng: np.random.Generator
-) -> Iterator[LabelledRequest]:
-    for version in versions:
-        for index in rng.permutation(pool):
+def _labelled(outcomes: Outcomes, served: Sequence[tuple[int, _Indices]]) -> Iterator[LabelledRequest]:
+    for version, requests in served:
+        for index in requests:
             yield LabelledRequest(
                 features=outcomes.features[index],
                 model_version=outcomes.versions[version],
                 failed=bool(outcomes.failed[version, index]),
                 started_at=float(version),
             )
-
-
-def _watch(
-    tags: Sequence[Tag],
-    failed: tuple[_Flags, _Flags],
-    calibration: Calibration,
-    protocol: Protocol,
-    rng: np.random.Generator,
-) -> tuple[Verdict, dict[VerdictState, int]]:
-    drawn = rng.integers(0, len(tags), size=(2, protocol.looks, protocol.per_look))
-    groups = _Groups(tags)
-    reached: dict[VerdictState, int] = {}
-    verdict: Verdict | None = None
-    for look in range(protocol.looks):
-        baseline, candidate = (
-            Arm(name, groups.cells(drawn[side, : look + 1].ravel(), failed[side]))
-            for side, name in enumerate(("baseline", "candidate"))
-        )
-        cohort = Cohort(baseline, candidate, calibration.calibration_id)
-        verdict = judge(cohort, calibration, Policy(), service="agent", environment="production", previous=verdict)
-        reached.setdefault(verdict.state, cohort.candidate.labelled)
-    assert verdict is not None
-    return verdict, reached
 
 
 class _Groups:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -21,8 +26,13 @@ from bench.bench_verdicts import (
     summarise,
     watch,
 )
-from bench.real_rollouts import Protocol, judge_pairs
+from bench.real_rollouts import Protocol, draw_rollouts, judge_pairs
+from bench.real_rollouts import watch as watch_rollout
+from bench.replayed_rollouts import arm_events, history_events, replay, write_events
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
+from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.sql import SqlLedger
+from monitor.metrics.report import rollout_json
 from monitor.rollout.verdict import VerdictState
 
 ALARMS = {VerdictState.CLIFF, VerdictState.REGRESSION}
@@ -120,3 +130,35 @@ def test_real_versions_are_judged_as_their_outcomes_say() -> None:
     rows = summarise(pairs, sign_target=0.75, name="60 % known")
 
     assert [] == [str(row) for row in rows if row.is_met is False]
+
+
+@pytest.mark.skipif(not outcomes.DATA.exists(), reason="needs the shared outcomes beside the checkout")
+def test_a_replay_says_what_the_statistics_say_of_the_same_cohort(tmp_path: Path) -> None:
+    """Events of real versions through the product give, number for number, the verdict of `judge` on the same draws."""
+    data = outcomes.load("swebench_verified")
+    (drawn,) = draw_rollouts(data, Protocol(known_share=0.6, starts=(10,), pairs=1, looks=10, per_look=120))
+    history, arms, url = tmp_path / "history.jsonl", tmp_path / "arms.jsonl", f"sqlite:///{tmp_path / 'ledger.db'}"
+    write_events(history, history_events(drawn.history))
+    write_events(arms, arm_events(drawn))
+
+    (said,) = replay(history, arms, ledger_url=url)["rollouts"]
+
+    with contextlib.closing(SqlLedger(url)) as ledger:
+        (record,) = ledger.rollouts()
+        learnt = ledger.calibration(record.rollout.calibration_id)
+    assert learnt is not None
+    history_as_learnt = dataclasses.replace(drawn.history, calibration=learnt)
+    *_, judged = watch_rollout(dataclasses.replace(drawn, history=history_as_learnt))
+    expected = rollout_json(RolloutRecord(record.rollout, judged))
+    assert (drawn.baseline, drawn.candidate) == (said["baseline"], said["candidate"])
+    assert expected["verdict"] == said["verdict"]
+    assert expected["share"] is not None
+    for part in ("share", "decomposition", "aggregate", "hard_tier", "tiers"):
+        assert numbers(expected[part]) == pytest.approx(numbers(said[part]), rel=1e-9, abs=1e-12)
+
+
+def numbers(part: Any, path: str = "") -> dict[str, float]:
+    """The numbers of a piece of JSON, each under its path."""
+    if isinstance(part, dict):
+        return {name: number for key in part for name, number in numbers(part[key], f"{path}.{key}").items()}
+    return {} if part is None else {path: part}
