@@ -59,7 +59,7 @@ fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records
 	CLIFFWATCH_FUZZ_INPUTS=100000 $(BIN)/pytest tests/trace/test_fuzz.py -q
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
-	$(BIN)/pytest -m 'not stack' -q
+	$(BIN)/pytest -m 'not stack and not slow' -q
 
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest

@@ -86,7 +86,8 @@ def by_adagrad(outcomes: Outcomes, history: Sequence[LabelledRequest]) -> Told:
     model = linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.3), l2=0.0)
     for label in history:
         model.learn_one(_features(label.features, scales), label.failed)
-    told = [model.predict_proba_one(_features(features, scales))[True] for features in outcomes.features]
+    tell: Callable[[dict[Hashable, float]], dict[bool, float]] = model.predict_proba_one
+    told = [tell(_features(features, scales))[True] for features in outcomes.features]
     probability = np.clip(np.array(told), 1e-6, 1 - 1e-6)
     met = {label.features.item for label in history}
     return Told(
@@ -97,7 +98,7 @@ def by_adagrad(outcomes: Outcomes, history: Sequence[LabelledRequest]) -> Told:
 
 
 def _features(features: RequestFeatures, scales: dict[str, Scale]) -> dict[Hashable, float]:
-    return {**indicators(features, features.item, scales)}
+    return dict(indicators(features, features.item, scales).items())
 
 
 RIVALS: dict[str, Teller] = {

@@ -60,7 +60,7 @@ def parse_config_file(content: bytes) -> ConfigFile:
     else:
         return _Reader(loader).read(root)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:

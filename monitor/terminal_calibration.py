@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -134,7 +134,7 @@ def _figure(value: float | None, digits: int) -> str:
     return _UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
-_FACTS = {
+_FACTS: Mapping[str, Callable[[CalibrationJson], str]] = {
     "frozen": lambda each: each["frozen_at"],
     "versions": lambda each: str(each["versions"]),
     "labels": lambda each: f"{each['history_labels']:,}",

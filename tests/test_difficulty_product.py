@@ -22,6 +22,8 @@ from monitor.difficulty.correction import DifficultyBin, ShareShift, compare_sha
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from tests.event_histories import write_events
 
+pytestmark = pytest.mark.slow
+
 Event = dict[str, Any]
 
 

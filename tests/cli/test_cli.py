@@ -61,6 +61,7 @@ def test_parts_of_the_change_add_up(demo: dict[str, dict[str, object]]) -> None:
         assert share["expected_change"] + share["excess"] == pytest.approx(share["change"])
 
 
+@pytest.mark.slow
 def test_the_demo_shows_rates_shares_decomposition_and_verdicts() -> None:
     """A person sees the rates by tier of both versions, the share with its parts, and the verdict in words."""
     done = run("demo")

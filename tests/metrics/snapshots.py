@@ -183,6 +183,9 @@ COUNTERS: Mapping[CounterKey, int] = {
     CounterKey(CounterName.RECORDS, detail="agent-traces/0"): 20,
     CounterKey(CounterName.RECORDS, detail="/var/log/traces.jsonl/0"): 9,
     CounterKey(CounterName.DEAD_LETTERS, detail="not_json"): 2,
+    CounterKey(CounterName.SPANS, detail="received"): 9,
+    CounterKey(CounterName.SPANS, detail="joined"): 7,
+    CounterKey(CounterName.IGNORED, detail="span_irrelevant"): 4,
     CounterKey(CounterName.SERIES_DROPPED, detail="capability"): 1,
 }
 
