@@ -26,6 +26,9 @@ pytestmark = pytest.mark.slow
 
 Event = dict[str, Any]
 
+_KEPT = ("0", "3", "6", "9")
+"""Last digits of the requests that are used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -48,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`calibrate` on twelve reference versions of the demo's facts, then `replay` of its three rollouts."""
     folder = tmp_path_factory.mktemp("product")
     ledger = folder / "ledger.db"
-    events = list(demo_events())
+    events = [event for event in demo_events() if event["request_id"].endswith(_KEPT)]  # a part says enough, sooner
     history = [event for event in events if event["environment"] == "reference"]
     live = [event for event in events if event["environment"] != "reference"]
     calibrated = _printed("calibrate", write_events(folder / "history.jsonl", history), ledger)
