@@ -97,7 +97,7 @@ def decode_records(records: Iterable[Record], rules: Rules) -> DecodedBatch:
 def tag_events(
     events: Iterable[Trace | OutcomeEvent | Span], calibration: Calibration | None, rules: Rules
 ) -> list[TaggedTrace | OutcomeEvent | Span]:
-    """Give every trace its features, its tag under *calibration* and its own verdicts, and let its text go."""
+    """Give every trace its features, its tag under *calibration* and its own verdicts."""
     return [tag_trace(event, calibration, rules) if isinstance(event, Trace) else event for event in events]
 
 
@@ -106,7 +106,7 @@ def tag_trace(trace: Trace, calibration: Calibration | None, rules: Rules) -> Ta
     features = request_features(trace.request)
     outcomes = rules.traces.outcomes
     return TaggedTrace(
-        trace=replace(trace, request=replace(trace.request, text=None, tools=())),
+        trace=trace,
         features=features,
         tag=NO_TAG if calibration is None else calibration.tag(features),
         outcomes=implied_outcomes(trace, outcomes),

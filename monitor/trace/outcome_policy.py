@@ -124,6 +124,8 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings) -> tuple[Outcome, 
 
 def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
     """Whether *trace* used more than it was allowed, by itself or by the settings; what is not known is not over."""
+    if not settings.budgets and trace.budget == _UNLIMITED:
+        return False
     allowed = _budget(trace, settings)
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
     return (
@@ -132,6 +134,9 @@ def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
         or _exceeds(sum(tokens) if tokens else None, allowed.tokens)
         or _exceeds(trace.duration_seconds, allowed.seconds)
     )
+
+
+_UNLIMITED = Budget()
 
 
 def _exceeds(used: float | None, allowed: float | None) -> bool:
