@@ -42,6 +42,7 @@ def a_trace(
     outcome: Outcome | None = None,
     usage: Usage | None = None,
     tool_calls: int | None = None,
+    steps: int | None = None,
     budget: Budget | None = None,
 ) -> Trace:
     return Trace(
@@ -54,6 +55,7 @@ def a_trace(
         ended_at=None if duration_seconds is None else started_at + duration_seconds,
         usage=usage or Usage(),
         tool_calls=tool_calls,
+        steps=steps,
         budget=budget or Budget(),
         outcome=outcome,
     )

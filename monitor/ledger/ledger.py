@@ -139,6 +139,9 @@ class Recorded:
 DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Upper bounds of the duration histogram; an agent run takes from a moment to an hour."""
 
+STEP_BUCKETS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000)
+"""Upper bounds of the histogram of steps; a long run has hundreds."""
+
 
 FailureCounts = Mapping[Signature, int]
 """Failures of one arm by signature."""
@@ -153,6 +156,8 @@ class CounterName(StrEnum):
     FAILURES_BY_CLASS = "failures_by_class"  # detail: failure class
     DURATION_BUCKET = "duration_bucket"  # detail: upper bound in seconds as Prometheus writes it
     DURATION_MICROSECONDS = "duration_microseconds"
+    STEPS_BUCKET = "steps_bucket"  # detail: upper bound in steps as Prometheus writes it
+    STEPS = "steps"
     TOKENS = "tokens"  # detail: input | output
     COST_NANODOLLARS = "cost_nanodollars"
     TOOL_CALLS = "tool_calls"

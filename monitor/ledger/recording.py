@@ -18,6 +18,7 @@ from monitor.errors import OffsetFenced
 from monitor.ledger.labels import OTHER, DialectInsert, LabelBudget
 from monitor.ledger.ledger import (
     DURATION_BUCKETS_SECONDS,
+    STEP_BUCKETS,
     Assembled,
     Batch,
     CounterName,
@@ -337,14 +338,16 @@ class _Joining:
             self._count_label(slot, slot.label)
 
     def _count_work(self, slot: _Slot, tagged: TaggedTrace) -> None:
-        """Duration, tokens, cost and tool calls, as far as reported."""
+        """Duration, steps, tokens, cost and tool calls, as far as reported."""
         trace = tagged.trace
         duration, usage = trace.duration_seconds, trace.usage
         if duration is not None:
-            bucket = bisect_left(DURATION_BUCKETS_SECONDS, duration)
-            bound = DURATION_BUCKETS_SECONDS[bucket] if bucket < len(DURATION_BUCKETS_SECONDS) else float("inf")
-            self._count_for(slot, CounterName.DURATION_BUCKET, capability="", detail=_prometheus_bound(bound))
+            bound = _bucket(DURATION_BUCKETS_SECONDS, duration)
+            self._count_for(slot, CounterName.DURATION_BUCKET, capability="", detail=bound)
             self._count_for(slot, CounterName.DURATION_MICROSECONDS, capability="", by=round(duration * 1e6))
+        if trace.steps is not None:
+            self._count_for(slot, CounterName.STEPS_BUCKET, capability="", detail=_bucket(STEP_BUCKETS, trace.steps))
+            self._count_for(slot, CounterName.STEPS, capability="", by=trace.steps)
         if usage.input_tokens:
             self._count_for(slot, CounterName.TOKENS, capability="", detail="input", by=usage.input_tokens)
         if usage.output_tokens:
@@ -536,8 +539,10 @@ def _outcome_label(outcome: Outcome) -> str:
     return "success" if outcome.success else "failure"
 
 
-def _prometheus_bound(bound: float) -> str:
-    return "+Inf" if bound == float("inf") else str(bound)
+def _bucket(bounds: Sequence[float], value: float) -> str:
+    """Upper bound of the bucket that *value* is in, as Prometheus writes it."""
+    bucket = bisect_left(bounds, value)
+    return str(float(bounds[bucket])) if bucket < len(bounds) else "+Inf"
 
 
 __all__: Sequence[str] = ("RaceLost", "Recorder", "feature_columns", "tag_columns")

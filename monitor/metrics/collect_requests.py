@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric as PrometheusFamily
 
-from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, CounterKey, CounterName
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterKey, CounterName
 from monitor.metrics import names
 from monitor.metrics.family import Labels, Series, histogram_family
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
@@ -22,7 +23,8 @@ def collect_requests(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
     counted = _by_name(snapshot.counters)
     for name, metric, labels_of, unit in _PROJECTIONS:
         yield from _projected(counted[name], snapshot.exemplars, metric, labels_of, unit).families()
-    yield from _durations(counted, snapshot.exemplars)
+    for histogram in _HISTOGRAMS:
+        yield from _histogram(counted, snapshot.exemplars, histogram)
     yield from _tier_traffic(counted).families()
     yield from _dead_letters(counted).families()
     yield from _total(counted, CounterName.DUPLICATES, names.DUPLICATE_RECORDS).families()
@@ -83,6 +85,29 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
 """Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """A histogram out of two counters; *unit* says how many of the sum's units make one of the metric's."""
+
+    metric: names.Metric
+    buckets: CounterName
+    sum: CounterName
+    bounds: Sequence[float]
+    unit: float = 1
+
+
+_HISTOGRAMS = (
+    _Histogram(
+        names.REQUEST_DURATION,
+        CounterName.DURATION_BUCKET,
+        CounterName.DURATION_MICROSECONDS,
+        DURATION_BUCKETS_SECONDS,
+        unit=1e6,
+    ),
+    _Histogram(names.REQUEST_STEPS, CounterName.STEPS_BUCKET, CounterName.STEPS, STEP_BUCKETS),
+)
+
+
 def _projected(
     counters: Mapping[CounterKey, int],
     exemplars: Mapping[CounterKey, TraceExemplar],
@@ -96,22 +121,24 @@ def _projected(
     return series
 
 
-def _durations(counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar]) -> Iterator[PrometheusFamily]:
+def _histogram(
+    counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar], shown: _Histogram
+) -> Iterator[PrometheusFamily]:
     buckets: dict[Labels, dict[str, int]] = defaultdict(dict)
     chosen: dict[tuple[Labels, str], TraceExemplar] = {}
-    for key, value in counted[CounterName.DURATION_BUCKET].items():
+    for key, value in counted[shown.buckets].items():
         bucket = buckets[_tiered(key)]
         bucket[key.detail] = bucket.get(key.detail, 0) + value
         if key in exemplars:
             chosen[_tiered(key), key.detail] = exemplars[key]
-    microseconds: dict[Labels, int] = defaultdict(int)
-    for key, value in counted[CounterName.DURATION_MICROSECONDS].items():
-        microseconds[_tiered(key)] += value
+    sums: dict[Labels, int] = defaultdict(int)
+    for key, value in counted[shown.sum].items():
+        sums[_tiered(key)] += value
     yield from histogram_family(
-        names.REQUEST_DURATION,
+        shown.metric,
         buckets,
-        {labels: value / 1e6 for labels, value in microseconds.items()},
-        bounds=[*(str(bound) for bound in DURATION_BUCKETS_SECONDS), "+Inf"],
+        {labels: value / shown.unit for labels, value in sums.items()},
+        bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"],
         exemplars=chosen,
     )
 

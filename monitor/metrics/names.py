@@ -76,6 +76,12 @@ REQUEST_TOKENS = _counter(
     "cliffwatch_request_tokens_total", "Tokens used; direction is input or output.", (*_TIERED, "direction")
 )
 REQUEST_COST = _counter("cliffwatch_request_cost_dollars_total", "Reported cost in US dollars.", _TIERED)
+REQUEST_STEPS = Metric(
+    "cliffwatch_request_steps",
+    MetricKind.HISTOGRAM,
+    "Model calls of a request, its horizon, where they were reported.",
+    _TIERED,
+)
 TOOL_CALLS = _counter("cliffwatch_tool_calls_total", "Tool calls made by the agent.", _TIERED)
 BUDGET_EXCEEDED = _counter("cliffwatch_budget_exceeded_total", "Requests that went over their budget.", _TIERED)
 TIER_TRAFFIC_RATIO = _gauge(

@@ -149,6 +149,15 @@ class LedgerContract:
         assert {"": 6} == counts(ledger, CounterName.TOOL_CALLS)
         assert {"": 2} == counts(ledger, CounterName.BUDGET_EXCEEDED)
 
+    def test_steps_are_counted_in_buckets(self, ledger: Ledger) -> None:
+        """How many model calls requests took is a histogram by tier; a request that does not say is not in it."""
+        traces = [a_trace(f"t{steps}", steps=steps) for steps in (1, 4, 5, 2_000)]
+        ledger.record(a_batch(*(tagged(trace, HARD) for trace in traces), tagged(a_trace("t"), HARD)))
+
+        assert {"1.0": 1, "5.0": 2, "+Inf": 1} == counts(ledger, CounterName.STEPS_BUCKET)
+        assert {"": 2_010} == counts(ledger, CounterName.STEPS)
+        assert {"hard"} == {key.tier for key in ledger.counters() if key.name is CounterName.STEPS}
+
     def test_an_outcome_may_come_before_its_trace(self, ledger: Ledger) -> None:
         """An outcome waits for its trace and is counted when it comes."""
         ledger.record(a_batch(an_outcome("t1", failure())))
