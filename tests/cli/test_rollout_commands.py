@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> str:
 def broken(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A ledger whose candidate breaks its floor; nothing may write to it."""
     return a_ledger(tmp_path_factory.mktemp("broken"), policy=Policy(floors=(FLOOR,)), fails_from=100)
+
+
+def a_copy(url: str, folder: Path) -> str:
+    """URL of a copy that a test may write to."""
+    return f"sqlite:///{shutil.copy(url.removeprefix('sqlite:///'), folder / 'ledger.db')}"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
@@ -110,10 +116,16 @@ def test_a_regression_stops_a_gate(
     ],
 )
 def test_every_verdict_has_its_exit_code(
-    tmp_path: Path, state: VerdictState, gate: list[str], code: int, capsys: pytest.CaptureFixture[str]
+    *,
+    tmp_path: Path,
+    quiet: str,
+    state: VerdictState,
+    gate: list[str],
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A cliff stops a strict gate only, and waiting stops one that requires a verdict, and says what it waits for."""
-    url = a_ledger(tmp_path)
+    url = a_copy(quiet, tmp_path)
     ledger = SqlLedger(url)
     (record,) = ledger.rollouts()
     assert record.verdict is not None
@@ -129,10 +141,10 @@ def test_every_verdict_has_its_exit_code(
 
 
 def test_an_ended_rollout_is_shown_and_stops_only_a_gate_that_names_its_candidate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What was rolled back must not stop the next deployment, and may not come back unseen either."""
-    url = a_ledger(tmp_path, policy=Policy(floors=(FLOOR,)))
+    url = a_copy(broken, tmp_path)
     (rollout,) = (record.rollout for record in records(url))
     assert 0 == run_command(["rollouts", "end", rollout.rollout_id, "--reason", "rolled_back", "--ledger", url])
     capsys.readouterr()
@@ -154,9 +166,11 @@ def test_rollouts_are_listed_with_their_history(broken: str, capsys: pytest.Capt
     assert "2026-09-21T14:13:20.000Z" == rollout["floors"][0]["seen_at"]
 
 
-def test_a_rollout_is_announced_and_ended_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rollout_is_announced_and_ended_by_hand(
+    tmp_path: Path, quiet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Against the established version where nobody names one, and under the beginning of its id."""
-    url = a_ledger(tmp_path)
+    url = a_copy(quiet, tmp_path)
     ledger = SqlLedger(url)
     serve(ledger, "live-1", environment="staging", started_at=NOON)
     ledger.close()
