@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -113,8 +113,13 @@ class Monitor:
         return counts(self.ledger, name)
 
     def scrape(self) -> Samples:
-        """What `/metrics` shows now."""
+        """What `/metrics` shows when every trace is complete."""
         self.service.settle(seconds=1)
+        return self.shown()
+
+    def shown(self) -> Samples:
+        """What `/metrics` shows now."""
+        self.service._show()
         return Samples(encode_text(metrics_registry(self.snapshots).collect()).decode())
 
     def close(self) -> None:
@@ -151,7 +156,3 @@ class Samples:
     def label(self, name: str, label: str) -> set[str]:
         """Values that *label* has on *name*."""
         return {pairs[label] for found, pairs, _ in self._samples if found == name}
-
-    def shown(self, names: Iterable[str]) -> dict[str, float]:
-        """Totals of several metrics, those that are nought left out."""
-        return {name: total for name in names if (total := self.total(name))}

@@ -162,6 +162,7 @@ class CounterName(StrEnum):
     COST_NANODOLLARS = "cost_nanodollars"
     TOOL_CALLS = "tool_calls"
     BUDGET_EXCEEDED = "budget_exceeded"
+    ALIAS_REQUESTS = "alias_requests"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
     SPANS = "spans"  # detail: received | joined | foreign | duplicate | late
@@ -299,6 +300,17 @@ class Ledger(Protocol):
         Args:
             exclude: Model versions under comparison, left out in every service and environment.
             limit: At most so many requests of each version, the latest; None for all.
+        """
+        ...
+
+    def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
+        """
+        The latest labelled requests of a model version in all services and environments, in trace order.
+
+        Args:
+            model_version_name: Any version, one under comparison too.
+            matured_before: Only requests that started before, Unix seconds: labels of younger ones are no fair sample.
+            limit: At most so many.
         """
         ...
 

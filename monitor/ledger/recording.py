@@ -281,12 +281,13 @@ class _Joining:
     def add_trace(self, tagged: TaggedTrace) -> None:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         slot, trace = self._slots[tagged.trace.trace_id], tagged.trace
+        # First, so that of the verdicts which come with a new trace only the one that stands is counted.
+        for outcome in tagged.outcomes:
+            self.add_outcome(slot, outcome)
         if slot.version is None:
             self._count_new_trace(slot, tagged)
         else:
             self._count_for(slot, CounterName.DUPLICATES, tier="", capability="")
-        for outcome in tagged.outcomes:
-            self.add_outcome(slot, outcome)
         self.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
     def add_assembled(self, assembled: Assembled) -> None:
@@ -358,6 +359,8 @@ class _Joining:
             self._count_for(slot, CounterName.TOOL_CALLS, capability="", by=trace.tool_calls)
         if tagged.is_over_budget:
             self._count_for(slot, CounterName.BUDGET_EXCEEDED, capability="")
+        if trace.floating_alias:
+            self._count_for(slot, CounterName.ALIAS_REQUESTS, tier="", capability="")
 
     def _count_label(self, slot: _Slot, outcome: Outcome) -> None:
         if slot.version is None:  # pragma: no cover - callers have seen the trace

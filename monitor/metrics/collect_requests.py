@@ -38,8 +38,12 @@ def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
     return counted
 
 
+def _version(key: CounterKey) -> Labels:
+    return key.service, key.environment, key.model_version
+
+
 def _tiered(key: CounterKey) -> Labels:
-    return key.service, key.environment, key.model_version, key.tier
+    return *_version(key), key.tier
 
 
 def _tiered_detail(key: CounterKey) -> Labels:
@@ -77,6 +81,7 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
     (CounterName.COST_NANODOLLARS, names.REQUEST_COST, _tiered, 1e9),
     (CounterName.TOOL_CALLS, names.TOOL_CALLS, _tiered, 1),
     (CounterName.BUDGET_EXCEEDED, names.BUDGET_EXCEEDED, _tiered, 1),
+    (CounterName.ALIAS_REQUESTS, names.ALIAS_REQUESTS, _version, 1),
     (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
     (CounterName.SPANS, names.SPANS, _detail, 1),
     (CounterName.IGNORED, names.IGNORED, _detail, 1),

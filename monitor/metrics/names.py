@@ -84,6 +84,11 @@ REQUEST_STEPS = Metric(
 )
 TOOL_CALLS = _counter("cliffwatch_tool_calls_total", "Tool calls made by the agent.", _TIERED)
 BUDGET_EXCEEDED = _counter("cliffwatch_budget_exceeded_total", "Requests that went over their budget.", _TIERED)
+ALIAS_REQUESTS = _counter(
+    "cliffwatch_alias_requests_total",
+    "Requests that asked for an alias whose meaning the provider may change, and were answered by this model version.",
+    _VERSION,
+)
 TIER_TRAFFIC_RATIO = _gauge(
     "cliffwatch_tier_traffic_ratio", "Share of a model version's requests that each tier holds, 0 to 1.", _TIERED
 )

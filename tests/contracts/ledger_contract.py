@@ -167,6 +167,16 @@ class LedgerContract:
 
         assert {"failure": 1} == counts(ledger, CounterName.OUTCOMES)
 
+    def test_verdicts_that_come_with_a_trace_are_one_label(self, ledger: Ledger) -> None:
+        """A run that ended well but over its budget failed, and never counted as a success."""
+        trace = a_trace(outcome=success(source="status"), tool_calls=3, budget=Budget(tool_calls=2))
+
+        ledger.record(a_batch(tagged(trace)))
+
+        assert {"failure": 1} == counts(ledger, CounterName.OUTCOMES)
+        assert {"budget_exceeded": 1} == counts(ledger, CounterName.FAILURES_BY_CLASS)
+        assert {} == counts(ledger, CounterName.OUTCOME_REVISIONS)
+
     def test_a_later_label_revises_an_earlier_one(self, ledger: Ledger) -> None:
         """A revision keeps the first label counted and says from what to what it moved."""
         ledger.record(a_batch(tagged(a_trace(outcome=success()))))

@@ -180,6 +180,7 @@ COUNTERS: Mapping[CounterKey, int] = {
     CounterKey(CounterName.COST_NANODOLLARS, **VERSION): 4_100_000,
     CounterKey(CounterName.TOOL_CALLS, **VERSION): 7,
     CounterKey(CounterName.BUDGET_EXCEEDED, **VERSION): 1,
+    CounterKey(CounterName.ALIAS_REQUESTS, service="shop", environment="production", model_version="model-1"): 11,
     CounterKey(CounterName.DUPLICATES, service="shop", environment="production", model_version="model-1"): 4,
     CounterKey(CounterName.DUPLICATES, service="shop", environment="production", model_version="model-2"): 1,
     CounterKey(CounterName.UNKNOWN_FIELDS): 6,
