@@ -18,12 +18,17 @@ from grafana_foundation_sdk.builders import dashboard as builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.common import (
+    BarGaugeDisplayMode,
+    BarGaugeValueMode,
     BigValueGraphMode,
     BigValueTextMode,
+    GraphDrawStyle,
     GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
+    LineInterpolation,
     SortOrder,
+    StackingMode,
     TooltipDisplayMode,
     VizOrientation,
 )
@@ -34,6 +39,7 @@ RUNBOOKS = "https://example.invalid/cliffwatch/docs/runbooks"
 
 _PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _SCRAPE_INTERVAL = "15s"
+_LEAST_COLUMN_PIXELS = 60
 _REFERENCES = "ABCDEFGHIJ"
 _ARMS = ("baseline", "candidate")
 _BOUNDS = ("lower", "estimate", "upper")
@@ -42,11 +48,12 @@ _VERDICT_COLOURS = {"ok": "green", "waiting": "text", "cliff": "orange", "regres
 _NO_ROLLOUT = "no rollout chosen, or nothing known of it yet"
 
 _NO_LABELS: Mapping[str, str] = {}
+_NO_WIDTHS: Mapping[str, int] = {}
 _SERVICE = {"service": "$service", "environment": "$environment"}
 _ROLLOUT = {**_SERVICE, "baseline": "$baseline", "candidate": "$candidate"}
 _VERSIONS = {"model_version": "~${baseline:regex}|${candidate:regex}"}
 
-_FIRING = 'ALERTS{alertstate="firing", signature!="", service=~"${service:regex}|"}'
+_FIRING = 'ALERTS{alertstate="firing", signature!="", service=~`${service:regex}|`}'
 """Alerts of the chosen service, and of the monitor itself, which has none."""
 
 _AnyPanel: TypeAlias = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel
@@ -122,7 +129,7 @@ def rollout() -> builder.Dashboard:
                     About(
                         title="Labelled requests still needed",
                         description="Labelled candidate requests until the next verdict; 0 where none are needed.",
-                        unit="short",
+                        unit="locale",
                         span=4,
                         height=5,
                     ),
@@ -132,7 +139,7 @@ def rollout() -> builder.Dashboard:
                     About(
                         title="Labelled requests",
                         description="Matured requests with an outcome, of each arm.",
-                        unit="short",
+                        unit="locale",
                         span=5,
                         height=5,
                     ),
@@ -142,7 +149,7 @@ def rollout() -> builder.Dashboard:
                     About(
                         title="Hard-tier failures",
                         description="What the share rests on; it needs the policy's minimum in both arms.",
-                        unit="short",
+                        unit="locale",
                         span=5,
                         height=5,
                     ),
@@ -215,7 +222,7 @@ def rollout() -> builder.Dashboard:
                 ),
             ],
             "Causes, tiers and floors": [
-                _bars(
+                _stat(
                     About(
                         title="What moved the share",
                         description="Parts of the raw change; they add up to it. Traffic mix: more hard requests "
@@ -224,7 +231,10 @@ def rollout() -> builder.Dashboard:
                         span=6,
                     ),
                     Query(_rollout("hard_share_change_component"), "{{component}}"),
-                ),
+                )
+                .orientation(VizOrientation.HORIZONTAL)
+                .decimals(1)
+                .text(common.VizTextDisplayOptions().title_size(16).value_size(32)),
                 _table(
                     About(
                         title="Failure rate by tier",
@@ -239,6 +249,8 @@ def rollout() -> builder.Dashboard:
                         "at least": _by("tier", _rollout("failure_change", bound="lower")),
                         "at most": _by("tier", _rollout("failure_change", bound="upper")),
                     },
+                    sorted_by="baseline",
+                    ascending=True,
                 ),
                 _with_references(
                     About(
@@ -266,14 +278,14 @@ def canary() -> builder.Dashboard:
         variables=[_capability('cliffwatch_rollout_capability_failure_ratio{service="$service"}')],
         rows={
             "Evidence": [
-                _verdict(span=4),
+                _verdict(span=4, height=7),
                 _time_series(
                     About(
                         title="Labelled requests of each arm",
                         description="Matured requests with an outcome. A canary's arm grows more slowly.",
-                        unit="short",
+                        unit="locale",
                         span=10,
-                        height=5,
+                        height=7,
                     ),
                     *_arms("labelled_requests"),
                     colours=_ARM_COLOURS,
@@ -285,7 +297,7 @@ def canary() -> builder.Dashboard:
                         "allows, the verdict waits.",
                         unit="percentunit",
                         span=10,
-                        height=5,
+                        height=7,
                     ),
                     {
                         arm: _by("tier", _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm}))
@@ -324,7 +336,8 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Hard requests by class",
-                        description="Estimates of both arms; regressed is 1 where a class is shown to fail more often.",
+                        description="Estimates of both arms; regressed is 1 where a class is shown to fail more often. "
+                        "n counts labelled requests; a rate of few says little.",
                         unit="percentunit",
                         span=12,
                     ),
@@ -336,8 +349,12 @@ def canary() -> builder.Dashboard:
                             "capability", _rollout("capability_failure_ratio", arm="candidate", bound="estimate")
                         ),
                         "regressed": _by("capability", _rollout("capability_regressed")),
+                        "n before": _labelled_hard("$baseline"),
+                        "n now": _labelled_hard("$candidate"),
                     },
-                    units={"regressed": "none"},
+                    units={"regressed": "none", "n before": "locale", "n now": "locale"},
+                    widths={"capability": 210},
+                    sorted_by="n now",
                 ),
             ],
         },
@@ -379,23 +396,27 @@ def hard_tier() -> builder.Dashboard:
                 ),
             ],
             "What fails": [
-                _bars(
+                _table(
                     About(
                         title="Hard-tier failures by class of failure",
                         description="All failures of hard and frontier requests so far, of both arms' model versions.",
-                        unit="short",
+                        unit="locale",
                         span=10,
                         height=9,
                         empty="no failure has a class yet",
                     ),
-                    Query(
-                        _by(
-                            "model_version, failure_class",
-                            _recorded("version_tier", "failures_by_class:max", _SERVICE, {**_VERSIONS, **hard}),
+                    {
+                        arm: _by(
+                            "failure_class",
+                            _recorded(
+                                "version_tier", "failures_by_class:max", _SERVICE, {"model_version": f"${arm}", **hard}
+                            ),
                             how="sum",
-                        ),
-                        "{{failure_class}}, {{model_version}}",
-                    ),
+                        )
+                        for arm in _ARMS
+                    },
+                    widths={"failure_class": 330},
+                    sorted_by="candidate",
                 ),
                 _table(
                     About(
@@ -416,7 +437,9 @@ def hard_tier() -> builder.Dashboard:
                             _recorded("version_capability", "outcomes_hard:sum", _SERVICE, _VERSIONS),
                         ),
                     },
-                    units={"labelled": "short"},
+                    units={"labelled": "locale"},
+                    widths={"capability": 250},
+                    sorted_by="labelled",
                 ),
             ],
             "Cases": [
@@ -430,12 +453,16 @@ def hard_tier() -> builder.Dashboard:
                         empty="no hard-tier failure in this time",
                     ),
                     Query(
-                        "max by (model_version, capability, tier) (increase(cliffwatch_outcomes_total"
-                        f"{_selector({**_SERVICE, **_VERSIONS, **hard, 'outcome': 'failure'})}[$__rate_interval]))",
-                        "{{capability}}, {{tier}}, {{model_version}}",
+                        "sum by (capability) (max without (instance, pod) (increase(cliffwatch_outcomes_total"
+                        f"{_selector({**_SERVICE, **_VERSIONS, **hard, 'outcome': 'failure'})}[$__rate_interval])))",
+                        "{{capability}}",
                         has_exemplars=True,
                     ),
                 )
+                .draw_style(GraphDrawStyle.BARS)
+                .stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+                .fill_opacity(80)
+                .line_width(0),
             ],
         },
     )
@@ -581,41 +608,42 @@ def on_call() -> builder.Dashboard:
                         title="Firing alerts by signature",
                         description="Signatures say which kind of incident it is, and so who knows it.",
                         unit="short",
-                        span=12,
+                        span=10,
                         empty="no alert fires",
                     ),
                     Query(
                         _by("signature", _FIRING, how="count"),
                         "{{signature}}",
                     ),
-                ),
+                )
+                .stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+                .line_interpolation(LineInterpolation.STEP_AFTER)
+                .fill_opacity(60)
+                .line_width(0)
+                .decimals(0),
                 _table(
                     About(
                         title="Firing now",
                         description="Alerts of this service and of the monitor itself.",
                         unit="none",
-                        span=12,
+                        span=14,
                         empty="no alert fires",
                     ),
-                    {
-                        "firing": _by(
-                            "alertname, severity, signature, capability, candidate",
-                            _FIRING,
-                        )
-                    },
+                    {"": _by("alertname, severity, signature, capability, candidate", _FIRING)},
+                    widths={"alertname": 230, "severity": 80},
                 ),
             ],
             "What was agreed, and what runs": [
                 _table(
                     About(
                         title="Floors",
-                        description="Pre-committed floors of the hard tier's pass rate; an empty class means all of "
-                        "them together.",
+                        description="Pre-committed floors of the hard tier's pass rate, of one class or of all of them "
+                        "together.",
                         unit="percentunit",
                         span=12,
                         empty="no floor was agreed on",
                     ),
-                    {"floor": _by("capability", _policy("floor_pass_ratio"))},
+                    {"floor": _named_where_empty("capability", "all", _policy("floor_pass_ratio"))},
                 ),
                 _table(
                     About(
@@ -627,7 +655,7 @@ def on_call() -> builder.Dashboard:
                         empty="no model version was met yet",
                     ),
                     {
-                        "seen": _by(
+                        "": _by(
                             "model_version, role, floating",
                             _recorded("version", "model_version_info:max", _SERVICE),
                         )
@@ -721,7 +749,7 @@ def monitor() -> builder.Dashboard:
                         span=12,
                         empty="no dead letter yet",
                     ),
-                    Query("reason:cliffwatch_dead_letters:increase15m", "{{reason}}"),
+                    Query("reason:cliffwatch_dead_letters:increase15m > 0", "{{reason}}"),
                 ),
                 _bars(
                     About(
@@ -761,7 +789,9 @@ def monitor() -> builder.Dashboard:
                         for arm in _ARMS
                     ),
                     colours=_ARM_COLOURS,
-                ),
+                )
+                .min(0)
+                .max(1),
                 _bars(
                     About(
                         title="Share of traffic by tier",
@@ -880,9 +910,13 @@ def _recorded(level: str, name: str, chosen: Mapping[str, str], labels: Mapping[
 
 
 def _selector(labels: Mapping[str, str]) -> str:
-    """Labels in braces; a value that begins with ~ is a regular expression."""
+    """
+    Labels in braces; a value that begins with ~ is a regular expression.
+
+    Its quotes are backticks, in which PromQL knows no escapes: Grafana puts a backslash before the dot of a version.
+    """
     matchers = (
-        f'{label}=~"{value[1:]}"' if value.startswith("~") else f'{label}="{value}"' for label, value in labels.items()
+        f"{label}=~`{value[1:]}`" if value.startswith("~") else f'{label}="{value}"' for label, value in labels.items()
     )
     return f"{{{', '.join(matchers)}}}"
 
@@ -892,6 +926,16 @@ def _by(labels: str, expr: str, *, how: str = "max") -> str:
     return f"{how} by ({labels}) ({expr})"
 
 
+def _named_where_empty(label: str, name: str, expr: str) -> str:
+    """*expr* by *label*, which is *name* in a series that does not have it."""
+    return f'label_replace({_by(label, expr)}, "{label}", "{name}", "{label}", "")'
+
+
+def _labelled_hard(version: str) -> str:
+    """Labelled hard and frontier requests of one model version, by capability class."""
+    return _by("capability", _recorded("version_capability", "outcomes_hard:sum", _SERVICE, {"model_version": version}))
+
+
 def _arms(metric: str, **labels: str) -> list[Query]:
     return [Query(_rollout(metric, arm=arm, **labels), arm) for arm in _ARMS]
 
@@ -899,7 +943,8 @@ def _arms(metric: str, **labels: str) -> list[Query]:
 # Panels.
 
 
-def _described(panel: _Panel, about: About, queries: Sequence[Query]) -> _Panel:
+def _described(panel: _Panel, about: About, queries: Sequence[Query], *, only_now: bool = False) -> _Panel:
+    """*panel* with what all have; *only_now* for one that shows no past, where a series that has ended is no answer."""
     panel = (
         panel.title(about.title)
         .description(about.description)
@@ -912,18 +957,19 @@ def _described(panel: _Panel, about: About, queries: Sequence[Query]) -> _Panel:
     )
     for reference, query in zip(_REFERENCES, queries, strict=False):
         target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(reference)
+        target = target.instant() if only_now else target
         panel = panel.with_target(target.exemplar(exemplar=True) if query.has_exemplars else target)
     return panel
 
 
-def _verdict(*, span: int) -> stat.Panel:
+def _verdict(*, span: int, height: int = 5) -> stat.Panel:
     about = About(
         title="Verdict",
         description="ok, cliff (the hard tier was left behind), regression (the hard tier got worse or broke its "
         "floor) or waiting (not enough labelled requests yet).",
         unit="none",
         span=span,
-        height=5,
+        height=height,
     )
     panel = _stat(about, Query(f"{_rollout('verdict')} == 1", "{{verdict}}")).text_mode(BigValueTextMode.NAME)
     for verdict, colour in _VERDICT_COLOURS.items():
@@ -937,17 +983,25 @@ def _monitor_stat(title: str, description: str, unit: str, expr: str) -> stat.Pa
 
 
 def _stat(about: About, *queries: Query) -> stat.Panel:
-    panel = _described(stat.Panel(), about, queries).graph_mode(BigValueGraphMode.NONE).reduce_options(_last())
-    panel = panel.color_scheme(_neutral())
+    panel = _described(stat.Panel(), about, queries, only_now=True).graph_mode(BigValueGraphMode.NONE)
+    panel = panel.reduce_options(_last()).color_scheme(_neutral("text"))
     for arm, colour in _ARM_COLOURS.items():
         panel = panel.override_by_name(arm, [_fixed(colour)])
     return panel
 
 
 def _bars(about: About, *queries: Query, largest: float | None = None) -> bargauge.Panel:
-    panel = _described(bargauge.Panel(), about, queries).orientation(VizOrientation.HORIZONTAL)
-    panel = panel.reduce_options(_last()).color_scheme(_neutral())
-    return panel if largest is None else panel.min(0).max(largest)
+    panel = (
+        _described(bargauge.Panel(), about, queries, only_now=True)
+        .orientation(VizOrientation.HORIZONTAL)
+        .display_mode(BarGaugeDisplayMode.BASIC)
+        .value_mode(BarGaugeValueMode.TEXT)
+        .text(common.VizTextDisplayOptions().title_size(13).value_size(16))
+        .reduce_options(_last())
+        .color_scheme(_neutral("super-light-blue"))
+        .min(0)
+    )
+    return panel if largest is None else panel.max(largest)
 
 
 def _time_series(about: About, *queries: Query, colours: Mapping[str, str] = _NO_LABELS) -> timeseries.Panel:
@@ -984,7 +1038,7 @@ def _arms_over_time(about: About, metric: str, **labels: str) -> timeseries.Pane
         for arm in _ARMS
         for bound in _BOUNDS
     ]
-    panel = _time_series(about, *queries)
+    panel = _time_series(about, *queries).min(0)
     for arm, colour in _ARM_COLOURS.items():
         panel = _banded(panel, arm, colour)
     return panel
@@ -996,7 +1050,9 @@ def _band_over_time(about: About, metric: str, *references: Query) -> timeseries
         Query(_rollout(metric, bound=bound), "change" if bound == "estimate" else f"change {bound}")
         for bound in _BOUNDS
     ]
-    return _banded(_with_references(about, queries, references), "change", _ARM_COLOURS["candidate"])
+    # While little is known, the bounds are wider than a share can change.
+    panel = _with_references(about, queries, references).min(-1).max(1)
+    return _banded(panel, "change", _ARM_COLOURS["candidate"])
 
 
 def _banded(panel: timeseries.Panel, name: str, colour: str) -> timeseries.Panel:
@@ -1014,10 +1070,25 @@ def _table(
     columns: Mapping[str, str],
     *,
     units: Mapping[str, str] = _NO_LABELS,
+    widths: Mapping[str, int] = _NO_WIDTHS,
     sorted_by: str | None = None,
+    ascending: bool = False,
 ) -> table.Panel:
-    """One row per set of labels, one column per query; *units* of those whose unit is not the panel's."""
-    panel = _described(table.Panel(), about, ())
+    """
+    One row per set of labels, one column per query; a query without a name has rows but no column.
+
+    Args:
+        about: What the panel says of itself.
+        columns: Query by the title of its column.
+        units: Of the columns whose unit is not the panel's.
+        widths: Pixels of the columns that need more or less than their part.
+        sorted_by: A column's title.
+        ascending: Whether the smallest comes first.
+    """
+    panel = _described(table.Panel(), about, ()).min_width(_LEAST_COLUMN_PIXELS)
+    # The text for the quiet state is the panel's, not that of a cell in which nothing is known.
+    panel = panel.override_by_field_type("string", [_property("noValue", "")])
+    panel = panel.override_by_field_type("number", [_property("noValue", "-")])
     renamed = {}
     for reference, (name, expr) in zip(_REFERENCES, columns.items(), strict=False):
         query = prometheus.Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE).ref_id(reference)
@@ -1025,9 +1096,15 @@ def _table(
         renamed["Value" if len(columns) == 1 else f"Value #{reference}"] = name
     for name, unit in units.items():
         panel = panel.override_by_name(name, [_property("unit", unit)])
+    for name, width in widths.items():
+        panel = panel.override_by_name(name, [_property("custom.width", width)])
     if sorted_by is not None:
-        panel = panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(desc=True)])
-    organize = {"excludeByName": {"Time": True}, "renameByName": renamed}
+        panel = panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(desc=not ascending)])
+    excluded = ["Time", *(value for value, name in renamed.items() if not name)]
+    organize = {
+        "excludeByName": dict.fromkeys(excluded, True),
+        "renameByName": {value: name for value, name in renamed.items() if name},
+    }
     return panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={})).with_transformation(
         model.DataTransformerConfig(id_val="organize", options=organize)
     )
@@ -1040,9 +1117,9 @@ def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def _neutral() -> builder.FieldColor:
-    """A number is no judgement: only verdicts have colours of their own."""
-    return builder.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color("text")
+def _neutral(colour: str) -> builder.FieldColor:
+    """A number is no judgement: only verdicts and arms have colours of their own."""
+    return builder.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(colour)
 
 
 def _fixed(colour: str) -> model.DynamicConfigValue:

@@ -12,7 +12,7 @@ import puppeteer from 'puppeteer-core';
 import { preview } from 'vite';
 
 const WIDTH = 1400;
-const READY_MILLISECONDS = 60_000;
+const READY_MILLISECONDS = 30_000;
 const [prometheus, list, folder] = process.argv.slice(2);
 const CHROMIUM_FLAGS = [
   '--no-sandbox', // the pages are our own, and root may not have a sandbox
@@ -34,7 +34,7 @@ const browser = await puppeteer.launch({
 });
 try {
   for (const picture of JSON.parse(await readFile(list))) {
-    process.exitCode ||= await take(picture);
+    process.exitCode = (await take(picture)) || process.exitCode;
   }
 } finally {
   await browser.close();
@@ -46,11 +46,13 @@ async function take({ dashboard, from, to, scrape, variables }) {
   const page = await browser.newPage();
   await page.setViewport({ width: WIDTH, height: 900 });
   const complaints = [];
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   page.on('pageerror', (error) => complaints.push(String(error)));
   const chosen = Object.entries(variables).map(([name, value]) => [`var-${name}`, value]);
   const asked = new URLSearchParams([...Object.entries({ dashboard, from, to, scrape, prometheus }), ...chosen]);
   await page.goto(`${base}?${asked}`);
-  await page.waitForFunction('window.pictureIsReady', { timeout: READY_MILLISECONDS });
+  const ready = page.waitForFunction('window.pictureIsReady', { timeout: READY_MILLISECONDS });
+  await ready.catch((late) => complaints.push(String(late)));
   await page.waitForNetworkIdle({ idleTime: 500 });
   const problems = await page.$$eval('[data-problem]', (panels) => panels.map((panel) => panel.textContent));
   await page.screenshot({ path: join(folder, `${dashboard}.png`), fullPage: true, optimizeForSpeed: false });

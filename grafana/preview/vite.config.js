@@ -24,6 +24,7 @@ async function serve(request, response, next) {
 export default defineConfig({
   publicDir: 'node_modules/@grafana/ui/dist/public', // icons, which @grafana/ui fetches at run time
   define: { global: 'window', 'process.env': '{}' },
+  esbuild: { jsx: 'automatic' },
   plugins: [shippedDashboards],
   build: { chunkSizeWarningLimit: 20_000, minify: false },
   logLevel: 'error',

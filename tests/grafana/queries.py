@@ -9,7 +9,7 @@ from typing import Any
 
 from grafana.dashboards import FOLDER
 
-_VARIABLE = re.compile(r"\$\{(?P<formatted>\w+)(?::regex)?\}|\$(?P<plain>\w+)")
+_VARIABLE = re.compile(r"\$\{(?P<formatted>\w+)(?P<format>:regex)?\}|\$(?P<plain>\w+)")
 
 
 def shipped(name: str) -> dict[str, Any]:
@@ -34,5 +34,12 @@ def expressions(name: str) -> Iterator[str]:
 
 
 def filled_in(expression: str, variables: Mapping[str, str]) -> str:
-    """*expression* as Grafana sends it."""
-    return _VARIABLE.sub(lambda match: variables[match["formatted"] or match["plain"]], expression)
+    """*expression* as Grafana sends it: ${name:regex} has a backslash before every dot."""
+    return _VARIABLE.sub(
+        lambda match: (
+            re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", variables[match["formatted"]])
+            if match["format"]
+            else variables[match["formatted"] or match["plain"]]
+        ),
+        expression,
+    )

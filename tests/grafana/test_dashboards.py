@@ -15,7 +15,10 @@ from tests.programs import required_program
 from tests.rules.conftest import RULES
 
 _NAME = re.compile(r"[a-z_]+:cliffwatch_\w+:\w+|(?<![:\w])cliffwatch_\w+")
-_ANY = dict.fromkeys(("service", "environment", "baseline", "candidate", "capability", "__rate_interval"), "5m")
+_ANY = {
+    **dict.fromkeys(("service", "environment", "baseline", "candidate", "capability"), "model-1.5 (a.b)"),
+    "__rate_interval": "5m",
+}
 
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 

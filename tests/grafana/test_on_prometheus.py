@@ -37,6 +37,7 @@ QUIET = {
     "delta7d": "needs a week of samples",
     "delta1d": "needs a day of samples",
     "cliffwatch_consumer_lag_records": "the demo reads no Kafka",
+    "cliffwatch_dead_letters": "the demo has no bad record",
     "cliffwatch_series_dropped": "the demo stays within the limits",
     "cliffwatch_policy_floor_pass_ratio": "the demo has no floors",
     "cliffwatch_rollout_floor_pass_ratio": "the demo has no floors",

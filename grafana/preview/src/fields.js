@@ -38,7 +38,7 @@ const CUSTOM_DEFAULTS = {
     thresholdsStyle: { mode: 'off' },
     hideFrom: { legend: false, tooltip: false, viz: false },
   },
-  table: { align: 'auto', cellOptions: { type: 'auto' }, filterable: false, inspect: false, width: undefined },
+  table: { align: 'auto', minWidth: 150, cellOptions: { type: 'auto' }, filterable: false, inspect: false, width: undefined },
   stat: {},
   bargauge: {},
 };

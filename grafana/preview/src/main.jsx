@@ -2,7 +2,7 @@
 import '@fontsource/inter/latin-400.css';
 import '@fontsource/inter/latin-500.css';
 import { ThemeContext, createTheme, dateMath, dateTime } from '@grafana/data';
-import { PortalContainer } from '@grafana/ui';
+import { GlobalStyles, PortalContainer } from '@grafana/ui';
 import { useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
@@ -31,15 +31,14 @@ function Dashboard({ document: dashboard, prometheus, range, variables }) {
   }, [drawn]);
   const width = window.innerWidth - 2 * GAP;
   const rows = Math.max(...dashboard.panels.map(({ gridPos }) => gridPos.y + gridPos.h));
-  const chosen = Object.entries(variables).map(([name, value]) => `${name} ${value}`);
+  const used = dashboard.templating.list.map(({ name }) => name);
+  const chosen = used.filter((name) => name in variables).map((name) => `${name} ${variables[name]}`);
   return (
-    <main style={{ padding: GAP, background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
-      <header style={{ display: 'flex', gap: 16, alignItems: 'baseline', paddingBottom: GAP }}>
+    <main style={{ padding: GAP, overflow: 'hidden', background: theme.colors.background.canvas, color: theme.colors.text.primary }}>
+      <header style={{ display: 'flex', gap: 16, alignItems: 'baseline', paddingBottom: GAP, whiteSpace: 'nowrap' }}>
         <strong style={{ fontSize: 18 }}>{dashboard.title}</strong>
-        <span>{chosen.join(' · ')}</span>
-        <span style={{ marginLeft: 'auto', color: theme.colors.text.secondary }}>
-          Grafana&apos;s components, not Grafana
-        </span>
+        <span style={{ fontSize: 12 }}>{chosen.join(' · ')}</span>
+        <em style={{ marginLeft: 'auto', color: theme.colors.text.secondary }}>Grafana&apos;s components, not Grafana</em>
       </header>
       <section style={{ position: 'relative', height: rows * (ROW_PIXELS + GAP) }}>
         {marks &&
@@ -117,9 +116,11 @@ async function draw() {
   const scrapeSeconds = Number(asked.get('scrape') ?? '15');
   const prometheus = new Prometheus(asked.get('prometheus') ?? 'http://localhost:9090', variables, range, scrapeSeconds);
   const document = await (await fetch(`/dashboards/${asked.get('dashboard') ?? 'rollout'}.json`)).json();
+  prometheus.allValues = document.templating.list.map((variable) => variable.allValue).filter(Boolean);
   createRoot(window.document.getElementById('root')).render(
     <ThemeContext.Provider value={theme}>
       <Dashboard {...{ document, prometheus, range, variables }} />
+      <GlobalStyles />
       <PortalContainer />
     </ThemeContext.Provider>
   );

@@ -69,18 +69,18 @@ function displayed({ panel, frames, theme }) {
 
 function Stat(props) {
   const { panel, theme, width, height } = props;
-  const { colorMode, graphMode, justifyMode, textMode, percentChangeColorMode } = panel.options;
+  const { colorMode, graphMode, justifyMode, textMode, percentChangeColorMode, orientation, text } = panel.options;
   return (
     <VizRepeater
       {...{ width, height }}
       getValues={() => displayed(props)}
-      orientation={VizOrientation.Auto}
+      orientation={orientation ?? VizOrientation.Auto}
       source={props.frames}
       autoGrid
       renderCounter={0}
       renderValue={({ value, width, height, count, alignmentFactors }) => (
         <BigValue
-          {...{ width, height, theme, colorMode, graphMode, justifyMode, textMode, percentChangeColorMode }}
+          {...{ width, height, theme, colorMode, graphMode, justifyMode, textMode, percentChangeColorMode, text }}
           value={value.display}
           count={count}
           alignmentFactors={alignmentFactors}

@@ -1,11 +1,12 @@
 /** Queries a real Prometheus as Grafana's data source does: variables filled in, one frame per series. */
-import { FieldType, rangeUtil, toDataFrame } from '@grafana/data';
+import { FieldType, escapeRegex, rangeUtil, toDataFrame } from '@grafana/data';
 
 const SCRAPE_INTERVAL_SECONDS = 15;
 
 export class Prometheus {
   constructor(url, variables, range, scrapeSeconds = SCRAPE_INTERVAL_SECONDS) {
     Object.assign(this, { url, variables, range, scrapeSeconds });
+    this.allValues = [];
   }
 
   /** Text with $name, ${name} and ${name:regex} filled in. */
@@ -13,7 +14,8 @@ export class Prometheus {
     const known = { ...this.variables, __rate_interval: `${Math.max(step + this.scrapeSeconds, 4 * this.scrapeSeconds)}s` };
     return text.replace(/\$\{(\w+)(?::(\w+))?\}|\$(\w+)/g, (_, braced, format, plain) => {
       const value = known[braced ?? plain] ?? '';
-      return format === 'regex' ? value.replace(/[.*+?^${}()|[\]\\]/g, '\\$&') : value;
+      // What a dashboard writes for "all" is a pattern already.
+      return format === 'regex' && !this.allValues.includes(value) ? escapeRegex(value) : value;
     });
   }
 
@@ -38,7 +40,10 @@ export class Prometheus {
     const step = Math.max(least, Math.ceil((to - from) / Math.max(width, 100)));
     const query = this.filledIn(target.expr, step);
     if (target.instant) {
-      return [tableFrame(await this.#get('query', { query, time: to }), target.refId)];
+      const found = await this.#get('query', { query, time: to });
+      return target.format === 'table'
+        ? [tableFrame(found, target.refId, panel.targets.length > 1 ? `Value #${target.refId}` : 'Value')]
+        : found.map(({ metric, value }) => seriesFrame(metric, [value], target, step));
     }
     const aligned = { start: Math.floor(from / step) * step, end: Math.floor(to / step) * step };
     const series = await this.#get('query_range', { query, ...aligned, step });
@@ -73,7 +78,7 @@ function seriesFrame(metric, values, target, step) {
   });
 }
 
-function tableFrame(series, refId) {
+function tableFrame(series, refId, valueName) {
   const labels = [...new Set(series.flatMap(({ metric }) => Object.keys(metric)))].sort();
   return toDataFrame({
     refId,
@@ -84,7 +89,7 @@ function tableFrame(series, refId) {
         type: FieldType.string,
         values: series.map(({ metric }) => metric[label] ?? ''),
       })),
-      { name: `Value #${refId}`, type: FieldType.number, values: series.map(({ value }) => Number(value[1])) },
+      { name: valueName, type: FieldType.number, values: series.map(({ value }) => Number(value[1])) },
     ],
   });
 }
