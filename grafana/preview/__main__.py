@@ -29,7 +29,7 @@ from monitor.config import Config
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.rollout.policy import Floor, Policy
 from tests.stack.monitor_process import MonitorProcess
-from tests.stack.servers import KafkaServer, PrometheusServer, wait_until
+from tests.stack.servers import KafkaServer, PrometheusServer, find_program, wait_until
 
 _HERE = Path(__file__).parent
 _REPOSITORY = _HERE.parents[1]
@@ -185,14 +185,17 @@ def _minutes_scraped(prometheus: PrometheusServer) -> float:
 def _draw(url: str, folder: Path) -> None:
     pictures = [_picture(name, since) for name, since in _RANGES.items()]
     (folder / "pictures.json").write_text(json.dumps(pictures))
-    npm = ["npm", "--prefix", str(_HERE)]
+    npm, node = find_program("npm"), find_program("node")
     if not (_HERE / "node_modules").is_dir():
-        subprocess.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], check=True)
-    subprocess.run([*npm, "run", "build"], check=True)
-    arguments = [url, str(folder / "pictures.json"), str(_PICTURES)]
-    subprocess.run(["node", "pictures.mjs", *arguments], check=True, cwd=_HERE)
+        _run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    _run(npm, "run", "build")
+    _run(node, "pictures.mjs", url, str(folder / "pictures.json"), str(_PICTURES))
     for name in _RANGES:
         _say(f"{name}.png: {(_PICTURES / f'{name}.png').stat().st_size / 1000:.0f} kB")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, cwd=_HERE)  # noqa: S603  (our own arguments)
 
 
 def _picture(dashboard: str, since: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 _SAMPLES_PER_REQUEST = 50_000
+_SEVEN_BITS = 0x7F
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def _field(number: int, content: bytes) -> bytes:
 
 def _varint(number: int) -> bytes:
     encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
+    while number > _SEVEN_BITS:
+        encoded.append(number & _SEVEN_BITS | 0x80)
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
