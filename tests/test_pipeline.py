@@ -19,7 +19,7 @@ from tests.contracts.ledger_contract import net_outcomes
 from tests.trace.otlp import SECOND, STARTED_AT, otlp_json
 from tests.traced import Monitor, a_monitor
 
-STORIES = int(os.environ.get("CLIFFWATCH_STORIES", "15"))
+STORIES = int(os.environ.get("CLIFFWATCH_STORIES", "40"))
 """Examples of each property; more of them in the long run (`make fuzz`)."""
 
 _STORIES = settings(

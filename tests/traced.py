@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ledger.ledger import CounterName
+from monitor.ledger.schema import metadata
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import metrics_registry
 from monitor.metrics.exposition import encode_text
@@ -19,7 +23,7 @@ from monitor.review import Review
 from monitor.rollout.policy import Policy
 from monitor.service import Service, Stages
 from monitor.service_settings import ServiceSettings
-from monitor.trace.settings import Limits, TraceSettings
+from monitor.trace.settings import Limits, OutcomeSettings, TraceSettings
 from tests.builders import NOON
 from tests.contracts.ledger_contract import counts, spans_left_over
 from tests.fakes import FakeBroker, FakeSource
@@ -49,7 +53,7 @@ class FakeClock:
 
 class Monitor:
     """
-    A service with its parts.
+    A service with its parts; of those with the same outcome settings, one at a time.
 
     Args:
         traces: How spans become traces.
@@ -67,7 +71,7 @@ class Monitor:
         records_per_poll: int = 500,
     ) -> None:
         self.traces = traces or TraceSettings()
-        self.ledger = SqlLedger("sqlite://", outcomes=self.traces.outcomes)
+        self.ledger = _empty_ledger(self.traces.outcomes)
         self.broker = FakeBroker(partitions=partitions)
         self.clock = FakeClock()
         self._rules = Rules(limits or Limits(), self.traces)
@@ -125,7 +129,23 @@ class Monitor:
     def close(self) -> None:
         """Release what it holds."""
         self.source.close()
-        self.ledger.close()
+
+
+@cache
+def _ledger(outcomes: OutcomeSettings) -> SqlLedger:
+    """One for all monitors of a process: tables and statements are made once, which takes most of a test's time."""
+    ledger = SqlLedger("sqlite://", outcomes=outcomes)
+    atexit.register(ledger.close)
+    return ledger
+
+
+def _empty_ledger(outcomes: OutcomeSettings) -> SqlLedger:
+    ledger = _ledger(outcomes)
+    with ledger._engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
+    ledger._recorder.forget()
+    return ledger
 
 
 @contextmanager

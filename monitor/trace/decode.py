@@ -46,6 +46,14 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
     """
     if not value:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
+    decoded = _decode(value, limits, reading)
+    return decoded if decoded != _NOTHING else _SILENT
+
+
+_NOTHING, _SILENT = Decoded(), Decoded(ignored={Ignored.RECORD_SILENT: 1})
+
+
+def _decode(value: bytes, limits: Limits, reading: Reading) -> Decoded:
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
     if value.startswith(b"{"):  # the hot path: plain JSON, and nothing else begins like it

@@ -13,6 +13,8 @@ from monitor.trace.span import Span
 class Ignored(StrEnum):
     """What was left aside or mended in a record that was read; a label value of a counter."""
 
+    RECORD_SILENT = "record_silent"
+    """A record that can be read and holds nothing: a request without a span or log record."""
     SPAN_INVALID = "span_invalid"
     """A span without ids or with an impossible time."""
     SPAN_IRRELEVANT = "span_irrelevant"
@@ -37,7 +39,8 @@ class Decoded:
     What one record said: any number of finished traces, of outcomes, and of spans of traces still to be assembled.
 
     Of the spans that a record holds, each is either in *spans* or counted in *ignored* as invalid or irrelevant; of the
-    evaluations, each is either in *outcomes* or counted as unlinked or unmapped.
+    evaluations, each is either in *outcomes* or counted as unlinked or unmapped. A record that holds nothing is counted
+    as silent, so that each one says something.
     """
 
     traces: Sequence[Trace] = ()

@@ -1,4 +1,4 @@
-"""Inputs that were nearly valid; `CLIFFWATCH_FUZZ_INPUTS=100000 pytest tests/trace/test_fuzz.py` is the long run."""
+"""Inputs that were nearly valid; `make fuzz` is the long run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import gzip
 import json
 import os
 import random
+import tracemalloc
+import zlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+import zstandard
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.trace import Tracer
 
+from monitor.ledger.ledger import CounterName
 from monitor.trace.assembly import build_trace
 from monitor.trace.decode import decode
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.outcome_policy import implied_outcomes, resolve
+from monitor.trace.semconv import EVALUATION_EVENT
 from monitor.trace.settings import Limits, OutcomeSettings
 from monitor.trace.span import Span
 from tests.trace.events import a_full_trace_event, an_outcome_event, as_bytes
-from tests.trace.otlp import as_json, as_protobuf, recorded
+from tests.trace.otlp import SECOND, STARTED_AT, as_json, as_protobuf, recorded
+from tests.traced import Monitor, a_monitor
 
 INPUTS = int(os.environ.get("CLIFFWATCH_FUZZ_INPUTS", "2000"))
 SETTINGS = OutcomeSettings()
@@ -66,8 +74,21 @@ def _seeds() -> dict[str, bytes]:
         "OTLP protobuf": as_protobuf(spans),
         "OTLP JSON": json.dumps(as_json(spans)).encode(),
         "Langfuse score": json.dumps(score).encode(),
+        "OTLP logs": _evaluation_logs(),
         "gzip": gzip.compress(as_protobuf(spans), mtime=0),
+        "zstd": zstandard.compress(as_protobuf(spans)),
     }
+
+
+def _evaluation_logs() -> bytes:
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number in (1, 2):
+        log = records.add(
+            time_unix_nano=STARTED_AT * SECOND, event_name=EVALUATION_EVENT, trace_id=bytes([number] * 16)
+        )
+        log.attributes.add(key="gen_ai.evaluation.score.label").value.string_value = "fail"
+    return request.SerializeToString()
 
 
 def mutated(value: bytes, dice: random.Random) -> bytes:
@@ -98,6 +119,7 @@ def _fate(value: bytes) -> str:
         decoded = decode(value, Limits())
     except InvalidRecord as refused:
         return DropReason(refused.reason)
+    assert decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
     spans = [Span.from_json(span.to_json()) for span in decoded.spans]
     built = build_trace(spans, SETTINGS)
     for trace in [*decoded.traces, *([built] if built else [])]:
@@ -118,3 +140,83 @@ def test_every_mutated_input_is_accounted_for(kind: str) -> None:
     assert inputs == fates.total()
     assert fates["read"] < inputs
     assert len(fates) > 1
+
+
+@pytest.mark.timeout(3600)
+def test_the_ledger_accounts_for_every_mutated_input() -> None:
+    """Of every input the service counts what is in it, or a dead letter: the sums are those of each input alone."""
+    dice = random.Random(20261124)
+    seeds = list(_seeds().values())
+    truth = Counter[str]()
+    with a_monitor(partitions=3) as monitor:
+        for _ in range(-(-INPUTS // _INPUTS_PER_BATCH)):
+            for _ in range(_INPUTS_PER_BATCH):
+                value = mutated(dice.choice(seeds), dice)
+                truth.update(_holds(value))
+                monitor.feed(value, partition=dice.randrange(3))
+            monitor.read_all()  # which looks after every span
+            for log in monitor.broker.logs.values():
+                log[:] = [replace(record, value=b"") for record in log]  # the memory of 100,000 inputs
+        counted = _counted(monitor)
+        monitor.close_traces()
+        fates = monitor.count(CounterName.SPANS)
+
+    assert +truth == +counted
+    assert {"records", "dead_lettered", "traces", "spans", "ignored"} <= set(+counted)
+    assert truth["spans"] == sum(times for fate, times in fates.items() if fate != "received")
+
+
+_INPUTS_PER_BATCH = 500
+
+
+def _holds(value: bytes) -> Counter[str]:
+    """What an input holds, by what the ledger has to count it as."""
+    try:
+        decoded = decode(value, Limits())
+    except InvalidRecord as refused:
+        return Counter({"records": 1, "dead_lettered": 1, f"dead_lettered as {refused.reason}": 1})
+    held = {"records": 1, "traces": len(decoded.traces), "spans": len(decoded.spans)}
+    ignored = {f"ignored as {reason}": times for reason, times in decoded.ignored.items()}
+    return Counter({"ignored": sum(ignored.values()), **held, **ignored})
+
+
+def _counted(monitor: Monitor) -> Counter[str]:
+    fates = monitor.count(CounterName.SPANS)
+    letters, ignored = monitor.count(CounterName.DEAD_LETTERS), monitor.count(CounterName.IGNORED)
+    traces = (monitor.count(CounterName.REQUESTS), monitor.count(CounterName.DUPLICATES))
+    return Counter(
+        {
+            "records": sum(monitor.count(CounterName.RECORDS).values()),
+            "dead_lettered": sum(letters.values()),
+            "traces": sum(sum(found.values()) for found in traces),
+            "spans": fates["received"],
+            "ignored": sum(ignored.values()),
+        }
+        | {f"dead_lettered as {reason}": times for reason, times in letters.items()}
+        | {f"ignored as {reason}": times for reason, times in ignored.items()}
+    )
+
+
+def _bombs() -> dict[str, bytes]:
+    """Payloads of a few kilobytes that would unfold to 256 MiB."""
+    squeeze = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    squeezed = [squeeze.compress(bytes(1 << 20)) for _ in range(256)]
+    dense = zstandard.ZstdCompressor().compressobj()
+    packed = [dense.compress(bytes(1 << 20)) for _ in range(256)]
+    return {"gzip": b"".join([*squeezed, squeeze.flush()]), "zstd": b"".join([*packed, dense.flush()])}
+
+
+def test_compression_bombs_are_refused_and_their_neighbours_counted() -> None:
+    """A payload that unfolds to more than the limit is a dead letter, and hardly more than the limit is unfolded."""
+    bombs = _bombs()
+    with a_monitor() as monitor:
+        monitor.feed(as_bytes(a_full_trace_event()), *bombs.values(), as_bytes(an_outcome_event()))
+        tracemalloc.start()
+        monitor.read_all()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert {"too_large": 2} == monitor.count(CounterName.DEAD_LETTERS)
+        assert {"": 1} == monitor.count(CounterName.REQUESTS)
+    assert max(map(len, bombs.values())) < 512 * 1024
+    assert peak < 4 * Limits().max_decompressed_bytes
