@@ -94,6 +94,11 @@ class FrozenDifficulty:
             return Estimate(mean, variance, is_known=False, unsolved_by=0)
         return Estimate(mean, variance, item.versions >= KNOWN_VERSIONS, item.versions if item.failed_by_all else 0)
 
+    def versions_met(self, features: RequestFeatures) -> int:
+        """Versions that met the very request with *features*; 0 where none did."""
+        item = self._item(features)
+        return 0 if item is None else item.versions
+
     def to_content(self) -> dict[str, Any]:
         """Plain JSON values, weights as columns."""
         names = sorted(self.weights)

@@ -244,11 +244,27 @@ def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
     return gaps / sum(point.labels for point in reliability)
 
 
-def _at_own_ability(part: _Array) -> _Array:
-    scale = np.sqrt(1 + np.pi / 8 * part[:, 1])
+def own_ability(part: _Array) -> float:
+    """
+    Logits added to every difficulty of one version, at which it is told to fail as often as it did.
+
+    Args:
+        part: One row per label: difficulty in logits, its variance, whether it is known, whether it failed.
+    """
+    scale = _scale(part)
     low, high = -30.0, 30.0
     for _ in range(60):
         ability = (low + high) / 2
-        predicted: _Array = expit((part[:, 0] + ability) / scale)
-        low, high = (ability, high) if predicted.mean() < part[:, 3].mean() else (low, ability)
+        told = expit((part[:, 0] + ability) / scale).mean()
+        low, high = (ability, high) if told < part[:, 3].mean() else (low, ability)
+    return (low + high) / 2
+
+
+def _at_own_ability(part: _Array) -> _Array:
+    predicted: _Array = expit((part[:, 0] + own_ability(part)) / _scale(part))
     return predicted
+
+
+def _scale(part: _Array) -> _Array:
+    scale: _Array = np.sqrt(1 + np.pi / 8 * part[:, 1])
+    return scale
