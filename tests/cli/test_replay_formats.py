@@ -189,7 +189,7 @@ def in_ledger(url: str) -> tuple[Mapping[str, Mapping[str, int]], Sequence[tuple
 def test_spans_teach_as_history_and_those_of_others_go_on_waiting(
     runs: Sequence[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`calibrate` closes every trace of its files, as reference history, and none that the running service waits for."""
+    """`calibrate` closes every trace of its files, as reference history, and none that a running service waits for."""
     history, url = tmp_path / "history.pb", f"sqlite:///{tmp_path}/ledger.db"
     history.write_bytes(protobuf_after_four_bytes(runs))
     ledger = SqlLedger(url)
