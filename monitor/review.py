@@ -10,6 +10,7 @@ import structlog
 
 from monitor.difficulty.calibration import Calibration, calibrate
 from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.live import LiveTrust, assess_live
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid
 from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord
@@ -20,9 +21,12 @@ from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
 from monitor.rollout.verdict import judge
 from monitor.service_settings import ServiceSettings
-from monitor.trace.model import PROBES_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _log = structlog.get_logger()
+
+_LIVE_LABELS = 2_000
+_MOST_LIVE_VERSIONS = 10
 
 
 class Reviewer(Protocol):
@@ -44,6 +48,10 @@ class Reviewer(Protocol):
         """The calibration that tags new requests, or None."""
         ...
 
+    def live_trust(self) -> LiveTrust | None:
+        """What live labels said of the calibration in force when they were last looked at, or None."""
+        ...
+
 
 class NoReview:
     """Judges nothing and tags nothing: for history that is read as a whole before it teaches."""
@@ -58,6 +66,9 @@ class NoReview:
         """Nothing is frozen."""
 
     def calibration_in_force(self) -> None:
+        """None."""
+
+    def live_trust(self) -> None:
         """None."""
 
 
@@ -96,6 +107,8 @@ class Review:
         self._policy = policy
         self._read: dict[str, Calibration] = {}
         self._calibrated_at = float("-inf")
+        self._live_trust: LiveTrust | None = None
+        self._assessed_at = float("-inf")
 
     def follow(self, policy: Policy) -> None:
         """From the next look on, judge by *policy*."""
@@ -103,6 +116,11 @@ class Review:
 
     def look(self, *, now: float) -> None:
         """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""
+        self._review(now)
+        # Every replica tells it for itself: it changes nothing, and the rules take the best that any of them shows.
+        self._assess_if_due(now)
+
+    def _review(self, now: float) -> None:
         with self._ledger.exclusively() as is_ours:
             if not is_ours:
                 return
@@ -127,6 +145,10 @@ class Review:
             if calibration is not None:
                 return calibration
         return None
+
+    def live_trust(self) -> LiveTrust | None:
+        """What live labels said of the calibration in force when they were last looked at, or None."""
+        return self._live_trust
 
     def draft(
         self, *, now: float, newcomers: Collection[str] = (), progress: Callable[[int], None] | None = None
@@ -196,6 +218,44 @@ class Review:
         # While nobody is served there is nothing to tag, and history comes in by leaps.
         growth = self._settings.min_history_growth if live or newcomers else max(1.0, self._settings.min_history_growth)
         return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + growth)
+
+    def _assess_if_due(self, now: float) -> None:
+        calibration = self.calibration_in_force()
+        if calibration is None:
+            self._live_trust = None
+            return
+        is_other = self._live_trust is None or self._live_trust.calibration_id != calibration.calibration_id
+        if is_other or now - self._assessed_at >= self._settings.calibration_interval_seconds:
+            self._assessed_at = now
+            before, self._live_trust = self._live_trust, self._assess(calibration, now)
+            if self._live_trust.reasons and (before is None or before.reasons != self._live_trust.reasons):
+                _log.warning(
+                    "calibration.doubted",
+                    calibration_id=calibration.calibration_id,
+                    reasons=list(self._live_trust.reasons),
+                )
+
+    def _assess(self, calibration: Calibration, now: float) -> LiveTrust:
+        """
+        What the latest labels of versions say that are live, or went live since *calibration* was frozen.
+
+        It has learnt neither. Labels too young to be a fair sample are left out.
+        """
+        live = self._live_versions()
+        unlearnt = (
+            seen.model_version
+            for seen in self._ledger.activity()
+            if seen.model_version in live
+            or (seen.environment != REFERENCE_ENVIRONMENT and seen.first_started_at > calibration.frozen_at)
+        )
+        versions = list(dict.fromkeys(unlearnt))
+        matured_before = now - self._policy.maturity_seconds
+        labels = [
+            label
+            for version in versions[-_MOST_LIVE_VERSIONS:]
+            for label in self._ledger.labels_of(version, matured_before=matured_before, limit=_LIVE_LABELS)
+        ]
+        return assess_live(calibration, labels, settings=self._difficulty)
 
     def _promoted(self) -> Sequence[CalibrationRecord]:
         return [record for record in self._ledger.calibrations() if record.promoted_at is not None]

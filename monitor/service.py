@@ -288,7 +288,9 @@ class Service:
         ledger = self._stages.ledger
         activity, rollouts = ledger.activity(), ledger.rollouts()
         roles = version_roles(activity, [record.rollout for record in rollouts], self._policy)
-        calibration = self._calibration
+        calibration, live = self._calibration, self._stages.review.live_trust()
+        if calibration is not None and live is not None and live.calibration_id != calibration.calibration_id:
+            live = None  # another came into force since
         return Snapshot(
             now=self._stages.clock.time(),
             policy=self._policy,
@@ -306,7 +308,7 @@ class Service:
             rollouts=rollouts,
             calibration=None
             if calibration is None
-            else CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust),
+            else CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live),
             lag=[PartitionLag(*partition, lag) for partition, lag in sorted(self._stages.source.lag().items())],
             last_commit_at=self._last_commit_at,
             is_ready=True,

@@ -237,3 +237,68 @@ def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
     (record,) = ledger.rollouts()
     assert NOON + 11 * DAY == record.rollout.ended_at
     assert "ramp_over" == record.rollout.end_reason
+
+
+def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, review: Review) -> None:
+    """Three live versions that fail what the history fails leave it standing; none before they have matured."""
+    serve_history(ledger)
+    for number in range(3):
+        serve(ledger, f"live-{number}", started_at=NOON, fails_from=120, salt=number)
+        review.before_new_versions({f"live-{number}"}, now=NOON)
+
+    review.look(now=NOON + 60)
+    young = review.live_trust()
+    review.look(now=NOON + DAY)
+    told = review.live_trust()
+
+    assert young is not None
+    assert told is not None
+    assert (0, None) == (young.versions, young.is_trusted)
+    assert (3, True) == (told.versions, told.is_trusted)
+    assert [record.calibration_id for record in ledger.calibrations()] == [told.calibration_id]
+
+
+def test_live_labels_that_speak_against_it_change_no_verdict(ledger: Ledger, review: Review) -> None:
+    """Where easy and hard have changed places the calibration is doubted, and read under as before."""
+    serve_history(ledger)
+    review.before_new_versions({"live-0"}, now=NOON)
+    for number in range(3):
+        serve(ledger, f"live-{number}", started_at=NOON + 60 + number * 300, fails_from=200, salt=number)
+    frozen = review.calibration_in_force()
+
+    review.look(now=NOON + DAY)
+
+    told = review.live_trust()
+    assert frozen is not None
+    assert told is not None
+    assert told.is_trusted is False
+    assert told.reasons[-1].startswith("On labels of 3 live versions: ")
+    assert frozen == review.calibration_in_force()
+    assert {frozen.calibration_id} == {record.rollout.calibration_id for record in ledger.rollouts()}
+    assert not any("live versions" in reason for r in ledger.rollouts() if r.verdict for reason in r.verdict.reasons)
+
+
+def test_live_labels_are_looked_at_as_seldom_as_history(ledger: Ledger, review: Review) -> None:
+    """Between two calibrations what was told stands, however many labels come in."""
+    serve_history(ledger)
+    review.before_new_versions({"live-0"}, now=NOON)
+    serve(ledger, "live-0", started_at=NOON, fails_from=120)
+    review.look(now=NOON + DAY)
+    before = review.live_trust()
+    serve(ledger, "live-0", environment="probes", started_at=NOON, fails_from=20)
+
+    review.look(now=NOON + DAY + 60)
+    soon = review.live_trust()
+    review.look(now=NOON + 2 * DAY)
+
+    assert before is soon
+    assert before != review.live_trust()
+
+
+def test_without_a_calibration_there_is_nothing_to_doubt(ledger: Ledger, review: Review) -> None:
+    """Live labels alone say nothing."""
+    serve(ledger, "live-0", started_at=NOON, fails_from=120)
+
+    review.look(now=NOON + DAY)
+
+    assert review.live_trust() is None

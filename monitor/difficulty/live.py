@@ -36,6 +36,13 @@ class LiveTrust:
     drift: Drift
 
     @property
+    def is_trusted(self) -> bool | None:
+        """Whether live labels leave the calibration standing; None where there are too few of them to say."""
+        if self.reasons:
+            return False
+        return None if self.drift.is_drifting is None and self.versions < MIN_LIVE_VERSIONS else True
+
+    @property
     def reasons(self) -> Sequence[str]:
         """Why the tiers are not to be believed, one sentence each; empty where live labels do not speak against it."""
         against = [self.drift.sentence] if self.drift.is_drifting else []

@@ -170,6 +170,21 @@ class SqlLedger:
         for version in versions:
             yield from self._history_of(version.id, version.model_version, limit)
 
+    def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
+        """The latest labelled requests of a model version in all services and environments, in trace order."""
+        with self._reading() as connection:
+            ids = connection.scalars(
+                sa.select(model_version.c.id)
+                .where(model_version.c.model_version == model_version_name)
+                .order_by(model_version.c.id)
+            ).all()
+        labels = [
+            label
+            for version_id in ids
+            for label in self._history_of(version_id, model_version_name, limit, matured_before=matured_before)
+        ]
+        return sorted(labels, key=lambda label: label.started_at)[-limit:]
+
     def history_labels(self, *, exclude: Collection[str] = ()) -> int:
         """How many labelled requests `history` would give."""
         with self._reading() as connection:
@@ -397,11 +412,14 @@ class SqlLedger:
         """Release connections."""
         self._engine.dispose()
 
-    def _history_of(self, version_id: int, version: str, limit: int | None) -> Iterator[LabelledRequest]:
+    def _history_of(
+        self, version_id: int, version: str, limit: int | None, *, matured_before: float = math.inf
+    ) -> Iterator[LabelledRequest]:
         latest = (
             sa.select(request.c.started_at, request.c.trace_id, request.c.success, *_FEATURES)
             .where(request.c.model_version_id == version_id)
             .where(request.c.success.is_not(None))
+            .where(sa.true() if math.isinf(matured_before) else request.c.started_at < matured_before)
             .order_by(request.c.started_at.desc(), request.c.trace_id)
             .limit(limit)
             .subquery()

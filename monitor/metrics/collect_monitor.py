@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric as PrometheusFamily
 
 from monitor import __version__
+from monitor.difficulty.live import LiveTrust
 from monitor.metrics import names
 from monitor.metrics.family import Series
 from monitor.metrics.snapshot import Snapshot
@@ -41,9 +42,32 @@ def collect_calibration(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
         series.set(value, calibration.calibration_id)
         yield from series.families()
     missing = Series(names.CALIBRATION_MISSING)
-    for reason in (*trust.reasons, *trust.hard_rate_reasons):
+    for reason in (*trust.reasons, *trust.hard_rate_reasons, *calibration.live_reasons):
         missing.set(1, calibration.calibration_id, reason)
     yield from missing.families()
+    if calibration.live is not None:
+        yield from _collect_live_trust(calibration.live)
+
+
+def _collect_live_trust(live: LiveTrust) -> Iterator[PrometheusFamily]:
+    trust, drift = live.trust, live.drift
+    for metric, value in (
+        (names.CALIBRATION_LIVE_TRUSTED, _flag(is_set=live.is_trusted)),
+        (names.CALIBRATION_LIVE_VERSIONS, float(live.versions)),
+        (names.CALIBRATION_LIVE_AUC, None if trust is None else trust.auc),
+        (names.CALIBRATION_LIVE_ERROR, None if trust is None else trust.calibration_error),
+        (names.CALIBRATION_LIVE_KNOWN, None if trust is None else trust.known_share),
+        (names.CALIBRATION_DRIFTING, _flag(is_set=drift.is_drifting)),
+        (names.CALIBRATION_LIVE_RESIDUAL, drift.residual_mean),
+        (names.CALIBRATION_ANCHORS_MOVED, drift.anchors_moved_ratio),
+    ):
+        series = Series(metric)
+        series.set(value, live.calibration_id)
+        yield from series.families()
+
+
+def _flag(*, is_set: bool | None) -> float | None:
+    return None if is_set is None else float(is_set)
 
 
 def collect_health(snapshot: Snapshot) -> Iterator[PrometheusFamily]:

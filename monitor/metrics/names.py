@@ -274,8 +274,51 @@ CALIBRATION_KNOWN = _gauge(
 )
 CALIBRATION_MISSING = _gauge(
     "cliffwatch_calibration_missing_info",
-    "1 for each gate that the calibration does not pass; reason says what is missing.",
+    "1 for each gate that the calibration does not pass, and for what live labels say against it; reason says what is "
+    "missing.",
     ("calibration", "reason"),
+)
+CALIBRATION_LIVE_TRUSTED = _gauge(
+    "cliffwatch_calibration_live_trusted",
+    "0 where labels of live versions speak against the calibration, 1 where they do not, missing with too few labels; "
+    "verdicts do not depend on it.",
+    ("calibration",),
+)
+CALIBRATION_LIVE_VERSIONS = _gauge(
+    "cliffwatch_calibration_live_versions",
+    "Live model versions with labels enough to tell trust from; three have to speak against a calibration together.",
+    ("calibration",),
+)
+CALIBRATION_LIVE_AUC = _gauge(
+    "cliffwatch_calibration_live_auc",
+    "Within-version AUC of the difficulty on labels of live versions, 0 to 1.",
+    ("calibration",),
+)
+CALIBRATION_LIVE_ERROR = _gauge(
+    "cliffwatch_calibration_live_error",
+    "Expected calibration error of the difficulty on labels of live versions, 0 to 1.",
+    ("calibration",),
+)
+CALIBRATION_LIVE_KNOWN = _gauge(
+    "cliffwatch_calibration_live_known_ratio",
+    "Share of the labelled requests of live versions whose like was met in at least two versions, 0 to 1.",
+    ("calibration",),
+)
+CALIBRATION_DRIFTING = _gauge(
+    "cliffwatch_calibration_drifting",
+    "1 where live labels and the calibration come apart, else 0; missing with too few labels to tell.",
+    ("calibration",),
+)
+CALIBRATION_LIVE_RESIDUAL = _gauge(
+    "cliffwatch_calibration_live_residual",
+    "Failures minus predicted failures per live label since that last changed, each version at its own ability, "
+    "-1 to 1.",
+    ("calibration",),
+)
+CALIBRATION_ANCHORS_MOVED = _gauge(
+    "cliffwatch_calibration_anchors_moved_ratio",
+    "Share of well-known requests that fail more or less often than the calibration says, 0 to 1.",
+    ("calibration",),
 )
 
 # The monitor itself.

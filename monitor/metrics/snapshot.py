@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.difficulty.calibration import Trust
+from monitor.difficulty.live import LiveTrust
 from monitor.ledger.ledger import CounterKey, RolloutRecord
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, VersionActivity
@@ -22,11 +23,24 @@ class ModelVersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationStatus:
-    """The calibration in force; *frozen_at* is Unix seconds."""
+    """
+    The calibration in force.
+
+    Attributes:
+        frozen_at: Unix seconds.
+        trust: On labels of its own history, as it was frozen; tags and verdicts rest on it.
+        live: What labels of live versions said of it since, None before they were looked at.
+    """
 
     calibration_id: str
     frozen_at: float
     trust: Trust
+    live: LiveTrust | None = None
+
+    @property
+    def live_reasons(self) -> Sequence[str]:
+        """What live labels say against it."""
+        return () if self.live is None else self.live.reasons
 
 
 @dataclass(frozen=True, slots=True)

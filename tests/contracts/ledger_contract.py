@@ -503,6 +503,35 @@ class LedgerContract:
         assert all(request.failed for request in history)
         assert 6 == ledger.history_labels(exclude={"model-2"})
 
+    def test_labels_of_a_version_are_its_latest_matured_ones(self, ledger: Ledger) -> None:
+        """Of all environments together, in the order of the requests, as many as asked for, and of no other version."""
+        events = [
+            tagged(
+                a_trace(
+                    f"{environment}-{version}-{n}",
+                    environment=environment,
+                    model_version=version,
+                    request_id=f"{environment}-{n}",
+                    started_at=NOON + 10 * n + (environment == "probes"),
+                    outcome=failure() if n % 2 else success(),
+                )
+            )
+            for environment in ("production", "probes")
+            for version in ("model-1", "model-2")
+            for n in range(4)
+        ]
+        ledger.record(a_batch(*events, tagged(a_trace("unlabelled", model_version="model-1", started_at=NOON + 5))))
+
+        labels = ledger.labels_of("model-1", matured_before=NOON + 30, limit=3)
+
+        assert [(label.features.item, label.failed) for label in labels] == [
+            ("probes-1", True),
+            ("production-2", False),
+            ("probes-2", False),
+        ]
+        assert {"model-1"} == {label.model_version for label in labels}
+        assert [] == list(ledger.labels_of("model-3", matured_before=NOON + 30, limit=3))
+
     def test_a_rollout_keeps_its_verdict_and_its_changes(self, ledger: Ledger) -> None:
         """The latest verdict replaces the one before; only changes of state are remembered with their time."""
         ledger.start_rollout(ROLLOUT)

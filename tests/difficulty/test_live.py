@@ -33,6 +33,7 @@ def test_labels_that_follow_difficulty_give_no_reason(calibration: Calibration) 
     assert (3, ()) == (live.versions, live.reasons)
     assert live.trust is not None
     assert live.trust.is_trusted
+    assert live.is_trusted
     assert calibration.calibration_id == live.calibration_id
 
 
@@ -55,6 +56,13 @@ def test_versions_with_few_labels_have_no_say(calibration: Calibration) -> None:
     assert (0, None) == (live.versions, live.trust)
 
 
+def test_without_labels_nothing_is_known(calibration: Calibration) -> None:
+    """Neither trusted nor doubted."""
+    live = assess_live(calibration, [])
+
+    assert (None, ()) == (live.is_trusted, live.reasons)
+
+
 def test_drift_is_heard_from_one_version(calibration: Calibration) -> None:
     """Where calibration and labels come apart, that is a reason whoever answered."""
     labels = [
@@ -64,5 +72,5 @@ def test_drift_is_heard_from_one_version(calibration: Calibration) -> None:
     ]
     live = assess_live(calibration, labels)
 
-    assert live.reasons
+    assert live.is_trusted is False
     assert live.drift.sentence == live.reasons[0]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from monitor.difficulty.calibration import Trust
+from monitor.difficulty.drift import Drift
+from monitor.difficulty.live import LiveTrust
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import (
@@ -143,6 +145,23 @@ def a_trust(**changes: Any) -> Trust:
     return Trust(**{**values, **changes})
 
 
+def a_live_trust(**changes: Any) -> LiveTrust:
+    """Of two live versions: too few to be heard."""
+    values: dict[str, Any] = {
+        "calibration_id": "cal-1",
+        "trust": a_trust(is_trusted=False, reasons=("An AUC too low.",), auc=0.6875, calibration_error=0.125),
+        "versions": 2,
+        "drift": Drift(
+            is_drifting=False,
+            sentence="Live labels say what the calibration says.",
+            residual_mean=-0.0625,
+            anchors=64,
+            anchors_moved_ratio=0.03125,
+        ),
+    }
+    return LiveTrust(**{**values, **changes})
+
+
 def a_policy(**changes: Any) -> Policy:
     """Every value is named, so that a new default changes no golden output."""
     values: dict[str, Any] = {
@@ -210,7 +229,7 @@ def a_snapshot(**changes: Any) -> Snapshot:
             a_record(service="desk", started_at=NOON + 30),
             a_record(a_verdict(), service="gone", ended_at=NOON + 50),
         ),
-        "calibration": CalibrationStatus("cal-1", NOON - 3_600, a_trust()),
+        "calibration": CalibrationStatus("cal-1", NOON - 3_600, a_trust(), a_live_trust()),
         "lag": (PartitionLag("agent-traces", 0, 17),),
         "last_commit_at": NOON + 119.5,
         "is_ready": True,

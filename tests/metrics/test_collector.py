@@ -25,6 +25,7 @@ from tests.metrics.snapshots import (
     NO_REQUESTS,
     VERSION,
     a_comparison,
+    a_live_trust,
     a_policy,
     a_record,
     a_snapshot,
@@ -76,6 +77,19 @@ def test_every_metric_of_the_table_is_described_and_shown() -> None:
 
     assert [metric.family for metric in METRICS] == [family.name for family in collector.describe()]
     assert {metric.family for metric in METRICS} == {family.name for family in collector.collect()}
+
+
+def test_what_live_labels_say_against_a_calibration_leaves_its_own_trust_alone() -> None:
+    """Doubt is shown beside the trust that verdicts rest on, with its reason."""
+    snapshot = a_snapshot()
+    live = a_live_trust(versions=3)
+    calibration = dataclasses.replace(snapshot.calibration, live=live)
+    found = shown(dataclasses.replace(snapshot, calibration=calibration))
+    reason = "On labels of 3 live versions: An AUC too low."
+
+    assert value(found, "cliffwatch_calibration_trusted", calibration="cal-1") == 1
+    assert value(found, "cliffwatch_calibration_live_trusted", calibration="cal-1") == 0
+    assert value(found, "cliffwatch_calibration_missing_info", calibration="cal-1", reason=reason) == 1
 
 
 def test_the_first_scrape_shows_what_is_known_before_the_first_commit() -> None:
