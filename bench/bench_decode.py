@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,20 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Tracer
 from pydantic_core import from_json
 
+from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.ledger.ledger import Assembled, Batch
+from monitor.ledger.sql import SqlLedger
+from monitor.pipeline import Rules, assemble_due, tag_trace
 from monitor.trace.assembly import build_trace
 from monitor.trace.decode import decode
-from monitor.trace.settings import Limits, OutcomeSettings
+from monitor.trace.model import TraceId
+from monitor.trace.settings import AssemblySettings, Limits, OutcomeSettings, TraceSettings
 from monitor.trace.span import Span
 
 OUT = Path(__file__).resolve().parent / "out" / "decode.json"
 LIMITS = Limits()
 TRACES_PER_MESSAGE = 10
+_TRACES_PER_BATCH = 50
 QUESTION = "Book a table for two in the old town tonight, somewhere quiet, and tell my sister when to be there. " * 3
 TOOLS = [
     {
@@ -125,7 +131,30 @@ def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
         "span to JSON": _microseconds(lambda: [span.to_json() for span in spans], seconds) / len(spans),
         "span from JSON": _microseconds(lambda: [Span.from_json(text) for text in kept], seconds) / len(spans),
         "trace from spans": _microseconds(lambda: build_trace(spans, settings), seconds) / len(spans),
+        "wait in the ledger, be closed": _through_ledger(spans, traces=round(500 * seconds)),
     }
+
+
+def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
+    """Microseconds per span of waiting in SQLite's memory and being closed and counted, best of three."""
+    rules, best = Rules(LIMITS, TraceSettings()), float("inf")
+    of_trace = [[replace(span, trace_id=TraceId(f"{n:032x}")) for span in spans] for n in range(traces)]
+    for _ in range(3):
+        ledger = SqlLedger(IN_MEMORY_URL)
+        batch = Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=0.0)
+        start = time.process_time()
+        for portion in range(0, traces, _TRACES_PER_BATCH):
+            events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
+            ledger.record(replace(batch, events=events))
+        while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
+            closed = [
+                Assembled(each.trace_id, len(each.spans), None if trace is None else tag_trace(trace, None, rules))
+                for each, trace in assemble_due(due, rules)
+            ]
+            ledger.record(replace(batch, assembled=closed))
+        best = min(best, time.process_time() - start)
+        ledger.close()
+    return best / (traces * len(spans)) * 1e6
 
 
 def _microseconds(work: Callable[[], Any], seconds: float) -> float:
