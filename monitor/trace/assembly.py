@@ -1,5 +1,5 @@
 """
-Traces out of spans: a trace has no end marker, so it is complete when its root has ended and nothing more comes.
+One trace out of its spans.
 
 Nothing here depends on the order in which spans came, on the record that brought them, or on how often they came: the
 spans that wait for a trace are a set, and each choice below is the least or greatest under a total order.
@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from monitor.trace.capability import UNCLASSIFIED
-from monitor.trace.model import Budget, ModelVersion, Request, Trace, TraceId, Usage
+from monitor.trace.model import Budget, ModelVersion, Request, Trace, Usage
 from monitor.trace.outcome_policy import status_outcome
-from monitor.trace.settings import AssemblySettings, OutcomeSettings, TraceSettings
+from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span, SpanKind
 
 PRODUCTION = "production"
@@ -28,43 +28,6 @@ _HIGHEST_CLIMB = 64
 _WRAPPED_IN = frozenset({SpanKind.STEP, SpanKind.OTHER})
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingTrace:
-    """
-    Spans of one trace so far, by span id; times are Unix seconds of when they were received.
-
-    `merged` is commutative, associative and idempotent in the spans.
-    """
-
-    spans: Mapping[str, Span]
-    first_received_at: float
-    last_received_at: float
-
-    @property
-    def has_ended_root(self) -> bool:
-        """Whether the root is among the spans and has ended."""
-        return any(span.is_ended_root for span in self.spans.values())
-
-    def merged(self, spans: Iterable[Span], *, received_at: float) -> WaitingTrace:
-        """This trace with *spans* too; of two that share an id, the one that outranks the other stays."""
-        return WaitingTrace(
-            unique_spans([*self.spans.values(), *spans]),
-            min(self.first_received_at, received_at),
-            max(self.last_received_at, received_at),
-        )
-
-    def is_due(self, settings: AssemblySettings, *, now: float) -> bool:
-        """Whether the trace is complete, or has waited long enough."""
-        return is_due(
-            first_received_at=self.first_received_at,
-            last_received_at=self.last_received_at,
-            root_ended=self.has_ended_root,
-            spans=len(self.spans),
-            settings=settings,
-            now=now,
-        )
-
-
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
     """Each span once, by id; of two that share an id, the one that outranks the other, whatever their order."""
     kept: dict[str, Span] = {}
@@ -73,92 +36,6 @@ def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
         if known is None or span.outranks(known):
             kept[span.span_id] = span
     return kept
-
-
-def is_due(
-    *,
-    first_received_at: float,
-    last_received_at: float,
-    root_ended: bool,
-    spans: int,
-    settings: AssemblySettings,
-    now: float,
-) -> bool:
-    """Whether a trace of which this much is known (times in Unix seconds) is complete or has waited long enough."""
-    quiet = settings.quiet_seconds if root_ended else settings.idle_seconds
-    return (
-        now - last_received_at >= quiet
-        or now - first_received_at >= settings.max_age_seconds
-        or spans >= settings.max_spans_per_trace
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    """
-    What a step of assembly did with the spans that waited and came; every one is in exactly one of the places.
-
-    Attributes:
-        complete: Traces that are complete, by start.
-        waiting: What waits for the next step.
-        joined: Spans that went into complete traces.
-        foreign: Spans of traces that turned out to be no agent runs.
-        duplicates: Spans that had come before.
-        late: Spans of traces that were complete already.
-    """
-
-    complete: Sequence[Trace]
-    waiting: Mapping[TraceId, WaitingTrace]
-    joined: int
-    foreign: int
-    duplicates: int
-    late: int
-
-
-def assemble(
-    waiting: Mapping[TraceId, WaitingTrace],
-    spans: Iterable[Span],
-    settings: TraceSettings,
-    *,
-    now: float,
-    completed: Collection[TraceId] = (),
-) -> Assembly:
-    """
-    One step of assembly, in memory; a ledger does the same with rows (see docs/traces.md).
-
-    Args:
-        waiting: Traces that wait, from the step before.
-        spans: Spans that have come since.
-        settings: When a trace is complete, and what its status says.
-        now: Unix seconds; new spans are received now.
-        completed: Traces that were complete before; what still comes of them is late.
-    """
-    still = dict(waiting)
-    came: dict[TraceId, list[Span]] = defaultdict(list)
-    for span in spans:
-        came[span.trace_id].append(span)
-    duplicates = late = 0
-    for trace_id, new in came.items():
-        if trace_id in completed:
-            late += len(new)
-            continue
-        known = still.get(trace_id, WaitingTrace({}, now, now))
-        still[trace_id] = known.merged(new, received_at=now)
-        duplicates += len(known.spans) + len(new) - len(still[trace_id].spans)
-    due = {trace_id: trace for trace_id, trace in still.items() if trace.is_due(settings.assembly, now=now)}
-    built = {trace_id: build_trace(trace.spans.values(), settings.outcomes) for trace_id, trace in due.items()}
-    complete = sorted(
-        (trace for trace in built.values() if trace is not None), key=lambda trace: (trace.started_at, trace.trace_id)
-    )
-    joined = sum(len(due[trace.trace_id].spans) for trace in complete)
-    return Assembly(
-        complete=complete,
-        waiting={trace_id: trace for trace_id, trace in still.items() if trace_id not in due},
-        joined=joined,
-        foreign=sum(len(trace.spans) for trace in due.values()) - joined,
-        duplicates=duplicates,
-        late=late,
-    )
 
 
 def build_trace(spans: Iterable[Span], settings: OutcomeSettings) -> Trace | None:

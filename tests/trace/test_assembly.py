@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +13,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, Tracer
 
-from monitor.trace.assembly import Assembly, WaitingTrace, assemble, build_trace, is_floating_alias, unique_spans
+from monitor.trace.assembly import build_trace, is_floating_alias, unique_spans
 from monitor.trace.decode import decode
 from monitor.trace.model import Budget, Outcome, Tool, Trace, TraceId, Usage
-from monitor.trace.settings import AssemblySettings, Limits, OutcomeSettings, TraceSettings
+from monitor.trace.settings import Limits, OutcomeSettings
 from monitor.trace.span import Span, SpanKind
 from tests.trace.otlp import as_protobuf, recorded
 from tests.trace.spans import STARTED_AT, a_call, a_span, a_tool_call
-
-SETTINGS = TraceSettings(assembly=AssemblySettings(quiet_seconds=30, idle_seconds=300, max_age_seconds=3600))
-NOW = 1_795_420_000.0
 
 
 def built(*spans: Span, **settings: Any) -> Trace:
@@ -334,67 +330,6 @@ def test_floating_aliases_are_told(request_model: str | None, response_model: st
     assert expected is is_floating_alias(request_model, response_model)
 
 
-def stepped(
-    spans: Sequence[Span], now: float, before: Assembly | None = None, completed: tuple[str, ...] = ()
-) -> Assembly:
-    ids = [TraceId(trace_id) for trace_id in completed]
-    return assemble(before.waiting if before else {}, spans, SETTINGS, now=now, completed=ids)
-
-
-class TestWaiting:
-    def test_trace_is_complete_when_the_quiet_period_has_passed(self) -> None:
-        """The root has ended and nothing came for the quiet period: not a moment before."""
-        came = stepped([a_span(), a_call("a")], NOW)
-
-        assert ([], 1) == (stepped([], NOW + 29.9, came).complete, len(stepped([], NOW + 29.9, came).waiting))
-        assert [TraceId("t")] == [trace.trace_id for trace in stepped([], NOW + 30, came).complete]
-
-    def test_each_span_begins_the_quiet_period_anew(self) -> None:
-        """What comes while a trace waits lets it wait longer."""
-        came = stepped([a_call("a")], NOW + 29, stepped([a_span()], NOW))
-
-        assert [] == stepped([], NOW + 58, came).complete
-        assert 1 == len(stepped([], NOW + 59, came).complete)
-
-    def test_trace_without_its_root_waits_until_it_is_idle(self) -> None:
-        """A root that never comes does not keep a trace forever."""
-        came = stepped([a_call("a")], NOW)
-
-        assert [] == stepped([], NOW + 299, came).complete
-        assert 1 == len(stepped([], NOW + 300, came).complete)
-
-    def test_no_trace_waits_longer_than_its_age_allows(self) -> None:
-        """A trace to which spans keep coming is complete at the age limit."""
-        step = stepped([a_call("0")], NOW)
-        for n in range(1, 36):
-            step = stepped([a_call(str(n))], NOW + n * 100, step)
-
-        assert 36 == len(step.waiting[TraceId("t")].spans)
-        assert 36 == stepped([], NOW + 3600, step).joined
-
-    def test_trace_with_too_many_spans_is_complete(self) -> None:
-        """An endless trace is cut off."""
-        settings = TraceSettings(assembly=AssemblySettings(max_spans_per_trace=3))
-
-        assert 3 == assemble({}, [a_call(str(n)) for n in range(3)], settings, now=NOW).joined
-
-    def test_late_spans_are_counted_and_not_kept(self) -> None:
-        """What comes after its trace was complete begins no second one."""
-        step = stepped([a_call("z")], NOW + 60, completed=("t",))
-
-        assert (1, {}, []) == (step.late, step.waiting, step.complete)
-
-    def test_spans_of_no_agent_are_counted_when_their_time_has_come(self) -> None:
-        """A trace without a model waits like any other, and is then let go."""
-        came = stepped([a_span(kind=SpanKind.OTHER)], NOW)
-
-        assert (1, [], {}) == (stepped([], NOW + 30, came).foreign, *_outcome_of(stepped([], NOW + 30, came)))
-
-
-def _outcome_of(step: Assembly) -> tuple[Any, Any]:
-    return step.complete, step.waiting
-
-
 _ids = st.sampled_from(["root", "a", "b", "c", "d", "e"])
 _models = st.sampled_from([None, "m-1", "m-2"])
 any_spans = st.lists(
@@ -443,47 +378,12 @@ def test_trace_depends_on_the_set_of_spans_alone(spans: list[Span], dice: random
     assert build_trace(of_one, OutcomeSettings()) == build_trace(again, OutcomeSettings())
 
 
-@given(any_spans, st.randoms(use_true_random=False))
-def test_assembly_depends_on_neither_order_nor_split_nor_repetition(spans: list[Span], dice: random.Random) -> None:
-    """However spans are shuffled, repeated and cut into batches, the same traces come out."""
-    whole = stepped([], NOW + 10_000, stepped(spans, NOW))
-
-    shuffled = [*spans, *(dice.choices(spans, k=3) if spans else [])]
-    dice.shuffle(shuffled)
-    cuts = sorted(dice.randrange(len(shuffled) + 1) for _ in range(3))
-    step: Assembly | None = None
-    for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(shuffled)], strict=True)):
-        step = stepped(shuffled[start:end], NOW + number, step)
-        assert [] == step.complete
-    parts = stepped([], NOW + 10_000, step)
-
-    assert whole.complete == parts.complete
-    assert (whole.joined, whole.foreign) == (parts.joined, parts.foreign)
-
-
-@given(st.lists(st.tuples(any_spans, st.floats(0, 400)), max_size=4))
-def test_every_span_is_in_exactly_one_place(batches: list[tuple[list[Span], float]]) -> None:
-    """In = joined + foreign + duplicate + late + waiting, after every step."""
-    now, came, left = NOW, 0, 0
-    completed: set[TraceId] = set()
-    waiting: dict[TraceId, WaitingTrace] = {}
-    for spans, pause in batches:
-        now += pause
-        step = assemble(waiting, spans, SETTINGS, now=now, completed=completed)
-        waiting = dict(step.waiting)
-        completed |= {trace.trace_id for trace in step.complete}
-        came += len(spans)
-        left += step.joined + step.foreign + step.duplicates + step.late
-
-        assert came == left + sum(len(trace.spans) for trace in waiting.values())
-
-
 @given(any_spans)
 def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
-    """Spans that were kept as JSON between two steps build the same traces."""
+    """Spans that were kept as JSON build the same trace."""
     kept = [Span.from_json(span.to_json()) for span in spans]
 
-    assert stepped([], NOW + 10_000, stepped(spans, NOW)) == stepped([], NOW + 10_000, stepped(kept, NOW))
+    assert build_trace(spans, OutcomeSettings()) == build_trace(kept, OutcomeSettings())
 
 
 @given(any_spans, any_spans)
