@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, AlertSpec, policy, series
 
 _TRUSTED = series("cliffwatch_calibration_trusted", calibration="c-1")
+_LIVE_TRUSTED = series("cliffwatch_calibration_live_trusted", calibration="c-1")
 _READY = series("cliffwatch_ready")
 _LAG = series("cliffwatch_consumer_lag_records", topic="agent-traces", partition="0")
 _CONSUMED = series("cliffwatch_records_consumed_total", topic="agent-traces", partition="0")
@@ -38,6 +39,27 @@ TIERS_UNTRUSTED = AlertSpec(
     silent={"the calibration is trusted": {_TRUSTED: "1", _READY: "1"}},
     fires={"no calibration is in force": {_TRUSTED: None, _READY: "1"}},
     resolves={_TRUSTED: "0x40 1x100"},
+    resolved_at="60m",
+)
+
+CALIBRATION_DOUBTED = AlertSpec(
+    alert="CliffwatchCalibrationDoubted",
+    needs={_LIVE_TRUSTED: "0"},
+    shows={
+        series("cliffwatch_calibration_live_auc", calibration="c-1"): "0.625",
+        series("cliffwatch_calibration_missing_info", calibration="c-1", reason="The calibration drifts."): "1",
+    },
+    interval="1m",
+    after="30m",
+    labels={"severity": "warning", "signature": "monitor-calibration"},
+    annotations={
+        "summary": "Labels of live versions speak against the difficulty tiers; verdicts go on under them.",
+        "description": "What live versions fail is not what the calibration in force says (an AUC of 0.62 within "
+        "them); no tag or verdict was changed. The calibration drifts.",
+    },
+    dashboard="monitor",
+    silent={"live labels do not speak against it": {_LIVE_TRUSTED: "1"}},
+    resolves={_LIVE_TRUSTED: "0x40 1x100"},
     resolved_at="60m",
 )
 
@@ -168,4 +190,12 @@ ABSENT = AlertSpec(
     is_about_absence=True,
 )
 
-ALERTS = (TIERS_UNTRUSTED, LABEL_COVERAGE_LOW, CONSUMER_LAGGING, CONSUMER_STALLED, DEAD_LETTERS_RISING, ABSENT)
+ALERTS = (
+    TIERS_UNTRUSTED,
+    CALIBRATION_DOUBTED,
+    LABEL_COVERAGE_LOW,
+    CONSUMER_LAGGING,
+    CONSUMER_STALLED,
+    DEAD_LETTERS_RISING,
+    ABSENT,
+)

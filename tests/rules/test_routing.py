@@ -28,6 +28,7 @@ RECEIVERS = {
     "FloatingModelAlias": "release-owners",
     "OnCallRamp": "oncall-notes",
     "CliffwatchTiersUntrusted": "monitor-team",
+    "CliffwatchCalibrationDoubted": "monitor-team",
     "CliffwatchLabelCoverageLow": "monitor-team",
     "CliffwatchConsumerLagging": "monitor-team",
     "CliffwatchDeadLettersRising": "monitor-team",
@@ -98,6 +99,7 @@ def alertmanager() -> Iterator[AlertmanagerServer]:
         ("OnCallRamp", "HardTierGapWidening", True),
         ("OnCallRamp", "HardTierRegression", False),
         ("CliffwatchConsumerLagging", "HardTierRegression", False),
+        ("CliffwatchCalibrationDoubted", "HardTierRegression", False),
     ],
 )
 def test_an_alert_silences_what_it_implies(
