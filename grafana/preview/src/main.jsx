@@ -117,6 +117,8 @@ async function draw() {
   const prometheus = new Prometheus(asked.get('prometheus') ?? 'http://localhost:9090', variables, range, scrapeSeconds);
   const document = await (await fetch(`/dashboards/${asked.get('dashboard') ?? 'rollout'}.json`)).json();
   prometheus.allValues = document.templating.list.map((variable) => variable.allValue).filter(Boolean);
+  // Axes are as wide as their labels are when they are first measured.
+  await Promise.all(['400 12px Inter', '500 14px Inter'].map((font) => window.document.fonts.load(font)));
   createRoot(window.document.getElementById('root')).render(
     <ThemeContext.Provider value={theme}>
       <Dashboard {...{ document, prometheus, range, variables }} />
