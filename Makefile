@@ -55,8 +55,8 @@ bench-pipeline: $(VENV)/.dev servers  ## Time the whole pipeline on a real Kafka
 
 bench: bench-decode bench-pipeline  ## Time what is on the way of every record
 
-fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records
-	CLIFFWATCH_FUZZ_INPUTS=100000 $(BIN)/pytest tests/trace/test_fuzz.py -q
+fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
+	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/test_pipeline.py -q
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 	$(BIN)/pytest -m 'not stack and not slow' -q

@@ -35,6 +35,8 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.report import rollout_json
 from monitor.rollout.verdict import VerdictState
 
+pytestmark = pytest.mark.slow
+
 ALARMS = {VerdictState.CLIFF, VerdictState.REGRESSION}
 
 
