@@ -202,7 +202,9 @@ def _picture(dashboard: str, since: str) -> Mapping[str, Any]:
     is_live = dashboard == "monitor"
     variables = {**_ROLLOUT, "capability": ".*"} if dashboard == "frontier" else _ROLLOUT
     scrape_seconds = 5 if is_live else past.HOUR
-    return {"dashboard": dashboard, "from": since, "to": "now", "scrape": scrape_seconds, "variables": variables}
+    # What was scraped for minutes only, a rate over hours would stretch.
+    until = "now-1h" if dashboard == "hard-tier" else "now"
+    return {"dashboard": dashboard, "from": since, "to": until, "scrape": scrape_seconds, "variables": variables}
 
 
 def _say(sentence: str) -> None:
