@@ -138,7 +138,7 @@ def version_roles(
     return {key: role for watch in _watches(activity, rollouts, policy) for key, role in watch.roles()}
 
 
-_FLOATING = re.compile(r"(?:^|[-_:@/])(?:latest|preview|stable|default|current)$", re.IGNORECASE)
+_FLOATING = re.compile(r"(?:^|[-_:@/])(?:latest|stable|default|current)$", re.IGNORECASE)
 _PIN = re.compile(
     r"""
       \d{4}-\d{2}-\d{2} | (?<!\d)\d{8}(?!\d) | (?<!\d)\d{6}(?!\d)   # a date

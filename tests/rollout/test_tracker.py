@@ -242,6 +242,8 @@ def test_rollout_ended_by_a_person_confirms_its_candidate() -> None:
         ("gpt-4o", True),
         ("gpt-4o-2024-08-06", False),
         ("gpt-4-0613", False),
+        ("gpt-4-0125-preview", False),
+        ("gpt-4-vision-preview", True),
         ("gpt-3.5-turbo-0125-FC", False),
         ("claude-3-5-sonnet-20241022", False),
         ("claude-3-5-sonnet-latest", True),
