@@ -78,9 +78,8 @@ class Service:
         self._shown_at = float("-inf")
         self._last_commit_at: float | None = None
         self._outage = ""
-        self._open_traces: dict[TraceId, float] | None = (
-            None  # with their starts; only while a source that ends is read
-        )
+        # With their starts; only while a source that ends is read.
+        self._open_traces: dict[TraceId, float] | None = None
 
     def run(self, *, is_stopping: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """

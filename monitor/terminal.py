@@ -104,7 +104,7 @@ def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
     table.add_row("  that a uniform gain would give", _points(share.expected_change), "")
     table.add_row("  excess over it", *_change(share.excess))
     if parts is not None:
-        table.add_row("change before standardising, of which", _points(sum_of(parts)), "")
+        table.add_row("change before standardising, of which", _points(_sum_of(parts)), "")
         table.add_row("  traffic mix", _points(parts.traffic_mix), "")
         table.add_row("  easier tiers failing less or more", _points(parts.easier_tiers), "")
         table.add_row("  hard tiers failing less or more", _points(parts.hard_tiers), "")
@@ -137,7 +137,7 @@ def columns(first: str, *rest: str) -> Table:
     return table
 
 
-def sum_of(parts: Decomposition) -> float:
+def _sum_of(parts: Decomposition) -> float:
     """The raw change of the share that *parts* add up to."""
     return parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
 

@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 
 from monitor import __version__
+from monitor.config import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
-from monitor.log import LogFormat, LogLevel, LogSettings
+from monitor.log import LogFormat, LogLevel, LogSettings, configure
 from monitor.metrics.settings import WebSettings
 from monitor.terminal import print_error
 
@@ -115,3 +116,15 @@ def log_settings(settings: LogSettings, level: LogLevel | None, form: LogFormat 
 def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
     """*web*, overruled by what was typed."""
     return web if listen_address is None else replace(web, listen_address=listen_address)
+
+
+def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config:
+    """
+    The checked config of a command that answers a person: only errors are logged, unless asked for more.
+
+    Raises:
+        ConfigInvalid: with a line for every problem.
+    """
+    config = load_config(config_file)
+    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    return config

@@ -21,16 +21,15 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
 from monitor.clock import WallClock
-from monitor.config import Config, load_config
+from monitor.config import Config
 from monitor.difficulty.tier_table import tier_table
 from monitor.errors import MonitorError, UsageError
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, CounterName
 from monitor.ledger.sql import SqlLedger
-from monitor.log import LogLevel, configure
 from monitor.review import Draft, Review
 from monitor.terminal import reading_progress
 from monitor.terminal_calibration import print_calibrate
@@ -75,8 +74,7 @@ def calibrate(
 
     Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
     """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, IN_MEMORY_URL if dry_run else ledger) as opened:
         loaded = _load(config, files or [], opened)
         review = review_of(config, opened)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,16 +16,15 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
 from monitor.clock import WallClock
-from monitor.config import Config, load_config
+from monitor.config import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tier_table import compare_tags
 from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.log import LogLevel, configure
 from monitor.terminal_calibration import print_calibration, print_calibrations, print_comparison
 from monitor.wiring import opened_ledger, review_of
 
@@ -53,7 +51,7 @@ def list_calibrations(
 
     Example: [bold]cliffwatch calibrations list[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         records = opened.calibrations()
         listed = [entry for record in records if (entry := _readable(opened, record)) is not None]
@@ -79,7 +77,7 @@ def show_calibration(
 
     Example: [bold]cliffwatch calibrations show[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         shown = _json(opened, _found(opened, calibration_id))
     if output is OutputFormat.JSON:
@@ -105,7 +103,7 @@ def compare_calibrations(
 
     Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         records = [_found(opened, first), _found(opened, second)]
         before, after = (_read(opened, record.calibration_id) for record in records)
@@ -134,7 +132,7 @@ def promote_calibration(
 
     Example: [bold]cliffwatch calibrations promote 1f3a[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
     _print_promoted(promoted, output)
@@ -154,19 +152,13 @@ def roll_back_calibration(
 
     Example: [bold]cliffwatch calibrations rollback[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         earlier = [record for record in opened.calibrations() if record.promoted_at is not None][:-1]
         if not earlier:
             raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
         promoted = _put_in_force(config, opened, earlier[-1], force=force)
     _print_promoted(promoted, output)
-
-
-def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
-    return config
 
 
 def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:

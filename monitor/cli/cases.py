@@ -16,13 +16,12 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
 from monitor.cli.rollout_choice import found, matching
-from monitor.config import Config, load_config
+from monitor.config import Config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.log import LogLevel, configure
 from monitor.metrics.cases_report import TraceLinks, cases_json, probe_set
 from monitor.rollout.cases import Cases
 from monitor.steering import MOST_CASES
@@ -58,7 +57,7 @@ def list_cases(
     """
     if context.invoked_subcommand is not None:
         return
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(cases_json(record.rollout, found_cases, links), indent=2, allow_nan=False))
@@ -84,7 +83,7 @@ def export_cases(
 
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
     lines = "".join(
         json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n"
@@ -98,12 +97,6 @@ def export_cases(
     except OSError as error:
         raise UsageError(f"{write} cannot be written: {error.strerror}; choose another place.") from error
     typer.echo(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
-
-
-def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
-    return config
 
 
 def _asked(

@@ -17,15 +17,14 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
-from monitor.config import Config, load_config
+from monitor.config import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.probes import forecast_trust, select_probes
 from monitor.errors import UsageError
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.log import LogLevel, configure
 from monitor.probe_panel import PanelJson, PanelRequest, asked_requests, panel_json, probe_histories, read_requests
 from monitor.terminal_probes import print_panel, print_probes
 from monitor.wiring import opened_ledger, review_of
@@ -62,8 +61,7 @@ def select(
 
     Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
     """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    config = quiet_config(config_file, log_level)
     is_known = not files or ledger is not None or config_file is not None
     with opened_ledger(config, ledger if is_known else IN_MEMORY_URL) as opened:
         calibration = review_of(config, opened).calibration_in_force()
@@ -92,8 +90,7 @@ def list_probes(
 
     Example: [bold]cliffwatch probes list --output json[/]
     """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         histories = probe_histories(opened.probe_results())
     if output is OutputFormat.JSON:

@@ -18,16 +18,15 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
     web_settings,
 )
 from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.signals import stop_on_signals
-from monitor.config import Config, load_config
+from monitor.config import Config
 from monitor.errors import UsageError
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.log import LogLevel, configure
 from monitor.metrics.report import replay_json
 from monitor.metrics.server import MetricsServer
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
@@ -80,8 +79,7 @@ def replay(
 
     Back-test: [bold]cliffwatch replay --from-kafka agent-traces --since 2026-11-01T00:00Z --policy bold=bold.yaml[/]
     """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    config = quiet_config(config_file, log_level)
     kept = ledger != IN_MEMORY_URL or dead_letters is not None or serve
     _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
     if from_kafka:

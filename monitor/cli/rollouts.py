@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +15,10 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
-from monitor.config import Config, load_config
 from monitor.ledger.ledger import RolloutRecord
-from monitor.log import LogLevel, configure
 from monitor.metrics.report import rollout_json
 from monitor.rollout.announcement import Announcement
 from monitor.terminal_rollouts import print_history
@@ -47,7 +44,7 @@ def list_rollouts(
 
     Example: [bold]cliffwatch rollouts list booking-agent[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with existing_ledger(config, ledger) as opened:
         records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
     if output is OutputFormat.JSON:
@@ -76,7 +73,7 @@ def start_rollout(
 
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     announcement = Announcement(service=service, candidate=candidate, baseline=baseline, environment=environment)
     with existing_ledger(config, ledger) as opened:
         record = steering_of(config, opened).start(announcement)
@@ -103,17 +100,11 @@ def end_rollout(
 
     Example: [bold]cliffwatch rollouts end 9c02 --reason rolled_back[/]
     """
-    config = _prepared(config_file, log_level)
+    config = quiet_config(config_file, log_level)
     with existing_ledger(config, ledger) as opened:
         chosen = found(opened.rollouts(), rollout_id)
         record = steering_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
     _show(record, output)
-
-
-def _prepared(config_file: Path | None, log_level: LogLevel | None) -> Config:
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
-    return config
 
 
 def _show(record: RolloutRecord, output: OutputFormat) -> None:

@@ -19,7 +19,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
-    log_settings,
+    quiet_config,
 )
 from monitor.cli.rollout_choice import (
     CandidateOption,
@@ -29,10 +29,8 @@ from monitor.cli.rollout_choice import (
     matching,
     under_way,
 )
-from monitor.config import load_config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.log import LogLevel, configure
 from monitor.metrics.report import rollout_json
 from monitor.rollout.verdict import VerdictState
 from monitor.terminal import print_verdicts
@@ -94,8 +92,7 @@ def verdict(
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
     """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    config = quiet_config(config_file, log_level)
     with existing_ledger(config, ledger) as opened:
         every = opened.rollouts()
         services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}

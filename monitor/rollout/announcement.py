@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from monitor.errors import UsageError
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import REFERENCE_ENVIRONMENT, Role, Rollout, VersionActivity, version_roles
+from monitor.rollout.tracker import Role, Rollout, VersionActivity, version_roles
 from monitor.trace.labels import MAX_LABEL_CHARS, clean_label
-from monitor.trace.model import PROBES_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 MOST_UNDER_WAY = 10
 """Announced rollouts that one service and environment may have under way; each has metrics of its own."""

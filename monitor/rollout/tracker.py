@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from monitor.rollout.policy import Policy
-
-REFERENCE_ENVIRONMENT = "reference"
-"""History of past or other models: it teaches difficulty and never has a rollout."""
+from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True)
