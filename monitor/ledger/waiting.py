@@ -140,6 +140,11 @@ def due_spans(
     return spans_of(connection, taken)
 
 
+def count_spans(connection: sa.Connection) -> int:
+    """Spans that wait for their trace to be complete."""
+    return connection.scalar(sa.select(sa.func.sum(waiting_trace.c.span_count))) or 0
+
+
 def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[WaitingSpans]:
     """Spans that wait for these traces, in the order of *trace_ids*; traces without any are left out."""
     spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}

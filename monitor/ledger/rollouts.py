@@ -1,0 +1,128 @@
+"""Rollouts, the floors that they are held to, and what was said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from monitor.ledger.labels import DialectInsert, LabelBudget
+from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.schema import floor_set, verdict_change
+from monitor.ledger.schema import rollout as table
+from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.commitment import FloorSet, floors_in_force
+from monitor.rollout.policy import Floor
+from monitor.rollout.tracker import Rollout
+from monitor.rollout.verdict import Verdict
+
+_VERDICT = TypeAdapter(Verdict)
+_FLOORS = TypeAdapter(tuple[Floor, ...])
+
+
+class NamesOverCap(Exception):
+    """A name could become a label value too many: take back what was written."""
+
+
+def select_rollouts(connection: sa.Connection) -> Sequence[RolloutRecord]:
+    """Every rollout, oldest first, with its latest verdict."""
+    rows = connection.execute(sa.select(table).order_by(table.c.started_at, table.c.id)).all()
+    changes = connection.execute(
+        sa.select(verdict_change).order_by(verdict_change.c.rollout_id, verdict_change.c.number)
+    ).all()
+    seen = _floor_sets(connection)
+    return [
+        RolloutRecord(
+            rollout=_rollout(row),
+            verdict=None if row.verdict is None else _VERDICT.validate_json(row.verdict),
+            changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
+            floors=floors_in_force(seen, _rollout(row)),
+        )
+        for row in rows
+    ]
+
+
+def insert_rollout(connection: sa.Connection, insert: DialectInsert, rollout: Rollout) -> None:
+    """Keep a new rollout; one that is there already is left as it is."""
+    connection.execute(
+        insert(table).on_conflict_do_nothing(),
+        {
+            "id": rollout.rollout_id,
+            "service": rollout.service,
+            "environment": rollout.environment,
+            "baseline": rollout.baseline,
+            "candidate": rollout.candidate,
+            "started_at": rollout.started_at,
+            "calibration_id": rollout.calibration_id,
+        },
+    )
+
+
+def admit_names(connection: sa.Connection, insert: DialectInsert, rollout: Rollout, settings: LedgerSettings) -> None:
+    """
+    Let the names of *rollout* be label values, before any request bears them.
+
+    Raises:
+        NamesOverCap: one of them would be a value too many.
+    """
+    labels = LabelBudget(insert)  # not the recorder's: that belongs to the thread that records
+    scope = f"{rollout.service} {rollout.environment}"
+    names = [("service", "", scope, settings.max_services)] + [
+        ("model_version", scope, version, settings.max_model_versions)
+        for version in (rollout.baseline, rollout.candidate)
+    ]
+    if not all(labels.admit(connection, label, within, value, cap=cap) for label, within, value, cap in names):
+        raise NamesOverCap
+
+
+def update_rollout(connection: sa.Connection, rollout_id: str, **values: Any) -> None:
+    """Change columns of a rollout."""
+    connection.execute(sa.update(table).where(table.c.id == rollout_id).values(**values))
+
+
+def save_verdict(connection: sa.Connection, rollout_id: str, verdict: Verdict, *, at: float) -> None:
+    """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+    last = connection.execute(
+        sa.select(verdict_change.c.number, verdict_change.c.state)
+        .where(verdict_change.c.rollout_id == rollout_id)
+        .order_by(verdict_change.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.state != verdict.state:
+        number = 0 if last is None else last.number + 1
+        connection.execute(
+            sa.insert(verdict_change),
+            {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state},
+        )
+    update_rollout(connection, rollout_id, verdict=_VERDICT.dump_json(verdict).decode(), verdict_at=at)
+
+
+def see_floors(connection: sa.Connection, floors: Sequence[Floor], *, at: float) -> None:
+    """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
+    seen = _floor_sets(connection)
+    if not seen or tuple(seen[-1].floors) != tuple(floors):
+        connection.execute(
+            sa.insert(floor_set),
+            {"number": len(seen), "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()},
+        )
+
+
+def _floor_sets(connection: sa.Connection) -> Sequence[FloorSet]:
+    rows = connection.execute(sa.select(floor_set).order_by(floor_set.c.number))
+    return [FloorSet(row.seen_at, _FLOORS.validate_json(row.floors)) for row in rows]
+
+
+def _rollout(row: sa.Row[Any]) -> Rollout:
+    return Rollout(
+        rollout_id=row.id,
+        service=row.service,
+        environment=row.environment,
+        baseline=row.baseline,
+        candidate=row.candidate,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        calibration_id=row.calibration_id,
+        end_reason=row.end_reason,
+    )
