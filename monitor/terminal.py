@@ -26,6 +26,7 @@ from monitor.rollout.verdict import (
     Verdict,
     VerdictState,
 )
+from monitor.rollout.wording import percent, signed
 
 _COLOURS = {
     VerdictState.OK: "green",
@@ -101,13 +102,13 @@ def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
     table = columns("hard tier's share of failures", "", "bounds, points")
     table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
     table.add_row("change", *_change(share.change))
-    table.add_row("  that a uniform gain would give", _points(share.expected_change), "")
+    table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
     table.add_row("  excess over it", *_change(share.excess))
     if parts is not None:
-        table.add_row("change before standardising, of which", _points(_sum_of(parts)), "")
-        table.add_row("  traffic mix", _points(parts.traffic_mix), "")
-        table.add_row("  easier tiers failing less or more", _points(parts.easier_tiers), "")
-        table.add_row("  hard tiers failing less or more", _points(parts.hard_tiers), "")
+        table.add_row("change before standardising, of which", signed(_sum_of(parts)), "")
+        table.add_row("  traffic mix", signed(parts.traffic_mix), "")
+        table.add_row("  easier tiers failing less or more", signed(parts.easier_tiers), "")
+        table.add_row("  hard tiers failing less or more", signed(parts.hard_tiers), "")
     return table
 
 
@@ -167,19 +168,10 @@ def _rate(rate: FailureRate) -> str:
     return _UNKNOWN if rate.rate is None else percent(rate.rate.estimate)
 
 
-def percent(ratio: float) -> str:
-    """*ratio* as people read it."""
-    return f"{100 * ratio:.1f} %"
-
-
-def _points(change: float) -> str:
-    return f"{round(100 * change, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
-
-
 def _change(interval: Interval | None) -> tuple[str, str]:
     if interval is None:
         return _UNKNOWN, ""
-    return _points(interval.estimate), f"{_points(interval.lower)} to {_points(interval.upper)}"
+    return signed(interval.estimate), f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 
 class Progressed(Protocol):

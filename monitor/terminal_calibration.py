@@ -19,7 +19,8 @@ from monitor.calibration_report import (
     TierTableJson,
 )
 from monitor.difficulty.tiers import Tier
-from monitor.terminal import columns, percent
+from monitor.rollout.wording import percent
+from monitor.terminal import columns
 
 _UNKNOWN = "-"
 _INDENT = (0, 0, 0, 2)

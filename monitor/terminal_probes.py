@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.probe_panel import ForecastJson, PanelJson, ProbeHistoryJson, ResultJson
-from monitor.terminal import columns, percent
+from monitor.rollout.wording import percent
+from monitor.terminal import columns
 
 _UNKNOWN = "-"
 _NOT_RUN = "·"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monitor.rollout.comparison import Interval, ShareComparison, TierComparison
+from monitor.rollout.comparison import ShareComparison, TierComparison
 from monitor.rollout.floors import FloorCheck
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, VerdictState
+from monitor.rollout.wording import percent, points, with_bounds
 
 
 def explain(
@@ -31,7 +32,7 @@ def _headlines(findings: Findings, measurement: Measurement, policy: Policy, nee
     if state is VerdictState.WAITING or share is None:
         yield _too_little(measurement, policy, needed)
     if findings.has_hard_rate_risen and hard is not None:
-        yield f"The hard tier fails more often: {_change(hard)}."
+        yield f"The hard tier fails more often: {with_bounds(hard)}."
     yield from (_broken_floor(check) for check in findings.broken_floors)
     if state is VerdictState.CLIFF and share is not None:
         yield _left_behind(share)
@@ -55,24 +56,24 @@ def _broken_floor(check: FloorCheck) -> str:
     agreed = "".join(
         (f" agreed by {floor.agreed_by}" * bool(floor.agreed_by), f" on {floor.agreed_on}" * bool(floor.agreed_on))
     )
-    passes = "" if rate is None else f" passes {_percent(rate.estimate)} ({_percent(rate.upper)} at most),"
-    return f"{where}{passes} below the floor of {_percent(floor.pass_rate)}{agreed}."
+    passes = "" if rate is None else f" passes {percent(rate.estimate)} ({percent(rate.upper)} at most),"
+    return f"{where}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
 
 
 def _left_behind(share: ShareComparison) -> str:
     return (
-        f"The hard tier was left behind: its share of failures changed by {_change(share.change)}; a uniform gain "
-        f"implies {_points(share.expected_change)}, so {_change(share.excess)} are beyond it."
+        f"The hard tier was left behind: its share of failures changed by {with_bounds(share.change)}; a uniform gain "
+        f"implies {points(share.expected_change)}, so {with_bounds(share.excess)} are beyond it."
     )
 
 
 def _no_alarm(findings: Findings, measurement: Measurement, share: ShareComparison, policy: Policy, needed: int) -> str:
-    change = f"The hard tier's share of failures changed by {_change(share.change)}"
-    implied = f"{_points(share.expected_change)} expected, excess {_change(share.excess)}"
+    change = f"The hard tier's share of failures changed by {with_bounds(share.change)}"
+    implied = f"{points(share.expected_change)} expected, excess {with_bounds(share.excess)}"
     if share.excess.lower > 0 and findings.has_share_jumped:
         return f"{change}, beyond what a uniform gain implies ({implied}), but the aggregate got worse: no cliff."
     if share.excess.lower > 0:
-        return f"{change}, less than the jump of {_points(policy.share_jump)} that matters ({implied})."
+        return f"{change}, less than the jump of {points(policy.share_jump)} that matters ({implied})."
     if share.change.estimate <= 0 < share.expected_change and _has_improved(measurement.aggregate):
         return f"{change}, at most as a uniform gain implies ({implied})."
     if share.change.estimate > 0 and _has_improved(measurement.aggregate):
@@ -89,15 +90,15 @@ def _evidence(measurement: Measurement) -> Iterator[str]:
     ]
     if share is not None:
         parts.append(
-            f"{_percent(share.baseline.estimate)} -> {_percent(share.candidate.estimate)} of failures are now hard"
+            f"{percent(share.baseline.estimate)} -> {percent(share.candidate.estimate)} of failures are now hard"
         )
     yield _sentence("; ".join(part for part in parts if part))
     yield _sentence(_movement("all requests", measurement.aggregate))
     causes = measurement.decomposition
     if causes is not None:
         yield (
-            f"Of the raw change of the share, {_points(causes.traffic_mix)} are traffic mix, "
-            f"{_points(causes.easier_tiers)} easier tiers and {_points(causes.hard_tiers)} hard tiers."
+            f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
+            f"{points(causes.easier_tiers)} easier tiers and {points(causes.hard_tiers)} hard tiers."
         )
     for capability in measurement.regressed_capabilities:
         yield _sentence(_movement(f"the hard tier of {capability}", measurement.capabilities[capability]))
@@ -117,7 +118,7 @@ def _movement(name: str, tier: TierComparison) -> str:
         if change.estimate <= 0
         else "not shown to get worse"
     )
-    return f"{name} {_percent(before.estimate)} -> {_percent(after.estimate)} failures, {shown}"
+    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {shown}"
 
 
 def _has_improved(aggregate: TierComparison) -> bool:
@@ -126,19 +127,3 @@ def _has_improved(aggregate: TierComparison) -> bool:
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}." if words else ""
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.1f} %"
-
-
-def _points(ratio: float) -> str:
-    return f"{_signed(ratio)} points"
-
-
-def _change(interval: Interval) -> str:
-    return f"{_points(interval.estimate)} ({_signed(interval.lower)} to {_signed(interval.upper)})"
-
-
-def _signed(ratio: float) -> str:
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it

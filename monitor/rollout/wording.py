@@ -1,0 +1,45 @@
+"""Numbers of a verdict as people read them, the same wherever they are shown."""
+
+from __future__ import annotations
+
+from monitor.rollout.comparison import Interval
+
+
+def percent(ratio: float) -> str:
+    """
+    *ratio*, 0 to 1.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return f"{100 * ratio:.1f} %"
+
+
+def points(ratio: float) -> str:
+    """
+    A difference of ratios.
+
+    >>> points(0.1875)
+    '+18.8 points'
+    """
+    return f"{signed(ratio)} points"
+
+
+def with_bounds(interval: Interval) -> str:
+    """
+    A difference of ratios with its bounds.
+
+    >>> with_bounds(Interval(0.25, 0.125, 0.375))
+    '+25.0 points (+12.5 to +37.5)'
+    """
+    return f"{points(interval.estimate)} ({signed(interval.lower)} to {signed(interval.upper)})"
+
+
+def signed(ratio: float) -> str:
+    """
+    A difference of ratios in points, without the unit.
+
+    >>> signed(-0.0001)
+    '+0.0'
+    """
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
