@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from xml.etree import ElementTree as ET
 
 from monitor.calibration_report import CalibrateJson, CalibrationJson, ReliabilityJson, TallyJson, TierTableJson
+from monitor.charts.drawing import Drawing, path_of
 from monitor.difficulty.tiers import TIERS
 
 _WIDTH = 980
@@ -33,28 +33,20 @@ def calibration_svg(result: CalibrateJson) -> str:
     """
     difficulty, history = result["difficulty"], result["history"]
     height = max(_PLOT_TOP + _PLOT + 64, _PLOT_TOP + _ROW * (len(history["versions"]) + 4) + _MARGIN)
-    picture = ET.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "viewBox": f"0 0 {_WIDTH} {height}",
-            "width": str(_WIDTH),
-            "height": str(height),
-            "font-family": "system-ui, DejaVu Sans, sans-serif",
-            "font-size": "12",
-            "role": "img",
-        },
+    picture = Drawing(
+        "calibration",
+        title=f"Calibration {difficulty['calibration']}",
+        description=_summary(difficulty),
+        width=_WIDTH,
+        height=height,
+        is_standalone=True,
     )
-    _add(picture, "title", text=f"Calibration {difficulty['calibration']}")
-    _add(picture, "desc", text=_summary(difficulty))
-    _add(picture, "rect", width=_WIDTH, height=height, fill="#ffffff")
-    _text(picture, _MARGIN, 30, f"Calibration {difficulty['calibration']}", size=16)
-    _text(picture, _MARGIN, 50, _summary(difficulty), colour=_FAINT)
+    picture.text(_MARGIN, 30, f"Calibration {difficulty['calibration']}", size=16)
+    picture.text(_MARGIN, 50, _summary(difficulty), fill=_FAINT)
     _axes(picture)
     _curve(picture, difficulty["reliability"])
     _table(picture, history)
-    ET.indent(picture)
-    return ET.tostring(picture, encoding="unicode") + "\n"
+    return picture.document()
 
 
 def _summary(difficulty: CalibrationJson) -> str:
@@ -70,62 +62,45 @@ def _summary(difficulty: CalibrationJson) -> str:
     return ", ".join(facts)
 
 
-def _axes(picture: ET.Element) -> None:
+def _axes(picture: Drawing) -> None:
     for tick in _TICKS:
         x, y = _at(tick, tick)
-        _line(picture, (x, _PLOT_TOP), (x, _PLOT_TOP + _PLOT), width=0.5)
-        _line(picture, (_PLOT_LEFT, y), (_PLOT_LEFT + _PLOT, y), width=0.5)
-        _text(picture, x, _PLOT_TOP + _PLOT + 18, f"{tick:.0%}", anchor="middle", colour=_FAINT)
-        _text(picture, _PLOT_LEFT - 8, y + 4, f"{tick:.0%}", anchor="end", colour=_FAINT)
-    _line(picture, _at(0, 0), _at(1, 1), width=1, dashes="4 4")
-    _text(picture, _PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT + 40, "failures predicted", anchor="middle")
-    _text(picture, _PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
+        picture.line((x, _PLOT_TOP), (x, _PLOT_TOP + _PLOT), stroke=_FAINT, width=0.5)
+        picture.line((_PLOT_LEFT, y), (_PLOT_LEFT + _PLOT, y), stroke=_FAINT, width=0.5)
+        picture.text(x, _PLOT_TOP + _PLOT + 18, f"{tick:.0%}", anchor="middle", fill=_FAINT)
+        picture.text(_PLOT_LEFT - 8, y + 4, f"{tick:.0%}", anchor="end", fill=_FAINT)
+    picture.line(_at(0, 0), _at(1, 1), stroke=_FAINT, dashes="4 4")
+    picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT + 40, "failures predicted", anchor="middle")
+    picture.text(_PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
 
 
-def _curve(picture: ET.Element, points: Sequence[ReliabilityJson]) -> None:
+def _curve(picture: Drawing, points: Sequence[ReliabilityJson]) -> None:
     if not points:
-        _text(picture, _PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", colour=_FAINT)
+        picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", fill=_FAINT)
         return
     places = [_at(point["predicted"], point["observed"]) for point in points]
-    _add(
-        picture,
-        "polyline",
-        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places),
-        fill="none",
-        stroke=_CURVE,
-        stroke_width=1.5,
-    )
+    picture.add("polyline", points=path_of(places), fill="none", stroke=_CURVE, stroke_width=1.5)
     most = max(point["labels"] for point in points)
     for point, (x, y) in zip(points, places, strict=True):
         radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point["labels"] / most) ** 0.5)
-        dot = _add(picture, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:.1f}", fill=_CURVE, fill_opacity=0.8)
-        _add(
-            dot, "title", text=f"{point['predicted']:.1%} told, {point['observed']:.1%} seen, {point['labels']} labels"
-        )
+        dot = picture.add("circle", cx=x, cy=y, r=radius, fill=_CURVE, fill_opacity=0.8)
+        told = f"{point['predicted']:.1%} told, {point['observed']:.1%} seen, {point['labels']} labels"
+        picture.add("title", inside=dot, text=told)
 
 
 def _at(predicted: float, observed: float) -> tuple[float, float]:
     return _PLOT_LEFT + predicted * _PLOT, _PLOT_TOP + (1 - observed) * _PLOT
 
 
-def _table(picture: ET.Element, history: TierTableJson) -> None:
+def _table(picture: Drawing, history: TierTableJson) -> None:
     for row, (name, cells) in enumerate(_rows(history)):
         y = _PLOT_TOP + row * _ROW
-        _text(picture, _TABLE_LEFT, y, _shortened(name))
+        picture.text(_TABLE_LEFT, y, _shortened(name))
         for column, (label, shade) in enumerate(cells):
             x = _TABLE_LEFT + _NAME_WIDTH + column * _CELL
             if shade is not None:
-                _add(
-                    picture,
-                    "rect",
-                    x=x + 1,
-                    y=y - _ROW + 6,
-                    width=_CELL - 2,
-                    height=_ROW - 2,
-                    fill=_CURVE,
-                    fill_opacity=f"{0.5 * shade:.3f}",
-                )
-            _text(picture, x + _CELL - 6, y, label, anchor="end", colour=_INK if row else _FAINT)
+                picture.rect(x + 1, y - _ROW + 6, _CELL - 2, _ROW - 2, fill=_CURVE, opacity=0.5 * shade)
+            picture.text(x + _CELL - 6, y, label, anchor="end", fill=_INK if row else _FAINT)
 
 
 _Cell = tuple[str, float | None]
@@ -149,38 +124,3 @@ def _cell(tally: TallyJson | None) -> _Cell:
 
 def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-
-
-def _text(
-    picture: ET.Element,
-    x: float,
-    y: float,
-    text: str,
-    *,
-    anchor: str = "start",
-    colour: str = _INK,
-    size: int | None = None,
-) -> None:
-    sized = {} if size is None else {"font_size": size}
-    _add(picture, "text", x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, fill=colour, text=text, **sized)
-
-
-def _line(
-    picture: ET.Element,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    *,
-    width: float,
-    dashes: str = "",
-) -> None:
-    dashed = {"stroke_dasharray": dashes} if dashes else {}
-    (x1, y1), (x2, y2) = start, end
-    _add(picture, "line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=_FAINT, stroke_width=width, **dashed)
-
-
-def _add(parent: ET.Element, tag: str, *, text: str = "", **attributes: object) -> ET.Element:
-    """A child of *parent*; underscores in the names of *attributes* are the hyphens of SVG."""
-    named = {name.replace("_", "-"): str(value) for name, value in attributes.items()}
-    child = ET.SubElement(parent, tag, named)
-    child.text = text or None
-    return child
