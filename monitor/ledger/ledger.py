@@ -15,6 +15,7 @@ from monitor.ingest.source import Position, TopicPartition
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
@@ -359,7 +360,19 @@ class Ledger(Protocol):
         ...
 
     def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
-        """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+        """
+        Keep the latest verdict of a rollout, and its change with the time when the state differs from the last.
+
+        What it rests on is kept as `evidence` as well.
+        """
+        ...
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """
+        What was found at the looks at a rollout, oldest first.
+
+        The first, the latest, and so many between them, evenly spread over time, as `MOST_EVIDENCE` allows.
+        """
         ...
 
     def calibrations(self) -> Sequence[CalibrationRecord]:

@@ -8,12 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
+from monitor.ledger.evidence import keep_evidence
 from monitor.ledger.labels import DialectInsert, LabelBudget
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.schema import floor_set, verdict_change
 from monitor.ledger.schema import rollout as table
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.commitment import FloorSet, floors_in_force
+from monitor.rollout.evidence import evidence_of
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict
@@ -83,7 +85,7 @@ def update_rollout(connection: sa.Connection, rollout_id: str, **values: Any) ->
 
 
 def save_verdict(connection: sa.Connection, rollout_id: str, verdict: Verdict, *, at: float) -> None:
-    """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+    """Keep the latest verdict of a rollout, its evidence, and its change when the state differs from the last."""
     last = connection.execute(
         sa.select(verdict_change.c.number, verdict_change.c.state)
         .where(verdict_change.c.rollout_id == rollout_id)
@@ -96,6 +98,7 @@ def save_verdict(connection: sa.Connection, rollout_id: str, verdict: Verdict, *
             sa.insert(verdict_change),
             {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state},
         )
+    keep_evidence(connection, rollout_id, evidence_of(verdict, at=at))
     update_rollout(connection, rollout_id, verdict=_VERDICT.dump_json(verdict).decode(), verdict_at=at)
 
 

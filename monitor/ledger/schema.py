@@ -153,6 +153,15 @@ verdict_change = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
 )
 
+# What each look at a rollout found; rows between close neighbours are forgotten.
+evidence = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("rollout_id", sa.Text, sa.ForeignKey("rollout.id"), primary_key=True),
+    sa.Column("at", sa.Double, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
 # All floors of the config, a new row whenever they differ from the last.
 floor_set = sa.Table(
     "floor_set",

@@ -17,6 +17,7 @@ from monitor.ledger.activity import select_activity
 from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
+from monitor.ledger.evidence import select_evidence
 from monitor.ledger.history import (
     count_labels,
     select_asked,
@@ -46,6 +47,7 @@ from monitor.ledger.singleton import exclusively
 from monitor.ledger.waiting import count_spans, due_spans, spans_of
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
+from monitor.rollout.evidence import Evidence
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout, VersionActivity
 from monitor.rollout.verdict import Verdict
@@ -252,6 +254,11 @@ class SqlLedger:
         """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
         with self._writing() as connection:
             rollouts.save_verdict(connection, rollout_id, verdict, at=at)
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """What was found at the looks at a rollout that are remembered, oldest first."""
+        with self._reading() as connection:
+            return select_evidence(connection, rollout_id)
 
     def exclusively(self) -> AbstractContextManager[bool]:
         """Whether this replica holds the right to review the ledger; held until the context ends."""

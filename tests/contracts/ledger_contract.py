@@ -28,6 +28,7 @@ from monitor.ledger.ledger import (
 from monitor.rollout.cases import Case, CaseKind, Runs
 from monitor.rollout.cohort import Cell
 from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.evidence import MOST_EVIDENCE, evidence_of
 from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
@@ -553,6 +554,31 @@ class LedgerContract:
         assert dataclasses.replace(ROLLOUT, ended_at=NOON + 9, end_reason="ramp_over") == record.rollout
         assert dataclasses.replace(verdict, reasons=list(verdict.reasons)) == record.verdict
         assert [(NOON + 1, verdict.state)] == list(record.changes)
+
+    def test_evidence_is_kept_and_stays_bounded(self, ledger: Ledger) -> None:
+        """Of a thousand looks at uneven times a few hundred are remembered, evenly spread, the first and last too."""
+        ledger.start_rollout(ROLLOUT)
+        verdict = judge(
+            ledger.cohort(ROLLOUT, matured_before=NOON),
+            None,
+            Policy(),
+            service="shop",
+            environment="production",
+            previous=None,
+        )
+        times = [NOON + second for second in (*range(MOST_EVIDENCE // 2), *range(1_000, 1_000 + MOST_EVIDENCE, 2))]
+
+        for at in [*times, times[-1]]:
+            ledger.save_verdict("r1", verdict, at=at)
+
+        kept = ledger.evidence("r1")
+        assert evidence_of(verdict, at=NOON) == kept[0]
+        assert times[-1] == kept[-1].at
+        assert MOST_EVIDENCE == len(kept)
+        ledger.save_verdict("r1", verdict, at=NOON + 2_000)
+        kept = ledger.evidence("r1")
+        assert (NOON, NOON + 2_000, MOST_EVIDENCE) == (kept[0].at, kept[-1].at, len(kept))
+        assert [] == list(ledger.evidence("another"))
 
     def test_floors_are_kept_with_the_time_when_they_were_first_seen(self, ledger: Ledger) -> None:
         """A rollout is held to the floors of its start, however often they were changed and seen since."""

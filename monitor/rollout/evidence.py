@@ -1,0 +1,67 @@
+"""Evidence over time: the few numbers of a verdict that tell how it came about, and which of them are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monitor.rollout.comparison import Interval
+from monitor.rollout.state import VerdictState
+from monitor.rollout.verdict import Verdict
+
+MOST_EVIDENCE = 500
+"""Looks that are remembered of one rollout: more than a chart has pixels for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """
+    What one look at a rollout found.
+
+    Attributes:
+        at: When, Unix seconds.
+        labelled: Labelled requests of the candidate.
+        share_change: Change of the hard tier's share of failures; None while it could not be told.
+        excess: The part of it that a uniform gain does not explain; None likewise.
+        hard_change: Change of the hard tier's failure rate; None likewise.
+    """
+
+    at: float
+    state: VerdictState
+    labelled: int
+    share_change: Interval | None
+    excess: Interval | None
+    hard_change: Interval | None
+
+
+def evidence_of(verdict: Verdict, *, at: float) -> Evidence:
+    """What *verdict*, given *at* Unix seconds, rests on."""
+    return Evidence(
+        at=at,
+        state=verdict.state,
+        labelled=verdict.aggregate.candidate.requests,
+        share_change=None if verdict.share is None else verdict.share.change,
+        excess=None if verdict.share is None else verdict.share.excess,
+        hard_change=None if verdict.hard_tier is None else verdict.hard_tier.change,
+    )
+
+
+def superfluous(times: Sequence[float], *, most: int = MOST_EVIDENCE) -> Sequence[float]:
+    """
+    Which looks to forget so that *most* are left, evenly spread over the time that they cover.
+
+    The first and the last stay; of the others, the one whose neighbours are closest to each other goes, again and again.
+
+    Args:
+        times: When each look was, in order, Unix seconds.
+        most: At least 2.
+
+    >>> superfluous([0.0, 10.0, 20.0, 21.0, 22.0, 30.0], most=4)
+    [21.0, 22.0]
+    """
+    kept = list(times)
+    forgotten = []
+    while len(kept) > most:
+        closest = min(range(1, len(kept) - 1), key=lambda index: kept[index + 1] - kept[index - 1])
+        forgotten.append(kept.pop(closest))
+    return forgotten
