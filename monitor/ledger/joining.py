@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from monitor.ledger.labels import OTHER, LabelBudget
+from monitor.ledger.labels import Admission, VersionKey
 from monitor.ledger.ledger import (
     DURATION_BUCKETS_SECONDS,
     STEP_BUCKETS,
@@ -18,14 +16,10 @@ from monitor.ledger.ledger import (
     Recorded,
     TaggedTrace,
 )
-from monitor.ledger.settings import LedgerSettings
-from monitor.trace.model import Outcome, OutcomeEvent, Trace
+from monitor.trace.model import Outcome, OutcomeEvent
 from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
-
-VersionKey = tuple[str, str, str]
-"""Service, environment and model version."""
 
 Counted = tuple[str, str, str, str, str, str, str]
 """A counter's name and labels, in the order of `CounterKey`."""
@@ -60,16 +54,12 @@ class Joining:
 
     def __init__(
         self,
-        connection: sa.Connection,
         slots: dict[str, Slot],
-        labels: LabelBudget,
-        settings: LedgerSettings,
+        labels: Admission,
         outcomes: OutcomeSettings,
     ) -> None:
-        self._connection = connection
         self._slots = slots
         self._labels = labels
-        self._settings = settings
         self._outcomes = outcomes
         self.counts: Counter[Counted] = Counter()
         self.activity: dict[VersionKey, Activity] = {}
@@ -140,11 +130,16 @@ class Joining:
         if by:
             self.counts[name, "", "", "", "", "", detail] += by
 
+    def count_dropped(self) -> None:
+        """Count the names that were refused, once everything is joined."""
+        for label, times in self._labels.dropped.items():
+            self.count(CounterName.SERIES_DROPPED, detail=label, by=times)
+
     def _count_new_trace(self, slot: Slot, tagged: TaggedTrace) -> None:
         trace = tagged.trace
         slot.new_trace = tagged
-        slot.version = self._admit_version(trace)
-        slot.capability = self._admit("capability", slot.version[0], trace.request.capability, "max_capabilities")
+        slot.version = self._labels.version(trace.service, trace.environment, trace.model_version)
+        slot.capability = self._labels.capability(slot.version, trace.request.capability)
         slot.counted_tier = tagged.tag.tier
         seen = self.activity.setdefault(slot.version, Activity())
         seen.requests += 1
@@ -189,7 +184,7 @@ class Joining:
     def _count_failure_class(self, slot: Slot, outcome: Outcome) -> None:
         if outcome.success or slot.version is None:
             return
-        name = self._admit("failure_class", slot.version[0], outcome.failure_class or "unknown", "max_failure_classes")
+        name = self._labels.failure_class(slot.version, outcome.failure_class or "unknown")
         self._count_for(slot, CounterName.FAILURES_BY_CLASS, capability="", detail=name)
 
     def _count_for(
@@ -206,20 +201,6 @@ class Joining:
         tier = slot.counted_tier if tier is None else tier
         capability = slot.capability if capability is None else capability
         self.counts[name, service, environment, version, tier, capability, detail] += by
-
-    def _admit_version(self, trace: Trace) -> VersionKey:
-        pair = f"{trace.service} {trace.environment}"
-        if not self._labels.admit(self._connection, "service", "", pair, cap=self._settings.max_services):
-            self.count(CounterName.SERIES_DROPPED, detail="service")
-            return (OTHER, OTHER, OTHER)
-        version = self._admit("model_version", pair, trace.model_version, "max_model_versions")
-        return (trace.service, trace.environment, version)
-
-    def _admit(self, label: str, scope: str, value: str, cap: str) -> str:
-        if self._labels.admit(self._connection, label, scope, value, cap=getattr(self._settings, cap)):
-            return value
-        self.count(CounterName.SERIES_DROPPED, detail=label)
-        return OTHER
 
 
 def _outcome_label(outcome: Outcome) -> str:

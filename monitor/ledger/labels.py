@@ -2,53 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from monitor.difficulty.tiers import Tier
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS
 from monitor.ledger.schema import label_value
+from monitor.ledger.settings import LedgerSettings
 
 DialectInsert = Callable[[sa.Table], Any]
 """The `insert` of SQLite's or PostgreSQL's dialect: alike, but without a common type in SQLAlchemy."""
 
+VersionKey = tuple[str, str, str]
+"""Service, environment and model version."""
+
 OTHER = "other"
-"""What a label value over the cap counts as."""
+"""What a label value over a cap counts as."""
+
+OTHERS: VersionKey = (OTHER, OTHER, OTHER)
+"""The version that requests of services over the cap are counted for."""
+
+_TIERS = len(Tier)
+_HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
+
+SERIES_OF_CAPABILITY = _TIERS * 5 + 7
+"""Requests, two outcomes and two revisions per tier; in a rollout both arms with bounds, and whether it regressed."""
+
+SERIES_OF_FAILURE_CLASS = _TIERS
+
+SERIES_OF_VERSION = _TIERS * (_HISTOGRAMS + 6) + 16 + 105 + SERIES_OF_CAPABILITY + SERIES_OF_FAILURE_CLASS
+"""
+Most series of one model version, one capability and one failure class of it (`other`) included.
+
+Six per tier beside the histograms (tokens in and out, cost, tool calls, overspent budgets, share of the traffic), 16 of
+the version and its environment (aliases, info, policy), and 105 of a rollout of which it is the candidate.
+"""
+
+_SERIES = {
+    "model_version": SERIES_OF_VERSION,
+    "version_capability": SERIES_OF_CAPABILITY,
+    "version_failure_class": SERIES_OF_FAILURE_CLASS,
+}
+_LOCK = {"label": "", "scope": "", "value": ""}
+
+
+@dataclass(slots=True)
+class _Admitted:
+    """
+    What the ledger has admitted, as far as this process knows.
+
+    Attributes:
+        values: Values by label and scope.
+        rows: Rows of the table that they were read from.
+        series: Series that they may make.
+    """
+
+    values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    rows: int = 0
+    series: int = SERIES_OF_VERSION  # those of `other`, which need no admission
+
+    def add(self, label: str, scope: str, value: str) -> None:
+        self.values.setdefault((label, scope), set()).add(value)
+        self.rows += 1
+        self.series += _SERIES.get(label, 0)
 
 
 class LabelBudget:
     """
-    The values admitted so far for each label and scope, kept in the ledger and remembered here.
+    The values admitted so far, kept in the ledger and remembered here between transactions.
 
     Args:
-        insert: The dialect's `insert`, which knows `on_conflict_do_nothing`.
+        insert: The dialect's `insert`, which knows `on_conflict_do_update`.
+        settings: How many values each label may have, and how many series all of them may make.
     """
 
-    def __init__(self, insert: DialectInsert) -> None:
+    def __init__(self, insert: DialectInsert, settings: LedgerSettings) -> None:
         self._insert = insert
-        self._admitted: dict[tuple[str, str], set[str]] = {}
+        self._settings = settings
+        self._admitted = _Admitted()
 
-    def admit(self, connection: sa.Connection, label: str, scope: str, value: str, *, cap: int) -> bool:
-        """Whether *value* may be used; the first *cap* values of a scope may, for ever."""
-        known = self._admitted.get((label, scope))
-        if known is None:
-            known = self._admitted[label, scope] = set(
-                connection.scalars(
-                    sa.select(label_value.c.value)
-                    .where(label_value.c.label == label)
-                    .where(label_value.c.scope == scope)
-                )
-            )
-        if value in known:
-            return True
-        if len(known) >= cap:
-            return False
-        connection.execute(
-            self._insert(label_value).on_conflict_do_nothing(), {"label": label, "scope": scope, "value": value}
-        )
-        known.add(value)
-        return True
+    def within(self, connection: sa.Connection) -> Admission:
+        """Who decides inside the transaction of *connection*."""
+        return Admission(connection, self._insert, self._settings, self._admitted)
 
     def forget(self) -> None:
         """Remember nothing, after a rollback took back what was admitted."""
-        self._admitted.clear()
+        self._admitted = _Admitted()
+
+
+class Admission:
+    """
+    Decides, inside one transaction, under which label values a request is counted.
+
+    What was admitted once is admitted for ever, so a series never stops being counted. A name that is new makes the
+    transaction wait for others that admit names, and see what they admitted: the caps hold for all replicas together.
+
+    Attributes:
+        dropped: How often a name was refused, by the cap that it was over.
+    """
+
+    def __init__(
+        self, connection: sa.Connection, insert: DialectInsert, settings: LedgerSettings, admitted: _Admitted
+    ) -> None:
+        self._connection = connection
+        self._insert = insert
+        self._settings = settings
+        self._admitted = admitted
+        self._is_fresh = False
+        self.dropped: Counter[str] = Counter()
+
+    def version(self, service: str, environment: str, model_version: str) -> VersionKey:
+        """The version that a request is counted for: its own, `other` of its service, or `other` of all."""
+        pair, cap = f"{service} {environment}", self._settings.max_model_versions
+        if self._is_dropped("service", "", pair, cap=self._settings.max_services):
+            return OTHERS
+        if not self._is_dropped("model_version", pair, model_version, cap=cap):
+            return service, environment, model_version
+        return OTHERS if self._refusal("model_version", pair, OTHER, cap=cap + 1) else (service, environment, OTHER)
+
+    def capability(self, version: VersionKey, name: str) -> str:
+        """The capability that a request of *version* is counted for."""
+        return self._class_of(version, "capability", name, cap=self._settings.max_capabilities)
+
+    def failure_class(self, version: VersionKey, name: str) -> str:
+        """The failure class that a failure of *version* is counted for."""
+        return self._class_of(version, "failure_class", name, cap=self._settings.max_failure_classes)
+
+    def _class_of(self, version: VersionKey, label: str, name: str, *, cap: int) -> str:
+        if name == OTHER or version == OTHERS:
+            return OTHER  # paid for with the version
+        if self._is_dropped(label, version[0], name, cap=cap):
+            return OTHER
+        return OTHER if self._is_dropped(f"version_{label}", " ".join(version), name, cap=cap) else name
+
+    def _is_dropped(self, label: str, scope: str, value: str, *, cap: int) -> bool:
+        over = self._refusal(label, scope, value, cap=cap)
+        if over:
+            self.dropped[over] += 1
+        return bool(over)
+
+    def _refusal(self, label: str, scope: str, value: str, *, cap: int) -> str:
+        """The cap that *value* is over; empty where it is admitted, before or now."""
+        if value in self._admitted.values.get((label, scope), ()):
+            return ""
+        over = self._cap_reached(label, scope, cap)
+        if over:
+            return over
+        if not self._is_fresh:
+            self._refresh()
+            return self._refusal(label, scope, value, cap=cap)
+        self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
+        self._admitted.add(label, scope, value)
+        return ""
+
+    def _cap_reached(self, label: str, scope: str, cap: int) -> str:
+        if len(self._admitted.values.get((label, scope), ())) >= cap:
+            return label
+        return "series" if self._admitted.series + _SERIES.get(label, 0) > self._settings.max_series else ""
+
+    def _refresh(self) -> None:
+        """Wait for whoever admits names now, then learn what was admitted since this process last looked."""
+        lock = self._insert(label_value).values(_LOCK)
+        self._connection.execute(
+            lock.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": lock.excluded.value})
+        )
+        rows = self._connection.scalar(sa.select(sa.func.count()).select_from(label_value)) or 0
+        if rows != self._admitted.rows + 1:  # the lock is a row as well
+            self._learn(self._connection.execute(sa.select(label_value)))
+        self._is_fresh = True
+
+    def _learn(self, rows: Iterable[Any]) -> None:
+        for label, scope, value in rows:
+            if label and value not in self._admitted.values.get((label, scope), ()):
+                self._admitted.add(label, scope, value)

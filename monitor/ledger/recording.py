@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
-from monitor.ledger.joining import Activity, Counted, Joining, VersionKey
-from monitor.ledger.labels import DialectInsert, LabelBudget
+from monitor.ledger.joining import Activity, Counted, Joining
+from monitor.ledger.labels import DialectInsert, LabelBudget, VersionKey
 from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
 from monitor.ledger.request_rows import load_slots, write_slots
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version
@@ -33,9 +33,8 @@ class Recorder:
 
     def __init__(self, insert: DialectInsert, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
         self._insert = insert
-        self._settings = settings
         self._outcomes = outcomes
-        self._labels = LabelBudget(insert)
+        self._labels = LabelBudget(insert, settings)
         self._version_ids: dict[VersionKey, int] = {}
 
     def record(self, connection: sa.Connection, batch: Batch) -> Recorded:
@@ -84,7 +83,7 @@ class Recorder:
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         slots = load_slots(connection, {_trace_id(event) for event in (*batch.events, *batch.assembled)})
-        joining = Joining(connection, slots, self._labels, self._settings, self._outcomes)
+        joining = Joining(slots, self._labels.within(connection), self._outcomes)
         # Rows of waiting traces are locked before any label or version is written: one order for all, so no deadlock.
         self._let_wait(connection, batch, joining)
         claimed = claim(connection, {each.trace_id: each.span_count for each in batch.assembled})
@@ -99,6 +98,7 @@ class Recorder:
             joining.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
         for letter in batch.dead_letters:
             joining.count(CounterName.DEAD_LETTERS, detail=letter.reason)
+        joining.count_dropped()
         self._write_versions(connection, joining.activity)
         write_slots(connection, self._insert, slots, self._version_ids, received_at=batch.received_at)
         self._write_counters(connection, joining.counts)

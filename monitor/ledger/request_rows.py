@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
-from monitor.ledger.joining import Slot, VersionKey
-from monitor.ledger.labels import DialectInsert
+from monitor.ledger.joining import Slot
+from monitor.ledger.labels import DialectInsert, VersionKey
 from monitor.ledger.schema import model_version, request
 from monitor.trace.model import Outcome
 

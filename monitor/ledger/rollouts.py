@@ -69,14 +69,12 @@ def admit_names(connection: sa.Connection, insert: DialectInsert, rollout: Rollo
     Raises:
         NamesOverCap: one of them would be a value too many.
     """
-    labels = LabelBudget(insert)  # not the recorder's: that belongs to the thread that records
-    scope = f"{rollout.service} {rollout.environment}"
-    names = [("service", "", scope, settings.max_services)] + [
-        ("model_version", scope, version, settings.max_model_versions)
-        for version in (rollout.baseline, rollout.candidate)
-    ]
-    if not all(labels.admit(connection, label, within, value, cap=cap) for label, within, value, cap in names):
-        raise NamesOverCap
+    # Not the recorder's: that belongs to the thread that records.
+    labels = LabelBudget(insert, settings).within(connection)
+    for name in (rollout.baseline, rollout.candidate):
+        wanted = (rollout.service, rollout.environment, name)
+        if labels.version(*wanted) != wanted:
+            raise NamesOverCap
 
 
 def update_rollout(connection: sa.Connection, rollout_id: str, **values: Any) -> None:

@@ -34,3 +34,11 @@ class LedgerSettings:
         int, Ge(1), Doc("Failure classes that one service may name; the rest count as `other`.")
     ] = 50
     max_services: Annotated[int, Ge(1), Doc("Pairs of service and environment; the rest count as `other`.")] = 500
+    max_series: Annotated[
+        int,
+        Ge(10_000),
+        Doc(
+            "Series that traffic may make on /metrics in all, counting for each name every series that it could make; "
+            "beyond it new names count as `other`."
+        ),
+    ] = 200_000

@@ -339,7 +339,7 @@ IGNORED = _counter(
 )
 SERIES_DROPPED = _counter(
     "cliffwatch_series_dropped_total",
-    "Label values beyond their limit, counted as other; reason is the label.",
+    "Requests and failures counted as other, a name being over a cap; reason is its label, or series (all together).",
     ("reason",),
 )
 CONSUMER_LAG = _gauge(

@@ -13,6 +13,9 @@ HUMAN, JUDGE, REPORTED, STATUS, BUDGET = "human", "judge", "reported", "status",
 NO_ANSWER = "no_answer"
 BUDGET_EXCEEDED = "budget_exceeded"
 
+MOST_STANDING = 64
+"""Verdicts that are kept of one trace, one for each source and evaluation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -164,14 +167,18 @@ def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     The latest word of each source on each evaluation; all that has to be kept to resolve again later.
 
     The same set of outcomes, in any order and however often repeated, gives the same result, and so does adding
-    outcomes one by one to what was kept before.
+    outcomes one by one to what was kept before. That holds for a trace with hostile many sources as well: of more than
+    `MOST_STANDING` the first by name are kept, those with a rank of their own before all others.
     """
     latest: dict[tuple[str, str], Outcome] = {}
     for outcome in outcomes:
         key = (outcome.source, outcome.evaluation or "")
         if key not in latest or _recency(outcome) > _recency(latest[key]):
             latest[key] = outcome
-    return tuple(latest[key] for key in sorted(latest))
+    kept = sorted(latest)
+    if len(kept) > MOST_STANDING:
+        kept = sorted(sorted(kept, key=lambda key: (key[0] not in _NAMED_SOURCES, key))[:MOST_STANDING])
+    return tuple(latest[key] for key in kept)
 
 
 def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome | None:

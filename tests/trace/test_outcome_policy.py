@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.trace.model import Budget, ModelVersion, Outcome, Request, Trace, TraceId, Usage
 from monitor.trace.outcome_policy import (
+    MOST_STANDING,
     Evaluation,
     implied_outcomes,
     is_over_budget,
@@ -262,3 +263,17 @@ def test_what_stands_is_all_that_has_to_be_kept(before: list[Outcome], after: li
     """Outcomes that come later meet what was kept as if they had met everything."""
     assert standing([*before, *after]) == standing([*standing(before), *after])
     assert resolve([*before, *after], DEFAULT) == resolve([*standing(before), *after], DEFAULT)
+
+
+@given(st.permutations(range(100)), st.integers(0, 100))
+def test_of_hostile_many_sources_some_are_kept_in_any_order(order: list[int], cut: int) -> None:
+    """A trace that a hundred sources judge keeps as many verdicts as are allowed, our own ones among them."""
+    judged = [Outcome(success=True, source=f"source-{number:03}", labelled_at=1.0) for number in range(97)]
+    judged += [Outcome(success=False, source=source, labelled_at=1.0) for source in ("human", "judge", "status")]
+    shuffled = [judged[number] for number in order]
+
+    kept = standing(shuffled)
+
+    assert MOST_STANDING == len(kept)
+    assert {"human", "judge", "status"} <= {outcome.source for outcome in kept}
+    assert kept == standing(judged) == standing([*standing(shuffled[:cut]), *shuffled[cut:]])
