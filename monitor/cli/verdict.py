@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -58,7 +59,7 @@ class _WithPlainGate(TyperCommand):
 
 
 def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         is_alone = argument == "--gate" and following not in set(Gate)
         yield f"--gate={Gate.REGRESSION}" if is_alone else argument
 

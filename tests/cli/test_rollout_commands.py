@@ -69,6 +69,17 @@ def test_the_verdict_is_the_one_that_the_ledger_keeps(broken: str, capsys: pytes
     )
 
 
+def test_the_verdict_needs_no_words(
+    broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`cliffwatch verdict` alone speaks of the ledger that the config names."""
+    monkeypatch.setenv("CLIFFWATCH_LEDGER__URL", broken)
+
+    assert 0 == run_command(["verdict"])
+
+    assert "verdict: regression" in capsys.readouterr().out
+
+
 def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With its rates, what to expect on call, and its reasons."""
     assert 0 == run_command(["verdict", "shop", "--ledger", broken])
