@@ -95,6 +95,12 @@ def accepts(kind: Any, wanted: type) -> bool:
     return wanted in _members(kind)
 
 
+def yaml_value(value: Any) -> str:
+    """*value*, a setting or a dataclass of them, as YAML on one line."""
+    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def reference_config(sections: Mapping[str, Any]) -> str:
     """The commented YAML file with every default of *sections* (settings dataclass by section name)."""
     head = (
@@ -120,13 +126,13 @@ def _keys(settings: Any, *, indent: int) -> Iterator[str]:
             yield from _keys(value, indent=indent + 2)
         else:
             yield from _entry_comments(setting, indent=indent)
-            yield f"{' ' * indent}{setting.name}: {_yaml_value(value)}\n"
+            yield f"{' ' * indent}{setting.name}: {yaml_value(value)}\n"
 
 
 def _entry_comments(setting: Setting, *, indent: int) -> Iterator[str]:
     entries = settings_of(entry_kind(setting.kind))
     for entry in entries.values():
-        given = "required" if entry.is_required else f"default {_yaml_value(entry.default)}"
+        given = "required" if entry.is_required else f"default {yaml_value(entry.default)}"
         yield from _comment(f"  {entry.name}: {entry.doc} Allowed: {entry.allowed}; {given}.", indent=indent)
 
 
@@ -134,11 +140,6 @@ def _comment(text: str, *, indent: int) -> Iterator[str]:
     bullet = len(text) - len(text.lstrip())
     for number, line in enumerate(wrap(text.strip(), _LINE_LENGTH - indent - bullet, break_on_hyphens=False)):
         yield f"{' ' * indent}# {' ' * (bullet + (2 if bullet and number else 0))}{line}\n"
-
-
-def _yaml_value(value: Any) -> str:
-    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _plain(value: Any) -> Any:

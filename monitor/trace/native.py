@@ -109,6 +109,13 @@ _EVENT: TypeAdapter[_TraceEvent | _OutcomeEvent] = TypeAdapter(
 _LABEL_FIELDS = frozenset({"service", "model_version", "environment", "capability", "failure_class", "source"})
 
 
+def event_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each native event, by the `schema` that the event carries."""
+    models: tuple[type[_Wire], ...] = (_TraceEvent, _OutcomeEvent)
+    schemas = [model.model_json_schema(by_alias=True) for model in models]
+    return {schema["properties"]["schema"]["const"]: schema for schema in schemas}
+
+
 def decode_native(value: bytes) -> Trace | OutcomeEvent:
     """
     The event that *value*, one JSON object in UTF-8, holds.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from handbook.markdown import blocks
 from monitor.metrics.names import METRICS
 from tests.rules.conftest import RULES
 from tests.rules.spec import REPLICA, series
@@ -21,11 +21,7 @@ READY = series("cliffwatch_ready")
 STOPS, PASSES, NOT_KNOWN = 1, 0, 2
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-
-
-WHILE_SHIFTING, BEFORE_PROMOTION = blocks("promql")
+WHILE_SHIFTING, BEFORE_PROMOTION = (block.text for block in blocks(PAGE, "promql"))
 
 
 def verdict(state: str, **labels: str) -> dict[str, str]:
@@ -84,7 +80,7 @@ def test_a_gate_gives_one_sample_whatever_happens(
 
 def test_the_manifests_hold_the_tested_queries() -> None:
     """With the names filled in, each is one of the two queries of the page."""
-    manifests = [document for block in blocks("yaml") for document in yaml.safe_load_all(block)]
+    manifests = [document for block in blocks(PAGE, "yaml") for document in yaml.safe_load_all(block.text)]
 
     queries = [_filled_in(query) for manifest in manifests for query in _queries(manifest)]
 
@@ -96,13 +92,6 @@ def test_the_page_names_metrics_that_exist() -> None:
     names = {metric.name for metric in METRICS}
 
     assert set(re.findall(r"\bcliffwatch_\w+", PAGE.read_text())) <= names
-
-
-def test_links_of_the_page_lead_somewhere() -> None:
-    """To files beside it."""
-    links = re.findall(r"\]\((?!http)([^)#]+)", PAGE.read_text())
-
-    assert [] == [link for link in links if not Path(PAGE.parent, link).exists()]
 
 
 def _queries(manifest: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,39 @@
+"""The site that `make docs` builds: whole, and without anything from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from handbook.links import site_problems
+from handbook.markdown import ROOT
+from handbook.site import REFERENCE
+
+pytestmark = pytest.mark.slow
+
+_FETCHED_BY_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?(?:https?:)?//""")
+
+
+def test_links_of_the_site_lead_somewhere(site: Path) -> None:
+    """Pages, anchors and pictures are there, and a browser fetches nothing from elsewhere."""
+    assert [] == list(site_problems(site))
+
+
+def test_styles_fetch_nothing_from_elsewhere(site: Path) -> None:
+    """No font and no picture."""
+    styles = list(site.rglob("*.css"))
+
+    assert styles
+    assert [] == [path.name for path in styles if _FETCHED_BY_STYLES.search(path.read_text(encoding="utf-8"))]
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    """Those of docs/ (the template of a runbook too), and those that are written from the code."""
+    written = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    places = [
+        path.with_name("index.md") if path.name == "README.md" else path for path in [*written, *map(Path, REFERENCE)]
+    ]
+
+    assert [] == [str(place) for place in places if not (site / place).with_suffix(".html").exists()]
