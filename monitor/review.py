@@ -1,4 +1,4 @@
-"""The review: what happens between batches. Freeze a calibration when one is due, find rollouts, judge them."""
+"""The review: what happens beside the batches. Freeze a calibration when one is due, find rollouts, judge them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from monitor.difficulty.calibration import Calibration, calibrate
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.live import LiveTrust, assess_live
 from monitor.difficulty.settings import DifficultySettings
-from monitor.errors import CalibrationInvalid
-from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord
+from monitor.errors import CalibrationInvalid, LedgerUnavailable
+from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord, SingleJob
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
@@ -27,10 +27,11 @@ _log = structlog.get_logger()
 
 _LIVE_LABELS = 2_000
 _MOST_LIVE_VERSIONS = 10
+_CALIBRATION_WAIT_SECONDS = 60.0
 
 
 class Reviewer(Protocol):
-    """What the service asks between batches."""
+    """What the service asks beside its batches; `look` and the rest may be asked by different threads."""
 
     def follow(self, policy: Policy) -> None:
         """From the next look on, judge by *policy*."""
@@ -121,7 +122,7 @@ class Review:
         self._assess_if_due(now)
 
     def _review(self, now: float) -> None:
-        with self._ledger.exclusively() as is_ours:
+        with self._ledger.exclusively(SingleJob.REVIEW) as is_ours:
             if not is_ours:
                 return
             if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
@@ -134,9 +135,7 @@ class Review:
 
     def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
         """Freeze what is known before the first request of *newcomers*, so that they cannot teach what judges them."""
-        with self._ledger.exclusively() as is_ours:
-            if is_ours:
-                self._calibrate_if_due(now=now, newcomers=newcomers)
+        self._calibrate_if_due(now=now, newcomers=newcomers)
 
     def calibration_in_force(self) -> Calibration | None:
         """The calibration that tags new requests; the previous one where the latest cannot be read."""
@@ -200,12 +199,19 @@ class Review:
         )
 
     def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
-        self._calibrated_at = now
-        if self.held_by() or not self._is_due(newcomers):
-            return
-        draft = self.draft(now=now, newcomers=newcomers)
-        if draft is not None:
-            self.put_in_force(draft.calibration, history_labels=draft.history_labels, now=now)
+        # Apart from the review, whose looks may take long: the first request of a newcomer waits only for this.
+        with self._ledger.exclusively(SingleJob.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
+            if not is_ours:
+                raise LedgerUnavailable(
+                    f"Another replica has been calibrating for {_CALIBRATION_WAIT_SECONDS:.0f} s; "
+                    "what needs its result waits and tries again."
+                )
+            self._calibrated_at = now
+            if self.held_by() or not self._is_due(newcomers):
+                return
+            draft = self.draft(now=now, newcomers=newcomers)
+            if draft is not None:
+                self.put_in_force(draft.calibration, history_labels=draft.history_labels, now=now)
 
     def _is_due(self, newcomers: Collection[str]) -> bool:
         """Whether there is enough news to learn, or something learnt that a newcomer must not have taught."""

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 
 import structlog
 
+from monitor.background import InTurn, Job, Jobs, OnThreads
 from monitor.clock import Clock
-from monitor.difficulty.calibration import Calibration
 from monitor.errors import DependencyUnreachable, OffsetFenced
 from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
-from monitor.ingest.source import Poll, Source
+from monitor.ingest.source import Poll, Record, Source, TopicPartition
 from monitor.ledger.ledger import Assembled, Batch, Ledger, OffsetMove, Recorded, WaitingSpans
-from monitor.metrics.snapshot import (
-    CalibrationStatus,
-    HealthFact,
-    ModelVersionStatus,
-    PartitionLag,
-    Snapshot,
-    SnapshotHolder,
-)
+from monitor.metrics.snapshot import PartitionLag, SnapshotHolder
+from monitor.newcomers import Newcomers, Version, fronts, split_before
+from monitor.overview import LoopStatus, Overview
 from monitor.pipeline import DecodedBatch, Rules, assemble_due, decode_records, tag_events, tag_trace
 from monitor.review import Reviewer
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service_settings import ServiceSettings
-from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace, TraceId
+from monitor.trace.model import Trace, TraceId
 from monitor.trace.span import Span
 
 _log = structlog.get_logger()
 
 _SPANS_PER_ASSEMBLY = 5_000
 _TRACES_PER_ASSEMBLY = 500
+
+_Built = tuple[WaitingSpans, Trace | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +53,8 @@ class Service:
         rules: How records are read.
         policy: What the snapshot shows as the policy in force.
         settings: The rhythm.
+        in_background: Review and show on threads of their own, so that reading never waits for them; otherwise between
+            two batches, so that the same records give the same result.
     """
 
     def __init__(
@@ -66,18 +64,16 @@ class Service:
         rules: Rules,
         policy: Policy,
         settings: ServiceSettings,
+        in_background: bool = False,
     ) -> None:
         self._stages = stages
         self._rules = rules
-        self._policy = policy
         self._settings = settings
-        self._calibration: Calibration | None = None
-        self._seen: set[tuple[str, str, str]] | None = None
+        self._overview = Overview(stages.ledger, stages.review, stages.clock, stages.snapshots, policy=policy)
+        self._jobs = _jobs(self._overview, settings, stages.clock, in_background=in_background)
+        self._status = LoopStatus()
+        self._newcomers: Newcomers | None = None
         self._assembled_at = float("-inf")
-        self._reviewed_at = float("-inf")
-        self._shown_at = float("-inf")
-        self._last_commit_at: float | None = None
-        self._outage = ""
         # With their starts; only while a source that ends is read.
         self._open_traces: dict[TraceId, float] | None = None
 
@@ -90,17 +86,21 @@ class Service:
             wait: Sleeps for so many seconds, or less when the service is stopping.
         """
         delay = self._settings.retry_seconds
-        while not is_stopping():
-            try:
-                self.run_once()
-            except DependencyUnreachable as outage:
-                _log.warning("service.paused", problem=str(outage), retry_seconds=delay)
-                self._outage = str(outage)
-                self._show_outage()
-                wait(delay)
-                delay = min(2 * delay, self._settings.max_retry_seconds)
-            else:
-                delay, self._outage = self._settings.retry_seconds, ""
+        self._jobs.start()
+        try:
+            while not is_stopping():
+                try:
+                    self.run_once()
+                except DependencyUnreachable as outage:
+                    _log.warning("service.paused", problem=str(outage), retry_seconds=delay)
+                    self._report(problem=str(outage))
+                    wait(delay)
+                    delay = min(2 * delay, self._settings.max_retry_seconds)
+                else:
+                    delay = self._settings.retry_seconds
+        finally:
+            self.unready()
+            self._jobs.stop()
 
     def drain(self, *, progress: Callable[[int], None]) -> None:
         """
@@ -125,21 +125,19 @@ class Service:
     @property
     def policy(self) -> Policy:
         """The policy in force."""
-        return self._policy
+        return self._overview.policy
 
     def follow(self, policy: Policy) -> None:
         """From the next review on, judge by *policy*."""
-        self._policy = policy
-        self._stages.review.follow(policy)
+        self._overview.follow(policy)
 
     def unready(self) -> None:
         """Say that this replica is going away, so that nobody is sent to it any more."""
-        self._outage = "The service is stopping."
-        self._show_outage()
+        self._report(problem="The service is stopping.")
 
     def run_once(self) -> Poll:
         """
-        One turn: poll, record, review if due, show if due.
+        One turn: poll, record, put traces together if due; review and show if due, unless others do that.
 
         Returns:
             What was polled.
@@ -151,8 +149,8 @@ class Service:
         if poll.records:
             self._handle(poll)
         self._assemble_if_due()
-        self._review_if_due()
-        self._show_if_due()
+        self._report(has_turned=True, problem="")
+        self._jobs.turn()
         return poll
 
     def settle(self, *, seconds: float) -> None:
@@ -160,35 +158,65 @@ class Service:
         # What a replay before this one read and was not there to put together any more.
         self._assemble(now=self._stages.clock.time() + self._rules.traces.assembly.max_age_seconds + 1.0)
         self._stages.clock.observe(self._stages.clock.time() + seconds)
-        self._review()
-        self._show()
+        self._overview.review()
+        self.show()
+
+    def show(self) -> None:
+        """Publish what the ledger holds now."""
+        self._report(has_turned=True)
+        self._overview.show()
 
     def _handle(self, poll: Poll) -> None:
+        owned = self._stages.source.assignment()
+        records: Sequence[Record] = [r for r in poll.records if r.position.topic_partition in owned]
+        next_offsets = {partition: offset for partition, offset in poll.next_offsets.items() if partition in owned}
         try:
-            self._record(poll)
+            while records:
+                records = self._record_some(records, next_offsets)
         except OffsetFenced as fenced:
-            _log.warning("batch.fenced", problem=str(fenced), records=len(poll.records))
+            _log.warning("batch.fenced", problem=str(fenced), records=len(records))
             self._stages.source.rewind()
         except DependencyUnreachable:
             self._stages.source.rewind()  # the offsets have not moved, so everything is read again
             raise
 
-    def _record(self, poll: Poll) -> None:
+    def _record_some(self, records: Sequence[Record], next_offsets: Mapping[TopicPartition, int]) -> Sequence[Record]:
+        """
+        Record up to the first requests of versions never met, or meet those where nothing stands before them.
+
+        Returns:
+            What is left.
+        """
+        batch = decode_records(records, self._rules)
+        newcomers = self._newcomers_in(batch.traces)
+        if not newcomers:
+            self._record(batch, next_offsets)
+            return ()
+        # History may stand right before them, and has to be in the ledger for what is frozen now to know it.
+        before, rest = split_before(records, lambda record: self._has_any(newcomers, record))
+        if before:
+            ends = {first.position.topic_partition: first.position.offset for first in fronts(rest)}
+            begun = {record.position.topic_partition for record in before}
+            self._record(
+                decode_records(before, self._rules),
+                {p: ends.get(p, offset) for p, offset in next_offsets.items() if p in begun},
+            )
+        else:
+            self._meet(decode_records(fronts(rest), self._rules))
+        return rest
+
+    def _record(self, batch: DecodedBatch, next_offsets: Mapping[TopicPartition, int]) -> None:
         stages = self._stages
         owned = stages.source.assignment()
-        records = [record for record in poll.records if record.position.topic_partition in owned]
-        batch = decode_records(records, self._rules)
         for moment in batch.event_times():
             stages.clock.observe(moment)
-        self._meet(batch.traces)
         if batch.dead_letters:
             stages.dead_letters.write(
                 [Rejection(record, letter.reason, letter.detail) for record, letter in batch.dead_letters]
             )
-        next_offsets = {partition: offset for partition, offset in poll.next_offsets.items() if partition in owned}
         recorded = stages.ledger.record(
             Batch(
-                events=tag_events(batch.events, self._calibration, self._rules),
+                events=tag_events(batch.events, self._overview.calibration, self._rules),
                 dead_letters=[letter for _, letter in batch.dead_letters],
                 offsets=[OffsetMove(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records=batch.records,
@@ -198,7 +226,7 @@ class Service:
         )
         self._note_open_traces(batch)
         stages.source.committed(next_offsets)
-        self._last_commit_at = stages.clock.time()
+        self._status = replace(self._status, last_commit_at=stages.clock.time())
         _log_committed(batch, recorded)
 
     def _note_open_traces(self, batch: DecodedBatch) -> None:
@@ -231,94 +259,81 @@ class Service:
 
     def _close(self, due: Sequence[WaitingSpans]) -> int:
         """Count the traces that these spans make up; how many of them wait no more."""
-        closed = assemble_due(due, self._rules)
-        self._meet(trace for _, trace in closed if trace is not None)
+        rest: Sequence[_Built] = assemble_due(due, self._rules)
+        closed = 0
+        while rest:
+            known = list(takewhile(lambda built: not self._newcomers_in(_trace_of(built)), rest))
+            if known:
+                closed += self._record_assembled(known)
+            else:
+                self._meet_versions(self._newcomers_in(_trace_of(rest[0])))
+            rest = rest[len(known) :]
+        return closed
+
+    def _record_assembled(self, built: Sequence[_Built]) -> int:
         assembled = [
             Assembled(
                 waiting.trace_id,
                 len(waiting.spans),
-                None if trace is None else tag_trace(trace, self._calibration, self._rules),
+                None if trace is None else tag_trace(trace, self._overview.calibration, self._rules),
             )
-            for waiting, trace in closed
+            for waiting, trace in built
         ]
         now = self._stages.clock.time()
         recorded = self._stages.ledger.record(
             Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=now, assembled=assembled)
         )
         if self._open_traces is not None:
-            for waiting in due:
+            for waiting, _ in built:
                 self._open_traces.pop(waiting.trace_id, None)
         _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed
 
-    def _meet(self, traces: Iterable[Trace]) -> None:
+    def _newcomers_in(self, traces: Iterable[Trace]) -> frozenset[Version]:
+        if self._newcomers is None:
+            activity = self._stages.ledger.activity()
+            self._newcomers = Newcomers(
+                Version(version.service, version.environment, version.model_version) for version in activity
+            )
+            self._overview.load()
+        return self._newcomers.among(traces)
+
+    def _has_any(self, newcomers: frozenset[Version], record: Record) -> bool:
+        return not newcomers.isdisjoint(self._newcomers_in(decode_records([record], self._rules).traces))
+
+    def _meet(self, batch: DecodedBatch) -> None:
+        for moment in batch.event_times():
+            self._stages.clock.observe(moment)
+        self._meet_versions(self._newcomers_in(batch.traces))
+
+    def _meet_versions(self, newcomers: frozenset[Version]) -> None:
         """Before the first request of a version is tagged, freeze what the versions before it have taught."""
-        if self._seen is None:
-            self._seen = {
-                (version.service, version.environment, version.model_version)
-                for version in self._stages.ledger.activity()
-            }
-            self._calibration = self._stages.review.calibration_in_force()
-        met = {(trace.service, trace.environment, trace.model_version) for trace in traces} - self._seen
-        live = {version for _, environment, version in met if environment != REFERENCE_ENVIRONMENT}
-        if live:
-            self._stages.review.before_new_versions(live, now=self._stages.clock.time())
-            self._calibration = self._stages.review.calibration_in_force()
-        self._seen |= met
+        if newcomers and self._newcomers is not None:
+            self._overview.meet({version.model_version for version in newcomers})
+            self._newcomers.meet(newcomers)
 
-    def _review_if_due(self) -> None:
-        if self._stages.clock.monotonic() - self._reviewed_at >= self._settings.review_interval_seconds:
-            self._review()
-
-    def _review(self) -> None:
-        self._reviewed_at = self._stages.clock.monotonic()
-        self._stages.review.look(now=self._stages.clock.time())
-        self._calibration = self._stages.review.calibration_in_force()
-
-    def _show_if_due(self) -> None:
-        if self._stages.clock.monotonic() - self._shown_at >= self._settings.snapshot_interval_seconds:
-            self._show()
-
-    def _show(self) -> None:
-        self._shown_at = self._stages.clock.monotonic()
-        self._stages.snapshots.publish(self._snapshot())
-
-    def _snapshot(self) -> Snapshot:
-        ledger = self._stages.ledger
-        activity, rollouts = ledger.activity(), ledger.rollouts()
-        roles = version_roles(activity, [record.rollout for record in rollouts], self._policy)
-        calibration, live = self._calibration, self._stages.review.live_trust()
-        if calibration is not None and live is not None and live.calibration_id != calibration.calibration_id:
-            live = None  # another came into force since
-        return Snapshot(
-            now=self._stages.clock.time(),
-            policy=self._policy,
-            counters=ledger.counters(),
-            waiting_spans=ledger.waiting_spans(),
-            model_versions=[
-                ModelVersionStatus(
-                    version,
-                    roles[version.service, version.environment, version.model_version],
-                    is_floating=is_floating_alias(version.model_version),
-                )
-                for version in activity
-                if version.environment != REFERENCE_ENVIRONMENT
-            ],
-            rollouts=rollouts,
-            calibration=None
-            if calibration is None
-            else CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live),
-            lag=[PartitionLag(*partition, lag) for partition, lag in sorted(self._stages.source.lag().items())],
-            last_commit_at=self._last_commit_at,
-            is_ready=True,
-            health=[HealthFact("pipeline", is_ok=True, sentence="Records are read and recorded.")],
+    def _report(self, *, problem: str | None = None, has_turned: bool = False) -> None:
+        lag = [PartitionLag(*partition, lag) for partition, lag in sorted(self._stages.source.lag().items())]
+        self._status = replace(
+            self._status,
+            has_turned=has_turned or self._status.has_turned,
+            problem=self._status.problem if problem is None else problem,
+            lag=lag,
         )
+        self._overview.report(self._status)
 
-    def _show_outage(self) -> None:
-        """Keep showing the last committed counts, and say that nothing moves."""
-        fact = HealthFact("pipeline", is_ok=False, sentence=self._outage)
-        last = self._stages.snapshots.current
-        self._stages.snapshots.publish(replace(last, now=self._stages.clock.time(), is_ready=False, health=[fact]))
+
+def _trace_of(built: _Built) -> Sequence[Trace]:
+    _, trace = built
+    return () if trace is None else (trace,)
+
+
+def _jobs(overview: Overview, settings: ServiceSettings, clock: Clock, *, in_background: bool) -> Jobs:
+    jobs = [
+        Job("review", overview.review, settings.review_interval_seconds, settings.review_rest_ratio),
+        Job("snapshot", overview.show, settings.snapshot_interval_seconds, 1.0),
+    ]
+    return OnThreads(jobs, clock, note=overview.note) if in_background else InTurn(jobs, clock)
 
 
 def _log_committed(batch: DecodedBatch, recorded: Recorded) -> None:

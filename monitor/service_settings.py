@@ -23,6 +23,9 @@ class ServiceSettings:
         float, Gt(0), Doc("Time between two looks for traces whose spans are complete, in seconds.")
     ] = 1.0
     review_interval_seconds: Annotated[float, Gt(0), Doc("Time between two looks at the rollouts, in seconds.")] = 15.0
+    review_rest_ratio: Annotated[
+        float, Ge(0), Doc("Rest after a look at the rollouts, in multiples of the time that it took.")
+    ] = 5.0
     calibration_interval_seconds: Annotated[
         float, Gt(0), Doc("Time between two calibrations while history grows, in seconds.")
     ] = 21_600.0

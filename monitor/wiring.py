@@ -14,7 +14,7 @@ from monitor.ingest.file import FileSource
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
-from monitor.ledger.engine import IN_MEMORY_URL, is_missing
+from monitor.ledger.engine import IN_MEMORY_URL, is_missing, is_shareable
 from monitor.ledger.ledger import Ledger
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
@@ -38,12 +38,13 @@ def live_service(config: Config) -> Iterator[tuple[Service, SnapshotHolder]]:
     Raises:
         MonitorError: a part cannot be had as configured, or cannot be reached.
     """
-    ledger = SqlLedger(ledger_url(config.ledger), config.ledger, outcomes=config.traces.outcomes)
+    url = ledger_url(config.ledger)
+    ledger = SqlLedger(url, config.ledger, outcomes=config.traces.outcomes)
     source = KafkaSource(config.kafka, ledger.offsets)
     dead_letters = KafkaDeadLetters(config.kafka)
     try:
         source.check_topics()
-        yield _service(config, ledger, source, dead_letters, WallClock())
+        yield _service(config, ledger, source, dead_letters, WallClock(), in_background=is_shareable(url))
     finally:
         dead_letters.close()
         source.close()
@@ -193,10 +194,20 @@ def ledger_url(settings: LedgerSettings) -> str:
 
 
 def _service(
-    config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter, clock: Clock
+    config: Config,
+    ledger: SqlLedger,
+    source: Source,
+    dead_letters: DeadLetterWriter,
+    clock: Clock,
+    *,
+    in_background: bool = False,
 ) -> tuple[Service, SnapshotHolder]:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
     stages = Stages(source, dead_letters, ledger, review_of(config, ledger), clock, snapshots)
     return Service(
-        stages, rules=Rules(config.limits, config.traces), policy=config.rollout, settings=config.service
+        stages,
+        rules=Rules(config.limits, config.traces),
+        policy=config.rollout,
+        settings=config.service,
+        in_background=in_background,
     ), snapshots

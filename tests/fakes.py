@@ -55,12 +55,14 @@ class FakeSource:
         del timeout_seconds
         self._follow_rebalance()
         self._take_over()
+        records: list[Record] = []
+        next_offsets = {}
         for partition in self._ownership.owned:
             at = self._next[partition]
-            if records := self._broker.logs[partition][at : at + self._max_poll_records]:
-                self._next[partition] = at + len(records)
-                return Poll(tuple(records), {partition: self._next[partition]})
-        return Poll()
+            if some := self._broker.logs[partition][at : at + self._max_poll_records - len(records)]:
+                records += some
+                self._next[partition] = next_offsets[partition] = at + len(some)
+        return Poll(tuple(records), next_offsets)
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: owned.ledger_offset for partition, owned in self._ownership.owned.items()}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,6 +11,7 @@ from monitor.clock import EventClock
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import DeadLetterUnavailable, LedgerUnavailable
 from monitor.ingest.dead_letter import Rejection
+from monitor.ingest.source import TopicPartition
 from monitor.ledger.ledger import Batch, CounterName, Recorded
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.report import replay_json
@@ -45,12 +47,19 @@ class FlakyLedger(SqlLedger):
     """A ledger in memory that does not answer as often as it is told."""
 
     outages = 0
+    intrude_after = -1
 
     def record(self, batch: Batch) -> Recorded:
         if self.outages:
             self.outages -= 1
             raise LedgerUnavailable("The ledger's database does not answer.")
-        return super().record(batch)
+        if batch.offsets:
+            self.intrude_after -= 1
+        recorded = super().record(batch)
+        if self.intrude_after == 0:  # another replica has the partition now, and records one more
+            at = batch.offsets[0].next_offset
+            super().record(a_batch(expected_offset=at, next_offset=at + 1))
+        return recorded
 
 
 @dataclass
@@ -68,18 +77,22 @@ class House:
         """Turn until nothing is left to read, through outages; at most 50 turns."""
         waits: list[float] = []
         turns = iter(range(50))
-        self.service.run(is_stopping=lambda: next(turns, None) is None or self._is_quiet(), wait=waits.append)
+        self.service.run(is_stopping=lambda: next(turns, None) is None or self.is_quiet(), wait=waits.append)
 
-    def _is_quiet(self) -> bool:
-        read = self.ledger.offsets([PARTITION]).get(PARTITION, 0)
-        return read == len(self.broker.logs[PARTITION]) and self.snapshots.current.is_ready
+    def broker_ends(self) -> dict[TopicPartition, int]:
+        """End of every log that holds something."""
+        return {partition: len(log) for partition, log in self.broker.logs.items() if log}
+
+    def is_quiet(self) -> bool:
+        """Whether everything is read and shown."""
+        return self.ledger.offsets(self.broker.logs) == self.broker_ends() and self.snapshots.current.is_ready
 
 
-@pytest.fixture
-def house() -> Iterator[House]:
+@contextmanager
+def a_house(*, partitions: int = 1, max_poll_records: int = 3) -> Iterator[House]:
     ledger = FlakyLedger("sqlite://")
-    broker, dead_letters = FakeBroker(), FakeDeadLetters()
-    source = FakeSource(broker, ledger.offsets, max_poll_records=3)
+    broker, dead_letters = FakeBroker(partitions=partitions), FakeDeadLetters()
+    source = FakeSource(broker, ledger.offsets, max_poll_records=max_poll_records)
     settings, policy = ServiceSettings(), Policy()
     snapshots = SnapshotHolder(Snapshot(now=NOON, policy=policy))
     review = Review(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
@@ -87,6 +100,12 @@ def house() -> Iterator[House]:
     service = Service(stages, rules=Rules(Limits(), TraceSettings()), policy=policy, settings=settings)
     yield House(broker, ledger, dead_letters, snapshots, service, source)
     ledger.close()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with a_house() as house:
+        yield house
 
 
 def an_event(trace_id: str, **fields: object) -> bytes:
@@ -107,7 +126,8 @@ def test_records_are_counted_and_shown(house: House) -> None:
     for number in range(7):
         house.broker.append(an_event(f"t{number}", outcome={"success": number > 0}))
 
-    house.run_until_quiet()
+    while not house.is_quiet():
+        house.service.run_once()
     house.service.settle(seconds=2)
 
     assert {PARTITION: 7} == house.ledger.offsets([PARTITION])
@@ -150,13 +170,17 @@ def test_an_outage_of_the_ledger_is_waited_out(house: House) -> None:
         house.broker.append(an_event(f"t{number}"))
     house.ledger.outages = 3
     waits: list[float] = []
+    reasons: list[str] = []
 
-    house.service.run(is_stopping=lambda: len(waits) == 3, wait=waits.append)
-    assert not house.snapshots.current.is_ready
-    assert "does not answer" in house.snapshots.current.not_ready_reason
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        reasons.append(house.snapshots.current.not_ready_reason)
+
+    house.service.run(is_stopping=lambda: len(waits) == 3, wait=wait)
     house.run_until_quiet()
 
     assert [0.5, 1.0, 2.0] == waits
+    assert ["The ledger's database does not answer."] * 3 == reasons
     assert {"": 5} == counts(house.ledger, CounterName.REQUESTS)
     assert {} == counts(house.ledger, CounterName.DUPLICATES)
 
@@ -190,9 +214,61 @@ def test_a_late_outcome_finds_its_trace(house: House) -> None:
 def test_a_service_that_stops_says_so(house: House) -> None:
     """Before the end, readiness goes away while the counts stay to be scraped."""
     house.broker.append(an_event("t0"))
-    house.run_until_quiet()
 
-    house.service.unready()
+    house.run_until_quiet()
 
     assert "stopping" in house.snapshots.current.not_ready_reason
     assert house.snapshots.current.counters
+
+
+def history_events(versions: int = 8, items: int = 60) -> list[bytes]:
+    """Labelled reference requests that a calibration can learn from."""
+    return [
+        an_event(
+            f"old-{version}-{item}",
+            environment="reference",
+            model_version=f"old-{version}",
+            request_id=f"item-{item}",
+            started_at=f"2026-08-{version + 1:02}T00:{item:02}:00Z",
+            outcome={"success": item < 45 - version},
+        )
+        for version in range(versions)
+        for item in range(items)
+    ]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_history_in_the_batch_of_the_first_live_request_teaches_what_tags_it(partitions: int) -> None:
+    """However history and the first live requests fall into one poll, what stands before them was learnt."""
+    with a_house(partitions=partitions, max_poll_records=10_000) as house:
+        history = history_events()
+        for number, event in enumerate(history):
+            house.broker.append(event, number % partitions)
+        for partition in range(partitions):
+            house.broker.append(an_event(f"live-{partition}", request_id="item-59"), partition)
+            house.broker.append(an_event(f"new-{partition}", model_version="model-2"), partition)
+
+        house.run_until_quiet()
+
+        (calibration,) = house.ledger.calibrations()
+        live = [row for row in counts_by_version(house) if row[0] in {"model-1", "model-2"}]
+        assert len(history) == calibration.history_labels
+        assert [("model-1", partitions), ("model-2", partitions)] == live
+        assert house.broker_ends() == house.ledger.offsets(house.broker.logs)
+
+
+def test_a_batch_that_is_recorded_in_parts_is_fenced_in_parts(house: House) -> None:
+    """Where another owner moves on between the parts of one poll, what is left is read from where that one is."""
+    house.source._max_poll_records = 100
+    for event in (an_event("t0"), an_event("t1", model_version="model-2"), an_event("t2", model_version="model-2")):
+        house.broker.append(event)
+    house.ledger.intrude_after = 1
+
+    house.run_until_quiet()
+
+    assert {PARTITION: 3} == house.ledger.offsets([PARTITION])
+    assert {"": 2} == counts(house.ledger, CounterName.REQUESTS)
+
+
+def counts_by_version(house: House) -> list[tuple[str, int]]:
+    return [(version.model_version, version.requests) for version in house.ledger.activity()]

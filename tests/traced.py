@@ -123,7 +123,7 @@ class Monitor:
 
     def shown(self) -> Samples:
         """What `/metrics` shows now."""
-        self.service._show()
+        self.service.show()
         return Samples(encode_text(metrics_registry(self.snapshots).collect()).decode())
 
     def close(self) -> None:

@@ -53,7 +53,6 @@ def run(
         try:
             service.run(is_stopping=stop.is_set, wait=stop.wait)
         finally:
-            service.unready()
             server.stop()
             _log.info("service.stopped")
 

@@ -38,7 +38,7 @@ def open_engine(url: str) -> sa.Engine:
             return _open_sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
             return sa.create_engine(
-                parsed, pool_pre_ping=True, pool_size=4, max_overflow=2, execution_options=_COUNT_INSERTED_ROWS
+                parsed, pool_pre_ping=True, pool_size=4, max_overflow=8, execution_options=_COUNT_INSERTED_ROWS
             )
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigInvalid(
@@ -52,7 +52,7 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
-    in_memory = url.database in {None, "", ":memory:"}
+    in_memory = _is_in_memory(url)
     engine = (
         sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         if in_memory
@@ -80,13 +80,22 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
     return engine
 
 
+def is_shareable(url: str) -> bool:
+    """Whether several threads may use the ledger side by side; one in memory has a single connection for all."""
+    return not _is_in_memory(sa.make_url(url))
+
+
+def _is_in_memory(url: sa.URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
 def is_missing(url: str) -> bool:
     """Whether *url* names a SQLite file that is not there; opening it would make an empty one."""
     try:
         parsed = sa.make_url(url)
     except ArgumentError:
         return False  # said better when it is opened
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    is_file = parsed.get_backend_name() == "sqlite" and not _is_in_memory(parsed)
     return is_file and not Path(str(parsed.database)).exists()
 
 

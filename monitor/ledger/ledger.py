@@ -250,6 +250,13 @@ class ProbeResult:
     failures: int
 
 
+class SingleJob(StrEnum):
+    """What one thread of one replica does at a time."""
+
+    REVIEW = "review"
+    CALIBRATION = "calibration"
+
+
 class Ledger(Protocol):
     """
     The truth: SQL behind one method per transaction.
@@ -417,8 +424,8 @@ class Ledger(Protocol):
         """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
         ...
 
-    def exclusively(self) -> AbstractContextManager[bool]:
-        """Whether this replica holds the right to review the ledger; held until the context ends."""
+    def exclusively(self, job: SingleJob, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
+        """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
         ...
 
     def close(self) -> None:

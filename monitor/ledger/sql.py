@@ -37,13 +37,14 @@ from monitor.ledger.ledger import (
     ProbeResult,
     Recorded,
     RolloutRecord,
+    SingleJob,
     WaitingSpans,
 )
 from monitor.ledger.recording import Recorder
 from monitor.ledger.request_rows import RaceLost
 from monitor.ledger.schema import counter, kafka_offset
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.singleton import exclusively
+from monitor.ledger.singleton import singleton_of
 from monitor.ledger.waiting import count_spans, due_spans, spans_of
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
@@ -80,6 +81,7 @@ class SqlLedger:
         migrate(self._engine)
         self._insert = _INSERTS[self._engine.dialect.name]
         self._settings = settings or LedgerSettings()
+        self._singleton = singleton_of(self._engine)
         self._recorder = Recorder(self._insert, self._settings, outcomes or OutcomeSettings())
 
     # What a batch of records does, and where reading goes on.
@@ -260,9 +262,9 @@ class SqlLedger:
         with self._reading() as connection:
             return select_evidence(connection, rollout_id)
 
-    def exclusively(self) -> AbstractContextManager[bool]:
-        """Whether this replica holds the right to review the ledger; held until the context ends."""
-        return exclusively(self._engine)
+    def exclusively(self, job: SingleJob, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
+        """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
+        return self._singleton.hold(job, wait_seconds=wait_seconds)
 
     def close(self) -> None:
         """Release connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from monitor.ledger.ledger import (
     Ledger,
     ProbeResult,
     Recorded,
+    SingleJob,
     TaggedTrace,
 )
 from monitor.rollout.cases import Case, CaseKind, Runs
@@ -816,7 +818,26 @@ class LedgerContract:
 
     def test_one_replica_reviews_at_a_time(self, ledger: Ledger) -> None:
         """Whoever asks first may review, and may again after giving it back."""
-        with ledger.exclusively() as is_ours:
+        with ledger.exclusively(SingleJob.REVIEW) as is_ours:
             assert is_ours
-        with ledger.exclusively() as is_ours:
+        with ledger.exclusively(SingleJob.REVIEW) as is_ours:
             assert is_ours
+
+    def test_a_thread_waits_for_a_job_until_another_is_done(self, ledger: Ledger) -> None:
+        """Who waits gets the right when it is given back, who does not wait is told no; another job is free."""
+        answers: list[bool] = []
+
+        def ask(job: SingleJob, wait_seconds: float) -> None:
+            with ledger.exclusively(job, wait_seconds=wait_seconds) as is_ours:
+                answers.append(is_ours)
+
+        with ledger.exclusively(SingleJob.CALIBRATION), ThreadPoolExecutor(2) as others:
+            others.submit(ask, SingleJob.CALIBRATION, 0.0).result()
+            others.submit(ask, SingleJob.REVIEW, 0.0).result()
+            others.submit(ask, SingleJob.CALIBRATION, 0.01).result()
+            waiting = ThreadPoolExecutor(1)
+            last = waiting.submit(ask, SingleJob.CALIBRATION, 60.0)
+        last.result()
+        waiting.shutdown()
+
+        assert [False, True, False, True] == answers

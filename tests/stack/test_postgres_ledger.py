@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from monitor.ledger.ledger import Batch, CounterName
+from monitor.ledger.ledger import Batch, CounterName, SingleJob
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, tagged
@@ -161,9 +161,10 @@ def test_only_one_of_two_replicas_reviews(url: str) -> None:
     """While one replica holds the review, the other is told no."""
     first, second = SqlLedger(url), SqlLedger(url)
 
-    with first.exclusively() as first_holds, second.exclusively() as second_holds:
+    review = SingleJob.REVIEW
+    with first.exclusively(review) as first_holds, second.exclusively(review) as second_holds:
         assert (first_holds, second_holds) == (True, False)
-    with second.exclusively() as second_holds:
+    with second.exclusively(review) as second_holds:
         assert second_holds
 
     first.close()

@@ -1,0 +1,156 @@
+"""Jobs that come round again: done between two batches of the loop, or on threads of their own beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Protocol
+
+import structlog
+
+from monitor.clock import Clock
+from monitor.errors import DependencyUnreachable
+
+_log = structlog.get_logger()
+
+_STOP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    Something to be done again and again.
+
+    Attributes:
+        name: One word, for the log and the health facts.
+        run: Does it.
+        interval_seconds: Time from one beginning to the next, at least.
+        rest_ratio: Seconds of rest per second of work, so that a job that has become slow does not take all there is.
+    """
+
+    name: str
+    run: Callable[[], None]
+    interval_seconds: float
+    rest_ratio: float
+
+    def due_at(self, *, began: float, ended: float) -> float:
+        """
+        When it is due again after it was done from *began* to *ended* (all three monotonic seconds).
+
+        >>> Job("review", print, interval_seconds=15.0, rest_ratio=5.0).due_at(began=100.0, ended=104.0)
+        124.0
+        """
+        return max(began + self.interval_seconds, ended + self.rest_ratio * (ended - began))
+
+
+class Jobs(Protocol):
+    """How the jobs of a loop are run."""
+
+    def start(self) -> None:
+        """Before the first turn."""
+        ...
+
+    def turn(self) -> None:
+        """
+        Called after each batch.
+
+        Raises:
+            MonitorError: what a job raised, where the loop has to know.
+        """
+        ...
+
+    def stop(self) -> None:
+        """After the last turn; safe to call twice."""
+        ...
+
+
+class InTurn:
+    """
+    Each job is done by the loop itself, when it is due: a replay gives the same every time.
+
+    Args:
+        jobs: In the order in which they are done.
+        clock: The loop's; of a replay it is event time.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
+        self._clock = clock
+        self._due_at = dict.fromkeys(jobs, -math.inf)
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def turn(self) -> None:
+        for job, due_at in self._due_at.items():
+            began = self._clock.monotonic()
+            if began >= due_at:
+                job.run()
+                self._due_at[job] = job.due_at(began=began, ended=self._clock.monotonic())
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+class OnThreads:
+    """
+    Each job has a thread of its own, so that the loop never waits for it.
+
+    A dependency out of reach is told through *note* and tried again when the job is next due. Anything else that a job
+    raises ends that job, and the loop's next turn.
+
+    Args:
+        jobs: Done side by side.
+        clock: For how long they take.
+        note: Told of a job's problem, by the job's name; an empty one when it is over.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock, *, note: Callable[[str, str], None]) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._note = note
+        self._stopping = Event()
+        self._threads: list[Thread] = []
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._threads = [
+            # A job that hangs must not keep the process from ending: what it had not committed never was.
+            Thread(target=self._run, args=(job,), name=job.name, daemon=True)
+            for job in self._jobs
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def turn(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
+            if thread.is_alive():
+                _log.info("job.abandoned", job=thread.name)
+        self._threads = []
+
+    def _run(self, job: Job) -> None:
+        while not self._stopping.is_set():
+            began = self._clock.monotonic()
+            try:
+                self._do(job)
+            except BaseException as failure:  # noqa: BLE001  (the loop raises it)
+                self._failure = failure
+                return
+            ended = self._clock.monotonic()
+            self._stopping.wait(job.due_at(began=began, ended=ended) - ended)
+
+    def _do(self, job: Job) -> None:
+        try:
+            job.run()
+        except DependencyUnreachable as outage:
+            _log.warning("job.postponed", job=job.name, problem=str(outage))
+            self._note(job.name, str(outage))
+        else:
+            self._note(job.name, "")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from monitor.ingest.source import Position, Record
+from monitor.newcomers import Newcomers, Version, fronts, split_before
+from tests.builders import a_trace
+
+
+def a_record(partition: int, offset: int, value: bytes = b"") -> Record:
+    return Record(Position("agent-traces", partition, offset), None, value)
+
+
+def places(records: object) -> list[tuple[int, int]]:
+    return [(record.position.partition, record.position.offset) for record in records]  # type: ignore[attr-defined]
+
+
+def test_only_live_versions_that_were_never_met_are_newcomers() -> None:
+    """History has no newcomers, and nobody is one twice."""
+    newcomers = Newcomers([Version("shop", "production", "model-1")])
+    traces = [
+        a_trace(model_version="model-1"),
+        a_trace(model_version="model-2"),
+        a_trace(model_version="model-3", environment="reference"),
+    ]
+
+    first = newcomers.among(traces)
+    newcomers.meet(first)
+
+    assert {Version("shop", "production", "model-2")} == first
+    assert frozenset() == newcomers.among(traces)
+
+
+def test_records_are_split_within_each_partition() -> None:
+    """What stands before the first of its partition comes before; a partition without one, as a whole."""
+    records = [a_record(0, 5), a_record(0, 6, b"new"), a_record(0, 7), a_record(1, 3), a_record(2, 1, b"new")]
+
+    before, rest = split_before(records, lambda record: record.value == b"new")
+
+    assert [(0, 5), (1, 3)] == places(before)
+    assert [(0, 6), (0, 7), (2, 1)] == places(rest)
+    assert [(0, 6), (2, 1)] == places(fronts(rest))
