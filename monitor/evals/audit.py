@@ -1,0 +1,235 @@
+"""Whether the suite can see a cliff at all, and what it would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.difficulty.tiers import TIERS, Tier
+from monitor.evals.cases import Run
+from monitor.evals.comparison import Comparison, Stratum
+from monitor.evals.paired import simultaneous
+from monitor.evals.pairing import Pairing
+from monitor.evals.power import cases_to_see, smallest_visible_drop
+
+MIN_HARD_SHARE = 0.30
+"""Share of hard or adversarial cases from which a suite can tell a cliff from noise."""
+
+MIN_HARD_FAILURES = 30
+"""Hard-tier failures that each run needs, as for a verdict on live traffic (docs/verdicts.md)."""
+
+SATURATED_PASS_RATE = 0.97
+_POWER = 0.80
+_DROP_WORTH_SEEING = 0.05
+_LARGE_DROP = 0.20
+
+
+class Blindness(StrEnum):
+    """What keeps a suite from seeing a cliff."""
+
+    TIERS_UNKNOWN = "tiers_unknown"
+    UNTIERED_CASES = "untiered_cases"
+    FEW_HARD_CASES = "few_hard_cases"
+    NO_HARD_CASES = "no_hard_cases"
+    NO_FRONTIER_CASES = "no_frontier_cases"
+    FEW_HARD_FAILURES = "few_hard_failures"
+    SATURATED_TIER = "saturated_tier"
+    LARGE_HIDDEN_DROP = "large_hidden_drop"
+    DUPLICATE_IDS = "duplicate_ids"
+    UNSCORED_CASES = "unscored_cases"
+    UNPAIRED_CASES = "unpaired_cases"
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """
+    One thing that the suite cannot see.
+
+    Attributes:
+        sentence: What it is, and by how much.
+        cases_to_add: Cases that would mend it, or None where cases do not.
+    """
+
+    kind: Blindness
+    sentence: str
+    cases_to_add: int | None = None
+    tier: Tier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """
+    What a tier's cases can show.
+
+    Attributes:
+        smallest_visible_drop: Drop of the pass rate that is seen four times in five, ratio 0 to 1; None where not even
+            a drop to nothing is.
+        cases_needed: Cases that would show a drop of 5 points as often; None where a million do not.
+    """
+
+    cases: int
+    smallest_visible_drop: float | None
+    cases_needed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the suite can and cannot see."""
+
+    blind_spots: Sequence[BlindSpot]
+    sight: Mapping[Tier, Sight]
+
+
+def audit(pairing: Pairing, comparison: Comparison) -> Audit:
+    """Blind spots of the suite that *comparison* stands on, gravest first."""
+    tiers: dict[Tier, Stratum] = {t: stratum for t, stratum in comparison.tiers.items() if t is not Tier.UNTIERED}
+    level = 1.0 - simultaneous(comparison.confidence, len(tiers))
+    sight: dict[Tier, Sight] = {tier: _sight(stratum, level) for tier, stratum in tiers.items()}
+    found = [*_of_tiers(comparison)] if tiers else [_tiers_unknown(comparison)]
+    found += _of_sight(tiers, sight)
+    found += _of_runs(pairing)
+    return Audit(found, sight)
+
+
+def _tiers_unknown(comparison: Comparison) -> BlindSpot:
+    return BlindSpot(
+        Blindness.TIERS_UNKNOWN,
+        f"No tier is known for any of {comparison.aggregate.cases:,} cases: a hard tier left behind would not be seen.",
+    )
+
+
+def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
+    tiers = comparison.tiers
+    untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
+    cases = comparison.aggregate.cases - untiered
+    hard = comparison.hard_tier
+    if hard is None:
+        yield BlindSpot(
+            Blindness.NO_HARD_CASES,
+            f"No case of {cases:,} is hard: this suite cannot see a cliff. Add "
+            f"{_to_reach_share(0, cases):,} hard or adversarial cases for {MIN_HARD_SHARE:.0%}.",
+            _to_reach_share(0, cases),
+        )
+    else:
+        yield from _of_hard_tier(hard, cases)
+    if Tier.FRONTIER not in tiers:
+        yield BlindSpot(
+            Blindness.NO_FRONTIER_CASES,
+            "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks.",
+        )
+    if untiered:
+        yield BlindSpot(
+            Blindness.UNTIERED_CASES,
+            f"{untiered:,} of {comparison.aggregate.cases:,} cases have no tier and count in the aggregate only.",
+        )
+
+
+def _of_hard_tier(hard: Stratum, cases: int) -> Iterator[BlindSpot]:
+    if hard.cases < MIN_HARD_SHARE * cases:
+        missing = _to_reach_share(hard.cases, cases)
+        yield BlindSpot(
+            Blindness.FEW_HARD_CASES,
+            f"{hard.cases:,} of {cases:,} cases ({hard.cases / cases:.0%}) are hard or adversarial, fewer than "
+            f"{MIN_HARD_SHARE:.0%}: the average hides them. Add {missing:,} hard cases.",
+            missing,
+        )
+    fewest, name = min((hard.failures_before, "baseline"), (hard.failures_after, "candidate"))
+    if fewest < MIN_HARD_FAILURES:
+        rate = fewest / hard.cases
+        more = math.ceil((MIN_HARD_FAILURES - fewest) / rate) if rate > 0 else None
+        add = "Add harder cases." if more is None else f"Add {more:,} hard cases."
+        yield BlindSpot(
+            Blindness.FEW_HARD_FAILURES,
+            f"The {name} fails only {fewest:g} hard cases ({MIN_HARD_FAILURES} needed to read a share of failures). "
+            f"{add}",
+            more,
+        )
+
+
+def _to_reach_share(hard: int, cases: int) -> int:
+    """Hard cases to add until they are 30 % of the suite."""
+    return max(0, math.ceil(round((MIN_HARD_SHARE * cases - hard) / (1.0 - MIN_HARD_SHARE), 9)))
+
+
+def _sight(stratum: Stratum, level: float) -> Sight:
+    churn = 2.0 * min(stratum.newly_failing, stratum.newly_passing) / stratum.cases
+    return Sight(
+        stratum.cases,
+        smallest_visible_drop(cases=stratum.cases, churn=churn, level=level, power=_POWER),
+        cases_to_see(_DROP_WORTH_SEEING, churn=churn, level=level, power=_POWER),
+    )
+
+
+def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Iterator[BlindSpot]:
+    for tier in (each for each in TIERS if each in tiers):
+        stratum, seen = tiers[tier], sight[tier]
+        drop = seen.smallest_visible_drop
+        missing = None if seen.cases_needed is None else max(0, seen.cases_needed - seen.cases)
+        add = f" Add {missing:,} cases to see one of {100 * _DROP_WORTH_SEEING:g} points." if missing else ""
+        hidden = "any drop" if drop is None else f"a drop of up to {100 * drop:.1f} points"
+        if min(stratum.before.estimate, stratum.after.estimate) >= SATURATED_PASS_RATE:
+            yield BlindSpot(
+                Blindness.SATURATED_TIER,
+                f"{tier.value} is saturated: both versions pass at least {SATURATED_PASS_RATE:.0%} of {seen.cases:,} "
+                f"cases, so it tells them apart no more; {hidden} may still go unseen.{add}",
+                missing,
+                tier,
+            )
+        elif drop is None or drop > _LARGE_DROP:
+            yield BlindSpot(
+                Blindness.LARGE_HIDDEN_DROP,
+                f"{tier.value} has only {seen.cases:,} cases: {hidden} may go unseen.{add}",
+                missing,
+                tier,
+            )
+
+
+def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
+    for name, run in (("baseline", pairing.baseline), ("candidate", pairing.candidate)):
+        duplicates = [str(case.key) for case in run.cases.values() if len(case.input_digests) > 1]
+        if duplicates:
+            yield BlindSpot(
+                Blindness.DUPLICATE_IDS,
+                f"{len(duplicates):,} ids of the {name} stand for several different questions ({_named(duplicates)}); "
+                "give each its own.",
+            )
+        repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in run.cases.values())
+        if repeated:
+            yield BlindSpot(
+                Blindness.DUPLICATE_IDS,
+                f"{repeated:,} ids come more than once in the {name} without a repeat number; they count as repeats of "
+                "one case.",
+            )
+        yield from _unscored(name, run)
+    unpaired = pairing.unpaired
+    for keys, what in (
+        (unpaired.baseline_only, "are in the baseline only"),
+        (unpaired.candidate_only, "are in the candidate only"),
+        (unpaired.changed, "ask another question in the candidate than in the baseline"),
+    ):
+        if keys:
+            yield BlindSpot(
+                Blindness.UNPAIRED_CASES,
+                f"{len(keys):,} cases {what} and are left out of the comparison ({_named([str(k) for k in keys])}).",
+            )
+
+
+def _unscored(name: str, run: Run) -> Iterator[BlindSpot]:
+    unscored = [case for case in run.cases.values() if case.unscored]
+    if unscored:
+        reasons = sorted({case.unscored_because for case in unscored if case.unscored_because})
+        because = f" ({', '.join(reasons[:_SHOWN])})" if reasons else ""
+        yield BlindSpot(
+            Blindness.UNSCORED_CASES,
+            f"{len(unscored):,} cases of the {name} have an attempt without a score{because}: unknown, and not counted "
+            f"as a success ({_named([str(case.key) for case in unscored])}).",
+        )
+
+
+_SHOWN = 3
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -1,0 +1,96 @@
+"""Opens result files and folders; the one part of the report that touches a disk."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from monitor.errors import DependencyUnreachable
+from monitor.evals.formats.detect import READ_FORMATS, read_content
+from monitor.evals.formats.reading import Options, ResultFile, ResultFileInvalid
+from monitor.ingest.lines import CORRUPTED, decompressed
+
+STANDARD_INPUT = "-"
+_ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+_COMPRESSED = (".gz", ".zst")
+_LARGEST_BYTES = 2 * 1024**3
+
+
+class ReadProgress(Protocol):
+    """Told how many attempts were read since it was last called."""
+
+    def __call__(self, attempts: int, /) -> None: ...
+
+
+def read_results(paths: Sequence[str], options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
+    """
+    What the files *paths* say; a folder stands for every result file below it.
+
+    Args:
+        paths: Files and folders; `-` is standard input.
+        options: How results are read.
+        progress: Told of every file that was read.
+
+    Raises:
+        DependencyUnreachable: a file cannot be opened.
+        ResultFileInvalid: a file that was named, or every file of a folder that was, holds no results.
+    """
+    found: list[ResultFile] = []
+    for path in paths:
+        if path != STANDARD_INPUT and Path(path).is_dir():
+            found += _read_folder(Path(path), options, progress)
+        else:
+            found.append(_read(path, options, progress))
+    return found
+
+
+def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Iterator[ResultFile]:
+    skipped: ResultFileInvalid | None = None
+    read = 0
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or not _may_hold_results(path):
+            continue
+        try:
+            result = _read(str(path), options, progress)
+        except ResultFileInvalid as refused:  # a folder holds other things too: settings, totals, caches
+            skipped = refused
+            continue
+        read += 1
+        yield result
+    if not read:
+        raise skipped or ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
+
+
+def _may_hold_results(path: Path) -> bool:
+    name = path.name.casefold()
+    for ending in _COMPRESSED:
+        name = name.removesuffix(ending)
+    return name.endswith(_ENDINGS)
+
+
+def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
+    result = read_content(path, _content(path), options)
+    progress(len(result.attempts))
+    return result
+
+
+def _content(path: str) -> bytes:
+    try:
+        with _opened(path) as stream:
+            content = decompressed(stream).read(_LARGEST_BYTES + 1)
+    except CORRUPTED as error:
+        raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
+    except OSError as error:
+        raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
+    if len(content) > _LARGEST_BYTES:
+        raise ResultFileInvalid(f"{path} is larger than 2 GiB; give its parts as several files.")
+    return content
+
+
+def _opened(path: str) -> io.BufferedReader:
+    if path == STANDARD_INPUT:
+        return cast("io.BufferedReader", sys.stdin.buffer)
+    return Path(path).open("rb")

@@ -1,0 +1,66 @@
+"""Eval suites made up for tests: what each version passes is said, tier by tier."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monitor.difficulty.tiers import Tier
+from monitor.evals.cases import Attempt, CaseKey, runs_of
+from monitor.evals.pairing import Pair, pair_runs
+from monitor.evals.tiering import LabelRule, tiers_by_label
+
+SEED_ARITHMETIC: Mapping[str, tuple[int, int, int]] = {
+    "easy": (600, 588, 594),
+    "medium": (300, 270, 288),
+    "hard": (100, 40, 45),
+}
+"""Cases, and how many pass before and after: 98/90/40 % become 99/96/45 %."""
+
+
+def seed_rows(arm: int, *, shuffled: int | None = None) -> list[dict[str, Any]]:
+    """The seed arithmetic as rows of arm 0 or 1; the same cases pass in both, or others if *shuffled* by a seed."""
+    rows = []
+    for tier, (cases, *passed) in SEED_ARITHMETIC.items():
+        order = list(range(cases))
+        if shuffled is not None:
+            random.Random(f"{shuffled}-{arm}-{tier}").shuffle(order)
+        passing = set(order[: passed[arm]])
+        rows += [
+            {"id": f"{tier}-{number}", "correct": int(number in passing), "difficulty": tier} for number in range(cases)
+        ]
+    return rows
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def an_attempt(case_id: str = "c1", *, passed: bool | None = True, tier: str | None = None, **more: Any) -> Attempt:
+    metadata = {} if tier is None else {"tier": tier}
+    return Attempt(CaseKey(more.pop("task", ""), case_id), passed=passed, metadata=metadata, **more)
+
+
+def pairs_of(outcomes: Iterable[tuple[Tier, int, int, int]]) -> list[Pair]:
+    """
+    Pairs made of counts.
+
+    Args:
+        outcomes: Tier, whether a case passed before and after (0 or 1), and how many such cases.
+    """
+    before, after = [], []
+    for group, (tier, passed_before, passed_after, cases) in enumerate(outcomes):
+        for number in range(cases):
+            case_id = f"{group}-{number}"
+            before.append(an_attempt(case_id, passed=bool(passed_before), tier=tier.value))
+            after.append(an_attempt(case_id, passed=bool(passed_after), tier=tier.value))
+    pairing = pair_runs(runs_of(before)[""], runs_of(after)[""])
+    tiering = tiers_by_label(pairing.pairs, LabelRule())
+    return list(pairing.pairs if tiering is None else tiering.pairs)
