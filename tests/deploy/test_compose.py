@@ -37,7 +37,21 @@ def test_compose_accepts_the_file() -> None:
     done = _compose_config(program, PASSWORDS)
 
     assert "" == done.stderr
-    assert 7 == len(yaml.safe_load(done.stdout)["services"])
+    # Compose 1 lists services of a profile that nobody asked for too.
+    assert 7 == sum("profiles" not in service for service in yaml.safe_load(done.stdout)["services"].values())
+
+
+@pytest.mark.stack
+def test_the_example_is_a_profile_beside_the_others() -> None:
+    """Nobody runs it unasked; asked for, it is built from the repository and waits until cliffwatch is healthy."""
+    program = required_program("docker-compose")
+
+    done = _compose_config(program, PASSWORDS, "--profile", "example")
+
+    services = yaml.safe_load(done.stdout)["services"]
+    assert 8 == len(services)
+    assert "service_healthy" == services["example"]["depends_on"]["cliffwatch"]["condition"]
+    assert (ROOT / services["example"]["build"]["dockerfile"]).exists()
 
 
 @pytest.mark.stack
@@ -52,9 +66,9 @@ def test_compose_refuses_to_run_without_a_password(missing: str) -> None:
     assert "see deploy/example.env" in done.stderr
 
 
-def _compose_config(program: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _compose_config(program: str, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program, "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml"), "config"],
+        [program, "--project-directory", str(ROOT), "--file", str(ROOT / "docker-compose.yml"), *options, "config"],
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
         text=True,
@@ -79,10 +93,10 @@ def test_every_published_port_is_bound_to_loopback(services: dict[str, Any]) -> 
 
 
 def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -> None:
-    """Only the one that creates topics ends; cliffwatch's check is part of its image."""
+    """Only the one that creates topics and the example end; cliffwatch's check is part of its image."""
     unchecked = {name for name, service in services.items() if "healthcheck" not in service}
 
-    assert {"topics", "cliffwatch"} == unchecked
+    assert {"topics", "example", "cliffwatch"} == unchecked
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text()
 
 
@@ -173,10 +187,11 @@ def test_grafana_reads_the_provisioned_dashboards_where_they_are_mounted(service
     assert "http://prometheus:9090" == source["url"]
 
 
-def test_hadolint_finds_nothing() -> None:
-    """The Dockerfile keeps to the rules of the trade, without exception."""
+@pytest.mark.parametrize("path", ["Dockerfile", "examples/Dockerfile"])
+def test_hadolint_finds_nothing(path: str) -> None:
+    """A Dockerfile keeps to the rules of the trade, without exception."""
     program = required_program("hadolint", str(Path(sys.executable).with_name("hadolint")))
 
-    done = subprocess.run([program, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, ROOT / path], capture_output=True, text=True, check=False)
 
     assert ("", 0) == (done.stdout, done.returncode)

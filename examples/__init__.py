@@ -1,0 +1,1 @@
+"""Examples that run; README.md says how."""
