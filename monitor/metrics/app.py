@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from threading import Lock
+from functools import partial
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from monitor.errors import MonitorError
-from monitor.metrics.collector import metrics_registry
-from monitor.metrics.exposition import Encoder, choose_format
+from monitor.metrics.bodies import BodyResponse, SnapshotBodies
+from monitor.metrics.collector import families_of
+from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
 from monitor.metrics.page.status import render_status
 from monitor.metrics.report import rollout_json
 from monitor.metrics.rollout_routes import RolloutSteering, rollout_routes
@@ -22,48 +25,52 @@ Reload = Callable[[], None]
 """Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
 
 _PAGE_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
+_JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutSteering | None = None) -> Starlette:
     """
-    The application; its endpoints run in worker threads, so a slow scrape delays nobody.
+    The application. What is shown is made once for each snapshot; nothing that is asked for often waits for a thread.
 
     Args:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
         steering: What announces and ends rollouts and tells their cases; None where nobody may.
     """
-    scrapes = _Scrapes(snapshots)
+    bodies = SnapshotBodies(snapshots)
 
-    def metrics(request: Request) -> Response:
-        body, content_type = scrapes.answer(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": content_type})
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_format(request.headers.get("accept", ""))
+        make = partial(_encoded, encode)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            return BodyResponse(await bodies.gzipped(encode, make), {**headers, "Content-Encoding": "gzip"})
+        return BodyResponse(await bodies.get(encode, make), headers)
 
-    def healthy(_: Request) -> Response:
+    async def healthy(_: Request) -> Response:
         return PlainTextResponse("healthy\n")
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         snapshot = snapshots.current
         if snapshot.is_ready:
             return PlainTextResponse("ready\n")
         return PlainTextResponse(f"{snapshot.not_ready_reason}\n", status_code=503)
 
-    def reload_config(_: Request) -> Response:
+    async def reload_config(_: Request) -> Response:
         try:
-            reload()
+            await run_in_threadpool(reload)
         except MonitorError as error:
             return PlainTextResponse(f"{error}\n", status_code=500)
         return PlainTextResponse("reloaded\n")
 
-    def rollouts(_: Request) -> Response:
-        return JSONResponse([rollout_json(record) for record in snapshots.current.rollouts])
+    async def rollouts(_: Request) -> Response:
+        return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)
 
-    def status(_: Request) -> Response:
-        return HTMLResponse(render_status(snapshots.current), headers=_PAGE_HEADERS)
+    async def status(_: Request) -> Response:
+        return BodyResponse(await bodies.get("status", _status), _PAGE_HEADERS)
 
     return Starlette(
         routes=[
@@ -78,20 +85,13 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutStee
     )
 
 
-class _Scrapes:
-    """Answers to scrapes; each snapshot is encoded once per format, however many scrapers there are."""
+def _encoded(encode: Encoder, snapshot: Snapshot) -> bytes:
+    return encode(families_of(snapshot))
 
-    def __init__(self, snapshots: SnapshotHolder) -> None:
-        self._snapshots = snapshots
-        self._registry = metrics_registry(snapshots)
-        self._lock = Lock()
-        self._encoded: dict[Encoder, tuple[Snapshot, bytes]] = {}
 
-    def answer(self, accept: str) -> tuple[bytes, str]:
-        encode, content_type = choose_format(accept)
-        with self._lock:
-            snapshot = self._snapshots.current
-            known = self._encoded.get(encode)
-            if known is None or known[0] is not snapshot:
-                known = self._encoded[encode] = snapshot, encode(self._registry.collect())
-        return known[1], content_type
+def _rollouts(snapshot: Snapshot) -> bytes:
+    return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
+
+
+def _status(snapshot: Snapshot) -> bytes:
+    return render_status(snapshot).encode()

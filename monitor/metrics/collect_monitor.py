@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric as PrometheusFamily
-
 from monitor import __version__
 from monitor.difficulty.live import LiveTrust
 from monitor.metrics import names
-from monitor.metrics.family import Series
+from monitor.metrics.family import Family, Series
 from monitor.metrics.snapshot import Snapshot
 
 
-def collect_model_versions(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_model_versions(snapshot: Snapshot) -> Iterator[Family]:
     """Each model version with its role."""
     info = Series(names.MODEL_VERSION_INFO)
     for version in snapshot.model_versions:
@@ -23,7 +21,7 @@ def collect_model_versions(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
     yield from info.families()
 
 
-def collect_calibration(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_calibration(snapshot: Snapshot) -> Iterator[Family]:
     """The calibration in force, and how far it may be believed."""
     calibration = snapshot.calibration
     if calibration is None:
@@ -49,7 +47,7 @@ def collect_calibration(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
         yield from _collect_live_trust(calibration.live)
 
 
-def _collect_live_trust(live: LiveTrust) -> Iterator[PrometheusFamily]:
+def _collect_live_trust(live: LiveTrust) -> Iterator[Family]:
     trust, drift = live.trust, live.drift
     for metric, value in (
         (names.CALIBRATION_LIVE_TRUSTED, _flag(is_set=live.is_trusted)),
@@ -70,7 +68,7 @@ def _flag(*, is_set: bool | None) -> float | None:
     return None if is_set is None else float(is_set)
 
 
-def collect_health(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_health(snapshot: Snapshot) -> Iterator[Family]:
     """Lag, the last commit, readiness and checks of this replica, and its release."""
     lag, last_commit = Series(names.CONSUMER_LAG), Series(names.LAST_COMMIT)
     ready, health, build = Series(names.READY), Series(names.HEALTH), Series(names.BUILD_INFO)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric as PrometheusFamily
-
 from monitor.metrics import names
-from monitor.metrics.family import Series
+from monitor.metrics.family import Family, Series
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Policy
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 
-def collect_policy(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
     """Thresholds and floors."""
     policy, environments = snapshot.policy, sorted(_environments(snapshot))
     for metric, value in _thresholds(policy):

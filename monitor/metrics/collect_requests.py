@@ -6,11 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.metrics_core import Metric as PrometheusFamily
-
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterKey, CounterName
 from monitor.metrics import names
-from monitor.metrics.family import Labels, Series, histogram_family
+from monitor.metrics.family import Family, Labels, Series, histogram_family
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.trace.model import DropReason
 
@@ -18,7 +16,7 @@ Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 """The counters of a snapshot, by name."""
 
 
-def collect_requests(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     """Requests, outcomes, durations and cost, and what was read of them."""
     counted = _by_name(snapshot.counters)
     for name, metric, labels_of, unit in _PROJECTIONS:
@@ -126,9 +124,7 @@ def _projected(
     return series
 
 
-def _histogram(
-    counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar], shown: _Histogram
-) -> Iterator[PrometheusFamily]:
+def _histogram(counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar], shown: _Histogram) -> Iterator[Family]:
     buckets: dict[Labels, dict[str, int]] = defaultdict(dict)
     chosen: dict[tuple[Labels, str], TraceExemplar] = {}
     for key, value in counted[shown.buckets].items():

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from prometheus_client.metrics_core import Metric as PrometheusFamily
-
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics import names
-from monitor.metrics.family import Labels, Series
+from monitor.metrics.family import Family, Labels, Series
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
 
 
-def collect_rollouts(snapshot: Snapshot) -> Iterator[PrometheusFamily]:
+def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
     """Everything that is said of each rollout under way."""
     rollouts = rollouts_under_way(snapshot.rollouts)
     for group in (_facts, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence, _floors, _load):

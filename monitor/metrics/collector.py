@@ -12,9 +12,9 @@ from monitor.metrics.collect_monitor import collect_calibration, collect_health,
 from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_requests import collect_requests
 from monitor.metrics.collect_rollouts import collect_rollouts
-from monitor.metrics.family import empty_family
+from monitor.metrics.family import Family
 from monitor.metrics.names import METRICS
-from monitor.metrics.snapshot import SnapshotHolder
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 
 _GROUPS = (
     collect_requests,
@@ -39,12 +39,16 @@ class SnapshotCollector(Collector):
 
     def describe(self) -> Iterator[PrometheusFamily]:
         """Every family that a scrape may show."""
-        return (empty_family(metric) for metric in METRICS)
+        return (Family(metric) for metric in METRICS)
 
     def collect(self) -> Iterator[PrometheusFamily]:
-        snapshot = self._snapshots.current
-        for collect in _GROUPS:
-            yield from collect(snapshot)
+        return families_of(self._snapshots.current)
+
+
+def families_of(snapshot: Snapshot) -> Iterator[Family]:
+    """Everything that *snapshot* shows, in the same order at every scrape."""
+    for collect in _GROUPS:
+        yield from collect(snapshot)
 
 
 def metrics_registry(snapshots: SnapshotHolder) -> CollectorRegistry:

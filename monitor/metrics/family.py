@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from prometheus_client.core import Exemplar, Timestamp
 from prometheus_client.metrics_core import Metric as PrometheusFamily
@@ -16,6 +18,73 @@ Labels = tuple[str, ...]
 """Label values in the order of the metric's labels."""
 
 _LONGEST_EXEMPLAR_ID = 128 - len("trace_id")  # OpenMetrics: names and values of an exemplar's labels together
+
+
+class SeriesShape:
+    """
+    The name of a series and those of its labels, and how both are written with values.
+
+    Args:
+        name: Name of the series, suffix included.
+        labels: Names of its labels, in the order in which values come.
+    """
+
+    def __init__(self, name: str, labels: Labels) -> None:
+        self.name = name
+        self.labels = labels
+        places = [f'{label}="{{{labels.index(label)}}}"' for label in sorted(labels)]
+        self._write = f"{name}{{{{{','.join(places)}}}}}".format
+        self._quotes = 2 * len(labels)
+
+    def text(self, values: Labels) -> str:
+        """The series as both exposition formats write it, labels sorted by name."""
+        if not values:
+            return self.name
+        text = self._write(*values)
+        if "\\" in text or "\n" in text or text.count('"') != self._quotes:
+            return self._write(*map(escaped, values))
+        return text
+
+
+@lru_cache(maxsize=1_000)
+def series_shape(name: str, labels: Labels) -> SeriesShape:
+    """The shape of a series, made once for each metric."""
+    return SeriesShape(name, labels)
+
+
+class Row(NamedTuple):
+    """One series with its value; *exemplar* is what OpenMetrics may show beside it."""
+
+    shape: SeriesShape
+    labels: Labels
+    value: float
+    exemplar: Exemplar | None = None
+
+
+class Family(PrometheusFamily):
+    """
+    The family of one metric as rows; samples, which cost more than all the rest of a scrape, are made when asked for.
+
+    Attributes:
+        rows: Its series in the order in which they are written.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.rows: list[Row] = []
+        super().__init__(metric.family, metric.help, metric.kind)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The rows as the client library knows them."""
+        return [
+            Sample(row.shape.name, dict(zip(row.shape.labels, row.labels, strict=True)), row.value, None, row.exemplar)
+            for row in self.rows
+        ]
+
+    @samples.setter
+    def samples(self, samples: list[Sample]) -> None:
+        if samples:
+            raise TypeError("A family is filled through its rows.")
 
 
 class Series:
@@ -41,20 +110,16 @@ class Series:
         if exemplar is not None:
             self._exemplars[labels] = exemplar
 
-    def families(self) -> Iterator[PrometheusFamily]:
+    def families(self) -> Iterator[Family]:
         """The family with its samples in label order; nothing where there is no series."""
         if self._values:
-            family = empty_family(self.metric)
-            family.samples = [
-                Sample(
-                    self.metric.name,
-                    dict(zip(self.metric.labels, labels, strict=True)),
-                    self._values[labels],
-                    None,
-                    exemplar_of(self._exemplars.get(labels)),
-                )
-                for labels in sorted(self._values)
-            ]
+            family, shape = Family(self.metric), series_shape(self.metric.name, self.metric.labels)
+            exemplars, width = self._exemplars, len(self.metric.labels)
+            for labels, value in sorted(self._values.items()):
+                if len(labels) != width:
+                    raise ValueError(f"{self.metric.name} has {width} labels, not {len(labels)}")
+                exemplar = exemplar_of(exemplars[labels]) if labels in exemplars else None
+                family.rows.append(Row(shape, labels, value, exemplar))
             yield family
 
 
@@ -65,7 +130,7 @@ def histogram_family(
     *,
     bounds: Sequence[str],
     exemplars: Mapping[tuple[Labels, str], TraceExemplar],
-) -> Iterator[PrometheusFamily]:
+) -> Iterator[Family]:
     """
     A histogram family; nothing where there is no series.
 
@@ -76,28 +141,28 @@ def histogram_family(
         bounds: Every upper bound, ascending, `+Inf` last.
         exemplars: A trace for some series and bound.
     """
-    family = empty_family(metric)
+    family = Family(metric)
+    bucket = series_shape(f"{metric.name}_bucket", (*metric.labels, "le"))
+    count, total = (series_shape(f"{metric.name}_{part}", metric.labels) for part in ("count", "sum"))
     for labels in sorted(buckets):
-        named = dict(zip(metric.labels, labels, strict=True))
-        seen = 0
+        counted, seen = buckets[labels], 0
         for bound in bounds:
-            seen += buckets[labels].get(bound, 0)
-            exemplar = exemplar_of(exemplars.get((labels, bound)))
-            family.samples.append(Sample(f"{metric.name}_bucket", {**named, "le": bound}, seen, None, exemplar))
-        family.samples.append(Sample(f"{metric.name}_count", named, seen))
-        family.samples.append(Sample(f"{metric.name}_sum", named, sums.get(labels, 0.0)))
-    if family.samples:
+            seen += counted.get(bound, 0)
+            exemplar = exemplar_of(exemplars[labels, bound]) if exemplars and (labels, bound) in exemplars else None
+            family.rows.append(Row(bucket, (*labels, bound), seen, exemplar))
+        family.rows += (Row(count, labels, seen), Row(total, labels, sums.get(labels, 0.0)))
+    if family.rows:
         yield family
 
 
-def empty_family(metric: Metric) -> PrometheusFamily:
-    """The family of *metric* without a sample."""
-    return PrometheusFamily(metric.family, metric.help, metric.kind)
+def escaped(text: str) -> str:
+    """*text* as a label value between quotes."""
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def exemplar_of(trace: TraceExemplar | None) -> Exemplar | None:
+def exemplar_of(trace: TraceExemplar) -> Exemplar | None:
     """*trace* as OpenMetrics writes it; None where its id is too long to be written."""
-    if trace is None or len(trace.trace_id) > _LONGEST_EXEMPLAR_ID:
+    if len(trace.trace_id) > _LONGEST_EXEMPLAR_ID:
         return None
     seconds = math.floor(trace.observed_at)
     stamp = Timestamp(seconds, int((trace.observed_at - seconds) * 1e9))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,15 +10,27 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.types import ASGIApp
 
-from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
+from monitor.errors import DependencyUnreachable, UsageError
 from monitor.metrics.app import Reload, metrics_app
 from monitor.metrics.basic_auth import BasicAuth
+from monitor.metrics.connection import ConnectionLimits, guarded_connections
+from monitor.metrics.request_guard import ANY_HOST, RequestGuard, is_loopback
 from monitor.metrics.rollout_routes import RolloutSteering
 from monitor.metrics.settings import WebSettings
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.metrics.tls import load_certificate, tls_context
 from monitor.metrics.web_config import WebConfig, load_web_config
 
 _STOP_SECONDS = 5
+_IDLE_SECONDS = 20  # Prometheus scrapes every 15 seconds by default, and may keep its connection
+_LARGEST_HEAD_BYTES = 16 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 
 class MetricsServer:
@@ -46,12 +57,20 @@ class MetricsServer:
     ) -> None:
         self._host, self._port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
-        app: ASGIApp = metrics_app(snapshots, reload, steering)
-        self._scheme = "http" if web.tls is None else "https"
+        self._tls = web.tls
+        self._reload_config = reload
+        app: ASGIApp = metrics_app(snapshots, self._reload, steering)
+        if web.users:
+            app = BasicAuth(app, web.users)
+        limits = ConnectionLimits(settings.max_connections, settings.timeout_seconds)
         config = uvicorn.Config(
-            BasicAuth(app, web.users) if web.users else app,
-            ssl_certfile=None if web.tls is None else web.tls.certificate,
-            ssl_keyfile=None if web.tls is None else web.tls.key,
+            RequestGuard(app, self._served_hosts(settings)),
+            http=guarded_connections(limits),
+            ws="none",
+            h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
+            timeout_keep_alive=_IDLE_SECONDS,
+            headers=list({**_HEADERS, **web.headers}.items()),
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -70,7 +89,8 @@ class MetricsServer:
     def url(self) -> str:
         """Base URL for a person on this machine, known after `start`."""
         host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
-        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def start(self) -> None:
         """
@@ -98,13 +118,20 @@ class MetricsServer:
 
     def _load(self) -> None:
         """Read the TLS files here, where a mistake reaches the person, and not in the thread."""
-        try:
-            self._server.config.load()
-        except ssl.SSLError as error:
-            raise ConfigInvalid(
-                f"web.config_file: cert_file and key_file are no certificate with its key ({error.reason}); "
-                "both must be PEM files, the key without a password"
-            ) from error
+        config = self._server.config
+        config.load()
+        if self._tls is not None:
+            config.ssl = tls_context(self._tls)
+
+    def _reload(self) -> None:
+        """Take a renewed certificate for connections to come, then read the config again."""
+        context = self._server.config.ssl
+        if self._tls is not None and context is not None:
+            load_certificate(context, self._tls)
+        self._reload_config()
+
+    def _served_hosts(self, settings: WebSettings) -> tuple[str, ...]:
+        return settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from annotated_types import MinLen
+from annotated_types import Ge, Gt, MinLen
 from typing_extensions import Doc
 
 
@@ -23,6 +23,19 @@ class WebSettings:
     config_file: Annotated[
         str, Doc("Prometheus web.config.file with tls_server_config and basic_auth_users; empty for plain HTTP.")
     ] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Doc(
+            "Host names by which this listener may be asked, besides addresses and localhost, or *; none of them means "
+            "any where it listens beyond the loopback interface."
+        ),
+    ] = ()
+    max_connections: Annotated[
+        int, Ge(10), Doc("Connections at a time; one more, and the one that has waited longest is closed.")
+    ] = 256
+    timeout_seconds: Annotated[
+        float, Gt(0), Doc("Longest time for a request to come and its answer to be read, in seconds.")
+    ] = 30.0
     trace_url: Annotated[
         str,
         Doc(

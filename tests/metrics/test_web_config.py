@@ -3,6 +3,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -138,6 +139,88 @@ def test_files_that_are_no_pair_are_said_so(serve: Serve, certificate: Path) -> 
         serve(f"tls_server_config:\n  cert_file: {certificate}/key.pem\n  key_file: {certificate}/cert.pem\n")
 
 
+def test_a_client_without_a_certificate_is_refused_where_one_is_asked_for(serve: Serve, certificate: Path) -> None:
+    """Mutual TLS: who shows a certificate of the authority is answered, who shows none is not."""
+    server = serve(
+        f"tls_server_config:\n  cert_file: {certificate}/cert.pem\n  key_file: {certificate}/key.pem\n"
+        f"  client_ca_file: {certificate}/cert.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
+        "  min_version: TLS13\n"
+    )
+    anonymous = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    known = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    known.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+
+    with httpx.Client(verify=known, trust_env=False) as client:
+        answer = client.get(f"{server.url}/-/ready")
+    with httpx.Client(verify=anonymous, trust_env=False) as client, pytest.raises(httpx.TransportError):
+        client.get(f"{server.url}/-/ready")
+
+    assert answer.status_code == 200
+
+
+def test_an_old_version_of_tls_is_not_spoken(serve: Serve, certificate: Path) -> None:
+    """A client that knows no more than the oldest version but one is refused."""
+    server = serve(
+        f"tls_server_config:\n  cert_file: {certificate}/cert.pem\n  key_file: {certificate}/key.pem\n"
+        "  min_version: TLS13\n"
+    )
+    old = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with httpx.Client(verify=old, trust_env=False) as client, pytest.raises(httpx.ConnectError):
+        client.get(f"{server.url}/-/ready")
+
+
+def test_a_reload_takes_a_renewed_certificate(serve: Serve, certificate: Path, tmp_path: Path) -> None:
+    """Certificates that expire are renewed without a restart."""
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_bytes((certificate / name).read_bytes())
+    server = serve("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    trusted = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+
+    (tmp_path / "cert.pem").write_text("no certificate")
+    with httpx.Client(verify=trusted, trust_env=False) as client:
+        refused = client.post(f"{server.url}/-/reload")
+    (tmp_path / "cert.pem").write_bytes((certificate / "cert.pem").read_bytes())
+    with httpx.Client(verify=trusted, trust_env=False) as client:
+        taken = client.post(f"{server.url}/-/reload")
+
+    assert (500, 200) == (refused.status_code, taken.status_code)
+    assert "no certificate with its key" in refused.text
+
+
+def test_headers_of_the_file_are_sent_with_every_answer(serve: Serve) -> None:
+    """They replace those that are sent anyway, a refusal has them as well."""
+    server = serve("http_server_config:\n  http2: false\n  headers:\n    X-Frame-Options: SAMEORIGIN\n")
+
+    answers = [httpx.get(f"{server.url}{path}", trust_env=False) for path in ("/metrics", "/nothing")]
+
+    assert ["SAMEORIGIN"] * 2 == [answer.headers["x-frame-options"] for answer in answers]
+    assert ["nosniff"] * 2 == [answer.headers["x-content-type-options"] for answer in answers]
+
+
+def test_who_is_known_does_not_wait_for_guesses(tmp_path: Path) -> None:
+    """However many wrong passwords are being tried, one at a time, a remembered scraper is answered at once."""
+    dear = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    (tmp_path / "web.yml").write_text(f"basic_auth_users:\n  alice: {dear}\n")
+    settings = WebSettings(listen_address="127.0.0.1:0", config_file=str(tmp_path / "web.yml"))
+    server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None)
+    server.start()
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client, ThreadPoolExecutor(10) as pool:
+        assert 200 == client.get("/metrics", auth=("alice", PASSWORD)).status_code
+        guesses = [
+            pool.submit(httpx.get, f"{server.url}/metrics", auth=("alice", f"{n}"), trust_env=False, timeout=60)
+            for n in range(10)
+        ]
+        known = client.get("/metrics", auth=("alice", PASSWORD))
+        still_guessed = sum(not guess.done() for guess in guesses)
+        codes = {guess.result().status_code for guess in guesses}
+    server.stop()
+
+    assert (200, {401}) == (known.status_code, codes)
+    assert still_guessed > 0
+
+
 def test_names_of_files_are_relative_to_the_config(tmp_path: Path) -> None:
     """As Prometheus reads them."""
     for name in ("web.yml", "c.pem", "k.pem"):
@@ -176,14 +259,65 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         ),
         (
             "tls_server_config: yes\n",
-            ["web.yml:1: tls_server_config: must be a mapping with the keys cert_file, key_file"],
+            [
+                (
+                    "web.yml:1: tls_server_config: must be a mapping with the keys cert_file, key_file, "
+                    "client_ca_file, client_auth_type, min_version, max_version"
+                )
+            ],
         ),
         (
             "http_server_config:\n  http2: true\n",
+            ["web.yml:2: http_server_config.http2: must be false: HTTP/1.1 is spoken"],
+        ),
+        (
+            "http_server_config:\n  headers:\n    X-Frame-Options: 'a\n\n      b'\n    Server: x\n",
+            [
+                "web.yml:3: http_server_config.headers.X-Frame-Options: must be a line of plain text",
+                (
+                    "web.yml:6: http_server_config.headers.Server: is not read by this version (allowed: "
+                    "Content-Security-Policy, X-Frame-Options, X-Content-Type-Options, X-XSS-Protection, "
+                    "Strict-Transport-Security)"
+                ),
+            ],
+        ),
+        (
+            (
+                "tls_server_config:\n  cert_file: web.yml\n  key_file: web.yml\n  min_version: TLS10\n"
+                "  client_auth_type: RequireAndVerifyClientCert\n  cipher_suites: []\n"
+            ),
             [
                 (
-                    "web.yml:1: http_server_config: is not read by this version "
-                    "(allowed: tls_server_config, basic_auth_users)"
+                    "web.yml:1: tls_server_config.client_ca_file: is missing (a PEM file of the authorities that sign "
+                    "clients' certificates)"
+                ),
+                "web.yml:4: tls_server_config.min_version: is not offered here (allowed: TLS12, TLS13)",
+                (
+                    "web.yml:6: tls_server_config.cipher_suites: is not read by this version (allowed: cert_file, "
+                    "key_file, client_ca_file, client_auth_type, min_version, max_version)"
+                ),
+            ],
+        ),
+        (
+            (
+                "tls_server_config:\n  cert_file: web.yml\n  key_file: web.yml\n"
+                "  client_auth_type: RequireAnyClientCert\n"
+                "  client_ca_file: web.yml\n  min_version: TLS13\n  max_version: TLS12\n"
+            ),
+            [
+                (
+                    "web.yml:4: tls_server_config.client_auth_type: is not offered here (allowed: NoClientCert, "
+                    "VerifyClientCertIfGiven, RequireAndVerifyClientCert)"
+                ),
+                "web.yml:7: tls_server_config.max_version: is older than min_version",
+            ],
+        ),
+        (
+            f"basic_auth_users:\n  alice: {HASH.replace('$04$', '$20$')}\n",
+            [
+                (
+                    "web.yml:2: basic_auth_users.alice: has a cost above 15, so that a few wrong passwords would "
+                    "keep a core busy; `htpasswd -nBC 10 USER` makes another"
                 )
             ],
         ),
@@ -200,7 +334,11 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         "users as a list",
         "a certificate that is not there, and no key",
         "a word for the files",
-        "a key of Prometheus that has no meaning here",
+        "a protocol that is not spoken",
+        "headers that are none",
+        "old TLS, unknown ciphers and no authority for clients",
+        "a client certificate that nobody would check, and no version between two",
+        "a hash that is too dear to check",
         "a user that is given twice",
     ],
 )
