@@ -16,6 +16,7 @@ from monitor.cli import (  # each adds its command to the app
     report,
     rollouts,
     run,
+    tail,
     verdict,
 )
 from monitor.cli.app import main, run_command
@@ -33,5 +34,6 @@ __all__ = [
     "rollouts",
     "run",
     "run_command",
+    "tail",
     "verdict",
 ]

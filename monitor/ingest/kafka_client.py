@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kafka import KafkaConsumer
 from kafka.errors import (
     FencedInstanceIdError,
     GroupAuthorizationFailedError,
@@ -45,6 +46,18 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_timeout_ms": milliseconds(settings.request_timeout_seconds),
         "reconnect_backoff_max_ms": 1_000,  # a broker that comes back is found within a second, not after 30
     } | {name: value for name, value in given.items() if value}
+
+
+def groupless_consumer(settings: KafkaSettings) -> Any:
+    """A consumer of kafka-python that joins no group and commits nothing."""
+    return KafkaConsumer(
+        **client_options(settings),
+        group_id=None,
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
 
 
 def milliseconds(seconds: float) -> int:

@@ -8,13 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import as_record
-from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Poll, Record, TopicPartition
 
@@ -72,14 +71,7 @@ class KafkaRangeSource:
         self._settings = settings
         self._batch_records = batch_records
         with translated_errors(settings):
-            self._consumer: Any = KafkaConsumer(
-                **client_options(settings),
-                group_id=None,
-                enable_auto_commit=False,
-                allow_auto_create_topics=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-            )
+            self._consumer: Any = groupless_consumer(settings)
             try:
                 self._parts = self._find_parts(kafka_range)
             except BaseException:

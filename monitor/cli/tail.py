@@ -1,0 +1,198 @@
+"""`cliffwatch tail`: requests with their tier, as they come."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    quiet_config,
+)
+from monitor.cli.signals import stop_on_signals
+from monitor.clock import WallClock
+from monitor.config import Config
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.tiers import Tier
+from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable, MonitorError, UsageError
+from monitor.ingest.file import FileSource
+from monitor.ingest.kafka_peek import KafkaPeek
+from monitor.ledger.engine import is_missing
+from monitor.ledger.inspection import schema_version
+from monitor.pipeline import Rules
+from monitor.terminal_watch import RequestTable, request_json
+from monitor.watching import SeenRequest, Watch
+from monitor.wiring import existing_ledger, ledger_url, review_of
+
+_POLL_SECONDS = 0.5
+_QUIET_SECONDS = 2.0
+"""Silence after which a trace is shown: shorter than the ledger's, because nothing is counted here."""
+_CALIBRATION_SECONDS = 15.0
+
+Calibrated = Callable[[], Calibration | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests are shown; what is empty lets everything pass."""
+
+    service: str = ""
+    model_version: str = ""
+    tiers: frozenset[Tier] = frozenset()
+    failures_only: bool = False
+
+    def admits(self, seen: SeenRequest) -> bool:
+        """Whether *seen* is one of them."""
+        trace = seen.trace
+        return (
+            self.service in {"", trace.service}
+            and self.model_version in {"", trace.model_version}
+            and (not self.tiers or seen.tag.tier in self.tiers)
+            and (not self.failures_only or (seen.outcome is not None and not seen.outcome.success))
+        )
+
+
+@app.command()
+def tail(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE...]", help="Read files instead of Kafka, whole; - is stdin."),
+    ] = None,
+    *,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Begin with the oldest records of the topics, not with new ones.")
+    ] = False,
+    service: Annotated[str, typer.Option("--service", metavar="NAME", help="Only this service.")] = "",
+    version: Annotated[str, typer.Option("--version", metavar="VERSION", help="Only this model version.")] = "",
+    tier: Annotated[list[Tier] | None, typer.Option("--tier", help="Only this tier; may be repeated.")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="Only requests that failed.")] = False,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Show requests with their tier as they come, one line each, until Ctrl-C.
+
+    Joins no group, moves no offset and writes nothing. A trace is shown two seconds after its root ended; a verdict
+    that comes later repeats its line, with a plus before the outcome. Tiers are those of the calibration in force.
+
+    Example: [bold]cliffwatch tail --tier hard --tier frontier --failures[/]
+    """
+    if files and from_beginning:
+        raise UsageError("Files are read whole anyway; leave out --from-beginning.")
+    config = quiet_config(config_file, log_level)
+    wanted = Wanted(service, version, frozenset(tier or ()), failures_only=failures)
+    stop = stop_on_signals()
+    show = _printer(output)
+    with _calibrated(config, ledger) as calibration:
+        seen = _of_files(files, config, calibration) if files else _of_kafka(config, calibration, stop, from_beginning)
+        for request in seen:
+            if stop.is_set():
+                break
+            if wanted.admits(request):
+                show(request)
+
+
+def _printer(output: OutputFormat) -> Callable[[SeenRequest], None]:
+    if output is OutputFormat.JSON:
+        return lambda seen: typer.echo(json.dumps(request_json(seen), allow_nan=False))
+    table = RequestTable(Console())
+    table.print_head()
+    return table.print
+
+
+def _of_files(files: Sequence[str], config: Config, calibration: Calibrated) -> Iterator[SeenRequest]:
+    """What *files* hold; their time is that of their events."""
+    watch = _watch(config, config.traces.assembly.quiet_seconds)
+    source = FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)
+    try:
+        at_end = False
+        while not at_end:
+            poll = source.poll(_POLL_SECONDS)
+            at_end = poll.at_end
+            for record in poll.records:
+                yield from watch.see([record], calibration(), now=watch.event_time)
+                yield from watch.due(calibration(), now=watch.event_time)
+    finally:
+        source.close()
+    yield from watch.rest(calibration())
+    _tell_unreadable(watch)
+
+
+def _of_kafka(
+    config: Config, calibration: Calibrated, stop: threading.Event, from_beginning: bool
+) -> Iterator[SeenRequest]:
+    watch, clock = _watch(config, _QUIET_SECONDS), WallClock()
+    topics, where = config.kafka.topics, config.kafka.bootstrap_servers
+    with KafkaPeek(config.kafka) as peek:
+        peek.follow(topics, from_beginning=from_beginning)
+        begin = "their beginning" if from_beginning else "now"
+        _tell(f"Reading {' and '.join(topics)} on {where} from {begin} on; Ctrl-C ends.")
+        while not stop.is_set():
+            records = peek.poll(_POLL_SECONDS)
+            yield from watch.see(records, calibration(), now=clock.monotonic())
+            yield from watch.due(calibration(), now=clock.monotonic())
+    _tell_unreadable(watch)
+
+
+def _watch(config: Config, quiet_seconds: float) -> Watch:
+    return Watch(Rules(config.limits, config.traces), quiet_seconds=quiet_seconds)
+
+
+@contextmanager
+def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
+    """The calibration in force of the ledger, asked for again now and then; None for ever where there is no ledger."""
+    named = ledger_url(config.ledger) if url is None else url
+    problem = _ledger_problem(named)
+    if problem is not None:
+        if url is not None:  # asked for by name
+            raise problem
+        _tell(f"Tiers are not shown. {problem}")
+        yield lambda: None
+        return
+    with existing_ledger(config, named) as opened:
+        review, clock = review_of(config, opened), WallClock()
+        known: list[tuple[float, Calibration | None]] = []
+
+        def calibration() -> Calibration | None:
+            if not known or clock.monotonic() - known[-1][0] >= _CALIBRATION_SECONDS:
+                known[:] = [(clock.monotonic(), review.calibration_in_force())]
+            return known[-1][1]
+
+        if calibration() is None:
+            _tell("Tiers are not shown. The ledger has no calibration yet; `cliffwatch calibrate` makes one.")
+        yield calibration
+
+
+def _ledger_problem(url: str) -> MonitorError | None:
+    """Why no calibration can be had from the ledger at *url*."""
+    if is_missing(url):
+        return DependencyUnreachable("There is no ledger yet; `cliffwatch run` makes one, or name one with --ledger.")
+    try:
+        if schema_version(url).is_current:
+            return None
+    except LedgerUnavailable as unavailable:
+        return unavailable
+    return LedgerInvalid("Another version of Cliffwatch wrote the ledger; use that version to look at it.")
+
+
+def _tell_unreadable(watch: Watch) -> None:
+    if watch.unreadable:
+        _tell(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.")
+
+
+def _tell(sentence: str) -> None:
+    typer.echo(sentence, err=True)
