@@ -9,8 +9,8 @@ from monitor.rollout.comparison import Interval
 from monitor.rollout.state import VerdictState
 from monitor.rollout.verdict import Verdict
 
-MOST_EVIDENCE = 500
-"""Looks that are remembered of one rollout: more than a chart has pixels for."""
+MOST_EVIDENCE = 300
+"""Looks that are remembered of one rollout: as many as a chart is units wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def superfluous(times: Sequence[float], *, most: int = MOST_EVIDENCE) -> Sequenc
     """
     Which looks to forget so that *most* are left, evenly spread over the time that they cover.
 
-    The first and the last stay; of the others, the one whose neighbours are closest to each other goes, again and again.
+    The first and the last stay; of the others, the one whose neighbours are closest to each other goes, repeatedly.
 
     Args:
         times: When each look was, in order, Unix seconds.
