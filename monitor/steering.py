@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
 
@@ -13,6 +13,7 @@ from monitor.ledger.ledger import Ledger, RolloutRecord
 from monitor.metrics.cases_report import TraceLinks
 from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
 from monitor.rollout.cases import Cases
+from monitor.rollout.evidence import Evidence
 from monitor.rollout.policy import Policy
 
 MOST_CASES = 1_000
@@ -90,6 +91,11 @@ class Steering:
         with self._lock:
             record = self._find(rollout_id)
             return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES))
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""
+        with self._lock:
+            return self._ledger.evidence(rollout_id)
 
     def _find(self, rollout_id: str) -> RolloutRecord:
         for record in self._ledger.rollouts():

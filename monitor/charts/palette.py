@@ -29,6 +29,6 @@ CHART_STYLE = """
     --chart-baseline: #0072b2; --chart-candidate: #c04f00; --chart-alarm: #a3195b;
   }
 }
-svg.chart { display: block; width: 100%; height: auto; max-width: 34rem; font-family: inherit; }
+svg.chart { display: block; width: 100%; height: auto; max-width: 30rem; font-family: inherit; }
 """
 """Rules for a page that shows charts: colours by scheme, and pictures as wide as their column."""

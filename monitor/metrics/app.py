@@ -16,7 +16,7 @@ from monitor.errors import MonitorError
 from monitor.metrics.bodies import BodyResponse, SnapshotBodies
 from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
-from monitor.metrics.page.status import render_status
+from monitor.metrics.page.routes import page_routes
 from monitor.metrics.report import rollout_json
 from monitor.metrics.rollout_routes import RolloutSteering, rollout_routes
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
@@ -24,10 +24,6 @@ from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 Reload = Callable[[], None]
 """Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
 
-_PAGE_HEADERS = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-}
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -69,12 +65,9 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutStee
     async def rollouts(_: Request) -> Response:
         return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)
 
-    async def status(_: Request) -> Response:
-        return BodyResponse(await bodies.get("status", _status), _PAGE_HEADERS)
-
     return Starlette(
         routes=[
-            Route("/", status),
+            *page_routes(snapshots, bodies, steering),
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", ready),
@@ -91,7 +84,3 @@ def _encoded(encode: Encoder, snapshot: Snapshot) -> bytes:
 
 def _rollouts(snapshot: Snapshot) -> bytes:
     return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
-
-
-def _status(snapshot: Snapshot) -> bytes:
-    return render_status(snapshot).encode()

@@ -18,6 +18,7 @@ from monitor.metrics.cases_report import TraceLinks, cases_json
 from monitor.metrics.report import rollout_json
 from monitor.rollout.announcement import Announcement
 from monitor.rollout.cases import Cases
+from monitor.rollout.evidence import Evidence
 
 DEFAULT_CASES = 100
 
@@ -43,6 +44,10 @@ class RolloutSteering(Protocol):
 
     def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
         """The rollout and its cases."""
+        ...
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """What was found at the looks at a rollout, oldest first."""
         ...
 
 

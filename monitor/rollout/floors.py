@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.comparison import Interval
+from monitor.rollout.comparison import Interval, TierComparison
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Floor, Policy
 
@@ -30,15 +30,15 @@ def floors_of(policy: Policy, *, service: str, environment: str) -> Sequence[Flo
 
 def check_floors(floors: Sequence[Floor], measurement: Measurement) -> Sequence[FloorCheck]:
     """Each of *floors* beside what was measured."""
-    return [FloorCheck(floor, _pass_rate(floor, measurement)) for floor in floors]
+    return [
+        FloorCheck(floor, hard_pass_rate(floor, measurement.hard_tier, measurement.capabilities)) for floor in floors
+    ]
 
 
-def _pass_rate(floor: Floor, measurement: Measurement) -> Interval | None:
-    if floor.capability is None:
-        tier = measurement.hard_tier
-    elif floor.capability in measurement.capabilities:
-        tier = measurement.capabilities[floor.capability]
-    else:
-        return None
-    rate = tier.candidate.rate
+def hard_pass_rate(
+    floor: Floor, hard_tier: TierComparison, capabilities: Mapping[str, TierComparison]
+) -> Interval | None:
+    """The candidate's pass rate that *floor* is about; None while it cannot be told."""
+    tier = hard_tier if floor.capability is None else capabilities.get(floor.capability)
+    rate = None if tier is None else tier.candidate.rate
     return None if rate is None else Interval(1.0 - rate.estimate, 1.0 - rate.upper, 1.0 - rate.lower)

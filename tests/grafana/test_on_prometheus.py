@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from grafana.dashboards import DASHBOARDS
 from tests.grafana.queries import filled_in, panels
+from tests.metrics.page.reading import words
 from tests.metrics.same_numbers import alert_words, expected_samples, page_words
 from tests.programs import required_program
 from tests.rules.conftest import RULES
@@ -186,13 +186,12 @@ def test_every_surface_shows_the_same_numbers(replayed: Replayed) -> None:
         for family in text_string_to_metric_families(get("/metrics").text)
         for sample in family.samples
     }
-    page = unescape(re.sub(r"<[^>]+>", "\n", get("/").text))
-
     assert replayed.printed["rollouts"] == get("/api/v1/rollouts").json()
     for rollout in replayed.printed["rollouts"]:
         named = {(name, rollout[name]) for name in ("service", "environment", "baseline", "candidate")}
         expected = {(name, labels | named): value for (name, labels), value in expected_samples(rollout).items()}
         assert expected == {key: scraped[key] for key in expected}
+        page = words(get(f"/rollouts/{rollout['id']}").text)
         assert set() == {word for word in page_words(rollout) if word not in page}
 
 

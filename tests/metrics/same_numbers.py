@@ -18,24 +18,28 @@ def expected_samples(rollout: Mapping[str, Any]) -> Samples:
 
 
 def page_words(rollout: Mapping[str, Any]) -> set[str]:
-    """Every number of the verdict in *rollout*, as the status page words it."""
+    """Every number of the verdict in *rollout*, as its page words it."""
     share, tiers = rollout["share"], [*rollout["tiers"].values(), rollout["hard_tier"], rollout["aggregate"]]
     words = {
-        f"{arm['rate']:.1%} [{arm['lower']:.1%}, {arm['upper']:.1%}] ({arm['failures']} of {arm['requests']})"
+        f"{_percent(arm['rate'])} ({100 * arm['lower']:.1f} to {100 * arm['upper']:.1f}) "
+        f"{arm['failures']:,} of {arm['requests']:,}"
         for tier in tiers
         for arm in (tier["baseline"], tier["candidate"])
         if arm["rate"] is not None
     }
-    changes = [tier["change"] for tier in tiers if tier["change"] is not None]
-    changes.append({"estimate": share["change"], "lower": share["lower"], "upper": share["upper"]})
-    changes.append({"estimate": share["excess"], "lower": share["excess_lower"], "upper": share["excess_upper"]})
     words |= {
-        f"{100 * each['estimate']:+.1f} points [{100 * each['lower']:+.1f}, {100 * each['upper']:+.1f}]"
-        for each in changes
+        f"{_signed(tier['change']['estimate'])} ({_signed(tier['change']['lower'])} to "
+        f"{_signed(tier['change']['upper'])})"
+        for tier in tiers
+        if tier["change"] is not None
     }
-    words |= {f"{share[arm]:.1%}" for arm in _ARMS}
-    words |= {f"{100 * part:+.1f} points" for part in (share["expected_change"], *rollout["decomposition"].values())}
-    words |= {f"{load[arm]:.1f}" for load in rollout["on_call"]["tiers"].values() for arm in _ARMS}
+    for estimate, lower, upper in (("change", "lower", "upper"), ("excess", "excess_lower", "excess_upper")):
+        words.add(f"{_signed(share[estimate])} points ({_signed(share[lower])} to {_signed(share[upper])})")
+    words |= {_percent(share[arm]) for arm in _ARMS}
+    words |= {f"{_signed(part)} points" for part in (share["expected_change"], *rollout["decomposition"].values())}
+    loads = [*rollout["on_call"]["tiers"].values(), rollout["on_call"]["total"]]
+    words |= {f"{load[arm]:.1f}" for load in loads for arm in _ARMS if any(load.values())}
+    words |= {_percent(floor["pass_rate"]) for floor in rollout["floors"]}
     return words | set(rollout["reasons"]) | {rollout["verdict"]}
 
 
@@ -83,3 +87,11 @@ def _rates(prefix: str, rates: Mapping[str, Any], **labels: str) -> Iterator[tup
     if rates["change"] is not None:
         for key, value in rates["change"].items():
             yield f"{prefix}_change", {**labels, "bound": _BOUNDS[key]}, value
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
+
+
+def _signed(ratio: float) -> str:
+    return f"{round(100 * ratio, 1) + 0.0:+.1f}"

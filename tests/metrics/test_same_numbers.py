@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
-
 from monitor.metrics.collect_rollouts import collect_rollouts
-from monitor.metrics.page.status import render_status
+from monitor.metrics.page.pages import Page
 from monitor.metrics.report import rollout_json
+from tests.metrics.page.reading import words
 from tests.metrics.same_numbers import expected_samples, page_words
 from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
 
@@ -38,10 +36,10 @@ def test_metrics_show_the_numbers_of_the_json() -> None:
     assert expected_samples(rollout_json(snapshot.rollouts[0])) == samples
 
 
-def test_the_status_page_shows_the_numbers_of_the_json() -> None:
+def test_the_page_of_a_rollout_shows_the_numbers_of_the_json() -> None:
     """Rounded as a person reads them."""
     snapshot = a_snapshot(rollouts=[a_record(a_verdict())])
 
-    page = unescape(re.sub(r"<[^>]+>", "\n", render_status(snapshot)))
+    page = words(Page(snapshot).rollout(snapshot.rollouts[0], ()))
 
     assert set() == {word for word in page_words(rollout_json(snapshot.rollouts[0])) if word not in page}

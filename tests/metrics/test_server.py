@@ -136,7 +136,7 @@ def test_the_status_page_may_load_nothing(client: httpx.Client) -> None:
 
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "<h1>Cliffwatch</h1>" in answer.text
+    assert "<title>1 to look at · Cliffwatch</title>" in answer.text
 
 
 def test_an_unknown_path_is_not_found(client: httpx.Client) -> None:

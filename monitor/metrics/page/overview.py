@@ -1,0 +1,92 @@
+"""What the overview tells: the worst rollout first, what changed since yesterday, how the monitor fares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from monitor.ledger.ledger import CounterName, RolloutRecord
+from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.verdict import VerdictState
+
+_DAY_SECONDS = 86_400.0
+_URGENCY = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
+_ALARMS = (VerdictState.REGRESSION, VerdictState.CLIFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened to a rollout: what, and when (Unix seconds)."""
+
+    at: float
+    record: RolloutRecord
+    what: str
+
+
+def state_of(record: RolloutRecord) -> VerdictState:
+    """The latest verdict; `waiting` before the first look."""
+    return VerdictState.WAITING if record.verdict is None else record.verdict.state
+
+
+def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
+    """Rollouts that are watched, the worst first, of equal ones the latest first."""
+    watched = [record for record in snapshot.rollouts if record.rollout.ended_at is None]
+    return sorted(watched, key=lambda record: (_URGENCY.index(state_of(record)), -record.rollout.started_at))
+
+
+def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
+    """Rollouts that are not watched any more, the latest first."""
+    over = [record for record in snapshot.rollouts if record.rollout.ended_at is not None]
+    return sorted(over, key=lambda record: -(record.rollout.ended_at or 0.0))
+
+
+def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
+    """Those of *records* that somebody has to look at."""
+    return [record for record in records if state_of(record) in _ALARMS]
+
+
+def since(record: RolloutRecord) -> float | None:
+    """When the verdict became what it is, Unix seconds; None before the first look."""
+    return record.changes[-1][0] if record.changes else None
+
+
+def since_yesterday(snapshot: Snapshot) -> Sequence[Happening]:
+    """What happened in the last 24 hours before the snapshot, the latest first."""
+    happenings = [
+        happening
+        for record in snapshot.rollouts
+        for happening in _story(record)
+        if snapshot.now - _DAY_SECONDS <= happening.at <= snapshot.now
+    ]
+    return sorted(happenings, key=lambda happening: -happening.at)
+
+
+def _story(record: RolloutRecord) -> Sequence[Happening]:
+    rollout = record.rollout
+    story = [Happening(rollout.started_at, record, "started")]
+    before = ""
+    for at, state in record.changes:
+        story.append(Happening(at, record, f"{before} became {state}" if before else f"first verdict: {state}"))
+        before = state
+    if rollout.ended_at is not None:
+        story.append(Happening(rollout.ended_at, record, f"ended: {rollout.end_reason.replace('_', ' ')}"))
+    return story
+
+
+def totals(snapshot: Snapshot) -> Mapping[CounterName, int]:
+    """Every counter, added up over its labels."""
+    sums: Counter[CounterName] = Counter()
+    for key, value in snapshot.counters.items():
+        sums[key.name] += value
+    return sums
+
+
+def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
+    """Records that could not be read, by reason, the most frequent first."""
+    letters = {
+        key.detail: value
+        for key, value in snapshot.counters.items()
+        if key.name is CounterName.DEAD_LETTERS and value > 0
+    }
+    return sorted(letters.items(), key=lambda letter: (-letter[1], letter[0]))
