@@ -3,12 +3,21 @@
 
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /source
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_REQUIRE_HASHES=1
+COPY requirements.lock deploy/build.lock ./
+# Nothing is installed that is not in a lock file with its hash, and no code of a package runs while it is installed.
+# The virtual environment has the same path in both stages, so that the scripts in it stay right.
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --requirement build.lock \
+    && python -m venv /opt/cliffwatch \
+    && /opt/cliffwatch/bin/pip install --no-compile --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY monitor monitor
-# The virtual environment has the same path in both stages, so that the scripts in it stay right.
-RUN python -m venv /opt/cliffwatch \
-    && /opt/cliffwatch/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check \
-        '.[kafka-codecs,postgres]'
+RUN PIP_REQUIRE_HASHES=0 /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && PIP_REQUIRE_HASHES=0 /opt/cliffwatch/bin/pip install --no-compile --no-deps /wheels/*.whl
 
 FROM python:3.12-slim-bookworm
 RUN groupadd --system --gid 10001 cliffwatch \

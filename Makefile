@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 help:  ## Show what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -44,6 +45,13 @@ docs: $(VENV)/.dev  ## Build the documentation site into site/, strictly, and ch
 
 dashboards-preview: $(VENV)/.dev servers  ## Draw every dashboard over a real rollout into docs/images/dashboards (needs Node and Chromium)
 	$(BIN)/python -m grafana.preview
+
+lock: $(VENV)/.dev  ## Lock the newest dependencies that pyproject.toml allows, with their hashes
+	$(BIN)/uv pip compile --quiet --upgrade $(LOCKED) --extra kafka-codecs --extra postgres pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade $(LOCKED) deploy/build.in --output-file deploy/build.lock
+
+audit: $(VENV)/.dev  ## Ask for known vulnerabilities of the locked dependencies (needs pypi.org)
+	$(BIN)/python -m deploy.audit
 
 servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
 	tests/stack/install-servers

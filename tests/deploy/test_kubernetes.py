@@ -110,3 +110,34 @@ def test_the_container_may_do_no_more_than_it_needs() -> None:
 def test_the_image_is_of_this_release() -> None:
     """The tag is the version of the package."""
     assert [__version__] == [image["newTag"] for image in KUSTOMIZATION["images"]]
+
+
+def test_the_pod_runs_under_the_runtimes_own_filter_and_within_limits() -> None:
+    """System calls are filtered, memory and scratch space have an end, and the file of the ledger is not for all."""
+    spec = MANIFESTS["Deployment/cliffwatch"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+
+    assert "RuntimeDefault" == spec["securityContext"]["seccompProfile"]["type"]
+    assert not container["securityContext"]["privileged"]
+    assert {"memory", "ephemeral-storage"} == container["resources"]["limits"].keys()
+    assert {"medium": "Memory", "sizeLimit": "64Mi"} == volumes["tmp"]["emptyDir"]
+    assert 0o440 == volumes["ledger"]["secret"]["defaultMode"]
+    assert not spec["enableServiceLinks"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert not MANIFESTS["ServiceAccount/cliffwatch"]["automountServiceAccountToken"]
+
+
+def test_the_network_policy_lets_through_what_the_service_needs() -> None:
+    """It selects the pods, both ways, lets scrapers in where the container listens, and the configured Kafka out."""
+    policy = MANIFESTS["NetworkPolicy/cliffwatch"]["spec"]
+    template = MANIFESTS["Deployment/cliffwatch"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    broker_port = int(load_config(FOLDER / "cliffwatch.yaml").kafka.bootstrap_servers.rpartition(":")[2])
+    out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert ["Ingress", "Egress"] == policy["policyTypes"]
+    assert {container["ports"][0]["name"]} == {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert [] == [rule for rule in policy["ingress"] if not rule["from"]]
+    assert {53, 5432, broker_port} <= out
