@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
-from monitor.ledger.joining import Activity, Counted, Joining
-from monitor.ledger.labels import DialectInsert, LabelBudget, VersionKey
+from monitor.ledger.counting import Activity, Cells
+from monitor.ledger.dialect import Dialect
+from monitor.ledger.joining import Joining
+from monitor.ledger.labels import LabelBudget, VersionKey
 from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
-from monitor.ledger.request_rows import load_slots, write_slots
+from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.waiting import add_spans, claim
@@ -26,16 +27,19 @@ class Recorder:
     Writes batches; remembers the ids of model versions and the admitted label values between them.
 
     Args:
-        insert: The dialect's `insert`, which knows `on_conflict_do_update`.
+        dialect: How the database takes many rows.
         settings: Caps on label values.
         outcomes: Which of several verdicts on a trace stands.
     """
 
-    def __init__(self, insert: DialectInsert, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
-        self._insert = insert
+    def __init__(self, dialect: Dialect, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
+        self._insert = dialect.insert
         self._outcomes = outcomes
-        self._labels = LabelBudget(insert, settings)
-        self._version_ids: dict[VersionKey, int] = {}
+        self._labels = LabelBudget(dialect.insert, settings)
+        self._requests = RequestRows(dialect)
+        self._write_counters = dialect.upserter(
+            counter, _COUNTER_COLUMNS, become=lambda added: {"value": counter.c.value + added.value}
+        )
 
     def record(self, connection: sa.Connection, batch: Batch) -> Recorded:
         """
@@ -53,7 +57,7 @@ class Recorder:
     def forget(self) -> None:
         """Remember nothing, after a rollback took back what was written."""
         self._labels.forget()
-        self._version_ids.clear()
+        self._requests.forget()
 
     def _move_offset(self, connection: sa.Connection, move: OffsetMove) -> None:
         topic, partition = move.partition
@@ -82,37 +86,49 @@ class Recorder:
         )
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
-        slots = load_slots(connection, {_trace_id(event) for event in (*batch.events, *batch.assembled)})
-        joining = Joining(slots, self._labels.within(connection), self._outcomes)
-        # Rows of waiting traces are locked before any label or version is written: one order for all, so no deadlock.
-        self._let_wait(connection, batch, joining)
+        # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
+        # waiting traces, label values, versions, new requests, counters.
+        cells = Cells()
+        trace_ids = {_trace_id(event) for event in (*batch.events, *batch.assembled)}
+        slots = self._requests.load(connection, trace_ids, cells)
+        admission = self._labels.within(connection)
+        joining = Joining(slots, cells, admission, self._outcomes)
+        self._let_wait(connection, batch, joining, cells)
         claimed = claim(connection, {each.trace_id: each.span_count for each in batch.assembled})
         for event in batch.events:
             joining.add(event)
         for assembled in batch.assembled:
             if assembled.trace_id in claimed:
                 joining.add_assembled(assembled)
-        for what, times in batch.ignored.items():
-            joining.count(CounterName.IGNORED, detail=what, by=times)
-        for (topic, partition), records in batch.records.items():
-            joining.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
-        for letter in batch.dead_letters:
-            joining.count(CounterName.DEAD_LETTERS, detail=letter.reason)
-        joining.count_dropped()
-        self._write_versions(connection, joining.activity)
-        write_slots(connection, self._insert, slots, self._version_ids, received_at=batch.received_at)
-        self._write_counters(connection, joining.counts)
-        return joining.recorded(closed=len(claimed))
+        _count_records(batch, cells)
+        for cap, times in admission.dropped.items():
+            cells.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
+        activity = cells.activity()
+        version_ids = self._write_versions(connection, activity)
+        self._requests.write(connection, slots, version_ids, received_at=batch.received_at)
+        self._write_counters(
+            connection, [(*map(str, key), value) for key, value in sorted(cells.counts().items()) if value]
+        )
+        return Recorded(
+            counted=sum(seen.requests for seen in activity.values()),
+            duplicates=cells.duplicates(),
+            labelled=sum(seen.labelled for seen in activity.values()),
+            closed=len(claimed),
+        )
 
-    def _let_wait(self, connection: sa.Connection, batch: Batch, joining: Joining) -> None:
+    def _let_wait(self, connection: sa.Connection, batch: Batch, joining: Joining, cells: Cells) -> None:
         spans = [event for event in batch.events if isinstance(event, Span)]
         waiting = [span for span in spans if not joining.is_counted(span.trace_id)]
         duplicates = add_spans(connection, self._insert, waiting, received_at=batch.received_at)
-        joining.count(CounterName.SPANS, detail="received", by=len(spans))
-        joining.count(CounterName.SPANS, detail="late", by=len(spans) - len(waiting))
-        joining.count(CounterName.SPANS, detail="duplicate", by=duplicates)
+        cells.count(CounterName.SPANS, detail="received", by=len(spans))
+        cells.count(CounterName.SPANS, detail="late", by=len(spans) - len(waiting))
+        cells.count(CounterName.SPANS, detail="duplicate", by=duplicates)
 
-    def _write_versions(self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]) -> None:
+    def _write_versions(
+        self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
+    ) -> Mapping[VersionKey, int]:
+        """Move what is known of each version; their ids."""
+        version_ids: dict[VersionKey, int] = {}
         for key, seen in sorted(activity.items()):
             service, environment, version = key
             new = {
@@ -126,7 +142,7 @@ class Recorder:
             }
             statement = self._insert(model_version).values(new)
             have, add = model_version.c, statement.excluded
-            self._version_ids[key] = connection.execute(
+            version_ids[key] = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["service", "environment", "model_version"],
                     set_={
@@ -143,22 +159,19 @@ class Recorder:
                     },
                 ).returning(model_version.c.id)
             ).scalar_one()
+        return version_ids
 
-    def _write_counters(self, connection: sa.Connection, counts: Counter[Counted]) -> None:
-        columns = ("name", "service", "environment", "model_version", "tier", "capability", "detail", "value")
-        rows = [
-            dict(zip(columns, (*key, value), strict=True))
-            for key, value in sorted(counts.items())  # one order for all replicas, so no deadlock
-            if value
-        ]
-        if rows:
-            statement = self._insert(counter)
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=columns[:-1], set_={"value": counter.c.value + statement.excluded.value}
-                ),
-                rows,
-            )
+
+_COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
+
+
+def _count_records(batch: Batch, cells: Cells) -> None:
+    for what, times in batch.ignored.items():
+        cells.count(CounterName.IGNORED, detail=what, by=times)
+    for (topic, partition), records in batch.records.items():
+        cells.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
+    for letter in batch.dead_letters:
+        cells.count(CounterName.DEAD_LETTERS, detail=letter.reason)
 
 
 def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:

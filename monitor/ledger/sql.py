@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
@@ -16,6 +15,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import select_activity
 from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes
+from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
 from monitor.ledger.evidence import select_evidence
 from monitor.ledger.history import (
@@ -26,7 +26,6 @@ from monitor.ledger.history import (
     versions_but,
     versions_named,
 )
-from monitor.ledger.labels import DialectInsert
 from monitor.ledger.ledger import (
     Asked,
     Batch,
@@ -41,7 +40,6 @@ from monitor.ledger.ledger import (
     WaitingSpans,
 )
 from monitor.ledger.recording import Recorder
-from monitor.ledger.request_rows import RaceLost
 from monitor.ledger.schema import counter, kafka_offset
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.singleton import singleton_of
@@ -55,7 +53,6 @@ from monitor.rollout.verdict import Verdict
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
-_INSERTS: Mapping[str, DialectInsert] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 
 
@@ -79,10 +76,11 @@ class SqlLedger:
     ) -> None:
         self._engine = open_engine(url)
         migrate(self._engine)
-        self._insert = _INSERTS[self._engine.dialect.name]
+        self._dialect = DIALECTS[self._engine.dialect.name]
+        self._insert = self._dialect.insert
         self._settings = settings or LedgerSettings()
         self._singleton = singleton_of(self._engine)
-        self._recorder = Recorder(self._insert, self._settings, outcomes or OutcomeSettings())
+        self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
 
     # What a batch of records does, and where reading goes on.
 
