@@ -39,6 +39,9 @@ generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 	$(BIN)/python -m deploy.manifests
 	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
 
+figures: $(VENV)/.dev  ## Replay the demo and draw the pictures of the concept pages from its numbers
+	$(BIN)/python -m handbook.figures
+
 docs: $(VENV)/.dev  ## Build the documentation site into site/, strictly, and check every link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	$(BIN)/python -m handbook.links site
@@ -79,4 +82,4 @@ test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test
+.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test

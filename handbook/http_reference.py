@@ -8,7 +8,9 @@ from monitor.metrics.rollout_routes import DEFAULT_CASES
 from monitor.metrics.settings import WebSettings
 
 ROUTES = {
-    ("GET", "/"): "The status page.",
+    ("GET", "/"): "The status page: every rollout with its verdict, and the health of the monitor.",
+    ("GET", "/rollouts/{rollout_id}"): "The page of one rollout.",
+    ("GET", "/rollouts/{rollout_id}/cases"): "The page of its cases.",
     (
         "GET",
         "/metrics",

@@ -38,6 +38,9 @@ PAGES_ELSEWHERE = {
 }
 """Pages outside `docs/`, by their place in the repository: where the site shows them."""
 
+FRONT = "README.md"
+"""The front page of the repository, and of the site that of `docs/`."""
+
 _FILES = "files"
 """Folder of the site for files of the repository that are no pages."""
 
@@ -119,8 +122,8 @@ def _place(source: str) -> str:
         return _place(f"{source}/README.md") if has_page else f"{_FILES}/{source}/index.md"
     if source.startswith("docs/"):
         return source.removeprefix("docs/")
-    if source == "README.md":
-        return source  # the site has a front page of its own
+    if source == FRONT:
+        return source  # the site has a front page of its own, with other headings
     return PAGES_ELSEWHERE.get(source, f"{_FILES}/{source}")
 
 
@@ -129,7 +132,7 @@ def _relinked(line: str, place: str) -> str:
         there = _in_repository(match["target"], place)
         if not there:
             return match[0]
-        fragment = urlsplit(match["target"]).fragment
+        fragment = "" if there == FRONT else urlsplit(match["target"]).fragment
         return f"]({relpath(_place(there), f'{place}/..')}{f'#{fragment}' if fragment else ''})"
 
     return re.sub(r"\]\((?P<target>[^)\s]+)\)", follow, line)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -17,6 +21,18 @@ settings.register_profile(
     derandomize=os.environ.get("CI") == "true",
 )
 settings.load_profile("cliffwatch")
+
+
+@pytest.fixture(scope="session")
+def demo() -> dict[str, dict[str, object]]:
+    """The demo's rollouts by service, as `cliffwatch demo --output json` prints them."""
+    program = Path(sys.executable).with_name("cliffwatch")
+    done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    read = {"read": 22_950, "counted": 22_950, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
+    assert read == result["records"]
+    return {rollout["service"]: rollout for rollout in result["rollouts"]}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from monitor.charts.palette import BASELINE, CANDIDATE, INK, PAPER
 
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 FONT_SIZE = 12
 _GLYPH = 0.56
 """Width of an average letter, in font sizes; nobody measures text on the server."""
@@ -47,7 +48,7 @@ class Drawing:
         self._root = ET.Element(
             "svg",
             {
-                "xmlns": "http://www.w3.org/2000/svg",
+                "xmlns": SVG_NAMESPACE,
                 "class": "chart",
                 "viewBox": f"0 0 {_number(width)} {_number(height)}",
                 **sized,
@@ -161,6 +162,12 @@ class Drawing:
         self.add("rect", inside=pattern, width=6, height=6, fill=arm.colour, fill_opacity=0.25)
         self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=arm.colour, stroke_width=3.0)
         return f"url(#{name})"
+
+    def embed(self, picture: ET.Element, x: float, y: float) -> None:
+        """Another picture at its own size, its upper left corner at *x* and *y*."""
+        _, _, width, height = picture.attrib["viewBox"].split()
+        picture.attrib |= {"x": _number(x), "y": _number(y), "width": width, "height": height}
+        self._root.append(picture)
 
     def svg(self) -> str:
         """The whole picture."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
+from monitor.charts.drawing import FONT_SIZE, Arm, Drawing, shortened, text_width
 from monitor.charts.palette import ALARM, GRID, INK, MUTED
 from monitor.charts.scale import Scale
 from monitor.rollout.comparison import Interval
@@ -77,6 +77,9 @@ def _mark_expected(picture: Drawing, at: Scale, bottom: float, expected: float, 
     picture.line((x, bottom + 8), (end, bottom + 8), stroke=ALARM, width=2.0)
     picture.line((end, bottom + 4), (end, bottom + 12), stroke=ALARM, width=2.0)
     label = f"uniform gain {percent(expected)}, excess {points(reached - expected)}"
-    anchor, place = ("end", max(x, end)) if max(x, end) > _WIDTH / 2 else ("start", min(x, end))
+    if max(x, end) > _WIDTH / 2:
+        anchor, place = "end", max(x, end, text_width(label))
+    else:
+        anchor, place = "start", min(x, end, _WIDTH - text_width(label))
     picture.text(place, bottom + 26, label, anchor=anchor, fill=ALARM)
     picture.text(0, bottom + 26 + FONT_SIZE + 4, "hatched: hard tier; the rest: easier tiers", fill=MUTED)

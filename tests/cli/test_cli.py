@@ -19,17 +19,6 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run([CLIFFWATCH, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
 
 
-@pytest.fixture(scope="module")
-def demo() -> dict[str, dict[str, object]]:
-    """The demo's rollouts by service, as JSON."""
-    done = run("demo", "--output", "json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    read = {"read": 22_950, "counted": 22_950, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
-    assert read == result["records"]
-    return {rollout["service"]: rollout for rollout in result["rollouts"]}
-
-
 def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
     """The true cliff is called; the ordinary gain and the version against itself are not."""
     assert {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "ok"} == {
