@@ -76,10 +76,16 @@ bench: bench-decode bench-pipeline  ## Time what is on the way of every record
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
 	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/test_pipeline.py -q
 
+test-faults: $(VENV)/.dev servers  ## Kill replicas, brokers and databases under a million events, and compare every count with the truth
+	CLIFFWATCH_FAULTS_EVENTS=1000000 CLIFFWATCH_FAULTS_KILLS=100 CLIFFWATCH_FAULTS_PAUSES=5 \
+	CLIFFWATCH_FAULTS_BROKER_RESTARTS=20 CLIFFWATCH_FAULTS_DATABASE_RESTARTS=10 \
+	CLIFFWATCH_FAULTS_JOINS=25 CLIFFWATCH_FAULTS_LEAVES=25 \
+	$(BIN)/pytest -s -p no:randomly tests/faults
+
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 	$(BIN)/pytest -m 'not stack and not slow' -q
 
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test
+.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test-faults test

@@ -266,6 +266,14 @@ class KafkaServer(Server):
         finally:
             admin.close()
 
+    def delete_topics(self, *names: str) -> None:
+        """Delete topics with all that they hold."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        try:
+            admin.delete_topics(list(names))
+        finally:
+            admin.close()
+
     @property
     def _properties(self) -> Path:
         return self.directory / "server.properties"
