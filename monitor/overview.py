@@ -69,6 +69,7 @@ class Overview:
         self._view = snapshots.current
         self._is_loaded = False
         self._status = LoopStatus()
+        self._is_leaving = False
         self._problems: Mapping[str, str] = {}
         self._publishing = Lock()
 
@@ -116,6 +117,12 @@ class Overview:
             if (last.has_turned, last.problem) != (status.has_turned, status.problem):
                 self._publish()
 
+    def leave(self) -> None:
+        """From now on this replica is not ready, whatever the loop still does."""
+        with self._publishing:
+            self._is_leaving = True
+            self._publish()
+
     def note(self, job: str, problem: str) -> None:
         """*job* (`review`, `snapshot`) met *problem*, or none any more where that is empty."""
         with self._publishing:
@@ -125,15 +132,16 @@ class Overview:
 
     def _publish(self) -> None:
         status = self._status
+        problem = "The service is stopping." if self._is_leaving else status.problem
         self._snapshots.publish(
             replace(
                 self._view,
                 now=self._clock.time(),
                 lag=status.lag,
                 last_commit_at=status.last_commit_at,
-                is_ready=self._is_loaded and status.has_turned and not status.problem,
+                is_ready=self._is_loaded and status.has_turned and not problem,
                 health=[
-                    _fact("pipeline", status.problem, "Records are read and recorded."),
+                    _fact("pipeline", problem, "Records are read and recorded."),
                     *(_fact(job, problem, f"The {job} is up to date.") for job, problem in self._problems.items()),
                 ],
             )

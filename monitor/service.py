@@ -23,6 +23,7 @@ from monitor.rollout.policy import Policy
 from monitor.service_settings import ServiceSettings
 from monitor.trace.model import Trace, TraceId
 from monitor.trace.span import Span
+from monitor.watchdog import Watchdog
 
 _log = structlog.get_logger()
 
@@ -72,6 +73,11 @@ class Service:
         self._overview = Overview(stages.ledger, stages.review, stages.clock, stages.snapshots, policy=policy)
         self._jobs = _jobs(self._overview, settings, stages.clock, in_background=in_background)
         self._status = LoopStatus()
+        self._watchdog = Watchdog(
+            stages.clock,
+            unhealthy_seconds=settings.stall_unhealthy_seconds,
+            exit_seconds=settings.stall_exit_seconds,
+        )
         self._newcomers: Newcomers | None = None
         self._assembled_at = float("-inf")
         # With their starts; only while a source that ends is read.
@@ -87,8 +93,10 @@ class Service:
         """
         delay = self._settings.retry_seconds
         self._jobs.start()
+        self._watchdog.start()
         try:
             while not is_stopping():
+                self._watchdog.turned()
                 try:
                     self.run_once()
                 except DependencyUnreachable as outage:
@@ -100,6 +108,7 @@ class Service:
                     delay = self._settings.retry_seconds
         finally:
             self.unready()
+            self._watchdog.stop()
             self._jobs.stop()
 
     def drain(self, *, progress: Callable[[int], None]) -> None:
@@ -132,8 +141,12 @@ class Service:
         self._overview.follow(policy)
 
     def unready(self) -> None:
-        """Say that this replica is going away, so that nobody is sent to it any more."""
-        self._report(problem="The service is stopping.")
+        """Say for good that this replica is going away, so that nobody is sent to it any more; from any thread."""
+        self._overview.leave()
+
+    def stall(self) -> str:
+        """One sentence where the loop hangs, else empty; from any thread."""
+        return self._watchdog.problem()
 
     def run_once(self) -> Poll:
         """

@@ -41,3 +41,14 @@ class ServiceSettings:
     max_retry_seconds: Annotated[float, Gt(0), Doc("Longest wait between two tries during an outage, in seconds.")] = (
         15.0
     )
+    grace_seconds: Annotated[
+        float, Gt(0), Doc("Longest time to end after SIGTERM, in seconds; below the orchestrator's own grace period.")
+    ] = 25.0
+    stall_unhealthy_seconds: Annotated[
+        float, Gt(0), Doc("Time without a turn of the loop after which /-/healthy fails, in seconds.")
+    ] = 300.0
+    stall_exit_seconds: Annotated[
+        float,
+        Gt(0),
+        Doc("Time without a turn of the loop after which the process logs its stacks and ends, seconds."),
+    ] = 600.0

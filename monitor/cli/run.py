@@ -17,7 +17,7 @@ from monitor.cli.app import (
     log_settings,
     web_settings,
 )
-from monitor.cli.signals import stop_on_signals
+from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.config import load_config
 from monitor.log import configure
 from monitor.metrics.server import MetricsServer
@@ -37,7 +37,8 @@ def run(
     """
     Run the service: Kafka in, /metrics out.
 
-    Ends cleanly on SIGTERM or Ctrl-C; what was read and not yet recorded is read again at the next start.
+    Ends cleanly on SIGTERM or Ctrl-C: unready at once, the batch in hand is recorded, the group is left.
+    A second signal ends it at once; what was read and not yet recorded is read again at the next start.
 
     Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
     """
@@ -47,8 +48,9 @@ def run(
     with live_service(config) as (service, snapshots):
         steering = steering_of(config, service.ledger, policy=lambda: service.policy)
         web = web_settings(config.web, listen_address)
-        server = MetricsServer(web, snapshots, _reload(service, config_file), steering)
+        server = MetricsServer(web, snapshots, _reload(service, config_file), steering, stall=service.stall)
         server.start()
+        when_stopping(stop, service.unready, grace_seconds=config.service.grace_seconds)
         _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
         try:
             service.run(is_stopping=stop.is_set, wait=stop.wait)

@@ -1,14 +1,46 @@
-"""SIGTERM and Ctrl-C as an event that can be waited for."""
+"""SIGTERM and Ctrl-C as an event that can be waited for, and an end that comes in any case."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+_log = structlog.get_logger()
+
+_EXIT_CODE = 3  # something that had to be waited for did not answer
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that is set when somebody asks the process to end."""
+    """An event that is set when somebody asks the process to end; asked a second time, it ends at once."""
     stop = threading.Event()
+
+    def asked(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, asked)
     return stop
+
+
+def when_stopping(stop: threading.Event, do_first: Callable[[], None], *, grace_seconds: float) -> None:
+    """
+    Once *stop* is set, *do_first*; and end the process when it is still there after *grace_seconds*.
+
+    From a thread: the one that is being stopped may be waiting for something that never comes.
+    """
+
+    def watch() -> None:
+        stop.wait()
+        do_first()
+        if not threading.Event().wait(grace_seconds):
+            _log.error("service.abandoned", grace_seconds=grace_seconds)
+            os._exit(_EXIT_CODE)
+
+    threading.Thread(target=watch, name="stopping", daemon=True).start()

@@ -27,7 +27,13 @@ Reload = Callable[[], None]
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
 
-def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutSteering | None = None) -> Starlette:
+def metrics_app(
+    snapshots: SnapshotHolder,
+    reload: Reload,
+    steering: RolloutSteering | None = None,
+    *,
+    stall: Callable[[], str] = str,
+) -> Starlette:
     """
     The application. What is shown is made once for each snapshot; nothing that is asked for often waits for a thread.
 
@@ -35,6 +41,7 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutStee
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
         steering: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall: One sentence where the process hangs and had better be restarted, else empty.
     """
     bodies = SnapshotBodies(snapshots)
 
@@ -47,13 +54,10 @@ def metrics_app(snapshots: SnapshotHolder, reload: Reload, steering: RolloutStee
         return BodyResponse(await bodies.get(encode, make), headers)
 
     async def healthy(_: Request) -> Response:
-        return PlainTextResponse("healthy\n")
+        return _probed("healthy", problem=stall())
 
     async def ready(_: Request) -> Response:
-        snapshot = snapshots.current
-        if snapshot.is_ready:
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse(f"{snapshot.not_ready_reason}\n", status_code=503)
+        return _probed("ready", problem=snapshots.current.not_ready_reason)
 
     async def reload_config(_: Request) -> Response:
         try:
@@ -84,3 +88,7 @@ def _encoded(encode: Encoder, snapshot: Snapshot) -> bytes:
 
 def _rollouts(snapshot: Snapshot) -> bytes:
     return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
+
+
+def _probed(state: str, *, problem: str) -> Response:
+    return PlainTextResponse(f"{problem or state}\n", status_code=503 if problem else 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,6 +43,7 @@ class MetricsServer:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
         steering: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall: One sentence where the process hangs and had better be restarted, else empty; makes `/-/healthy` fail.
 
     Raises:
         UsageError: the address is no HOST:PORT.
@@ -54,12 +56,14 @@ class MetricsServer:
         snapshots: SnapshotHolder,
         reload: Reload,
         steering: RolloutSteering | None = None,
+        *,
+        stall: Callable[[], str] = str,
     ) -> None:
         self._host, self._port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
         self._tls = web.tls
         self._reload_config = reload
-        app: ASGIApp = metrics_app(snapshots, self._reload, steering)
+        app: ASGIApp = metrics_app(snapshots, self._reload, steering, stall=stall)
         if web.users:
             app = BasicAuth(app, web.users)
         limits = ConnectionLimits(settings.max_connections, settings.timeout_seconds)
