@@ -59,6 +59,13 @@ audit: $(VENV)/.dev  ## Ask for known vulnerabilities of the locked dependencies
 servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
 	tests/stack/install-servers
 
+.PHONY: eval-tools eval-files
+eval-tools:  ## Install the eval tools whose results `cliffwatch report` reads (large; make test does without them)
+	tests/evals/tools/install
+
+eval-files: $(VENV)/.dev eval-tools  ## Write the result files of real eval tools in tests/evals/files anew
+	$(BIN)/python -m tests.evals.real_tools
+
 bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
 	$(BIN)/python -m bench.bench_verdicts
 

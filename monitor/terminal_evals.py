@@ -13,7 +13,7 @@ from monitor.difficulty.tiers import TIERS, Tier
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.report import ArmSource, CaseChange, EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import bounds, count, percent, points, probability, signed
+from monitor.evals.words import bounds, count, counted, percent, points, probability, signed
 from monitor.rollout.state import VerdictState
 from monitor.terminal import columns
 
@@ -133,7 +133,7 @@ def _print_audit(console: Console, report: EvalReport) -> None:
         _line(console, f"  - {spot.sentence}")
     for tier, sight in report.audit.sight.items():
         drop = "no drop at all" if sight.smallest_visible_drop is None else points(-sight.smallest_visible_drop)
-        _line(console, f"    {tier.value}: {sight.cases:,} cases show {drop} four times in five.")
+        _line(console, f"    {tier.value}: with {counted(sight.cases, 'case')}, {drop} shows four times in five.")
 
 
 def _provenance(report: EvalReport) -> Iterator[str]:
@@ -164,7 +164,10 @@ def _one_line(text: str) -> str:
 
 def _print_table(console: Console, table: Table) -> None:
     """*table* whole, however narrow the terminal: a number that is cut is worse than a line that wraps."""
-    console.print(Padding(table, _INDENT, expand=False), width=_WIDEST, crop=False)
+    width = console.width
+    console.width = max(width, _WIDEST)
+    console.print(Padding(table, _INDENT, expand=False))
+    console.width = width
 
 
 def _line(console: Console, sentence: str) -> None:

@@ -47,10 +47,11 @@ def report(
         typer.Option("--column", metavar="ROLE=NAME", help="Which column is what, as case=id, passed=correct."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="The score that counts, if there are several.")
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="The score that counts; repeat where files have different ones."),
     ] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", metavar="NAME", help="The lm-evaluation-harness filter that counts.")
+        list[str] | None, typer.Option("--filter", metavar="NAME", help="The lm-evaluation-harness filter that counts.")
     ] = None,
     pass_at: Annotated[float, typer.Option("--pass-at", metavar="SCORE", help="Lowest score that is a pass.")] = 1.0,
     capability: Annotated[
@@ -72,8 +73,8 @@ def report(
     config = quiet_config(config_file, log_level)
     options = Options(
         columns=_assignments(column or [], "--column", "case=id"),
-        metric=metric,
-        filter_name=filter_name,
+        metrics=tuple(metric or ()),
+        filters=tuple(filter_name or ()),
         pass_at=pass_at,
         capability_key=capability,
     )

@@ -13,6 +13,7 @@ from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.paired import simultaneous
 from monitor.evals.pairing import Pairing
 from monitor.evals.power import cases_to_see, smallest_visible_drop
+from monitor.evals.words import counted
 
 MIN_HARD_SHARE = 0.30
 """Share of hard or adversarial cases from which a suite can tell a cliff from noise."""
@@ -96,7 +97,8 @@ def audit(pairing: Pairing, comparison: Comparison) -> Audit:
 def _tiers_unknown(comparison: Comparison) -> BlindSpot:
     return BlindSpot(
         Blindness.TIERS_UNKNOWN,
-        f"No tier is known for any of {comparison.aggregate.cases:,} cases: a hard tier left behind would not be seen.",
+        f"No tier is known for any of {counted(comparison.aggregate.cases, 'case')}: a hard tier left behind would "
+        "not be seen.",
     )
 
 
@@ -108,8 +110,8 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     if hard is None:
         yield BlindSpot(
             Blindness.NO_HARD_CASES,
-            f"No case of {cases:,} is hard: this suite cannot see a cliff. Add "
-            f"{_to_reach_share(0, cases):,} hard or adversarial cases for {MIN_HARD_SHARE:.0%}.",
+            f"Not one of {counted(cases, 'case')} is hard: this suite cannot see a cliff. Add "
+            f"{counted(_to_reach_share(0, cases), 'hard or adversarial case')} for {MIN_HARD_SHARE:.0%}.",
             _to_reach_share(0, cases),
         )
     else:
@@ -122,7 +124,7 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     if untiered:
         yield BlindSpot(
             Blindness.UNTIERED_CASES,
-            f"{untiered:,} of {comparison.aggregate.cases:,} cases have no tier and count in the aggregate only.",
+            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(comparison.aggregate.cases, 'case')}.",
         )
 
 
@@ -131,19 +133,19 @@ def _of_hard_tier(hard: Stratum, cases: int) -> Iterator[BlindSpot]:
         missing = _to_reach_share(hard.cases, cases)
         yield BlindSpot(
             Blindness.FEW_HARD_CASES,
-            f"{hard.cases:,} of {cases:,} cases ({hard.cases / cases:.0%}) are hard or adversarial, fewer than "
-            f"{MIN_HARD_SHARE:.0%}: the average hides them. Add {missing:,} hard cases.",
+            f"Hard or adversarial: {hard.cases:,} of {counted(cases, 'case')} ({hard.cases / cases:.0%}), fewer than "
+            f"{MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}.",
             missing,
         )
     fewest, name = min((hard.failures_before, "baseline"), (hard.failures_after, "candidate"))
     if fewest < MIN_HARD_FAILURES:
         rate = fewest / hard.cases
         more = math.ceil((MIN_HARD_FAILURES - fewest) / rate) if rate > 0 else None
-        add = "Add harder cases." if more is None else f"Add {more:,} hard cases."
+        add = "Add harder cases." if more is None else f"Add {counted(more, 'hard case')}."
         yield BlindSpot(
             Blindness.FEW_HARD_FAILURES,
-            f"The {name} fails only {fewest:g} hard cases ({MIN_HARD_FAILURES} needed to read a share of failures). "
-            f"{add}",
+            f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {MIN_HARD_FAILURES} "
+            f"needed. {add}",
             more,
         )
 
@@ -167,20 +169,20 @@ def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Ite
         stratum, seen = tiers[tier], sight[tier]
         drop = seen.smallest_visible_drop
         missing = None if seen.cases_needed is None else max(0, seen.cases_needed - seen.cases)
-        add = f" Add {missing:,} cases to see one of {100 * _DROP_WORTH_SEEING:g} points." if missing else ""
+        add = f" Add {counted(missing, 'case')} to see one of {100 * _DROP_WORTH_SEEING:g} points." if missing else ""
         hidden = "any drop" if drop is None else f"a drop of up to {100 * drop:.1f} points"
         if min(stratum.before.estimate, stratum.after.estimate) >= SATURATED_PASS_RATE:
             yield BlindSpot(
                 Blindness.SATURATED_TIER,
-                f"{tier.value} is saturated: both versions pass at least {SATURATED_PASS_RATE:.0%} of {seen.cases:,} "
-                f"cases, so it tells them apart no more; {hidden} may still go unseen.{add}",
+                f"{tier.value} is saturated: both versions pass at least {SATURATED_PASS_RATE:.0%} of "
+                f"{counted(seen.cases, 'case')}, so it tells them apart no more; {hidden} may still go unseen.{add}",
                 missing,
                 tier,
             )
         elif drop is None or drop > _LARGE_DROP:
             yield BlindSpot(
                 Blindness.LARGE_HIDDEN_DROP,
-                f"{tier.value} has only {seen.cases:,} cases: {hidden} may go unseen.{add}",
+                f"{tier.value} has only {counted(seen.cases, 'case')}: {hidden} may go unseen.{add}",
                 missing,
                 tier,
             )
@@ -192,27 +194,28 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         if duplicates:
             yield BlindSpot(
                 Blindness.DUPLICATE_IDS,
-                f"{len(duplicates):,} ids of the {name} stand for several different questions ({_named(duplicates)}); "
-                "give each its own.",
+                f"Ids of the {name} that stand for several questions: {len(duplicates):,} ({_named(duplicates)}); give "
+                "each question its own.",
             )
         repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in run.cases.values())
         if repeated:
             yield BlindSpot(
                 Blindness.DUPLICATE_IDS,
-                f"{repeated:,} ids come more than once in the {name} without a repeat number; they count as repeats of "
-                "one case.",
+                f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
+                f"case: {repeated:,}.",
             )
         yield from _unscored(name, run)
     unpaired = pairing.unpaired
     for keys, what in (
-        (unpaired.baseline_only, "are in the baseline only"),
-        (unpaired.candidate_only, "are in the candidate only"),
-        (unpaired.changed, "ask another question in the candidate than in the baseline"),
+        (unpaired.baseline_only, "in the baseline only"),
+        (unpaired.candidate_only, "in the candidate only"),
+        (unpaired.changed, "another question is asked under the same name"),
     ):
         if keys:
             yield BlindSpot(
                 Blindness.UNPAIRED_CASES,
-                f"{len(keys):,} cases {what} and are left out of the comparison ({_named([str(k) for k in keys])}).",
+                f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} "
+                f"({_named([str(key) for key in keys])}).",
             )
 
 
@@ -223,8 +226,8 @@ def _unscored(name: str, run: Run) -> Iterator[BlindSpot]:
         because = f" ({', '.join(reasons[:_SHOWN])})" if reasons else ""
         yield BlindSpot(
             Blindness.UNSCORED_CASES,
-            f"{len(unscored):,} cases of the {name} have an attempt without a score{because}: unknown, and not counted "
-            f"as a success ({_named([str(case.key) for case in unscored])}).",
+            f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success "
+            f"({_named([str(case.key) for case in unscored])}).",
         )
 
 

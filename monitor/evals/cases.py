@@ -43,6 +43,7 @@ class Attempt:
         input_text: What was asked, or None.
         input_digest: Tells whether two runs asked the same, or None where the file does not hold the question.
         metadata: Facts about the case, names as the suite has them.
+        attempt_id: Names this very attempt, so that it counts once though written twice; None where nothing does.
     """
 
     key: CaseKey
@@ -55,6 +56,7 @@ class Attempt:
     input_text: str | None = None
     input_digest: str | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,12 @@ class Run:
 def runs_of(attempts: Iterable[Attempt]) -> Mapping[str, Run]:
     """The runs that *attempts* make up, by model."""
     by_case: dict[str, dict[CaseKey, list[Attempt]]] = defaultdict(lambda: defaultdict(list))
+    counted: set[tuple[CaseKey, str]] = set()
     for attempt in attempts:
+        if attempt.attempt_id is not None:
+            if (attempt.key, attempt.attempt_id) in counted:
+                continue
+            counted.add((attempt.key, attempt.attempt_id))
         by_case[attempt.model][attempt.key].append(attempt)
     return {
         model: Run(model, {key: _case(key, found) for key, found in cases.items()})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,6 +18,7 @@ STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
+_SHOWN = 3
 
 
 class ReadProgress(Protocol):
@@ -27,7 +29,7 @@ class ReadProgress(Protocol):
 
 def read_results(paths: Sequence[str], options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
     """
-    What the files *paths* say; a folder stands for every result file below it.
+    What the files *paths* say; a folder stands for every result file below it, and of several of one run the last.
 
     Args:
         paths: Files and folders; `-` is standard input.
@@ -36,6 +38,7 @@ def read_results(paths: Sequence[str], options: Options, progress: ReadProgress)
 
     Raises:
         DependencyUnreachable: a file cannot be opened.
+        ChoiceMissing: what an option asks for is not in a file.
         ResultFileInvalid: a file that was named, or every file of a folder that was, holds no results.
     """
     found: list[ResultFile] = []
@@ -44,24 +47,38 @@ def read_results(paths: Sequence[str], options: Options, progress: ReadProgress)
             found += _read_folder(Path(path), options, progress)
         else:
             found.append(_read(path, options, progress))
-    return found
+    return _latest(found)
 
 
-def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Iterator[ResultFile]:
-    skipped: ResultFileInvalid | None = None
-    read = 0
+def _latest(results: Sequence[ResultFile]) -> Sequence[ResultFile]:
+    """*results* without those that a later file of the same run replaces."""
+    last = {result.series: result for result in sorted(results, key=lambda each: each.written)}
+    kept = [result for result in results if result.series is None or last[result.series] is result]
+    replaced = len(results) - len(kept)
+    if not replaced:
+        return results
+    note = f"{replaced:,} older files of the same run were left out."
+    return [replace(kept[0], notes=(*kept[0].notes, note)), *kept[1:]]
+
+
+def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
+    skipped: list[tuple[Path, ResultFileInvalid]] = []
+    found: list[ResultFile] = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or not _may_hold_results(path):
             continue
         try:
-            result = _read(str(path), options, progress)
+            found.append(_read(str(path), options, progress))
         except ResultFileInvalid as refused:  # a folder holds other things too: settings, totals, caches
-            skipped = refused
-            continue
-        read += 1
-        yield result
-    if not read:
-        raise skipped or ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
+            skipped.append((path, refused))
+    if not found and skipped:
+        raise skipped[0][1]
+    if not found:
+        raise ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
+    if skipped:
+        names = ", ".join(path.name for path, _ in skipped[:_SHOWN]) + (", …" if len(skipped) > _SHOWN else "")
+        found[0] = replace(found[0], notes=(*found[0].notes, f"Left out, since no results: {names}."))
+    return found
 
 
 def _may_hold_results(path: Path) -> bool:

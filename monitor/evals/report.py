@@ -149,7 +149,7 @@ def _fewest_hard_failures(hard_tier: Stratum) -> float:
 def _reasons(state: VerdictState, tiering: Tiering, comparison: Comparison, policy: Policy) -> Iterator[str]:
     hard_tier, share = comparison.hard_tier, comparison.share
     if not tiering.is_told:
-        yield tiering.explanation
+        yield " ".join((tiering.explanation, *tiering.notes))
     elif hard_tier is None:
         yield "No case is in the hard tier, so nothing can be said of a cliff."
     elif state is VerdictState.WAITING:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Case
 from monitor.evals.pairing import Pair
+from monitor.evals.words import counted
 
 LABEL_KEYS = ("tier", "difficulty", "level", "difficulty_level", "hardness")
 """Metadata that is taken for a tier label where nobody names one."""
@@ -106,21 +107,24 @@ def tiers_by_label(pairs: Sequence[Pair], rule: LabelRule) -> Tiering | None:
         if label is not None and tier is Tier.UNTIERED:
             unclear[label] += 1
         tiered.append(replace(pair, tier=tier))
-    return Tiering(
-        tiered,
-        TierSource.LABELS,
-        f"Tiers are the suite's own labels ({column}).",
-        tuple(_notes(tiered, unclear, labelled=sum(_label(pair, column) is not None for pair in pairs))),
-    )
+    notes = tuple(_notes(tiered, unclear, labelled=sum(_label(pair, column) is not None for pair in pairs)))
+    if all(pair.tier is Tier.UNTIERED for pair in tiered):
+        return Tiering(
+            tiered,
+            TierSource.NONE,
+            f"The suite's labels ({column}) name no tier, so this report is only an aggregate.",
+            notes,
+        )
+    return Tiering(tiered, TierSource.LABELS, f"Tiers are the suite's own labels ({column}).", notes)
 
 
 def _notes(pairs: Sequence[Pair], unclear: Counter[str], *, labelled: int) -> Iterable[str]:
     if unclear:
         shown = ", ".join(f"{label} ({count:,})" for label, count in unclear.most_common(_SHOWN))
         more = f" and {len(unclear) - _SHOWN} more" if len(unclear) > _SHOWN else ""
-        yield f"Labels that name no tier: {shown}{more}; map them with --tier hard={unclear.most_common(1)[0][0]}."
+        yield f'Labels that name no tier: {shown}{more}; map them with --tier "hard={unclear.most_common(1)[0][0]}".'
     if labelled < len(pairs):
-        yield f"{len(pairs) - labelled:,} of {len(pairs):,} cases have no label and stay untiered."
+        yield f"Without a label, and untiered: {len(pairs) - labelled:,} of {counted(len(pairs), 'case')}."
 
 
 def _column_of(pair: Pair, columns: Sequence[str]) -> str | None:

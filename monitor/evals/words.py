@@ -57,6 +57,16 @@ def count(cases: float) -> str:
     return f"{cases:,.0f}" if float(cases).is_integer() else f"{cases:,.1f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """
+    So many of something.
+
+    >>> counted(1, "case"), counted(1200, "case")
+    ('1 case', '1,200 cases')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def probability(p_value: float) -> str:
     """
     A p-value.

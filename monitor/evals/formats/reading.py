@@ -34,6 +34,10 @@ class ResultFileInvalid(UsageError):
     """A file holds no eval results that can be read: name another one, or say how to read it."""
 
 
+class ChoiceMissing(UsageError):
+    """What was asked for by an option is not in a file of results: name something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """
@@ -41,15 +45,15 @@ class Options:
 
     Attributes:
         columns: Column by role (`case`, `passed`, ...) of a table; roles left out are guessed.
-        metric: Name of the score that counts, or None for the file's first.
-        filter_name: Name of the lm-evaluation-harness filter that counts, or None for the file's first.
+        metrics: Names of the score that counts, the first that a file has; empty for the file's own first.
+        filters: Names of the lm-evaluation-harness filter that counts, in the same way.
         pass_at: Lowest score that is a pass.
         capability_key: Metadata that holds the capability class, or None to guess.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    metric: str | None = None
-    filter_name: str | None = None
+    metrics: Sequence[str] = ()
+    filters: Sequence[str] = ()
     pass_at: float = 1.0
     capability_key: str | None = None
 
@@ -62,12 +66,32 @@ class ResultFile:
     Attributes:
         name: The file, as it was named.
         notes: What was chosen or guessed while reading, one sentence each.
+        series: What the file is a run of, where a later file of the same series replaces it; None where none does.
+        written: When, in a form that sorts.
     """
 
     name: str
     format: Format
     attempts: Sequence[Attempt]
     notes: Sequence[str] = ()
+    series: str | None = None
+    written: str = ""
+
+
+def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], option: str) -> str:
+    """
+    The first of *known* that is asked for; the first of all where nothing is.
+
+    Raises:
+        ChoiceMissing: none of those asked for is known.
+        ResultFileInvalid: nothing is known.
+    """
+    if not known:
+        raise ResultFileInvalid(f"{name} has no {kind} that scores each case.")
+    for each in asked or known:
+        if each in known:
+            return each
+    raise ChoiceMissing(f"{name} has no {kind} {' or '.join(asked)} ({option}); it has {', '.join(known)}.")
 
 
 def passes(score: float, options: Options) -> bool | None:
@@ -87,6 +111,14 @@ def shortened(text: str | None, limit: int = _LONGEST_FAILURE) -> str | None:
     """*text* within *limit* characters, or None where it says nothing."""
     text = (text or "").strip()
     return (text if len(text) <= limit else f"{text[: limit - 1]}…") or None
+
+
+def failure_of(answer: JsonValue, expected: JsonValue) -> str | None:
+    """What went wrong, where only the answer and the one that was wanted are known."""
+    if not isinstance(answer, str) or not answer.strip():
+        return None
+    wanted = shortened(expected if isinstance(expected, str) else None, _LONGEST_VALUE)
+    return shortened(f"answered {answer.strip()}" + ("" if wanted is None else f" (expected {wanted})"))
 
 
 def input_of(value: JsonValue) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats.reading import (
+    ChoiceMissing,
     Format,
     Options,
     ResultFile,
@@ -52,6 +53,7 @@ def read_csv(name: str, text: TextIO, options: Options) -> ResultFile:
     The attempts of a CSV file with a header.
 
     Raises:
+        ChoiceMissing: a column that was named is not there.
         ResultFileInvalid: the columns do not say which case passed.
     """
     header = text.readline()
@@ -73,6 +75,7 @@ def read_rows(name: str, rows: Iterable[Mapping[str, JsonValue]], options: Optio
     The attempts of *rows*, one each; values within values are named with a dot (`metadata.level`).
 
     Raises:
+        ChoiceMissing: a column that was named is not there.
         ResultFileInvalid: the columns do not say which case passed.
     """
     flat = [_flat(row) for row in rows]
@@ -154,11 +157,11 @@ def _roles(name: str, rows: Sequence[Mapping[str, JsonValue]], options: Options)
     columns = {column: None for row in rows for column in row}
     unknown = sorted(set(options.columns) - set(GUESSES))
     if unknown:
-        raise ResultFileInvalid(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
+        raise ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
     roles = dict(options.columns)
     for role, column in roles.items():
         if column not in columns:
-            raise ResultFileInvalid(f"{name} has no column {column} for {role}; it has {_listed(columns)}.")
+            raise ChoiceMissing(f"{name} has no column {column} for {role}; it has {_listed(columns)}.")
     by_name = {column.casefold(): column for column in reversed(columns)} | {
         column.rpartition(".")[2].casefold(): column for column in reversed(columns)
     }
@@ -166,9 +169,10 @@ def _roles(name: str, rows: Sequence[Mapping[str, JsonValue]], options: Options)
         guess = next((by_name[each] for each in guesses if each in by_name), None)
         if role not in roles and guess is not None and guess not in roles.values():
             roles[role] = guess
-    if options.metric is not None and options.metric in columns:
+    metric = next((each for each in options.metrics if each in columns), None)
+    if metric is not None:
         roles.pop("passed", None)
-        roles["score"] = options.metric
+        roles["score"] = metric
     if "case" not in roles or not {"passed", "score"} & set(roles):
         missing = "case" if "case" not in roles else "passed"
         raise ResultFileInvalid(

@@ -1,0 +1,204 @@
+"""
+Inspect AI logs: one JSON document, or a `.eval` archive whose summaries hold the scores.
+
+Format: https://inspect.aisi.org.uk/eval-logs.html (log version 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+from pydantic_core import from_json
+
+from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.formats.reading import (
+    Format,
+    Options,
+    ResultFile,
+    ResultFileInvalid,
+    capability_in,
+    chosen,
+    failure_of,
+    graded_note,
+    input_of,
+    passes,
+    scalars,
+    shortened,
+)
+from monitor.evals.formats.zipped import Archive
+
+_HEADER, _SUMMARIES = "header.json", "summaries.json"
+_START, _JOURNAL = "_journal/start.json", "_journal/summaries/"
+_GRADES: Mapping[str, float] = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+_WORDS: Mapping[str, float] = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_COMPARED_CHARACTERS = 1_000  # an archive's summaries cut longer questions
+
+
+def is_inspect_log(document: Mapping[str, JsonValue]) -> bool:
+    """Whether *document* is an Inspect AI log."""
+    spec = document.get("eval")
+    return isinstance(spec, dict) and "task" in spec and "model" in spec and "status" in document
+
+
+def is_inspect_archive(archive: Archive) -> bool:
+    """Whether *archive* is an Inspect AI log."""
+    return any(name in {_HEADER, _START} for name in archive.names())
+
+
+def read_archive(name: str, archive: Archive, options: Options) -> ResultFile:
+    """
+    The attempts of a `.eval` archive; of a run that was broken off, those that it had written.
+
+    Raises:
+        ChoiceMissing: the score that was asked for is not there.
+        ResultFileInvalid: it holds no sample.
+    """
+    header = _document(archive.read(_HEADER) or archive.read(_START))
+    summaries = archive.read(_SUMMARIES)
+    if summaries is not None:
+        samples = from_json(summaries)
+    else:
+        parts = sorted(each for each in archive.names() if each.startswith(_JOURNAL))
+        samples = [sample for part in parts for sample in from_json(archive.read(part) or b"[]")]
+    return _read(name, header, samples, options)
+
+
+def read_log(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
+    """
+    The attempts of a log in JSON.
+
+    Raises:
+        ChoiceMissing: the score that was asked for is not there.
+        ResultFileInvalid: it holds no sample.
+    """
+    return _read(name, document, document.get("samples") or [], options)
+
+
+def _document(content: bytes | None) -> Mapping[str, Any]:
+    document = from_json(content or b"{}")
+    return document if isinstance(document, dict) else {}
+
+
+def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
+    spec = header.get("eval") or {}
+    if not samples:
+        raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
+    scorers = _scorers(spec, samples)
+    scorer = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ""
+    reader = _SampleReader(spec, scorer, options)
+    attempts = [reader.attempt(sample) for sample in samples]
+    return ResultFile(
+        name,
+        Format.INSPECT,
+        attempts,
+        tuple(_notes(str(header.get("status", "started")), scorers, attempts, reader)),
+        # A retry keeps the task's id and holds the samples of the run that it repeats.
+        series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,
+        written=str(spec.get("created") or ""),
+    )
+
+
+def _scorers(spec: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """The scores that samples have, in the order that the task declares; none where every sample failed to run."""
+    found = Counter(scorer for sample in samples for scorer in sample.get("scores") or {})
+    declared = [scorer["name"] for scorer in spec.get("scorers") or [] if scorer.get("name") in found]
+    return list(dict.fromkeys([*declared, *found]))
+
+
+class _SampleReader:
+    """Turns samples into attempts, and remembers graded and unreadable scores; one use per log."""
+
+    def __init__(self, spec: Mapping[str, Any], scorer: str, options: Options) -> None:
+        self._task = str(spec.get("task") or "")
+        self._model = str(spec.get("model") or "")
+        self.scorer = scorer
+        self.options = options
+        self.scores: list[float] = []
+        self.unreadable = 0
+
+    def attempt(self, sample: Mapping[str, Any]) -> Attempt:
+        score = (sample.get("scores") or {}).get(self.scorer)
+        passed = None if score is None else self._passed(score.get("value"))
+        metadata = scalars(sample.get("metadata"))
+        text, digest = input_of(_question(sample.get("input")))
+        return Attempt(
+            key=CaseKey(self._task, str(sample.get("id"))),
+            model=self._model,
+            passed=passed,
+            repeat=str(sample.get("epoch", 1)),
+            capability=capability_in(metadata, self.options, self._task),
+            failure=None if passed is not False else _failure(sample, score or {}),
+            unscored_because=_why_unscored(sample) if passed is None else None,
+            input_text=text,
+            input_digest=digest,
+            metadata=metadata,
+            attempt_id=sample.get("uuid"),
+        )
+
+    def _passed(self, value: JsonValue) -> bool | None:
+        number = _number(value)
+        if number is None:
+            self.unreadable += 1
+            return None
+        self.scores.append(number)
+        return passes(number, self.options)
+
+
+def _number(value: JsonValue) -> float | None:
+    """A grade, a yes or no, or a number; None for what is several values."""
+    if isinstance(value, str):
+        if value in _GRADES or value.casefold() in _WORDS:
+            return _GRADES.get(value, _WORDS.get(value.casefold(), math.nan))
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, bool | int | float) else None
+
+
+def _question(value: JsonValue) -> JsonValue:
+    """What the sample asks, without the ids that messages are given anew in each run."""
+    if not isinstance(value, list):
+        return value[:_COMPARED_CHARACTERS] if isinstance(value, str) else value
+    texts = [
+        f"{message.get('role')}: {_text(message.get('content'))}" for message in value if isinstance(message, dict)
+    ]
+    return "\n".join(texts)[:_COMPARED_CHARACTERS]
+
+
+def _text(content: JsonValue) -> str:
+    if not isinstance(content, list):
+        return str(content or "")
+    parts = [str(part.get("text") or "") for part in content if isinstance(part, dict)]
+    return "\n".join(part for part in parts if part)
+
+
+def _failure(sample: Mapping[str, Any], score: Mapping[str, Any]) -> str | None:
+    limit = _limit(sample)
+    told = shortened(score.get("explanation")) or failure_of(score.get("answer"), sample.get("target"))
+    return shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, told) if part))
+
+
+def _limit(sample: Mapping[str, Any]) -> str | None:
+    limit = sample.get("limit")
+    return limit.get("type") if isinstance(limit, dict) else limit
+
+
+def _why_unscored(sample: Mapping[str, Any]) -> str:
+    if sample.get("error"):
+        return "error"
+    return f"{_limit(sample)} limit" if _limit(sample) else "no score"
+
+
+def _notes(status: str, scorers: Sequence[str], attempts: Sequence[Attempt], reader: _SampleReader) -> Iterator[str]:
+    if status != "success":
+        yield f"The run ended as {status}: {len(attempts):,} samples were written."
+    if len(scorers) > 1:
+        yield f"Of the scores {', '.join(scorers)}, {reader.scorer} counts (--metric)."
+    if reader.unreadable:
+        yield f"{reader.unreadable:,} scores of {reader.scorer} are no single value and count as unscored."
+    yield from graded_note(reader.scores, reader.options)

@@ -1,0 +1,123 @@
+"""
+lm-evaluation-harness: the samples that `--log_samples` writes, one JSON object per line, document and filter.
+
+The totals beside them (`results_*.json`) name no case; they are known only to say so. Task and model stand in the
+file's name and folder alone: `MODEL/samples_TASK_TIME.jsonl`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import JsonValue
+
+from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.formats.reading import (
+    Format,
+    Options,
+    ResultFile,
+    capability_in,
+    chosen,
+    failure_of,
+    graded_note,
+    input_of,
+    passes,
+    scalars,
+)
+
+_FILE_NAME = re.compile(r"^samples_(?P<task>.+)_(?P<written>\d{4}-\d{2}-\d{2}T[0-9.:+-]+)\.jsonl(?:\.gz|\.zst)?$")
+_ENVELOPE = frozenset(
+    {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"}
+    | {"doc_hash", "prompt_hash", "target_hash", "repeats"}
+)
+
+
+def is_samples(row: Mapping[str, JsonValue]) -> bool:
+    """Whether *row* is a line of a samples file."""
+    return {"doc_id", "doc", "filtered_resps"} <= set(row)
+
+
+def is_totals(document: Mapping[str, JsonValue]) -> bool:
+    """Whether *document* is a file of totals, without a single case."""
+    return "lm_eval_version" in document or {"results", "configs", "n-shot"} <= set(document)
+
+
+def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
+    """
+    The attempts of a samples file.
+
+    Raises:
+        ChoiceMissing: the metric or filter that was asked for is not there.
+        ResultFileInvalid: no document has a score of its own.
+    """
+    path = PurePath(name)
+    told = _FILE_NAME.match(path.name)
+    task, model = (told["task"], path.parent.name) if told else ("", "")
+    filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
+    filter_name = chosen(name, "filter", options.filters, filters, "--filter")
+    kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
+    metrics = _metrics(kept)
+    metric = chosen(name, "metric", options.metrics, metrics, "--metric")
+    attempts = [_attempt(row, metric, task, model, options) for row in kept]
+    scores = [float(row[metric]) for row in kept if _is_number(row.get(metric))]
+    return ResultFile(
+        name,
+        Format.LM_EVAL,
+        attempts,
+        (*_notes(filters, filter_name, metrics, metric), *graded_note(scores, options)),
+        series=f"lm_eval {path.parent}/{task}" if told else None,
+        written=told["written"] if told else "",
+    )
+
+
+def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """Scores that each document has one of; what is summed up over all of them (a perplexity) is none."""
+    first = rows[0]
+    declared = first.get("metrics") or [key for key in first if key not in _ENVELOPE]
+    return [metric for metric in declared if any(_is_number(row.get(metric)) for row in rows)]
+
+
+def _attempt(row: Mapping[str, Any], metric: str, task: str, model: str, options: Options) -> Attempt:
+    value = row.get(metric)
+    passed = passes(float(value), options) if isinstance(value, bool | int | float) else None
+    doc = row.get("doc")
+    metadata = scalars(doc if isinstance(doc, dict) else {})
+    text, digest = input_of(_question(row))
+    answers = row.get("filtered_resps") or [None]
+    return Attempt(
+        key=CaseKey(task, str(row["doc_id"])),
+        model=model,
+        passed=passed,
+        capability=capability_in(metadata, options, task),
+        failure=failure_of(answers[0], row.get("target")) if passed is False else None,
+        unscored_because="no score" if passed is None else None,
+        input_text=text,
+        input_digest=row.get("doc_hash") or digest,
+        metadata=metadata,
+    )
+
+
+def _question(row: Mapping[str, Any]) -> JsonValue:
+    """The first prompt; older files have the arguments as lists."""
+    arguments = row.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = next(iter(arguments.values()), None)
+    elif isinstance(arguments, list):
+        arguments = next(iter(arguments), None)
+    if isinstance(arguments, dict):
+        return next(iter(arguments.values()), None)
+    return next(iter(arguments), None) if isinstance(arguments, list) else arguments
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _notes(filters: Sequence[str], filter_name: str, metrics: Sequence[str], metric: str) -> Iterator[str]:
+    if len(filters) > 1:
+        yield f"Of the filters {', '.join(filters)}, {filter_name} counts (--filter)."
+    if len(metrics) > 1:
+        yield f"Of the metrics {', '.join(metrics)}, {metric} counts (--metric)."
