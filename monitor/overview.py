@@ -33,12 +33,14 @@ class LoopStatus:
         problem: Why nothing is read now; empty while all is well.
         lag: Partitions that this replica owns, where the end is known.
         last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
+        held_up: Which partition stands still before what cannot be read; empty while none does.
     """
 
     has_turned: bool = False
     problem: str = ""
     lag: Sequence[PartitionLag] = ()
     last_commit_at: float | None = None
+    held_up: str = ""
 
 
 class Overview:
@@ -142,6 +144,7 @@ class Overview:
                 is_ready=self._is_loaded and status.has_turned and not problem,
                 health=[
                     _fact("pipeline", problem, "Records are read and recorded."),
+                    _fact("consumer", status.held_up, "No partition stands still."),
                     *(_fact(job, problem, f"The {job} is up to date.") for job, problem in self._problems.items()),
                 ],
             )

@@ -122,6 +122,8 @@ def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[Waitin
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:
+    if record.unreadable is not None:
+        raise InvalidRecord(DropReason.UNREADABLE, record.unreadable.detail)
     if record.oversize is not None:  # too large to have been kept in memory at all
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)

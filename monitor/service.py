@@ -332,6 +332,7 @@ class Service:
             has_turned=has_turned or self._status.has_turned,
             problem=self._status.problem if problem is None else problem,
             lag=lag,
+            held_up=self._stages.source.held_up(),
         )
         self._overview.report(self._status)
 

@@ -77,6 +77,9 @@ class FakeSource:
         logs, owned = self._broker.logs, self._ownership.owned
         return {partition: len(logs[partition]) - owned[partition].next_offset for partition in owned}
 
+    def held_up(self) -> str:
+        return ""
+
     def close(self) -> None:
         self._broker.leave(self)
         self._ownership = Ownership()

@@ -98,6 +98,9 @@ class FileSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         return {}
 
+    def held_up(self) -> str:
+        return ""
+
     def close(self) -> None:
         self._open_file.close()
 

@@ -14,11 +14,14 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
 
+from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.kafka_probe import problem_at
 from monitor.ingest.ownership import LogRange, Owned, Ownership
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
+from monitor.ingest.unreadable import HeldUp, first_readable, held_up, is_unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +44,19 @@ class KafkaSource:
     Args:
         settings: Brokers, topics and group.
         ledger_offsets: Next offsets as the ledger holds them.
+        clock: For how long to wait before what cannot be read is tried again.
 
     Raises:
         DependencyUnreachable: no broker answers.
         ConfigInvalid: the client refuses its options.
     """
 
-    def __init__(self, settings: KafkaSettings, ledger_offsets: LedgerOffsets) -> None:
+    def __init__(self, settings: KafkaSettings, ledger_offsets: LedgerOffsets, clock: Clock | None = None) -> None:
         self._settings = settings
         self._ledger_offsets = ledger_offsets
+        self._clock = clock or WallClock()
         self._ownership = Ownership()
+        self._held_up: dict[TopicPartition, HeldUp] = {}
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
 
@@ -71,6 +77,8 @@ class KafkaSource:
             )
 
     def poll(self, timeout_seconds: float) -> Poll:
+        if given_up := self._retry_held_up():
+            return given_up
         # In slices: a partition that is assigned meanwhile is read in this call, not after the next one's idle wait.
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
             if fetched := self._poll_once(min(timeout_seconds, _SLICE_SECONDS)):
@@ -86,6 +94,7 @@ class KafkaSource:
             # Nobody waits for it, and nobody minds when it fails: the next one says the same and more.
             offsets = {KafkaPartition(*partition): OffsetAndMetadata(at, "", -1) for partition, at in ours.items()}
             self._consumer.commit_async(offsets, callback=_log_commit)
+            self._read_on(partition for partition in ours if partition in self._held_up)
 
     def rewind(self) -> None:
         self._follow_rebalances()
@@ -95,6 +104,14 @@ class KafkaSource:
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: self._lag(partition, owned) for partition, owned in self._ownership.owned.items()}
+
+    def held_up(self) -> str:
+        owned = self._ownership.owned
+        return " ".join(
+            held.sentence(self._settings.unreadable_tries)
+            for partition, held in sorted(self._held_up.items())
+            if partition in owned
+        )
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -145,21 +162,80 @@ class KafkaSource:
             self._consumer = self._connect()
         self._take_over()
         try:
-            with translated_errors(self._settings):
-                fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
-        except MonitorError as error:
+            fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
+        except Exception as error:
+            if is_unreadable(error) and self._hold_up():
+                return {}
             self._recover_from(error)
-            raise
+            with translated_errors(self._settings):
+                raise
         self._follow_rebalances()
         # What was revoked, or revoked and assigned again, during this poll belongs to somebody else or is read again.
         return {partition: records for partition, records in fetched.items() if _ours(partition) in self.assignment()}
 
-    def _recover_from(self, error: MonitorError) -> None:
-        if getattr(error.__cause__, "retriable", False):
+    def _recover_from(self, error: Exception) -> None:
+        if getattr(error, "retriable", False) or isinstance(error, OSError):
             self.rewind()
         else:
             # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
             self.close()
+
+    def _hold_up(self) -> bool:
+        """Let the partitions stand still whose next batch cannot be read, and the others go on; whether any do."""
+        with translated_errors(self._settings):
+            logs = self._log_ranges(list(self._ownership.owned))
+        # All before it was returned and recorded, so the batch is the next one of its partition.
+        next_offsets = {
+            partition: owned.next_offset
+            for partition, owned in self._ownership.owned.items()
+            if owned.next_offset < logs[partition].end
+        }
+        self.close()  # as in _recover_from
+        found = False
+        for partition, offset in sorted(next_offsets.items()):
+            if problem := problem_at(self._settings, partition, offset):
+                found = True
+                self._held_up[partition] = held_up(partition, offset, problem, now=self._clock.monotonic())
+                log.error(
+                    "batch.unreadable",
+                    topic=partition.topic,
+                    partition=partition.partition,
+                    offset=offset,
+                    problem=problem,
+                )
+        return found
+
+    def _retry_held_up(self) -> Poll | None:
+        """Try again what could not be read; what stands for it, where that was tried often enough."""
+        for partition, held in sorted(self._held_up.items()):
+            if partition not in self._ownership.owned or self._clock.monotonic() < held.retry_at:
+                continue
+            problem = problem_at(self._settings, partition, held.offset)
+            if not problem:
+                self._read_on([partition])
+                continue
+            tried = held.again(problem, now=self._clock.monotonic())
+            self._held_up[partition] = tried
+            if 0 < self._settings.unreadable_tries <= tried.tries:
+                return self._give_up(tried)
+        return None
+
+    def _give_up(self, held: HeldUp) -> Poll:
+        with translated_errors(self._settings):
+            log_range = self._log_ranges([held.partition])[held.partition]
+        end = first_readable(
+            held.offset, log_range.end, lambda offset: problem_at(self._settings, held.partition, offset)
+        )
+        return Poll(records=(held.passed_over(end),), next_offsets={held.partition: end})
+
+    def _read_on(self, partitions: Iterable[TopicPartition]) -> None:
+        """Go on with partitions that stood still, from where the ledger is."""
+        for partition in list(partitions):
+            del self._held_up[partition]
+            at = KafkaPartition(*partition)
+            self._consumer.seek(at, self._ownership.owned[partition].next_offset)
+            self._consumer.resume(at)
+            log.info("partition.read_on", topic=partition.topic, partition=partition.partition)
 
     def _follow_rebalances(self) -> None:
         while self._rebalances:
@@ -179,12 +255,14 @@ class KafkaSource:
             logs = self._log_ranges(unread)
         for partition in sorted(unread):
             self._begin(partition, offsets.get(partition), logs[partition])
-        self._consumer.resume(*(KafkaPartition(*partition) for partition in unread))
+        self._consumer.resume(*(KafkaPartition(*partition) for partition in unread if partition not in self._held_up))
         log.info("partitions.assigned", partitions=len(unread), owned=len(self._ownership.owned))
 
     def _begin(self, partition: TopicPartition, ledger_offset: int | None, log_range: LogRange) -> None:
         owned = self._ownership.begin(partition, ledger_offset, log=log_range, start=self._settings.start)
         self._consumer.seek(KafkaPartition(*partition), owned.next_offset)
+        if partition in self._held_up and self._held_up[partition].offset != owned.next_offset:
+            del self._held_up[partition]  # another owner has got past it
         if ledger_offset is not None and owned.next_offset != ledger_offset:
             log.warning(
                 "offset.reset",

@@ -107,6 +107,9 @@ class KafkaRangeSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: max(0, part.end - part.next_offset) for partition, part in self._parts.items()}
 
+    def held_up(self) -> str:
+        return ""
+
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:

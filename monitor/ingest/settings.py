@@ -75,6 +75,14 @@ class KafkaSettings:
         default="", repr=False
     )
     sasl_password_file: Annotated[str, Doc("File that holds the password for SASL; empty for none.")] = ""
+    unreadable_tries: Annotated[
+        int,
+        Ge(0),
+        Doc(
+            "Tries, over about a minute, before a batch that cannot be read (broken checksum, corrupt compression) is "
+            "passed over as a dead letter; 0 to let its partition wait for a person."
+        ),
+    ] = 8
     dead_letter_topic: Annotated[
         str, Doc("Topic for records that say nothing; empty for TOPIC.GROUP.dlq beside each topic.")
     ] = ""

@@ -36,6 +36,20 @@ class Oversize:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """
+    Stands for records that the client cannot read at all.
+
+    Attributes:
+        next_offset: Offset of the first that can be read again.
+        detail: Which offsets, and why, for a person.
+    """
+
+    next_offset: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """
     One record, undecoded.
@@ -47,6 +61,7 @@ class Record:
         headers: Pairs of header name and value.
         timestamp: Unix seconds when the record was written, or None where the source does not know.
         oversize: Set where the value was too large to be kept.
+        unreadable: Set where this stands for a range of offsets that cannot be read.
     """
 
     position: Position
@@ -55,6 +70,7 @@ class Record:
     headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp: float | None = None
     oversize: Oversize | None = None
+    unreadable: Unreadable | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -114,6 +130,10 @@ class Source(Protocol):
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """Records between the next offset and the end of each owned partition, where known."""
+        ...
+
+    def held_up(self) -> str:
+        """One sentence where a part of the stream stands still before what cannot be read, else empty."""
         ...
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ class DropReason(StrEnum):
     """Why a record can never be processed; a label value of `cliffwatch_dead_letters_total`."""
 
     EMPTY = "empty"
+    UNREADABLE = "unreadable"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
     NOT_UTF8 = "not_utf8"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
+from kafka.record.util import calc_crc32c
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import KafkaSource
@@ -216,16 +218,82 @@ def test_a_killed_member_loses_its_partitions(kafka: KafkaServer) -> None:
     silent.close()
 
 
-def test_an_unreadable_batch_is_said_each_time_and_never_hangs(kafka: KafkaServer) -> None:
-    """A batch whose checksum is wrong raises on every poll, instead of keeping the caller in an endless loop."""
-    world = _KafkaWorld(kafka, partitions=1)
-    world.append([b"good-but-for-one-bit"])
-    _damage_log(kafka, world.topic)
+def _flip_a_bit(batch: bytearray) -> None:
+    batch[-3] ^= 1
+
+
+def _break_compression(batch: bytearray) -> None:
+    batch[70:80] = b"\xff" * 10
+    _seal(batch)
+
+
+def _break_header_name(batch: bytearray) -> None:
+    at = batch.index(b"header")
+    batch[at : at + 6] = b"\xff" * 6
+    _seal(batch)
+
+
+def _seal(batch: bytearray) -> None:
+    """Give *batch* (Kafka's record batch, version 2) the checksum of what it holds now."""
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("codec", "damage", "said"),
+    [
+        pytest.param(None, _flip_a_bit, "crc check", id="a broken checksum"),
+        pytest.param("gzip", _break_compression, "", id="compressed bytes that nothing unpacks"),
+        pytest.param(None, _break_header_name, "utf-8", id="a header name that is no UTF-8"),
+    ],
+)
+def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
+    kafka: KafkaServer, codec: str | None, damage: Callable[[bytearray], None], said: str
+) -> None:
+    """Just that batch is told with its range of offsets, after the records before it and before those behind it."""
+    world = _KafkaWorld(kafka, partitions=2)
+    world.settings = replace(world.settings, unreadable_tries=2)
+    world.append([b"before-0", b"before-1"])
+    with world.producer(compression_type=codec, linger_ms=100) as producer:
+        for number in range(20):
+            producer.send(world.topic, b"bad-%d" % number * 20, headers=[("header", b"")], partition=0)
+        producer.flush()
+    world.append([b"behind"])
+    world.append([b"%d" % number for number in range(30)], partition=1)
+    _damage_log(kafka, world.topic, b"bad-0" if codec is None else None, damage)
 
     with closing(world.open()) as source:
-        problems = [_problem_of_reading(source) for _ in range(2)]
+        records = read_and_commit(source, world.ledger, 2 + 1 + 1 + 30)
+        held_up = source.held_up()
 
-    assert 2 == len([problem for problem in problems if "crc" in problem])
+    bad = [record for record in records if record.position.partition == 0]
+    assert [b"before-0", b"before-1", None, b"behind"] == values(bad)
+    assert bad[2].unreadable is not None
+    assert "offsets 2 to 21 cannot be read" in bad[2].unreadable.detail
+    assert said in bad[2].unreadable.detail
+    assert 30 == len(records) - len(bad)
+    assert {23, 30} == set(world.ledger.offsets.values())
+    assert "" == held_up
+
+
+def test_a_partition_waits_for_a_person_where_nothing_may_be_passed_over(kafka: KafkaServer) -> None:
+    """Told so, its partition stands still and says where, the others go on, and it is read on when it can be read."""
+    world = _KafkaWorld(kafka, partitions=2)
+    world.settings = replace(world.settings, unreadable_tries=0)
+    world.append([b"one-bit-is-wrong"])
+    world.append([b"other"], partition=1)
+    _damage_log(kafka, world.topic, b"one-bit", _flip_a_bit)
+
+    with closing(world.open()) as source:
+        (other,) = read_and_commit(source, world.ledger, 1)
+        said = wait_until(lambda: (read_once(source, world.ledger), source.held_up())[1], what="it stands still")
+        _damage_log(kafka, world.topic, b"one-bit", _flip_a_bit)  # back again, as from a healthy copy of the log
+        healed: list[Record] = []
+        wait_until(lambda: (healed.extend(_read_through_outage(source, world.ledger)), healed)[1], what="it is read")
+
+    assert b"other" == other.value
+    assert f"{world.topic}[0] cannot be read at offset 0" in said
+    assert "it waits, since kafka.unreadable_tries is 0" in said
+    assert [b"one-bit-is-wrong"] == values(healed)
 
 
 def test_a_broker_that_is_away_is_named() -> None:
@@ -275,21 +343,20 @@ def _read_through_outage(source: Source, ledger: LedgerStub) -> list[Record]:
         return []
 
 
-def _damage_log(kafka: KafkaServer, topic: str) -> None:
+def _damage_log(kafka: KafkaServer, topic: str, holding: bytes | None, damage: Callable[[bytearray], None]) -> None:
+    """Change, behind the broker's back, the first batch of partition 0 that holds some bytes, or is compressed."""
     (segment,) = (kafka.directory / "data" / f"{topic}-0").glob("*.log")
     kafka.stop()
-    content = bytearray(segment.read_bytes())
-    content[content.index(b"one-bit")] ^= 1
+    content, at = bytearray(segment.read_bytes()), 0
+    while at < len(content):
+        size = 12 + int.from_bytes(content[at + 8 : at + 12], "big")
+        batch = content[at : at + size]
+        if holding in batch if holding is not None else batch[22] & 0b111:
+            damage(batch)
+            content[at : at + size] = batch
+            break
+        at += size
+    else:
+        raise AssertionError("no such batch")
     segment.write_bytes(content)
     kafka.start()
-
-
-def _problem_of_reading(source: Source) -> str:
-    def problem() -> str:
-        try:
-            source.poll(0.2)
-        except DependencyUnreachable as error:
-            return str(error)
-        return ""
-
-    return wait_until(problem, 30, "the batch is refused")

@@ -1,0 +1,99 @@
+"""Batches that the client cannot read: told apart from outages, and tried again before they are passed over."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
+
+from monitor.ingest.source import Position, Record, TopicPartition, Unreadable
+
+_FIRST_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """
+    A partition that stands still before something that cannot be read.
+
+    Attributes:
+        partition: Which one.
+        offset: Where reading stopped.
+        problem: What the client said.
+        tries: How often it was tried.
+        retry_at: When it is tried again, monotonic seconds.
+    """
+
+    partition: TopicPartition
+    offset: int
+    problem: str
+    tries: int
+    retry_at: float
+
+    def again(self, problem: str, *, now: float) -> HeldUp:
+        """After another try that failed at *now* (monotonic seconds)."""
+        return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + _pause(self.tries))
+
+    def passed_over(self, end: int) -> Record:
+        """What stands for everything from here up to, not including, *end*."""
+        detail = f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}"
+        return Record(Position(*self.partition, self.offset), key=None, value=None, unreadable=Unreadable(end, detail))
+
+    def sentence(self, limit: int) -> str:
+        """For a person: what stands still, and what becomes of it."""
+        topic, partition = self.partition
+        then = f"passed over after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
+        return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {then}."
+
+
+def held_up(partition: TopicPartition, offset: int, problem: str, *, now: float) -> HeldUp:
+    """*partition* after the first try at *now* (monotonic seconds)."""
+    return HeldUp(partition, offset, problem, tries=1, retry_at=now + _FIRST_RETRY_SECONDS)
+
+
+def is_unreadable(error: Exception) -> bool:
+    """
+    Whether what was fetched is at fault, rather than the way to it.
+
+    A codec whose library is missing is not: everything that it wrote is good, and must not be passed over.
+    """
+    if isinstance(error, UnsupportedCodecError):
+        return "not found" not in str(error)
+    if isinstance(error, KafkaError):
+        return isinstance(error, CorruptRecordError)
+    return isinstance(error, gzip.BadGzipFile) or not isinstance(error, OSError)
+
+
+def first_readable(offset: int, end: int, problem_at: Callable[[int], str]) -> int:
+    """
+    The first offset after *offset* that can be read, or *end* where none is.
+
+    Every offset within a batch fails alike, so the end of it is found by doubling and halving: some twenty tries for a
+    hundred thousand records. Bad batches that lie next to each other are passed over as one.
+
+    Args:
+        offset: One that cannot be read.
+        end: End of the log.
+        problem_at: What reading from an offset on says; empty where it can be read.
+
+    >>> first_readable(5, 1_000, lambda offset: "bad" if offset < 18 else "")
+    18
+    """
+    bad, step = offset, 1
+    while bad + step < end and problem_at(bad + step):
+        bad, step = bad + step, 2 * step
+    good = min(bad + step, end)
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if problem_at(middle):
+            bad = middle
+        else:
+            good = middle
+    return good
+
+
+def _pause(tries: int) -> float:
+    return min(_FIRST_RETRY_SECONDS * 2.0**tries, _LONGEST_RETRY_SECONDS)
