@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
@@ -110,9 +110,58 @@ def reference_config(sections: Mapping[str, Any]) -> str:
     return head + "".join("\n" + "".join(_section(name, kind)) for name, kind in sections.items())
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    One key that a config sets.
+
+    Attributes:
+        path: Section and keys.
+        why: What speaks for the value, in a sentence; empty where nothing has to be said.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    why: str = ""
+
+
+def chosen_config(sections: Mapping[str, Any], choices: Iterable[Choice], *, head: str) -> str:
+    """
+    A commented YAML file with these keys only; all others keep their defaults.
+
+    Args:
+        sections: Settings dataclass of each section.
+        choices: Keys of *sections* with their values.
+        head: What stands above, without comment signs.
+    """
+    by_path = {choice.path: choice for choice in choices}
+    lines = [*_comment(head, indent=0)]
+    for name, kind in sections.items():
+        if any(path[0] == name for path in by_path):
+            lines += ["\n", *_comment(_first_line(kind), indent=0), f"{name}:\n", *_chosen(kind, (name,), by_path)]
+    return "".join(lines)
+
+
+def _chosen(kind: Any, path: tuple[str, ...], by_path: Mapping[tuple[str, ...], Choice]) -> Iterator[str]:
+    indent = 2 * len(path)
+    for name, setting in settings_of(kind).items():
+        here = (*path, name)
+        if here in by_path:
+            choice = by_path[here]
+            yield from _comment(f"{setting.doc} Allowed: {setting.allowed}. {choice.why}", indent=indent)
+            yield f"{' ' * indent}{name}: {yaml_value(choice.value)}\n"
+        elif any(other[: len(here)] == here for other in by_path):
+            yield from _comment(setting.doc, indent=indent)
+            yield f"{' ' * indent}{name}:\n"
+            yield from _chosen(setting.kind, here, by_path)
+
+
+def _first_line(kind: Any) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
 def _section(name: str, kind: Any) -> Iterator[str]:
-    first_line = (kind.__doc__ or "").strip().partition("\n")[0]
-    yield from _comment(first_line, indent=0)
+    yield from _comment(_first_line(kind), indent=0)
     yield f"{name}:\n"
     yield from _keys(kind(), indent=2)
 

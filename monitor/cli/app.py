@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -127,4 +128,6 @@ def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config
     """
     config = load_config(config_file)
     configure(log_settings(config.log, log_level or LogLevel.ERROR))
+    if log_level is None:  # the client's own complaints come back as one sentence of ours
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
     return config

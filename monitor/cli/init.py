@@ -1,0 +1,208 @@
+"""`cliffwatch init`: a first config, from what is found on the broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.exc import ArgumentError
+
+from monitor.cli.app import LogLevelOption, app, quiet_config
+from monitor.config import Config
+from monitor.detection import Sample, sample
+from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
+from monitor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
+from monitor.ingest.kafka_peek import KafkaPeek, no_such_topic
+from monitor.ingest.settings import KafkaSettings, SecurityProtocol
+from monitor.pipeline import Rules
+
+_PEEKED_RECORDS = 10
+_MOST_TOPICS = 200
+_DEAD_LETTERS = ".dlq"
+_PASSWORD_VARIABLE = "CLIFFWATCH_KAFKA__SASL_PASSWORD"  # noqa: S105  (a name, no password)
+_NOTHING_THERE = "No topic holds what Cliffwatch reads; name one with --topic, or create agent-traces and write to it."
+_LEDGER_VARIABLE = "CLIFFWATCH_LEDGER__URL"
+
+FileOption = Annotated[Path, typer.Option("--output-file", "-f", metavar="FILE", help="Where to write the config.")]
+
+
+@app.command()
+def init(
+    *,
+    bootstrap_servers: Annotated[
+        str, typer.Option("--bootstrap-servers", "-b", metavar="HOST:PORT", help="Brokers, separated by commas.")
+    ] = "",
+    topic: Annotated[
+        list[str] | None, typer.Option("--topic", "-t", metavar="TOPIC", help="Read this topic; may be repeated.")
+    ] = None,
+    ledger: Annotated[
+        str, typer.Option("--ledger", metavar="URL", help="Where counts are kept; without a password.")
+    ] = "",
+    security_protocol: Annotated[
+        SecurityProtocol | None, typer.Option("--security-protocol", help="How brokers are spoken to.")
+    ] = None,
+    ssl_ca_file: Annotated[str, typer.Option("--ssl-ca-file", metavar="FILE", help="Who signed the brokers.")] = "",
+    sasl_mechanism: Annotated[str, typer.Option("--sasl-mechanism", metavar="NAME", help="As PLAIN.")] = "",
+    sasl_username: Annotated[str, typer.Option("--sasl-username", metavar="USER", help="User for SASL.")] = "",
+    sasl_password_file: Annotated[
+        str, typer.Option("--sasl-password-file", metavar="FILE", help="File that holds the password.")
+    ] = "",
+    output_file: FileOption = Path("cliffwatch.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take what is found.")] = False,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Look at your broker and write a first config, with comments.
+
+    Peeks at the last ten records of each topic without joining a group, says what they are, and writes what differs
+    from the defaults. Passwords stay in the environment or in files of their own.
+
+    Example: [bold]cliffwatch init --bootstrap-servers 127.0.0.1:9092 --output-file monitor.yaml[/]
+    """
+    if output_file.exists() and not force:
+        raise UsageError(f"{output_file} is there already; choose another --output-file, or overwrite it with --force.")
+    config = quiet_config(None, log_level)
+    is_asking = not yes and sys.stdin.isatty()
+    servers = bootstrap_servers or config.kafka.bootstrap_servers
+    if is_asking and not bootstrap_servers:
+        servers = _ask("Kafka brokers (HOST:PORT)", servers)
+    typed = {
+        "security_protocol": "" if security_protocol is None else security_protocol.value,
+        "ssl_ca_file": ssl_ca_file,
+        "sasl_mechanism": sasl_mechanism,
+        "sasl_username": sasl_username,
+        "sasl_password_file": _password_file(config, sasl_mechanism, sasl_password_file, is_asking=is_asking),
+    }
+    kafka = {name: value for name, value in typed.items() if value}
+    looked_at = _look(_settings(config, servers, kafka), topic or [], config)
+    chosen = _chosen(looked_at, topic or [], config)
+    if is_asking and not topic:
+        chosen = _confirmed(chosen, looked_at)
+    url = ledger or config.ledger.url
+    if is_asking and not ledger:
+        url = _ask("Ledger (SQLite file, or PostgreSQL URL without password)", url)
+    answers = Answers(servers, [each.topic for each in chosen], chosen, _without_secrets(url), kafka)
+    _write(output_file, first_config(answers))
+    _tell(Console(), answers, output_file)
+
+
+def _ask(question: str, default: str) -> str:
+    return str(typer.prompt(question, default=default, err=True))
+
+
+def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool) -> str:
+    """The file of the password for SASL; never the password, which is not asked for."""
+    if path or not mechanism or mechanism == "GSSAPI" or config.kafka.sasl_password or config.kafka.sasl_password_file:
+        return path
+    if is_asking:
+        return str(typer.prompt("File that holds the password for SASL", err=True))
+    raise UsageError(
+        f"Name the file of the password with --sasl-password-file, or set {_PASSWORD_VARIABLE}; a config holds none."
+    )
+
+
+def _settings(config: Config, servers: str, typed: dict[str, str]) -> KafkaSettings:
+    values: dict[str, Any] = dict(typed)
+    if "security_protocol" in values:
+        values["security_protocol"] = SecurityProtocol(values["security_protocol"])
+    return replace(config.kafka, bootstrap_servers=servers, **values)
+
+
+def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
+    """What each topic that was asked for holds, or each that is there."""
+    rules = Rules(config.limits, config.traces)
+    with _waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), KafkaPeek(settings) as peek:
+        there = peek.topics()
+        for topic in asked_for:
+            if topic not in there:
+                raise DependencyUnreachable(no_such_topic(settings, topic, there))
+        usual = [topic for topic in config.kafka.topics if topic in there]
+        others = [topic for topic in there if topic not in usual and not topic.endswith(_DEAD_LETTERS)]
+        topics = asked_for or [*usual, *others][:_MOST_TOPICS]
+        if not topics:
+            raise DependencyUnreachable(no_such_topic(settings, config.kafka.topics[0], there))
+        return [sample(topic, peek.last(topic, _PEEKED_RECORDS), rules) for topic in topics]
+
+
+def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
+    """The topics to read: those asked for, or those that hold what we read, or empty ones that may yet."""
+    if asked_for:
+        found = list(looked_at)
+    else:
+        usual = [each for each in looked_at if not each.records and each.topic in config.kafka.topics]
+        found = [each for each in looked_at if each.is_ours] or usual
+    if not found or any(each.records and not each.is_ours for each in found):
+        odd = [each for each in (found or looked_at) if each.records and not each.is_ours]
+        raise ConfigInvalid("\n".join(map(unreadable_words, odd)) or _NOTHING_THERE)
+    return found
+
+
+def _confirmed(found: Sequence[Sample], looked_at: Sequence[Sample]) -> Sequence[Sample]:
+    """*found*, or what a person rather wants to read."""
+    by_name = {each.topic: each for each in looked_at}
+    typed = _ask("Topics, separated by commas", ",".join(each.topic for each in found))
+    names = [name.strip() for name in typed.split(",")]
+    if missing := [name for name in names if name not in by_name]:
+        raise UsageError(f"There is no topic {missing[0]}; there are {', '.join(by_name)}.")
+    return [by_name[name] for name in names]
+
+
+def _without_secrets(url: str) -> str:
+    """*url*, unless it is the environment's or a file's to say, because it holds a password."""
+    try:
+        has_password = sa.make_url(url).password is not None
+    except ArgumentError as error:
+        raise UsageError(
+            "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
+        ) from error
+    if not has_password:
+        return url
+    if os.environ.get(_LEDGER_VARIABLE) == url:
+        return ""
+    raise UsageError(f"The ledger URL holds a password: leave it out here, and set {_LEDGER_VARIABLE} to the whole.")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --output-file.") from error
+
+
+def _tell(console: Console, answers: Answers, path: Path) -> None:
+    for each in answers.samples:
+        held = f"{each.records} records looked at: {format_words(each)}; {each.traces} traces, {each.outcomes} outcomes"
+        _say(console, f"{each.topic}: {held if each.records else 'empty'}")
+    for line in services_words(answers.samples):
+        _say(console, f"Seen: {line}.")
+    for sentence in warnings(answers.samples):
+        console.print(f"[yellow]warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
+    _say(console, f"{path} is written. Next:")
+    for command in ("doctor", "run"):
+        _say(console, f"  cliffwatch {command} --config.file {path}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """Says what takes its time: a spinner on a terminal, a line elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{what} ...", highlight=False)
+        yield
+        return
+    with console.status(what):
+        yield
