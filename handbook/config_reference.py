@@ -34,7 +34,7 @@ def _settings(kind: Any, path: str) -> str:
     rows = [_row(f"{path}.{key}", setting) for key, setting in _flat(kind)]
     lists = [(f"{path}.{key}", entry_kind(setting.kind)) for key, setting in _flat(kind)]
     entries = [_entries(name, entry) for name, entry in lists if settings_of(entry)]
-    return table(("key", "default", "allowed", "meaning"), rows) + "".join(entries)
+    return table(("key", "default", "meaning"), rows) + "".join(entries)
 
 
 def _flat(kind: Any, prefix: str = "") -> Iterator[tuple[str, Setting]]:
@@ -52,4 +52,4 @@ def _entries(name: str, kind: Any) -> str:
 
 def _row(name: str, setting: Setting) -> tuple[str, ...]:
     default = "required" if setting.is_required else code(yaml_value(setting.default))
-    return f'<a id="{name}"></a>`{name}`', default, setting.allowed, setting.doc
+    return f'<a id="{name}"></a>`{name}`', default, f"{setting.doc} Allowed: {setting.allowed}."

@@ -68,7 +68,9 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Let every link that leaves `docs/` follow its file into the site."""
+    """Let every link that leaves `docs/` follow its file into the site; a page without sections needs no list of them."""
+    if "\n## " not in markdown:
+        page.meta["hide"] = ["toc"]
     lines, is_code = [], False
     for line in markdown.splitlines(keepends=True):
         is_code ^= bool(_FENCE.match(line))

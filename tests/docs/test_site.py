@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
 
 from handbook.links import site_problems
 from handbook.markdown import ROOT
 from handbook.site import REFERENCE
+from tests.programs import required_program
 
 pytestmark = pytest.mark.slow
 
@@ -37,3 +45,32 @@ def test_every_page_is_in_the_site(site: Path) -> None:
     ]
 
     assert [] == [str(place) for place in places if not (site / place).with_suffix(".html").exists()]
+
+
+@pytest.mark.stack
+def test_search_works_from_a_folder(site: Path) -> None:
+    """Opened as files, without a server and without the network, a page finds others."""
+    with chromium() as browser:
+        browser.get((site / "index.html").as_uri())
+        browser.execute_script("document.querySelector('[data-md-toggle=search]').click()")
+        browser.find_element("css selector", "input.md-search__input").send_keys("anytime-valid")
+        found = WebDriverWait(browser, 60).until(
+            lambda _: browser.find_elements("css selector", ".md-search-result__item a")
+        )
+
+        assert any("verdict" in link.get_attribute("href") for link in found)
+        assert [] == browser.get_log("browser")
+
+
+@contextmanager
+def chromium() -> Iterator[WebDriver]:
+    """A browser without a window, Debian's own."""
+    options = Options()
+    options.binary_location = required_program("chromium", "chromium-browser")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=Service(required_program("chromedriver")))
+    try:
+        yield browser
+    finally:
+        browser.quit()
