@@ -80,6 +80,9 @@ bench-pipeline: $(VENV)/.dev servers  ## Time the whole pipeline on a real Kafka
 
 bench: bench-decode bench-pipeline  ## Time what is on the way of every record
 
+test-hostile-names: $(VENV)/.dev servers  ## Read a million records with new names into SQLite and PostgreSQL (an hour)
+	CLIFFWATCH_HOSTILE_NAMES=1000000 $(BIN)/pytest tests/ledger/test_hostile_names.py tests/stack/test_hostile_names.py -q
+
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
 	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/test_pipeline.py -q
 
@@ -95,4 +98,4 @@ test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-fast test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-hostile-names test-fast test-faults test

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from monitor.ingest.source import Record, TopicPartition
+from monitor.ledger.labels import most_versions
+from monitor.ledger.settings import LedgerSettings
 from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace
 
 
@@ -21,25 +24,46 @@ class Newcomers:
     """
     Live versions that are met for the first time; history has none, since nothing is judged there.
 
+    A version over the caps is no newcomer: the ledger counts it as `other`, and nobody judges it. So hostile names,
+    however many, are no more newcomers than there are places.
+
     Args:
         known: Versions met before.
+        caps: How many versions and services the ledger tells apart.
     """
 
-    def __init__(self, known: Iterable[Version]) -> None:
-        self._met = set(known)
+    def __init__(self, known: Iterable[Version], caps: LedgerSettings) -> None:
+        self._caps = caps
+        self._most = most_versions(caps)
+        self._met: set[Version] = set()
+        self._places: Counter[tuple[str, str]] = Counter()
+        for version in known:
+            self._take(version)
 
     def among(self, traces: Iterable[Trace]) -> frozenset[Version]:
-        """Versions of *traces* that are live and were never met."""
+        """Versions of *traces* that are live, were never met and have a place."""
         versions = {
             Version(trace.service, trace.environment, trace.model_version)
             for trace in traces
             if trace.environment != REFERENCE_ENVIRONMENT
         }
-        return frozenset(versions - self._met)
+        return frozenset(version for version in versions - self._met if self._has_place(version))
 
     def meet(self, versions: Iterable[Version]) -> None:
-        """From now on *versions* are known."""
-        self._met.update(versions)
+        """From now on *versions* are known, as far as there are places."""
+        for version in sorted(versions):
+            if self._has_place(version):
+                self._take(version)
+
+    def _has_place(self, version: Version) -> bool:
+        taken = self._places.get(version[:2], 0)
+        within = taken < self._caps.max_model_versions if taken else len(self._places) < self._caps.max_services
+        return within and len(self._met) < self._most
+
+    def _take(self, version: Version) -> None:
+        if version not in self._met:
+            self._met.add(version)
+            self._places[version[:2]] += 1
 
 
 def split_before(

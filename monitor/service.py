@@ -14,6 +14,7 @@ from monitor.errors import DependencyUnreachable, OffsetFenced
 from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
 from monitor.ingest.source import Poll, Record, Source, TopicPartition
 from monitor.ledger.ledger import Assembled, Batch, Ledger, OffsetMove, Recorded, WaitingSpans
+from monitor.ledger.settings import LedgerSettings
 from monitor.metrics.snapshot import PartitionLag, SnapshotHolder
 from monitor.newcomers import Newcomers, Version, fronts, split_before
 from monitor.overview import LoopStatus, Overview
@@ -27,6 +28,8 @@ from monitor.watchdog import Watchdog
 
 _log = structlog.get_logger()
 
+_MOST_LOGGED = 10  # dead letters of one batch; batch.committed says how many there were
+_MOST_APART = 8  # more versions that begin in one batch are no rollouts: hostile or careless names
 _SPANS_PER_ASSEMBLY = 5_000
 _TRACES_PER_ASSEMBLY = 500
 
@@ -54,6 +57,7 @@ class Service:
         rules: How records are read.
         policy: What the snapshot shows as the policy in force.
         settings: The rhythm.
+        caps: How many versions and services the ledger tells apart.
         in_background: Review and show on threads of their own, so that reading never waits for them; otherwise between
             two batches, so that the same records give the same result.
     """
@@ -65,9 +69,11 @@ class Service:
         rules: Rules,
         policy: Policy,
         settings: ServiceSettings,
+        caps: LedgerSettings | None = None,
         in_background: bool = False,
     ) -> None:
         self._stages = stages
+        self._caps = caps or LedgerSettings()
         self._rules = rules
         self._settings = settings
         self._overview = Overview(stages.ledger, stages.review, stages.clock, stages.snapshots, policy=policy)
@@ -205,6 +211,9 @@ class Service:
         if not newcomers:
             self._record(batch, next_offsets)
             return ()
+        if len(newcomers) > _MOST_APART:
+            self._meet(batch)
+            return records
         # History may stand right before them, and has to be in the ledger for what is frozen now to know it.
         before, rest = split_before(records, lambda record: self._has_any(newcomers, record))
         if before:
@@ -306,7 +315,8 @@ class Service:
         if self._newcomers is None:
             activity = self._stages.ledger.activity()
             self._newcomers = Newcomers(
-                Version(version.service, version.environment, version.model_version) for version in activity
+                (Version(version.service, version.environment, version.model_version) for version in activity),
+                self._caps,
             )
             self._overview.load()
         return self._newcomers.among(traces)
@@ -359,7 +369,8 @@ def _log_committed(batch: DecodedBatch, recorded: Recorded) -> None:
         labelled=recorded.labelled,
         dead_letters=len(batch.dead_letters),
     )
-    for record, letter in batch.dead_letters:
+    # Who floods us with such records must not flood the logs; each is in the ledger and the dead-letter topic.
+    for record, letter in batch.dead_letters[:_MOST_LOGGED]:
         topic, partition, offset = record.position
         _log.warning(
             "record.dead_lettered",

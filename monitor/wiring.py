@@ -209,5 +209,6 @@ def _service(
         rules=Rules(config.limits, config.traces),
         policy=config.rollout,
         settings=config.service,
+        caps=config.ledger,
         in_background=in_background,
     ), snapshots

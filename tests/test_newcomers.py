@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from monitor.ingest.source import Position, Record
+from monitor.ledger.settings import LedgerSettings
 from monitor.newcomers import Newcomers, Version, fronts, split_before
 from tests.builders import a_trace
 
@@ -15,7 +16,7 @@ def places(records: object) -> list[tuple[int, int]]:
 
 def test_only_live_versions_that_were_never_met_are_newcomers() -> None:
     """History has no newcomers, and nobody is one twice."""
-    newcomers = Newcomers([Version("shop", "production", "model-1")])
+    newcomers = Newcomers([Version("shop", "production", "model-1")], LedgerSettings())
     traces = [
         a_trace(model_version="model-1"),
         a_trace(model_version="model-2"),
@@ -27,6 +28,29 @@ def test_only_live_versions_that_were_never_met_are_newcomers() -> None:
 
     assert {Version("shop", "production", "model-2")} == first
     assert frozenset() == newcomers.among(traces)
+
+
+def test_versions_over_the_caps_are_no_newcomers() -> None:
+    """However many names come, no more are newcomers than the ledger tells apart."""
+    caps = LedgerSettings(max_model_versions=3, max_services=2, max_series=10_000)
+    newcomers = Newcomers([Version("shop", "production", "model-0")], caps)
+
+    for number in range(100):
+        for service in ("shop", "desk", "help"):
+            newcomers.meet(newcomers.among([a_trace(service=service, model_version=f"model-{number}")]))
+
+    assert 6 == len(newcomers._met)
+    assert frozenset() == newcomers.among([a_trace(service=f"s{n}", model_version="new") for n in range(100)])
+
+
+def test_of_many_that_come_together_as_many_are_met_as_have_places() -> None:
+    """A batch of names takes the places there are; the others are known from then on as what they are: others."""
+    newcomers = Newcomers([], LedgerSettings(max_model_versions=3))
+    batch = [a_trace(model_version=f"model-{number}") for number in range(100)]
+
+    newcomers.meet(newcomers.among(batch))
+
+    assert frozenset() == newcomers.among(batch)
 
 
 def test_records_are_split_within_each_partition() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ def select_activity(connection: sa.Connection) -> Sequence[VersionActivity]:
     versions = connection.execute(
         sa.select(model_version).order_by(model_version.c.first_started_at, model_version.c.id)
     ).all()
+    since = dict(_requests_since(connection, versions))
     return [
         VersionActivity(
             service=row.service,
@@ -27,34 +29,47 @@ def select_activity(connection: sa.Connection) -> Sequence[VersionActivity]:
             first_started_at=row.first_started_at,
             last_started_at=row.last_started_at,
             requests=row.requests,
-            requests_since=_requests_since(connection, row, versions),
+            requests_since=since.get(row.id, ()),
         )
         for row in versions
     ]
 
 
 def _requests_since(
-    connection: sa.Connection, row: sa.Row[Any], versions: Sequence[sa.Row[Any]]
-) -> Sequence[tuple[str, int]]:
-    """Requests of *row*'s version since each of the latest later versions of its service and environment appeared."""
-    if row.environment == REFERENCE_ENVIRONMENT:
-        return []  # it never has a rollout
-    later = [
-        other
-        for other in versions
-        if (other.service, other.environment) == (row.service, row.environment)
-        and other.first_started_at > row.first_started_at
-    ]
-    return [
-        (
-            other.model_version,
-            connection.scalar(
-                sa.select(sa.func.count())
-                .select_from(request)
-                .where(request.c.model_version_id == row.id)
-                .where(request.c.started_at >= other.first_started_at)
-            )
-            or 0,
+    connection: sa.Connection, versions: Sequence[sa.Row[Any]]
+) -> Iterator[tuple[int, Sequence[tuple[str, int]]]]:
+    groups: dict[tuple[str, str], list[sa.Row[Any]]] = defaultdict(list)
+    for row in versions:
+        if row.environment != REFERENCE_ENVIRONMENT:  # it never has a rollout
+            groups[row.service, row.environment].append(row)
+    for members in groups.values():
+        if len(members) > 1:
+            yield from _requests_within(connection, members)
+
+
+def _requests_within(
+    connection: sa.Connection, members: Sequence[sa.Row[Any]]
+) -> Iterator[tuple[int, Sequence[tuple[str, int]]]]:
+    """Of the versions of one service and environment in order of appearance, in one look at their requests."""
+    watched = members[-_LATER_VERSIONS_WATCHED:]
+    columns = request.c
+    rows = connection.execute(
+        sa.select(
+            columns.model_version_id,
+            *(sa.func.count(sa.case((columns.started_at >= later.first_started_at, 1))) for later in watched),
         )
-        for other in later[-_LATER_VERSIONS_WATCHED:]
-    ]
+        .where(columns.model_version_id.in_([member.id for member in members]))
+        .where(columns.started_at >= watched[0].first_started_at)
+        .group_by(columns.model_version_id)
+    ).all()
+    counted = {row[0]: row[1:] for row in rows}
+    for member in members:
+        counts = counted.get(member.id, (0,) * len(watched))
+        yield (
+            member.id,
+            [
+                (later.model_version, count)
+                for later, count in zip(watched, counts, strict=True)
+                if later.first_started_at > member.first_started_at
+            ],
+        )

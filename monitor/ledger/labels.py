@@ -50,6 +50,11 @@ _SERIES = {
 _LOCK = {"label": "", "scope": "", "value": ""}
 
 
+def most_versions(settings: LedgerSettings) -> int:
+    """Most versions of all services and environments that the ledger tells apart."""
+    return settings.max_series // SERIES_OF_VERSION
+
+
 @dataclass(slots=True)
 class _Admitted:
     """
