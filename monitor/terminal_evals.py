@@ -11,9 +11,10 @@ from rich.text import Text
 
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.evals.comparison import Comparison, Stratum
+from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, CaseChange, EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import bounds, count, counted, percent, points, probability, signed
+from monitor.evals.words import bounds, count, counted, one_line, percent, points, probability, signed
 from monitor.rollout.state import VerdictState
 from monitor.terminal import columns
 
@@ -31,7 +32,7 @@ _WIDEST = 160
 _INDENT = (0, 0, 0, 2)
 
 
-def print_eval_report(console: Console, report: EvalReport) -> None:
+def print_eval_report(console: Console, report: EvalReport, gate: GateResult | None = None) -> None:
     """Verdict and reasons, then the tables that they stand on, then what the suite cannot see."""
     console.print(
         Text.assemble((report.baseline.label, "bold"), " → ", (report.candidate.label, "bold")), soft_wrap=True
@@ -47,6 +48,8 @@ def print_eval_report(console: Console, report: EvalReport) -> None:
     _print_capabilities(console, report.comparison.capabilities)
     _print_regressed(console, report.regressed)
     _print_audit(console, report)
+    if gate is not None:
+        _print_gate(console, gate)
     console.print()
     for sentence in _provenance(report):
         _line(console, sentence)
@@ -117,8 +120,8 @@ def _print_regressed(console: Console, regressed: Sequence[CaseChange]) -> None:
     console.print(Text(f"  Hard cases that passed and no longer do ({len(regressed):,}):", style="bold"))
     for case in regressed[:_CASES_SHOWN]:
         rates = "" if {case.before, case.after} <= {0.0, 1.0} else f" {percent(case.before)} → {percent(case.after)}"
-        failure = "" if case.failure is None else f": {_one_line(case.failure)}"
-        _line(console, f"    {case.key}{rates}{failure}")
+        failure = "" if case.failure is None else f": {one_line(case.failure, _LONGEST_FAILURE)}"
+        _line(console, f"    {one_line(str(case.key), None)}{rates}{failure}")
     if len(regressed) > _CASES_SHOWN:
         _line(console, f"    and {len(regressed) - _CASES_SHOWN:,} more (--output json has all).")
 
@@ -134,6 +137,14 @@ def _print_audit(console: Console, report: EvalReport) -> None:
     for tier, sight in report.audit.sight.items():
         drop = "no drop at all" if sight.smallest_visible_drop is None else points(-sight.smallest_visible_drop)
         _line(console, f"    {tier.value}: with {counted(sight.cases, 'case')}, {drop} shows four times in five.")
+
+
+def _print_gate(console: Console, gate: GateResult) -> None:
+    console.print()
+    state, colour = ("open", "green") if gate.is_open else ("closed", "red")
+    console.print(Text.assemble("  gate: ", (state, f"bold {colour}")))
+    for rule in gate.rules:
+        _line(console, f"  - {rule.state.value}: {rule.sentence}")
 
 
 def _provenance(report: EvalReport) -> Iterator[str]:
@@ -155,11 +166,6 @@ def _files(source: ArmSource) -> str:
 
 def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
-def _one_line(text: str) -> str:
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return words if len(words) <= _LONGEST_FAILURE else f"{words[: _LONGEST_FAILURE - 1]}…"
 
 
 def _print_table(console: Console, table: Table) -> None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from monitor.cli.app import ConfigFileOption, LogLevelOption, OutputFormat, OutputOption, app, quiet_config
+from monitor.cli.app import EXIT_PROBLEM, ConfigFileOption, LogLevelOption, app, quiet_config
+from monitor.config import Config
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.errors import UsageError
-from monitor.evals.cases import Run, runs_of
+from monitor.errors import DependencyUnreachable, UsageError
+from monitor.evals.cases import Run
 from monitor.evals.files import read_results
-from monitor.evals.formats.reading import Options, ResultFile
-from monitor.evals.json_report import report_json
+from monitor.evals.floors import Floors, read_floors
+from monitor.evals.formats.reading import Options
+from monitor.evals.gate import GateResult, check
+from monitor.evals.graded import learn_reference, tiers_by_calibration
 from monitor.evals.pairing import pair_runs
-from monitor.evals.report import ArmSource, build_report
-from monitor.evals.tiering import LabelRule, Tiering, tiers_by_label, without_tiers
-from monitor.terminal import reading_progress
+from monitor.evals.rendering import ReportFormat, format_of, render
+from monitor.evals.report import EvalReport, build_report
+from monitor.evals.runs import choose_run, reference_runs
+from monitor.evals.tiering import LabelRule, Tiering, TierSource, tiers_by_label, without_tiers
+from monitor.evals.words import counted
+from monitor.terminal import print_error, reading_progress
 from monitor.terminal_evals import print_eval_report
+from monitor.wiring import existing_ledger, review_of
+
+_FILE_WIDTH = 120
 
 
 @app.command()
@@ -42,6 +51,15 @@ def report(
         list[str] | None,
         typer.Option("--tier", metavar="TIER=LABEL", help="What a label means, as hard=level5. Repeatable."),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", metavar="FILE", help="Results of other models: tiers are learnt from them. Repeatable."
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option("--ledger", metavar="URL", help="Tiers by the calibration in force in this ledger.")
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option("--column", metavar="ROLE=NAME", help="Which column is what, as case=id, passed=correct."),
@@ -57,8 +75,21 @@ def report(
     capability: Annotated[
         str | None, typer.Option("--capability", metavar="NAME", help="Metadata that holds the capability class.")
     ] = None,
+    gate: Annotated[
+        Path | None,
+        typer.Option("--gate", metavar="FILE", help="Floors agreed on beforehand; exit 1 when one is broken."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option("--write", metavar="FILE", help="Write the report here too, as the ending says. Repeatable."),
+    ] = None,
+    output: Annotated[
+        ReportFormat, typer.Option("--output", "-o", help="How the report is printed.")
+    ] = ReportFormat.TABLE,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Print into this file instead of standard output.")
+    ] = None,
     config_file: ConfigFileOption = None,
-    output: OutputOption = OutputFormat.TABLE,
     log_level: LogLevelOption = None,
 ) -> None:
     """
@@ -68,7 +99,11 @@ def report(
     JSON lines with named columns; told apart by content, plain, .gz or .zst, files or folders. Cases are paired by
     name, and what cannot be paired is said.
 
-    Example: [bold]cliffwatch report gpt-4.csv gpt-5.csv --tier-column difficulty[/]
+    Tiers are the suite's own labels, unless --reference or --ledger names something that tells them.
+
+    Exit code 1 where --gate closes, with a sentence for every broken rule.
+
+    Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
     """
     config = quiet_config(config_file, log_level)
     options = Options(
@@ -78,40 +113,76 @@ def report(
         pass_at=pass_at,
         capability_key=capability,
     )
-    with reading_progress(Console(stderr=True), "read") as advance:
-        before = _arm([baseline], baseline_model, read_results([baseline], options, advance), "--baseline-model")
-        after = _arm([candidate], candidate_model, read_results([candidate], options, advance), "--candidate-model")
-    pairing = pair_runs(before[0], after[0])
+    files = {Path(name): format_of(name) for name in write or []}
+    floors = None if gate is None else _floors(gate)
     rule = LabelRule(tier_column, _tier_labels(tier or []))
-    tiering: Tiering = tiers_by_label(pairing.pairs, rule) or without_tiers(pairing.pairs)
-    built = build_report(pairing, tiering, baseline=before[1], candidate=after[1], policy=config.rollout)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(report_json(built), indent=2, allow_nan=False, ensure_ascii=False))
+    with reading_progress(Console(stderr=True), "read") as advance:
+        before, baseline_source = choose_run(
+            baseline, read_results([baseline], options, advance), model=baseline_model, option="--baseline-model"
+        )
+        after, candidate_source = choose_run(
+            candidate, read_results([candidate], options, advance), model=candidate_model, option="--candidate-model"
+        )
+        others = reference_runs(read_results(reference or [], options, advance))
+    tiering = _tiering([before, after], config, rule=rule, others=others, ledger=ledger)
+    built = build_report(
+        pair_runs(before, after), tiering, baseline=baseline_source, candidate=candidate_source, policy=config.rollout
+    )
+    held = None if floors is None else check(built, floors)
+    for path, form in files.items():
+        _write(path, built, held, form)
+    if out is not None:
+        _write(out, built, held, output)
+    elif output is ReportFormat.TABLE:
+        print_eval_report(Console(), built, held)
     else:
-        print_eval_report(Console(), built)
+        typer.echo(render(built, held, output), nl=False)
+    if held is not None and not held.is_open:
+        for broken in held.broken:
+            print_error(Console(stderr=True), broken.sentence)
+        raise typer.Exit(EXIT_PROBLEM)
 
 
-def _arm(paths: Sequence[str], model: str | None, results: Sequence[ResultFile], option: str) -> tuple[Run, ArmSource]:
-    runs = runs_of(attempt for result in results for attempt in result.attempts)
-    run = _chosen(paths, model, runs, option)
-    notes = dict.fromkeys(note for result in results for note in result.notes)
-    formats = dict.fromkeys(result.format.value for result in results)
-    return run, ArmSource(run.model or paths[0], [result.name for result in results], list(formats), list(notes))
+def _tiering(
+    runs: Sequence[Run], config: Config, *, rule: LabelRule, others: Mapping[str, Run], ledger: str | None
+) -> Tiering:
+    """Tiers as asked for: by other models' results, by a ledger's calibration, or else by the suite's own labels."""
+    if others and ledger is not None:
+        raise UsageError("--reference and --ledger both tell tiers; give one of them.")
+    if others:
+        calibration, models = learn_reference(others, {run.model for run in runs}, config.difficulty)
+        told_by = f"the results of {counted(len(models), 'other model')}"
+        return tiers_by_calibration(runs, calibration, TierSource.REFERENCE, told_by)
+    if ledger is not None:
+        with existing_ledger(config, ledger) as opened:
+            in_force = review_of(config, opened).calibration_in_force()
+        if in_force is None:
+            raise UsageError(f"No calibration is in force at {ledger}; make one with cliffwatch calibrate.")
+        told_by = f"calibration {in_force.calibration_id[:12]}"
+        return tiers_by_calibration(runs, in_force, TierSource.CALIBRATION, told_by)
+    return tiers_by_label(runs, rule) or without_tiers()
 
 
-def _chosen(paths: Sequence[str], model: str | None, runs: Mapping[str, Run], option: str) -> Run:
-    if not runs:
-        raise UsageError(f"{paths[0]} holds no case; run the suite again.")
-    if model is None and len(runs) == 1:
-        return next(iter(runs.values()))
-    if model in runs and model is not None:
-        return runs[model]
-    names = ", ".join(name or "(no name)" for name in runs)
-    asked = "several models" if model is None else f"no model {model}"
-    raise UsageError(f"{paths[0]} has {asked}; choose one with {option}: {names}.")
+def _floors(path: Path) -> Floors:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
+    return read_floors(str(path), content)
 
 
-def _assignments(pairs: Sequence[str], option: str, example: str) -> dict[str, str]:
+def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportFormat) -> None:
+    try:
+        with path.open("w", encoding="utf-8") as stream:
+            if form is ReportFormat.TABLE:
+                print_eval_report(Console(file=stream, width=_FILE_WIDTH), built, gate)
+            else:
+                stream.write(render(built, gate, form))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
+
+
+def _assignments(pairs: Sequence[str], option: str, example: str) -> Mapping[str, str]:
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -121,7 +192,7 @@ def _assignments(pairs: Sequence[str], option: str, example: str) -> dict[str, s
     return found
 
 
-def _tier_labels(pairs: Sequence[str]) -> dict[str, Tier]:
+def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     labels = {}
     for pair in pairs:
         for name, label in _assignments([pair], "--tier", "hard=level5").items():

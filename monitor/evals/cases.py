@@ -70,6 +70,8 @@ class Case:
         unscored: Attempts without a score.
         failure: What went wrong in the last failed attempt, in the suite's words.
         input_digests: Questions that went under this name; more than one is a duplicate id.
+        has_unnamed_repeats: Attempts of the same repeat, or without any, came more than once.
+        input_text: What was asked, or None.
     """
 
     key: CaseKey
@@ -82,6 +84,7 @@ class Case:
     input_digests: frozenset[str]
     metadata: Mapping[str, MetadataValue]
     has_unnamed_repeats: bool = False
+    input_text: str | None = None
 
     @property
     def pass_rate(self) -> float | None:
@@ -139,4 +142,5 @@ def _case(key: CaseKey, attempts: Sequence[Attempt]) -> Case:
         input_digests=frozenset(attempt.input_digest for attempt in attempts if attempt.input_digest),
         metadata={name: value for attempt in attempts for name, value in attempt.metadata.items()},
         has_unnamed_repeats=max(repeats.values()) > 1,
+        input_text=next((attempt.input_text for attempt in attempts if attempt.input_text), None),
     )

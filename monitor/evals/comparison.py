@@ -11,7 +11,6 @@ import numpy as np
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.evals.paired import (
-    Bounded,
     RepeatedRates,
     exact_p_value,
     holm,
@@ -21,6 +20,7 @@ from monitor.evals.paired import (
 )
 from monitor.evals.pairing import Pair
 from monitor.evals.share import ShareReport, measure_share
+from monitor.rollout.comparison import Interval
 
 _Kind = TypeVar("_Kind", bound=Hashable)
 
@@ -46,11 +46,11 @@ class Stratum:
     hard_cases: int
     passed_before: float
     passed_after: float
-    before: Bounded
-    after: Bounded
+    before: Interval
+    after: Interval
     newly_failing: int
     newly_passing: int
-    change: Bounded
+    change: Interval
     p_value: float
     level: float
     flaky: int

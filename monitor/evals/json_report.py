@@ -8,10 +8,11 @@ from typing import TypedDict
 from monitor.evals.audit import Sight
 from monitor.evals.cases import CaseKey
 from monitor.evals.comparison import Stratum
-from monitor.evals.paired import Bounded
+from monitor.evals.gate import GateResult
 from monitor.evals.pairing import Unpaired
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.share import ShareReport
+from monitor.rollout.comparison import Interval
 
 SCHEMA = "cliffwatch.eval-report/v1"
 
@@ -106,6 +107,21 @@ class SightJson(TypedDict):
     cases_to_see_5_points: int | None
 
 
+class RuleJson(TypedDict):
+    """One rule of the gate."""
+
+    name: str
+    state: str
+    sentence: str
+
+
+class GateJson(TypedDict):
+    """What the gate says."""
+
+    open: bool
+    rules: list[RuleJson]
+
+
 class ReportJson(TypedDict):
     """What `report --output json` prints; rates are pass rates, 0 to 1."""
 
@@ -126,10 +142,11 @@ class ReportJson(TypedDict):
     unpaired: dict[str, list[KeyJson]]
     blind_spots: list[BlindSpotJson]
     sight: dict[str, SightJson]
+    gate: GateJson | None
 
 
-def report_json(report: EvalReport) -> ReportJson:
-    """*report* in its stable form."""
+def report_json(report: EvalReport, gate: GateResult | None = None) -> ReportJson:
+    """*report* in its stable form, and what the gate says of it, if there is one."""
     comparison = report.comparison
     return {
         "schema": SCHEMA,
@@ -172,6 +189,12 @@ def report_json(report: EvalReport) -> ReportJson:
             for spot in report.audit.blind_spots
         ],
         "sight": {tier.value: _sight(sight) for tier, sight in report.audit.sight.items()},
+        "gate": None
+        if gate is None
+        else {
+            "open": gate.is_open,
+            "rules": [{"name": rule.name, "state": rule.state.value, "sentence": rule.sentence} for rule in gate.rules],
+        },
     }
 
 
@@ -238,7 +261,7 @@ def _keys(keys: Sequence[CaseKey]) -> list[KeyJson]:
     return [{"task": key.task, "case": key.case_id} for key in keys]
 
 
-def _bounded(interval: Bounded) -> BoundedJson:
+def _bounded(interval: Interval) -> BoundedJson:
     return {"estimate": interval.estimate, "lower": interval.lower, "upper": interval.upper}
 
 

@@ -12,18 +12,11 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from scipy.stats import binom, norm
 
+from monitor.rollout.comparison import Interval
+
 _Array = NDArray[np.float64]
 
 _FINEST_SCALE = 5_040  # divisible by 1 to 10: repeats seldom come in other numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Bounded:
-    """An estimate between its bounds, all in the estimate's unit."""
-
-    estimate: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +35,7 @@ class RepeatedRates:
     after_attempts: NDArray[np.int64]
 
 
-def wilson(rate: float, cases: float, *, confidence: float) -> Bounded:
+def wilson(rate: float, cases: float, *, confidence: float) -> Interval:
     """
     Score interval of a proportion.
 
@@ -55,17 +48,17 @@ def wilson(rate: float, cases: float, *, confidence: float) -> Bounded:
         Wilson (1927), J. Am. Stat. Assoc. 22:209.
 
     >>> wilson(0.0, 10, confidence=0.95)
-    Bounded(estimate=0.0, lower=0.0, upper=0.2775327998628892)
+    Interval(estimate=0.0, lower=0.0, upper=0.2775327998628892)
     """
     z = _z(confidence)
     middle = (rate + z * z / (2 * cases)) / (1 + z * z / cases)
     half = z / (1 + z * z / cases) * math.sqrt(rate * (1 - rate) / cases + z * z / (4 * cases * cases))
     lower = 0.0 if rate == 0.0 else max(middle - half, 0.0)
     upper = 1.0 if rate == 1.0 else min(middle + half, 1.0)
-    return Bounded(rate, lower, upper)
+    return Interval(rate, lower, upper)
 
 
-def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) -> Bounded:
+def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) -> Interval:
     """
     Mean of *rates* with score bounds; repeats of a case count as far as they tell more than one attempt.
 
@@ -75,7 +68,7 @@ def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) 
     return wilson(float(rates.mean()), _effective_cases(rates, attempts), confidence=confidence)
 
 
-def paired_change(rates: RepeatedRates, *, confidence: float) -> Bounded:
+def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:
     """
     Mean of after minus before, in [-1, 1], with bounds.
 
@@ -93,7 +86,7 @@ def paired_change(rates: RepeatedRates, *, confidence: float) -> Bounded:
     change = after.estimate - before.estimate
     below = _square_and_add(after.estimate - after.lower, before.upper - before.estimate, shared)
     above = _square_and_add(after.upper - after.estimate, before.estimate - before.lower, shared)
-    return Bounded(change, max(change - below, -1.0), min(change + above, 1.0))
+    return Interval(change, max(change - below, -1.0), min(change + above, 1.0))
 
 
 def exact_p_value(rates: RepeatedRates) -> float:

@@ -9,10 +9,10 @@ from monitor.errors import UsageError
 from monitor.evals.audit import MIN_HARD_FAILURES, Audit, audit
 from monitor.evals.cases import CaseKey, Run
 from monitor.evals.comparison import Comparison, Stratum, compare
-from monitor.evals.paired import Bounded
 from monitor.evals.pairing import Pair, Pairing, hard
 from monitor.evals.tiering import Tiering
 from monitor.evals.words import change_words, percent, points
+from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import VerdictState
 
@@ -75,11 +75,11 @@ def build_report(
     pairing: Pairing, tiering: Tiering, *, baseline: ArmSource, candidate: ArmSource, policy: Policy
 ) -> EvalReport:
     """
-    The report on *pairing*, whose pairs have the tiers of *tiering*.
+    The report on *pairing*.
 
     Args:
         pairing: Both runs.
-        tiering: Tiers of the pairs.
+        tiering: How hard the cases are.
         baseline: Where the baseline came from.
         candidate: Where the candidate came from.
         policy: The jump of the share that matters, and the error rate.
@@ -87,9 +87,10 @@ def build_report(
     Raises:
         UsageError: no case has a score in both runs.
     """
-    if not tiering.pairs:
+    if not pairing.pairs:
         raise UsageError(_nothing_in_common(pairing))
-    comparison = compare(tiering.pairs, confidence=1.0 - policy.error_rate)
+    pairs = tiering.tiered(pairing.pairs)
+    comparison = compare(pairs, confidence=1.0 - policy.error_rate)
     state = _state(comparison, policy)
     return EvalReport(
         baseline=baseline,
@@ -100,7 +101,7 @@ def build_report(
         audit=audit(pairing, comparison),
         verdict=state,
         reasons=tuple(_reasons(state, tiering, comparison, policy)),
-        regressed=[_case_change(pair) for pair in hard(tiering.pairs) if pair.is_newly_failing],
+        regressed=[_case_change(pair) for pair in hard(pairs) if pair.is_newly_failing],
     )
 
 
@@ -176,7 +177,7 @@ def _movement(name: str, stratum: Stratum) -> str:
     return f"{name} {rates}, {change_words(stratum.change)}: {shown}."
 
 
-def _meaning(excess: Bounded, state: VerdictState) -> str:
+def _meaning(excess: Interval, state: VerdictState) -> str:
     if excess.lower > 0.0:
         return "the hard tier was left behind" if state is VerdictState.CLIFF else "hard cases gained less than others"
     return "hard cases gained more than others" if excess.upper < 0.0 else "no more than chance may give"

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
-from monitor.evals.paired import Bounded
 from monitor.evals.pairing import Pair
-from monitor.rollout.comparison import Decomposition
+from monitor.rollout.comparison import Decomposition, Interval
 from monitor.rollout.decomposition import decompose
 
 _Array = NDArray[np.float64]
@@ -45,9 +44,9 @@ class ShareReport:
 
     baseline: float
     candidate: float
-    change: Bounded
+    change: Interval
     expected_change: float
-    excess: Bounded
+    excess: Interval
     decomposition: Decomposition | None
 
 
@@ -226,7 +225,7 @@ def _decomposition(suite: _Suite, before: _Array, after: _Array) -> Decompositio
     )
 
 
-def _bounded(estimate: float, draws: _Array, confidence: float) -> Bounded:
+def _bounded(estimate: float, draws: _Array, confidence: float) -> Interval:
     """Bounds at equal tails of *draws*; the estimate is always within."""
     lower, upper = np.quantile(draws, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    return Bounded(estimate, min(float(lower), estimate), max(float(upper), estimate))
+    return Interval(estimate, min(float(lower), estimate), max(float(upper), estimate))

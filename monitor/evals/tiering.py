@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
-from monitor.evals.cases import Case
+from monitor.evals.cases import Case, CaseKey, Run
 from monitor.evals.pairing import Pair
 from monitor.evals.words import counted
 
@@ -40,16 +40,36 @@ class TierSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tiering:
+class Grade:
     """
-    Pairs with their tiers, and who told them.
+    How hard one case is.
 
     Attributes:
+        tier: `untiered` where nobody says.
+        difficulty_logit: Logit of failing for the average version, or None where only a label is known.
+        difficulty_variance: Variance of it, logits squared.
+    """
+
+    tier: Tier
+    difficulty_logit: float | None = None
+    difficulty_variance: float = 0.0
+
+
+UNGRADED = Grade(Tier.UNTIERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiering:
+    """
+    How hard every case of both runs is, and who says so.
+
+    Attributes:
+        grades: By case, paired or not.
         explanation: One sentence for the reader: where the tiers come from, or how to get some.
         notes: What could not be used, one sentence each.
     """
 
-    pairs: Sequence[Pair]
+    grades: Mapping[CaseKey, Grade]
     source: TierSource
     explanation: str
     notes: Sequence[str] = ()
@@ -57,7 +77,24 @@ class Tiering:
     @property
     def is_told(self) -> bool:
         """At least one case has a tier."""
-        return any(pair.tier is not Tier.UNTIERED for pair in self.pairs)
+        return any(grade.tier is not Tier.UNTIERED for grade in self.grades.values())
+
+    def tier_of(self, key: CaseKey) -> Tier:
+        """Tier of a case of either run."""
+        return self.grades.get(key, UNGRADED).tier
+
+    def tiered(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        """*pairs*, each with its grade."""
+        return [
+            replace(
+                pair,
+                tier=grade.tier,
+                difficulty_logit=grade.difficulty_logit,
+                difficulty_variance=grade.difficulty_variance,
+            )
+            for pair in pairs
+            for grade in (self.grades.get(pair.key, UNGRADED),)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +122,42 @@ HOW_TO_GET_TIERS = (
 )
 
 
-def without_tiers(pairs: Sequence[Pair], notes: Sequence[str] = ()) -> Tiering:
-    """*pairs* as they are: the report is only an aggregate."""
+def without_tiers(notes: Sequence[str] = ()) -> Tiering:
+    """Nobody says how hard the cases are: the report is only an aggregate."""
     return Tiering(
-        pairs, TierSource.NONE, f"Tiers are not known, so this report is only an aggregate. {HOW_TO_GET_TIERS}", notes
+        {}, TierSource.NONE, f"Tiers are not known, so this report is only an aggregate. {HOW_TO_GET_TIERS}", notes
     )
 
 
-def tiers_by_label(pairs: Sequence[Pair], rule: LabelRule) -> Tiering | None:
-    """*pairs* with the tiers that the suite's labels say; None where no case has one."""
+def tiers_by_label(runs: Sequence[Run], rule: LabelRule) -> Tiering | None:
+    """The tiers that the suite's labels say; None where no case has a label. Of two runs, the last has the word."""
+    cases = {key: case for run in runs for key, case in run.cases.items()}
     columns = LABEL_KEYS if rule.column is None else (rule.column,)
-    found = Counter(column for pair in pairs if (column := _column_of(pair, columns)) is not None)
-    if not found:
+    column = next((each for each in columns if any(_label(case, each) for case in cases.values())), None)
+    if column is None:
         return None
-    column = next(column for column in columns if column in found)
-    unclear: Counter[str] = Counter()
-    tiered = []
-    for pair in pairs:
-        label = _label(pair, column)
-        tier = Tier.UNTIERED if label is None else rule.tier(label)
-        if label is not None and tier is Tier.UNTIERED:
-            unclear[label] += 1
-        tiered.append(replace(pair, tier=tier))
-    notes = tuple(_notes(tiered, unclear, labelled=sum(_label(pair, column) is not None for pair in pairs)))
-    if all(pair.tier is Tier.UNTIERED for pair in tiered):
-        return Tiering(
-            tiered,
-            TierSource.NONE,
-            f"The suite's labels ({column}) name no tier, so this report is only an aggregate.",
-            notes,
-        )
-    return Tiering(tiered, TierSource.LABELS, f"Tiers are the suite's own labels ({column}).", notes)
+    labels = {key: _label(case, column) for key, case in cases.items()}
+    grades = {key: UNGRADED if label is None else Grade(rule.tier(label)) for key, label in labels.items()}
+    notes = tuple(_notes(labels, grades))
+    if all(grade is UNGRADED or grade.tier is Tier.UNTIERED for grade in grades.values()):
+        explanation = f"The suite's labels ({column}) name no tier, so this report is only an aggregate."
+        return Tiering({}, TierSource.NONE, explanation, notes)
+    return Tiering(grades, TierSource.LABELS, f"Tiers are the suite's own labels ({column}).", notes)
 
 
-def _notes(pairs: Sequence[Pair], unclear: Counter[str], *, labelled: int) -> Iterable[str]:
+def _notes(labels: Mapping[CaseKey, str | None], grades: Mapping[CaseKey, Grade]) -> Iterable[str]:
+    unclear = Counter(label for key, label in labels.items() if label and grades[key].tier is Tier.UNTIERED)
     if unclear:
         shown = ", ".join(f"{label} ({count:,})" for label, count in unclear.most_common(_SHOWN))
         more = f" and {len(unclear) - _SHOWN} more" if len(unclear) > _SHOWN else ""
-        yield f'Labels that name no tier: {shown}{more}; map them with --tier "hard={unclear.most_common(1)[0][0]}".'
-    if labelled < len(pairs):
-        yield f"Without a label, and untiered: {len(pairs) - labelled:,} of {counted(len(pairs), 'case')}."
+        likely = unclear.most_common(1)[0][0]
+        yield f'Labels that name no tier: {shown}{more}; map them with --tier "hard={likely}".'
+    unlabelled = sum(label is None for label in labels.values())
+    if unlabelled:
+        yield f"Without a label, and untiered: {unlabelled:,} of {counted(len(labels), 'case')}."
 
 
-def _column_of(pair: Pair, columns: Sequence[str]) -> str | None:
-    return next((column for column in columns if _label(pair, column) is not None), None)
-
-
-def _label(pair: Pair, column: str) -> str | None:
-    for case in (pair.candidate, pair.baseline):
-        value = _value(case, column)
-        if value is not None:
-            return value
-    return None
-
-
-def _value(case: Case, column: str) -> str | None:
+def _label(case: Case, column: str) -> str | None:
     folded = column.casefold()
     value = case.metadata.get(column)
     if value is None:

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from monitor.evals.paired import Bounded
+from monitor.rollout.comparison import Interval
+from monitor.rollout.wording import percent, points, signed
+from monitor.rollout.wording import with_bounds as change_words
+
+__all__ = ["bounds", "change_words", "count", "counted", "one_line", "percent", "points", "probability", "signed"]
 
 _SMALLEST_SHOWN = 0.001
 
 
-def percent(ratio: float) -> str:
-    """
-    A ratio.
-
-    >>> percent(0.898)
-    '89.8 %'
-    """
-    return f"{100 * ratio:.1f} %"
-
-
-def signed(ratio: float) -> str:
-    """
-    A change in points, without the unit.
-
-    >>> signed(0.029), signed(-0.0001)
-    ('+2.9', '+0.0')
-    """
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
-
-
-def points(ratio: float) -> str:
-    """
-    A change.
-
-    >>> points(0.05)
-    '+5.0 points'
-    """
-    return f"{signed(ratio)} points"
-
-
-def bounds(interval: Bounded) -> str:
+def bounds(interval: Interval) -> str:
     """The bounds of a change."""
     return f"{signed(interval.lower)} to {signed(interval.upper)}"
-
-
-def change_words(interval: Bounded) -> str:
-    """A change with its bounds."""
-    return f"{points(interval.estimate)} ({bounds(interval)})"
 
 
 def count(cases: float) -> str:
@@ -75,3 +44,14 @@ def probability(p_value: float) -> str:
     ('< 0.001', '0.031')
     """
     return f"< {_SMALLEST_SHOWN}" if p_value < _SMALLEST_SHOWN else f"{p_value:.3f}"
+
+
+def one_line(text: str, limit: int | None) -> str:
+    r"""
+    *text* without line ends and letters that do something else than being read, at most *limit* of them.
+
+    >>> one_line("a\nb \x1b[31mc", 6)
+    'a b [3…'
+    """
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"

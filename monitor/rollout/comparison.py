@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its anytime-valid bounds."""
+    """An estimate with its bounds: anytime-valid ones in a verdict."""
 
     estimate: float
     lower: float

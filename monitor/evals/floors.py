@@ -1,0 +1,128 @@
+"""The file of floors that a team agreed on before it saw the results, checked by line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from monitor.config_file import ConfigFile, KeyPath, parse_config_file
+from monitor.errors import ConfigInvalid
+
+_Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
+_UNKNOWN_KEY, _MISSING = "extra_forbidden", "missing"
+
+
+class By(StrEnum):
+    """Which number a floor is held against."""
+
+    ESTIMATE = "estimate"
+    LOWER_BOUND = "lower_bound"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class FloorRule(_Part):
+    """
+    A lower limit of the candidate's pass rate: of a tier, of a capability class, of both, or of everything.
+
+    *tier* `hard_tier` is hard and frontier together.
+    """
+
+    pass_rate: _Ratio
+    tier: _TierName | None = None
+    capability: str | None = None
+    by: By = By.ESTIMATE
+    agreed_by: str = ""
+    agreed_on: str = ""
+
+
+class Limits(_Part):
+    """
+    Upper limits; those left out do not hold.
+
+    *newly_failing* and *drop* are by tier: cases that passed and fail now, and the fall of the pass rate (0 to 1).
+    """
+
+    hard_share_of_failures: _Ratio | None = None
+    excess_over_uniform_gain: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = None
+    newly_failing: Mapping[_TierName, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    drop: Mapping[_TierName, _Ratio] = Field(default_factory=dict)
+
+
+class Floors(_Part):
+    """
+    Everything that a gate holds a report to.
+
+    Attributes:
+        must_pass: Cases, by name or as `task/name`, that the candidate has to pass.
+        undecided: Whether a rule that cannot be decided counts as broken.
+        unscored: What a case without a score counts as against a floor.
+    """
+
+    floors: tuple[FloorRule, ...] = ()
+    limits: Limits = Limits()
+    must_pass: tuple[str, ...] = ()
+    undecided: Literal["fails", "passes"] = "fails"
+    unscored: Literal["fails", "left_out"] = "fails"
+
+
+def read_floors(name: str, content: bytes) -> Floors:
+    """
+    The rules in a YAML file.
+
+    Raises:
+        ConfigInvalid: with a line for everything that is wrong.
+    """
+    file = parse_config_file(content)
+    problems = [(problem.line, _key(problem.path), problem.sentence) for problem in file.problems]
+    floors = Floors()
+    if not problems:
+        try:
+            floors = Floors.model_validate(file.values)
+        except ValidationError as error:
+            problems = [_problem(details, file) for details in error.errors(include_url=False)]
+        else:
+            problems = list(_nothing_to_hold(floors))
+    if problems:
+        lines = [f"{name}:{line}: {f'{key}: ' if key else ''}{sentence}" for line, key, sentence in sorted(problems)]
+        raise ConfigInvalid("\n".join(lines))
+    return floors
+
+
+def _nothing_to_hold(floors: Floors) -> Iterator[tuple[int, str, str]]:
+    if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
+        yield 1, "", "holds no rule, so nothing would be checked: add floors, limits or must_pass"
+
+
+def _problem(details: ErrorDetails, file: ConfigFile) -> tuple[int, str, str]:
+    path = tuple(step for step in details["loc"] if step != "[key]")
+    line = file.line(path)
+    if details["type"] == _UNKNOWN_KEY:
+        return line, _key(path), _unknown(str(path[-1]), _allowed_at(path[:-1]))
+    if details["type"] == _MISSING:
+        return line, _key(path), "is missing"
+    message = details["msg"]
+    return line, _key(path), f"{message[:1].lower()}{message[1:]}"
+
+
+def _allowed_at(path: KeyPath) -> Sequence[str]:
+    models: Mapping[tuple[str, ...], type[BaseModel]] = {(): Floors, ("floors",): FloorRule, ("limits",): Limits}
+    return list(models[tuple(step for step in path if isinstance(step, str))].model_fields)
+
+
+def _unknown(key: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, allowed, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key ({meant}allowed: {', '.join(allowed)})"
+
+
+def _key(path: Sequence[Any]) -> str:
+    return ".".join(str(step) for step in path)

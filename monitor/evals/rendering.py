@@ -1,0 +1,56 @@
+"""A report in every form that is text."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import PurePath
+
+from monitor.errors import UsageError
+from monitor.evals.gate import GateResult
+from monitor.evals.json_report import report_json
+from monitor.evals.junit import junit_report
+from monitor.evals.markdown import markdown_report
+from monitor.evals.report import EvalReport
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+_BY_ENDING = {
+    ".md": ReportFormat.MARKDOWN,
+    ".markdown": ReportFormat.MARKDOWN,
+    ".json": ReportFormat.JSON,
+    ".xml": ReportFormat.JUNIT,
+    ".txt": ReportFormat.TABLE,
+}
+
+
+def format_of(path: str) -> ReportFormat:
+    """
+    The format that a file's ending asks for.
+
+    Raises:
+        UsageError: none does.
+    """
+    found = _BY_ENDING.get(PurePath(path).suffix.casefold())
+    if found is None:
+        raise UsageError(f"{path} does not say its format by its ending; give one of {', '.join(_BY_ENDING)}.")
+    return found
+
+
+def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> str:
+    """*report* as text in *form*, which is any but a table."""
+    match form:
+        case ReportFormat.MARKDOWN:
+            return markdown_report(report, gate)
+        case ReportFormat.JUNIT:
+            return junit_report(report, gate)
+        case ReportFormat.JSON | ReportFormat.TABLE:
+            return json.dumps(report_json(report, gate), indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from monitor.cli import run_command
+from tests.evals.suites import seed_rows, write_csv
+
+
+@pytest.fixture
+def seed_files(tmp_path: Path) -> tuple[str, str]:
+    """The seed arithmetic, the same cases passing in both, with the text of one failure."""
+    rows = [
+        row | {"failure": "said 41\x07 instead of 42 <b>" if row["id"] == "hard-99" else ""} for row in seed_rows(1)
+    ]
+    before = write_csv(tmp_path / "before.csv", seed_rows(0))
+    return str(before), str(write_csv(tmp_path / "after.csv", rows))
+
+
+def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -> int:
+    (tmp_path / "floors.yaml").write_text(rules, encoding="utf-8")
+    return run_command(["report", *files, "--gate", str(tmp_path / "floors.yaml"), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        (
+            "floors: [{tier: hard, pass_rate: 0.5, agreed_by: payments, agreed_on: 2026-11-01}]",
+            "Tier hard passes 45.0 % of 100 cases, below the floor of 50.0 %, agreed by payments on 2026-11-01.",
+        ),
+        (
+            "floors: [{tier: hard, pass_rate: 0.4, by: lower_bound}]",
+            "Tier hard passes 45.0 % of 100 cases, at least 35.6 %, below the floor of 40.0 %.",
+        ),
+        ("floors: [{pass_rate: 0.93}]", "Everything passes 92.7 % of 1,000 cases, below the floor of 93.0 %."),
+        (
+            "limits: {hard_share_of_failures: 0.7}",
+            "The hard tier has 75.3 % of the failures; the limit is 70.0 %.",
+        ),
+        ("limits: {excess_over_uniform_gain: 0.05}", "beyond a uniform gain; the limit is +5.0 points."),
+        ("must_pass: [hard-99]", "hard-99 has to pass and fails (said 41"),
+        ("must_pass: [nowhere]", "nowhere has to pass and is not in the candidate's results."),
+        ("floors: [{capability: refunds, pass_rate: 0.9}]", "No case of refunds is in the candidate."),
+        ("limits: {drop: {frontier: 0.1}}", "No case of tier frontier ran on both."),
+    ],
+    ids=[
+        "a floor by the estimate",
+        "a floor by the lower bound",
+        "a floor of everything",
+        "a share",
+        "an excess",
+        "a case that has to pass",
+        "a case that is not there",
+        "a capability that is not there",
+        "a tier that is not there",
+    ],
+)
+def test_a_broken_rule_closes_the_gate_with_one_sentence(
+    rules: str, sentence: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1, and what is broken on standard error; what cannot be decided is broken."""
+    assert 1 == gated(seed_files, rules, tmp_path)
+    said = capsys.readouterr().err.strip()
+    assert sentence in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "floors: [{tier: hard, pass_rate: 0.45}, {tier: hard_tier, pass_rate: 0.35, by: lower_bound}]",
+        "limits: {hard_share_of_failures: 0.8, excess_over_uniform_gain: 0.11, newly_failing: {hard: 0}, drop: {easy: 0}}",
+        "must_pass: [hard-0]",
+        "must_pass: [nowhere]\nundecided: passes",
+    ],
+    ids=["floors that are met", "limits that are kept", "a case that passes", "told to let pass what is undecided"],
+)
+def test_kept_rules_leave_the_gate_open(
+    rules: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0, and nothing on standard error."""
+    assert 0 == gated(seed_files, rules, tmp_path)
+    assert "" == capsys.readouterr().err
+
+
+def test_no_hard_case_that_passed_may_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A case that passed before and fails, or has no score now, closes the gate; the average does not open it."""
+    rules = "limits: {newly_failing: {hard_tier: 0}}"
+    passed = [{"id": name, "ok": 1, "tier": "hard"} for name in ("a", "b")]
+    before = str(write_csv(tmp_path / "before.csv", passed))
+    failing = str(write_csv(tmp_path / "failing.csv", [passed[0] | {"ok": 0}, passed[1]]))
+    unscored = str(write_csv(tmp_path / "unscored.csv", [passed[0] | {"ok": "error"}, passed[1]]))
+
+    arguments = ("--column", "passed=ok")
+    assert 1 == gated((before, failing), rules, tmp_path, *arguments)
+    assert "Passed and fail now in the hard tier: 1 case (a); the limit is 0." in capsys.readouterr().err
+    assert 1 == gated((before, unscored), rules, tmp_path, *arguments)
+    assert "No score in the candidate for what the baseline passes in the hard tier: a; run them." in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_case_without_a_score_counts_against_a_floor(tmp_path: Path) -> None:
+    """Unknown is not success, unless the team agreed to leave it out."""
+    rows = [{"id": str(number), "passed": 1, "tier": "hard"} for number in range(9)]
+    files = (
+        str(write_csv(tmp_path / "before.csv", rows)),
+        str(write_csv(tmp_path / "after.csv", [*rows[:8], rows[8] | {"passed": "timeout"}])),
+    )
+
+    assert 1 == gated(files, "floors: [{tier: hard, pass_rate: 0.9}]", tmp_path)
+    assert 0 == gated(files, "floors: [{tier: hard, pass_rate: 0.9}]\nunscored: left_out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        ("floors:\n  - {teir: hard, pass_rate: 0.5}", "floors.yaml:2: floors.0.teir: unknown key (did you mean tier?"),
+        ("floor: []", "floors.yaml:1: floor: unknown key (did you mean floors?"),
+        ("floors:\n  - tier: hard", "floors.yaml:2: floors.0.pass_rate: is missing"),
+        ("floors:\n  - tier: hard\n    pass_rate: 45", "floors.yaml:3: floors.0.pass_rate: input should be less than"),
+        ("limits: {newly_failing: {worst: 0}}", "floors.yaml:1: limits.newly_failing.worst: input should be 'easy'"),
+        ("undecided: fails", "floors.yaml:1: holds no rule, so nothing would be checked"),
+        ("floors: [", "floors.yaml:1: is not valid YAML"),
+    ],
+    ids=["an unknown key", "an unknown section", "a missing key", "a wrong value", "no tier", "no rule", "no YAML"],
+)
+def test_what_is_wrong_with_the_floors_is_said_by_line(
+    rules: str, sentence: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 before anything is read, as for a config."""
+    assert 1 == gated(seed_files, rules, tmp_path)
+    assert sentence in capsys.readouterr().err
+
+
+def test_junit_has_the_rules_and_the_hard_cases(seed_files: tuple[str, str], tmp_path: Path) -> None:
+    """Each rule and each hard case is a test; counts agree with them, and no letter is one that XML lacks."""
+    target = tmp_path / "junit.xml"
+    gated(seed_files, "must_pass: [hard-0, hard-99]", tmp_path, "--write", str(target))
+    root = ET.parse(target).getroot()
+    gate, hard = root.findall("testsuite")
+
+    assert ("2", "1") == (gate.get("tests"), gate.get("failures"))
+    assert ("100", "0", "55") == (hard.get("tests"), hard.get("failures"), hard.get("skipped"))
+    assert "102" == root.get("tests")
+    failure = gate.find("testcase/failure")
+    assert failure is not None
+    assert "said 41 instead of 42 <b>" in (failure.get("message") or "").replace("  ", " ")
+
+
+def test_markdown_is_fit_for_a_comment(tmp_path: Path) -> None:
+    """Names and failures are text, whatever they hold; the table holds the numbers."""
+    rows = [
+        {"id": "<img src=x> @team #7", "ok": 1, "tier": "hard", "why": ""},
+        {"id": "b", "ok": 1, "tier": "easy", "why": ""},
+    ]
+    failed = [rows[0] | {"ok": 0, "why": "**bold** | </details>\n# title"}, rows[1]]
+    target = tmp_path / "report.md"
+    files = (str(write_csv(tmp_path / "a.csv", rows)), str(write_csv(tmp_path / "b.csv", failed)))
+    columns = ("--column", "passed=ok", "--column", "failure=why")
+    assert 0 == run_command(["report", *files, *columns, "--write", str(target)])
+    text = target.read_text(encoding="utf-8")
+
+    assert "| hard | 1 | 100.0 % | 0.0 % | -100.0 |" in text
+    assert "<img" not in text
+    assert "@team" not in text
+    assert text.count("</details>") == text.count("<details>")
+    assert r"\*\*bold\*\* \| &lt;/details&gt; \# title" in text
+
+
+def test_every_format_is_written_in_one_run(seed_files: tuple[str, str], tmp_path: Path) -> None:
+    """--write may be given several times; the ending says how."""
+    names = [str(tmp_path / f"report.{ending}") for ending in ("md", "json", "xml", "txt")]
+    written = [argument for name in names for argument in ("--write", name)]
+    assert 0 == run_command(["report", *seed_files, *written, "--out", str(tmp_path / "printed")])
+
+    assert all("92.7" in Path(name).read_text(encoding="utf-8") for name in (names[0], names[3]))
+    assert Path(names[3]).read_text(encoding="utf-8") == (tmp_path / "printed").read_text(encoding="utf-8")
+
+
+def test_a_format_nobody_knows_is_a_usage_error(
+    seed_files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before anything is read."""
+    assert 2 == run_command(["report", *seed_files, "--write", "report.pdf"])
+    assert "does not say its format by its ending" in capsys.readouterr().err
