@@ -6,17 +6,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 
-from monitor.trace.model import Request
-
-_VARIABLE_PARTS = re.compile(r"\"[^\"]*\"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+")
-
+from monitor.difficulty.masking import masked
+from monitor.light import light
+from monitor.trace.model import Request, Tool
 
 _WORD = re.compile(r"[^\W\d_]+")
 _FEWEST_WORDS = 3
 _LARGEST_DEVIATION = 4.0
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class RequestFeatures:
     """
@@ -66,10 +68,8 @@ def request_features(request: Request) -> RequestFeatures:
     return RequestFeatures(
         capability=request.capability,
         item=request.request_id,
-        tool_set=_hash("\n".join(sorted(f"{t.name}\t{t.description}\t{t.parameters}" for t in request.tools)))
-        if request.tools
-        else None,
-        prompt_family=_hash(_masked(request.text)) if request.text else None,
+        tool_set=_tool_set(request.tools) if request.tools else None,
+        prompt_family=_hash(_template(request.text)) if request.text else None,
         attributes=request.attributes,
     )
 
@@ -103,10 +103,16 @@ def indicators(
     return x
 
 
-def _masked(text: str) -> str:
-    masked = _VARIABLE_PARTS.sub("#", text).lower()
+def _template(text: str) -> str:
+    template = masked(text).lower()
     # A prompt that is quoted as a whole keeps its words: masked, all such prompts would be one family.
-    return masked if len(_WORD.findall(masked)) >= _FEWEST_WORDS else text.lower()
+    words = islice(_WORD.finditer(template), _FEWEST_WORDS)
+    return template if sum(1 for _ in words) == _FEWEST_WORDS else text.lower()
+
+
+@lru_cache(maxsize=1_024)  # an agent offers the same few sets of tools all day
+def _tool_set(tools: tuple[Tool, ...]) -> str:
+    return _hash("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))
 
 
 def _hash(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from monitor.light import light
+
 
 class Tier(StrEnum):
     """Easy: any decent model; medium: models vary; hard: even the best fails often; frontier: none solves it today."""
@@ -25,6 +27,7 @@ HARD_TIER = (Tier.HARD, Tier.FRONTIER)
 """What "the hard tier" means wherever we say it: hard and frontier together."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Tag:
     """

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from monitor.light import light
+
 
 class TopicPartition(NamedTuple):
     """One ordered log of records: a Kafka topic-partition, or a file as partition 0 of a topic named by its path."""
@@ -35,6 +37,7 @@ class Oversize:
     sha256: str
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """

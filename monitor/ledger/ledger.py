@@ -12,6 +12,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
+from monitor.light import light
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import CommittedFloor
@@ -26,6 +27,7 @@ from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class TaggedTrace:
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from monitor.light import light
 from monitor.trace.model import OutcomeEvent, Trace
 from monitor.trace.span import Span
 
@@ -33,6 +34,7 @@ class Ignored(StrEnum):
     """A text that had to be changed to be a metric label."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from monitor.light import light
+
 TraceId = NewType("TraceId", str)
 ModelVersion = NewType("ModelVersion", str)
 
@@ -45,6 +47,7 @@ class InvalidRecord(Exception):
         self.detail = detail
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A tool definition that the agent was offered; *parameters* is its JSON schema as canonical JSON text."""
@@ -54,6 +57,7 @@ class Tool:
     parameters: str = ""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Request:
     """
@@ -76,6 +80,7 @@ class Request:
     attributes: Mapping[str, float | str] = field(default_factory=dict)
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
@@ -98,6 +103,7 @@ class Outcome:
     evaluation: str | None = None
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one trace cost: tokens in and out, and US dollars; None where not reported."""
@@ -107,6 +113,7 @@ class Usage:
     cost_usd: float | None = None
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What one trace was allowed: tool calls, steps, tokens and seconds; None where unlimited."""
@@ -117,6 +124,7 @@ class Budget:
     seconds: float | None = None
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Trace:
     """
@@ -150,6 +158,7 @@ class Trace:
         return None if self.ended_at is None else self.ended_at - self.started_at
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class OutcomeEvent:
     """A verdict that travelled on its own, before or after its trace."""

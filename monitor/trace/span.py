@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from monitor.light import light
 from monitor.trace.model import Budget, Tool, TraceId
 
 _NO_BUDGET = Budget()
@@ -28,6 +29,7 @@ class SpanKind(StrEnum):
     """A span of the application around the agent."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Span:
     """
