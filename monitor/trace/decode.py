@@ -47,10 +47,11 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
     if not value:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     decoded = _decode(value, limits, reading)
-    return decoded if decoded != _NOTHING else _SILENT
+    says_something = decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
+    return decoded if says_something else _SILENT
 
 
-_NOTHING, _SILENT = Decoded(), Decoded(ignored={Ignored.RECORD_SILENT: 1})
+_SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def _decode(value: bytes, limits: Limits, reading: Reading) -> Decoded:

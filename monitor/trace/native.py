@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import ErrorDetails, from_json, to_json
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from monitor.trace.model import (
     Budget,
@@ -34,85 +36,85 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    def unknown_fields(self) -> int:
-        return len(self.model_extra or ())
+_WIRE = with_config(ConfigDict(extra="allow", allow_inf_nan=False))
+"""Plain dicts, because building models takes three times as long; fields that nobody knows stay, to be counted."""
 
 
-class _Tool(_Wire):
+@_WIRE
+class _Tool(TypedDict):
     name: Annotated[str, Field(max_length=256)]
-    description: str = ""
-    parameters: Mapping[str, JsonValue] = Field(default_factory=dict)
+    description: NotRequired[str]
+    parameters: NotRequired[dict[str, Any]]
 
 
-class _Request(_Wire):
-    text: str | None = None
-    messages: _Count | None = None
-    tools: tuple[_Tool, ...] = ()
+@_WIRE
+class _Request(TypedDict, total=False):
+    text: str | None
+    messages: _Count | None
+    tools: list[_Tool]
     attributes: Annotated[
-        Mapping[Annotated[str, Field(max_length=128)], _Number | Annotated[str, Field(max_length=128)]],
+        dict[Annotated[str, Field(max_length=128)], _Number | Annotated[str, Field(max_length=128)]],
         Field(max_length=64),
-    ] = Field(default_factory=dict)
+    ]
 
 
-class _Usage(_Wire):
-    input_tokens: _Count | None = None
-    output_tokens: _Count | None = None
-    cost_usd: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+@_WIRE
+class _Usage(TypedDict, total=False):
+    input_tokens: _Count | None
+    output_tokens: _Count | None
+    cost_usd: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None
 
 
-class _Budget(_Wire):
-    tool_calls: _Count | None = None
-    steps: _Count | None = None
-    tokens: _Count | None = None
-    seconds: _Seconds | None = None
+@_WIRE
+class _Budget(TypedDict, total=False):
+    tool_calls: _Count | None
+    steps: _Count | None
+    tokens: _Count | None
+    seconds: _Seconds | None
 
 
-class _Outcome(_Wire):
+@_WIRE
+class _Outcome(TypedDict):
     success: bool
-    failure_class: Label | None = None
-    score: _Number | None = None
-    source: Label = "reported"
-    labelled_at: _Instant | None = None
+    failure_class: NotRequired[Label | None]
+    score: NotRequired[_Number | None]
+    source: NotRequired[Annotated[Label, Field(default="reported")]]
+    labelled_at: NotRequired[_Instant | None]
 
 
-class _TraceEvent(_Wire):
-    schema_: Literal["cliffwatch.trace/v1"] = Field(alias="schema")
+@_WIRE
+class _TraceEvent(TypedDict):
+    schema: Literal["cliffwatch.trace/v1"]
     trace_id: _Identifier
     service: Label
     model_version: Label
     started_at: _Instant
-    environment: Label = "production"
-    capability: Label = "unclassified"
-    request_id: _Identifier | None = None
-    ended_at: _Instant | None = None
-    request: _Request = Field(default_factory=_Request)
-    usage: _Usage = Field(default_factory=_Usage)
-    tool_calls: _Count | None = None
-    steps: _Count | None = None
-    budget: _Budget = Field(default_factory=_Budget)
-    outcome: _Outcome | None = None
+    environment: NotRequired[Annotated[Label, Field(default="production")]]
+    capability: NotRequired[Annotated[Label, Field(default="unclassified")]]
+    request_id: NotRequired[_Identifier | None]
+    ended_at: NotRequired[_Instant | None]
+    request: NotRequired[_Request]
+    usage: NotRequired[_Usage]
+    tool_calls: NotRequired[_Count | None]
+    steps: NotRequired[_Count | None]
+    budget: NotRequired[_Budget]
+    outcome: NotRequired[_Outcome | None]
 
 
-class _OutcomeEvent(_Wire):
-    schema_: Literal["cliffwatch.outcome/v1"] = Field(alias="schema")
+@_WIRE
+class _OutcomeEvent(TypedDict):
+    schema: Literal["cliffwatch.outcome/v1"]
     trace_id: _Identifier
     outcome: _Outcome
 
 
-_EVENT: TypeAdapter[_TraceEvent | _OutcomeEvent] = TypeAdapter(
-    Annotated[_TraceEvent | _OutcomeEvent, Field(discriminator="schema_")]
-)
-
+_EVENT = TypeAdapter(Annotated[_TraceEvent | _OutcomeEvent, Field(discriminator="schema")]).validator
 _LABEL_FIELDS = frozenset({"service", "model_version", "environment", "capability", "failure_class", "source"})
 
 
 def event_schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each native event, by the `schema` that the event carries."""
-    models: tuple[type[_Wire], ...] = (_TraceEvent, _OutcomeEvent)
-    schemas = [model.model_json_schema(by_alias=True) for model in models]
+    schemas = [TypeAdapter(event).json_schema() for event in (_TraceEvent, _OutcomeEvent)]
     return {schema["properties"]["schema"]["const"]: schema for schema in schemas}
 
 
@@ -120,17 +122,19 @@ def decode_native(value: bytes) -> Trace | OutcomeEvent:
     """
     The event that *value*, one JSON object in UTF-8, holds.
 
+    An outcome that came with its trace and says no time is as old as the end of the run, or its start.
+
     Raises:
         InvalidRecord: not JSON, or not an event of the contract; the detail names the field, never its content.
     """
     try:
-        event = _EVENT.validate_json(value)
+        event: _TraceEvent | _OutcomeEvent = _EVENT.validate_json(value)
     except ValidationError as error:
         # The cause is left out: pydantic's own text repeats the input, and a traceback may end up in a log.
         raise _invalid(error) from None
     if b"NaN" in value or b"Infinity" in value:
         _refuse_non_finite(value)
-    return _trace(event) if isinstance(event, _TraceEvent) else _outcome_event(event)
+    return _trace(event) if event["schema"] == "cliffwatch.trace/v1" else _outcome_event(event)
 
 
 def _refuse_non_finite(value: bytes) -> None:
@@ -142,67 +146,116 @@ def _refuse_non_finite(value: bytes) -> None:
 
 
 def _trace(event: _TraceEvent) -> Trace:
-    started_at = event.started_at.timestamp()
-    ended_at = event.ended_at.timestamp() if event.ended_at else None
+    started_at = _unix_seconds(event["started_at"])
+    ended = event.get("ended_at")
+    ended_at = None if ended is None else _unix_seconds(ended)
     if ended_at is not None and ended_at < started_at:
         raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is before started_at")
+    request, usage, budget, outcome = (
+        event.get("request"),
+        event.get("usage"),
+        event.get("budget"),
+        event.get("outcome"),
+    )
     return Trace(
-        trace_id=TraceId(event.trace_id),
-        service=event.service,
-        environment=event.environment,
-        model_version=ModelVersion(event.model_version),
-        request=_request(event),
+        trace_id=TraceId(event["trace_id"]),
+        service=event["service"],
+        environment=event["environment"],
+        model_version=ModelVersion(event["model_version"]),
+        request=_request(event["capability"], event.get("request_id"), request or _NO_REQUEST),
         started_at=started_at,
         ended_at=ended_at,
-        usage=Usage(event.usage.input_tokens, event.usage.output_tokens, event.usage.cost_usd),
-        tool_calls=event.tool_calls,
-        steps=event.steps,
-        budget=Budget(event.budget.tool_calls, event.budget.steps, event.budget.tokens, event.budget.seconds),
-        outcome=_outcome(event.outcome) if event.outcome else None,
-        unknown_fields=sum(
-            part.unknown_fields() for part in (event, event.request, event.usage, event.budget, event.outcome) if part
-        ),
+        usage=_usage(usage) if usage else _NO_USAGE,
+        tool_calls=event.get("tool_calls"),
+        steps=event.get("steps"),
+        budget=_budget(budget) if budget else _NO_BUDGET,
+        outcome=_outcome(outcome, started_at if ended_at is None else ended_at) if outcome else None,
+        unknown_fields=_unknown(event, _TRACE_FIELDS)
+        + (_unknown(request, _REQUEST_FIELDS) if request else 0)
+        + (_unknown(usage, _USAGE_FIELDS) if usage else 0)
+        + (_unknown(budget, _BUDGET_FIELDS) if budget else 0)
+        + (_unknown(outcome, _OUTCOME_FIELDS) if outcome else 0),
     )
 
 
-def _request(event: _TraceEvent) -> Request:
-    wire = event.request
+def _request(capability: str, request_id: str | None, wire: _Request) -> Request:
+    tools = wire.get("tools")
     return Request(
-        capability=event.capability,
-        request_id=event.request_id,
-        text=wire.text,
-        messages=wire.messages,
-        tools=tuple(Tool(tool.name, tool.description, _canonical_json(tool.parameters)) for tool in wire.tools),
-        attributes=wire.attributes,
+        capability=capability,
+        request_id=request_id,
+        text=wire.get("text"),
+        messages=wire.get("messages"),
+        tools=_tools(to_json(tools)) if tools else (),
+        attributes=wire.get("attributes", {}),
     )
+
+
+def _usage(wire: _Usage) -> Usage:
+    return Usage(wire.get("input_tokens"), wire.get("output_tokens"), wire.get("cost_usd"))
+
+
+def _budget(wire: _Budget) -> Budget:
+    return Budget(wire.get("tool_calls"), wire.get("steps"), wire.get("tokens"), wire.get("seconds"))
+
+
+_NO_REQUEST: _Request = {}
+_NO_USAGE, _NO_BUDGET = Usage(), Budget()
+
+_EPOCH: datetime = TypeAdapter(datetime).validate_json(b'"1970-01-01T00:00:00Z"')
+
+
+def _unix_seconds(at: datetime) -> float:
+    # As `at.timestamp()`, but where both have the very same zone, as all of UTC have, nobody is asked for its offset.
+    return (at - _EPOCH).total_seconds()
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
-def _canonical_json(parameters: Mapping[str, JsonValue]) -> str:
+@lru_cache(maxsize=512)
+def _tools(wire: bytes) -> tuple[Tool, ...]:
+    """An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost."""
+    return tuple(
+        Tool(tool["name"], tool.get("description", ""), _canonical_json(tool.get("parameters", {})))
+        for tool in from_json(wire)
+    )
+
+
+def _canonical_json(parameters: Mapping[str, Any]) -> str:
     try:
         return _CANONICAL.encode(parameters)
     except ValueError:  # 1e999 is a number in JSON and infinite in Python
         raise InvalidRecord(DropReason.NOT_FINITE, "request.tools.parameters: a number is not finite") from None
 
 
-def _outcome(wire: _Outcome) -> Outcome:
+def _outcome(wire: _Outcome, otherwise_labelled_at: float | None = None) -> Outcome:
+    success, labelled_at = wire["success"], wire.get("labelled_at")
     return Outcome(
-        success=wire.success,
-        failure_class=None if wire.success else wire.failure_class,
-        score=wire.score,
-        source=wire.source,
-        labelled_at=wire.labelled_at.timestamp() if wire.labelled_at else None,
+        success=success,
+        failure_class=None if success else wire.get("failure_class"),
+        score=wire.get("score"),
+        source=wire["source"],
+        labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds(labelled_at),
     )
 
 
 def _outcome_event(event: _OutcomeEvent) -> OutcomeEvent:
+    outcome = event["outcome"]
     return OutcomeEvent(
-        TraceId(event.trace_id),
-        _outcome(event.outcome),
-        unknown_fields=event.unknown_fields() + event.outcome.unknown_fields(),
+        TraceId(event["trace_id"]),
+        _outcome(outcome),
+        unknown_fields=_unknown(event, _OUTCOME_EVENT_FIELDS) + _unknown(outcome, _OUTCOME_FIELDS),
     )
+
+
+def _unknown(wire: Mapping[str, object], known: frozenset[str]) -> int:
+    """Number of fields that the contract does not name."""
+    return 0 if wire.keys() <= known else len(wire.keys() - known)
+
+
+_TRACE_FIELDS, _OUTCOME_EVENT_FIELDS, _REQUEST_FIELDS, _USAGE_FIELDS, _BUDGET_FIELDS, _OUTCOME_FIELDS = (
+    frozenset(wire.__annotations__) for wire in (_TraceEvent, _OutcomeEvent, _Request, _Usage, _Budget, _Outcome)
+)
 
 
 def _invalid(error: ValidationError) -> InvalidRecord:
