@@ -27,10 +27,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Tracer
 from pydantic_core import from_json
 
+from monitor.difficulty.tagger import Tagger
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import Assembled, Batch
 from monitor.ledger.sql import SqlLedger
-from monitor.pipeline import Rules, assemble_due, tag_trace
+from monitor.pipeline import Rules, assemble_due, tag_traces
 from monitor.trace.assembly import build_trace
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId
@@ -147,9 +148,11 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
             events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
             ledger.record(replace(batch, events=events))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
+            built = assemble_due(due, rules)
+            tagged = iter(tag_traces([trace for _, trace in built if trace is not None], Tagger(None), rules))
             closed = [
-                Assembled(each.trace_id, len(each.spans), None if trace is None else tag_trace(trace, None, rules))
-                for each, trace in assemble_due(due, rules)
+                Assembled(each.trace_id, len(each.spans), None if trace is None else next(tagged))
+                for each, trace in built
             ]
             ledger.record(replace(batch, assembled=closed))
         best = min(best, time.process_time() - start)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
-from monitor.difficulty.tiers import NO_TAG
+from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, TaggedTrace, WaitingSpans
 from monitor.trace.assembly import build_trace
@@ -19,8 +17,6 @@ from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reading import Reading
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
-
-_Placed = TypeVar("_Placed", Trace, Span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +69,47 @@ class Rules:
         object.__setattr__(self, "reading", Reading(self.traces))  # compiled once
 
 
-def decode_records(records: Iterable[Record], rules: Rules) -> DecodedBatch:
+def decode_records(records: Sequence[Record], rules: Rules) -> DecodedBatch:
     """Decode *records*; those that cannot be are set aside with a reason and a hash."""
     events: list[Trace | OutcomeEvent | Span] = []
     ignored: Counter[Ignored] = Counter()
     dead_letters: list[tuple[Record, DeadLetter]] = []
-    counts: Counter[TopicPartition] = Counter()
+    read_as = rules.read_as
     for record in records:
-        counts[record.position.topic_partition] += 1
         try:
             decoded = _decode(record, rules)
         except InvalidRecord as invalid:
             dead_letters.append((record, _dead_letter(record, invalid)))
             continue
-        events.extend(_dated(_in_environment(trace, rules.read_as)) for trace in decoded.traces)
-        events.extend(_dated_event(outcome, record) for outcome in decoded.outcomes)
+        events += decoded.traces if read_as is None else [replace(each, environment=read_as) for each in decoded.traces]
+        if decoded.outcomes:
+            events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
         # Not only when the trace is put together: another service on the same ledger may be first to do that.
-        events.extend(_in_environment(span, rules.read_as) for span in decoded.spans)
-        ignored.update(decoded.ignored)
-    return DecodedBatch(events, dead_letters, counts, ignored)
+        events += decoded.spans if read_as is None else [replace(each, environment=read_as) for each in decoded.spans]
+        if decoded.ignored:
+            ignored.update(decoded.ignored)
+    counts = Counter(record.position[:2] for record in records)
+    return DecodedBatch(
+        events, dead_letters, {TopicPartition(*partition): count for partition, count in counts.items()}, ignored
+    )
 
 
 def tag_events(
-    events: Iterable[Trace | OutcomeEvent | Span], calibration: Calibration | None, rules: Rules
+    events: Sequence[Trace | OutcomeEvent | Span], tagger: Tagger, rules: Rules
 ) -> list[TaggedTrace | OutcomeEvent | Span]:
-    """Give every trace its features, its tag under *calibration* and its own verdicts."""
-    return [tag_trace(event, calibration, rules) if isinstance(event, Trace) else event for event in events]
+    """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
+    tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
+    return [next(tagged) if isinstance(event, Trace) else event for event in events]
 
 
-def tag_trace(trace: Trace, calibration: Calibration | None, rules: Rules) -> TaggedTrace:
-    """*trace* as the ledger takes it."""
-    features = request_features(trace.request)
+def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[TaggedTrace]:
+    """*traces* as the ledger takes them."""
     outcomes = rules.traces.outcomes
-    return TaggedTrace(
-        trace=trace,
-        features=features,
-        tag=NO_TAG if calibration is None else calibration.tag(features),
-        outcomes=implied_outcomes(trace, outcomes),
-        is_over_budget=is_over_budget(trace, outcomes),
-    )
+    features = [request_features(trace.request) for trace in traces]
+    return [
+        TaggedTrace(trace, asked, tag, implied_outcomes(trace, outcomes), is_over_budget(trace, outcomes))
+        for trace, asked, tag in zip(traces, features, tagger.tag_all(features), strict=True)
+    ]
 
 
 def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[WaitingSpans, Trace | None]]:
@@ -130,12 +128,8 @@ def _decode(record: Record, rules: Rules) -> Decoded:
     return decode(record.value, rules.limits, rules.reading)
 
 
-def _in_environment(event: _Placed, read_as: str | None) -> _Placed:
-    return event if read_as is None else replace(event, environment=read_as)
-
-
 def _dated(trace: Trace) -> Trace:
-    """Date an outcome that came with its trace, so that a later verdict of the same source replaces it."""
+    """Date the outcome of a run that never ended, so that a later verdict of the same source replaces it."""
     outcome = trace.outcome
     if outcome is None or outcome.labelled_at is not None:
         return trace

@@ -10,6 +10,7 @@ import structlog
 
 from monitor.background import InTurn, Job, Jobs, OnThreads
 from monitor.clock import Clock
+from monitor.difficulty.tagger import Tagger
 from monitor.errors import DependencyUnreachable, OffsetFenced
 from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
 from monitor.ingest.source import Poll, Record, Source, TopicPartition
@@ -18,7 +19,7 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.metrics.snapshot import PartitionLag, SnapshotHolder
 from monitor.newcomers import Newcomers, Version, fronts, split_before
 from monitor.overview import LoopStatus, Overview
-from monitor.pipeline import DecodedBatch, Rules, assemble_due, decode_records, tag_events, tag_trace
+from monitor.pipeline import DecodedBatch, Rules, assemble_due, decode_records, tag_events, tag_traces
 from monitor.review import Reviewer
 from monitor.rollout.policy import Policy
 from monitor.service_settings import ServiceSettings
@@ -85,6 +86,7 @@ class Service:
             exit_seconds=settings.stall_exit_seconds,
         )
         self._newcomers: Newcomers | None = None
+        self._tagger = Tagger(None)
         self._assembled_at = float("-inf")
         # With their starts; only while a source that ends is read.
         self._open_traces: dict[TraceId, float] | None = None
@@ -187,7 +189,9 @@ class Service:
 
     def _handle(self, poll: Poll) -> None:
         owned = self._stages.source.assignment()
-        records: Sequence[Record] = [r for r in poll.records if r.position.topic_partition in owned]
+        records: Sequence[Record] = poll.records
+        if not poll.next_offsets.keys() <= owned.keys():
+            records = [record for record in records if record.position.topic_partition in owned]
         next_offsets = {partition: offset for partition, offset in poll.next_offsets.items() if partition in owned}
         try:
             while records:
@@ -230,15 +234,14 @@ class Service:
     def _record(self, batch: DecodedBatch, next_offsets: Mapping[TopicPartition, int]) -> None:
         stages = self._stages
         owned = stages.source.assignment()
-        for moment in batch.event_times():
-            stages.clock.observe(moment)
+        stages.clock.observe(max(batch.event_times(), default=float("-inf")))
         if batch.dead_letters:
             stages.dead_letters.write(
                 [Rejection(record, letter.reason, letter.detail) for record, letter in batch.dead_letters]
             )
         recorded = stages.ledger.record(
             Batch(
-                events=tag_events(batch.events, self._overview.calibration, self._rules),
+                events=tag_events(batch.events, self._tagger_in_force(), self._rules),
                 dead_letters=[letter for _, letter in batch.dead_letters],
                 offsets=[OffsetMove(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records=batch.records,
@@ -293,12 +296,10 @@ class Service:
         return closed
 
     def _record_assembled(self, built: Sequence[_Built]) -> int:
+        traces = [trace for _, trace in built if trace is not None]
+        tagged = iter(tag_traces(traces, self._tagger_in_force(), self._rules))
         assembled = [
-            Assembled(
-                waiting.trace_id,
-                len(waiting.spans),
-                None if trace is None else tag_trace(trace, self._overview.calibration, self._rules),
-            )
+            Assembled(waiting.trace_id, len(waiting.spans), None if trace is None else next(tagged))
             for waiting, trace in built
         ]
         now = self._stages.clock.time()
@@ -310,6 +311,12 @@ class Service:
                 self._open_traces.pop(waiting.trace_id, None)
         _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed
+
+    def _tagger_in_force(self) -> Tagger:
+        calibration = self._overview.calibration
+        if self._tagger.calibration is not calibration:
+            self._tagger = Tagger(calibration)
+        return self._tagger
 
     def _newcomers_in(self, traces: Iterable[Trace]) -> frozenset[Version]:
         if self._newcomers is None:
@@ -325,8 +332,7 @@ class Service:
         return not newcomers.isdisjoint(self._newcomers_in(decode_records([record], self._rules).traces))
 
     def _meet(self, batch: DecodedBatch) -> None:
-        for moment in batch.event_times():
-            self._stages.clock.observe(moment)
+        self._stages.clock.observe(max(batch.event_times(), default=float("-inf")))
         self._meet_versions(self._newcomers_in(batch.traces))
 
     def _meet_versions(self, newcomers: frozenset[Version]) -> None:

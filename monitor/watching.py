@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Record
-from monitor.pipeline import Rules, decode_records, tag_trace
+from monitor.pipeline import Rules, decode_records, tag_traces
 from monitor.trace.assembly import build_trace
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
@@ -71,7 +72,7 @@ class Watch:
         self.unreadable = 0
         self.event_time = 0.0
 
-    def see(self, records: Iterable[Record], calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
+    def see(self, records: Sequence[Record], calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
         """
         What *records* say: requests that came whole, and those on which a verdict came; spans wait.
 
@@ -118,7 +119,7 @@ class Watch:
             yield self._show(trace, calibration)
 
     def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
-        tagged = tag_trace(trace, calibration, self._rules)
+        (tagged,) = tag_traces([trace], Tagger(calibration), self._rules)
         outcome = self._resolved(trace.trace_id, *tagged.outcomes)
         seen = SeenRequest(trace, tagged.tag, outcome)
         self._shown[trace.trace_id] = seen
