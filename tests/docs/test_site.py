@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 from handbook.links import site_problems
 from handbook.markdown import ROOT
 from handbook.site import REFERENCE
+from tests.browser.driver import open_browser
 from tests.programs import required_program
 
 pytestmark = pytest.mark.slow
@@ -50,27 +45,14 @@ def test_every_page_is_in_the_site(site: Path) -> None:
 @pytest.mark.stack
 def test_search_works_from_a_folder(site: Path) -> None:
     """Opened as files, without a server and without the network, a page finds others."""
-    with chromium() as browser:
-        browser.get((site / "index.html").as_uri())
-        browser.execute_script("document.querySelector('[data-md-toggle=search]').click()")
-        browser.find_element("css selector", "input.md-search__input").send_keys("anytime-valid")
-        found = WebDriverWait(browser, 60).until(
-            lambda _: browser.find_elements("css selector", ".md-search-result__item a")
-        )
+    chromium, driver = required_program("chromium", "google-chrome"), required_program("chromedriver")
 
-        assert any("verdict" in link.get_attribute("href") for link in found)
-        assert [] == browser.get_log("browser")
+    with open_browser(chromium, driver) as browser:
+        page = browser.driver
+        page.get((site / "index.html").as_uri())
+        page.execute_script("document.querySelector('[data-md-toggle=search]').click()")
+        page.find_element("css selector", "input.md-search__input").send_keys("anytime-valid")
+        found = WebDriverWait(page, 60).until(lambda _: page.find_elements("css selector", ".md-search-result__item a"))
 
-
-@contextmanager
-def chromium() -> Iterator[WebDriver]:
-    """A browser without a window, Debian's own."""
-    options = Options()
-    options.binary_location = required_program("chromium", "chromium-browser")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=Service(required_program("chromedriver")))
-    try:
-        yield browser
-    finally:
-        browser.quit()
+        assert any("verdict" in str(link.get_attribute("href")) for link in found)
+        assert [] == page.get_log("browser")
