@@ -56,6 +56,9 @@ lock: $(VENV)/.dev  ## Lock the newest dependencies that pyproject.toml allows, 
 audit: $(VENV)/.dev  ## Ask for known vulnerabilities of the locked dependencies (needs pypi.org)
 	$(BIN)/python -m deploy.audit
 
+page-preview: $(VENV)/.dev servers  ## Take the pictures of the status page over the demo into docs/images/status-page (needs Chromium)
+	$(BIN)/python -m tests.browser.pictures
+
 servers: $(VENV)/.dev  ## Install the servers that the stack tests start (Kafka, Prometheus, Alertmanager, PostgreSQL)
 	tests/stack/install-servers
 
@@ -98,4 +101,4 @@ test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-hostile-names test-fast test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-hostile-names test-fast test-faults test

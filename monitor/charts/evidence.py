@@ -72,7 +72,7 @@ def evidence_chart(
         height=bottom + 40,
     )
     for mark in marks:
-        picture.line((_LEFT, y(mark)), (_RIGHT, y(mark)), stroke=INK if mark == 0 else GRID)
+        picture.line((_LEFT, y(mark)), (_RIGHT, y(mark)), stroke=INK if mark == 0 and threshold != 0 else GRID)
         picture.text(_LEFT - 5, y(mark) + 4, f"{100 * mark:+g}" if mark else "0", anchor="end", fill=MUTED)
     for moment, label in time_ticks(start, end) or [(last.at, _minute(last.at))]:
         picture.line((x(moment), bottom), (x(moment), bottom + 4), stroke=MUTED)

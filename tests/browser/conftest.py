@@ -3,67 +3,30 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import yaml
 
 from monitor.cli import run_command
 from tests.browser.driver import AXE, Browser, open_browser
+from tests.browser.replay_process import ReplayProcess
 from tests.builders import NOON
 from tests.event_histories import DAY, history_events, version_events
 from tests.programs import required_program
-from tests.stack.monitor_process import CLIFFWATCH
-from tests.stack.servers import Server
 
 SERVICE = "shop"
-_POLICY = {
-    "min_labelled_requests": 100,
-    "min_hard_failures": 10,
-    "floors": [{"service": SERVICE, "pass_rate": 0.9, "agreed_by": "shop team", "agreed_on": "2026-09-01"}],
+_CONFIG = {
+    "rollout": {
+        "min_labelled_requests": 100,
+        "min_hard_failures": 10,
+        "floors": [{"service": SERVICE, "pass_rate": 0.9, "agreed_by": "shop team", "agreed_on": "2026-09-01"}],
+    },
+    "web": {"trace_url": "https://traces.example/{service}/{trace_id}"},
 }
-
-
-class ReplayProcess(Server):
-    """`cliffwatch replay --serve` over a small rollout with a broken record, into a ledger that is kept."""
-
-    @property
-    def ledger(self) -> str:
-        """URL of the ledger."""
-        return f"sqlite:///{self.directory}/ledger.db"
-
-    @property
-    def url(self) -> str:
-        """Base address of the pages."""
-        return f"http://{self.address}"
-
-    def prepare(self) -> None:
-        events = [
-            *history_events(),
-            *version_events("live-1", environment="production", started_at=NOON),
-            *version_events("live-2", environment="production", started_at=NOON + DAY, ability=1.5),
-        ]
-        lines = [json.dumps(event) for event in events] + ["no JSON at all"]
-        (self.directory / "events.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        config = {"rollout": _POLICY, "web": {"trace_url": "https://traces.example/{service}/{trace_id}"}}
-        (self.directory / "cliffwatch.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-
-    def command(self) -> Sequence[str]:
-        return [
-            *(CLIFFWATCH, "replay", str(self.directory / "events.jsonl"), "--serve", "--ledger", self.ledger),
-            *("--config.file", str(self.directory / "cliffwatch.yaml"), "--web.listen-address", self.address),
-        ]
-
-    def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -89,10 +52,19 @@ class Site:
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """A replayed rollout as it is served, in its final state for all tests."""
-    with ReplayProcess() as process:
-        config = process.directory / "cliffwatch.yaml"
+    with ReplayProcess(_lines(), _CONFIG) as process:
+        config = process.config_path
         (verdict,) = _printed(config, "verdict", SERVICE, "--ledger", process.ledger)["rollouts"]
         yield Site(process.url, verdict, _printed(config, "cases", "--service", SERVICE, "--ledger", process.ledger))
+
+
+def _lines() -> Iterator[str]:
+    """A small rollout to a version that fails more often, and a record that says nothing."""
+    yield from map(json.dumps, history_events())
+    yield from map(json.dumps, version_events("live-1", environment="production", started_at=NOON))
+    candidate = version_events("live-2", environment="production", started_at=NOON + DAY, ability=1.5)
+    yield from map(json.dumps, candidate)
+    yield "no JSON at all"
 
 
 def _printed(config: Path, *arguments: str) -> dict[str, Any]:

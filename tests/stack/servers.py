@@ -83,6 +83,7 @@ class Server:
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     user: str | None = None
+    start_seconds: ClassVar[float] = _START_SECONDS
 
     def __init__(self, directory: Path | None = None) -> None:
         self._own_directory = directory is None
@@ -150,7 +151,9 @@ class Server:
     def wait_until_ready(self) -> None:
         """Wait until it answers; AssertionError with the end of its log when it does not."""
         try:
-            wait_until(lambda: self._has_ended() or self.is_ready(), _START_SECONDS, f"{type(self).__name__} is ready")
+            wait_until(
+                lambda: self._has_ended() or self.is_ready(), self.start_seconds, f"{type(self).__name__} is ready"
+            )
         except AssertionError as late:
             raise AssertionError(f"{late}\n{self.log()[-3_000:]}") from late
         if self._has_ended():

@@ -181,21 +181,21 @@ def evidence_pictures(
     series = (
         (
             "excess",
-            "Excess over a uniform gain, points",
+            "Excess over a uniform gain",
             [(found.at, found.excess) for found in evidence],
             0.0,
             "left behind, once the band is above",
         ),
         (
             "share-change",
-            "Change of the hard tier's share of failures, points",
+            "Change of the hard tier's share",
             [(found.at, found.share_change) for found in evidence],
             policy.share_jump,
             "jump that matters",
         ),
         (
             "hard-change",
-            "Change of the hard tier's failure rate, points",
+            "Change of the hard tier's rate",
             [(found.at, found.hard_change) for found in evidence],
             0.0,
             "regression, once the band is above",
@@ -208,7 +208,7 @@ def evidence_pictures(
             svg = evidence_chart(
                 known,
                 name=f"evidence-{name}",
-                title=f"{caption}, over time",
+                title=f"{caption}, in points, over time",
                 threshold=threshold,
                 threshold_name=threshold_name,
                 changes=changes,
