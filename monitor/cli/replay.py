@@ -130,6 +130,6 @@ def serve_until_stopped(
     steering = steering_of(config, service.ledger)
     server = MetricsServer(web_settings(config.web, listen_address), snapshots, lambda: None, steering)
     server.start()
-    typer.echo(f"Serving {server.url} (status page) and {server.url}/metrics until Ctrl-C.", err=True)
+    typer.echo(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
     stop_on_signals().wait()
     server.stop()
