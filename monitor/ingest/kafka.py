@@ -12,7 +12,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaError
+from kafka.errors import FencedInstanceIdError, KafkaError
 
 from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
@@ -57,6 +57,8 @@ class KafkaSource:
         self._clock = clock or WallClock()
         self._ownership = Ownership()
         self._held_up: dict[TopicPartition, HeldUp] = {}
+        self._named_at = float("-inf")
+        self._lost_name: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
 
@@ -77,6 +79,7 @@ class KafkaSource:
             )
 
     def poll(self, timeout_seconds: float) -> Poll:
+        self._keep_name()
         if given_up := self._retry_held_up():
             return given_up
         # In slices: a partition that is assigned meanwhile is read in this call, not after the next one's idle wait.
@@ -92,8 +95,7 @@ class KafkaSource:
         ours = self._ownership.commit(next_offsets)
         if ours and self._consumer is not None:
             # Nobody waits for it, and nobody minds when it fails: the next one says the same and more.
-            offsets = {KafkaPartition(*partition): OffsetAndMetadata(at, "", -1) for partition, at in ours.items()}
-            self._consumer.commit_async(offsets, callback=_log_commit)
+            self._write_group_offsets(ours)
             self._read_on(partition for partition in ours if partition in self._held_up)
 
     def rewind(self) -> None:
@@ -237,6 +239,32 @@ class KafkaSource:
             self._consumer.resume(at)
             log.info("partition.read_on", topic=partition.topic, partition=partition.partition)
 
+    def _keep_name(self) -> None:
+        """
+        Find out whether another replica has taken our name; kafka-python only logs that, and reads on as a member.
+
+        Raises:
+            ConfigInvalid: one has.
+        """
+        if self._lost_name is not None:
+            with translated_errors(self._settings):
+                raise self._lost_name
+        now = self._clock.monotonic()
+        if self._settings.group_instance_id and now - self._named_at >= self._settings.session_timeout_seconds / 3:
+            self._named_at = now
+            self._write_group_offsets({partition: at.next_offset for partition, at in self._ownership.owned.items()})
+
+    def _write_group_offsets(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        offsets = {KafkaPartition(*partition): OffsetAndMetadata(at, "", -1) for partition, at in next_offsets.items()}
+        if offsets and self._consumer is not None:
+            self._consumer.commit_async(offsets, callback=self._note_commit)
+
+    def _note_commit(self, offsets: Mapping[KafkaPartition, OffsetAndMetadata], response: object) -> None:
+        if isinstance(response, Exception):
+            log.debug("group_offset.not_written", partitions=len(offsets), error=str(response))
+        if isinstance(response, FencedInstanceIdError):
+            self._lost_name = response
+
     def _follow_rebalances(self) -> None:
         while self._rebalances:
             change, partitions = self._rebalances.popleft()
@@ -341,8 +369,3 @@ def as_record(record: Any) -> Record:
         headers=tuple(record.headers),
         timestamp=record.timestamp / 1_000 if record.timestamp >= 0 else None,
     )
-
-
-def _log_commit(offsets: Mapping[KafkaPartition, OffsetAndMetadata], response: object) -> None:
-    if isinstance(response, Exception):
-        log.debug("group_offset.not_written", partitions=len(offsets), error=str(response))

@@ -71,13 +71,17 @@ def translated_errors(settings: KafkaSettings) -> Iterator[None]:
     Turns errors of the client into one sentence that says what to do.
 
     Raises:
-        ConfigInvalid: the client refuses its options.
+        ConfigInvalid: the client refuses its options, or another replica has taken our name in the group.
         DependencyUnreachable: anything else that went wrong between us and the brokers.
     """
     try:
         yield
     except KafkaConfigurationError as error:
         raise ConfigInvalid(f"kafka: {error.args[0] if error.args else error}") from error
+    except FencedInstanceIdError as error:
+        raise ConfigInvalid(
+            f"kafka.group_instance_id: another replica runs as {settings.group_instance_id}; give each its own."
+        ) from error
     except (KafkaError, OSError) as error:
         raise DependencyUnreachable(_sentence(error, settings)) from error
 
@@ -89,8 +93,6 @@ def _sentence(error: Exception, settings: KafkaSettings) -> str:
             return f"Kafka at {where} refuses our credentials; check kafka.security_protocol, sasl_* and ssl_*."
         case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
             return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
-        case FencedInstanceIdError():
-            return f"Another replica runs as {settings.group_instance_id}; give each its own kafka.group_instance_id."
         case KafkaError(retriable=True) | OSError():
             return f"No Kafka broker answers at {where}; check kafka.bootstrap_servers and that the broker runs."
         case _:
