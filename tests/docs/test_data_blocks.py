@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from handbook.markdown import ROOT, Block, blocks, pages
-from monitor.metrics.names import METRICS
+from handbook.markdown import Block, blocks, pages
 from monitor.trace.native import decode_native
 from tests.programs import required_program
 
@@ -55,29 +53,6 @@ def test_queries_are_promql(tmp_path: Path) -> None:
 
     assert rules
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_pages_name_metrics_that_exist() -> None:
-    """Every word that looks like a metric of ours is one, a family of them, or a recorded series."""
-    names = {metric.name for metric in METRICS} | {"cliffwatch_runbooks", "cliffwatch_grafana"}
-    rules = (ROOT / "rules" / "cliffwatch.rules.yml").read_text()
-    named = {
-        (page.name, word)
-        for page in pages()
-        if page.name != "CHANGELOG.md"
-        for word in re.findall(r"(?<![\w:/.-])cliffwatch_[a-z0-9_]+\b(?!\*)", page.read_text(encoding="utf-8"))
-    }
-
-    assert set() == {
-        (page, word)
-        for page, word in named
-        if word not in names and not word.endswith("_") and word not in rules and not _is_part(word, names)
-    }
-
-
-def _is_part(word: str, names: set[str]) -> bool:
-    """A histogram's series."""
-    return any(word == f"{name}{suffix}" for name in names for suffix in ("_bucket", "_sum", "_count"))
 
 
 @each("python")
