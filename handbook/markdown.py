@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _NOT_READ = {".venv", ".git", ".servers", ".pytest_cache", "node_modules", "site", "build", "dist", "tests"}
 _UNCHECKED = re.compile(r"<!--\s*unchecked:\s*(?P<reason>.+?)\s*-->", re.DOTALL)
 _NAMED_ANCHOR = re.compile(r"""<a\s+(?:id|name)=["']([^"']+)["']""")
+_HTML_LINK = re.compile(r"<(?P<tag>a|img)\b[^>]*>")
+_HTML_ATTRIBUTE = re.compile(r"""(?P<name>[a-z-]+)=["'](?P<value>[^"']*)["']""")
 _PARSER = MarkdownIt("commonmark").enable("table")
 
 
@@ -89,19 +91,32 @@ def blocks(path: Path, language: str | None = None) -> list[Block]:
 
 
 def links(text: str) -> list[Link]:
-    """Links and pictures of the Markdown *text*, in order."""
-    return [link for token in _PARSER.parse(text) if token.type == "inline" for link in _links(token)]
+    """Links and pictures of the Markdown *text*, in order, those that are written as HTML included."""
+    return [link for token in _PARSER.parse(text) for link in _links(token)]
 
 
-def _links(inline: Token) -> Iterator[Link]:
-    line = (inline.map or [0])[0] + 1
-    children = inline.children or []
+def _links(block: Token) -> Iterator[Link]:
+    line = (block.map or [0])[0] + 1
+    children = block.children or []
+    if block.type == "html_block":
+        yield from _html_links(block.content, line)
     for position, child in enumerate(children):
         if child.type == "link_open":
             shown = "".join(each.content for each in children[position + 1 :][: _length_of_link(children[position:])])
             yield Link(line, str(child.attrs["href"]), shown, is_picture=False)
         elif child.type == "image":
             yield Link(line, str(child.attrs["src"]), child.content, is_picture=True)
+        elif child.type == "html_inline":
+            yield from _html_links(child.content, line)
+
+
+def _html_links(html: str, line: int) -> Iterator[Link]:
+    for tag in _HTML_LINK.finditer(html):
+        given = {match["name"]: match["value"] for match in _HTML_ATTRIBUTE.finditer(tag[0])}
+        is_picture = tag["tag"] == "img"
+        target = given.get("src" if is_picture else "href", "")
+        if target:
+            yield Link(line, target, given.get("alt", "") if is_picture else "", is_picture=is_picture)
 
 
 def _length_of_link(tokens: list[Token]) -> int:

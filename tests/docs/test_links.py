@@ -22,6 +22,8 @@ def test_links_of_the_repository_lead_somewhere() -> None:
         pytest.param("[a](#gone)", "no such heading", id="a heading of the page itself"),
         pytest.param("| [a](gone.md) |\n|---|\n", "no such file", id="a link in a table"),
         pytest.param("![](picture.svg)", "a picture without alternative text", id="a picture without words"),
+        pytest.param('<img src="gone.png" alt="a">', "no such file", id="a picture as HTML that is gone"),
+        pytest.param('b <img src="picture.svg">', "a picture without alternative text", id="one without words"),
         pytest.param("[a](/other.md)", "starts with a slash", id="a link from the root"),
         pytest.param("[a](http://)", "without a host", id="an address without a host"),
         pytest.param("[a](ftp://example.org)", "neither http nor https", id="another protocol"),
