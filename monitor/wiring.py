@@ -9,6 +9,7 @@ from pathlib import Path
 from monitor.clock import Clock, EventClock, WallClock
 from monitor.config import Config
 from monitor.errors import ConfigInvalid, DependencyUnreachable
+from monitor.evals.files import events_of_results
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource
 from monitor.ingest.kafka import KafkaSource
@@ -103,6 +104,8 @@ def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> 
     """
     The service that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
 
+    Results of eval tools are read as the events that they stand for.
+
     Raises:
         MonitorError: a file cannot be used.
     """
@@ -111,6 +114,7 @@ def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> 
         ledger.offsets,
         batch_records=_REPLAY_BATCH_RECORDS,
         max_record_bytes=config.limits.max_record_bytes,
+        translate=events_of_results,
     )
     clock = WallClock()
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))

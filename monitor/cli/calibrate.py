@@ -41,7 +41,8 @@ def calibrate(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE...", help="JSON lines, plain, .gz or .zst; - is stdin. Without one, the ledger alone teaches."
+            metavar="FILE...",
+            help="Events or eval results, plain, .gz or .zst; - is stdin. Without one, the ledger alone teaches.",
         ),
     ] = None,
     *,
@@ -65,10 +66,11 @@ def calibrate(
     """
     Load outcomes of past or other models as reference history, learn difficulty, freeze it, say whether to trust it.
 
-    Every trace in FILE is read as environment `reference`, whatever it says: it teaches difficulty and never starts a
-    rollout. A trace that the ledger has already counts once, and stays what it was. Versions that are live now, and
-    those excluded, teach nothing. The calibration is put in force at once, unless a rollout with a trusted one is under
-    way: then it is kept for `cliffwatch calibrations promote`.
+    FILE holds native or OpenTelemetry events, or results of an eval tool as `cliffwatch report` reads them. Every trace
+    is read as environment `reference`, whatever it says: it teaches difficulty and never starts a rollout. A trace that
+    the ledger has already counts once, and stays what it was. Versions that are live now, and those excluded, teach
+    nothing. The calibration is put in force at once, unless a rollout with a trusted one is under way: then it is kept
+    for `cliffwatch calibrations promote`.
 
     Exit code 0 where the tiers are trusted, 1 where they are not, with what is missing.
 

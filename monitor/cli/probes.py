@@ -23,6 +23,7 @@ from monitor.config import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.probes import forecast_trust, select_probes
 from monitor.errors import UsageError
+from monitor.evals.files import events_of_results
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.probe_panel import PanelJson, PanelRequest, asked_requests, panel_json, probe_histories, read_requests
@@ -39,7 +40,10 @@ _FORECAST_VERSIONS = (3, 6, 12)
 def select(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Requests as JSON lines; - is stdin. Without one, those of the ledger."),
+        typer.Argument(
+            metavar="FILE...",
+            help="Requests as JSON lines, or results of an eval tool; - is stdin. Without one, those of the ledger.",
+        ),
     ] = None,
     *,
     count: Annotated[int, typer.Option("--count", min=1, help="Probes wanted.")] = 300,
@@ -100,7 +104,9 @@ def list_probes(
 
 
 def _requests(files: Sequence[str], config: Config) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
-    source = FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)
+    source = FileSource(
+        files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes, translate=events_of_results
+    )
     try:
         return read_requests(source, config.limits)
     finally:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
 from monitor.errors import DependencyUnreachable
-from monitor.evals.formats.detect import READ_FORMATS, read_content
+from monitor.evals.events import as_events
+from monitor.evals.formats.detect import READ_FORMATS, begins_with_events, holds_results, read_content
 from monitor.evals.formats.reading import Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import CORRUPTED, decompressed
 
@@ -18,7 +20,9 @@ STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
+_HEAD_BYTES = 1024**2
 _SHOWN = 3
+_DEFAULT = Options()
 
 
 class ReadProgress(Protocol):
@@ -81,6 +85,25 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
     return found
 
 
+def events_of_results(path: str, options: Options = _DEFAULT) -> Iterable[bytes] | None:
+    """
+    The eval results at *path* as native events, one each; None where it holds events or bare requests already.
+
+    Raises:
+        DependencyUnreachable: the file cannot be opened.
+        ResultFileInvalid: it is damaged, or holds nothing that can be read.
+    """
+    if path == STANDARD_INPUT:
+        return None
+    if begins_with_events(_content(path, at_most=_HEAD_BYTES)):  # which may be far more than memory holds
+        return None
+    content = _content(path)
+    if not holds_results(content):
+        return None
+    written_at = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
+    return as_events(read_content(path, content, options), written_at=written_at)
+
+
 def _may_hold_results(path: Path) -> bool:
     name = path.name.casefold()
     for ending in _COMPRESSED:
@@ -94,10 +117,10 @@ def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
     return result
 
 
-def _content(path: str) -> bytes:
+def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     try:
         with _opened(path) as stream:
-            content = decompressed(stream).read(_LARGEST_BYTES + 1)
+            content = decompressed(stream).read(at_most)
     except CORRUPTED as error:
         raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
     except OSError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError
 from monitor.ingest.frames import PEEK_BYTES, frame_lengths, read_frames
@@ -20,6 +20,12 @@ STANDARD_INPUT = "-"
 
 DEFAULT_BATCH_RECORDS = 500
 DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+class Translate(Protocol):
+    """Gives the lines of the file at *path* in another form, or None where it may be read as it is."""
+
+    def __call__(self, path: str, /) -> Iterable[bytes] | None: ...
 
 
 class FileSource:
@@ -37,6 +43,7 @@ class FileSource:
         batch_records: Most records of one poll.
         max_record_bytes: Longest line that is kept in memory, in bytes.
         standard_input: What `-` stands for.
+        translate: Gives the lines of a file that is to be read as something else than it is; None reads it as it is.
 
     Raises:
         DependencyUnreachable: a file cannot be opened.
@@ -51,10 +58,12 @@ class FileSource:
         batch_records: int = DEFAULT_BATCH_RECORDS,
         max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
         standard_input: BinaryIO | None = None,
+        translate: Translate | None = None,
     ) -> None:
         if len(set(paths)) < len(paths):
             raise UsageError("A file is named twice; name each once.")
         self._standard_input = standard_input
+        self._translate = translate
         for path in paths:
             self._check(path)
         self._ledger_offsets = ledger_offsets
@@ -117,6 +126,10 @@ class FileSource:
         except OSError as error:
             raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
 
+    def _translated(self, path: str) -> io.BufferedReader | None:
+        lines = None if self._translate is None else self._translate(path)
+        return None if lines is None else io.BufferedReader(cast("io.RawIOBase", io.BytesIO(b"\n".join(lines))))
+
     def _is_done(self, record: Record) -> bool:
         return record.position.offset < (self.assignment()[record.position.topic_partition] or 0)
 
@@ -148,7 +161,7 @@ class FileSource:
 
     def _lines(self, path: str) -> Iterator[Line]:
         with ExitStack() as self._open_file:
-            stream = self._opened(path)
+            stream = self._translated(path) or self._opened(path)
             if path != STANDARD_INPUT:
                 self._open_file.enter_context(stream)
             index = -1

@@ -72,11 +72,12 @@ def test_a_broken_rule_closes_the_gate_with_one_sentence(
     "rules",
     [
         "floors: [{tier: hard, pass_rate: 0.45}, {tier: hard_tier, pass_rate: 0.35, by: lower_bound}]",
-        "limits: {hard_share_of_failures: 0.8, excess_over_uniform_gain: 0.11, newly_failing: {hard: 0}, drop: {easy: 0}}",
+        "limits: {hard_share_of_failures: 0.8, excess_over_uniform_gain: 0.11, newly_failing: {hard: 0}}",
+        "limits: {drop: {easy: 0}}",
         "must_pass: [hard-0]",
         "must_pass: [nowhere]\nundecided: passes",
     ],
-    ids=["floors that are met", "limits that are kept", "a case that passes", "told to let pass what is undecided"],
+    ids=["floors that are met", "limits that are kept", "no drop", "a case that passes", "told to let it pass"],
 )
 def test_kept_rules_leave_the_gate_open(
     rules: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -52,6 +52,42 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
         raise _unknown(name) from None
 
 
+def begins_with_events(head: bytes) -> bool:
+    """Whether *head*, the first bytes of a file, shows already that events or bare requests follow, line by line."""
+    text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if not text.startswith(b"{"):
+        return bool(text) and frame_lengths(head[:PEEK_BYTES]) is not None
+    first = _whole(text.partition(b"\n")[0])
+    return isinstance(first, dict) and not _is_result(first)
+
+
+def holds_results(content: bytes) -> bool:
+    """Whether *content* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither."""
+    if content.startswith(ZIP_MAGIC):
+        return True
+    text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if not text.startswith((b"{", b"[")):
+        return bool(text) and frame_lengths(content[:PEEK_BYTES]) is None
+    first = _whole(text.partition(b"\n")[0])
+    document = first if first is not None else _whole(text)
+    if isinstance(document, list):
+        document = next(iter(document), None)
+    return isinstance(document, dict) and _is_result(document)
+
+
+def _is_result(document: dict[str, Any]) -> bool:
+    if events.is_event(document):
+        return False
+    of_tools = (
+        inspect_log.is_inspect_log,
+        promptfoo.is_promptfoo,
+        promptfoo.is_result,
+        lm_eval.is_samples,
+        lm_eval.is_totals,
+    )
+    return any(is_of_tool(document) for is_of_tool in of_tools) or table.has_outcome(document)
+
+
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
     frames = read_frames(io.BytesIO(content), read_length, max_bytes=_LARGEST_RECORD)
     try:

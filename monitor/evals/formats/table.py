@@ -86,6 +86,12 @@ def read_rows(name: str, rows: Iterable[Mapping[str, JsonValue]], options: Optio
     return ResultFile(name, Format.TABLE, attempts, (f"Columns: {chosen} (--column).", *reader.notes()))
 
 
+def has_outcome(row: Mapping[str, JsonValue]) -> bool:
+    """Whether a column of *row* is likely to say if it passed."""
+    names = {column.rpartition(".")[2].casefold() for column in _flat(row)}
+    return not names.isdisjoint((*GUESSES["passed"], *GUESSES["score"]))
+
+
 class _RowReader:
     """Turns rows into attempts and remembers what could not be understood; one use per file."""
 
