@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -28,6 +29,8 @@ _log = structlog.get_logger()
 _LIVE_LABELS = 2_000
 _MOST_LIVE_VERSIONS = 10
 _CALIBRATION_WAIT_SECONDS = 60.0
+_PRUNE_INTERVAL_SECONDS = 3_600.0
+_PRUNED_PORTIONS = 50
 
 
 class Reviewer(Protocol):
@@ -110,6 +113,7 @@ class Review:
         self._calibrated_at = float("-inf")
         self._live_trust: LiveTrust | None = None
         self._assessed_at = float("-inf")
+        self._pruned_at = float("-inf")
 
     def follow(self, policy: Policy) -> None:
         """From the next look on, judge by *policy*."""
@@ -132,6 +136,7 @@ class Review:
             for record in self._ledger.rollouts():
                 if record.rollout.ended_at is None:
                     self._judge(record, now)
+            self._prune_if_due(now)
 
     def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
         """Freeze what is known before the first request of *newcomers*, so that they cannot teach what judges them."""
@@ -224,6 +229,16 @@ class Review:
         # While nobody is served there is nothing to tag, and history comes in by leaps.
         growth = self._settings.min_history_growth if live or newcomers else max(1.0, self._settings.min_history_growth)
         return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + growth)
+
+    def _prune_if_due(self, now: float) -> None:
+        """Let go of what is old, some of it at each look, so that verdicts do not wait for it."""
+        if now - self._pruned_at < _PRUNE_INTERVAL_SECONDS:
+            return
+        portions = [pruned.rows for pruned in islice(self._ledger.prune(now=now), _PRUNED_PORTIONS)]
+        if len(portions) < _PRUNED_PORTIONS:  # nothing is left
+            self._pruned_at = now
+        if portions:
+            _log.info("ledger.pruned", rows=sum(portions))
 
     def _assess_if_due(self, now: float) -> None:
         calibration = self.calibration_in_force()

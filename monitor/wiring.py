@@ -161,13 +161,23 @@ def existing_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedge
         DependencyUnreachable: there is no such file.
         MonitorError: the ledger cannot be used or reached.
     """
+    with opened_ledger(config, existing_ledger_url(config, url)) as ledger:
+        yield ledger
+
+
+def existing_ledger_url(config: Config, url: str | None = None) -> str:
+    """
+    *url*, or that of the ledger which *config* names.
+
+    Raises:
+        DependencyUnreachable: there is no such file.
+    """
     named = ledger_url(config.ledger) if url is None else url
     if is_missing(named):
         raise DependencyUnreachable(
             f"There is no ledger at {named}; name it with --ledger or --config.file, or start `cliffwatch run` first."
         )
-    with opened_ledger(config, named) as ledger:
-        yield ledger
+    return named
 
 
 def steering_of(config: Config, ledger: Ledger, *, policy: Callable[[], Policy] | None = None) -> Steering:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
@@ -51,6 +52,13 @@ class Dialect(Protocol):
         """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
         ...
 
+    one_state: Mapping[str, Any]
+    """Execution options of a transaction whose statements all see one state."""
+
+    def damage(self, connection: sa.Connection) -> Sequence[str]:
+        """What the database finds wrong with its own storage; empty where it has no such check."""
+        ...
+
 
 class SqliteDialect:
     """SQLite: one writer at a time, statements run in this process."""
@@ -85,6 +93,12 @@ class SqliteDialect:
             write(connection, [(*values, found) for found, *values in rows])
 
         return change
+
+    one_state: Mapping[str, Any] = MappingProxyType({})  # as every transaction does
+
+    def damage(self, connection: sa.Connection) -> Sequence[str]:
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [] if found == ["ok"] else [str(line) for line in found]
 
 
 class PostgresDialect:
@@ -122,6 +136,11 @@ class PostgresDialect:
             sa.update(table).where(table.c[key] == given.c[key]).values({name: given.c[name] for name in columns})
         )
         return _transposed(statement, (key, *columns))
+
+    one_state: Mapping[str, Any] = MappingProxyType({"isolation_level": "REPEATABLE READ"})
+
+    def damage(self, connection: sa.Connection) -> Sequence[str]:  # noqa: ARG002  (amcheck is an extension)
+        return []
 
 
 DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": PostgresDialect()}

@@ -13,6 +13,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
@@ -21,6 +22,31 @@ IN_MEMORY_URL = "sqlite://"
 
 # SQLAlchemy may send rows in several statements; it adds their row counts up only when asked to, and we rely on them.
 _COUNT_INSERTED_ROWS = {"preserve_rowcount": True}
+
+_SQLITE_CACHE_KIB = 65_536
+_SQLITE_PAGES_PER_CHECKPOINT = 16_000  # 64 MiB
+
+# How soon a connection whose other end is gone is noticed by us: 5 s without a word, then three questions 2 s apart.
+_POSTGRESQL_ARGUMENTS = {
+    "application_name": "cliffwatch",
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
+# And by the server, so that a replica whose machine is gone holds no row and no right for long; and how long we wait.
+_POSTGRESQL_SETTINGS = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+    "lock_timeout": "30s",
+    "statement_timeout": "300s",
+    "idle_in_transaction_session_timeout": "60s",
+}
 
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
@@ -37,9 +63,7 @@ def open_engine(url: str) -> sa.Engine:
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
-            return sa.create_engine(
-                parsed, pool_pre_ping=True, pool_size=4, max_overflow=8, execution_options=_COUNT_INSERTED_ROWS
-            )
+            return _open_postgresql(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigInvalid(
             "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
@@ -49,6 +73,30 @@ def open_engine(url: str) -> sa.Engine:
             f"The driver {error.name} of the ledger URL is not installed; run pip install 'cliffwatch[postgres]'."
         ) from error
     raise ConfigInvalid(f"The ledger can be kept in sqlite or postgresql, not in {parsed.get_backend_name()}.")
+
+
+def _open_postgresql(url: sa.URL) -> sa.Engine:
+    in_url = dict(url.query)
+    arguments = {name: value for name, value in _POSTGRESQL_ARGUMENTS.items() if name not in in_url}
+    engine = sa.create_engine(
+        url,
+        connect_args=arguments,
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=8,
+        pool_timeout=10,
+        execution_options=_COUNT_INSERTED_ROWS,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # Not as start-up options, which poolers refuse.
+        with connection.cursor() as cursor:
+            for name, value in _POSTGRESQL_SETTINGS.items():
+                cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.commit()
+
+    return engine
 
 
 def _open_sqlite(url: sa.URL) -> sa.Engine:
@@ -65,9 +113,13 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         cursor = connection.cursor()
         if not in_memory:
             cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # a power cut may undo commits, but whole ones, offsets included
+            # A power cut may undo commits, but whole ones, offsets included.
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            # Ids are random: the larger the part of their index that is in memory, and the more batches a page takes
+            # before it is written back, the less is written for a record.
+            cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
+            cursor.execute(f"PRAGMA wal_autocheckpoint={_SQLITE_PAGES_PER_CHECKPOINT}")
+        cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
@@ -106,6 +158,8 @@ def ledger_errors() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise LedgerUnavailable(f"The ledger's database does not answer: {_first_line(error)}") from error
+    except PoolTimeoutError as error:
+        raise LedgerUnavailable("Every connection to the ledger's database is in use; try again.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise LedgerUnavailable(f"The ledger's database went away: {_first_line(error)}") from error
@@ -124,6 +178,8 @@ def migrate(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     with ledger_errors(), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            for limit in ("lock_timeout", "statement_timeout"):  # the replica that migrates may take long
+                connection.execute(sa.select(sa.func.set_config(limit, "0", True)))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         try:

@@ -259,6 +259,22 @@ class SingleJob(StrEnum):
     CALIBRATION = "calibration"
 
 
+class PruneSubject(StrEnum):
+    """What the ledger lets go of after a time."""
+
+    REQUESTS = "requests"
+    OUTCOMES = "outcomes"  # whose trace never came
+    DEAD_LETTERS = "dead_letters"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Rows of one subject that were deleted, or are due to be."""
+
+    subject: PruneSubject
+    rows: int
+
+
 class Ledger(Protocol):
     """
     The truth: SQL behind one method per transaction.
@@ -428,6 +444,14 @@ class Ledger(Protocol):
 
     def exclusively(self, job: SingleJob, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
         """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
+        ...
+
+    def prune(self, *, now: float) -> Iterator[Pruned]:
+        """
+        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is told.
+
+        Whoever stops to listen stops the deleting; the rest goes the next time.
+        """
         ...
 
     def close(self) -> None:

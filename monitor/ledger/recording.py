@@ -14,7 +14,7 @@ from monitor.ledger.joining import Joining
 from monitor.ledger.labels import LabelBudget, VersionKey
 from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
 from monitor.ledger.request_rows import RequestRows
-from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version
+from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.waiting import add_spans, claim
 from monitor.trace.model import OutcomeEvent
@@ -37,6 +37,9 @@ class Recorder:
         self._outcomes = outcomes
         self._labels = LabelBudget(dialect.insert, settings)
         self._requests = RequestRows(dialect)
+        self._write_traffic = dialect.upserter(
+            traffic, _TRAFFIC_COLUMNS, become=lambda added: {"requests": traffic.c.requests + added.requests}
+        )
         self._write_counters = dialect.upserter(
             counter, _COUNTER_COLUMNS, become=lambda added: {"value": counter.c.value + added.value}
         )
@@ -87,7 +90,7 @@ class Recorder:
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
-        # waiting traces, label values, versions, new requests, counters.
+        # waiting traces, label values, versions, new requests, traffic, counters.
         cells = Cells()
         trace_ids = {_trace_id(event) for event in (*batch.events, *batch.assembled)}
         slots = self._requests.load(connection, trace_ids, cells)
@@ -106,6 +109,14 @@ class Recorder:
         activity = cells.activity()
         version_ids = self._write_versions(connection, activity)
         self._requests.write(connection, slots, version_ids, received_at=batch.received_at)
+        self._write_traffic(
+            connection,
+            sorted(
+                (version_ids[version], hour, requests)
+                for version, seen in activity.items()
+                for hour, requests in seen.hours.items()
+            ),
+        )
         self._write_counters(
             connection, [(*map(str, key), value) for key, value in sorted(cells.counts().items()) if value]
         )
@@ -162,6 +173,7 @@ class Recorder:
         return version_ids
 
 
+_TRAFFIC_COLUMNS = tuple(column.name for column in traffic.columns)
 _COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
 
 

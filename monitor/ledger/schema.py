@@ -45,11 +45,32 @@ label_value = sa.Table(
     sa.Column("value", sa.Text, primary_key=True),
 )
 
+# Requests of each version by the hour of their start (hours since 1970): what would be counted every second otherwise.
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+)
+
+# What retention took away of each version and tier: counters = rows + pruned.
+pruned = sa.Table(
+    "pruned",
+    metadata,
+    sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("tier", sa.Text, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("successes", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+)
+
 # One row per trace id. An outcome that came before its trace makes a row without a model version.
 request = sa.Table(
     "request",
     metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
+    # On PostgreSQL without the foreign key: it locks the version's row for each request, a third of what one costs.
     sa.Column("model_version_id", _Id, sa.ForeignKey("model_version.id")),
     sa.Column("started_at", sa.Double),
     sa.Column("received_at", sa.Double, nullable=False),
@@ -116,6 +137,7 @@ dead_letter = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.Double, nullable=False),
+    sa.Index("ix_dead_letter_received_at", "received_at"),
 )
 
 calibration = sa.Table(

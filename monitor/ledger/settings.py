@@ -34,6 +34,20 @@ class LedgerSettings:
         int, Ge(1), Doc("Failure classes that one service may name; the rest count as `other`.")
     ] = 50
     max_services: Annotated[int, Ge(1), Doc("Pairs of service and environment; the rest count as `other`.")] = 500
+    retention_days: Annotated[
+        float,
+        Ge(0),
+        Doc(
+            "Days that a request is kept after it started and came; 0 keeps all. Counters never go down, and requests "
+            "of rollouts under way and of the environments reference and probes are kept."
+        ),
+    ] = 90.0
+    orphan_outcome_days: Annotated[
+        float, Ge(0), Doc("Days that an outcome waits for its trace before it is deleted; 0 for ever.")
+    ] = 14.0
+    dead_letter_days: Annotated[
+        float, Ge(0), Doc("Days that position, reason and hash of a dead letter are kept; 0 keeps all.")
+    ] = 30.0
     max_series: Annotated[
         int,
         Ge(10_000),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
-from typing import Protocol
+from threading import Event, Lock, Thread, local
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 
+from monitor.errors import LedgerUnavailable
 from monitor.ledger.engine import ledger_errors
 from monitor.ledger.ledger import SingleJob
+
+_BEAT_SECONDS = 2.0
+_SILENCE_SECONDS = 10
 
 # Arbitrary numbers that all replicas agree on.
 _LOCK_NUMBERS = {SingleJob.REVIEW: 7_306_918_452_114, SingleJob.CALIBRATION: 7_306_918_452_115}
@@ -23,6 +27,15 @@ class Singleton(Protocol):
     @contextmanager
     def hold(self, job: SingleJob, *, wait_seconds: float) -> Iterator[bool]:
         """Whether the right to *job* could be had within *wait_seconds*; held until the context ends."""
+        ...
+
+    def verify(self, connection: sa.Connection) -> None:
+        """
+        Make sure, in a transaction that is about to write, that what this thread holds was not lost meanwhile.
+
+        Raises:
+            LedgerUnavailable: it was; another replica may hold it.
+        """
         ...
 
 
@@ -44,24 +57,89 @@ class _InProcess:
             if is_ours:
                 self._locks[job].release()
 
+    def verify(self, connection: sa.Connection) -> None:
+        """A lock of this process is never lost."""
+
 
 class _AdvisoryLocks:
-    """Bound to a connection: a replica that dies gives them back."""
+    """
+    Bound to a connection of their own, so that a replica that dies gives them back.
+
+    One that hangs does not die: the connection shows every two seconds that its process still runs, and the server ends
+    it when it has not for ten. A holder that was cut off learns it before it writes anything more.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._held = local()
 
     @contextmanager
     def hold(self, job: SingleJob, *, wait_seconds: float) -> Iterator[bool]:
         number = _LOCK_NUMBERS[job]
         with ledger_errors(), self._engine.connect() as connection:
             is_ours = _try_lock(connection, number) or (wait_seconds > 0 and _lock(connection, number, wait_seconds))
+            if not is_ours:
+                yield False
+                return
+            session = _session_of(connection)
+            earlier = getattr(self._held, "sessions", ())
+            self._held.sessions = (*earlier, session)
             try:
-                yield is_ours
+                with _heartbeat(connection):
+                    yield True
             finally:
-                if is_ours:
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
-                    connection.commit()
+                self._held.sessions = earlier
+                _unlock(connection, number)
+
+    def verify(self, connection: sa.Connection) -> None:
+        for session in getattr(self._held, "sessions", ()):
+            if not connection.scalar(_IS_ALIVE, session):
+                raise LedgerUnavailable("The right to review was lost with its connection; another replica goes on.")
+
+
+def _session_of(connection: sa.Connection) -> dict[str, Any]:
+    """The server process of *connection* and its start, which together never come again; shown to be alive from now."""
+    session = connection.execute(
+        sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+    ).one()
+    connection.execute(sa.select(sa.func.set_config("idle_session_timeout", f"{_SILENCE_SECONDS}s", False)))
+    connection.commit()
+    return session._asdict()
+
+
+_IS_ALIVE = sa.text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND backend_start = :backend_start")
+
+
+@contextmanager
+def _heartbeat(connection: sa.Connection) -> Iterator[None]:
+    """Show on *connection*, which nobody else uses meanwhile, that this process still runs."""
+    is_over = Event()
+
+    def beat() -> None:
+        while not is_over.wait(_BEAT_SECONDS):
+            try:
+                connection.execute(sa.select(1))
+                connection.commit()
+            except DBAPIError:  # lost; `verify` finds out
+                return
+
+    thread = Thread(target=beat, name="review-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _unlock(connection: sa.Connection, number: int) -> None:
+    """Give the right back; what was lost with its connection needs no giving back."""
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+        connection.execute(sa.select(sa.func.set_config("idle_session_timeout", "0", False)))
+        connection.commit()
+    except (DBAPIError, PendingRollbackError):
+        connection.invalidate()
 
 
 def _try_lock(connection: sa.Connection, number: int) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -12,9 +13,11 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.errors import LedgerUnavailable
 from monitor.ingest.source import TopicPartition
 from monitor.ledger import calibrations, rollouts
-from monitor.ledger.activity import select_activity
+from monitor.ledger.activity import ActivityReader
+from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes
+from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
 from monitor.ledger.evidence import select_evidence
@@ -31,16 +34,18 @@ from monitor.ledger.ledger import (
     Batch,
     CalibrationRecord,
     CounterKey,
-    CounterName,
     FailureCounts,
     ProbeResult,
+    Pruned,
+    PruneSubject,
     Recorded,
     RolloutRecord,
     SingleJob,
     WaitingSpans,
 )
 from monitor.ledger.recording import Recorder
-from monitor.ledger.schema import counter, kafka_offset
+from monitor.ledger.retention import Pruner, cutoffs
+from monitor.ledger.schema import kafka_offset
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.singleton import singleton_of
 from monitor.ledger.waiting import count_spans, due_spans, spans_of
@@ -80,6 +85,8 @@ class SqlLedger:
         self._insert = self._dialect.insert
         self._settings = settings or LedgerSettings()
         self._singleton = singleton_of(self._engine)
+        self._activity = ActivityReader()
+        self._pruner = Pruner(self._dialect)
         self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
 
     # What a batch of records does, and where reading goes on.
@@ -127,13 +134,12 @@ class SqlLedger:
     def counters(self) -> Mapping[CounterKey, int]:
         """Every counter as committed."""
         with self._reading() as connection:
-            rows = connection.execute(sa.select(counter)).all()
-        return {CounterKey(CounterName(row[0]), *row[1:7]): row.value for row in rows}
+            return select_counters(connection)
 
     def activity(self) -> Sequence[VersionActivity]:
         """What is known of each model version of each service and environment, oldest first."""
         with self._reading() as connection:
-            return select_activity(connection)
+            return self._activity.read(connection)
 
     # What teaches difficulty.
 
@@ -264,6 +270,46 @@ class SqlLedger:
         """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
         return self._singleton.hold(job, wait_seconds=wait_seconds)
 
+    def checks(self) -> Sequence[Check]:
+        """Whether what was counted is what the rows say, all at one moment."""
+        with ledger_errors(), self._engine.connect() as plain:
+            connection = plain.execution_options(cliffwatch_read_only=True, **self._dialect.one_state)
+            with connection.begin():
+                return list(checks(connection, self._dialect))
+
+    # What is let go.
+
+    def prune(self, *, now: float) -> Iterator[Pruned]:
+        """Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is told."""
+        until = cutoffs(self._settings, now=now)
+        if until.requests is not None:
+            with self._reading() as connection:
+                versions = self._pruner.versions(connection)
+            for version_id in versions:
+                delete = partial(self._pruner.delete_requests, version_id=version_id, before=until.requests)
+                yield from self._deleting(PruneSubject.REQUESTS, delete)
+        if until.outcomes is not None:
+            yield from self._deleting(
+                PruneSubject.OUTCOMES, partial(self._pruner.delete_outcomes, before=until.outcomes)
+            )
+        if until.dead_letters is not None:
+            yield from self._deleting(
+                PruneSubject.DEAD_LETTERS, partial(self._pruner.delete_dead_letters, before=until.dead_letters)
+            )
+
+    def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
+        """What `prune` would delete at *now* (Unix seconds)."""
+        with self._reading() as connection:
+            return list(self._pruner.due(connection, cutoffs(self._settings, now=now)))
+
+    def _deleting(self, subject: PruneSubject, delete: Callable[[sa.Connection], int]) -> Iterator[Pruned]:
+        rows = 1
+        while rows:
+            with self._writing() as connection:
+                rows = delete(connection)
+            if rows:
+                yield Pruned(subject, rows)
+
     def close(self) -> None:
         """Release connections."""
         self._engine.dispose()
@@ -271,6 +317,7 @@ class SqlLedger:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         with ledger_errors(), self._engine.begin() as connection:
+            self._singleton.verify(connection)
             yield connection
 
     @contextmanager

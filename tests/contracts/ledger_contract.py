@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.difficulty.calibration import Calibration, calibrate
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
-from monitor.difficulty.tiers import Tag, Tier
+from monitor.difficulty.tiers import NO_TAG, Tag, Tier
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.ledger import (
@@ -23,10 +24,13 @@ from monitor.ledger.ledger import (
     CounterName,
     Ledger,
     ProbeResult,
+    Pruned,
+    PruneSubject,
     Recorded,
     SingleJob,
     TaggedTrace,
 )
+from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cases import Case, CaseKind, Runs
 from monitor.rollout.cohort import Cell
 from monitor.rollout.commitment import CommittedFloor
@@ -36,7 +40,7 @@ from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import judge
 from monitor.trace.assembly import build_trace
-from monitor.trace.model import Budget, OutcomeEvent, TraceId, Usage
+from monitor.trace.model import Budget, Outcome, OutcomeEvent, TraceId, Usage
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 from monitor.trace.span import Span, SpanKind
 from tests.builders import (
@@ -50,6 +54,7 @@ from tests.builders import (
     success,
     tagged,
 )
+from tests.ledger.naive_counts import naive_counts
 from tests.trace.spans import a_call, a_span, a_tool_call
 
 HARD = Tag(Tier.HARD, 1.5, 0.25, is_known=True, bin=9, calibration_id="c1")
@@ -105,11 +110,52 @@ def close_due(ledger: Ledger, *, now: float = NOON + 60) -> int:
     return len(due)
 
 
+def problems(ledger: Ledger) -> list[str]:
+    """Where what was counted is not what the rows say."""
+    assert isinstance(ledger, SqlLedger)
+    return [f"{check.name}: {problem}" for check in ledger.checks() for problem in check.problems]
+
+
+def an_event(run: str) -> st.SearchStrategy[TaggedTrace | OutcomeEvent]:
+    """A trace or a verdict, of few ids and many shapes, so that they meet; all of the service *run*."""
+    ids = st.sampled_from([f"{run}-{number}" for number in range(6)])
+    verdicts = st.builds(
+        Outcome,
+        success=st.booleans(),
+        failure_class=st.sampled_from([None, "timeout", "wrong_tool"]),
+        source=st.sampled_from(["human", "judge", "status", "reported", "somebody"]),
+        labelled_at=st.sampled_from([None, NOON, NOON + 60]),
+        evaluation=st.sampled_from([None, "tone"]),
+    )
+    traces = st.builds(
+        lambda trace_id, tag, outcomes, **facts: dataclasses.replace(
+            tagged(a_trace(trace_id, service=run, **facts), tag), outcomes=tuple(outcomes)
+        ),
+        ids,
+        st.sampled_from([HARD, EASY, NO_TAG]),
+        st.lists(verdicts, max_size=2),
+        environment=st.sampled_from(["production", "probes"]),
+        model_version=st.sampled_from(["model-1", "model-2"]),
+        capability=st.sampled_from(["search", "pay"]),
+        started_at=st.sampled_from([NOON, NOON + 1.5, NOON + 7_200]),
+        duration_seconds=st.sampled_from([None, 0.0, 2.5, 1e6]),
+        usage=st.builds(
+            Usage, st.sampled_from([None, 0, 812]), st.sampled_from([None, 90]), st.sampled_from([None, 0.0041])
+        ),
+        tool_calls=st.sampled_from([None, 0, 3]),
+        steps=st.sampled_from([None, 1, 4, 2_000]),
+        budget=st.sampled_from([Budget(), Budget(tool_calls=2)]),
+    )
+    return traces | st.builds(OutcomeEvent, ids.map(TraceId), verdicts)
+
+
 def spans_left_over(ledger: Ledger) -> int:
     """Spans received that are nowhere: 0, always."""
     spans = Counter(counts(ledger, CounterName.SPANS))
     return spans["received"] - ledger.waiting_spans() - sum(spans[name] for name in SPAN_FATES)
 
+
+_STORIES = count()
 
 ASSEMBLY = AssemblySettings(quiet_seconds=30, idle_seconds=300, max_age_seconds=3_600)
 SPAN_FATES = ("joined", "foreign", "duplicate", "late")
@@ -460,6 +506,78 @@ class LedgerContract:
         ) == ("model-1", NOON, NOON + 9, 10)
         assert [("model-2", 3)] == list(first.requests_since)
         assert (second.model_version, second.requests) == ("model-2", 4)
+
+    def test_traffic_since_a_later_version_is_exact_over_hours(self, ledger: Ledger) -> None:
+        """Hours that are over come from a tally, the rest from rows; late requests, and an earlier start, are in it."""
+        starts = [NOON + 600.0 * number for number in range(40)]
+        for part in (starts[::2], starts[1::2]):
+            ledger.record(a_batch(*(tagged(a_trace(f"o{start}", started_at=start)) for start in part)))
+        for appeared in (NOON + 9_100.0, NOON + 4_300.0):  # the second look finds that it had appeared before
+            newcomer = a_trace(f"n{appeared}", model_version="model-2", started_at=appeared)
+            ledger.record(a_batch(tagged(newcomer)))
+
+            for late in ("a", "b"):
+                started_at = appeared + 1
+                ledger.record(a_batch(tagged(a_trace(f"{late}{appeared}", started_at=started_at))))
+                starts.append(started_at)
+                since = sum(start >= appeared for start in starts)
+                assert [("model-2", since)] == list(ledger.activity()[0].requests_since)
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=_INHERITED)
+    @given(data=st.data())
+    def test_counts_are_those_of_a_naive_ledger(self, ledger: Ledger, data: st.DataObject) -> None:
+        """However a story is cut into batches, every counter is what counting it event by event gives."""
+        run = f"story-{next(_STORIES)}"  # the ledger is shared by the examples of one run
+        events = data.draw(st.lists(an_event(run), max_size=25))
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=3)))
+
+        for start, end in pairwise([0, *cuts, len(events)]):
+            ledger.record(a_batch(*events[start:end]))
+
+        mine = {key: value for key, value in ledger.counters().items() if key.service == run}
+        assert naive_counts(events) == mine
+        assert [] == problems(ledger)
+
+    def test_old_requests_go_and_what_they_counted_stays(self, ledger: Ledger) -> None:
+        """Rows are deleted; counters, activity and their balance stay; arms of a rollout and panels are kept."""
+        day = 86_400.0
+        ledger.start_rollout(dataclasses.replace(ROLLOUT, service="busy"))
+        kept = [("busy", "production"), ("shop", "reference"), ("shop", "probes")]
+        for service, environment in [("shop", "production"), *kept]:
+            old = [
+                tagged(a_trace(f"{service}-{environment}-{n}", service=service, environment=environment, outcome=each))
+                for n, each in enumerate((success(), failure(), None))
+            ]
+            ledger.record(a_batch(*old))
+        ledger.record(a_batch(tagged(a_trace("young", started_at=NOON + 91 * day)), received_at=NOON + 91 * day))
+        before, activity = ledger.counters(), ledger.activity()
+
+        gone = Counter(pruned.subject for pruned in ledger.prune(now=NOON + 91 * day) for _ in range(pruned.rows))
+
+        assert {PruneSubject.REQUESTS: 3} == gone
+        assert (before, activity) == (ledger.counters(), ledger.activity())
+        assert [] == problems(ledger)
+        assert [] == list(ledger.prune(now=NOON + 91 * day))
+        again = ledger.record(a_batch(tagged(a_trace("shop-production-0", outcome=success()))))
+        assert (1, 0) == (again.counted, again.duplicates)  # nobody knows any more that it came
+        assert [] == problems(ledger)
+
+    def test_a_replay_of_the_past_is_not_old(self, ledger: Ledger) -> None:
+        """A request goes when it is old and came long ago."""
+        year = 365 * 86_400.0
+        ledger.record(a_batch(tagged(a_trace(started_at=NOON - year))))
+
+        assert [] == list(ledger.prune(now=NOON + 60))
+
+    def test_outcomes_without_a_trace_and_dead_letters_go(self, ledger: Ledger) -> None:
+        """An outcome waits two weeks for its trace, an account of a dead letter is kept for a month."""
+        ledger.record(a_batch(an_outcome("t1"), dead_letters=[a_dead_letter(1), a_dead_letter(2)]))
+
+        first, second = (list(ledger.prune(now=NOON + days * 86_400.0)) for days in (15, 31))
+
+        assert [Pruned(PruneSubject.OUTCOMES, 1)] == first
+        assert [Pruned(PruneSubject.DEAD_LETTERS, 2)] == second
+        assert [] == problems(ledger)
 
     def test_a_cohort_holds_matured_requests_by_cell(self, ledger: Ledger) -> None:
         """Requests younger than the maturity window are not in it; unlabelled ones are, as requests."""

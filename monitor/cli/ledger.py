@@ -1,0 +1,137 @@
+"""`cliffwatch ledger`: bring its schema up to date, let go of what is old, compare its counts with its rows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.cli.app import (
+    EXIT_PROBLEM,
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    quiet_config,
+)
+from monitor.clock import WallClock
+from monitor.errors import LedgerInvalid
+from monitor.ledger.audit import Check
+from monitor.ledger.inspection import SchemaVersion, schema_version
+from monitor.ledger.ledger import Pruned, PruneSubject
+from monitor.terminal import reading_progress
+from monitor.terminal_ledger import print_checks, print_pruned, print_schema
+from monitor.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
+
+ledger_app = typer.Typer(
+    help="Bring the ledger's schema up to date, let go of what is old, check its counts.", no_args_is_help=True
+)
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("migrate")
+def migrate_ledger(
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Bring the schema up to date, as `cliffwatch run` does when it starts; a ledger that is missing is made.
+
+    Example: [bold]cliffwatch ledger migrate --ledger postgresql+psycopg://cliffwatch@db/cliffwatch[/]
+    """
+    config = quiet_config(config_file, log_level)
+    before = schema_version(ledger_url(config.ledger) if ledger is None else ledger)
+    with opened_ledger(config, ledger):
+        """Opening brings it up to date."""
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"from": before.found, "to": before.wanted}, indent=2))
+    else:
+        print_schema(Console(), before)
+
+
+@ledger_app.command("prune")
+def prune_ledger(
+    *,
+    older_than_days: Annotated[
+        float | None,
+        typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
+
+    Counters stay as they are. Requests of rollouts under way, of `reference` and of `probes` are kept.
+
+    Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
+    """
+    config = quiet_config(config_file, log_level)
+    if older_than_days is not None:
+        settings = replace(config.ledger, retention_days=older_than_days)
+        config = config.model_copy(update={"ledger": settings})
+    now = WallClock().time()
+    with existing_ledger(config, ledger) as opened:
+        due = opened.due_to_prune(now=now)
+        if not dry_run:
+            total = sum(pruned.rows for pruned in due)
+            deleted: Counter[PruneSubject] = Counter()
+            with reading_progress(Console(stderr=True), "prune", total=total) as advance:
+                for pruned in opened.prune(now=now):
+                    deleted[pruned.subject] += pruned.rows
+                    advance(pruned.rows)
+            due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"dry_run": dry_run, "rows": {each.subject: each.rows for each in due}}, indent=2))
+    else:
+        print_pruned(Console(), due, dry_run=dry_run)
+
+
+@ledger_app.command("check")
+def check_ledger(
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Compare every count with the rows that it was made from; exit 1 where they differ. Nothing is changed.
+
+    Example: [bold]cliffwatch ledger check --ledger sqlite:///cliffwatch.db[/]
+    """
+    config = quiet_config(config_file, log_level)
+    _need_current(schema_version(existing_ledger_url(config, ledger)))
+    with existing_ledger(config, ledger) as opened:
+        checks = opened.checks()
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        print_checks(Console(), checks)
+    if _has_problem(checks):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _need_current(schema: SchemaVersion) -> None:
+    if not schema.is_current:
+        raise LedgerInvalid(
+            f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
+            "run `cliffwatch ledger migrate`, or the version that wrote it."
+        )
+
+
+def _has_problem(checks: Sequence[Check]) -> bool:
+    return any(check.problems for check in checks)

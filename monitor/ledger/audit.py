@@ -1,0 +1,211 @@
+"""Whether what the ledger counted is what its rows say; nothing is changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitor.difficulty.calibration import Calibration
+from monitor.errors import CalibrationInvalid
+from monitor.ledger.counters import select_counters
+from monitor.ledger.dialect import Dialect
+from monitor.ledger.ledger import CounterKey, CounterName
+from monitor.ledger.schema import (
+    calibration,
+    dead_letter,
+    kafka_offset,
+    model_version,
+    pruned,
+    request,
+    traffic,
+    waiting_span,
+    waiting_trace,
+)
+
+_FATES_OF_SPANS = ("joined", "foreign", "duplicate", "late")
+_MOST_PROBLEMS = 10
+
+_Counts = Mapping[tuple[Any, ...], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """
+    One comparison.
+
+    Attributes:
+        name: What was compared with what.
+        compared: How many numbers, or things, were looked at.
+        problems: Where they differ, in words; the first ten. Empty where all is well.
+    """
+
+    name: str
+    compared: int
+    problems: tuple[str, ...] = ()
+
+
+def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
+    """Every comparison, inside one transaction that sees one state of the ledger."""
+    counters = select_counters(connection)
+    rows, kept = _rows(connection), _pruned(connection)
+    requests = _summed(counters, CounterName.REQUESTS)
+    yield _equal("requests counted = rows + pruned", requests, rows.requests + kept.requests)
+    for success, successes in (("success", True), ("failure", False)):
+        labels = (rows.successes + kept.successes) if successes else (rows.failures + kept.failures)
+        yield _equal(f"{success} outcomes, revisions included = labels", _standing(counters, success), labels)
+    failures = _summed(counters, CounterName.OUTCOMES, "failure")
+    failures += _summed(counters, CounterName.OUTCOME_REVISIONS, "success>failure")
+    yield _equal(
+        "failures by class = outcomes that were failures", _summed(counters, CounterName.FAILURES_BY_CLASS), failures
+    )
+    yield from _versions(connection, counters)
+    yield from _spans(connection, counters)
+    yield from _positions(connection, counters)
+    yield _calibrations(connection)
+    yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Requests and labels by service, environment, version and tier."""
+
+    requests: Counter[tuple[Any, ...]]
+    successes: Counter[tuple[Any, ...]]
+    failures: Counter[tuple[Any, ...]]
+
+
+_VERSION = (model_version.c.service, model_version.c.environment, model_version.c.model_version)
+
+
+def _rows(connection: sa.Connection) -> _Tally:
+    counted = connection.execute(
+        sa.select(*_VERSION, request.c.counted_tier, request.c.success, sa.func.count())
+        .join_from(request, model_version)
+        .group_by(*_VERSION, request.c.counted_tier, request.c.success)
+    )
+    tally = _Tally(Counter(), Counter(), Counter())
+    for *key, success, number in counted:
+        tally.requests[tuple(key)] += number
+        if success is not None:
+            (tally.successes if success else tally.failures)[tuple(key)] += number
+    return tally
+
+
+def _pruned(connection: sa.Connection) -> _Tally:
+    columns = pruned.c
+    tally = _Tally(Counter(), Counter(), Counter())
+    for *key, requests, successes, failures in connection.execute(
+        sa.select(*_VERSION, columns.tier, columns.requests, columns.successes, columns.failures).join_from(
+            pruned, model_version, columns.model_version_id == model_version.c.id
+        )
+    ):
+        tally.requests[tuple(key)] = requests
+        tally.successes[tuple(key)] = successes
+        tally.failures[tuple(key)] = failures
+    return tally
+
+
+def _summed(
+    counters: Mapping[CounterKey, int], name: CounterName, detail: str | None = None
+) -> Counter[tuple[Any, ...]]:
+    """A counter by version and tier."""
+    summed: Counter[tuple[Any, ...]] = Counter()
+    for key, value in counters.items():
+        if key.name is name and detail in {None, key.detail}:
+            summed[key.service, key.environment, key.model_version, key.tier] += value
+    return summed
+
+
+def _standing(counters: Mapping[CounterKey, int], outcome: str) -> Counter[tuple[Any, ...]]:
+    """Outcomes as they stand now: first labels, moved by revisions."""
+    other = "failure" if outcome == "success" else "success"
+    standing = _summed(counters, CounterName.OUTCOMES, outcome)
+    standing.update(_summed(counters, CounterName.OUTCOME_REVISIONS, f"{other}>{outcome}"))
+    standing.subtract(_summed(counters, CounterName.OUTCOME_REVISIONS, f"{outcome}>{other}"))
+    return standing
+
+
+def _versions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+    columns = model_version.c
+    known = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
+    requests, labelled = (_by_version(_summed(counters, name)) for name in (CounterName.REQUESTS, CounterName.OUTCOMES))
+    yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in known}, requests)
+    yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in known}, labelled)
+    hours = connection.execute(
+        sa.select(traffic.c.model_version_id, sa.func.sum(traffic.c.requests)).group_by(traffic.c.model_version_id)
+    )
+    by_hour = {(version_id,): int(requests) for version_id, requests in hours}
+    yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in known})
+    lost = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(request)
+        .where(request.c.model_version_id.is_not(None))
+        .where(request.c.model_version_id.not_in(sa.select(columns.id)))
+    )
+    yield _equal("requests without their version", {("rows",): lost or 0}, {("rows",): 0})
+
+
+def _by_version(counts: _Counts) -> Counter[tuple[Any, ...]]:
+    by_version: Counter[tuple[Any, ...]] = Counter()
+    for (service, environment, version, _), number in counts.items():
+        by_version[service, environment, version] += number
+    return by_version
+
+
+def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+    noted = connection.execute(sa.select(waiting_trace.c.trace_id, waiting_trace.c.span_count))
+    held = connection.execute(sa.select(waiting_span.c.trace_id, sa.func.count()).group_by(waiting_span.c.trace_id))
+    waiting = {(trace_id,): spans for trace_id, spans in held}
+    yield _equal(
+        "spans noted of waiting traces = spans waiting",
+        {(trace_id,): spans for trace_id, spans in noted},
+        waiting,
+    )
+    spans = {key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS}
+    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + sum(waiting.values())
+    yield _equal(
+        "spans received = spans accounted for + waiting",
+        {("spans",): spans.get("received", 0)},
+        {("spans",): accounted},
+    )
+
+
+def _positions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+    """An offset may be ahead of the records (gaps, a start in the middle), never behind them."""
+    offsets = {f"{row.topic}/{row.partition}": row.next_offset for row in connection.execute(sa.select(kafka_offset))}
+    records = {key.detail: value for key, value in counters.items() if key.name is CounterName.RECORDS}
+    behind = [
+        f"{partition}: {records[partition]:,} records were read up to offset {offset:,}"
+        for partition, offset in sorted(offsets.items())
+        if records.get(partition, 0) > offset
+    ]
+    yield Check("records of a partition <= its next offset", len(offsets), tuple(behind[:_MOST_PROBLEMS]))
+    letters = sum(value for key, value in counters.items() if key.name is CounterName.DEAD_LETTERS)
+    stored = connection.scalar(sa.select(sa.func.count()).select_from(dead_letter)) or 0
+    problems = () if stored <= letters else (f"{stored:,} rows, {letters:,} counted",)
+    yield Check("dead letters kept <= dead letters counted", stored, problems)
+
+
+def _calibrations(connection: sa.Connection) -> Check:
+    problems = []
+    rows = connection.execute(sa.select(calibration.c.id, calibration.c.body).order_by(calibration.c.id)).all()
+    for calibration_id, body in rows:
+        try:
+            Calibration.from_json(body)
+        except CalibrationInvalid as error:
+            problems.append(f"{calibration_id}: {error}")
+    return Check("checksums of calibrations", len(rows), tuple(problems[:_MOST_PROBLEMS]))
+
+
+def _equal(name: str, counted: _Counts, found: _Counts) -> Check:
+    keys = sorted(counted.keys() | found.keys())
+    problems: Iterable[str] = (
+        f"{' / '.join(map(str, key))}: {counted.get(key, 0):,} and {found.get(key, 0):,}"
+        for key in keys
+        if counted.get(key, 0) != found.get(key, 0)
+    )
+    return Check(name, len(keys), tuple(problems)[:_MOST_PROBLEMS])

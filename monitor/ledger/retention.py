@@ -1,0 +1,151 @@
+"""What the ledger lets go of, a few thousand rows to a transaction, so that nobody waits for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitor.ledger.dialect import Dialect
+from monitor.ledger.ledger import Pruned, PruneSubject
+from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout
+from monitor.ledger.settings import LedgerSettings
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+
+_DAY_SECONDS = 86_400.0
+_ROWS_PER_TRANSACTION = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """Rows of each subject that came before that moment (Unix seconds) may go; None keeps them all."""
+
+    requests: float | None
+    outcomes: float | None
+    dead_letters: float | None
+
+
+def cutoffs(settings: LedgerSettings, *, now: float) -> Cutoffs:
+    """What *settings* let go of at *now* (Unix seconds)."""
+
+    def days_ago(days: float) -> float | None:
+        return now - days * _DAY_SECONDS if days else None
+
+    return Cutoffs(
+        requests=days_ago(settings.retention_days),
+        outcomes=days_ago(settings.orphan_outcome_days),
+        dead_letters=days_ago(settings.dead_letter_days),
+    )
+
+
+class Pruner:
+    """
+    Deletes what is older than its cutoff.
+
+    Requests of the environments `reference` and `probes` and of both arms of a rollout under way are kept, however old.
+    On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner waits for nobody.
+
+    Args:
+        dialect: How the database takes many rows.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._among = dialect.among(request.c.trace_id)
+        self._values = dialect.values
+        self._tally = dialect.upserter(
+            pruned,
+            [column.name for column in pruned.columns],
+            become=lambda added: {name: pruned.c[name] + added[name] for name in ("requests", "successes", "failures")},
+        )
+
+    def versions(self, connection: sa.Connection) -> Sequence[int]:
+        """Ids of the versions whose requests may go."""
+        version = model_version.c
+        is_arm = sa.exists().where(
+            rollout.c.service == version.service,
+            rollout.c.environment == version.environment,
+            version.model_version.in_((rollout.c.baseline, rollout.c.candidate)),
+            rollout.c.ended_at.is_(None),
+        )
+        return connection.scalars(
+            sa.select(version.id)
+            .where(version.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+            .where(~is_arm)
+            .order_by(version.id)
+        ).all()
+
+    def due(self, connection: sa.Connection, until: Cutoffs) -> Iterator[Pruned]:
+        """How many rows of each subject may go."""
+        counts = {
+            PruneSubject.REQUESTS: 0
+            if until.requests is None
+            else sum(_count(connection, _old_requests(each, until.requests)) for each in self.versions(connection)),
+            PruneSubject.OUTCOMES: 0 if until.outcomes is None else _count(connection, _orphans(until.outcomes)),
+            PruneSubject.DEAD_LETTERS: 0
+            if until.dead_letters is None
+            else _count(connection, sa.select(dead_letter).where(dead_letter.c.received_at < until.dead_letters)),
+        }
+        yield from (Pruned(subject, rows) for subject, rows in counts.items())
+
+    def delete_requests(self, connection: sa.Connection, version_id: int, before: float) -> int:
+        """Delete some old requests of a version and remember how they were counted; how many there were."""
+        columns = request.c
+        rows = connection.execute(
+            _some(_old_requests(version_id, before, columns.trace_id, columns.counted_tier, columns.success))
+        ).all()
+        tally: dict[str, Counter[Any]] = {}
+        for row in rows:
+            tally.setdefault(row.counted_tier, Counter())[row.success] += 1
+        self._delete(connection, [row.trace_id for row in rows])
+        self._tally(
+            connection,
+            [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())],
+        )
+        return len(rows)
+
+    def delete_outcomes(self, connection: sa.Connection, before: float) -> int:
+        """Delete some outcomes whose trace never came; how many there were."""
+        ids = connection.scalars(_some(_orphans(before, request.c.trace_id))).all()
+        self._delete(connection, ids)
+        return len(ids)
+
+    def delete_dead_letters(self, connection: sa.Connection, before: float) -> int:
+        """Delete some old accounts of dead letters; how many there were."""
+        key = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
+        rows = connection.execute(_some(sa.select(*key).where(dead_letter.c.received_at < before))).all()
+        for topic, partition, offset in rows:
+            connection.execute(sa.delete(dead_letter).where(key[0] == topic, key[1] == partition, key[2] == offset))
+        return len(rows)
+
+    def _delete(self, connection: sa.Connection, trace_ids: Sequence[str]) -> None:
+        if trace_ids:
+            connection.execute(sa.delete(request).where(self._among), {"among": self._values(trace_ids)})
+
+
+def _old_requests(version_id: int, before: float, *columns: Any) -> sa.Select[Any]:
+    """Requests that started and came before: one that is replayed from the past is kept as long as any other."""
+    return (
+        sa.select(*(columns or (request.c.trace_id,)))
+        .where(request.c.model_version_id == version_id)
+        .where(request.c.started_at < before)
+        .where(request.c.received_at < before)
+    )
+
+
+def _orphans(before: float, *columns: Any) -> sa.Select[Any]:
+    return (
+        sa.select(*(columns or (request.c.trace_id,)))
+        .where(request.c.model_version_id.is_(None))
+        .where(request.c.received_at < before)
+    )
+
+
+def _some(rows: sa.Select[Any]) -> sa.Select[Any]:
+    return rows.limit(_ROWS_PER_TRANSACTION).with_for_update(skip_locked=True)
+
+
+def _count(connection: sa.Connection, rows: sa.Select[Any]) -> int:
+    return connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from monitor.cli import run_command
+from monitor.ledger.engine import open_engine
+from monitor.ledger.ledger import CounterName
+from monitor.ledger.sql import SqlLedger
+from tests.builders import a_batch, a_dead_letter, a_trace, an_outcome, failure, success, tagged
+from tests.contracts.ledger_contract import a_calibration, counts
+from tests.trace.spans import a_call
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A ledger that holds something of everything, all of it long ago."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    ledger = SqlLedger(url)
+    ledger.record(
+        a_batch(
+            tagged(a_trace("t1", outcome=failure())),
+            tagged(a_trace("t2", outcome=success())),
+            an_outcome("orphan"),
+            a_call("a"),
+            dead_letters=[a_dead_letter(4)],
+            next_offset=5,
+        )
+    )
+    ledger.keep(a_calibration(), history_labels=1)
+    ledger.close()
+    return url
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run_command(["ledger", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_ledger_whose_counts_hold_passes_the_check(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every comparison is named, with how many numbers it looked at."""
+    code, out, _ = run(capsys, "check", "--ledger", url, "--output", "json")
+
+    checks: list[dict[str, Any]] = json.loads(out)["checks"]
+    assert (0, []) == (code, [check for check in checks if check["problems"]])
+    assert {"requests counted = rows + pruned", "checksums of calibrations"} <= {check["name"] for check in checks}
+
+
+@pytest.mark.parametrize(
+    ("tampering", "said"),
+    [
+        ("DELETE FROM request WHERE trace_id = 't1'", "requests counted = rows + pruned"),
+        ("UPDATE request SET success = NOT success WHERE trace_id = 't1'", "failure outcomes, revisions included"),
+        ("UPDATE counter SET value = 9 WHERE name = 'failures_by_class'", "failures by class"),
+        ("UPDATE model_version SET labelled = 0", "labels of versions"),
+        ("UPDATE traffic SET requests = requests + 1", "requests by hour"),
+        ("UPDATE request SET model_version_id = 77 WHERE trace_id = 't1'", "requests without their version"),
+        ("DELETE FROM waiting_span", "spans waiting"),
+        ("UPDATE kafka_offset SET next_offset = 2", "its next offset"),
+        ("UPDATE counter SET value = 0 WHERE name = 'dead_letters'", "dead letters kept"),
+        ("UPDATE calibration SET body = replace(body, '0', '1')", "checksums of calibrations"),
+    ],
+)
+def test_what_does_not_balance_is_found(
+    url: str, capsys: pytest.CaptureFixture[str], tampering: str, said: str
+) -> None:
+    """A count, a row or a stored calibration that was changed behind the ledger's back fails the check."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        connection.execute(tampering)
+        connection.commit()
+
+    code, out, _ = run(capsys, "check", "--ledger", url)
+
+    assert 1 == code
+    assert said in "\n".join(line for line in out.splitlines() if ": " in line)
+
+
+def test_prune_says_what_goes_and_then_lets_it_go(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run changes nothing; afterwards the rows are gone, the counters are not, and the check passes."""
+    dry = run(capsys, "prune", "--ledger", url, "--older-than-days", "0.1", "--dry-run", "-o", "json")
+    assert {"requests": 2, "outcomes": 1, "dead_letters": 1} == json.loads(dry[1])["rows"]
+
+    wet = run(capsys, "prune", "--ledger", url, "--older-than-days", "0.1", "-o", "json")
+
+    assert {"dry_run": False, "rows": {"requests": 2, "outcomes": 1, "dead_letters": 1}} == json.loads(wet[1])
+    ledger = SqlLedger(url)
+    assert {"": 2} == counts(ledger, CounterName.REQUESTS)
+    ledger.close()
+    assert 0 == run(capsys, "check", "--ledger", url)[0]
+
+
+def test_migrate_says_from_where_to_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ledger that is missing is made; one that is up to date is left alone."""
+    url = f"sqlite:///{tmp_path}/new.db"
+
+    first = json.loads(run(capsys, "migrate", "--ledger", url, "-o", "json")[1])
+    second = run(capsys, "migrate", "--ledger", url)[1]
+
+    assert first["from"] is None
+    assert f"has schema {first['to']}; there was nothing to do" in second
+
+
+def test_another_schema_is_not_checked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A check changes nothing, so a ledger of another version is told, not brought up to date."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    engine.dispose()
+
+    code, _, err = run(capsys, "check", "--ledger", url)
+
+    assert 1 == code
+    assert "cliffwatch ledger migrate" in err
+
+
+def test_a_missing_ledger_is_out_of_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is made where there was nothing to look at."""
+    assert 3 == run(capsys, "check", "--ledger", f"sqlite:///{tmp_path}/none.db")[0]
+    assert [] == list(tmp_path.iterdir())
