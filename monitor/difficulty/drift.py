@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from river.drift import ADWIN
-from scipy.special import expit
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, expit
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
@@ -139,6 +137,8 @@ def _watch_residual(told: Sequence[_Told], abilities: dict[str, float]) -> tuple
     logits = np.array([each.logit + abilities[each.label.model_version] for each in told])
     variances = np.array([each.variance for each in told])
     residuals = np.array([each.label.failed for each in told]) - expit(logits / np.sqrt(1 + np.pi / 8 * variances))
+    from river.drift import ADWIN  # noqa: PLC0415  (takes longer than all else that a start imports)
+
     window = ADWIN(delta=_ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river leaves it so
     changes = 0
     for residual in residuals:
@@ -160,7 +160,7 @@ def _watch_anchors(told: Sequence[_Told], abilities: dict[str, float]) -> tuple[
 
 def _is_no_chance(moved: int, anchors: int) -> bool:
     """Whether so many anchors would hardly have moved if each did by chance alone."""
-    return float(binom.sf(moved - 1, anchors, _SURPRISING)) < _FALSE_ALARM
+    return float(bdtrc(moved - 1, anchors, _SURPRISING)) < _FALSE_ALARM
 
 
 def _surprise(answers: Sequence[_Told], abilities: dict[str, float]) -> float:
@@ -174,6 +174,6 @@ def _surprise(answers: Sequence[_Told], abilities: dict[str, float]) -> float:
     ability = np.array([abilities[each.label.model_version] for each in answers])
     rates: _Array = expit(difficulties + ability[:, None]).mean(axis=0)
     failures = sum(each.label.failed for each in answers)
-    at_most = float(_NODE_WEIGHTS @ binom.cdf(failures, len(answers), rates))
-    at_least = float(_NODE_WEIGHTS @ binom.sf(failures - 1, len(answers), rates))
+    at_most = float(_NODE_WEIGHTS @ bdtr(failures, len(answers), rates))
+    at_least = float(_NODE_WEIGHTS @ bdtrc(failures - 1, len(answers), rates))
     return min(1.0, 2.0 * min(at_most, at_least))

@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from monitor.difficulty.settings import DifficultySettings
 
@@ -136,6 +134,8 @@ def response_slope(predictions: Sequence[Prediction]) -> float:
     def surprise(log_slope: float) -> float:
         return sum(_surprise(part, math.exp(log_slope)) for part in parts)
 
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415  (a start that calibrates nothing need not wait for it)
+
     found = minimize_scalar(surprise, bounds=_LOG_SLOPES, method="bounded")
     return math.exp(0.5 * float(found.x))
 
@@ -214,11 +214,18 @@ def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None
     positives, negatives = score[failed], score[~failed]
     if len(positives) < 2 or len(negatives) < 2:  # noqa: PLR2004  (a variance needs two)
         return None
-    rank = rankdata(score)
-    above = (rank[failed] - rankdata(positives)) / len(negatives)
-    below = 1.0 - (rank[~failed] - rankdata(negatives)) / len(positives)
+    rank = _ranks(score)
+    above = (rank[failed] - _ranks(positives)) / len(negatives)
+    below = 1.0 - (rank[~failed] - _ranks(negatives)) / len(positives)
     variance = above.var(ddof=1) / len(positives) + below.var(ddof=1) / len(negatives)
     return float(above.mean()), float(variance)
+
+
+def _ranks(values: _Array) -> _Array:
+    """Ranks from 1, those of equal values shared evenly; `scipy.stats` would take a second to import."""
+    _, places, times = np.unique(values, return_inverse=True, return_counts=True)
+    shared: _Array = times.cumsum() - (times - 1) / 2
+    return shared[places]
 
 
 def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:

@@ -9,8 +9,7 @@ from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
-from scipy.stats import binom, norm
+from scipy.special import bdtr, ndtri
 
 from monitor.rollout.comparison import Interval
 
@@ -116,7 +115,10 @@ def exact_p_value(rates: RepeatedRates) -> float:
     sizes, reached = sizes // common, abs(int(steps.sum())) // common
     if len(sizes) == 1:
         failing = (int(counts[0]) - reached) // 2  # the rarer sign
-        return min(1.0, 2.0 * float(binom.cdf(failing, counts[0], 0.5)))
+        return min(1.0, 2.0 * float(bdtr(failing, counts[0], 0.5)))
+    from scipy.signal import fftconvolve  # noqa: PLC0415  (every command would wait two seconds for these imports)
+    from scipy.stats import binom  # noqa: PLC0415
+
     distribution = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         spread = np.zeros(2 * size * count + 1)
@@ -155,7 +157,7 @@ def simultaneous(confidence: float, questions: int) -> float:
 
 
 def _z(confidence: float) -> float:
-    return float(norm.ppf(0.5 + confidence / 2.0))
+    return float(ndtri(0.5 + confidence / 2.0))
 
 
 def _effective_cases(rates: _Array, attempts: NDArray[np.int64]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import binom
 
 _TAIL_DEVIATIONS = 9.0
 _MOST_CASES = 1_000_000
@@ -25,6 +24,8 @@ def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> floa
     Source:
         Duffy (1984), Biometrics 40:1005.
     """
+    from scipy.stats import binom  # noqa: PLC0415  (every command would wait a second for this import)
+
     falling = min(drop + churn / 2, 1.0)
     rising = min(churn / 2, 1.0 - falling)
     moving = falling + rising
