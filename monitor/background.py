@@ -103,10 +103,10 @@ class OnThreads:
     Args:
         jobs: Done side by side.
         clock: For how long they take.
-        note: Told of a job's problem, by the job's name; an empty one when it is over.
+        note: Told of each run by the job's name: its problem, empty where it had none, and the seconds that it took.
     """
 
-    def __init__(self, jobs: Sequence[Job], clock: Clock, *, note: Callable[[str, str], None]) -> None:
+    def __init__(self, jobs: Sequence[Job], clock: Clock, *, note: Callable[[str, str, float], None]) -> None:
         self._jobs = jobs
         self._clock = clock
         self._note = note
@@ -139,18 +139,19 @@ class OnThreads:
         while not self._stopping.is_set():
             began = self._clock.monotonic()
             try:
-                self._do(job)
+                problem = _problem_of(job)
             except BaseException as failure:  # noqa: BLE001  (the loop raises it)
                 self._failure = failure
                 return
             ended = self._clock.monotonic()
+            self._note(job.name, problem, ended - began)
             self._stopping.wait(job.due_at(began=began, ended=ended) - ended)
 
-    def _do(self, job: Job) -> None:
-        try:
-            job.run()
-        except DependencyUnreachable as outage:
-            _log.warning("job.postponed", job=job.name, problem=str(outage))
-            self._note(job.name, str(outage))
-        else:
-            self._note(job.name, "")
+
+def _problem_of(job: Job) -> str:
+    try:
+        job.run()
+    except DependencyUnreachable as outage:
+        _log.warning("job.postponed", job=job.name, problem=str(outage))
+        return str(outage)
+    return ""

@@ -12,6 +12,7 @@ from monitor.ledger.ledger import Ledger
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
+    LoopFacts,
     ModelVersionStatus,
     PartitionLag,
     Snapshot,
@@ -34,6 +35,9 @@ class LoopStatus:
         lag: Partitions that this replica owns, where the end is known.
         last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
         held_up: Which partition stands still before what cannot be read; empty while none does.
+        turned_at: Unix seconds of its last turn, or None before the first.
+        batches_fenced: Batches dropped because another replica had taken over.
+        pauses: Waits for a dependency out of reach.
     """
 
     has_turned: bool = False
@@ -41,6 +45,9 @@ class LoopStatus:
     lag: Sequence[PartitionLag] = ()
     last_commit_at: float | None = None
     held_up: str = ""
+    turned_at: float | None = None
+    batches_fenced: int = 0
+    pauses: int = 0
 
 
 class Overview:
@@ -73,6 +80,7 @@ class Overview:
         self._status = LoopStatus()
         self._is_leaving = False
         self._problems: Mapping[str, str] = {}
+        self._job_seconds: Mapping[str, float] = {}
         self._publishing = Lock()
 
     @property
@@ -125,9 +133,10 @@ class Overview:
             self._is_leaving = True
             self._publish()
 
-    def note(self, job: str, problem: str) -> None:
-        """*job* (`review`, `snapshot`) met *problem*, or none any more where that is empty."""
+    def note(self, job: str, problem: str, seconds: float) -> None:
+        """*job* (`review`, `snapshot`) took so long and met *problem*, or none any more where that is empty."""
         with self._publishing:
+            self._job_seconds = {**self._job_seconds, job: seconds}
             if self._problems.get(job) != problem:
                 self._problems = {**self._problems, job: problem}
                 self._publish()
@@ -141,6 +150,7 @@ class Overview:
                 now=self._clock.time(),
                 lag=status.lag,
                 last_commit_at=status.last_commit_at,
+                loop=LoopFacts(status.turned_at, status.batches_fenced, status.pauses, self._job_seconds),
                 is_ready=self._is_loaded and status.has_turned and not problem,
                 health=[
                     _fact("pipeline", problem, "Records are read and recorded."),

@@ -109,6 +109,7 @@ class Service:
                     self.run_once()
                 except DependencyUnreachable as outage:
                     _log.warning("service.paused", problem=str(outage), retry_seconds=delay)
+                    self._status = replace(self._status, pauses=self._status.pauses + 1)
                     self._report(problem=str(outage))
                     wait(delay)
                     delay = min(2 * delay, self._settings.max_retry_seconds)
@@ -198,6 +199,7 @@ class Service:
                 records = self._record_some(records, next_offsets)
         except OffsetFenced as fenced:
             _log.warning("batch.fenced", problem=str(fenced), records=len(records))
+            self._status = replace(self._status, batches_fenced=self._status.batches_fenced + 1)
             self._stages.source.rewind()
         except DependencyUnreachable:
             self._stages.source.rewind()  # the offsets have not moved, so everything is read again
@@ -349,6 +351,7 @@ class Service:
             problem=self._status.problem if problem is None else problem,
             lag=lag,
             held_up=self._stages.source.held_up(),
+            turned_at=self._stages.clock.time() if has_turned else self._status.turned_at,
         )
         self._overview.report(self._status)
 

@@ -17,7 +17,8 @@ class Problems:
     def __init__(self) -> None:
         self.current: dict[str, str] = {}
 
-    def note(self, job: str, problem: str) -> None:
+    def note(self, job: str, problem: str, seconds: float) -> None:
+        assert seconds >= 0.0
         self.current[job] = problem
 
 

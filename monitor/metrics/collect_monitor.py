@@ -83,3 +83,19 @@ def collect_health(snapshot: Snapshot) -> Iterator[Family]:
     waiting.set(snapshot.waiting_spans)
     for series in (lag, last_commit, waiting, ready, health, build):
         yield from series.families()
+
+
+def collect_loop(snapshot: Snapshot) -> Iterator[Family]:
+    """How this replica has fared since it started."""
+    loop = snapshot.loop
+    if loop is None:
+        return
+    turned, fenced, pauses = Series(names.LAST_TURN), Series(names.BATCHES_FENCED), Series(names.PAUSES)
+    jobs = Series(names.JOB_DURATION)
+    turned.set(loop.turned_at)
+    fenced.set(loop.batches_fenced)
+    pauses.set(loop.pauses)
+    for job, seconds in loop.job_seconds.items():
+        jobs.set(seconds, job)
+    for series in (turned, fenced, pauses, jobs):
+        yield from series.families()

@@ -8,7 +8,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as PrometheusFamily
 from prometheus_client.registry import Collector
 
-from monitor.metrics.collect_monitor import collect_calibration, collect_health, collect_model_versions
+from monitor.metrics.collect_monitor import (
+    collect_calibration,
+    collect_health,
+    collect_loop,
+    collect_model_versions,
+)
 from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_requests import collect_requests
 from monitor.metrics.collect_rollouts import collect_rollouts
@@ -23,6 +28,7 @@ _GROUPS = (
     collect_policy,
     collect_calibration,
     collect_health,
+    collect_loop,
 )
 
 

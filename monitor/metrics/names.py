@@ -348,6 +348,21 @@ CONSUMER_LAG = _gauge(
     ("topic", "partition"),
 )
 LAST_COMMIT = _gauge("cliffwatch_last_commit_timestamp_seconds", "Unix time of the last batch written to the ledger.")
+LAST_TURN = _gauge(
+    "cliffwatch_last_turn_timestamp_seconds",
+    "Unix time when the loop of this replica last polled and recorded; it stands still where the loop hangs.",
+)
+BATCHES_FENCED = _counter(
+    "cliffwatch_batches_fenced_total",
+    "Batches that this replica dropped since it started because another had taken over the partition; not lost.",
+)
+PAUSES = _counter(
+    "cliffwatch_pauses_total",
+    "Times that this replica waited for a dependency out of reach since it started; each wait is one.",
+)
+JOB_DURATION = _gauge(
+    "cliffwatch_job_duration_seconds", "Seconds that the last review or snapshot of this replica took.", ("job",)
+)
 READY = _gauge("cliffwatch_ready", "1 while this replica is ready, else 0.")
 HEALTH = _gauge("cliffwatch_health", "1 where a check of the monitor itself passes, else 0.", ("check",))
 BUILD_INFO = _gauge("cliffwatch_build_info", "1; version is the running release.", ("version",))

@@ -69,6 +69,24 @@ class HealthFact:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopFacts:
+    """
+    How this replica has fared since it started.
+
+    Attributes:
+        turned_at: When its loop last turned, Unix seconds.
+        batches_fenced: Batches dropped because another replica had taken over.
+        pauses: Waits for a dependency out of reach.
+        job_seconds: How long the last run of each job took.
+    """
+
+    turned_at: float | None = None
+    batches_fenced: int = 0
+    pauses: int = 0
+    job_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class TraceExemplar:
     """A trace that stands for the counter it is attached to; *observed_at* is Unix seconds, *value* in its unit."""
 
@@ -93,6 +111,7 @@ class Snapshot:
         calibration: None while no calibration is in force.
         lag: Partitions that this replica owns, where the end is known.
         last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
+        loop: How this replica has fared, or None where nothing runs.
         is_ready: The replica has caught up with its own start: counters loaded, source open.
         health: Checks of the monitor itself; those that fail are the reason for not being ready.
     """
@@ -107,6 +126,7 @@ class Snapshot:
     calibration: CalibrationStatus | None = None
     lag: Sequence[PartitionLag] = ()
     last_commit_at: float | None = None
+    loop: LoopFacts | None = None
     is_ready: bool = False
     health: Sequence[HealthFact] = ()
 
