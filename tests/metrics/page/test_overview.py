@@ -50,6 +50,16 @@ def test_a_verdict_is_told_in_words_before_its_numbers() -> None:
     assert meaning < reason < number
 
 
+def test_how_long_it_has_been_so_is_told() -> None:
+    """Nobody has to subtract times at night, and a monitor that reads nothing gives itself away."""
+    record = RolloutRecord(a_record().rollout, a_verdict(), changes=((NOON + 7_200, "cliff"),))
+
+    page = overview(a_snapshot(rollouts=[record], now=NOON + 10_800, last_commit_at=NOON))
+
+    assert "Cliff for 1 hour, candidate for 3 hours, since 2026-09-21" in page
+    assert "last record written 3 hours ago" in page
+
+
 def test_of_equal_rollouts_the_latest_comes_first() -> None:
     """The one that somebody was just woken for."""
     page = overview(a_snapshot(rollouts=[a_record(service="older"), a_record(service="newer", started_at=2e9)]))
