@@ -90,7 +90,7 @@ def _add(table: Table, name: str, stratum: Stratum) -> None:
 
 def _share(share: ShareReport) -> Table:
     table = columns("hard tier's share of failures", "", "bounds, points")
-    table.add_row("", f"{percent(share.baseline)} → {percent(share.candidate)}", "")
+    table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
     table.add_row("change", signed(share.change.estimate), bounds(share.change))
     table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
     table.add_row("  excess over it", signed(share.excess.estimate), bounds(share.excess))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -46,10 +46,16 @@ class CheckedRule:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Every rule, and whether the report may pass."""
+    """
+    Every rule, and whether the report may pass.
+
+    Attributes:
+        floors: Lowest pass rate agreed on by tier (`hard_tier` is hard and frontier together, `all` everything), ratio.
+    """
 
     rules: Sequence[CheckedRule]
     undecided_fails: bool
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def broken(self) -> Sequence[CheckedRule]:
@@ -72,7 +78,10 @@ def check(report: EvalReport, floors: Floors) -> GateResult:
         *(_check_drop(report, tier, most) for tier, most in floors.limits.drop.items()),
         *(_check_must_pass(report, name) for name in floors.must_pass),
     ]
-    return GateResult(rules, undecided_fails=floors.undecided == "fails")
+    limits: dict[str, float] = {
+        floor.tier or "all": floor.pass_rate for floor in floors.floors if floor.capability is None
+    }
+    return GateResult(rules, undecided_fails=floors.undecided == "fails", floors=limits)
 
 
 def _check_floor(report: EvalReport, floor: FloorRule, *, unscored_fails: bool) -> CheckedRule:
@@ -121,8 +130,10 @@ def _check_share(report: EvalReport, floors: Floors) -> Iterator[CheckedRule]:
         if share is None:
             yield _undecided(name, "The hard tier's share of failures is not known.", report)
         else:
-            told = f"The hard tier has {percent(share.candidate)} of the failures; the limit is {percent(most)}."
-            yield CheckedRule(name, _kept_if(share.candidate <= most), told)
+            told = (
+                f"The hard tier has {percent(share.candidate.estimate)} of the failures; the limit is {percent(most)}."
+            )
+            yield CheckedRule(name, _kept_if(share.candidate.estimate <= most), told)
     if limits.excess_over_uniform_gain is not None:
         most = limits.excess_over_uniform_gain
         name = f"excess over a uniform gain at most {points(most)}"

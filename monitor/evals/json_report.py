@@ -233,8 +233,8 @@ def _stratum(stratum: Stratum) -> StratumJson:
 def _share(share: ShareReport) -> ShareJson:
     parts = share.decomposition
     return {
-        "baseline": share.baseline,
-        "candidate": share.candidate,
+        "baseline": share.baseline.estimate,
+        "candidate": share.candidate.estimate,
         "change": _bounded(share.change),
         "expected_change": share.expected_change,
         "excess": _bounded(share.excess),

@@ -82,7 +82,7 @@ def _strata(name: str, rows: Mapping[str, Stratum]) -> Iterator[str]:
 def _share(share: ShareReport) -> Iterator[str]:
     yield "| hard tier's share of failures | | bounds |"
     yield "|---|--:|:-:|"
-    yield f"| before → after | {percent(share.baseline)} → {percent(share.candidate)} | |"
+    yield f"| before → after | {percent(share.baseline.estimate)} → {percent(share.candidate.estimate)} | |"
     yield f"| change, points | {signed(share.change.estimate)} | {bounds(share.change)} |"
     yield f"| that a uniform gain would give | {signed(share.expected_change)} | |"
     yield f"| excess over it | {signed(share.excess.estimate)} | {bounds(share.excess)} |"

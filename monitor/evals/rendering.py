@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from monitor.errors import UsageError
 from monitor.evals.gate import GateResult
+from monitor.evals.html import html_report
 from monitor.evals.json_report import report_json
 from monitor.evals.junit import junit_report
 from monitor.evals.markdown import markdown_report
@@ -21,6 +22,7 @@ class ReportFormat(StrEnum):
     MARKDOWN = "markdown"
     JSON = "json"
     JUNIT = "junit"
+    HTML = "html"
 
 
 _BY_ENDING = {
@@ -28,6 +30,7 @@ _BY_ENDING = {
     ".markdown": ReportFormat.MARKDOWN,
     ".json": ReportFormat.JSON,
     ".xml": ReportFormat.JUNIT,
+    ".html": ReportFormat.HTML,
     ".txt": ReportFormat.TABLE,
 }
 
@@ -52,5 +55,7 @@ def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> s
             return markdown_report(report, gate)
         case ReportFormat.JUNIT:
             return junit_report(report, gate)
+        case ReportFormat.HTML:
+            return html_report(report, gate)
         case ReportFormat.JSON | ReportFormat.TABLE:
             return json.dumps(report_json(report, gate), indent=2, allow_nan=False, ensure_ascii=False) + "\n"

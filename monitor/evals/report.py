@@ -162,10 +162,11 @@ def _reasons(state: VerdictState, tiering: Tiering, comparison: Comparison, poli
         yield _movement("The hard tier passes", hard_tier)
     yield _movement("All cases together pass", comparison.aggregate)
     if share is not None:
+        shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
         yield (
-            f"The hard tier's share of failures goes {percent(share.baseline)} → {percent(share.candidate)}, "
-            f"{points(share.change.estimate)}; a uniform gain would give {points(share.expected_change)}, so the "
-            f"excess is {change_words(share.excess)}: {_meaning(share.excess, state)}."
+            f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would give "
+            f"{points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
+            f"{_meaning(share.excess, state)}."
         )
     if share is not None and state is VerdictState.OK and share.excess.lower > 0.0:
         yield f"A rise of the share of less than {points(policy.share_jump)} is not called a cliff."

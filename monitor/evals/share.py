@@ -42,8 +42,8 @@ class ShareReport:
         decomposition: What of the change easier and hard tiers did; None where a step has no failure to share out.
     """
 
-    baseline: float
-    candidate: float
+    baseline: Interval
+    candidate: Interval
     change: Interval
     expected_change: float
     excess: Interval
@@ -78,8 +78,8 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     change = shares_after - shares_before
     excess = shares_after - suite.expected_shares(draws_before, draws_after)
     return ShareReport(
-        baseline=baseline,
-        candidate=candidate,
+        baseline=_bounded(baseline, shares_before, confidence),
+        candidate=_bounded(candidate, shares_after, confidence),
         change=_bounded(candidate - baseline, change, confidence),
         expected_change=expected - baseline,
         excess=_bounded(candidate - expected, excess, confidence),

@@ -30,7 +30,7 @@ def test_share_of_the_seed_arithmetic() -> None:
     share = measure_share(pairs_of(SEED), confidence=0.95)
     assert share is not None
 
-    assert (60 / 102, 55 / 73) == pytest.approx((share.baseline, share.candidate))
+    assert (60 / 102, 55 / 73) == pytest.approx((share.baseline.estimate, share.candidate.estimate))
 
 
 def test_uniform_gain_is_the_same_gain_in_logits_for_every_tier() -> None:
