@@ -18,7 +18,7 @@ from kafka.errors import (
 )
 
 from monitor.errors import ConfigInvalid, DependencyUnreachable
-from monitor.ingest.settings import KafkaSettings
+from monitor.ingest.settings import KafkaSettings, SecurityProtocol
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -93,6 +93,12 @@ def _sentence(error: Exception, settings: KafkaSettings) -> str:
             return f"Kafka at {where} refuses our credentials; check kafka.security_protocol, sasl_* and ssl_*."
         case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
             return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
+        case KafkaError(retriable=True) | OSError() if settings.security_protocol is not SecurityProtocol.PLAINTEXT:
+            # To kafka-python a broker that hangs up on wrong credentials is one that does not answer.
+            return (
+                f"No Kafka broker at {where} lets us in; check kafka.security_protocol, sasl_* and ssl_*, "
+                "kafka.bootstrap_servers, and that the broker runs."
+            )
         case KafkaError(retriable=True) | OSError():
             return f"No Kafka broker answers at {where}; check kafka.bootstrap_servers and that the broker runs."
         case _:

@@ -157,7 +157,10 @@ def ledger_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise LedgerUnavailable(f"The ledger's database does not answer: {_first_line(error)}") from error
+        raise LedgerUnavailable(
+            f"The ledger's database does not answer: {_first_line(error)}; check ledger.url, and that the database "
+            "runs, or that the folder of the file is there and may be written to."
+        ) from error
     except PoolTimeoutError as error:
         raise LedgerUnavailable("Every connection to the ledger's database is in use; try again.") from error
     except DBAPIError as error:

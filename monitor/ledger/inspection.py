@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from monitor.clock import Clock
+from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import ledger_errors, open_engine
+from monitor.ledger.schema import kafka_offset, model_version, request
+from monitor.trace.model import REFERENCE_ENVIRONMENT
+
+_LATEST_LABELS = 5_000
+_MAY_INSERT = sa.text(
+    "SELECT NOT pg_is_in_recovery() AND coalesce(has_table_privilege(to_regclass('request'), 'INSERT'), true)"
+)
+_QUANTILE = 0.9
 
 
 class SchemaVersion(NamedTuple):
@@ -23,6 +38,48 @@ class SchemaVersion(NamedTuple):
         return self.found == self.wanted
 
 
+@dataclass(frozen=True, slots=True)
+class LabelFlow:
+    """
+    How labels come to requests that were served; reference history is left out.
+
+    Attributes:
+        requests: Requests counted.
+        labelled: Those with an outcome.
+        sources: Labels among the latest by who gave them.
+        delay_seconds: Time from a request's start to its label that 90 % of the latest labels keep, or None.
+        without_trace: Outcomes whose trace never came.
+    """
+
+    requests: int
+    labelled: int
+    sources: Mapping[str, int]
+    delay_seconds: float | None
+    without_trace: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """
+    A ledger that answers.
+
+    Attributes:
+        schema: Its tables.
+        write_problem: Why it cannot be written; empty where it can.
+        free_bytes: Room on the disk of a SQLite file, or None.
+        clock_skew_seconds: How far the database's clock is before ours, or None for a file.
+        next_offsets: What it holds of each partition; empty where its schema is not current.
+        labels: How labels come, or None where its schema is not current.
+    """
+
+    schema: SchemaVersion
+    write_problem: str = ""
+    free_bytes: int | None = None
+    clock_skew_seconds: float | None = None
+    next_offsets: Mapping[TopicPartition, int] | None = None
+    labels: LabelFlow | None = None
+
+
 def schema_version(url: str) -> SchemaVersion:
     """
     The schema of the ledger at *url*.
@@ -31,14 +88,36 @@ def schema_version(url: str) -> SchemaVersion:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
     """
-    engine = open_engine(url)
-    try:
-        with ledger_errors(), engine.connect() as plain:
-            connection = plain.execution_options(cliffwatch_read_only=True)
-            with connection.begin():
-                return SchemaVersion(MigrationContext.configure(connection).get_current_revision(), newest_schema())
-    finally:
-        engine.dispose()
+    with _engine(url) as engine, _reading(engine) as connection:
+        return _schema_of(connection)
+
+
+def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
+    """
+    What is to be known of the ledger at *url*, which is there.
+
+    Args:
+        url: SQLAlchemy URL.
+        clock: What the database's clock is compared with.
+
+    Raises:
+        ConfigInvalid: *url* cannot be used.
+        LedgerUnavailable: the database cannot be reached.
+    """
+    with _engine(url) as engine:
+        with _reading(engine) as connection:
+            schema = _schema_of(connection)
+            skew = _clock_skew_seconds(connection, clock)
+            offsets = _offsets(connection) if schema.is_current else None
+            labels = _label_flow(connection) if schema.is_current else None
+        return LedgerFacts(
+            schema,
+            write_problem=_write_problem(engine),
+            free_bytes=_free_bytes(engine.url),
+            clock_skew_seconds=skew,
+            next_offsets=offsets,
+            labels=labels,
+        )
 
 
 def newest_schema() -> str | None:
@@ -46,3 +125,90 @@ def newest_schema() -> str | None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     return ScriptDirectory.from_config(config).get_current_head()
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[sa.Engine]:
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with ledger_errors(), engine.connect() as plain:
+        connection = plain.execution_options(cliffwatch_read_only=True)
+        with connection.begin():
+            yield connection
+
+
+def _schema_of(connection: sa.Connection) -> SchemaVersion:
+    return SchemaVersion(MigrationContext.configure(connection).get_current_revision(), newest_schema())
+
+
+def _offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
+    rows = connection.execute(sa.select(kafka_offset))
+    return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+
+
+def _label_flow(connection: sa.Connection) -> LabelFlow:
+    served = model_version.c.environment != REFERENCE_ENVIRONMENT
+    totals = connection.execute(
+        sa.select(sa.func.sum(model_version.c.requests), sa.func.sum(model_version.c.labelled)).where(served)
+    ).one()
+    ids = connection.scalars(
+        sa.select(model_version.c.id).where(served).order_by(model_version.c.last_started_at.desc()).limit(2)
+    ).all()
+    latest = [label for version in ids for label in _latest_labels(connection, version)]
+    delays = sorted(labelled_at - started_at for _, started_at, labelled_at in latest if labelled_at is not None)
+    sources: dict[str, int] = {}
+    for source, _, _ in latest:
+        sources[source or "unknown"] = sources.get(source or "unknown", 0) + 1
+    return LabelFlow(
+        requests=int(totals[0] or 0),
+        labelled=int(totals[1] or 0),
+        sources=sources,
+        delay_seconds=delays[int(_QUANTILE * (len(delays) - 1))] if delays else None,
+        without_trace=connection.scalar(
+            sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))
+        )
+        or 0,
+    )
+
+
+def _latest_labels(connection: sa.Connection, version: int) -> Sequence[tuple[str | None, float, float | None]]:
+    rows = connection.execute(
+        sa.select(request.c.outcome_source, request.c.started_at, request.c.labelled_at)
+        .where(request.c.model_version_id == version)
+        .where(request.c.success.is_not(None))
+        .order_by(request.c.started_at.desc())
+        .limit(_LATEST_LABELS)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None:
+    if connection.dialect.name != "postgresql":
+        return None
+    before = clock.time()
+    told = connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())"))
+    return float(told) - (before + clock.time()) / 2
+
+
+def _write_problem(engine: sa.Engine) -> str:
+    try:
+        with engine.connect() as connection, connection.begin() as transaction:  # IMMEDIATE on SQLite: needs the right
+            if engine.dialect.name == "postgresql" and not connection.scalar(_MAY_INSERT):
+                return "the user may not insert into its tables"
+            transaction.rollback()
+    except sa.exc.DBAPIError as error:
+        return str(error.orig).strip().partition("\n")[0]
+    return ""
+
+
+def _free_bytes(url: sa.URL) -> int | None:
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    return shutil.disk_usage(Path(url.database).resolve().parent).free

@@ -1,0 +1,78 @@
+"""One thing that was looked at, how it is, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Health(StrEnum):
+    """How something is; what could not be looked at is skipped, never ok."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    One check.
+
+    Attributes:
+        area: What it is about: broker, topics and so on.
+        check: Name of the check within its area.
+        sentence: What was found.
+        advice: What to do; empty where nothing has to be done.
+        is_unreachable: The problem is that a dependency is out of reach.
+    """
+
+    area: str
+    check: str
+    health: Health
+    sentence: str
+    advice: str = ""
+    is_unreachable: bool = False
+
+
+def ok(area: str, check: str, sentence: str) -> Finding:
+    """Nothing to do."""
+    return Finding(area, check, Health.OK, sentence)
+
+
+def warning(area: str, check: str, sentence: str, advice: str) -> Finding:
+    """It works, and not as well as it should."""
+    return Finding(area, check, Health.WARNING, sentence, advice)
+
+
+def problem(area: str, check: str, sentence: str, advice: str) -> Finding:
+    """It does not work."""
+    return Finding(area, check, Health.PROBLEM, sentence, advice)
+
+
+def unreachable(area: str, check: str, sentence: str, advice: str) -> Finding:
+    """Nothing can be told, because a dependency is out of reach."""
+    return Finding(area, check, Health.PROBLEM, sentence, advice, is_unreachable=True)
+
+
+def skipped(area: str, check: str, why: str) -> Finding:
+    """It could not be looked at."""
+    return Finding(area, check, Health.SKIPPED, why)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """3 where a dependency is out of reach, 1 where there is a problem, 0 otherwise."""
+    problems = [finding for finding in findings if finding.health is Health.PROBLEM]
+    if any(finding.is_unreachable for finding in problems):
+        return 3
+    return 1 if problems else 0
+
+
+def duration(seconds: float) -> str:
+    """*seconds* as people say it, in the largest unit that fits."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if abs(seconds) >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,182 @@
+"""`cliffwatch doctor`: looks at everything that the service needs, and says what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor.checkup.finding import Finding, exit_code, ok, skipped, unreachable
+from monitor.checkup.kafka import judge_group, judge_reach, judge_samples, judge_topics
+from monitor.checkup.ledger import judge_labels, judge_ledger, judge_tiers, judge_versions
+from monitor.checkup.prometheus import judge_prometheus
+from monitor.cli.app import (
+    ConfigFileOption,
+    LedgerOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    quiet_config,
+)
+from monitor.clock import WallClock
+from monitor.config import Config
+from monitor.detection import sample
+from monitor.errors import DependencyUnreachable, LedgerUnavailable
+from monitor.ingest.cluster import cluster, reach
+from monitor.ingest.kafka_peek import KafkaPeek
+from monitor.ingest.source import TopicPartition
+from monitor.ledger.engine import is_missing
+from monitor.ledger.inspection import LedgerFacts, inspect_ledger
+from monitor.pipeline import Rules
+from monitor.prometheus_api import ask_prometheus
+from monitor.terminal_checkup import findings_json, print_finding, print_tally
+from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.wiring import ledger_url, opened_ledger, review_of
+
+
+@app.command()
+def doctor(
+    *,
+    config_file: ConfigFileOption = None,
+    ledger: LedgerOption = None,
+    prometheus: Annotated[
+        str, typer.Option("--prometheus", metavar="URL", help="Also ask this Prometheus about target and rules.")
+    ] = "",
+    records: Annotated[
+        int, typer.Option("--records", min=1, max=10_000, help="Records of each topic that are looked at.")
+    ] = 100,
+    output: OutputOption = OutputFormat.TABLE,
+    log_level: LogLevelOption = None,
+) -> None:
+    """
+    Check broker, topics, formats, clocks, group, ledger, labels, versions and tiers, and say what to do.
+
+    Changes nothing: no group is joined, no offset moved, no table made. Exits 1 on a problem, 3 where a dependency is
+    out of reach.
+
+    Example: [bold]cliffwatch doctor --config.file monitor.yaml --prometheus http://127.0.0.1:9090[/]
+    """
+    config = quiet_config(config_file, log_level)
+    console, findings = Console(), []
+    with _busy() as say:
+        for finding in _checks(config, ledger, prometheus, records, say):
+            findings.append(finding)
+            if output is OutputFormat.TABLE:
+                print_finding(console, finding)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(findings_json(findings), indent=2))
+    else:
+        print_tally(console, findings)
+    raise typer.Exit(exit_code(findings))
+
+
+def _checks(config: Config, ledger: str | None, prometheus: str, records: int, say: _Say) -> Iterator[Finding]:
+    url = ledger_url(config.ledger) if ledger is None else ledger
+    say("ledger")
+    facts, about_ledger = _ledger_facts(url)
+    say("brokers")
+    yield from _kafka(config, facts, records, say)
+    yield from about_ledger
+    say("labels and tiers")
+    yield from _rows(config, url, facts)
+    if prometheus:
+        say("Prometheus")
+        yield from judge_prometheus(ask_prometheus(prometheus))
+    else:
+        yield skipped("prometheus", "answer", "No Prometheus was named with --prometheus.")
+
+
+def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -> Iterator[Finding]:
+    kafka, maturity = config.kafka, config.rollout.maturity_seconds
+    servers = list(reach(kafka))
+    yield from judge_reach(servers)
+    if all(each.name_problem or each.connect_problem or each.tls_problem for each in servers):
+        yield from _not_asked("No broker is within reach.")
+        return
+    try:
+        with cluster(kafka) as asked:
+            yield ok("broker", "login", f"{asked.brokers()} brokers take our requests.")
+            topics = asked.topics(kafka.topics)
+            group = asked.group(kafka.group_id)
+    except DependencyUnreachable as refused:
+        said = f"A connection is accepted, and then nobody lets us in: {refused}"
+        yield unreachable("broker", "login", said, "Compare kafka.security_protocol and sasl_* with the listener's.")
+        yield from _not_asked("The brokers do not let us in.")
+        return
+    yield from judge_topics(topics, maturity_seconds=maturity)
+    there = [each.name for each in topics if each.partitions]
+    rules, clock = Rules(config.limits, config.traces), WallClock()
+    ends: dict[TopicPartition, tuple[int, int]] = {}
+    with KafkaPeek(kafka) as peek:
+        for topic in there:
+            say(f"records of {topic}")
+            found = sample(topic, peek.last(topic, records), rules)
+            yield from judge_samples([found], now=clock.time())
+            ends |= {TopicPartition(topic, number): pair for number, pair in peek.ends(topic).items()}
+    yield from judge_group(group, None if facts is None else facts.next_offsets or {}, ends)
+
+
+def _not_asked(why: str) -> Iterator[Finding]:
+    for area in ("topics", "formats", "clocks", "group"):
+        yield skipped(area, area, why)
+
+
+def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
+    if is_missing(url):
+        return None, [skipped("ledger", "schema", "There is none yet; `cliffwatch run` makes it.")]
+    try:
+        facts = inspect_ledger(url, WallClock())
+    except LedgerUnavailable as away:
+        return None, [unreachable("ledger", "answer", str(away), "Check ledger.url, and that its database runs.")]
+    return facts, list(judge_ledger(facts))
+
+
+def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
+    if facts is None or facts.labels is None:
+        for area in ("labels", "versions", "tiers"):
+            yield skipped(area, area, "The ledger does not tell.")
+        return
+    yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
+    with opened_ledger(config, url) as opened:
+        activity = opened.activity()
+        review = review_of(config, opened)
+        calibration = review.calibration_in_force()
+        frozen = {record.calibration_id: record.history_labels for record in opened.calibrations()}
+        labels = (0, 0) if calibration is None else (frozen[calibration.calibration_id], review.history_labels())
+    yield from judge_versions(activity)
+    reference = {each.model_version for each in activity if each.environment == REFERENCE_ENVIRONMENT}
+    yield from judge_tiers(
+        None if calibration is None else calibration.trust, reference_versions=len(reference), labels=labels
+    )
+
+
+class _Say:
+    """Tells what is being looked at, where a person waits for it."""
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("Looking") if console.is_terminal else None
+        if self._status is not None:
+            self._status.start()
+
+    def __call__(self, what: str) -> None:
+        if self._status is not None:
+            self._status.update(f"Looking at {what}")
+
+    def stop(self) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+
+
+@contextmanager
+def _busy() -> Iterator[_Say]:
+    say = _Say(Console(stderr=True))
+    try:
+        yield say
+    finally:
+        say.stop()

@@ -1,0 +1,188 @@
+"""What brokers say of themselves, of topics and of a group, for somebody who looks for what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, KafkaError
+
+from monitor.ingest.kafka_client import client_options, translated_errors
+from monitor.ingest.settings import KafkaSettings, SecurityProtocol
+from monitor.ingest.source import TopicPartition
+
+_CONNECT_SECONDS = 5.0
+_MILLISECONDS = 1_000.0
+_KAFKA_PORT = 9_092
+_WITH_TLS = (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """
+    How far one gets with one bootstrap server; a step that was not taken has no problem.
+
+    Attributes:
+        addresses: What its name resolves to.
+        name_problem: Why it does not resolve.
+        connect_problem: Why nobody accepts a connection.
+        tls_problem: Why there is no encrypted connection.
+    """
+
+    server: str
+    addresses: Sequence[str] = ()
+    name_problem: str = ""
+    connect_problem: str = ""
+    tls_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """
+    One topic as the brokers know it.
+
+    Attributes:
+        partitions: How many; 0 where there is no such topic.
+        leaderless: Those without a leader.
+        retention_seconds: How long records are kept; None where that is not told or for ever.
+    """
+
+    name: str
+    partitions: int = 0
+    leaderless: Sequence[int] = ()
+    retention_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """
+    A consumer group as the brokers know it.
+
+    Attributes:
+        state: `Stable` and the like; empty where nobody ever joined.
+        members: Who is in it now.
+        next_offsets: What it committed.
+    """
+
+    name: str
+    state: str = ""
+    members: int = 0
+    next_offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
+
+
+def reach(settings: KafkaSettings) -> Iterator[Reach]:
+    """Each bootstrap server: its name, a connection to it, and TLS where that is asked for."""
+    for server in settings.bootstrap_servers.split(","):
+        yield _reach(server.strip(), settings)
+
+
+def _reach(server: str, settings: KafkaSettings) -> Reach:
+    host, separator, port = server.rpartition(":")
+    host, port = (host, port) if separator else (server, str(_KAFKA_PORT))
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:
+        return Reach(server, name_problem=str(error))
+    addresses = sorted({str(address[0]) for *_, address in found})
+    try:
+        plain = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS)
+    except OSError as error:
+        return Reach(server, addresses, connect_problem=error.strerror or str(error))
+    with plain:
+        if settings.security_protocol not in _WITH_TLS:
+            return Reach(server, addresses)
+        try:
+            context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
+            context.check_hostname = settings.ssl_check_hostname
+            context.wrap_socket(plain, server_hostname=host).close()
+        except (OSError, ValueError) as error:
+            return Reach(server, addresses, tls_problem=str(error))
+    return Reach(server, addresses)
+
+
+class Cluster:
+    """
+    Asks brokers, and changes nothing.
+
+    Raises:
+        DependencyUnreachable: no broker answers, or refuses our credentials.
+        ConfigInvalid: the client refuses its options.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        with translated_errors(settings):
+            self._admin: Any = KafkaAdminClient(**client_options(settings))
+
+    def close(self) -> None:
+        """Release connections."""
+        with suppress(KafkaError, OSError):
+            self._admin.close()
+
+    def brokers(self) -> int:
+        """How many there are."""
+        with translated_errors(self._settings):
+            return len(self._admin.describe_cluster()["brokers"])
+
+    def topics(self, names: Sequence[str]) -> Sequence[TopicFacts]:
+        """Each of *names*, there or not."""
+        with translated_errors(self._settings):
+            there = set(self._admin.list_topics())
+            known = [name for name in names if name in there]
+            described = {each["name"]: each for each in self._admin.describe_topics(known)} if known else {}
+        return [self._topic(name, described.get(name)) for name in names]
+
+    def group(self, name: str) -> GroupFacts:
+        """The group *name*, whether it was ever joined or not."""
+        try:
+            described = self._admin.describe_groups([name])[name]
+            committed = self._admin.list_group_offsets(name)[name]
+        except (CoordinatorNotAvailableError, GroupIdNotFoundError):
+            return GroupFacts(name)
+        except KafkaError as error:
+            with translated_errors(self._settings):
+                raise error from None
+        offsets = {TopicPartition(part.topic, part.partition): kept.offset for part, kept in committed.items()}
+        state = str(described.get("group_state", described.get("state", "")))
+        return GroupFacts(
+            name,
+            state="" if state == "Dead" else state,
+            members=len(described.get("members", ())),
+            next_offsets={partition: offset for partition, offset in offsets.items() if offset >= 0},
+        )
+
+    def _topic(self, name: str, described: Mapping[str, Any] | None) -> TopicFacts:
+        if described is None:
+            return TopicFacts(name)
+        partitions = described["partitions"]
+        return TopicFacts(
+            name,
+            partitions=len(partitions),
+            leaderless=sorted(part["partition_index"] for part in partitions if part["leader_id"] < 0),
+            retention_seconds=self._retention_seconds(name),
+        )
+
+    def _retention_seconds(self, topic: str) -> float | None:
+        """None for ever, and where we may not know: that right is rarely given."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        try:
+            told = self._admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)["topic"][topic]
+            milliseconds = int(told["retention.ms"]["value"])
+        except (KafkaError, KeyError, TypeError, ValueError):
+            return None
+        return milliseconds / _MILLISECONDS if milliseconds >= 0 else None
+
+
+@contextmanager
+def cluster(settings: KafkaSettings) -> Iterator[Cluster]:
+    """A `Cluster` that is closed when the context ends."""
+    opened = Cluster(settings)
+    try:
+        yield opened
+    finally:
+        opened.close()
