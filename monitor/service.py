@@ -264,9 +264,12 @@ class Service:
                     self._open_traces[event.trace_id] = min(started_at, event.started_at)
 
     def _assemble_if_due(self) -> None:
+        """Close what is due, some of it: however much that is, the next poll must not be late."""
         if self._stages.clock.monotonic() - self._assembled_at >= self._settings.assembly_interval_seconds:
-            self._assembled_at = self._stages.clock.monotonic()
-            self._assemble(now=self._stages.clock.time())
+            settings, now = self._rules.traces.assembly, self._stages.clock.time()
+            due = self._stages.ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY)
+            if not due or not self._close(due):
+                self._assembled_at = self._stages.clock.monotonic()
 
     def _assemble(self, *, now: float) -> None:
         """Close the traces that are complete at *now*; those that another replica closes first are left to it."""

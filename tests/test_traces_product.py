@@ -493,3 +493,23 @@ def test_langfuse_scores_and_their_revision_days_later_are_shown() -> None:
     revisions = "cliffwatch_outcome_revisions_total"
     assert 1.0 == samples.total(revisions, **{"from": "success", "to": "failure"})
     assert 1.0 == samples.total(revisions, **{"from": "failure", "to": "success"})
+
+
+def test_a_pile_of_complete_traces_is_closed_over_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many traces are complete at once, each turn closes some of them, and the next poll is not late."""
+    monkeypatch.setattr("monitor.service._SPANS_PER_ASSEMBLY", 2)
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("agent", attributes=AGENT):
+            tracer.start_span("call", attributes=CALL).end()
+
+    with a_monitor() as monitor:
+        monitor.feed(*(as_protobuf(recorded(play)) for _ in range(3)))
+        monitor.read_all()
+        monitor.clock.advance(100_000)
+        waiting = []
+        for _ in range(4):
+            monitor.turn()
+            waiting.append(monitor.ledger.waiting_spans())
+
+    assert [4, 2, 0, 0] == waiting
