@@ -169,9 +169,9 @@ def ledger_errors() -> Iterator[None]:
         raise LedgerInvalid(f"The ledger's database refused a statement: {_first_line(error)}") from error
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine, *, to: str = "head") -> None:
     """
-    Bring the schema up to date; replicas that start together wait for each other.
+    Bring the schema up to date, or to revision *to*; replicas that start together wait for each other.
 
     Raises:
         LedgerUnavailable: the database cannot be reached.
@@ -186,7 +186,7 @@ def migrate(engine: sa.Engine) -> None:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
         except CommandError as error:
             raise LedgerInvalid(
                 "A newer version of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
