@@ -56,7 +56,7 @@ def since_yesterday(snapshot: Snapshot) -> Sequence[Happening]:
     happenings = [
         happening
         for record in snapshot.rollouts
-        for happening in _story(record)
+        for happening in reversed(_story(record))
         if snapshot.now - _DAY_SECONDS <= happening.at <= snapshot.now
     ]
     return sorted(happenings, key=lambda happening: -happening.at)

@@ -50,6 +50,16 @@ def test_a_verdict_is_told_in_words_before_its_numbers() -> None:
     assert meaning < reason < number
 
 
+def test_silence_of_a_monitor_that_is_not_ready_is_no_all_clear() -> None:
+    """Nothing to look at is only said by a monitor that looks."""
+    records = [judged(VerdictState.OK)]
+
+    assert "Nothing to look at" in overview(a_snapshot(rollouts=records))
+    page = overview(a_snapshot(rollouts=records, is_ready=False))
+    assert "Nothing to look at" not in page
+    assert "No alarm, but the monitor cannot be believed now" in page
+
+
 def test_how_long_it_has_been_so_is_told() -> None:
     """Nobody has to subtract times at night, and a monitor that reads nothing gives itself away."""
     record = RolloutRecord(a_record().rollout, a_verdict(), changes=((NOON + 7_200, "cliff"),))
@@ -95,7 +105,7 @@ def test_an_empty_monitor_says_what_to_do_next() -> None:
     assert "No agent trace has been read yet." in page
     assert "cliffwatch doctor" in page
     assert "cliffwatch calibrate FILE..." in page
-    assert "monitor not ready still starting" in page
+    assert "monitor not ready : still starting" in page
     assert "1970" not in page
 
 
