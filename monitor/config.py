@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 
 _DELIMITER = "__"
 _LONGEST_SHOWN = 40
+_PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@|://[^:/?#\s]*:\S*@|[?&](?:\w*password|passwd)=", re.IGNORECASE)
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 
@@ -88,6 +90,7 @@ def load_config(path: str | Path | None = None) -> Config:
     given = {name: value for name, value in file.values.items() if name in sections() and value is not None}
     environment = _environment_values()
     problems = [*file.problems, *_unknown_sections(file), *_traps(given, file), *_traps(environment, file)]
+    problems += _secrets(given, file)
     config = None
     try:
         config = Config(**given)
@@ -181,6 +184,18 @@ def _traps(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
             yield Problem(file.line(path), path, f"{_shown(value, setting)} is not allowed ({setting.allowed})")
         elif accepts(setting.kind, float) and not accepts(setting.kind, str) and _is_infinite(value):
             yield Problem(file.line(path), path, f"{value} is not allowed ({setting.allowed}, finite)")
+
+
+def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
+    """Passwords in the file itself, which is shown, copied and kept in places where no secret belongs."""
+    for path, value in _leaves(given, ()):
+        key = str(path[-1])
+        if isinstance(value, str) and value and (key.endswith("_password") or _PASSWORD_IN_URL.search(value)):
+            variable = ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path).upper()
+            sentence = f"holds a password, and none may stand in this file (set {variable}"
+            has_file_key = setting_at(sections(), (*path[:-1], f"{key}_file")) is not None
+            sentence += f", or name a file with {key}_file)" if has_file_key else ")"
+            yield Problem(file.line(path), path, sentence)
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 from typing_extensions import Doc
 
 
@@ -53,7 +53,7 @@ def configure(settings: LogSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, _renderer(settings.format)],
+        processors=[*shared, structlog.processors.format_exc_info, _without_controls, _renderer(settings.format)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,  # a module's logger made before this call must follow it
@@ -69,6 +69,7 @@ def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_controls,
                 renderer,
             ],
         )
@@ -76,6 +77,16 @@ def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _without_controls(_: object, __: str, event: EventDict) -> EventDict:
+    """Characters that would end a line, colour a terminal or turn text around are written as what they are."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "".join(
+                char if char == "\n" or char.isprintable() else char.encode("unicode_escape").decode() for char in value
+            )
+    return event
 
 
 def _renderer(form: LogFormat) -> Processor:

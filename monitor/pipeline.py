@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from monitor.difficulty.features import request_features
+from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, TaggedTrace, WaitingSpans
@@ -85,7 +85,8 @@ def decode_records(records: Sequence[Record], rules: Rules) -> DecodedBatch:
         if decoded.outcomes:
             events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
         # Not only when the trace is put together: another service on the same ledger may be first to do that.
-        events += decoded.spans if read_as is None else [replace(each, environment=read_as) for each in decoded.spans]
+        spans = decoded.spans if read_as is None else [replace(each, environment=read_as) for each in decoded.spans]
+        events += [_without_text(span) for span in spans]
         if decoded.ignored:
             ignored.update(decoded.ignored)
     counts = Counter(record.position[:2] for record in records)
@@ -126,6 +127,13 @@ def _decode(record: Record, rules: Rules) -> Decoded:
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
     return decode(record.value, rules.limits, rules.reading)
+
+
+def _without_text(span: Span) -> Span:
+    """*span* as it may wait in the ledger, for a day perhaps: what was asked is needed only to tell what it is like."""
+    if span.text is None:
+        return span
+    return replace(span, text=None, prompt_family=prompt_family(span.text) if span.text else None)
 
 
 def _dated(trace: Trace) -> Trace:

@@ -161,10 +161,10 @@ def _without_secrets(url: str) -> str:
     """*url*, unless it is the environment's or a file's to say, because it holds a password."""
     try:
         has_password = sa.make_url(url).password is not None
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
         raise UsageError(
             "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-        ) from error
+        ) from None  # the library repeats a part of the URL, and so of its password
     if not has_password:
         return url
     if os.environ.get(_LEDGER_VARIABLE) == url:

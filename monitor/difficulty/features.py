@@ -69,9 +69,14 @@ def request_features(request: Request) -> RequestFeatures:
         capability=request.capability,
         item=request.request_id,
         tool_set=_tool_set(request.tools) if request.tools else None,
-        prompt_family=_hash(_template(request.text)) if request.text else None,
+        prompt_family=prompt_family(request.text) if request.text else request.prompt_family,
         attributes=request.attributes,
     )
+
+
+def prompt_family(text: str) -> str:
+    """Hash of *text* that stands for all texts which differ from it only in masked parts."""
+    return _hash(_template(text))
 
 
 def indicators(

@@ -62,17 +62,17 @@ class KafkaSettings:
     ssl_ca_file: Annotated[str, Doc("PEM file of the authority that signed the brokers; empty for the system's.")] = ""
     ssl_certificate_file: Annotated[str, Doc("PEM file of the client's certificate; empty for none.")] = ""
     ssl_key_file: Annotated[str, Doc("PEM file of the client's key; empty for none.")] = ""
-    ssl_key_password: Annotated[str, Doc("Password of the key; better left to ssl_key_password_file.")] = field(
-        default="", repr=False
-    )
+    ssl_key_password: Annotated[
+        str, Doc("Password of the key, from the environment alone; else ssl_key_password_file.")
+    ] = field(default="", repr=False)
     ssl_key_password_file: Annotated[str, Doc("File that holds the password of the key; empty for none.")] = ""
     ssl_check_hostname: Annotated[bool, Doc("Whether a broker's certificate must bear its host name.")] = True
     sasl_mechanism: Annotated[
         str, Doc("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or GSSAPI; empty where the protocol is without SASL.")
     ] = ""
     sasl_username: Annotated[str, Doc("User for SASL; empty for none.")] = ""
-    sasl_password: Annotated[str, Doc("Password for SASL; better left to sasl_password_file.")] = field(
-        default="", repr=False
+    sasl_password: Annotated[str, Doc("Password for SASL, from the environment alone; else sasl_password_file.")] = (
+        field(default="", repr=False)
     )
     sasl_password_file: Annotated[str, Doc("File that holds the password for SASL; empty for none.")] = ""
     unreadable_tries: Annotated[

@@ -20,8 +20,11 @@ from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
 
 IN_MEMORY_URL = "sqlite://"
 
-# SQLAlchemy may send rows in several statements; it adds their row counts up only when asked to, and we rely on them.
-_COUNT_INSERTED_ROWS = {"preserve_rowcount": True}
+_OPTIONS: dict[str, Any] = {
+    # SQLAlchemy may send rows in several statements; it adds their row counts up only when asked to, and we rely on it.
+    "execution_options": {"preserve_rowcount": True},
+    "hide_parameters": True,  # what was read stays out of tracebacks
+}
 
 _SQLITE_CACHE_KIB = 65_536
 _SQLITE_PAGES_PER_CHECKPOINT = 16_000  # 64 MiB
@@ -64,10 +67,12 @@ def open_engine(url: str) -> sa.Engine:
             return _open_sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":
             return _open_postgresql(parsed)
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # Not from the library's error: it may repeat a part of the URL, and so of its password.
         raise ConfigInvalid(
-            "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-        ) from error
+            "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE "
+            "(@, : and / in a password as %40, %3A and %2F)."
+        ) from None
     except ModuleNotFoundError as error:
         raise ConfigInvalid(
             f"The driver {error.name} of the ledger URL is not installed; run pip install 'cliffwatch[postgres]'."
@@ -85,7 +90,7 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
         pool_size=4,
         max_overflow=8,
         pool_timeout=10,
-        execution_options=_COUNT_INSERTED_ROWS,
+        **_OPTIONS,
     )
 
     @event.listens_for(engine, "connect")
@@ -102,9 +107,9 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
 def _open_sqlite(url: sa.URL) -> sa.Engine:
     in_memory = _is_in_memory(url)
     engine = (
-        sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)
         if in_memory
-        else sa.create_engine(url.update_query_dict({"timeout": "30"} | dict(url.query)))
+        else sa.create_engine(url.update_query_dict({"timeout": "30"} | dict(url.query)), hide_parameters=True)
     )
 
     @event.listens_for(engine, "connect")
@@ -145,7 +150,7 @@ def is_missing(url: str) -> bool:
     """Whether *url* names a SQLite file that is not there; opening it would make an empty one."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return False  # said better when it is opened
     is_file = parsed.get_backend_name() == "sqlite" and not _is_in_memory(parsed)
     return is_file and not Path(str(parsed.database)).exists()

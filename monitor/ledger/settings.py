@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, MinLen
@@ -20,9 +20,9 @@ class LedgerSettings:
         MinLen(1),
         Doc(
             "SQLAlchemy URL: sqlite:///FILE for one replica, postgresql+psycopg://USER@HOST/DATABASE for several "
-            "(a password is best left to CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file)."
+            "(a password may not stand in this file: use CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file)."
         ),
-    ] = "sqlite:///cliffwatch.db"
+    ] = field(default="sqlite:///cliffwatch.db", repr=False)
     url_file: Annotated[str, Doc("File that holds the URL instead, as secrets are mounted; empty for none.")] = ""
     max_model_versions: Annotated[
         int, Ge(2), Doc("Model versions that one service and environment may name; the rest count as `other`.")

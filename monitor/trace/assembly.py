@@ -234,6 +234,7 @@ def _request(run: _Run) -> Request:
         messages=run.first(lambda span: span.messages),
         tools=run.first(lambda span: span.tools or None) or (),
         attributes=attributes,
+        prompt_family=run.first(lambda span: span.prompt_family),
     )
 
 

@@ -67,6 +67,7 @@ class Request:
         capability: Class of the request; `unclassified` when nobody said.
         request_id: Names a request that comes again (an eval probe, a template family), or None.
         text: The prompt, or None; used for features and then dropped.
+        prompt_family: Hash that stands for a text that was dropped before, or None.
         messages: Number of messages in the conversation so far, or None.
         tools: Tools on offer.
         attributes: Numbers or short strings known at request time.
@@ -78,6 +79,7 @@ class Request:
     messages: int | None = None
     tools: tuple[Tool, ...] = ()
     attributes: Mapping[str, float | str] = field(default_factory=dict)
+    prompt_family: str | None = None
 
 
 @light

@@ -30,9 +30,7 @@ class Limits:
     max_attribute_chars: Annotated[
         int, Ge(64), Doc("Longest attribute that is read, in characters; text is cut there, JSON is left out.")
     ] = 262_144
-    max_text_chars: Annotated[
-        int, Ge(64), Doc("Longest request text that is kept until its trace is complete, in characters.")
-    ] = 16_384
+    max_text_chars: Annotated[int, Ge(64), Doc("Longest request text that is looked at, in characters.")] = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class Span:
         request_id: Names a request that comes again.
         capability: Class of the request by the rule in *capability_rule* (its index from 0), or None.
         tool_name: Tool that was called.
-        text: What was asked, or None.
+        text: What was asked, or None; never while it waits in a ledger.
+        prompt_family: Hash that stands for the text once that was dropped, or None.
         messages: Messages in the conversation so far.
         tools: Tools on offer.
         answered: Whether an answer came out, or None where nobody can tell.
@@ -89,6 +90,7 @@ class Span:
     capability_rule: int | None = None
     tool_name: str | None = None
     text: str | None = None
+    prompt_family: str | None = None
     messages: int | None = None
     tools: tuple[Tool, ...] = ()
     answered: bool | None = None
