@@ -81,7 +81,13 @@ bench-decode: $(VENV)/.dev  ## Time decoding of every format beside a bare decod
 bench-pipeline: $(VENV)/.dev servers  ## Time the whole pipeline on a real Kafka beside a bare poll
 	$(BIN)/python -m bench.bench_pipeline
 
-bench: bench-decode bench-pipeline  ## Time what is on the way of every record
+bench-startup: $(VENV)/.dev servers  ## Time a start until the first scrape
+	$(BIN)/python -m bench.bench_startup
+
+bench-growth: $(VENV)/.dev  ## Show how cost grows up to ten million rows, and whether memory does
+	$(BIN)/python -m bench.bench_growth
+
+bench: bench-decode bench-pipeline bench-startup bench-growth  ## Time what is on the way of every record (half an hour)
 
 test-hostile-names: $(VENV)/.dev servers  ## Read a million records with new names into SQLite and PostgreSQL (an hour)
 	CLIFFWATCH_HOSTILE_NAMES=1000000 $(BIN)/pytest tests/ledger/test_hostile_names.py tests/stack/test_hostile_names.py -q
@@ -101,4 +107,4 @@ test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-pipeline bench-verdicts fuzz test-hostile-names test-fast test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile-names test-fast test-faults test

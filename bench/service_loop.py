@@ -1,0 +1,55 @@
+"""The service as `cliffwatch run` makes it, over a source of the bench's choice, one turn after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from bench.stopwatch import Stopwatch
+from monitor.clock import WallClock
+from monitor.config import Config
+from monitor.ingest.dead_letter import NoDeadLetters
+from monitor.ingest.kafka import KafkaSource
+from monitor.ingest.settings import KafkaSettings
+from monitor.ingest.source import LedgerOffsets, Source
+from monitor.ledger.sql import SqlLedger
+from monitor.log import LogLevel, LogSettings, configure
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.pipeline import Rules
+from monitor.review import Review
+from monitor.service import Service, Stages
+
+BATCH_RECORDS = 2_000
+
+
+@contextmanager
+def running_service(
+    ledger_url: str, new_source: Callable[[LedgerOffsets], Source], watch: Stopwatch
+) -> Iterator[tuple[Service, SnapshotHolder, SqlLedger]]:
+    """A service with default settings whose stages *watch* measures; it reviews and shows between its turns."""
+    config = Config()
+    clock = WallClock()
+    configure(LogSettings(level=LogLevel.ERROR))
+    with (
+        closing(SqlLedger(ledger_url)) as ledger,
+        closing(new_source(ledger.offsets)) as source,
+        watch.on_service(source),
+    ):
+        review = Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+        snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
+        service = Service(
+            Stages(source, NoDeadLetters(), ledger, review, clock, snapshots),
+            rules=Rules(config.limits, config.traces),
+            policy=config.rollout,
+            settings=config.service,
+        )
+        yield service, snapshots, ledger
+
+
+def kafka_source(bootstrap_servers: str, topic: str, group_id: str) -> Callable[[LedgerOffsets], Source]:
+    """What reads *topic* as a member of the group."""
+    settings: Any = KafkaSettings(
+        bootstrap_servers=bootstrap_servers, topics=(topic,), group_id=group_id, max_poll_records=BATCH_RECORDS
+    )
+    return lambda offsets: KafkaSource(settings, offsets)

@@ -1,0 +1,63 @@
+"""What each stage of the service costs, measured in the service itself."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from unittest import mock
+
+from monitor import pipeline, service
+from monitor.ledger.sql import SqlLedger
+from monitor.overview import Overview
+
+_T = TypeVar("_T")
+
+STAGES = ("poll", "decode", "features and tag", "ledger", "snapshot", "review")
+
+
+class Stopwatch:
+    """CPU seconds by stage, and how often each was entered; a stage inside another counts for itself alone."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+        self._inner = [0.0]
+
+    def timed(self, stage: str, work: Callable[..., _T]) -> Callable[..., _T]:
+        """*work*, which from now on counts as *stage*."""
+
+        def measured(*args: Any, **kwargs: Any) -> _T:
+            self._inner.append(0.0)
+            start = time.process_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                took = time.process_time() - start
+                self.seconds[stage] += took - self._inner.pop()
+                self.calls[stage] += 1
+                self._inner[-1] += took
+
+        return measured
+
+    def lap(self) -> Mapping[str, float]:
+        """Seconds by stage since the last lap."""
+        lap = dict(self.seconds)
+        self.seconds.clear()
+        self.calls.clear()
+        return lap
+
+    @contextmanager
+    def on_service(self, source: Any) -> Iterator[None]:
+        """While it lasts, whatever a service with *source* does is measured; enter it before the service is made."""
+        with (
+            mock.patch.object(source, "poll", self.timed("poll", source.poll)),
+            mock.patch.object(service, "decode_records", self.timed("decode", pipeline.decode_records)),
+            mock.patch.object(service, "tag_events", self.timed("features and tag", pipeline.tag_events)),
+            mock.patch.object(SqlLedger, "record", self.timed("ledger", SqlLedger.record)),
+            mock.patch.object(Overview, "show", self.timed("snapshot", Overview.show)),
+            mock.patch.object(Overview, "review", self.timed("review", Overview.review)),
+        ):
+            yield
