@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
@@ -35,9 +38,9 @@ def select_failure_classes(
     )
 
 
-def retag(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> int:
-    """Tag anew the requests of both arms that another calibration tagged; how many there were."""
-    rows = connection.execute(
+def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[Any]:
+    """Requests of both arms that another calibration tagged, with what tags them."""
+    return connection.execute(
         sa.select(request.c.trace_id, *FEATURE_COLUMNS)
         .join(model_version)
         .where(*_of_service(rollout))
@@ -45,12 +48,14 @@ def retag(connection: sa.Connection, rollout: Rollout, calibration: Calibration)
         .where(request.c.calibration_id != calibration.calibration_id)
         .order_by(request.c.trace_id)
     ).all()
-    if rows:
-        connection.execute(
-            sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
-            [tag_columns(calibration.tag(features_of(row))) | {"_trace_id": row.trace_id} for row in rows],
-        )
-    return len(rows)
+
+
+def retag(connection: sa.Connection, rows: Sequence[Any], calibration: Calibration) -> None:
+    """Tag *rows* of `tagged_otherwise` anew."""
+    connection.execute(
+        sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
+        [tag_columns(calibration.tag(features_of(row))) | {"_trace_id": row.trace_id} for row in rows],
+    )
 
 
 def _of_service(rollout: Rollout) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

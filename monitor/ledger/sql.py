@@ -16,7 +16,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes
+from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
@@ -58,6 +58,7 @@ from monitor.rollout.verdict import Verdict
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
+_ROWS_PER_RETAG = 2_000
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 
 
@@ -201,8 +202,13 @@ class SqlLedger:
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
-        with self._writing() as connection:
-            return retag(connection, rollout, calibration)
+        with self._reading() as connection:
+            rows = tagged_otherwise(connection, rollout, calibration)
+        # In short transactions: a million rows in one would keep batches from being recorded meanwhile.
+        for start in range(0, len(rows), _ROWS_PER_RETAG):
+            with self._writing() as connection:
+                retag(connection, rows[start : start + _ROWS_PER_RETAG], calibration)
+        return len(rows)
 
     # What rollouts are judged by, and what was said of them.
 

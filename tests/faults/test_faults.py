@@ -21,7 +21,7 @@ import yaml
 from tests.faults.counted import by_family, counted
 from tests.faults.events import OUTCOMES, TRACES, Line, Stream, Truth
 from tests.faults.faults import Chaos, Fault, Plan, Replicas, replica_settings, slices
-from tests.stack.monitor_process import MonitorProcess
+from tests.stack.monitor_process import CLIFFWATCH, MonitorProcess
 from tests.stack.servers import KafkaServer, PostgresServer, find_program, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(7_200)]
@@ -165,6 +165,7 @@ def judge(plan: Plan, kafka: KafkaServer, postgres: PostgresServer | None, url: 
         shown = [_when_shown(place, stream) for place in replicas.running()]
         _say(f"{stream.written:,} records in {time.monotonic() - began:,.0f} s")
         _say(tally(chaos, "".join(place.log() for place in places), stream.truth, shown[0]))
+        _say(_checked(url))
 
     assert dict(plan.faults) == {fault: chaos.done[fault] for fault in plan.faults}, "not every fault was injected"
     # 3: a dependency was away when it started.
@@ -230,6 +231,13 @@ def tally(chaos: Chaos, log: str, truth: Truth, found: Truth) -> str:
             ),
         ]
     )
+
+
+def _checked(url: str) -> str:
+    """What the product's own check of counts against rows says."""
+    done = subprocess.run([CLIFFWATCH, "ledger", "check", "--ledger", url], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def _say(text: str) -> None:
