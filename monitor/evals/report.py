@@ -164,8 +164,8 @@ def _reasons(state: VerdictState, tiering: Tiering, comparison: Comparison, poli
     if share is not None:
         shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
         yield (
-            f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would give "
-            f"{points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
+            f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would "
+            f"give {points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
             f"{_meaning(share.excess, state)}."
         )
     if share is not None and state is VerdictState.OK and share.excess.lower > 0.0:

@@ -20,6 +20,7 @@ from monitor.cli.app import EXIT_PROBLEM, app
 from monitor.demo.events import ROLLOUTS
 from tests.docs.command_checks import check_command
 from tests.docs.shell import Command, commands
+from tests.evals.suites import seed_rows, write_csv
 from tests.histories import roll_out_events
 
 BLOCKS = [block for page in pages() for block in blocks(page, "sh") if not block.unchecked]
@@ -113,6 +114,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write(folder / "outcomes-past.jsonl", [event for event in events if event["environment"] == "reference"])
     asked = {event["request_id"]: {key: event[key] for key in ("request_id", "capability")} for event in events}
     _write(folder / "requests.jsonl", asked.values())
+    for arm, name in enumerate(("before.csv", "after.csv")):
+        write_csv(folder / name, seed_rows(arm))
     shutil.copy(ROOT / "cliffwatch.yaml", folder)
     for policy, jump in (("bold", 0.2), ("careful", 0.05)):
         (folder / f"{policy}.yaml").write_text(f"rollout: {{share_jump: {jump}}}\n")

@@ -16,6 +16,7 @@ import yaml
 from handbook.markdown import ROOT, Block, blocks, pages
 from monitor.config import ENVIRONMENT_PREFIX, load_config, sections
 from monitor.errors import MonitorError
+from monitor.evals.floors import Floors, read_floors
 from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS
 from tests.docs.command_checks import check_command
 from tests.docs.shell import commands
@@ -72,6 +73,7 @@ def test_a_block_is_what_its_reader_takes(block: Block) -> None:
     [
         pytest.param("kafka: {brokers: a}", id="a key of the config that is none"),
         pytest.param("rollout: {share_jump: 2}", id="a value that is not allowed"),
+        pytest.param("floors: [{teir: hard, pass_rate: 0.5}]", id="a floor of nothing"),
         pytest.param("something: else", id="a document that nobody knows"),
         pytest.param(
             "{exporters: {kafka: {topics: a}}, service: {pipelines: {traces: {exporters: [kafka]}}}}",
@@ -163,6 +165,11 @@ def _check_workflow(document: Mapping[str, Any]) -> None:
                 check_command(command)
 
 
+def _check_floors(document: Mapping[str, Any]) -> None:
+    """What `cliffwatch report --gate` reads."""
+    read_floors("block.yml", yaml.safe_dump(dict(document)).encode())
+
+
 def _check_compose(document: Mapping[str, Any]) -> None:
     """An override of the shipped file names services of it."""
     shipped = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -203,6 +210,7 @@ _READERS: list[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str,
         ),
         _check_kubernetes,
     ),
+    (lambda document: document.keys() <= set(Floors.model_fields), _check_floors),
     (_has("groups"), _check_rules),
     (_has("scrape_configs"), _check_prometheus),
     (lambda document: document.keys() <= {"route", "receivers", "inhibit_rules", "templates"}, _check_alertmanager),
