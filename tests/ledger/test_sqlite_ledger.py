@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import metadata
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_trace, tagged
-from tests.contracts.ledger_contract import LedgerContract, counts
+from tests.contracts.ledger_contract import LedgerContract, counts, net_outcomes, problems
 
 
 class TestInMemory(LedgerContract):
@@ -82,6 +83,24 @@ def test_migrations_lead_to_the_tables_of_the_schema() -> None:
 
     assert [] == difference
     engine.dispose()
+
+
+def test_a_ledger_of_an_old_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    """What an earlier version stored counts as before, and what is new in the schema is filled from it."""
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "schema_0002.sql").read_text(encoding="utf-8"))
+
+    with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
+        first, second = ledger.activity()
+
+        assert [] == problems(ledger)
+        assert {"": 4} == counts(ledger, CounterName.REQUESTS)
+        assert (1, 2) == net_outcomes(ledger)
+        assert [("model-2", 1)] == list(first.requests_since)
+        assert 1 == second.requests
+        recorded = ledger.record(a_batch(tagged(a_trace("t1")), expected_offset=8, next_offset=9))
+        assert (0, 1) == (recorded.counted, recorded.duplicates)
 
 
 def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
