@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monitor.difficulty import stored
+from monitor.difficulty.content import check_content
 from monitor.difficulty.cuts import TierCuts, bin_edges, soft_tiers
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.frozen import Estimate, FrozenDifficulty
@@ -93,6 +94,7 @@ class Calibration:
         """
         content = stored.unseal(text, max_bytes=max_bytes)
         try:
+            check_content(content)
             return cls._from_content(content)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc

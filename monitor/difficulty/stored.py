@@ -56,6 +56,8 @@ def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
     content: dict[str, Any] = envelope["content"]
     try:
         checksum = content_checksum(content)
+    except RecursionError as exc:
+        raise CalibrationInvalid("The calibration is nested too deeply: calibrate again.") from exc
     except ValueError as exc:  # NaN and infinities are JSON to Python alone
         raise CalibrationInvalid("The calibration holds a number that is not finite: calibrate again.") from exc
     if envelope.get("checksum") != checksum:
