@@ -7,6 +7,7 @@ import re
 from handbook.markdown import ROOT, pages
 from monitor.config import sections
 from monitor.config_reference import setting_at
+from monitor.evals.floors import Limits as GateLimits
 from monitor.metrics.names import METRICS
 from monitor.trace.semconv import ATTRIBUTES
 
@@ -15,6 +16,9 @@ _ATTRIBUTES = {row.name for row in ATTRIBUTES} | {"service.instance.id"}
 
 _LOGGED = {"service.paused", "service.resumed"}
 """Events of the log that begin so."""
+
+_GATE = {f"limits.{name}" for name in GateLimits.model_fields}
+"""Keys of the file of `cliffwatch report --gate`."""
 
 _FILE = re.compile(r"\.(py|md|json|ya?ml|yml)$")
 
@@ -43,7 +47,7 @@ def test_pages_name_settings_that_exist() -> None:
         (page.name, word)
         for page in pages()
         for word in re.findall(r"`([a-z]+(?:\.[a-z_]+)+)(?=[:`])", page.read_text(encoding="utf-8"))
-        if word.partition(".")[0] in sections() and word not in _ATTRIBUTES | _LOGGED and not _FILE.search(word)
+        if word.partition(".")[0] in sections() and word not in _ATTRIBUTES | _LOGGED | _GATE and not _FILE.search(word)
     }
 
     assert named

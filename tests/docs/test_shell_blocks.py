@@ -124,6 +124,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / part).symlink_to(ROOT / part)
     done = run_command(["replay", str(folder / "events.jsonl"), "--ledger", f"sqlite:///{folder}/ledger.db"])
     assert 0 == done
+    shutil.copy(folder / "ledger.db", folder / "backup.db")
     return folder
 
 
@@ -159,7 +160,8 @@ def test_a_block_does_what_it_says(
     """Its commands end well one after the other; a gate may also stop."""
     shutil.copytree(workplace, tmp_path, dirs_exist_ok=True, symlinks=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CLIFFWATCH_LEDGER__URL", f"sqlite:///{tmp_path}/ledger.db")
+    for variable in ("CLIFFWATCH_LEDGER__URL", "URL"):
+        monkeypatch.setenv(variable, f"sqlite:///{tmp_path}/ledger.db")
     for variable in [name for name in os.environ if name.startswith("CLIFFWATCH_KAFKA")]:
         monkeypatch.delenv(variable)
 
@@ -171,7 +173,7 @@ def test_a_block_does_what_it_says(
 
 
 def _here(word: str, folder: Path) -> str:
-    return word.replace("/tmp/", f"{folder}/")
+    return os.path.expandvars(word.replace("/tmp/", f"{folder}/"))
 
 
 def _globbed(word: str) -> list[str]:
