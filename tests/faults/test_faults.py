@@ -197,7 +197,7 @@ def _put_spans_together(places: list[MonitorProcess], replicas: Replicas, record
         config["traces"]["assembly"]["quiet_seconds"] = _AT_ONCE
         path.write_text(yaml.safe_dump(config))
     for place in places[: replicas.least]:
-        place.start()
+        place.start(wait=False)
     replicas.kill()
     _wait_for(lambda at: at[1] == 0, recorded, replicas, "no span waits any longer")
 
