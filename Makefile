@@ -101,10 +101,13 @@ test-faults: $(VENV)/.dev servers  ## Kill replicas, brokers and databases under
 	CLIFFWATCH_FAULTS_JOINS=25 CLIFFWATCH_FAULTS_LEAVES=25 \
 	$(BIN)/pytest -s -p no:randomly tests/faults
 
+test-newcomer: $(VENV)/.dev servers  ## Follow the README from a fresh clone to a verdict, virtual environment included, and time it
+	CLIFFWATCH_NEWCOMER=full $(BIN)/pytest -s -p no:randomly tests/stack/test_newcomer.py
+
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 	$(BIN)/pytest -m 'not stack and not slow' -q
 
 test: lint servers  ## Install what the tests need and run all of them
 	$(BIN)/pytest
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile-names test-fast test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile-names test-fast test-newcomer test-faults test

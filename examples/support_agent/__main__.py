@@ -43,8 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _create_missing_topics(asked.kafka)
         with KafkaSink(asked.kafka) as kafka:
-            _play(before, kafka, report)
-            kafka.flush()
+            if asked.act != "rollout":
+                _play(before, kafka, report)
+                kafka.flush()
+            if asked.act == "history":
+                print(f"{TRACES_TOPIC} and {OUTCOMES_TOPIC} on {asked.kafka} hold the history of a dozen models.")
+                return 0
             report.say(f"waiting {asked.pause:g} s, so that tiers are learnt before anything is served")
             time.sleep(asked.pause)
             _play(served, kafka, report)
@@ -67,11 +71,17 @@ def _parser() -> argparse.ArgumentParser:
         "--candidate", choices=list(Candidate), default=Candidate.CLIFF, help="what the upgrade does (default: cliff)"
     )
     parser.add_argument(
+        "--act",
+        choices=["all", "history", "rollout"],
+        default="all",
+        help="with --kafka: write only what comes before the rollout, or only the rollout (default: all)",
+    )
+    parser.add_argument(
         "--pause",
         type=float,
         default=45.0,
         metavar="SECONDS",
-        help="with --kafka: time between history and rollout, above traces.assembly.quiet_seconds (default: 45)",
+        help="with --kafka: time before the rollout, above traces.assembly.quiet_seconds (default: 45)",
     )
     parser.add_argument(
         "--ends-at", type=float, metavar="TIME", help="Unix seconds of the last request (default: two hours ago)"

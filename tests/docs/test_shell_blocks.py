@@ -117,6 +117,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arm, name in enumerate(("before.csv", "after.csv")):
         write_csv(folder / name, seed_rows(arm))
     shutil.copy(ROOT / "cliffwatch.yaml", folder)
+    (folder / "monitor.yaml").write_text(f"ledger: {{url: 'sqlite:///{folder}/ledger.db'}}\n")
     for policy, jump in (("bold", 0.2), ("careful", 0.05)):
         (folder / f"{policy}.yaml").write_text(f"rollout: {{share_jump: {jump}}}\n")
     for part in ("rules", "deploy", "examples"):
