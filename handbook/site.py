@@ -38,9 +38,6 @@ PAGES_ELSEWHERE = {
 }
 """Pages outside `docs/`, by their place in the repository: where the site shows them."""
 
-PENDING = {"performance.md"}
-"""Pages that are being written; out of the navigation until they are there."""
-
 FRONT = "README.md"
 """The front page of the repository, and of the site that of `docs/`."""
 
@@ -87,8 +84,7 @@ def _written_out(entry: Any) -> Any:
             return [entry + path.name for path in _pages_of(ROOT / "docs" / entry)]
         case list():
             written = [_written_out(each) for each in entry]
-            pages = [each for part in written for each in (part if isinstance(part, list) else [part])]
-            return [page for page in pages if str(page) not in PENDING or (ROOT / _source(page)).exists()]
+            return [each for part in written for each in (part if isinstance(part, list) else [part])]
         case dict():
             return {title: _written_out(below) for title, below in entry.items()}
         case _:
