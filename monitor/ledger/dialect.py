@@ -44,8 +44,8 @@ class Dialect(Protocol):
         """Adds rows that are not there, in the order given; `RaceLost` where another replica added one since."""
         ...
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, become: Excluded) -> Writer:
-        """Adds rows, or changes those that are there, in the order given."""
+    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
+        """Adds rows, or changes those that are there with the same values of *keys*, in the order given."""
         ...
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
@@ -76,9 +76,8 @@ class SqliteDialect:
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
         return _prepared(sa.insert(table), columns)
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, become: Excluded) -> Writer:
+    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
         statement = sqlite.insert(table)
-        keys = [column.name for column in table.primary_key]
         return _prepared(statement.on_conflict_do_update(index_elements=keys, set_=become(statement.excluded)), columns)
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
@@ -122,9 +121,8 @@ class PostgresDialect:
 
         return append
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, become: Excluded) -> Writer:
+    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
         statement = postgresql.insert(table)
-        keys = [column.name for column in table.primary_key]
         statement = statement.from_select(columns, sa.select(_unnested(table, columns))).on_conflict_do_update(
             index_elements=keys, set_=become(statement.excluded)
         )

@@ -38,11 +38,21 @@ class Recorder:
         self._labels = LabelBudget(dialect.insert, settings)
         self._requests = RequestRows(dialect)
         self._write_traffic = dialect.upserter(
-            traffic, _TRAFFIC_COLUMNS, become=lambda added: {"requests": traffic.c.requests + added.requests}
+            traffic,
+            _TRAFFIC_COLUMNS,
+            keys=traffic.primary_key.columns.keys(),
+            become=lambda added: {"requests": traffic.c.requests + added.requests},
         )
         self._write_counters = dialect.upserter(
-            counter, _COUNTER_COLUMNS, become=lambda added: {"value": counter.c.value + added.value}
+            counter,
+            _COUNTER_COLUMNS,
+            keys=counter.primary_key.columns.keys(),
+            become=lambda added: {"value": counter.c.value + added.value},
         )
+        self._write_activity = dialect.upserter(
+            model_version, _ACTIVITY_COLUMNS, keys=_VERSION_KEY, become=_more_active
+        )
+        self._version_ids: dict[VersionKey, int] = {}
 
     def record(self, connection: sa.Connection, batch: Batch) -> Recorded:
         """
@@ -61,6 +71,7 @@ class Recorder:
         """Remember nothing, after a rollback took back what was written."""
         self._labels.forget()
         self._requests.forget()
+        self._version_ids.clear()
 
     def _move_offset(self, connection: sa.Connection, move: OffsetMove) -> None:
         topic, partition = move.partition
@@ -139,40 +150,40 @@ class Recorder:
         self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
     ) -> Mapping[VersionKey, int]:
         """Move what is known of each version; their ids."""
-        version_ids: dict[VersionKey, int] = {}
-        for key, seen in sorted(activity.items()):
-            service, environment, version = key
-            new = {
-                "service": service,
-                "environment": environment,
-                "model_version": version,
-                "first_started_at": seen.first_started_at,
-                "last_started_at": seen.last_started_at,
-                "requests": seen.requests,
-                "labelled": seen.labelled,
-            }
-            statement = self._insert(model_version).values(new)
-            have, add = model_version.c, statement.excluded
-            version_ids[key] = connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["service", "environment", "model_version"],
-                    set_={
-                        "first_started_at": sa.case(
-                            (add.first_started_at < have.first_started_at, add.first_started_at),
-                            else_=have.first_started_at,
-                        ),
-                        "last_started_at": sa.case(
-                            (add.last_started_at > have.last_started_at, add.last_started_at),
-                            else_=have.last_started_at,
-                        ),
-                        "requests": have.requests + add.requests,
-                        "labelled": have.labelled + add.labelled,
-                    },
-                ).returning(model_version.c.id)
+        self._write_activity(
+            connection,
+            [
+                (*key, seen.first_started_at, seen.last_started_at, seen.requests, seen.labelled)
+                for key, seen in sorted(activity.items())
+            ],
+        )
+        for key in activity.keys() - self._version_ids.keys():
+            self._version_ids[key] = connection.execute(
+                _VERSION_ID, dict(zip(_VERSION_KEY, key, strict=True))
             ).scalar_one()
-        return version_ids
+        return self._version_ids
 
 
+def _more_active(added: Any) -> Mapping[str, Any]:
+    """A version that was seen before, with what a batch adds to it."""
+    have = model_version.c
+    return {
+        "first_started_at": sa.case(
+            (added.first_started_at < have.first_started_at, added.first_started_at), else_=have.first_started_at
+        ),
+        "last_started_at": sa.case(
+            (added.last_started_at > have.last_started_at, added.last_started_at), else_=have.last_started_at
+        ),
+        "requests": have.requests + added.requests,
+        "labelled": have.labelled + added.labelled,
+    }
+
+
+_VERSION_KEY = ("service", "environment", "model_version")
+_VERSION_ID = sa.select(model_version.c.id).where(
+    *(model_version.c[name] == sa.bindparam(name) for name in _VERSION_KEY)
+)
+_ACTIVITY_COLUMNS = (*_VERSION_KEY, "first_started_at", "last_started_at", "requests", "labelled")
 _TRAFFIC_COLUMNS = tuple(column.name for column in traffic.columns)
 _COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
 

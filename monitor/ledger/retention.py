@@ -58,6 +58,7 @@ class Pruner:
         self._tally = dialect.upserter(
             pruned,
             [column.name for column in pruned.columns],
+            keys=pruned.primary_key.columns.keys(),
             become=lambda added: {name: pruned.c[name] + added[name] for name in ("requests", "successes", "failures")},
         )
 
