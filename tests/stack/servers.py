@@ -236,6 +236,8 @@ class KafkaServer(Server):
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
+            # Tests tell stories of last month, which the broker would take away whenever it next looks.
+            "log.retention.ms": "-1",
             # A killed broker may come back only when its session with the controller is over (9 s otherwise).
             "broker.session.timeout.ms": "1000",
             "broker.heartbeat.interval.ms": "100",
