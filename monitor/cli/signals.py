@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
-from types import FrameType
 
 import structlog
 
@@ -18,14 +18,13 @@ _EXIT_CODE = 3  # something that had to be waited for did not answer
 def stop_on_signals() -> threading.Event:
     """An event that is set when somebody asks the process to end; asked a second time, it ends at once."""
     stop = threading.Event()
-
-    def asked(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    # Python runs handlers on the main thread, between two of its steps: one that hangs never would.
+    signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked)
+        signal.signal(number, lambda *_: None)  # without a handler of Python's, nothing is told
+    threading.Thread(target=_listen, args=(told, telling, stop), name="signals", daemon=True).start()
     return stop
 
 
@@ -44,3 +43,11 @@ def when_stopping(stop: threading.Event, do_first: Callable[[], None], *, grace_
             os._exit(_EXIT_CODE)
 
     threading.Thread(target=watch, name="stopping", daemon=True).start()
+
+
+def _listen(told: socket.socket, _telling: socket.socket, stop: threading.Event) -> None:
+    """Each byte is the number of a signal; *_telling* is held open for as long as somebody listens."""
+    while number := told.recv(1):
+        if stop.is_set():
+            os._exit(128 + number[0])
+        stop.set()

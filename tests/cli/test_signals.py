@@ -7,12 +7,12 @@ import sys
 import pytest
 
 _STUBBORN = """
-import sys, threading, time
+import time
 from monitor.cli.signals import stop_on_signals, when_stopping
 stop = stop_on_signals()
 when_stopping(stop, lambda: print("unready", flush=True), grace_seconds={grace})
 print("started", flush=True)
-threading.Event().wait(60)  # hangs, whatever is asked
+time.sleep(60)  # hangs, whatever is asked
 """
 
 
