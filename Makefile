@@ -40,11 +40,11 @@ generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
 
 figures: $(VENV)/.dev  ## Replay the demo and draw the pictures of the concept pages from its numbers
-	$(BIN)/python -m handbook.figures
+	$(BIN)/python -m docs.handbook.figures
 
 docs: $(VENV)/.dev  ## Build the documentation site into site/, strictly, and check every link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	$(BIN)/python -m handbook.links site
+	$(BIN)/python -m docs.handbook.links site
 
 dashboards-preview: $(VENV)/.dev servers  ## Draw every dashboard over a real rollout into docs/images/dashboards (needs Node and Chromium)
 	$(BIN)/python -m grafana.preview

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import typer
 import yaml
 
-from handbook import http_reference
-from handbook.markdown import ROOT
+from docs.handbook import http_reference
+from docs.handbook.markdown import ROOT
 from monitor.cli.app import app
 from monitor.config import ENVIRONMENT_PREFIX, sections
 from monitor.config_reference import setting_at

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handbook.markdown import ROOT
+from docs.handbook.markdown import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from handbook.markdown import Block, blocks, pages
+from docs.handbook.markdown import Block, blocks, pages
 
 BLOCKS = [block for page in pages() for block in blocks(page)]
 

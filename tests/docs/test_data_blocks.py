@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from handbook.markdown import Block, blocks, pages
+from docs.handbook.markdown import Block, blocks, pages
 from monitor.trace.native import decode_native
 from tests.programs import required_program
 

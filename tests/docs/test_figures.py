@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from handbook.figures import CLIFF, GAIN, NUMBERS, SAME, drawn
-from handbook.markdown import ROOT
+from docs.handbook.figures import CLIFF, GAIN, NUMBERS, SAME, drawn
+from docs.handbook.markdown import ROOT
 from monitor.rollout.wording import percent, signed
 
 STORED: Mapping[str, Any] = json.loads(NUMBERS.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handbook import links, markdown
+from docs.handbook import links, markdown
 
 
 def test_links_of_the_repository_lead_somewhere() -> None:

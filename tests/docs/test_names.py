@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from handbook.markdown import ROOT, pages
+from docs.handbook.markdown import ROOT, pages
 from monitor.config import sections
 from monitor.config_reference import setting_at
 from monitor.evals.floors import Limits as GateLimits

@@ -14,8 +14,8 @@ import typer
 import yaml
 from starlette.routing import Route
 
-from handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
-from handbook.command_reference import commands
+from docs.handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
+from docs.handbook.command_reference import commands
 from monitor.cli.app import app
 from monitor.config import Config
 from monitor.ledger.sql import SqlLedger

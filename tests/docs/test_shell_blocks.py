@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from handbook.markdown import ROOT, Block, blocks, pages
+from docs.handbook.markdown import ROOT, Block, blocks, pages
 from monitor.cli import run_command
 from monitor.cli.app import EXIT_PROBLEM, app
 from monitor.demo.events import ROLLOUTS

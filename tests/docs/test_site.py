@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.support.wait import WebDriverWait
 
-from handbook.links import site_problems
-from handbook.markdown import ROOT
-from handbook.site import REFERENCE
+from docs.handbook.links import site_problems
+from docs.handbook.markdown import ROOT
+from docs.handbook.site import REFERENCE
 from tests.browser.driver import open_browser
 from tests.programs import required_program
 

@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from handbook.markdown import ROOT, Block, blocks, pages
+from docs.handbook.markdown import ROOT, Block, blocks, pages
 from monitor.config import ENVIRONMENT_PREFIX, load_config, sections
 from monitor.errors import MonitorError
 from monitor.evals.floors import Floors, read_floors

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from handbook.markdown import blocks
+from docs.handbook.markdown import blocks
 from monitor.metrics.names import METRICS
 from tests.rules.conftest import RULES
 from tests.rules.spec import REPLICA, series

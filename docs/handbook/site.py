@@ -18,8 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
-from handbook.markdown import ROOT, links
+from docs.handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
+from docs.handbook.markdown import ROOT, links
 
 REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/alerts.md": alert_reference.page,

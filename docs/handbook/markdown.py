@@ -11,7 +11,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
 
 _NOT_READ = {".venv", ".git", ".servers", ".pytest_cache", "node_modules", "site", "build", "dist", "tests"}

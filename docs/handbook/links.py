@@ -1,7 +1,7 @@
 """
 Links: of the Markdown as GitHub shows it, and of the built site as a browser does. Nothing is asked of the network.
 
-`python -m handbook.links site` checks both and exits 1 with one line for every link that leads nowhere.
+`python -m docs.handbook.links site` checks both and exits 1 with one line for every link that leads nowhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from handbook.markdown import Link, anchors, links, page_name, pages
+from docs.handbook.markdown import Link, anchors, links, page_name, pages
 
 _WEB = {"http", "https"}
 _ELSEWHERE = {"mailto", "data", "javascript"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from handbook.command_reference import PROGRAM
-from handbook.tables import code, table
+from docs.handbook.command_reference import PROGRAM
+from docs.handbook.tables import code, table
 from monitor.metrics.rollout_routes import DEFAULT_CASES
 from monitor.metrics.settings import WebSettings
 

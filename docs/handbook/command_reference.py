@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from handbook.tables import code, table
+from docs.handbook.tables import code, table
 from monitor.cli.app import EXIT_PROBLEM, EXIT_UNREACHABLE, EXIT_USAGE, app
 
 PROGRAM = "cliffwatch"

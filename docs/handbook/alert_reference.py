@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from handbook.markdown import ROOT
+from docs.handbook.markdown import ROOT
 
 RULES = ROOT / "rules" / "cliffwatch.rules.yml"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from handbook.tables import code, table
+from docs.handbook.tables import code, table
 from monitor.trace.native import event_schemas
 from monitor.trace.semconv import as_markdown
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from handbook.tables import code, table
+from docs.handbook.tables import code, table
 from monitor.config import ENVIRONMENT_PREFIX, sections
 from monitor.config_reference import Setting, entry_kind, settings_of, yaml_value
 

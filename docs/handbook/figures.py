@@ -1,7 +1,7 @@
 """
 The pictures of the concept pages, drawn from what the demo measures.
 
-`python -m handbook.figures` replays the demo, keeps its numbers in `demo.json` beside it, and draws every
+`python -m docs.handbook.figures` replays the demo, keeps its numbers in `demo.json` beside it, and draws every
 picture; `make figures` does so.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from handbook.markdown import ROOT
+from docs.handbook.markdown import ROOT
 from monitor.charts import (
     EvidencePoint,
     Part,
