@@ -35,12 +35,19 @@ def demo() -> dict[str, dict[str, object]]:
     return {rollout["service"]: rollout for rollout in result["rollouts"]}
 
 
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """A command configures logging for its whole process; here the process goes on."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+@pytest.fixture(autouse=True)
+def _logging_as_at_the_start() -> Iterator[None]:
+    """A command configures logging for its whole process; here the process goes on, after a fixture's command too."""
+    _forget_logging()
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    _forget_logging()
+
+
+def _forget_logging() -> None:
     structlog.reset_defaults()
+    root = logging.getLogger()
+    root.handlers = [
+        handler for handler in root.handlers if not isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
+    ]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.NOTSET)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import socket
@@ -14,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.difficulty.settings import DifficultySettings
@@ -63,15 +61,6 @@ class HostileNames:
     @pytest.fixture
     def url(self) -> str:
         raise NotImplementedError
-
-    @pytest.fixture(autouse=True)
-    def _logging_restored(self) -> Iterator[None]:
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
-        yield
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
 
     def test_names_without_end_leave_a_bounded_monitor(self, url: str, capfd: pytest.CaptureFixture[str]) -> None:
         """Series, rows and memory stay within the caps, every request is counted, and scrapes go on beside it all."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ingest.dead_letter import NoDeadLetters
@@ -111,16 +108,6 @@ RECORDS = {
         {"id": "s", "traceId": f"{1:032x}", "name": "correct", "value": 1, "comment": TEXT, "dataType": "BOOLEAN"}
     ).encode(),
 }
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_text_of_requests_is_kept_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
