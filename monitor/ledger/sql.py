@@ -81,7 +81,11 @@ class SqlLedger:
         self, url: str, settings: LedgerSettings | None = None, *, outcomes: OutcomeSettings | None = None
     ) -> None:
         self._engine = open_engine(url)
-        migrate(self._engine)
+        try:
+            migrate(self._engine)
+        except BaseException:
+            self._engine.dispose()  # nobody else can: there will be no ledger to close
+            raise
         self._dialect = DIALECTS[self._engine.dialect.name]
         self._insert = self._dialect.insert
         self._settings = settings or LedgerSettings()
