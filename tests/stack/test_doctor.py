@@ -140,6 +140,7 @@ def test_a_wrong_password_is_told_and_not_shown(
     config: Callable[..., str],
     doctor: Callable[..., Any],
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """By `doctor` and by `run` in one sentence each, that says which keys to look at; the right one is let in."""
     sasl.create_topic("sasl", partitions=1)
@@ -151,11 +152,15 @@ def test_a_wrong_password_is_told_and_not_shown(
         "sasl_username": "alice",
     }
 
-    wrong = config(login | {"sasl_password": "wr0ng-one"})
-    code, odd = doctor(wrong)
-    run_code = run_command(["run", "--config.file", wrong])
+    password = tmp_path / "password"
+
+    password.write_text("wr0ng-one")
+    path = config(login | {"sasl_password_file": str(password)})
+    code, odd = doctor(path)
+    run_code = run_command(["run", "--config.file", path])
     (said,) = capsys.readouterr().err.splitlines()
-    right_code, right_odd = doctor(config(login | {"sasl_password": "right"}))
+    password.write_text("right")
+    right_code, right_odd = doctor(path)
 
     assert (3, 3) == (code, run_code)
     assert "A connection is accepted, and then nobody lets us in" in odd["broker login"]["finding"]
