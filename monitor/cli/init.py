@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -84,10 +84,10 @@ def init(
         "sasl_password_file": _password_file(config, sasl_mechanism, sasl_password_file, is_asking=is_asking),
     }
     kafka = {name: value for name, value in typed.items() if value}
-    looked_at = _look(_settings(config, servers, kafka), topic or [], config)
-    chosen = _chosen(looked_at, topic or [], config)
+    settings = _settings(config, servers, kafka)
+    chosen = _chosen(_look(settings, topic or [], config), topic or [], config)
     if is_asking and not topic:
-        chosen = _confirmed(chosen, looked_at)
+        chosen = _confirmed(chosen, lambda topics: _look(settings, topics, config))
     url = ledger or config.ledger.url
     if is_asking and not ledger:
         url = _ask("Ledger (SQLite file, or PostgreSQL URL without password)", url)
@@ -147,14 +147,14 @@ def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Confi
     return found
 
 
-def _confirmed(found: Sequence[Sample], looked_at: Sequence[Sample]) -> Sequence[Sample]:
-    """*found*, or what a person rather wants to read."""
-    by_name = {each.topic: each for each in looked_at}
-    typed = _ask("Topics, separated by commas", ",".join(each.topic for each in found))
-    names = [name.strip() for name in typed.split(",")]
-    if missing := [name for name in names if name not in by_name]:
-        raise UsageError(f"There is no topic {missing[0]}; there are {', '.join(by_name)}.")
-    return [by_name[name] for name in names]
+def _confirmed(found: Sequence[Sample], look: Callable[[Sequence[str]], Sequence[Sample]]) -> Sequence[Sample]:
+    """*found*, or what a person rather wants to read, of all that is there."""
+    by_name = {each.topic: each for each in found}
+    typed = _ask("Topics, separated by commas", ",".join(by_name))
+    names = [name.strip() for name in typed.split(",") if name.strip()]
+    if others := [name for name in names if name not in by_name]:
+        by_name |= {each.topic: each for each in look(others)}
+    return [by_name[name] for name in names] or found
 
 
 def _without_secrets(url: str) -> str:

@@ -8,6 +8,7 @@ import pty
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer
@@ -29,9 +30,10 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "first.yaml"
 
 
-def filled(kafka: KafkaServer, values: Sequence[bytes], *, prefix: str = "init") -> str:
+def filled(kafka: KafkaServer, values: Sequence[bytes], *, suffix: str = "") -> str:
     """A topic that holds *values*."""
-    topic = kafka.new_topic(partitions=2, prefix=prefix)
+    topic = f"init-{uuid4()}{suffix}"
+    kafka.create_topic(topic, partitions=2)
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
     for value in values:
         producer.send(topic, value)
@@ -67,8 +69,9 @@ def test_what_is_there_is_found_written_and_left_as_it_was(
 
 
 def test_a_person_is_asked_on_a_terminal(kafka: KafkaServer, output: Path) -> None:
-    """Brokers, topics and ledger, each with what was found; what is typed counts."""
-    topic = filled(kafka, [as_protobuf(SPANS)])
+    """Brokers, topics and ledger, each with what was found; what is typed counts, a topic that was passed over too."""
+    filled(kafka, [as_protobuf(SPANS)])
+    topic = filled(kafka, [as_protobuf(SPANS)], suffix=".dlq")
     ours, theirs = pty.openpty()
     environment = os.environ | {"CLIFFWATCH_KAFKA__BOOTSTRAP_SERVERS": "nobody:1", "TERM": "dumb"}
     with subprocess.Popen(
@@ -82,7 +85,7 @@ def test_a_person_is_asked_on_a_terminal(kafka: KafkaServer, output: Path) -> No
             ("Ledger (SQLite file, or PostgreSQL URL without password)", "sqlite:///asked.db"),
         ):
             while question not in said:
-                said += os.read(ours, 4_096).decode()
+                said += _read_some(ours, said)
             os.write(ours, f"{answer}\n".encode())
             said = ""
         wait_until(output.exists, 60, "the config is written")
@@ -91,6 +94,14 @@ def test_a_person_is_asked_on_a_terminal(kafka: KafkaServer, output: Path) -> No
     config = load_config(output)
     assert 0 == process.returncode
     assert ((topic,), "sqlite:///asked.db") == (config.kafka.topics, config.ledger.url)
+
+
+def _read_some(terminal: int, said: str) -> str:
+    """What the command says next; it must not have ended."""
+    try:
+        return os.read(terminal, 4_096).decode(errors="replace")
+    except OSError:  # how Linux says that the other end is closed
+        pytest.fail(f"ended instead of asking: {said}")
 
 
 def _drain(terminal: int) -> None:
