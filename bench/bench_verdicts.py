@@ -39,8 +39,9 @@ from bench.rollout_streams import (
 )
 from monitor.demo.events import write_demo_events
 from monitor.log import LogLevel, LogSettings, configure
+from monitor.rollout.judging import judge
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import Verdict, VerdictState, judge
+from monitor.rollout.verdict import Verdict, VerdictState
 
 OUT = Path(__file__).resolve().parent / "out" / "verdicts.json"
 

@@ -21,13 +21,14 @@ from scipy.stats import rankdata
 
 from bench.difficulty_rivals import RIVALS, Told, by_calibration, history_of
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibration import assess_traffic
+from monitor.difficulty.calibrating import assess_traffic
 from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift, compare_shares, measure_arm
-from monitor.difficulty.cuts import TierCuts, bin_edges, soft_tiers
+from monitor.difficulty.cuts import bin_edges, soft_tiers
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.tiers import HARD_TIER, TIERS
-from monitor.difficulty.trust import Prediction, Trust, assess
+from monitor.difficulty.tiers import HARD_TIER, TIERS, TierCuts
+from monitor.difficulty.trust import Trust
+from monitor.difficulty.trust_gate import Prediction, assess
 
 _Array = NDArray[np.float64]
 _Flags = NDArray[np.bool_]

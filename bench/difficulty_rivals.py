@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from river import linear_model, optim
 
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
 from monitor.difficulty.learning import measure_scales
 

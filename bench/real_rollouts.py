@@ -18,12 +18,14 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import Tag
 from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.judging import judge
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import ShareComparison, Verdict, VerdictState, judge
+from monitor.rollout.verdict import ShareComparison, Verdict, VerdictState
 
 _Array = NDArray[np.float64]
 _Flags = NDArray[np.bool_]

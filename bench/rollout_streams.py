@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from monitor.difficulty.cuts import TierCuts
-from monitor.difficulty.tiers import TIERS
+from monitor.difficulty.tiers import TIERS, TierCuts
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cell, Cohort
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import structlog
 
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.live import LiveTrust, assess_live
+from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord, SingleJob
@@ -20,7 +20,6 @@ from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
-from monitor.rollout.verdict import judge
 from monitor.service_settings import ServiceSettings
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -165,6 +164,8 @@ class Review:
             newcomers: Versions about to go live, which teach nothing either.
             progress: Told how many labelled requests were read since it was last called.
         """
+        from monitor.difficulty.calibrating import calibrate  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+
         exclude = self._live_versions() | set(newcomers)
         history = []
         for request in self._ledger.history(exclude=exclude, limit=self._settings.max_labels_per_version):
@@ -262,6 +263,8 @@ class Review:
 
         It has learnt neither. Labels too young to be a fair sample are left out.
         """
+        from monitor.difficulty.live import assess_live  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+
         live = self._live_versions()
         unlearnt = (
             seen.model_version
@@ -316,6 +319,8 @@ class Review:
         )
 
     def _judge(self, record: RolloutRecord, now: float) -> None:
+        from monitor.rollout.judging import judge  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+
         rollout = record.rollout
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:

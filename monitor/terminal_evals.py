@@ -15,7 +15,7 @@ from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, CaseChange, EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, count, counted, one_line, percent, points, probability, signed
-from monitor.rollout.state import VerdictState
+from monitor.rollout.verdict import VerdictState
 from monitor.terminal import columns
 
 _COLOURS = {

@@ -17,7 +17,8 @@ import pytest
 
 from monitor.cli import run_command
 from monitor.demo.events import HISTORY, ROLLOUTS, demo_events
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.correction import DifficultyBin, ShareShift, compare_shares, measure_arm
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from tests.event_histories import write_events

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 
-from monitor.difficulty.cuts import TierCuts
-from monitor.difficulty.tiers import HARD_TIER, TIERS
+from monitor.difficulty.tiers import HARD_TIER, TIERS, TierCuts
 
 _Array = NDArray[np.float64]
 

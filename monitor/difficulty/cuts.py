@@ -1,31 +1,17 @@
-"""Where tiers begin, and how probable each tier is for a request whose difficulty is not known exactly."""
+"""How probable each tier is for a request whose difficulty is not known exactly, and bins of difficulty."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from monitor.difficulty.tiers import TierCuts
+
 _SMALLEST_VARIANCE = 1e-12
 _BINS_PER_TIER = 4
 _OUTER_BINS = 5
 _OUTER_STEP = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class TierCuts:
-    """
-    Where tiers begin, on the difficulty logit (frozen with a calibration).
-
-    Attributes:
-        medium, hard, frontier: Lowest difficulty logit of the tier; easy begins at minus infinity.
-    """
-
-    medium: float
-    hard: float
-    frontier: float
 
 
 def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,8 @@ from scipy.special import bdtr, bdtrc, expit
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.trust import own_ability
+from monitor.difficulty.live_trust import Drift
+from monitor.difficulty.trust_gate import own_ability
 
 MIN_LABELS = 300
 """Labels below which nothing is said of the residual: ADWIN needs about so many to see a change of 0.2."""
@@ -43,28 +43,6 @@ _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 _NODE_WEIGHTS = _NODE_WEIGHTS / math.sqrt(2 * math.pi)
 
 _Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """
-    What live labels say of a frozen calibration.
-
-    Attributes:
-        is_drifting: Residual or anchors moved; None where there are too few labels to tell.
-        sentence: What was found.
-        residual_mean: Failures minus predicted failures per label since the residual last changed, each version at its
-            own ability, -1 to 1; None with fewer than `MIN_LABELS` labels.
-        anchors: Items that the calibration knows well and that have live labels enough.
-        anchors_moved_ratio: Share of the anchors that fail more or less often than the calibration says, 0 to 1; None
-            with fewer than `MIN_ANCHORS`.
-    """
-
-    is_drifting: bool | None
-    sentence: str
-    residual_mean: float | None
-    anchors: int
-    anchors_moved_ratio: float | None
 
 
 class _Told(NamedTuple):

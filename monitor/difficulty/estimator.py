@@ -6,10 +6,12 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from river import base
 from river.base.typing import ClfTarget, FeatureName
+
+from monitor.difficulty.frozen import Belief
 
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,
@@ -31,13 +33,6 @@ _BIAS_VARIANCE = 4.0
 _LOGISTIC = math.pi / 8.0
 _EVICTED_PART = 0.1
 _LARGEST_LOGIT = 35.0
-
-
-class Belief(NamedTuple):
-    """A normal belief: *mean* in logits, *variance* in logits squared."""
-
-    mean: float
-    variance: float
 
 
 @dataclass(slots=True)

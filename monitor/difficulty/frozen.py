@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from monitor.difficulty.estimator import Belief
 from monitor.difficulty.features import RequestFeatures, Scale
 
 KNOWN_VERSIONS = 2
 """Versions that must have met a request before it is known."""
+
+
+class Belief(NamedTuple):
+    """A normal belief: *mean* in logits, *variance* in logits squared."""
+
+    mean: float
+    variance: float
 
 
 class FrozenWeight(NamedTuple):

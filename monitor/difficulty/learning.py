@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, Belief, DifficultyClassifier, group_of
+from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
-from monitor.difficulty.frozen import KNOWN_VERSIONS, FrozenDifficulty, FrozenWeight
+from monitor.difficulty.frozen import KNOWN_VERSIONS, Belief, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.trust import Prediction
+from monitor.difficulty.trust_gate import Prediction
 
 _SHARED = ""
 _NAMED_BY_PROMPT = "prompt:"

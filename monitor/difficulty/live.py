@@ -4,51 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration, assess_traffic
-from monitor.difficulty.drift import Drift, find_drift
+from monitor.difficulty.calibrating import assess_traffic
+from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
+from monitor.difficulty.drift import find_drift
 from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.trust import Trust
-
-MIN_LIVE_VERSIONS = 3
-"""Live versions that must speak against a calibration together: one alone rejects a good one half of the time."""
 
 _MIN_EITHER_WAY = 2  # an AUC with a variance needs two failures and two successes
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTrust:
-    """
-    What live labels say of the calibration in force; verdicts do not depend on it.
-
-    Attributes:
-        calibration_id: The calibration that was looked at.
-        trust: What its gates would say of these labels; None where no version has labels enough.
-        versions: Live versions with labels enough, which *trust* rests on.
-        drift: Whether labels and calibration come apart.
-    """
-
-    calibration_id: str
-    trust: Trust | None
-    versions: int
-    drift: Drift
-
-    @property
-    def is_trusted(self) -> bool | None:
-        """Whether live labels leave the calibration standing; None where there are too few of them to say."""
-        if self.reasons:
-            return False
-        return None if self.drift.is_drifting is None and self.versions < MIN_LIVE_VERSIONS else True
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Why the tiers are not to be believed, one sentence each; empty where live labels do not speak against it."""
-        against = [self.drift.sentence] if self.drift.is_drifting else []
-        if self.trust is not None and self.versions >= MIN_LIVE_VERSIONS:
-            against += [f"On labels of {self.versions} live versions: {reason}" for reason in self.trust.reasons]
-        return tuple(against)
 
 
 def assess_live(

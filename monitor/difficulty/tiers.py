@@ -52,3 +52,17 @@ class Tag:
 
 NO_TAG = Tag(Tier.UNTIERED, 0.0, 0.0, is_known=False, bin=0, calibration_id="")
 """The tag of every request while no calibration is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierCuts:
+    """
+    Where tiers begin, on the difficulty logit (frozen with a calibration).
+
+    Attributes:
+        medium, hard, frontier: Lowest difficulty logit of the tier; easy begins at minus infinity.
+    """
+
+    medium: float
+    hard: float
+    frontier: float

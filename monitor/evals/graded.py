@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, request_features
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier

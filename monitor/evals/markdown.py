@@ -10,7 +10,7 @@ from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.report import ArmSource, CaseChange, EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, count, counted, one_line, percent, probability, signed
-from monitor.rollout.state import VerdictState
+from monitor.rollout.verdict import VerdictState
 
 _SIGNS = {
     VerdictState.OK: "✅",

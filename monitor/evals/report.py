@@ -14,7 +14,7 @@ from monitor.evals.tiering import Tiering
 from monitor.evals.words import change_words, percent, points
 from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import VerdictState
+from monitor.rollout.verdict import VerdictState
 
 _SHOWN = 3
 

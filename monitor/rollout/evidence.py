@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.rollout.comparison import Interval
-from monitor.rollout.state import VerdictState
-from monitor.rollout.verdict import Verdict
+from monitor.rollout.verdict import Verdict, VerdictState
 
 MOST_EVIDENCE = 300
 """Looks that are remembered of one rollout: as many as a chart is units wide."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monitor.rollout.comparison import Interval, TierComparison
-from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Floor, Policy
 
 
@@ -28,11 +27,11 @@ def floors_of(policy: Policy, *, service: str, environment: str) -> Sequence[Flo
     return [floor for floor in policy.floors if (floor.service, floor.environment) == (service, environment)]
 
 
-def check_floors(floors: Sequence[Floor], measurement: Measurement) -> Sequence[FloorCheck]:
+def check_floors(
+    floors: Sequence[Floor], hard_tier: TierComparison, capabilities: Mapping[str, TierComparison]
+) -> Sequence[FloorCheck]:
     """Each of *floors* beside what was measured."""
-    return [
-        FloorCheck(floor, hard_pass_rate(floor, measurement.hard_tier, measurement.capabilities)) for floor in floors
-    ]
+    return [FloorCheck(floor, hard_pass_rate(floor, hard_tier, capabilities)) for floor in floors]
 
 
 def hard_pass_rate(

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift, compare_shares, measure_arm
-from monitor.difficulty.cuts import TierCuts
-from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
+from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier, TierCuts
 from monitor.difficulty.trust import Trust
 from monitor.rollout.bounds import Bounds
 from monitor.rollout.cohort import Cell, Cohort

@@ -8,7 +8,8 @@ from monitor.rollout.comparison import ShareComparison, TierComparison
 from monitor.rollout.floors import FloorCheck
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import Findings, VerdictState
+from monitor.rollout.state import Findings
+from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
 

@@ -1,24 +1,15 @@
-"""The four states of a rollout, and which of them the evidence supports."""
+"""Which of the four states of a rollout the evidence supports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from monitor.rollout.comparison import FailureRate
 from monitor.rollout.floors import FloorCheck
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.policy import Policy
-
-
-class VerdictState(StrEnum):
-    """What we say of a rollout (docs/verdicts.md has the definitions)."""
-
-    OK = "ok"
-    CLIFF = "cliff"
-    REGRESSION = "regression"
-    WAITING = "waiting"
+from monitor.rollout.verdict import VerdictState
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import NO_TAG, Tag, Tier
 from monitor.errors import OffsetFenced
@@ -35,10 +36,10 @@ from monitor.rollout.cases import Case, CaseKind, Runs
 from monitor.rollout.cohort import Cell
 from monitor.rollout.commitment import CommittedFloor
 from monitor.rollout.evidence import MOST_EVIDENCE, evidence_of
+from monitor.rollout.judging import judge
 from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
-from monitor.rollout.verdict import judge
 from monitor.trace.assembly import build_trace
 from monitor.trace.model import Budget, Outcome, OutcomeEvent, TraceId, Usage
 from monitor.trace.settings import AssemblySettings, OutcomeSettings

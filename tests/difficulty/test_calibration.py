@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.difficulty.calibration import Calibration, assess_traffic, calibrate
+from monitor.difficulty.calibrating import assess_traffic, calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.settings import DifficultySettings

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm
-from monitor.difficulty.cuts import TierCuts, soft_tiers
+from monitor.difficulty.cuts import soft_tiers
+from monitor.difficulty.tiers import TierCuts
 
 Array = NDArray[np.float64]
 RateOf = Callable[[Array, NDArray[np.int64]], Array]

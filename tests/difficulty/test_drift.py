@@ -9,9 +9,11 @@ from dataclasses import replace
 import pytest
 from scipy.stats import binom
 
-from monitor.difficulty.calibration import Calibration, calibrate
-from monitor.difficulty.drift import MIN_LABELS, Drift, find_drift
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.drift import MIN_LABELS, find_drift
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.live_trust import Drift
 from tests.difficulty.made_up import answers, history
 
 ITEMS = 150

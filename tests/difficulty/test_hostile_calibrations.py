@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.stored import SCHEMA, content_checksum, unseal
 from monitor.errors import CalibrationInvalid

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.live import assess_live
 from tests.difficulty.made_up import answers, history

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bench import outcomes
 from monitor.demo.events import demo_events
-from monitor.difficulty.calibration import Calibration, calibrate
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.estimator import DifficultyClassifier, Weight, failure_probability, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, indicators, request_features
 from monitor.difficulty.learning import Learner, measure_scales

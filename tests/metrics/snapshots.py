@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.difficulty.calibration import Trust
-from monitor.difficulty.drift import Drift
-from monitor.difficulty.live import LiveTrust
+from monitor.difficulty.live_trust import Drift, LiveTrust
 from monitor.difficulty.tiers import TIERS, Tier
+from monitor.difficulty.trust import Trust
 from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import (
     CalibrationStatus,

@@ -8,10 +8,11 @@ import pytest
 from bench.bench_verdicts import CLASSIC
 from bench.rollout_streams import ArmStream, KnownTiers, simulate
 from monitor.rollout.cohort import Arm, Cohort
+from monitor.rollout.judging import judge
 from monitor.rollout.measurement import Measurement, measure
 from monitor.rollout.needed import requests_to_cliff, requests_to_ok
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState, judge
+from monitor.rollout.verdict import VerdictState
 
 POLICY = Policy()
 

@@ -14,9 +14,10 @@ from bench.rollout_streams import ArmStream, KnownTiers
 from monitor.difficulty.tiers import NO_TAG, TIERS, Tier
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.judging import judge
 from monitor.rollout.measurement import Yardstick
 from monitor.rollout.policy import Floor, Policy
-from monitor.rollout.verdict import Verdict, VerdictState, judge
+from monitor.rollout.verdict import Verdict, VerdictState
 
 REQUESTS = (6000, 3000, 1000, 0)
 BASELINE = (120, 300, 600, 0)

@@ -1,0 +1,229 @@
+"""The trust gate: how well a calibration told difficulty on labels that it had not learnt."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.trust import ReliabilityPoint, Trust
+
+_Array = NDArray[np.float64]
+_Z_LOWER = 1.2816
+_GROUPS = 10
+_LOG_SLOPES = (-2.0, 1.0)
+_SMALLEST_RATE = 1e-6
+
+
+class Prediction(NamedTuple):
+    """One label beside the difficulty that was told before it was learnt."""
+
+    model_version: str
+    logit: float
+    variance: float
+    is_known: bool
+    failed: bool
+
+    def stretched(self, slope: float) -> Prediction:
+        """The same prediction on a scale of *slope* logits per logit."""
+        return self._replace(logit=slope * self.logit, variance=slope * slope * self.variance)
+
+
+def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
+    """
+    Trust in a calibration, from how well it told difficulty on labels that it had not learnt.
+
+    Args:
+        predictions: Labels of one or a few versions beside the difficulty told before.
+        versions: History versions learnt from (K).
+        settings: The gates.
+    """
+    parts = _by_version(predictions)
+    columns = np.concatenate(parts) if parts else np.empty((0, 4))
+    auc, auc_lower = _mean_auc(parts, count_spread=versions < settings.min_versions_hard_rate)
+    reliability = _reliability(parts)
+    error = _calibration_error(reliability)
+    known_share = float(columns[:, 2].mean()) if len(columns) else None
+    reasons = [*_version_reasons(versions, settings), *_auc_reasons(auc, auc_lower, len(columns), settings)]
+    if error is not None and error > settings.max_calibration_error:
+        reasons.append(
+            f"Predicted failure rates are off by {error:.3f} on average, over {settings.max_calibration_error:.2f}: "
+            "add reference versions that are more alike to the ones in use."
+        )
+    return Trust(
+        is_trusted=not reasons,
+        reasons=tuple(reasons),
+        auc=auc,
+        auc_lower=auc_lower,
+        calibration_error=error,
+        versions=versions,
+        known_share=known_share,
+        hard_rate_reasons=tuple(_hard_rate_reasons(versions, known_share, len(columns), settings)),
+        reliability=reliability,
+    )
+
+
+def response_slope(predictions: Sequence[Prediction]) -> float:
+    """
+    Logits of failing per logit of difficulty told, each version at its own ability.
+
+    Half of what the labels say, on a logarithmic scale: noise in the difficulty flattens what they say, so the truth
+    lies between that and 1.
+
+    Args:
+        predictions: Labels of one or a few versions beside the difficulty told before.
+    """
+    parts = [part for part in _by_version(predictions) if 0 < part[:, 3].mean() < 1]
+    if not parts:
+        return 1.0
+
+    def surprise(log_slope: float) -> float:
+        return sum(_surprise(part, math.exp(log_slope)) for part in parts)
+
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415  (a start that calibrates nothing need not wait for it)
+
+    found = minimize_scalar(surprise, bounds=_LOG_SLOPES, method="bounded")
+    return math.exp(0.5 * float(found.x))
+
+
+def _by_version(predictions: Sequence[Prediction]) -> list[_Array]:
+    rows: dict[str, list[tuple[float, float, bool, bool]]] = defaultdict(list)
+    for told in predictions:
+        rows[told.model_version].append((told.logit, told.variance, told.is_known, told.failed))
+    return [np.array(part, dtype=float) for part in rows.values()]
+
+
+def _surprise(part: _Array, slope: float) -> float:
+    """Minus the log-likelihood of one version's labels."""
+    predicted = np.clip(
+        _at_own_ability(part * np.array([slope, slope * slope, 1, 1])), _SMALLEST_RATE, 1 - _SMALLEST_RATE
+    )
+    failed = part[:, 3] == 1
+    return -float(np.log(predicted[failed]).sum() + np.log1p(-predicted[~failed]).sum())
+
+
+def _version_reasons(versions: int, settings: DifficultySettings) -> list[str]:
+    missing = settings.min_versions - versions
+    return [f"{missing} more reference version{'s' * (missing > 1)} needed."] if missing > 0 else []
+
+
+def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: DifficultySettings) -> list[str]:
+    if auc is None or lower is None:
+        return ["No version has both failures and successes among labels not learnt: add labels."]
+    if auc < settings.min_auc:
+        told = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
+        return [f"{told}: replay more of the traffic as probes on past or other models."]
+    if lower < settings.min_auc_lower:
+        wanted = labels * ((auc - lower) / (auc - settings.min_auc_lower)) ** 2
+        bound = f"The AUC of {auc:.2f} may be as low as {lower:.2f} ({settings.min_auc_lower:.2f} needed)"
+        return [f"{bound}: {max(1, round(wanted - labels))} more labels."]
+    return []
+
+
+def _hard_rate_reasons(
+    versions: int, known_share: float | None, requests: int, settings: DifficultySettings
+) -> list[str]:
+    reasons = []
+    missing = settings.min_versions_hard_rate - versions
+    if missing > 0:
+        reasons.append(
+            f"{missing} more reference version{'s' * (missing > 1)} needed for the hard tier's failure rate."
+        )
+    if known_share is not None and known_share < settings.min_known_share:
+        probes = round((settings.min_known_share - known_share) * requests)
+        reasons.append(f"{max(1, probes)} more probes needed: {known_share:.0%} of the requests are known.")
+    return reasons
+
+
+def _mean_auc(parts: Sequence[_Array], *, count_spread: bool) -> tuple[float | None, float | None]:
+    """
+    Mean AUC over versions and its lower 90 % bound.
+
+    Args:
+        parts: Predictions by version.
+        count_spread: Whether the bound is for versions yet to come, not for these alone. Difficulty that rests on few
+            versions has their quirks, and whether a new one shares them is a matter of luck.
+    """
+    measured = [_auc(part[:, 0], part[:, 3] == 1) for part in parts]
+    told = [pair for pair in measured if pair is not None]
+    if not told:
+        return None, None
+    areas, variances = np.array(told).T
+    variance = float(variances.mean())
+    if count_spread and len(areas) > 1:
+        variance = max(variance, float(areas.var(ddof=1)))
+    return float(areas.mean()), float(areas.mean() - _Z_LOWER * math.sqrt(variance / len(areas)))
+
+
+def _auc(score: _Array, failed: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Area under the ROC curve and its variance (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837)."""
+    positives, negatives = score[failed], score[~failed]
+    if len(positives) < 2 or len(negatives) < 2:  # noqa: PLR2004  (a variance needs two)
+        return None
+    rank = _ranks(score)
+    above = (rank[failed] - _ranks(positives)) / len(negatives)
+    below = 1.0 - (rank[~failed] - _ranks(negatives)) / len(positives)
+    variance = above.var(ddof=1) / len(positives) + below.var(ddof=1) / len(negatives)
+    return float(above.mean()), float(variance)
+
+
+def _ranks(values: _Array) -> _Array:
+    """Ranks from 1, those of equal values shared evenly; `scipy.stats` would take a second to import."""
+    _, places, times = np.unique(values, return_inverse=True, return_counts=True)
+    shared: _Array = times.cumsum() - (times - 1) / 2
+    return shared[places]
+
+
+def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
+    """Predicted and observed failure rates of ten groups of equal size, each version at its own ability."""
+    usable = [part for part in parts if 0 < part[:, 3].mean() < 1]
+    if not usable:
+        return ()
+    predicted = np.concatenate([_at_own_ability(part) for part in usable])
+    failed = np.concatenate([part[:, 3] for part in usable])
+    groups = np.array_split(np.argsort(predicted, kind="stable"), _GROUPS)
+    return tuple(
+        ReliabilityPoint(float(predicted[group].mean()), float(failed[group].mean()), len(group))
+        for group in groups
+        if len(group)
+    )
+
+
+def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
+    """Mean distance of observed from predicted failure rates, over labels."""
+    if not reliability:
+        return None
+    gaps = sum(abs(point.predicted - point.observed) * point.labels for point in reliability)
+    return gaps / sum(point.labels for point in reliability)
+
+
+def own_ability(part: _Array) -> float:
+    """
+    Logits added to every difficulty of one version, at which it is told to fail as often as it did.
+
+    Args:
+        part: One row per label: difficulty in logits, its variance, whether it is known, whether it failed.
+    """
+    scale = _scale(part)
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        ability = (low + high) / 2
+        told = expit((part[:, 0] + ability) / scale).mean()
+        low, high = (ability, high) if told < part[:, 3].mean() else (low, ability)
+    return (low + high) / 2
+
+
+def _at_own_ability(part: _Array) -> _Array:
+    predicted: _Array = expit((part[:, 0] + own_ability(part)) / _scale(part))
+    return predicted
+
+
+def _scale(part: _Array) -> _Array:
+    scale: _Array = np.sqrt(1 + np.pi / 8 * part[:, 1])
+    return scale
