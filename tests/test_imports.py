@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli.app import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -13,6 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_a_start_waits_for_no_library_of_numbers(library: str) -> None:
     """What `run` imports shows verdicts and tags requests; what judges and calibrates comes when it is due."""
     assert library not in modules_of("import monitor.wiring, monitor.metrics.server")
+
+
+def test_a_command_brings_its_own_module_and_no_other() -> None:
+    """Neither the eval report nor the demo is loaded to run the service."""
+    loaded = modules_of("from monitor.cli import run_command\nrun_command(['run', '--help'])")
+
+    assert "monitor.cli.run" in loaded
+    assert loaded.isdisjoint(f"monitor.cli.{name.replace('-', '_')}" for name in COMMANDS if name != "run")
 
 
 def modules_of(program: str) -> frozenset[str]:

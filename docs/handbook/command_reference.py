@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from docs.handbook.tables import code, table
-from monitor.cli.app import EXIT_PROBLEM, EXIT_UNREACHABLE, EXIT_USAGE, app
+from monitor.cli.app import EXIT_PROBLEM, EXIT_UNREACHABLE, EXIT_USAGE, whole_app
 
 PROGRAM = "cliffwatch"
 
@@ -33,7 +33,7 @@ _BOLD = re.compile(r"\[bold\](.*?)\[/(?:bold)?\]")
 def page() -> str:
     """The page, in Markdown."""
     codes = table(("exit code", "meaning"), [(str(number), meaning) for number, meaning in EXIT_CODES.items()])
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(whole_app())
     return f"{_HEAD}## Exit codes\n\n{codes}\n" + "\n".join(_command(path, command) for path, command in commands(root))
 
 

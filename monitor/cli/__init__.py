@@ -5,41 +5,6 @@ The command line: a person's words in, an exit code out.
 (config, gate), 2 usage, 3 a dependency is out of reach.
 """
 
-from monitor.cli import (  # each adds its command to the app
-    calibrate,
-    calibrations,
-    cases,
-    check_config,
-    demo,
-    doctor,
-    init,
-    ledger,
-    probes,
-    replay,
-    report,
-    rollouts,
-    run,
-    tail,
-    verdict,
-)
 from monitor.cli.app import main, run_command
 
-__all__ = [
-    "calibrate",
-    "calibrations",
-    "cases",
-    "check_config",
-    "demo",
-    "doctor",
-    "init",
-    "ledger",
-    "main",
-    "probes",
-    "replay",
-    "report",
-    "rollouts",
-    "run",
-    "run_command",
-    "tail",
-    "verdict",
-]
+__all__ = ["main", "run_command"]

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,25 @@ from monitor.metrics.settings import WebSettings
 from monitor.terminal import print_error
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
+
+COMMANDS = (
+    "calibrate",
+    "calibrations",
+    "cases",
+    "check-config",
+    "demo",
+    "doctor",
+    "init",
+    "ledger",
+    "probes",
+    "replay",
+    "report",
+    "rollouts",
+    "run",
+    "tail",
+    "verdict",
+)
+"""Commands and groups of commands, in the order of `--help`; each has a module of its name."""
 
 
 class OutputFormat(StrEnum):
@@ -88,6 +108,7 @@ def run_command(arguments: Sequence[str]) -> int:
     Errors go to standard error, one sentence each; a traceback only where `--log.level debug` asks for it.
     """
     console = Console(stderr=True)
+    _load(_asked_for(arguments))
     try:
         app(list(arguments))
     except MonitorError as error:
@@ -95,6 +116,26 @@ def run_command(arguments: Sequence[str]) -> int:
     except SystemExit as end:  # how Typer reports usage errors, and ends in general
         return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def whole_app() -> typer.Typer:
+    """`app` with every command."""
+    _load(COMMANDS)
+    return app
+
+
+def _load(names: Sequence[str]) -> None:
+    """Add the commands of these *names* to `app`; each brings what the others do without, so none is loaded in vain."""
+    for name in names:
+        import_module(f"monitor.cli.{name.replace('-', '_')}")
+
+
+def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
+    """What *arguments* may be about: one command, or none, or all of them for help, completion and mistyped names."""
+    first = next(iter(arguments), "")
+    if first == "--version":
+        return ()
+    return (first,) if first in COMMANDS else COMMANDS
 
 
 def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from monitor.cli import run_command
-from monitor.cli.app import app
+from monitor.cli.app import whole_app
 
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 
@@ -24,7 +24,7 @@ def every_command(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tupl
             yield (*path, name), command
 
 
-COMMANDS = list(every_command(typer.main.get_command(app)))
+COMMANDS = list(every_command(typer.main.get_command(whole_app())))
 
 
 @pytest.mark.parametrize(("path", "command"), [pytest.param(*pair, id=" ".join(pair[0])) for pair in COMMANDS])

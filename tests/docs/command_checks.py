@@ -13,7 +13,7 @@ import yaml
 
 from docs.handbook import http_reference
 from docs.handbook.markdown import ROOT
-from monitor.cli.app import app
+from monitor.cli.app import whole_app
 from monitor.config import ENVIRONMENT_PREFIX, sections
 from monitor.config_reference import setting_at
 from tests.docs.shell import Command
@@ -104,7 +104,7 @@ def check_command(command: Command) -> None:
 
 def _parse(arguments: tuple[str, ...]) -> None:
     """Fails unless Typer takes *arguments*; nothing is done."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(whole_app())
     for command in _leaves(root):
         command.callback = lambda **_: None
     try:

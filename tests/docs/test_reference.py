@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from docs.handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
 from docs.handbook.command_reference import commands
-from monitor.cli.app import app
+from monitor.cli.app import whole_app
 from monitor.config import Config
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.app import metrics_app
@@ -27,7 +27,7 @@ from monitor.steering import Steering
 from monitor.trace.native import decode_native, event_schemas
 from tests.metrics.snapshots import a_snapshot
 
-COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(app))}
+COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(whole_app()))}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -16,7 +16,7 @@ import typer
 
 from docs.handbook.markdown import ROOT, Block, blocks, pages
 from monitor.cli import run_command
-from monitor.cli.app import EXIT_PROBLEM, app
+from monitor.cli.app import EXIT_PROBLEM, whole_app
 from monitor.demo.events import ROLLOUTS
 from tests.docs.command_checks import check_command
 from tests.docs.shell import Command, commands
@@ -89,7 +89,7 @@ def test_a_command_in_a_sentence_exists(text: str) -> None:
 
 def _find(words: list[str]) -> None:
     """Fails unless *words* name a command, with options that it has; values may be missing."""
-    found: Any = typer.main.get_command(app)
+    found: Any = typer.main.get_command(whole_app())
     rest = list(words)
     while rest and rest[0] in getattr(found, "commands", {}):
         found = found.commands[rest.pop(0)]
