@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.app import COMMANDS
+from monitor.ledger.sql import SqlLedger
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,6 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_a_start_waits_for_no_library_of_numbers(library: str) -> None:
     """What `run` imports shows verdicts and tags requests; what judges and calibrates comes when it is due."""
     assert library not in modules_of("import monitor.wiring, monitor.metrics.server")
+
+
+def test_a_ledger_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    """Only what the schema has to learn is worth the import."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    SqlLedger(url).close()
+
+    assert "alembic" not in modules_of(f"from monitor.ledger.sql import SqlLedger\nSqlLedger({url!r}).close()")
 
 
 def test_a_command_brings_its_own_module_and_no_other() -> None:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
+from monitor.ledger.schema import REVISION
 
 IN_MEMORY_URL = "sqlite://"
 
@@ -174,7 +172,7 @@ def ledger_errors() -> Iterator[None]:
         raise LedgerInvalid(f"The ledger's database refused a statement: {_first_line(error)}") from error
 
 
-def migrate(engine: sa.Engine, *, to: str = "head") -> None:
+def migrate(engine: sa.Engine, *, to: str = REVISION) -> None:
     """
     Bring the schema up to date, or to revision *to*; replicas that start together wait for each other.
 
@@ -182,20 +180,37 @@ def migrate(engine: sa.Engine, *, to: str = "head") -> None:
         LedgerUnavailable: the database cannot be reached.
         LedgerInvalid: it was written by a newer version.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     with ledger_errors(), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             for limit in ("lock_timeout", "statement_timeout"):  # the replica that migrates may take long
                 connection.execute(sa.select(sa.func.set_config(limit, "0", True)))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, to)
-        except CommandError as error:
-            raise LedgerInvalid(
-                "A newer version of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
-            ) from error
+        if revision_of(connection) != to:
+            _upgrade(connection, to)
+
+
+def revision_of(connection: sa.Connection) -> str | None:
+    """The migration that the ledger's tables are at, or None where it has none yet."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _upgrade(connection: sa.Connection, to: str) -> None:
+    from alembic import command  # noqa: PLC0415  (few starts upgrade, and Alembic takes as long to import as Kafka)
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, to)
+    except CommandError as error:
+        raise LedgerInvalid(
+            "A newer version of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
+        ) from error
 
 
 def _first_line(error: DBAPIError) -> str:

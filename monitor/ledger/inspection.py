@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from monitor.clock import Clock
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.engine import ledger_errors, open_engine
-from monitor.ledger.schema import kafka_offset, model_version, request
+from monitor.ledger.engine import ledger_errors, open_engine, revision_of
+from monitor.ledger.schema import REVISION, kafka_offset, model_version, request
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _LATEST_LABELS = 5_000
@@ -120,13 +117,6 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
         )
 
 
-def newest_schema() -> str | None:
-    """Revision of the tables that this version of Cliffwatch works with."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    return ScriptDirectory.from_config(config).get_current_head()
-
-
 @contextmanager
 def _engine(url: str) -> Iterator[sa.Engine]:
     engine = open_engine(url)
@@ -145,7 +135,7 @@ def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _schema_of(connection: sa.Connection) -> SchemaVersion:
-    return SchemaVersion(MigrationContext.configure(connection).get_current_revision(), newest_schema())
+    return SchemaVersion(revision_of(connection), REVISION)
 
 
 def _offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:

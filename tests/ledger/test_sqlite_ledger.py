@@ -12,9 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
-from monitor.ledger.engine import IN_MEMORY_URL, migrate, open_engine
+from monitor.ledger.engine import IN_MEMORY_URL, migrate, open_engine, revision_of
 from monitor.ledger.ledger import CounterName
-from monitor.ledger.schema import metadata
+from monitor.ledger.schema import REVISION, metadata
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_trace, tagged
 from tests.contracts.ledger_contract import LedgerContract, counts, net_outcomes, problems
@@ -74,14 +74,16 @@ def test_two_writers_lose_no_update(tmp_path: Path) -> None:
 
 
 def test_migrations_lead_to_the_tables_of_the_schema() -> None:
-    """Running every migration gives the schema that the code writes to."""
+    """Running every migration gives the schema that the code writes to, and the revision that it looks for."""
     engine = open_engine(IN_MEMORY_URL)
-    migrate(engine)
+    migrate(engine, to="head")
 
     with engine.connect() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), metadata)
+        revision = revision_of(connection)
 
     assert [] == difference
+    assert REVISION == revision
     engine.dispose()
 
 
