@@ -120,6 +120,11 @@ class Service:
             self._watchdog.stop()
             self._jobs.stop()
 
+    def begin(self) -> None:
+        """Show what the ledger holds before the first turn; to a scrape before that, every counter fell to zero."""
+        self._overview.load()
+        self._overview.show()
+
     def drain(self, *, progress: Callable[[int], None]) -> None:
         """
         Poll and record until the source is exhausted, and put the traces together whose spans it held.

@@ -22,7 +22,7 @@ from monitor.rollout.policy import Policy
 from monitor.service import Service, Stages
 from monitor.service_settings import ServiceSettings
 from monitor.trace.settings import Limits, TraceSettings
-from tests.builders import NOON, PARTITION, a_batch
+from tests.builders import NOON, PARTITION, a_batch, a_trace, tagged
 from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
 
@@ -209,6 +209,17 @@ def test_a_late_outcome_finds_its_trace(house: House) -> None:
     house.run_until_quiet()
 
     assert {"failure": 1} == counts(house.ledger, CounterName.OUTCOMES)
+
+
+def test_what_the_ledger_holds_is_shown_before_anything_is_read(house: House) -> None:
+    """A replica that starts again shows its counters where they were, and is not ready for that."""
+    house.ledger.record(a_batch(tagged(a_trace("t1"))))
+
+    house.service.begin()
+
+    shown = house.snapshots.current
+    assert 1 == sum(value for key, value in shown.counters.items() if key.name is CounterName.REQUESTS)
+    assert not shown.is_ready
 
 
 def test_a_service_that_stops_says_so(house: House) -> None:

@@ -49,6 +49,7 @@ def run(
         steering = steering_of(config, service.ledger, policy=lambda: service.policy)
         web = web_settings(config.web, listen_address)
         server = MetricsServer(web, snapshots, _reload(service, config_file), steering, stall=service.stall)
+        service.begin()
         server.start()
         when_stopping(stop, service.unready, grace_seconds=config.service.grace_seconds)
         _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
