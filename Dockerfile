@@ -9,15 +9,16 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_REQUIRE_HASHES=1
 COPY requirements.lock deploy/build.lock ./
 # Nothing is installed that is not in a lock file with its hash, and no code of a package runs while it is installed.
+# pip compiles it, since the file system may be read-only later, and every start would compile it again.
 # The virtual environment has the same path in both stages, so that the scripts in it stay right.
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --requirement build.lock \
     && python -m venv /opt/cliffwatch \
-    && /opt/cliffwatch/bin/pip install --no-compile --requirement requirements.lock
+    && /opt/cliffwatch/bin/pip install --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY monitor monitor
 RUN PIP_REQUIRE_HASHES=0 /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && PIP_REQUIRE_HASHES=0 /opt/cliffwatch/bin/pip install --no-compile --no-deps /wheels/*.whl
+    && PIP_REQUIRE_HASHES=0 /opt/cliffwatch/bin/pip install --no-deps /wheels/*.whl
 
 FROM python:3.12-slim-bookworm
 RUN groupadd --system --gid 10001 cliffwatch \
