@@ -9,6 +9,7 @@ from typing import Any
 from bench.stopwatch import Stopwatch
 from monitor.clock import WallClock
 from monitor.config import Config
+from monitor.garbage import collect_rarely
 from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.settings import KafkaSettings
@@ -44,6 +45,7 @@ def running_service(
             policy=config.rollout,
             settings=config.service,
         )
+        collect_rarely()
         yield service, snapshots, ledger
 
 

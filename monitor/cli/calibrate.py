@@ -27,6 +27,7 @@ from monitor.clock import WallClock
 from monitor.config import Config
 from monitor.difficulty.tier_table import tier_table
 from monitor.errors import MonitorError, UsageError
+from monitor.garbage import collect_rarely
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, CounterName
 from monitor.ledger.sql import SqlLedger
@@ -96,6 +97,7 @@ def calibrate(
 def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> LoadedJson:
     before = _totals(ledger)
     if files:
+        collect_rarely()
         with (
             history_service(config, files, ledger) as service,
             reading_progress(Console(stderr=True), "load") as advance,

@@ -25,6 +25,7 @@ from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.signals import stop_on_signals
 from monitor.config import Config
 from monitor.errors import UsageError
+from monitor.garbage import collect_rarely
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.metrics.report import replay_json
@@ -110,6 +111,7 @@ def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool
 
 def drain(service: Service, config: Config, *, title: str, total: int | None = None) -> None:
     """Read everything with a progress bar, then let what it holds be judged as if its labels had matured."""
+    collect_rarely()
     with reading_progress(Console(stderr=True), title, total=total) as advance:
         service.drain(progress=advance)
     service.settle(seconds=config.rollout.maturity_seconds + 1.0)

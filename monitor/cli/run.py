@@ -19,6 +19,7 @@ from monitor.cli.app import (
 )
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.config import load_config
+from monitor.garbage import collect_rarely
 from monitor.log import configure
 from monitor.metrics.server import MetricsServer
 from monitor.service import Service
@@ -53,6 +54,7 @@ def run(
         server.start()
         when_stopping(stop, service.unready, grace_seconds=config.service.grace_seconds)
         _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
+        collect_rarely()
         try:
             service.run(is_stopping=stop.is_set, wait=stop.wait)
         finally:
