@@ -7,14 +7,14 @@ number of each record was the largest cost of recording.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from monitor.ledger.labels import VersionKey
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterName, TaggedTrace
-from monitor.trace.model import Trace
 
 HOUR_SECONDS = 3_600
 
@@ -24,88 +24,57 @@ Counted = tuple[str, str, str, str, str, str, str]
 
 @dataclass(slots=True)
 class Cell:
-    """What a batch adds under one version, tier and capability; each number in the unit of its counter."""
+    """
+    What a batch adds under one version, tier and capability.
+
+    Attributes:
+        traces: Requests that are counted here for the first time.
+        duplicates: Traces that were there already.
+        successes: First labels.
+        failures: First labels.
+        revisions: Labels that were changed, by `from>to`.
+        failure_classes: Failures by class.
+    """
 
     version: VersionKey
     tier: str
     capability: str
-    requests: int = 0
+    traces: list[TaggedTrace] = field(default_factory=list)
     duplicates: int = 0
-    first_started_at: float = float("inf")
-    last_started_at: float = float("-inf")
-    hours: dict[int, int] = field(default_factory=dict)  # requests by hour of their start, hours since 1970
     successes: int = 0
     failures: int = 0
     revisions: dict[str, int] = field(default_factory=dict)
     failure_classes: dict[str, int] = field(default_factory=dict)
-    durations: list[int] = field(default_factory=lambda: [0] * (len(DURATION_BUCKETS_SECONDS) + 1))
-    duration_microseconds: int = 0
-    steps_of: list[int] = field(default_factory=lambda: [0] * (len(STEP_BUCKETS) + 1))
-    steps: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_nanodollars: int = 0
-    tool_calls: int = 0
-    budget_exceeded: int = 0
-    alias_requests: int = 0
-
-    def add_trace(self, tagged: TaggedTrace) -> None:
-        """Count a request: its start, duration, steps, tokens, cost and tool calls, as far as reported."""
-        trace = tagged.trace
-        started_at = trace.started_at
-        self.requests += 1
-        self.first_started_at = min(self.first_started_at, started_at)
-        self.last_started_at = max(self.last_started_at, started_at)
-        hour = int(started_at // HOUR_SECONDS)
-        self.hours[hour] = self.hours.get(hour, 0) + 1
-        if trace.ended_at is not None:
-            duration = trace.ended_at - started_at
-            self.durations[bisect_left(DURATION_BUCKETS_SECONDS, duration)] += 1
-            self.duration_microseconds += round(duration * 1e6)
-        if trace.steps is not None:
-            self.steps_of[bisect_left(STEP_BUCKETS, trace.steps)] += 1
-            self.steps += trace.steps
-        if tagged.is_over_budget:
-            self.budget_exceeded += 1
-        if trace.floating_alias:
-            self.alias_requests += 1
-        self._add_use(trace)
-
-    def _add_use(self, trace: Trace) -> None:
-        usage = trace.usage
-        if usage.input_tokens:
-            self.input_tokens += usage.input_tokens
-        if usage.output_tokens:
-            self.output_tokens += usage.output_tokens
-        if usage.cost_usd:
-            self.cost_nanodollars += round(usage.cost_usd * 1e9)
-        if trace.tool_calls:
-            self.tool_calls += trace.tool_calls
 
     def counted(self) -> Iterator[tuple[Counted, int]]:
         """Every number under its name and labels; a label that a counter does not have is empty."""
         tiered = (*self.version, self.tier, self.capability)
         for_tier = (*self.version, self.tier, "")
         for_version = (*self.version, "", "")
-        yield (CounterName.REQUESTS, *tiered, ""), self.requests
+        traces = [tagged.trace for tagged in self.traces]
+        usages = [trace.usage for trace in traces]
+        durations = [trace.ended_at - trace.started_at for trace in traces if trace.ended_at is not None]
+        steps = [trace.steps for trace in traces if trace.steps is not None]
+        yield (CounterName.REQUESTS, *tiered, ""), len(traces)
         yield (CounterName.OUTCOMES, *tiered, "success"), self.successes
         yield (CounterName.OUTCOMES, *tiered, "failure"), self.failures
         for detail, times in self.revisions.items():
             yield (CounterName.OUTCOME_REVISIONS, *tiered, detail), times
         for name, times in self.failure_classes.items():
             yield (CounterName.FAILURES_BY_CLASS, *for_tier, name), times
-        for bound, times in zip(_DURATION_BOUNDS, self.durations, strict=True):
+        for bound, times in zip(_DURATION_BOUNDS, _in_buckets(DURATION_BUCKETS_SECONDS, durations), strict=True):
             yield (CounterName.DURATION_BUCKET, *for_tier, bound), times
-        for bound, times in zip(_STEP_BOUNDS, self.steps_of, strict=True):
+        for bound, times in zip(_STEP_BOUNDS, _in_buckets(STEP_BUCKETS, steps), strict=True):
             yield (CounterName.STEPS_BUCKET, *for_tier, bound), times
-        yield (CounterName.DURATION_MICROSECONDS, *for_tier, ""), self.duration_microseconds
-        yield (CounterName.STEPS, *for_tier, ""), self.steps
-        yield (CounterName.TOKENS, *for_tier, "input"), self.input_tokens
-        yield (CounterName.TOKENS, *for_tier, "output"), self.output_tokens
-        yield (CounterName.COST_NANODOLLARS, *for_tier, ""), self.cost_nanodollars
-        yield (CounterName.TOOL_CALLS, *for_tier, ""), self.tool_calls
-        yield (CounterName.BUDGET_EXCEEDED, *for_tier, ""), self.budget_exceeded
-        yield (CounterName.ALIAS_REQUESTS, *for_version, ""), self.alias_requests
+        yield (CounterName.DURATION_MICROSECONDS, *for_tier, ""), sum([round(each * 1e6) for each in durations])
+        yield (CounterName.STEPS, *for_tier, ""), sum(steps)
+        yield (CounterName.TOKENS, *for_tier, "input"), sum([usage.input_tokens or 0 for usage in usages])
+        yield (CounterName.TOKENS, *for_tier, "output"), sum([usage.output_tokens or 0 for usage in usages])
+        costs = [round(usage.cost_usd * 1e9) for usage in usages if usage.cost_usd]
+        yield (CounterName.COST_NANODOLLARS, *for_tier, ""), sum(costs)
+        yield (CounterName.TOOL_CALLS, *for_tier, ""), sum([trace.tool_calls or 0 for trace in traces])
+        yield (CounterName.BUDGET_EXCEEDED, *for_tier, ""), sum([tagged.is_over_budget for tagged in self.traces])
+        yield (CounterName.ALIAS_REQUESTS, *for_version, ""), sum([trace.floating_alias for trace in traces])
         yield (CounterName.DUPLICATES, *for_version, ""), self.duplicates
 
 
@@ -154,18 +123,28 @@ class Cells:
         activity: dict[VersionKey, Activity] = {}
         for cell in self._cells.values():
             labelled = cell.successes + cell.failures
-            if cell.requests or labelled:
-                seen = activity.setdefault(cell.version, Activity())
-                seen.first_started_at = min(seen.first_started_at, cell.first_started_at)
-                seen.last_started_at = max(seen.last_started_at, cell.last_started_at)
-                seen.requests += cell.requests
-                seen.labelled += labelled
-                seen.hours.update(cell.hours)
+            if not cell.traces and not labelled:
+                continue
+            seen = activity.setdefault(cell.version, Activity())
+            seen.labelled += labelled
+            if cell.traces:
+                starts = [tagged.trace.started_at for tagged in cell.traces]
+                seen.requests += len(starts)
+                seen.first_started_at = min(seen.first_started_at, *starts)
+                seen.last_started_at = max(seen.last_started_at, *starts)
+                seen.hours.update([int(start // HOUR_SECONDS) for start in starts])
         return activity
 
     def duplicates(self) -> int:
         """Traces that the ledger had already."""
         return sum(cell.duplicates for cell in self._cells.values())
+
+
+def _in_buckets(bounds: Sequence[float], values: Iterable[float]) -> Sequence[int]:
+    """How many of *values* lie within each bound and above the one before it; the last number: above them all."""
+    ordered = sorted(values)
+    within = [bisect_right(ordered, bound) for bound in bounds]
+    return [above - below for below, above in pairwise([0, *within, len(ordered)])]
 
 
 def _bounds(bounds: Sequence[float]) -> tuple[str, ...]:

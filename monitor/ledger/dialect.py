@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, cast
@@ -58,6 +59,12 @@ class Dialect(Protocol):
     def damage(self, connection: sa.Connection) -> Sequence[str]:
         """What the database finds wrong with its own storage; empty where it has no such check."""
         ...
+
+
+# Python's driver asks each value of another type than int, float or text whether it can be adapted, and gives it to
+# SQLite as it is when nobody knows how. Told at once, it takes a fifth of the time, and half of a whole row's.
+sqlite3.register_adapter(bool, int)
+sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]  # None, without a call of Python code
 
 
 class SqliteDialect:
