@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from msgspec import structs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -139,7 +140,7 @@ def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
 def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
     """Microseconds per span of waiting in SQLite's memory and being closed and counted, best of three."""
     rules, best = Rules(LIMITS, TraceSettings()), float("inf")
-    of_trace = [[replace(span, trace_id=TraceId(f"{n:032x}")) for span in spans] for n in range(traces)]
+    of_trace = [[structs.replace(span, trace_id=TraceId(f"{n:032x}")) for span in spans] for n in range(traces)]
     for _ in range(3):
         ledger = SqlLedger(IN_MEMORY_URL)
         batch = Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=0.0)

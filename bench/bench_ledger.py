@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import TopicPartition
@@ -120,7 +122,7 @@ def queries(ledger: SqlLedger, *, matured_before: float) -> dict[str, Callable[[
 def later_outcomes(batch: Batch) -> Batch:
     """A person's verdict on every trace of *batch*, which overrules the one that it came with."""
     events = [
-        OutcomeEvent(event.trace.trace_id, replace(outcome, source="human"))
+        OutcomeEvent(event.trace.trace_id, structs.replace(outcome, source="human"))
         for event in batch.events
         if isinstance(event, TaggedTrace)
         for outcome in event.outcomes

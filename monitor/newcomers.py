@@ -42,12 +42,9 @@ class Newcomers:
 
     def among(self, traces: Iterable[Trace]) -> frozenset[Version]:
         """Versions of *traces* that are live, were never met and have a place."""
-        versions = {
-            Version(trace.service, trace.environment, trace.model_version)
-            for trace in traces
-            if trace.environment != REFERENCE_ENVIRONMENT
-        }
-        return frozenset(version for version in versions - self._met if self._has_place(version))
+        versions = {(trace.service, trace.environment, trace.model_version) for trace in traces}
+        new = (Version(*version) for version in versions - self._met)
+        return frozenset(each for each in new if each.environment != REFERENCE_ENVIRONMENT and self._has_place(each))
 
     def meet(self, versions: Iterable[Version]) -> None:
         """From now on *versions* are known, as far as there are places."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
@@ -17,6 +20,8 @@ from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reading import Reading
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
+
+_Event = TypeVar("_Event", Trace, Span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +79,23 @@ def decode_records(records: Sequence[Record], rules: Rules) -> DecodedBatch:
     events: list[Trace | OutcomeEvent | Span] = []
     ignored: Counter[Ignored] = Counter()
     dead_letters: list[tuple[Record, DeadLetter]] = []
-    read_as = rules.read_as
     for record in records:
         try:
             decoded = _decode(record, rules)
         except InvalidRecord as invalid:
             dead_letters.append((record, _dead_letter(record, invalid)))
             continue
-        events += decoded.traces if read_as is None else [replace(each, environment=read_as) for each in decoded.traces]
+        if decoded.traces:
+            events += decoded.traces if rules.read_as is None else _read_as(rules.read_as, decoded.traces)
         if decoded.outcomes:
             events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
-        # Not only when the trace is put together: another service on the same ledger may be first to do that.
-        spans = decoded.spans if read_as is None else [replace(each, environment=read_as) for each in decoded.spans]
-        events += [_without_text(span) for span in spans]
+        if decoded.spans:
+            # Not only when the trace is put together: another service on the same ledger may be first to do that.
+            spans = decoded.spans if rules.read_as is None else _read_as(rules.read_as, decoded.spans)
+            events += [_without_text(span) for span in spans]
         if decoded.ignored:
             ignored.update(decoded.ignored)
-    counts = Counter(record.position[:2] for record in records)
+    counts = Counter([record.position[:2] for record in records])
     return DecodedBatch(
         events, dead_letters, {TopicPartition(*partition): count for partition, count in counts.items()}, ignored
     )
@@ -99,8 +105,12 @@ def tag_events(
     events: Sequence[Trace | OutcomeEvent | Span], tagger: Tagger, rules: Rules
 ) -> list[TaggedTrace | OutcomeEvent | Span]:
     """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
-    tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
-    return [next(tagged) if isinstance(event, Trace) else event for event in events]
+    traces = [event for event in events if isinstance(event, Trace)]
+    tagged = tag_traces(traces, tagger, rules)
+    if len(traces) == len(events):
+        return list(tagged)
+    following = iter(tagged)
+    return [next(following) if isinstance(event, Trace) else event for event in events]
 
 
 def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[TaggedTrace]:
@@ -127,6 +137,10 @@ def _decode(record: Record, rules: Rules) -> Decoded:
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
     return decode(record.value, rules.limits, rules.reading)
+
+
+def _read_as(environment: str, events: Sequence[_Event]) -> list[_Event]:
+    return [replace(event, environment=environment) for event in events]
 
 
 def _without_text(span: Span) -> Span:

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
+from msgspec.structs import replace
 from pydantic_core import from_json
 
 from monitor.difficulty.calibration import Calibration

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
+from msgspec import Struct
+
 from monitor.difficulty.masking import masked
-from monitor.light import light
 from monitor.trace.model import Request, Tool
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -18,9 +19,7 @@ _FEWEST_WORDS = 3
 _LARGEST_DEVIATION = 4.0
 
 
-@light
-@dataclass(frozen=True, slots=True)
-class RequestFeatures:
+class RequestFeatures(Struct, frozen=True, gc=False):
     """
     Identity of a request at four widths, from one item to its capability; storable without its text.
 
@@ -36,7 +35,7 @@ class RequestFeatures:
     item: str | None = None
     tool_set: str | None = None
     prompt_family: str | None = None
-    attributes: Mapping[str, float | str] = field(default_factory=dict)
+    attributes: Mapping[str, float | str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
-from monitor.light import light
+from msgspec import Struct
 
 
 class Tier(StrEnum):
@@ -27,9 +26,7 @@ HARD_TIER = (Tier.HARD, Tier.FRONTIER)
 """What "the hard tier" means wherever we say it: hard and frontier together."""
 
 
-@light
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(Struct, frozen=True, gc=False):
     """
     What a frozen calibration says of one request.
 

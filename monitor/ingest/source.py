@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from monitor.light import light
+from msgspec import Struct
 
 
 class TopicPartition(NamedTuple):
@@ -37,7 +37,6 @@ class Oversize:
     sha256: str
 
 
-@light
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """
@@ -52,8 +51,7 @@ class Unreadable:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """
     One record, undecoded.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from monitor.ledger.counting import Cell, Cells
 from monitor.ledger.labels import Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
@@ -14,8 +16,7 @@ from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(Struct, gc=False):
     """
     What is known of one trace id while a batch is joined.
 
@@ -85,7 +86,7 @@ class Joining:
         if slot.cell is None:
             cell = self._place(trace, tagged.tag.tier)
             slot.cell, slot.new_trace = cell, tagged
-            cell.add_trace(tagged)
+            cell.traces.append(tagged)
             if slot.label is not None:
                 self._count_label(cell, slot.label)
         else:

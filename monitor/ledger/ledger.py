@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from msgspec import Struct
+
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
-from monitor.light import light
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import CommittedFloor
@@ -27,9 +28,7 @@ from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 
 
-@light
-@dataclass(frozen=True, slots=True)
-class TaggedTrace:
+class TaggedTrace(Struct, frozen=True, gc=False):
     """
     A trace on its way into the ledger.
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from msgspec.json import Decoder, Encoder
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
@@ -19,7 +19,8 @@ from monitor.ledger.labels import VersionKey
 from monitor.ledger.schema import model_version, request
 from monitor.trace.model import Outcome
 
-_OUTCOMES = TypeAdapter(tuple[Outcome, ...])
+_outcomes = Decoder(tuple[Outcome, ...]).decode
+_outcomes_json = Encoder().encode
 _COLUMNS = tuple(column.name for column in request.columns)
 _LABEL_COLUMNS = ("success", "failure_class", "outcome_source", "outcome_score", "labelled_at", "outcomes")
 _TRACE_COLUMNS = tuple(name for name in _COLUMNS if name not in {"trace_id", "received_at", *_LABEL_COLUMNS})
@@ -110,7 +111,7 @@ class RequestRows:
             )
             slot.standing = (slot.label,)
         if row.outcomes is not None:
-            slot.standing = _OUTCOMES.validate_json(row.outcomes)
+            slot.standing = _outcomes(row.outcomes)
         return slot
 
 
@@ -197,7 +198,7 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
     """`_LABEL_COLUMNS`: the label, and all standing verdicts where it is not the only one or says less than it did."""
     label, standing = slot.label, slot.standing
     if label is None:
-        return (None, None, None, None, None, _OUTCOMES.dump_json(standing).decode() if standing else None)
+        return (None, None, None, None, None, _outcomes_json(standing).decode() if standing else None)
     says_all = label.evaluation is None and len(standing) == 1
     return (
         label.success,
@@ -205,5 +206,5 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
         label.source,
         label.score,
         label.labelled_at,
-        None if says_all else _OUTCOMES.dump_json(standing).decode(),
+        None if says_all else _outcomes_json(standing).decode(),
     )

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from itertools import accumulate
 from typing import Any
 
 from pydantic_core import from_json
 
 from monitor.trace.decoded import Decoded, Ignored
+from monitor.trace.depth import is_deeper_than
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
-from monitor.trace.model import DropReason, InvalidRecord, Trace
+from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.native import decode_native
+from monitor.trace.native_plain import read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
 from monitor.trace.outcome_policy import Evaluation
 from monitor.trace.reading import Reader, Reading
 from monitor.trace.settings import Limits
 
-# An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
-_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NATIVE_KEY = b'"schema"'
-_NOT_A_BRACKET = bytes(set(range(256)) - set(b"{[]}"))
-_STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
-
 
 DEFAULT_READING = Reading()
 
@@ -46,6 +41,8 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
     """
     if not value:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
+    if len(value) > limits.max_record_bytes:
+        raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
     decoded = _decode(value, limits, reading)
     says_something = decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
     return decoded if says_something else _SILENT
@@ -55,9 +52,7 @@ _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def _decode(value: bytes, limits: Limits, reading: Reading) -> Decoded:
-    if len(value) > limits.max_record_bytes:
-        raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
-    if value.startswith(b"{"):  # the hot path: plain JSON, and nothing else begins like it
+    if value.startswith(b"{"):  # JSON, and nothing else begins like it
         return _decode_json(value, limits, reading)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
@@ -73,12 +68,15 @@ def _begins_like_protobuf(value: bytes) -> bool:
 
 
 def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
-    if _is_deeper_than(limits.max_depth, value):
+    # Every native event has this key; in a text the quotes would be escaped.
+    may_be_native = _NATIVE_KEY in value
+    if may_be_native and (event := read_plain(value, limits.max_depth)) is not None:
+        return _said(event)
+    if is_deeper_than(limits.max_depth, value):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
-    # Every native event has this key, so that it is parsed once; in a text the quotes would be escaped.
-    if _NATIVE_KEY in value:
+    if may_be_native:
         try:
-            return _decode_native(value)
+            return _said(decode_native(value))
         except InvalidRecord as refused:
             if refused.reason is not DropReason.SCHEMA_UNKNOWN:
                 raise
@@ -89,11 +87,10 @@ def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
         evaluations = evaluations_of(document)
         if evaluations is not None:
             return _decode_evaluations(evaluations, limits, reading)
-    return _decode_native(value)  # which says what is wrong with it
+    return _said(decode_native(value))  # which says what is wrong with it
 
 
-def _decode_native(value: bytes) -> Decoded:
-    event = decode_native(value)
+def _said(event: Trace | OutcomeEvent) -> Decoded:
     return Decoded(traces=(event,)) if isinstance(event, Trace) else Decoded(outcomes=(event,))
 
 
@@ -111,11 +108,3 @@ def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, readi
     for evaluation in evaluations:
         reader.add_evaluation(evaluation)
     return reader.decoded()
-
-
-def _is_deeper_than(limit: int, value: bytes) -> bool:
-    # Counting is a hundred times cheaper than walking, and nearly no record has that many brackets in the first place.
-    if value.count(b"{") + value.count(b"[") <= limit:
-        return False
-    brackets = _JSON_STRING.sub(b"", value).translate(None, _NOT_A_BRACKET)
-    return any(depth > limit for depth in accumulate(map(_STEP.__getitem__, brackets)))

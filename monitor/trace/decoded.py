@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 
-from monitor.light import light
+from msgspec import Struct
+
 from monitor.trace.model import OutcomeEvent, Trace
 from monitor.trace.span import Span
 
@@ -34,9 +34,7 @@ class Ignored(StrEnum):
     """A text that had to be changed to be a metric label."""
 
 
-@light
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Struct, frozen=True, gc=False):
     """
     What one record said: any number of finished traces, of outcomes, and of spans of traces still to be assembled.
 
@@ -48,4 +46,4 @@ class Decoded:
     traces: Sequence[Trace] = ()
     outcomes: Sequence[OutcomeEvent] = ()
     spans: Sequence[Span] = ()
-    ignored: Mapping[Ignored, int] = field(default_factory=dict)
+    ignored: Mapping[Ignored, int] = {}

@@ -109,6 +109,7 @@ class _OutcomeEvent(TypedDict):
 
 
 _EVENT = TypeAdapter(Annotated[_TraceEvent | _OutcomeEvent, Field(discriminator="schema")]).validator
+_TOOLS = TypeAdapter(list[_Tool]).validator
 _LABEL_FIELDS = frozenset({"service", "model_version", "environment", "capability", "failure_class", "source"})
 
 
@@ -185,7 +186,7 @@ def _request(capability: str, request_id: str | None, wire: _Request) -> Request
         request_id=request_id,
         text=wire.get("text"),
         messages=wire.get("messages"),
-        tools=_tools(to_json(tools)) if tools else (),
+        tools=tools_of(to_json(tools)) if tools else (),
         attributes=wire.get("attributes", {}),
     )
 
@@ -212,12 +213,20 @@ def _unix_seconds(at: datetime) -> float:
 _CANONICAL = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
-@lru_cache(maxsize=512)
-def _tools(wire: bytes) -> tuple[Tool, ...]:
-    """An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost."""
+@lru_cache(maxsize=512)  # an agent offers the same tools with nearly every request, and sorting their schemas is dear
+def tools_of(wire: bytes) -> tuple[Tool, ...]:
+    """
+    The tools of an event, from their JSON array.
+
+    Raises:
+        InvalidRecord: they are not what the contract says.
+    """
+    try:
+        tools: list[_Tool] = _TOOLS.validate_json(wire)
+    except ValidationError as error:
+        raise _invalid(error) from None
     return tuple(
-        Tool(tool["name"], tool.get("description", ""), _canonical_json(tool.get("parameters", {})))
-        for tool in from_json(wire)
+        Tool(tool["name"], tool.get("description", ""), _canonical_json(tool.get("parameters", {}))) for tool in tools
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from monitor.light import light
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
 from monitor.trace.model import Budget, Tool, TraceId
 
 _NO_BUDGET = Budget()
@@ -29,9 +30,7 @@ class SpanKind(StrEnum):
     """A span of the application around the agent."""
 
 
-@light
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True, gc=False):
     """
     One operation within a trace.
 
@@ -98,7 +97,7 @@ class Span:
     output_tokens: int | None = None
     cost_usd: float | None = None
     budget: Budget = _NO_BUDGET
-    attributes: Mapping[str, float | str] = field(default_factory=dict)
+    attributes: Mapping[str, float | str] = {}
 
     @property
     def is_ended_root(self) -> bool:
@@ -137,9 +136,7 @@ class Span:
 
 def _default(name: str) -> object:
     declared = next(part for part in fields(Span) if part.name == name)
-    if declared.default_factory is not MISSING:
-        return declared.default_factory()
-    return declared.default
+    return declared.default if declared.default_factory is NODEFAULT else declared.default_factory()
 
 
 _DEFAULTS = tuple((part.name, _default(part.name)) for part in fields(Span))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
@@ -129,7 +130,7 @@ def an_event(run: str) -> st.SearchStrategy[TaggedTrace | OutcomeEvent]:
         evaluation=st.sampled_from([None, "tone"]),
     )
     traces = st.builds(
-        lambda trace_id, tag, outcomes, **facts: dataclasses.replace(
+        lambda trace_id, tag, outcomes, **facts: structs.replace(
             tagged(a_trace(trace_id, service=run, **facts), tag), outcomes=tuple(outcomes)
         ),
         ids,
@@ -385,7 +386,7 @@ class LedgerContract:
     def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(self, ledger: Ledger) -> None:
         """Whichever comes first is the request; the other is a duplicate, or late."""
         whole, spans = tagged(a_trace("t")), [a_span(), a_call("a")]
-        native_first = [tagged(a_trace("u")), *(dataclasses.replace(span, trace_id=TraceId("u")) for span in spans)]
+        native_first = [tagged(a_trace("u")), *(structs.replace(span, trace_id=TraceId("u")) for span in spans)]
         ledger.record(a_batch(*spans, *native_first))
         close_due(ledger)
         ledger.record(a_batch(whole, native_first[-1]))
@@ -804,7 +805,7 @@ class LedgerContract:
 
         def run(trace_id: str, family: str | None, model_version: str, *, passes: bool) -> TaggedTrace:
             trace = a_trace(trace_id, model_version=model_version, outcome=success() if passes else failure())
-            return dataclasses.replace(tagged(trace, HARD), features=RequestFeatures("search", prompt_family=family))
+            return structs.replace(tagged(trace, HARD), features=RequestFeatures("search", prompt_family=family))
 
         ledger.record(
             a_batch(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from monitor.difficulty.calibrating import assess_traffic, calibrate
 from monitor.difficulty.calibration import Calibration
@@ -103,11 +104,13 @@ def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt() ->
     """Traffic that carries no request id profits from probes with the same masked prompt."""
 
     def with_prompt(label: LabelledRequest) -> LabelledRequest:
-        return replace(label, features=replace(label.features, prompt_family=f"prompt of {label.features.item}"))
+        return replace(
+            label, features=structs.replace(label.features, prompt_family=f"prompt of {label.features.item}")
+        )
 
     calibration = calibrate(map(with_prompt, history()), frozen_at=0.0)
-    named = calibration.tag(replace(features_of(7), prompt_family="prompt of item-7"))
-    nameless = calibration.tag(replace(features_of(7), item=None, prompt_family="prompt of item-7"))
+    named = calibration.tag(structs.replace(features_of(7), prompt_family="prompt of item-7"))
+    nameless = calibration.tag(structs.replace(features_of(7), item=None, prompt_family="prompt of item-7"))
 
     assert named == nameless
     assert nameless.is_known
@@ -116,7 +119,7 @@ def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt() ->
 def test_numbers_known_at_request_time_tell_unseen_requests_apart() -> None:
     """An attribute that goes with failures makes a request harder that was never met."""
     labels = [
-        replace(label, features=replace(label.features, attributes={"files": float(index % ITEMS)}))
+        replace(label, features=structs.replace(label.features, attributes={"files": float(index % ITEMS)}))
         for index, label in enumerate(history())
     ]
     calibration = calibrate(labels, frozen_at=0.0)

@@ -10,6 +10,7 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bench import outcomes
 from monitor.demo.events import demo_events
@@ -46,7 +47,7 @@ def shared_history() -> Sequence[LabelledRequest]:
         pytest.skip("needs the shared outcomes beside the checkout")
     found = outcomes.load("bfcl")
     return [
-        LabelledRequest(replace(features, attributes={"length": float(index % 90)}), version, bool(failed), 0.0)
+        LabelledRequest(structs.replace(features, attributes={"length": float(index % 90)}), version, bool(failed), 0.0)
         for version, row in zip(found.versions[:3], found.failed, strict=False)
         for index, (features, failed) in enumerate(zip(found.features, row, strict=True))
     ]
@@ -65,7 +66,7 @@ def calibration(history: Sequence[LabelledRequest]) -> Calibration:
 def assert_close(expected: Tag, told: Tag) -> None:
     assert pytest.approx(expected.difficulty_logit, abs=1e-9) == told.difficulty_logit
     assert pytest.approx(expected.difficulty_variance, abs=1e-9) == told.difficulty_variance
-    assert expected == replace(
+    assert expected == structs.replace(
         told, difficulty_logit=expected.difficulty_logit, difficulty_variance=expected.difficulty_variance
     )
 
@@ -73,7 +74,7 @@ def assert_close(expected: Tag, told: Tag) -> None:
 def test_batch_is_tagged_as_each_request_alone(history: Sequence[LabelledRequest], calibration: Calibration) -> None:
     """Real requests, each several times: together, alone and remembered they have the same tags."""
     asked = [label.features for label in history]
-    nameless = [replace(features, item=None) for features in asked]
+    nameless = [structs.replace(features, item=None) for features in asked]
     tagger = Tagger(calibration, remembered=100)
 
     told = tagger.tag_all([*asked, *nameless])

@@ -9,10 +9,10 @@ import random
 import tracemalloc
 import zlib
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import zstandard
+from msgspec.structs import replace
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.trace import Tracer
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor.trace.model import Budget, ModelVersion, Outcome, Request, Trace, TraceId, Usage
 from monitor.trace.outcome_policy import (
