@@ -67,7 +67,7 @@ def request_features(request: Request) -> RequestFeatures:
     return RequestFeatures(
         capability=request.capability,
         item=request.request_id,
-        tool_set=_tool_set(request.tools) if request.tools else None,
+        tool_set=_tool_set_of(request.tools) if request.tools else None,
         prompt_family=prompt_family(request.text) if request.text else request.prompt_family,
         attributes=request.attributes,
     )
@@ -114,9 +114,17 @@ def _template(text: str) -> str:
     return template if sum(1 for _ in words) == _FEWEST_WORDS else text.lower()
 
 
-@lru_cache(maxsize=1_024)  # an agent offers the same few sets of tools all day
+def _tool_set_of(tools: tuple[Tool, ...]) -> str:
+    length = sum([len(tool.description) + len(tool.parameters) for tool in tools])
+    return _remembered_tool_set(tools) if length <= _MOST_REMEMBERED_CHARACTERS else _tool_set(tools)
+
+
 def _tool_set(tools: tuple[Tool, ...]) -> str:
     return _hash("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))
+
+
+_MOST_REMEMBERED_CHARACTERS = 32_768  # of one set: a thousand hostile ones are 30 MB
+_remembered_tool_set = lru_cache(maxsize=1_024)(_tool_set)  # an agent offers the same few sets of tools all day
 
 
 def _hash(text: str) -> str:

@@ -211,9 +211,9 @@ def _unix_seconds(at: datetime) -> float:
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, allow_nan=False)
+_MOST_REMEMBERED_BYTES = 32_768  # of one set of tools: 512 of them, hostile ones, are 30 MB
 
 
-@lru_cache(maxsize=512)  # an agent offers the same tools with nearly every request, and sorting their schemas is dear
 def tools_of(wire: bytes) -> tuple[Tool, ...]:
     """
     The tools of an event, from their JSON array.
@@ -221,6 +221,10 @@ def tools_of(wire: bytes) -> tuple[Tool, ...]:
     Raises:
         InvalidRecord: they are not what the contract says.
     """
+    return _remembered_tools(wire) if len(wire) <= _MOST_REMEMBERED_BYTES else _read_tools(wire)
+
+
+def _read_tools(wire: bytes) -> tuple[Tool, ...]:
     try:
         tools: list[_Tool] = _TOOLS.validate_json(wire)
     except ValidationError as error:
@@ -228,6 +232,10 @@ def tools_of(wire: bytes) -> tuple[Tool, ...]:
     return tuple(
         Tool(tool["name"], tool.get("description", ""), _canonical_json(tool.get("parameters", {}))) for tool in tools
     )
+
+
+# An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost.
+_remembered_tools = lru_cache(maxsize=512)(_read_tools)
 
 
 def _canonical_json(parameters: Mapping[str, Any]) -> str:

@@ -157,7 +157,6 @@ def _request(event: _TraceEvent, max_depth: int) -> Request:
     )
 
 
-@lru_cache(maxsize=512)
 def _tools(wire: bytes, max_depth: int) -> tuple[Tool, ...]:
     if is_deeper_than(max_depth - _TOOLS_WITHIN, wire) or b"NaN" in wire or b"Infinity" in wire:
         raise _Odd
