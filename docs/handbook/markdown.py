@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -64,7 +65,8 @@ class Link:
     is_picture: bool
 
 
-def pages() -> list[Path]:
+@cache
+def pages() -> Sequence[Path]:
     """Every Markdown file that a reader of the repository meets, those of dependencies and tests left out."""
     return sorted(
         path for path in ROOT.rglob("*.md") if not _NOT_READ & set(path.relative_to(ROOT).parts) and path.is_file()
@@ -78,6 +80,11 @@ def page_name(path: Path) -> str:
 
 def blocks(path: Path, language: str | None = None) -> list[Block]:
     """Fenced blocks of the page at *path*; of one *language* only where it is given."""
+    return [block for block in _blocks(path) if language is None or block.language == language]
+
+
+@cache
+def _blocks(path: Path) -> Sequence[Block]:
     found = []
     reason = ""
     for token in _PARSER.parse(path.read_text(encoding="utf-8")):
@@ -87,7 +94,7 @@ def blocks(path: Path, language: str | None = None) -> list[Block]:
             found.append(Block(page_name(path), line, info[0] if info else "", token.content, reason))
         match = _UNCHECKED.search(token.content) if token.type == "html_block" else None
         reason = match["reason"] if match else ""
-    return [block for block in found if language is None or block.language == language]
+    return found
 
 
 def links(text: str) -> list[Link]:
