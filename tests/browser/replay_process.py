@@ -9,7 +9,7 @@ import httpx
 import yaml
 
 from tests.stack.monitor_process import CLIFFWATCH
-from tests.stack.servers import Server
+from tests.stack.servers import Server, ask
 
 
 class ReplayProcess(Server):
@@ -52,6 +52,6 @@ class ReplayProcess(Server):
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
+            return ask(f"{self.url}/-/ready").is_success
         except httpx.TransportError:
             return False

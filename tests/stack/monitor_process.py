@@ -12,7 +12,7 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.stack.servers import Server
+from tests.stack.servers import Server, ask
 
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 
@@ -48,7 +48,7 @@ class MonitorProcess(Server):
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
+            return ask(f"{self.url}/-/ready").is_success
         except httpx.TransportError:
             return False
 
@@ -60,14 +60,14 @@ class MonitorProcess(Server):
     def samples(self, prefix: str = "cliffwatch_") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Every sample of `/metrics` by name and labels; empty while it does not answer."""
         try:
-            text = httpx.get(f"{self.url}/metrics", trust_env=False).raise_for_status().text
+            text = ask(f"{self.url}/metrics").raise_for_status().text
         except httpx.TransportError:
             return {}
+        wanted = "".join(f"{line}\n" for line in text.split("\n") if line.startswith(prefix))
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in text_string_to_metric_families(wanted)
             for sample in family.samples
-            if sample.name.startswith(prefix)
         }
 
     def total(self, name: str, **labels: str) -> float:

@@ -50,6 +50,16 @@ def wait_until(
     return found
 
 
+def ask(url: str, **parameters: str) -> httpx.Response:
+    """
+    Answer of a loopback server to a GET.
+
+    Without the certificates that httpx loads for each call otherwise: 47 ms of CPU, where the rest takes 3, and most
+    callers ask every 50 ms.
+    """
+    return httpx.get(url, params=parameters or None, trust_env=False, verify=False)
+
+
 def free_port() -> int:
     """A loopback port that nothing listens on, below the range from which outgoing connections take theirs."""
     for _ in range(1_000):
@@ -313,7 +323,7 @@ class _HttpServer(Server):
 
     def get(self, path: str, **parameters: str) -> Any:
         """JSON answer to a GET of *path*."""
-        return httpx.get(f"{self.url}{path}", params=parameters, trust_env=False).raise_for_status().json()
+        return ask(f"{self.url}{path}", **parameters).raise_for_status().json()
 
     def post(self, path: str) -> None:
         """POST nothing to *path*."""
@@ -321,7 +331,7 @@ class _HttpServer(Server):
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", trust_env=False).is_success
+            return ask(f"{self.url}/-/ready").is_success
         except httpx.TransportError:
             return False
 

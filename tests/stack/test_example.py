@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from tests.stack.monitor_process import MonitorProcess
-from tests.stack.servers import KafkaServer, wait_until
+from tests.stack.servers import KafkaServer, ask, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(280)]
 
@@ -39,5 +38,5 @@ def test_the_example_on_kafka_comes_out_as_a_cliff() -> None:
 
 
 def _verdicts(monitor: MonitorProcess) -> set[str]:
-    rollouts = httpx.get(f"{monitor.url}/api/v1/rollouts", trust_env=False).raise_for_status().json()
+    rollouts = ask(f"{monitor.url}/api/v1/rollouts").raise_for_status().json()
     return {rollout["verdict"] for rollout in rollouts}

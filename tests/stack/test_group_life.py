@@ -21,7 +21,7 @@ from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Source, TopicPartition
 from tests.contracts.source_contract import LedgerStub, read_once, settle
 from tests.stack.monitor_process import MonitorProcess
-from tests.stack.servers import KafkaServer, PostgresServer, wait_until
+from tests.stack.servers import KafkaServer, PostgresServer, ask, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -171,7 +171,7 @@ def test_a_loop_that_hangs_in_the_database_is_said_and_ended(settings: KafkaSett
 def unhealthy(monitor: MonitorProcess) -> str:
     """What `/-/healthy` says, where it fails."""
     try:
-        answer = httpx.get(f"{monitor.url}/-/healthy", trust_env=False)
+        answer = ask(f"{monitor.url}/-/healthy")
     except httpx.TransportError:
         return ""
     return "" if answer.is_success else answer.text

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.servers import KafkaServer, free_port, wait_until
+from tests.stack.servers import KafkaServer, ask, free_port, is_listening, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -91,7 +91,8 @@ def test_from_init_to_a_verdict_on_kafka_without_editing_a_file(newcomer: Newcom
             words: newcomer.command(words).replace("127.0.0.1:9092", kafka.bootstrap_servers)
             for words in ("--act history", "init", "cliffwatch run", "--act rollout", "doctor", "cliffwatch verdict")
         }
-        newcomer.environment["CLIFFWATCH_WEB__LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
+        port = free_port()
+        newcomer.environment["CLIFFWATCH_WEB__LISTEN_ADDRESS"] = f"127.0.0.1:{port}"
         if IS_FULL:
             newcomer.types("make install", timeout_seconds=2 * FIVE_MINUTES)
             newcomer.types(newcomer.command("pip install"), timeout_seconds=FIVE_MINUTES)
@@ -109,13 +110,11 @@ def test_from_init_to_a_verdict_on_kafka_without_editing_a_file(newcomer: Newcom
             stderr=subprocess.DEVNULL,
         ) as service:
             try:
+                wait_until(lambda: is_listening(port), 60, "the service is there")
                 newcomer.types(line["--act rollout"])
-                wait_until(
-                    lambda: "verdict: cliff" in newcomer.types(line["cliffwatch verdict"]),
-                    180,
-                    "the verdict is cliff",
-                    interval_seconds=2.0,
-                )
+                rollouts = f"http://127.0.0.1:{port}/api/v1/rollouts"
+                wait_until(lambda: '"cliff"' in ask(rollouts).text, 180, "the verdict is cliff", interval_seconds=0.5)
+                told = newcomer.types(line["cliffwatch verdict"])
                 checked = newcomer.types(line["doctor"])
             finally:
                 service.send_signal(signal.SIGTERM)
@@ -123,5 +122,6 @@ def test_from_init_to_a_verdict_on_kafka_without_editing_a_file(newcomer: Newcom
     print(f"\nfrom history to a verdict on Kafka: {time.monotonic() - begun:.0f} s")  # noqa: T201
     assert 0 == service.returncode
     assert "OTLP protobuf (OpenTelemetry GenAI)" in found
+    assert "verdict: cliff" in told
     assert "Tiers are trusted" in checked
     assert " problem" not in checked.splitlines()[-1]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from tests.stack.servers import KafkaServer, free_port, wait_until
+from tests.stack.servers import KafkaServer, ask, free_port, wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -86,7 +86,7 @@ def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, trust_env=False).is_success
+        return ask(url).is_success
     except httpx.TransportError:
         return False
 
