@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 help:  ## Show what can be done
@@ -107,7 +108,10 @@ test-newcomer: $(VENV)/.dev servers  ## Follow the README from a fresh clone to 
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
 	$(BIN)/pytest -m 'not stack and not slow' -q
 
-test: lint servers  ## Install what the tests need and run all of them
-	$(BIN)/pytest
+# Bytecode is kept, whatever the shell says: the tests start the monitor some hundred times, and without it each start
+# compiles the whole package. Stealing keeps the tests of a module together, whose fixtures may have cost minutes.
+test: export PYTHONDONTWRITEBYTECODE =
+test: lint servers  ## Install what the tests need and run all of them, by two workers
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile-names test-fast test-newcomer test-faults test

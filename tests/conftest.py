@@ -23,6 +23,12 @@ settings.register_profile(
 settings.load_profile("cliffwatch")
 
 
+@pytest.hookimpl(trylast=True)  # after the dice of pytest-randomly
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts servers goes first: it takes longest, and no worker should be left with it when others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+
+
 @pytest.fixture(scope="session")
 def demo() -> dict[str, dict[str, object]]:
     """The demo's rollouts by service, as `cliffwatch demo --output json` prints them."""

@@ -29,6 +29,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _KAFKA_JARS = _REPOSITORY / ".servers" / "kafka"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_DICE = random.SystemRandom()
 
 
 class ServerMissing(Exception):
@@ -61,9 +62,15 @@ def ask(url: str, **parameters: str) -> httpx.Response:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, below the range from which outgoing connections take theirs."""
+    """
+    A loopback port that nothing listens on, below the range from which outgoing connections take theirs.
+
+    Test processes that run side by side never draw the same one, though it may take a while until a server listens on
+    it; and the dice are none that are put back before each test.
+    """
+    worker, workers = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     for _ in range(1_000):
-        port = random.randint(15_000, 31_999)
+        port = _DICE.randrange(15_000 + worker, 32_000, int(workers or 1))
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
