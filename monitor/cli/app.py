@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 import traceback
@@ -19,6 +18,7 @@ from rich.console import Console
 from monitor import __version__
 from monitor.config import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
+from monitor.garbage import kept_for_good
 from monitor.log import LogFormat, LogLevel, LogSettings, configure
 from monitor.metrics.settings import WebSettings
 from monitor.terminal import print_error
@@ -100,10 +100,8 @@ def _common(
 def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
-    gc.disable()  # what modules hold is no garbage: looking through it again and again was a tenth of a start
-    _load(_asked_for(arguments))
-    gc.freeze()
-    gc.enable()
+    with kept_for_good():
+        _load(_asked_for(arguments))
     sys.exit(run_command(arguments))
 
 
