@@ -65,8 +65,7 @@ class Link:
     is_picture: bool
 
 
-@cache
-def pages() -> Sequence[Path]:
+def pages() -> list[Path]:
     """Every Markdown file that a reader of the repository meets, those of dependencies and tests left out."""
     return sorted(
         path for path in ROOT.rglob("*.md") if not _NOT_READ & set(path.relative_to(ROOT).parts) and path.is_file()
