@@ -95,7 +95,7 @@ def _play(phases: Sequence[Phase], sink: FileSink | KafkaSink, report: _Progress
 
 
 def _create_missing_topics(bootstrap_servers: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","))
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), bootstrap_timeout_ms=10_000)
     try:
         missing = {TRACES_TOPIC, OUTCOMES_TOPIC} - set(admin.list_topics())
         if missing:
