@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from msgspec import structs
 
 from monitor.errors import DeadLetterUnavailable
 from monitor.ingest.dead_letter import KafkaDeadLetters, Rejection
@@ -51,7 +52,7 @@ def test_payloads_come_along_where_asked_for_and_not_too_large(settings: KafkaSe
         _a_record(settings, value=b"not json"),
         _a_record(settings, value=b"longer than ten"),
         _a_record(settings, value=None),
-        replace(_a_record(settings, value=None), oversize=Oversize(5, "00")),
+        structs.replace(_a_record(settings, value=None), oversize=Oversize(5, "00")),
     ]
 
     with closing(KafkaDeadLetters(opted_in)) as letters:
