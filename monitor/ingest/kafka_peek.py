@@ -15,6 +15,7 @@ from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record
+from monitor.ingest.unreadable import is_unreadable
 
 _SLICE_SECONDS = 0.2
 _METADATA_ATTEMPTS = 3
@@ -68,7 +69,11 @@ class KafkaPeek:
         return {partition.partition: (beginnings[partition], ends[partition]) for partition in wanted}
 
     def last(self, topic: str, records: int) -> Sequence[Record]:
-        """The last *records* of *topic*, about as many of each partition, oldest first; fewer where it holds fewer."""
+        """
+        The last *records* of *topic*, about as many of each partition, oldest first.
+
+        Fewer where it holds fewer, or where a batch cannot be read: what came before that is enough for a look.
+        """
         ranges = {number: ends for number, ends in self.ends(topic).items() if ends[0] < ends[1]}
         if not ranges:
             return []
@@ -112,9 +117,22 @@ class KafkaPeek:
         deadline = time.monotonic() + self._settings.request_timeout_seconds
         with translated_errors(self._settings):
             while time.monotonic() < deadline and any(self._consumer.position(p) < end for p, end in ends.items()):
-                for partition, records in self._consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS)).items():
+                try:
+                    fetched = self._consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS))
+                except Exception as error:
+                    if not is_unreadable(error):
+                        raise
+                    self._begin_anew()
+                    break
+                for partition, records in fetched.items():
                     found += [as_record(record) for record in records if record.offset < ends[partition]]
         return found
+
+    def _begin_anew(self) -> None:
+        """Another client: one that has met a batch that it cannot read may loop over it for ever."""
+        with suppress(KafkaError, OSError):
+            self._consumer.close(autocommit=False)
+        self._consumer = groupless_consumer(self._settings)
 
 
 def no_such_topic(settings: KafkaSettings, topic: str, others: Sequence[str]) -> str:

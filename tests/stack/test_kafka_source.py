@@ -11,6 +11,7 @@ from kafka.record.util import calc_crc32c
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import KafkaSource
+from monitor.ingest.kafka_peek import KafkaPeek
 from monitor.ingest.settings import KafkaSettings, StartAt
 from monitor.ingest.source import Record, Source, TopicPartition
 from tests.contracts.source_contract import (
@@ -261,11 +262,17 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
     world.append([b"%d" % number for number in range(30)], partition=1)
     _damage_log(kafka, world.topic, b"bad-0" if codec is None else None, damage)
 
+    with KafkaPeek(world.settings) as peek:
+        looked_at = {record.value for record in peek.last(world.topic, 200)}
+        others = _KafkaWorld(kafka, partitions=1)
+        others.append([b"fine"])
+        assert [b"fine"] == values(peek.last(others.topic, 200))
     with closing(world.open()) as source:
         records = read_and_commit(source, world.ledger, 2 + 1 + 1 + 30)
         held_up = source.held_up()
 
     bad = [record for record in records if record.position.partition == 0]
+    assert looked_at <= {record.value for record in records}
     assert [b"before-0", b"before-1", None, b"behind"] == values(bad)
     assert bad[2].unreadable is not None
     assert "offsets 2 to 21 cannot be read" in bad[2].unreadable.detail
