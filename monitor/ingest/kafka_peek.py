@@ -13,8 +13,9 @@ from kafka.errors import KafkaError
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
+from monitor.ingest.kafka_probe import passed_over
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import Record
+from monitor.ingest.source import Record, TopicPartition
 from monitor.ingest.unreadable import is_unreadable
 
 _SLICE_SECONDS = 0.2
@@ -69,11 +70,7 @@ class KafkaPeek:
         return {partition.partition: (beginnings[partition], ends[partition]) for partition in wanted}
 
     def last(self, topic: str, records: int) -> Sequence[Record]:
-        """
-        The last *records* of *topic*, about as many of each partition, oldest first.
-
-        Fewer where it holds fewer, or where a batch cannot be read: what came before that is enough for a look.
-        """
+        """The last *records* of *topic*, about as many of each partition, oldest first; fewer where it holds fewer."""
         ranges = {number: ends for number, ends in self.ends(topic).items() if ends[0] < ends[1]}
         if not ranges:
             return []
@@ -106,10 +103,7 @@ class KafkaPeek:
 
     def poll(self, timeout_seconds: float) -> Sequence[Record]:
         """What came within *timeout_seconds*, oldest first."""
-        with translated_errors(self._settings):
-            fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
-        records = [as_record(record) for part in fetched.values() for record in part]
-        return sorted(records, key=lambda record: record.timestamp or 0.0)
+        return sorted(self._fetch(timeout_seconds), key=lambda record: record.timestamp or 0.0)
 
     def _read_to(self, ends: Mapping[KafkaPartition, int]) -> list[Record]:
         """Everything from where the partitions stand to before *ends*, or what came until the brokers fell silent."""
@@ -117,22 +111,35 @@ class KafkaPeek:
         deadline = time.monotonic() + self._settings.request_timeout_seconds
         with translated_errors(self._settings):
             while time.monotonic() < deadline and any(self._consumer.position(p) < end for p, end in ends.items()):
-                try:
-                    fetched = self._consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS))
-                except Exception as error:
-                    if not is_unreadable(error):
-                        raise
-                    self._begin_anew()
-                    break
-                for partition, records in fetched.items():
-                    found += [as_record(record) for record in records if record.offset < ends[partition]]
-        return found
+                found += self._fetch(_SLICE_SECONDS)
+        return [record for record in found if record.position.offset < ends[KafkaPartition(*record.position[:2])]]
 
-    def _begin_anew(self) -> None:
-        """Another client: one that has met a batch that it cannot read may loop over it for ever."""
-        with suppress(KafkaError, OSError):
-            self._consumer.close(autocommit=False)
+    def _fetch(self, timeout_seconds: float) -> Sequence[Record]:
+        """What came; for a batch that the client cannot read, a record that stands for it."""
+        with translated_errors(self._settings):
+            try:
+                fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
+            except Exception as error:
+                if not is_unreadable(error):
+                    raise
+                return self._pass_over()
+        return [as_record(record) for part in fetched.values() for record in part]
+
+    def _pass_over(self) -> Sequence[Record]:
+        """Go on behind what cannot be read, with another client: one that has met it may loop over it for ever."""
+        positions = {partition: self._consumer.position(partition) for partition in self._consumer.assignment()}
+        self._consumer.close(autocommit=False)
         self._consumer = groupless_consumer(self._settings)
+        ends = self._consumer.end_offsets(list(positions))
+        records = passed_over(
+            self._settings, {TopicPartition(*partition): (at, ends[partition]) for partition, at in positions.items()}
+        )
+        for record in records:
+            positions[KafkaPartition(*record.position[:2])] = record.next_offset
+        self._consumer.assign(list(positions))
+        for partition, offset in positions.items():
+            self._consumer.seek(partition, offset)
+        return records
 
 
 def no_such_topic(settings: KafkaSettings, topic: str, others: Sequence[str]) -> str:

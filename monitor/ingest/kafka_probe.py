@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from kafka import KafkaConsumer
@@ -10,8 +11,8 @@ from kafka.errors import KafkaError
 
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import TopicPartition
-from monitor.ingest.unreadable import is_unreadable
+from monitor.ingest.source import Record, TopicPartition
+from monitor.ingest.unreadable import first_readable, held_up, is_unreadable
 
 _SLICE_SECONDS = 0.2
 _SLICES = 10
@@ -50,3 +51,25 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
         with suppress(KafkaError, OSError):
             consumer.close(autocommit=False)
     return ""
+
+
+def passed_over(settings: KafkaSettings, to_read: Mapping[TopicPartition, tuple[int, int]]) -> list[Record]:
+    """
+    What stands for that which cannot be read, for a reader who is told at once and does not try again.
+
+    Args:
+        settings: Brokers.
+        to_read: Next offset of each partition, and the offset before which reading ends.
+
+    Returns:
+        A record for each partition that begins with something unreadable.
+
+    Raises:
+        DependencyUnreachable: the broker cannot be asked.
+    """
+    found = []
+    for partition, (offset, end) in sorted(to_read.items()):
+        if offset < end and (problem := problem_at(settings, partition, offset)):
+            good = first_readable(offset, end, lambda at, of=partition: problem_at(settings, of, at))  # type: ignore[misc]
+            found.append(held_up(partition, offset, problem, now=0.0).passed_over(good))
+    return found

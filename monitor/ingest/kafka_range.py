@@ -14,8 +14,10 @@ from kafka.errors import KafkaError
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
+from monitor.ingest.kafka_probe import passed_over
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Poll, Record, TopicPartition
+from monitor.ingest.unreadable import is_unreadable
 
 _FULL = 5_000
 """Records of one partition that wait for those of the others."""
@@ -86,7 +88,7 @@ class KafkaRangeSource:
             self._fill(timeout_seconds)
             records += self._merged(self._batch_records - len(records))
         for record in records:
-            self._parts[record.position.topic_partition].next_offset = record.position.offset + 1
+            self._parts[record.position.topic_partition].next_offset = record.next_offset
         handed_on = {record.position.topic_partition for record in records}
         return Poll(
             records=tuple(records),
@@ -167,13 +169,32 @@ class KafkaRangeSource:
         with translated_errors(self._settings):
             self._consumer.pause(*(KafkaPartition(*p) for p in self._parts if p not in has_room))
             self._consumer.resume(*(KafkaPartition(*p) for p in has_room))
-            fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=_FULL)
+            try:
+                fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=_FULL)
+            except Exception as error:
+                if not is_unreadable(error):
+                    raise
+                return self._pass_over()
             for kafka_partition, records in fetched.items():
                 part = self._parts[TopicPartition(kafka_partition.topic, kafka_partition.partition)]
                 part.waiting.extend(as_record(record) for record in records if record.offset < part.end)
             for partition in has_room:  # not the last record's: what compaction took leaves gaps
                 self._parts[partition].read_to = self._consumer.position(KafkaPartition(*partition))
         return any(self._parts[partition].read_to > at for partition, at in before.items())
+
+    def _pass_over(self) -> bool:
+        """Go on behind what cannot be read, with another client: one that has met it may loop over it for ever."""
+        self._consumer.close(autocommit=False)
+        self._consumer = groupless_consumer(self._settings)
+        self._consumer.assign([KafkaPartition(*partition) for partition in self._parts])
+        records = passed_over(self._settings, {p: (part.read_to, part.end) for p, part in self._parts.items()})
+        for record in records:
+            part = self._parts[record.position.topic_partition]
+            part.waiting.append(record)
+            part.read_to = record.next_offset
+        for partition, part in self._parts.items():
+            self._consumer.seek(KafkaPartition(*partition), part.read_to)
+        return bool(records)
 
     def _merged(self, limit: int) -> Iterator[Record]:
         """Records that wait, the oldest first, as long as none that is older can still come."""

@@ -74,6 +74,11 @@ class Record(Struct, frozen=True, gc=False):
     unreadable: Unreadable | None = None
 
     @property
+    def next_offset(self) -> int:
+        """Offset to read next."""
+        return self.position.offset + 1 if self.unreadable is None else self.unreadable.next_offset
+
+    @property
     def size_bytes(self) -> int:
         """Length of the value as it was written, in bytes; 0 for a tombstone."""
         return self.oversize.size_bytes if self.oversize else len(self.value or b"")

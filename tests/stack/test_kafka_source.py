@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
-from kafka.record.util import calc_crc32c
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import KafkaSource
@@ -23,6 +22,7 @@ from tests.contracts.source_contract import (
     read_once,
     values,
 )
+from tests.stack.damage import break_compression, break_header_name, damage_log, flip_a_bit
 from tests.stack.servers import KafkaServer, free_port, wait_until
 
 pytestmark = pytest.mark.stack
@@ -219,32 +219,12 @@ def test_a_killed_member_loses_its_partitions(kafka: KafkaServer) -> None:
     silent.close()
 
 
-def _flip_a_bit(batch: bytearray) -> None:
-    batch[-3] ^= 1
-
-
-def _break_compression(batch: bytearray) -> None:
-    batch[70:80] = b"\xff" * 10
-    _seal(batch)
-
-
-def _break_header_name(batch: bytearray) -> None:
-    at = batch.index(b"header")
-    batch[at : at + 6] = b"\xff" * 6
-    _seal(batch)
-
-
-def _seal(batch: bytearray) -> None:
-    """Give *batch* (Kafka's record batch, version 2) the checksum of what it holds now."""
-    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
-
-
 @pytest.mark.parametrize(
     ("codec", "damage", "said"),
     [
-        pytest.param(None, _flip_a_bit, "crc check", id="a broken checksum"),
-        pytest.param("gzip", _break_compression, "", id="compressed bytes that nothing unpacks"),
-        pytest.param(None, _break_header_name, "utf-8", id="a header name that is no UTF-8"),
+        pytest.param(None, flip_a_bit, "crc check", id="a broken checksum"),
+        pytest.param("gzip", break_compression, "", id="compressed bytes that nothing unpacks"),
+        pytest.param(None, break_header_name, "utf-8", id="a header name that is no UTF-8"),
     ],
 )
 def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
@@ -260,7 +240,7 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
         producer.flush()
     world.append([b"behind"])
     world.append([b"%d" % number for number in range(30)], partition=1)
-    _damage_log(kafka, world.topic, b"bad-0" if codec is None else None, damage)
+    damage_log(kafka, world.topic, b"bad-0" if codec is None else None, damage)
 
     with KafkaPeek(world.settings) as peek:
         looked_at = {record.value for record in peek.last(world.topic, 200)}
@@ -288,12 +268,12 @@ def test_a_partition_waits_for_a_person_where_nothing_may_be_passed_over(kafka: 
     world.settings = replace(world.settings, unreadable_tries=0)
     world.append([b"one-bit-is-wrong"])
     world.append([b"other"], partition=1)
-    _damage_log(kafka, world.topic, b"one-bit", _flip_a_bit)
+    damage_log(kafka, world.topic, b"one-bit", flip_a_bit)
 
     with closing(world.open()) as source:
         (other,) = read_and_commit(source, world.ledger, 1)
         said = wait_until(lambda: (read_once(source, world.ledger), source.held_up())[1], what="it stands still")
-        _damage_log(kafka, world.topic, b"one-bit", _flip_a_bit)  # back again, as from a healthy copy of the log
+        damage_log(kafka, world.topic, b"one-bit", flip_a_bit)  # back again, as from a healthy copy of the log
         healed: list[Record] = []
         wait_until(lambda: (healed.extend(_read_through_outage(source, world.ledger)), healed)[1], what="it is read")
 
@@ -348,22 +328,3 @@ def _read_through_outage(source: Source, ledger: LedgerStub) -> list[Record]:
     except DependencyUnreachable:
         source.rewind()
         return []
-
-
-def _damage_log(kafka: KafkaServer, topic: str, holding: bytes | None, damage: Callable[[bytearray], None]) -> None:
-    """Change, behind the broker's back, the first batch of partition 0 that holds some bytes, or is compressed."""
-    (segment,) = (kafka.directory / "data" / f"{topic}-0").glob("*.log")
-    kafka.stop()
-    content, at = bytearray(segment.read_bytes()), 0
-    while at < len(content):
-        size = 12 + int.from_bytes(content[at + 8 : at + 12], "big")
-        batch = content[at : at + size]
-        if holding in batch if holding is not None else batch[22] & 0b111:
-            damage(batch)
-            content[at : at + size] = batch
-            break
-        at += size
-    else:
-        raise AssertionError("no such batch")
-    segment.write_bytes(content)
-    kafka.start()
