@@ -32,7 +32,7 @@ from monitor.trace.model import ModelVersion, Outcome, OutcomeEvent, Request, Tr
 from tests.stack.servers import PostgresServer
 
 OUT = Path(__file__).resolve().parent / "out" / "ledger.json"
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = 4_000
 BATCHES_TIMED = 10
 PARTITIONS = [TopicPartition("agent-traces", number) for number in range(4)]
 CAPABILITIES = ("search", "book", "pay", "refund")

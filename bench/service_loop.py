@@ -21,7 +21,7 @@ from monitor.pipeline import Rules
 from monitor.review import Review
 from monitor.service import Service, Stages
 
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = KafkaSettings().max_poll_records
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class KafkaSettings:
     ] = ""
     client_id: Annotated[str, MinLen(1), Doc("Name under which brokers log and limit this client.")] = "cliffwatch"
     start: Annotated[StartAt, Doc("Where a partition begins that the ledger has never seen.")] = StartAt.EARLIEST
-    max_poll_records: Annotated[int, Ge(1), Doc("Most records in one batch, and so in one transaction.")] = 2_000
+    max_poll_records: Annotated[int, Ge(1), Doc("Most records in one batch, and so in one transaction.")] = 4_000
     session_timeout_seconds: Annotated[
         float, Gt(0), Doc("Silence after which the group gives a replica's partitions to others, in seconds.")
     ] = 45.0

@@ -86,7 +86,14 @@ class SqliteDialect:
         return json.dumps(values)
 
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
-        return _prepared(sa.insert(table), columns)
+        places = ", ".join("?" * len(columns))
+        insert = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  (names of ours)
+
+        def append(connection: sa.Connection, rows: Rows) -> None:
+            if rows:  # an empty list would run once, with nothing bound
+                connection.exec_driver_sql(insert, list(rows))
+
+        return append
 
     def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
         statement = sqlite.insert(table)

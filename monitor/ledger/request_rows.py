@@ -21,10 +21,11 @@ from monitor.trace.model import Outcome
 
 _outcomes = Decoder(tuple[Outcome, ...]).decode
 _outcomes_json = Encoder().encode
-_COLUMNS = tuple(column.name for column in request.columns)
 _LABEL_COLUMNS = ("success", "failure_class", "outcome_source", "outcome_score", "labelled_at", "outcomes")
-_TRACE_COLUMNS = tuple(name for name in _COLUMNS if name not in {"trace_id", "received_at", *_LABEL_COLUMNS})
-_RECEIVED_AT = _COLUMNS.index("received_at")
+_TRACE_COLUMNS = tuple(
+    column.name for column in request.columns if column.name not in {"trace_id", "received_at", *_LABEL_COLUMNS}
+)
+_COLUMNS = ("trace_id", "received_at", *_TRACE_COLUMNS, *_LABEL_COLUMNS)
 _encode = json.JSONEncoder(sort_keys=True).encode
 _trace_id = itemgetter(0)
 
@@ -71,8 +72,7 @@ class RequestRows:
         new, joined, labelled = [], [], []
         for trace_id, slot in slots.items():
             if not slot.stored:
-                trace, label = _trace_values(slot, version_ids), _label_values(slot)
-                new.append((trace_id, *trace[:2], received_at, *trace[2:], *label))
+                new.append((trace_id, received_at, *_trace_values(slot, version_ids), *_label_values(slot)))
                 continue
             if slot.new_trace is not None:
                 joined.append((trace_id, *_trace_values(slot, version_ids)))
