@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -41,17 +41,17 @@ class DecodedBatch:
     records: Mapping[TopicPartition, int]
     ignored: Mapping[Ignored, int]
 
-    def event_times(self) -> Sequence[float]:
+    def event_times(self) -> Iterator[float]:
         """When things happened, Unix seconds."""
-        return [
-            event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
-            for event in self.events
-            if not isinstance(event, OutcomeEvent)
-        ]
+        for event in self.events:
+            if isinstance(event, Trace):
+                yield event.started_at
+            elif isinstance(event, Span):
+                yield event.started_at if event.ended_at is None else event.ended_at
 
     @property
-    def traces(self) -> Sequence[Trace]:
-        return [event for event in self.events if isinstance(event, Trace)]
+    def traces(self) -> Iterable[Trace]:
+        return (event for event in self.events if isinstance(event, Trace))
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,6 +366,6 @@ def as_record(record: Any) -> Record:
         position=Position(record.topic, record.partition, record.offset),
         key=record.key,
         value=record.value,
-        headers=tuple(record.headers) if record.headers else (),
+        headers=tuple(record.headers),
         timestamp=record.timestamp / 1_000 if record.timestamp >= 0 else None,
     )

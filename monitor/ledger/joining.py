@@ -11,7 +11,7 @@ from monitor.ledger.counting import Cell, Cells
 from monitor.ledger.labels import Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
 from monitor.trace.model import Outcome, OutcomeEvent, Trace
-from monitor.trace.outcome_policy import is_believed, resolve, standing
+from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
@@ -62,7 +62,6 @@ class Joining:
         self._labels = labels
         self._outcomes = outcomes
         self._places: dict[tuple[str, str, str, str, str], _Place] = {}
-        self._believed: dict[str, bool] = {}
 
     def is_counted(self, trace_id: str) -> bool:
         """Whether the trace is a request already."""
@@ -80,9 +79,7 @@ class Joining:
     def add_trace(self, tagged: TaggedTrace) -> None:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         trace = tagged.trace
-        slot = self._slots.get(trace.trace_id)
-        if slot is None:
-            slot = self._slots[trace.trace_id] = Slot()
+        slot = self._slot(trace.trace_id)
         # First, so that of the verdicts which come with a new trace only the one that stands is counted.
         for outcome in tagged.outcomes:
             self._add_outcome(slot, outcome)
@@ -116,14 +113,10 @@ class Joining:
 
     def _add_outcome(self, slot: Slot, outcome: Outcome) -> None:
         """Add *outcome* to the verdicts on the trace of *slot*; count a first label, or a revision of it."""
-        if slot.standing:
-            now_standing = standing((*slot.standing, outcome))
-            if now_standing == slot.standing:
-                return
-            label = resolve(now_standing, self._outcomes)
-        else:  # most often one speaks, and there is nothing to weigh
-            now_standing, label = (outcome,), outcome if self._is_believed(outcome.source) else None
-        previous = slot.label
+        now_standing = standing((*slot.standing, outcome)) if slot.standing else (outcome,)
+        if now_standing == slot.standing:
+            return
+        previous, label = slot.label, resolve(now_standing, self._outcomes)
         slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
         if slot.cell is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks
@@ -133,12 +126,6 @@ class Joining:
             revision = f"{_outcome_label(previous)}>{_outcome_label(label)}"
             slot.cell.revisions[revision] = slot.cell.revisions.get(revision, 0) + 1
             self._count_failure_class(slot.cell, label)
-
-    def _is_believed(self, source: str) -> bool:
-        believed = self._believed.get(source)
-        if believed is None:
-            believed = self._believed[source] = is_believed(source, self._outcomes)
-        return believed
 
     def _count_label(self, cell: Cell, label: Outcome) -> None:
         if label.success:

@@ -12,11 +12,12 @@ from monitor.ledger.counting import Activity, Cells
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Joining
 from monitor.ledger.labels import LabelBudget, VersionKey
-from monitor.ledger.ledger import Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
+from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.waiting import add_spans, claim
+from monitor.trace.model import OutcomeEvent
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
@@ -102,10 +103,7 @@ class Recorder:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
         # waiting traces, label values, versions, new requests, traffic, counters.
         cells = Cells()
-        trace_ids = {
-            event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id for event in batch.events
-        }
-        trace_ids.update(assembled.trace_id for assembled in batch.assembled)
+        trace_ids = {_trace_id(event) for event in (*batch.events, *batch.assembled)}
         slots = self._requests.load(connection, trace_ids, cells)
         admission = self._labels.within(connection)
         joining = Joining(slots, cells, admission, self._outcomes)
@@ -211,3 +209,7 @@ def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
         "size_bytes": letter.size_bytes,
         "received_at": received_at,
     }
+
+
+def _trace_id(event: TaggedTrace | OutcomeEvent | Span | Assembled) -> str:
+    return event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id

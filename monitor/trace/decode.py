@@ -43,8 +43,7 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
-    # JSON begins with a brace, and nothing else does.
-    decoded = (_decode_json if value.startswith(b"{") else _decode)(value, limits, reading)
+    decoded = _decode(value, limits, reading)
     says_something = decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
     return decoded if says_something else _SILENT
 
@@ -53,6 +52,8 @@ _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def _decode(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+    if value.startswith(b"{"):  # JSON, and nothing else begins like it
+        return _decode_json(value, limits, reading)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")

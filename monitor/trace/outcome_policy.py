@@ -188,6 +188,9 @@ def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome |
     The best source of the settings that spoke decides alone. Of its evaluations, each with its latest word, one failure
     makes a failure; among several the latest stands.
     """
+    outcomes = tuple(outcomes)
+    if len(outcomes) == 1:  # most often one speaks, and there is nothing to weigh
+        return outcomes[0] if _is_believed(outcomes[0].source, settings) else None
     ranks = {source: rank for rank, source in enumerate(settings.sources)}
     unknown = ranks.get(REPORTED)
     believed = [
@@ -203,8 +206,7 @@ def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome |
     return max(failures or decisive, key=_recency)
 
 
-def is_believed(source: str, settings: OutcomeSettings) -> bool:
-    """Whether the word of *source* counts at all: those that nobody ranks count as whoever reports the trace."""
+def _is_believed(source: str, settings: OutcomeSettings) -> bool:
     return source in settings.sources or (source not in _NAMED_SOURCES and REPORTED in settings.sources)
 
 
