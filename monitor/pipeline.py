@@ -105,12 +105,8 @@ def tag_events(
     events: Sequence[Trace | OutcomeEvent | Span], tagger: Tagger, rules: Rules
 ) -> list[TaggedTrace | OutcomeEvent | Span]:
     """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
-    traces = [event for event in events if isinstance(event, Trace)]
-    tagged = tag_traces(traces, tagger, rules)
-    if len(traces) == len(events):
-        return list(tagged)
-    following = iter(tagged)
-    return [next(following) if isinstance(event, Trace) else event for event in events]
+    tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
+    return [next(tagged) if isinstance(event, Trace) else event for event in events]
 
 
 def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[TaggedTrace]:

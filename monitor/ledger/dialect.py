@@ -87,13 +87,7 @@ class SqliteDialect:
 
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
         places = ", ".join("?" * len(columns))
-        insert = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  (names of ours)
-
-        def append(connection: sa.Connection, rows: Rows) -> None:
-            if rows:  # an empty list would run once, with nothing bound
-                connection.exec_driver_sql(insert, list(rows))
-
-        return append
+        return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (names of ours)
 
     def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
         statement = sqlite.insert(table)
@@ -170,8 +164,10 @@ def _prepared(statement: Any, columns: Sequence[str] | None, *, expected: Sequen
     order = tuple(compiled.positiontup or ())
     if order != tuple(columns or expected or ()):
         raise ValueError(f"columns must be in the order of the table: {', '.join(order)}")
-    text = str(compiled)
+    return _for_each(str(compiled))
 
+
+def _for_each(text: str) -> Writer:
     def write(connection: sa.Connection, rows: Rows) -> None:
         if rows:  # an empty list would run once, with nothing bound
             connection.exec_driver_sql(text, list(rows))
