@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
-from monitor.ingest.kafka_probe import passed_over
+from monitor.ingest.kafka_probe import read_past
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ingest.unreadable import is_unreadable
@@ -126,19 +126,10 @@ class KafkaPeek:
         return [as_record(record) for part in fetched.values() for record in part]
 
     def _pass_over(self) -> Sequence[Record]:
-        """Go on behind what cannot be read, with another client: one that has met it may loop over it for ever."""
-        positions = {partition: self._consumer.position(partition) for partition in self._consumer.assignment()}
-        self._consumer.close(autocommit=False)
-        self._consumer = groupless_consumer(self._settings)
-        ends = self._consumer.end_offsets(list(positions))
-        records = passed_over(
-            self._settings, {TopicPartition(*partition): (at, ends[partition]) for partition, at in positions.items()}
-        )
-        for record in records:
-            positions[KafkaPartition(*record.position[:2])] = record.next_offset
-        self._consumer.assign(list(positions))
-        for partition, offset in positions.items():
-            self._consumer.seek(partition, offset)
+        assigned = list(self._consumer.assignment())
+        ends = self._consumer.end_offsets(assigned)
+        to_read = {TopicPartition(*each): (self._consumer.position(each), ends[each]) for each in assigned}
+        self._consumer, records = read_past(self._settings, self._consumer, to_read)
         return records
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
-from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.kafka_client import client_options, groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ingest.unreadable import first_readable, held_up, is_unreadable
@@ -53,23 +54,34 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
     return ""
 
 
-def passed_over(settings: KafkaSettings, to_read: Mapping[TopicPartition, tuple[int, int]]) -> list[Record]:
+def read_past(
+    settings: KafkaSettings, consumer: Any, to_read: Mapping[TopicPartition, tuple[int, int]]
+) -> tuple[Any, list[Record]]:
     """
-    What stands for that which cannot be read, for a reader who is told at once and does not try again.
+    Go on behind what *consumer* cannot read, for a reader who is told at once and does not try again.
 
     Args:
         settings: Brokers.
-        to_read: Next offset of each partition, and the offset before which reading ends.
+        consumer: A client without a group that has met such a batch; it is closed, since it may loop over it for ever.
+        to_read: Next offset of each of its partitions, and the offset before which reading ends.
 
     Returns:
-        A record for each partition that begins with something unreadable.
+        Another client that stands behind it, and a record that stands for it in each partition that began with it.
 
     Raises:
         DependencyUnreachable: the broker cannot be asked.
     """
-    found = []
+    with suppress(KafkaError, OSError):
+        consumer.close(autocommit=False)
+    next_offsets, records = {}, []
     for partition, (offset, end) in sorted(to_read.items()):
+        next_offsets[partition] = offset
         if offset < end and (problem := problem_at(settings, partition, offset)):
             good = first_readable(offset, end, lambda at, of=partition: problem_at(settings, of, at))  # type: ignore[misc]
-            found.append(held_up(partition, offset, problem, now=0.0).passed_over(good))
-    return found
+            records.append(held_up(partition, offset, problem, now=0.0).passed_over(good))
+            next_offsets[partition] = good
+    another = groupless_consumer(settings)
+    another.assign([KafkaPartition(*partition) for partition in next_offsets])
+    for partition, offset in next_offsets.items():
+        another.seek(KafkaPartition(*partition), offset)
+    return another, records

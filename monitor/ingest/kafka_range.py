@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
-from monitor.ingest.kafka_probe import passed_over
+from monitor.ingest.kafka_probe import read_past
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Poll, Record, TopicPartition
 from monitor.ingest.unreadable import is_unreadable
@@ -183,17 +183,12 @@ class KafkaRangeSource:
         return any(self._parts[partition].read_to > at for partition, at in before.items())
 
     def _pass_over(self) -> bool:
-        """Go on behind what cannot be read, with another client: one that has met it may loop over it for ever."""
-        self._consumer.close(autocommit=False)
-        self._consumer = groupless_consumer(self._settings)
-        self._consumer.assign([KafkaPartition(*partition) for partition in self._parts])
-        records = passed_over(self._settings, {p: (part.read_to, part.end) for p, part in self._parts.items()})
+        to_read = {partition: (part.read_to, part.end) for partition, part in self._parts.items()}
+        self._consumer, records = read_past(self._settings, self._consumer, to_read)
         for record in records:
             part = self._parts[record.position.topic_partition]
             part.waiting.append(record)
             part.read_to = record.next_offset
-        for partition, part in self._parts.items():
-            self._consumer.seek(KafkaPartition(*partition), part.read_to)
         return bool(records)
 
     def _merged(self, limit: int) -> Iterator[Record]:
