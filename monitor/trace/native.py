@@ -26,14 +26,25 @@ from monitor.trace.model import (
     Usage,
 )
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=128)]
+# The bounds of the contract, for both readers.
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
+MOST_LABEL_CHARACTERS = 128
+MOST_IDENTIFIER_CHARACTERS = 256
+MOST_COUNTED = 10**12
+MOST_COST_USD = 1_000_000
+MOST_ATTRIBUTES = 64
+MOST_ATTRIBUTE_CHARACTERS = 128
+EARLIEST, BEFORE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=MOST_LABEL_CHARACTERS)]
 """A value that may become a metric label: bounded in alphabet and length."""
 
-_Identifier = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=256)]
-_Count = Annotated[int, Field(ge=0, le=10**12)]
-_Instant = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
+_Identifier = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=MOST_IDENTIFIER_CHARACTERS)]
+_Count = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
+_Instant = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=BEFORE)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
+_Short = Annotated[str, Field(max_length=MOST_ATTRIBUTE_CHARACTERS)]
 
 
 _WIRE = with_config(ConfigDict(extra="allow", allow_inf_nan=False))
@@ -53,8 +64,8 @@ class _Request(TypedDict, total=False):
     messages: _Count | None
     tools: list[_Tool]
     attributes: Annotated[
-        dict[Annotated[str, Field(max_length=128)], _Number | Annotated[str, Field(max_length=128)]],
-        Field(max_length=64),
+        dict[_Short, _Number | _Short],
+        Field(max_length=MOST_ATTRIBUTES),
     ]
 
 
@@ -62,7 +73,7 @@ class _Request(TypedDict, total=False):
 class _Usage(TypedDict, total=False):
     input_tokens: _Count | None
     output_tokens: _Count | None
-    cost_usd: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] | None
+    cost_usd: Annotated[float, Field(ge=0, le=MOST_COST_USD, allow_inf_nan=False)] | None
 
 
 @_WIRE
@@ -133,9 +144,14 @@ def decode_native(value: bytes) -> Trace | OutcomeEvent:
     except ValidationError as error:
         # The cause is left out: pydantic's own text repeats the input, and a traceback may end up in a log.
         raise _invalid(error) from None
-    if b"NaN" in value or b"Infinity" in value:
+    if names_non_finite(value):
         _refuse_non_finite(value)
     return _trace(event) if event["schema"] == "cliffwatch.trace/v1" else _outcome_event(event)
+
+
+def names_non_finite(value: bytes) -> bool:
+    """Whether the JSON text *value* holds a word for a number that is none, be it only in a text."""
+    return b"NaN" in value or b"Infinity" in value
 
 
 def _refuse_non_finite(value: bytes) -> None:

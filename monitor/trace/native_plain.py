@@ -29,11 +29,23 @@ from monitor.trace.model import (
     TraceId,
     Usage,
 )
-from monitor.trace.native import tools_of
+from monitor.trace.native import (
+    BEFORE,
+    EARLIEST,
+    LABEL_PATTERN,
+    MOST_ATTRIBUTE_CHARACTERS,
+    MOST_ATTRIBUTES,
+    MOST_COST_USD,
+    MOST_COUNTED,
+    MOST_IDENTIFIER_CHARACTERS,
+    MOST_LABEL_CHARACTERS,
+    names_non_finite,
+    tools_of,
+)
 
-_Count = Annotated[int, Meta(ge=0, le=10**12)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_COUNTED)]
 _Instant = Annotated[datetime, Meta(tz=True)]
-_Short = Annotated[str, Meta(max_length=128)]
+_Short = Annotated[str, Meta(max_length=MOST_ATTRIBUTE_CHARACTERS)]
 
 
 class _Wire(Struct, forbid_unknown_fields=True, gc=False):
@@ -44,13 +56,13 @@ class _Request(_Wire):
     text: str | None = None
     messages: _Count | None = None
     tools: Raw | UnsetType = UNSET
-    attributes: Annotated[dict[_Short, float | _Short], Meta(max_length=64)] | UnsetType = UNSET
+    attributes: Annotated[dict[_Short, float | _Short], Meta(max_length=MOST_ATTRIBUTES)] | UnsetType = UNSET
 
 
 class _Usage(_Wire):
     input_tokens: _Count | None = None
     output_tokens: _Count | None = None
-    cost_usd: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
+    cost_usd: Annotated[float, Meta(ge=0, le=MOST_COST_USD)] | None = None
 
 
 class _Budget(_Wire):
@@ -158,7 +170,7 @@ def _request(event: _TraceEvent, max_depth: int) -> Request:
 
 
 def _tools(wire: bytes, max_depth: int) -> tuple[Tool, ...]:
-    if is_deeper_than(max_depth - _TOOLS_WITHIN, wire) or b"NaN" in wire or b"Infinity" in wire:
+    if is_deeper_than(max_depth - _TOOLS_WITHIN, wire) or names_non_finite(wire):
         raise _Odd
     try:
         return tools_of(wire)
@@ -186,26 +198,26 @@ def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> Outcome:
     )
 
 
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", re.ASCII)
+_LABEL = re.compile(LABEL_PATTERN)
 
 
 @lru_cache(maxsize=4_096)  # the same few names come with every request
 def _are_labels(*names: str) -> bool:
-    return all(map(_LABEL.fullmatch, names))
+    return all(len(name) <= MOST_LABEL_CHARACTERS and _LABEL.fullmatch(name) for name in names)
 
 
 def _identifier(text: str) -> str:
-    if text.isprintable() and 0 < len(text) <= 256:  # noqa: PLR2004  (the contract's length)
+    if text.isprintable() and 0 < len(text) <= MOST_IDENTIFIER_CHARACTERS:
         return text
     raise _Odd
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
+_EARLIEST, _BEFORE = EARLIEST.timestamp(), BEFORE.timestamp()
 
 
 def _unix_seconds(at: datetime) -> float:
     seconds = (at - _EPOCH).total_seconds()
-    if _EARLIEST <= seconds < _LATEST:
+    if _EARLIEST <= seconds < _BEFORE:
         return seconds
     raise _Odd
