@@ -35,7 +35,7 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 
 generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
-	$(BIN)/python -m monitor.config > cliffwatch.yaml
+	$(BIN)/python -m monitor.config.model > cliffwatch.yaml
 	$(BIN)/python -m grafana.dashboards
 	$(BIN)/python -m deploy.manifests
 	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
@@ -94,7 +94,7 @@ test-hostile-names: $(VENV)/.dev servers  ## Read a million records with new nam
 	CLIFFWATCH_HOSTILE_NAMES=1000000 $(BIN)/pytest tests/ledger/test_hostile_names.py tests/stack/test_hostile_names.py -q
 
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
-	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/test_pipeline.py -q
+	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/service/test_pipeline.py -q
 
 test-faults: $(VENV)/.dev servers  ## Kill replicas, brokers and databases under a million events, and compare every count with the truth
 	CLIFFWATCH_FAULTS_EVENTS=1000000 CLIFFWATCH_FAULTS_KILLS=100 CLIFFWATCH_FAULTS_PAUSES=5 \

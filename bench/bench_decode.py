@@ -32,7 +32,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import Assembled, Batch
 from monitor.ledger.sql import SqlLedger
-from monitor.pipeline import Rules, assemble_due, tag_traces
+from monitor.service.pipeline import Rules, assemble_due, tag_traces
 from monitor.trace.assembly import build_trace
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId

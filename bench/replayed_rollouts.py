@@ -17,11 +17,11 @@ from typing import Any
 
 from bench.outcomes import Outcomes
 from bench.real_rollouts import History, Pair, Protocol, RealRollout, Told, draw_rollouts, pair_of
-from monitor.config import Config
+from monitor.cli.wiring import replay_service
+from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.metrics.report import ReplayJson, RolloutJson, replay_json
+from monitor.output.rollouts import ReplayJson, RolloutJson, replay_json
 from monitor.rollout.verdict import VerdictState
-from monitor.wiring import replay_service
 
 _BEGINS = datetime(2026, 10, 1, tzinfo=UTC)
 _HISTORY_LASTS = timedelta(days=1)

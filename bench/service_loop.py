@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from bench.stopwatch import Stopwatch
+from monitor.cli.gc import collect_rarely
 from monitor.clock import WallClock
-from monitor.config import Config
-from monitor.garbage import collect_rarely
+from monitor.config.model import Config
 from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.settings import KafkaSettings
@@ -17,9 +17,9 @@ from monitor.ingest.source import LedgerOffsets, Source
 from monitor.ledger.sql import SqlLedger
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.pipeline import Rules
-from monitor.review import Review
-from monitor.service import Service, Stages
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
+from monitor.service.review import Review
 
 BATCH_RECORDS = KafkaSettings().max_poll_records
 

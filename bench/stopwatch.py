@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from unittest import mock
 
-from monitor import pipeline, service
 from monitor.ledger.sql import SqlLedger
-from monitor.overview import Overview
+from monitor.service import loop as service
+from monitor.service import pipeline
+from monitor.service.publisher import Overview
 
 _T = TypeVar("_T")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ledger.ledger import Ledger
-from monitor.review import Review
 from monitor.rollout.policy import Policy
-from monitor.service_settings import ServiceSettings
+from monitor.service.review import Review
+from monitor.service.settings import ServiceSettings
 from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 
 DAY = 86_400.0

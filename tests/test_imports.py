@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.parametrize("library", ["numpy", "scipy", "river"])
 def test_a_start_waits_for_no_library_of_numbers(library: str) -> None:
     """What `run` imports shows verdicts and tags requests; what judges and calibrates comes when it is due."""
-    assert library not in modules_of("import monitor.wiring, monitor.metrics.server")
+    assert library not in modules_of("import monitor.cli.wiring, monitor.web.server")
 
 
 def test_a_ledger_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:

@@ -497,7 +497,7 @@ def test_langfuse_scores_and_their_revision_days_later_are_shown() -> None:
 
 def test_a_pile_of_complete_traces_is_closed_over_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many traces are complete at once, each turn closes some of them, and the next poll is not late."""
-    monkeypatch.setattr("monitor.service._SPANS_PER_ASSEMBLY", 2)
+    monkeypatch.setattr("monitor.service.loop._SPANS_PER_ASSEMBLY", 2)
 
     def play(tracer: Tracer) -> None:
         with tracer.start_as_current_span("agent", attributes=AGENT):

@@ -18,11 +18,11 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import metrics_registry
 from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.pipeline import Rules
-from monitor.review import Review
 from monitor.rollout.policy import Policy
-from monitor.service import Service, Stages
-from monitor.service_settings import ServiceSettings
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
+from monitor.service.review import Review
+from monitor.service.settings import ServiceSettings
 from monitor.trace.settings import Limits, OutcomeSettings, TraceSettings
 from tests.builders import NOON
 from tests.contracts.ledger_contract import counts, spans_left_over

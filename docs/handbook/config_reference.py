@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.handbook.tables import code, table
-from monitor.config import ENVIRONMENT_PREFIX, sections
-from monitor.config_reference import Setting, entry_kind, settings_of, yaml_value
+from monitor.config.model import ENVIRONMENT_PREFIX, sections
+from monitor.config.reference import Setting, entry_kind, settings_of, yaml_value
 
 _HEAD = f"""# Config
 

@@ -17,7 +17,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from docs.handbook.markdown import ROOT
-from monitor.charts import (
+from monitor.cli.wiring import replay_service
+from monitor.config.model import Config
+from monitor.demo.events import ROLLOUTS, write_demo_events
+from monitor.difficulty.tiers import Tier
+from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.ledger.ledger import RolloutRecord
+from monitor.log import LogLevel, LogSettings, configure
+from monitor.output.charts import (
     EvidencePoint,
     Part,
     RateRow,
@@ -27,18 +34,11 @@ from monitor.charts import (
     rates_chart,
     share_chart,
 )
-from monitor.charts.drawing import SVG_NAMESPACE, Arm, Drawing
-from monitor.config import Config
-from monitor.demo.events import ROLLOUTS, write_demo_events
-from monitor.difficulty.tiers import Tier
-from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.ledger.ledger import RolloutRecord
-from monitor.log import LogLevel, LogSettings, configure
-from monitor.metrics.report import rollout_json
+from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.comparison import Interval
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.wording import percent
-from monitor.wiring import replay_service
 
 FOLDER = ROOT / "docs" / "images" / "concepts"
 NUMBERS = Path(__file__).with_name("demo.json")

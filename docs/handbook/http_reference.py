@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from docs.handbook.command_reference import PROGRAM
 from docs.handbook.tables import code, table
-from monitor.metrics.rollout_routes import DEFAULT_CASES
-from monitor.metrics.settings import WebSettings
+from monitor.web.rollout_routes import DEFAULT_CASES
+from monitor.web.settings import WebSettings
 
 ROUTES = {
     ("GET", "/"): "The status page: every rollout with its verdict, and the health of the monitor.",

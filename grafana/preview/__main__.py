@@ -25,7 +25,7 @@ from kafka import KafkaProducer
 
 from grafana.preview import past
 from grafana.preview.remote_write import push
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.rollout.policy import Floor, Policy
 from tests.stack.monitor_process import MonitorProcess

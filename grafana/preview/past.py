@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import yaml
 
 from grafana.preview.remote_write import Series
+from monitor.cli.wiring import review_of
 from monitor.clock import EventClock
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.demo.events import demo_events
 from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.file import FileSource
@@ -23,10 +24,9 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import metrics_registry
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.pipeline import Rules
-from monitor.service import Service, Stages
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
-from monitor.wiring import review_of
 
 HOUR = 3_600
 LASTING = timedelta(days=28)

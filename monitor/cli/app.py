@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 
 from monitor import __version__
-from monitor.config import Config, load_config
+from monitor.cli.gc import kept_for_good
+from monitor.cli.terminal.rollouts import print_error
+from monitor.config.model import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
-from monitor.garbage import kept_for_good
 from monitor.log import LogFormat, LogLevel, LogSettings, configure
-from monitor.metrics.settings import WebSettings
-from monitor.terminal import print_error
+from monitor.web.settings import WebSettings
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 

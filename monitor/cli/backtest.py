@@ -14,15 +14,15 @@ import typer
 from rich.console import Console
 
 from monitor.cli.app import OutputFormat
-from monitor.config import Config, load_config
-from monitor.config_file import parse_config_file
+from monitor.cli.terminal.rollout_list import print_backtest
+from monitor.config.file import parse_config_file
+from monitor.config.model import Config, load_config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.report import rollout_json
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.policy import Policy
-from monitor.service import Service
-from monitor.terminal_rollouts import print_backtest
+from monitor.service.loop import Service
 
 AS_CONFIGURED = "config"
 """Name of the policy of the config itself, which is always told beside the others."""

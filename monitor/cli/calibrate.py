@@ -11,8 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.calibration_report import CalibrateJson, LoadedJson, calibration_json, tier_table_json
-from monitor.calibration_svg import calibration_svg
 from monitor.cli.app import (
     EXIT_PROBLEM,
     ConfigFileOption,
@@ -23,18 +21,20 @@ from monitor.cli.app import (
     app,
     quiet_config,
 )
+from monitor.cli.gc import collect_rarely
+from monitor.cli.terminal.calibrations import print_calibrate
+from monitor.cli.terminal.rollouts import reading_progress
+from monitor.cli.wiring import history_service, opened_ledger, review_of
 from monitor.clock import WallClock
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.difficulty.tier_table import tier_table
 from monitor.errors import MonitorError, UsageError
-from monitor.garbage import collect_rarely
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, CounterName
 from monitor.ledger.sql import SqlLedger
-from monitor.review import Draft, Review
-from monitor.terminal import reading_progress
-from monitor.terminal_calibration import print_calibrate
-from monitor.wiring import history_service, opened_ledger, review_of
+from monitor.output.calibration_svg import calibration_svg
+from monitor.output.calibrations import CalibrateJson, LoadedJson, calibration_json, tier_table_json
+from monitor.service.review import Draft, Review
 
 
 @app.command()

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from monitor.calibration_report import CalibrationJson, calibration_json, comparison_json
 from monitor.cli.app import (
     ConfigFileOption,
     LedgerOption,
@@ -18,15 +17,16 @@ from monitor.cli.app import (
     app,
     quiet_config,
 )
+from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
+from monitor.cli.wiring import opened_ledger, review_of
 from monitor.clock import WallClock
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tier_table import compare_tags
 from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.terminal_calibration import print_calibration, print_calibrations, print_comparison
-from monitor.wiring import opened_ledger, review_of
+from monitor.output.calibrations import CalibrationJson, calibration_json, comparison_json
 
 calibrations = typer.Typer(help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True)
 app.add_typer(calibrations, name="calibrations")

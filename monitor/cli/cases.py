@@ -19,14 +19,14 @@ from monitor.cli.app import (
     quiet_config,
 )
 from monitor.cli.rollout_choice import found, matching
-from monitor.config import Config
+from monitor.cli.terminal.rollout_list import print_cases
+from monitor.cli.wiring import existing_ledger, steering_of
+from monitor.config.model import Config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.cases_report import TraceLinks, cases_json, probe_set
+from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.rollout.cases import Cases
-from monitor.steering import MOST_CASES
-from monitor.terminal_rollouts import print_cases
-from monitor.wiring import existing_ledger, steering_of
+from monitor.service.rollout_control import MOST_CASES
 
 cases = typer.Typer(help="What established versions passed and a candidate fails in the hard tier.")
 app.add_typer(cases, name="cases")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.app import app
-from monitor.config import load_config
+from monitor.config.model import load_config
 
 
 @app.command("check-config")

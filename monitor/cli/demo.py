@@ -11,12 +11,12 @@ import typer
 
 from monitor.cli.app import ListenOption, LogLevelOption, OutputFormat, OutputOption, app
 from monitor.cli.replay import drain, serve_until_stopped, show
-from monitor.config import Config
+from monitor.cli.wiring import replay_service
+from monitor.config.model import Config
 from monitor.demo.events import write_demo_events
 from monitor.errors import UsageError
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.log import LogLevel, LogSettings, configure
-from monitor.wiring import replay_service
 
 _MATURE = timedelta(hours=2)
 """Age of the newest demo event when it is fed to a live service: old enough to be judged at once."""

@@ -10,10 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.checkup.finding import Finding, exit_code, ok, skipped, unreachable
-from monitor.checkup.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.checkup.ledger import judge_labels, judge_ledger, judge_tiers, judge_versions
-from monitor.checkup.prometheus import judge_prometheus
 from monitor.cli.app import (
     ConfigFileOption,
     LedgerOption,
@@ -23,20 +19,24 @@ from monitor.cli.app import (
     app,
     quiet_config,
 )
+from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
+from monitor.cli.wiring import ledger_url, opened_ledger, review_of
 from monitor.clock import WallClock
-from monitor.config import Config
-from monitor.detection import sample
+from monitor.config.model import Config
+from monitor.doctor.finding import Finding, exit_code, ok, skipped, unreachable
+from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
+from monitor.doctor.ledger import judge_labels, judge_ledger, judge_tiers, judge_versions
+from monitor.doctor.prometheus import judge_prometheus
+from monitor.doctor.prometheus_client import ask_prometheus
+from monitor.doctor.topic_sample import sample
 from monitor.errors import DependencyUnreachable, LedgerUnavailable
 from monitor.ingest.cluster import cluster, reach
 from monitor.ingest.kafka_peek import KafkaPeek
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import LedgerFacts, inspect_ledger
-from monitor.pipeline import Rules
-from monitor.prometheus_api import ask_prometheus
-from monitor.terminal_checkup import findings_json, print_finding, print_tally
+from monitor.service.pipeline import Rules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
-from monitor.wiring import ledger_url, opened_ledger, review_of
 
 
 @app.command()

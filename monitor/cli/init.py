@@ -17,13 +17,13 @@ from rich.markup import escape
 from sqlalchemy.exc import ArgumentError
 
 from monitor.cli.app import LogLevelOption, app, quiet_config
-from monitor.config import Config
-from monitor.detection import Sample, sample
+from monitor.config.model import Config
+from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
+from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
-from monitor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.ingest.kafka_peek import KafkaPeek, no_such_topic
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
-from monitor.pipeline import Rules
+from monitor.service.pipeline import Rules
 
 _PEEKED_RECORDS = 10
 _MOST_TOPICS = 200

@@ -21,14 +21,14 @@ from monitor.cli.app import (
     app,
     quiet_config,
 )
+from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
+from monitor.cli.terminal.rollouts import reading_progress
+from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
 from monitor.clock import WallClock
 from monitor.errors import LedgerInvalid
 from monitor.ledger.audit import Check
 from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
-from monitor.terminal import reading_progress
-from monitor.terminal_ledger import print_checks, print_pruned, print_schema
-from monitor.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
 
 ledger_app = typer.Typer(
     help="Bring the ledger's schema up to date, let go of what is old, check its counts.", no_args_is_help=True

@@ -19,16 +19,23 @@ from monitor.cli.app import (
     app,
     quiet_config,
 )
-from monitor.config import Config
+from monitor.cli.terminal.probes import print_panel, print_probes
+from monitor.cli.wiring import opened_ledger, review_of
+from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.probes import forecast_trust, select_probes
 from monitor.errors import UsageError
 from monitor.evals.files import events_of_results
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.probe_panel import PanelJson, PanelRequest, asked_requests, panel_json, probe_histories, read_requests
-from monitor.terminal_probes import print_panel, print_probes
-from monitor.wiring import opened_ledger, review_of
+from monitor.output.probe_panel import (
+    PanelJson,
+    PanelRequest,
+    asked_requests,
+    panel_json,
+    probe_histories,
+    read_requests,
+)
 
 probes = typer.Typer(help="Choose a probe panel, and list what versions made of it.", no_args_is_help=True)
 app.add_typer(probes, name="probes")

@@ -22,18 +22,18 @@ from monitor.cli.app import (
     web_settings,
 )
 from monitor.cli.backtest import Opened, backtest, moment, policies
+from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals
-from monitor.config import Config
+from monitor.cli.terminal.rollouts import print_rollouts, reading_progress
+from monitor.cli.wiring import range_service, replay_service, steering_of
+from monitor.config.model import Config
 from monitor.errors import UsageError
-from monitor.garbage import collect_rarely
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.metrics.report import replay_json
-from monitor.metrics.server import MetricsServer
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.service import Service
-from monitor.terminal import print_rollouts, reading_progress
-from monitor.wiring import range_service, replay_service, steering_of
+from monitor.output.rollouts import replay_json
+from monitor.service.loop import Service
+from monitor.web.server import MetricsServer
 
 
 @app.command()

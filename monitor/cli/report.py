@@ -10,7 +10,10 @@ import typer
 from rich.console import Console
 
 from monitor.cli.app import EXIT_PROBLEM, ConfigFileOption, LogLevelOption, app, quiet_config
-from monitor.config import Config
+from monitor.cli.terminal.evals import print_eval_report
+from monitor.cli.terminal.rollouts import print_error, reading_progress
+from monitor.cli.wiring import existing_ledger, review_of
+from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.errors import DependencyUnreachable, UsageError
 from monitor.evals.cases import Run
@@ -25,9 +28,6 @@ from monitor.evals.report import EvalReport, build_report
 from monitor.evals.runs import choose_run, reference_runs
 from monitor.evals.tiering import LabelRule, Tiering, TierSource, tiers_by_label, without_tiers
 from monitor.evals.words import counted
-from monitor.terminal import print_error, reading_progress
-from monitor.terminal_evals import print_eval_report
-from monitor.wiring import existing_ledger, review_of
 
 _FILE_WIDTH = 120
 

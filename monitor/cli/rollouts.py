@@ -18,11 +18,11 @@ from monitor.cli.app import (
     quiet_config,
 )
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
+from monitor.cli.terminal.rollout_list import print_history
+from monitor.cli.wiring import existing_ledger, steering_of
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.report import rollout_json
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.announcement import Announcement
-from monitor.terminal_rollouts import print_history
-from monitor.wiring import existing_ledger, steering_of
 
 rollouts = typer.Typer(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
 app.add_typer(rollouts, name="rollouts")

@@ -17,13 +17,13 @@ from monitor.cli.app import (
     log_settings,
     web_settings,
 )
+from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
-from monitor.config import load_config
-from monitor.garbage import collect_rarely
+from monitor.cli.wiring import live_service, steering_of
+from monitor.config.model import load_config
 from monitor.log import configure
-from monitor.metrics.server import MetricsServer
-from monitor.service import Service
-from monitor.wiring import live_service, steering_of
+from monitor.service.loop import Service
+from monitor.web.server import MetricsServer
 
 _log = structlog.get_logger()
 

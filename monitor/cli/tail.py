@@ -22,8 +22,10 @@ from monitor.cli.app import (
     quiet_config,
 )
 from monitor.cli.signals import stop_on_signals
+from monitor.cli.terminal.tail import RequestTable, request_json
+from monitor.cli.wiring import existing_ledger, ledger_url, review_of
 from monitor.clock import WallClock
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import Tier
 from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable, MonitorError, UsageError
@@ -31,10 +33,8 @@ from monitor.ingest.file import FileSource
 from monitor.ingest.kafka_peek import KafkaPeek
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import schema_version
-from monitor.pipeline import Rules
-from monitor.terminal_watch import RequestTable, request_json
-from monitor.watching import SeenRequest, Watch
-from monitor.wiring import existing_ledger, ledger_url, review_of
+from monitor.service.pipeline import Rules
+from monitor.service.tail import SeenRequest, Watch
 
 _POLL_SECONDS = 0.5
 _QUIET_SECONDS = 2.0

@@ -30,12 +30,12 @@ from monitor.cli.rollout_choice import (
     matching,
     under_way,
 )
+from monitor.cli.terminal.rollouts import print_verdicts
+from monitor.cli.wiring import existing_ledger
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.report import rollout_json
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.verdict import VerdictState
-from monitor.terminal import print_verdicts
-from monitor.wiring import existing_ledger
 
 
 class Gate(StrEnum):

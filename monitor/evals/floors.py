@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.config_file import ConfigFile, KeyPath, parse_config_file
+from monitor.config.file import ConfigFile, KeyPath, parse_config_file
 from monitor.errors import ConfigInvalid
 
 _Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -9,13 +9,13 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
 from monitor.difficulty.tiers import Tier
 from monitor.evals import words
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
+from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
 
 
 def html_report(report: EvalReport, gate: GateResult | None = None) -> str:

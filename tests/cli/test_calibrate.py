@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from monitor.calibration_report import CalibrateJson
 from monitor.cli import run_command
 from monitor.ledger.sql import SqlLedger
+from monitor.output.calibrations import CalibrateJson
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 from tests.builders import NOON
 from tests.event_histories import DAY, ITEMS, history_events, version_events, write_events

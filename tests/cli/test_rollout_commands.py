@@ -12,7 +12,7 @@ import pytest
 
 from monitor.cli import run_command
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.report import rollout_json
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import VerdictState
 from monitor.trace.native import decode_native

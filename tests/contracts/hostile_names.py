@@ -22,16 +22,16 @@ from monitor.ledger.schema import counter, label_value, model_version, rollout
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.log import LogSettings, configure
-from monitor.metrics.server import MetricsServer
-from monitor.metrics.settings import WebSettings
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.pipeline import Rules
-from monitor.review import Review
 from monitor.rollout.policy import Policy
-from monitor.service import Service, Stages
-from monitor.service_settings import ServiceSettings
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
+from monitor.service.review import Review
+from monitor.service.settings import ServiceSettings
 from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
+from monitor.web.server import MetricsServer
+from monitor.web.settings import WebSettings
 from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
 from tests.traced import FakeClock

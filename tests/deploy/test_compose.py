@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.config import load_config
+from monitor.config.model import load_config
 from tests.programs import required_program
 
 ROOT = Path(__file__).resolve().parents[2]

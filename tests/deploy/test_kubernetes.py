@@ -9,7 +9,7 @@ import yaml
 
 from deploy.manifests import DASHBOARDS, FOLDER, RULES, manifests
 from monitor import __version__
-from monitor.config import load_config
+from monitor.config.model import load_config
 
 KUBERNETES_VERSIONS = ("1.29", "1.34")
 _OPERATOR = "monitoring.coreos.com/v1"

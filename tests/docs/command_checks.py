@@ -14,8 +14,8 @@ import yaml
 from docs.handbook import http_reference
 from docs.handbook.markdown import ROOT
 from monitor.cli.app import whole_app
-from monitor.config import ENVIRONMENT_PREFIX, sections
-from monitor.config_reference import setting_at
+from monitor.config.model import ENVIRONMENT_PREFIX, sections
+from monitor.config.reference import setting_at
 from tests.docs.shell import Command
 
 ORDINARY = {

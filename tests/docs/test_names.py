@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from docs.handbook.markdown import ROOT, pages
-from monitor.config import sections
-from monitor.config_reference import setting_at
+from monitor.config.model import sections
+from monitor.config.reference import setting_at
 from monitor.evals.floors import Limits as GateLimits
 from monitor.metrics.names import METRICS
 from monitor.trace.semconv import ATTRIBUTES

@@ -17,14 +17,14 @@ from starlette.routing import Route
 from docs.handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
 from docs.handbook.command_reference import commands
 from monitor.cli.app import whole_app
-from monitor.config import Config
+from monitor.config.model import Config
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.app import metrics_app
-from monitor.metrics.cases_report import TraceLinks
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
-from monitor.steering import Steering
+from monitor.service.rollout_control import Steering
 from monitor.trace.native import decode_native, event_schemas
+from monitor.web.app import metrics_app
 from tests.metrics.snapshots import a_snapshot
 
 COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(whole_app()))}

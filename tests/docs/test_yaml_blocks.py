@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from docs.handbook.markdown import ROOT, Block, blocks, pages
-from monitor.config import ENVIRONMENT_PREFIX, load_config, sections
+from monitor.config.model import ENVIRONMENT_PREFIX, load_config, sections
 from monitor.errors import MonitorError
 from monitor.evals.floors import Floors, read_floors
 from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.config import Config
+from monitor.cli.wiring import replay_service
+from monitor.config.model import Config
 from monitor.metrics.collector import metrics_registry
 from monitor.metrics.exposition import encode_text
 from monitor.trace.settings import AssemblySettings, TraceSettings
-from monitor.wiring import replay_service
 from tests.faults.counted import counted
 from tests.faults.events import Stream
 

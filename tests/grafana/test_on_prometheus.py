@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from grafana.dashboards import DASHBOARDS
 from tests.grafana.queries import filled_in, panels
-from tests.metrics.page.reading import words
 from tests.metrics.same_numbers import alert_words, expected_samples, page_words
 from tests.programs import required_program
 from tests.rules.conftest import RULES
 from tests.stack.servers import PrometheusServer, free_port, wait_until
+from tests.web.page.reading import words
 
 pytestmark = pytest.mark.stack
 

@@ -10,7 +10,7 @@ from kafka.errors import CorruptRecordError, KafkaConnectionError, UnsupportedCo
 
 from monitor.ingest.source import TopicPartition
 from monitor.ingest.unreadable import first_readable, held_up, is_unreadable
-from monitor.pipeline import Rules, decode_records
+from monitor.service.pipeline import Rules, decode_records
 from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from monitor.metrics.collect_rollouts import collect_rollouts
-from monitor.metrics.page.pages import Page
-from monitor.metrics.report import rollout_json
-from tests.metrics.page.reading import words
+from monitor.output.rollouts import rollout_json
+from monitor.web.page.pages import Page
 from tests.metrics.same_numbers import expected_samples, page_words
 from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
+from tests.web.page.reading import words
 
 ROLLOUT_LABELS = {"service", "environment", "baseline", "candidate"}
 TOLD_ELSEWHERE = {

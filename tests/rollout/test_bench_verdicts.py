@@ -32,7 +32,7 @@ from bench.replayed_rollouts import arm_events, history_events, replay, write_ev
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.report import rollout_json
+from monitor.output.rollouts import rollout_json
 from monitor.rollout.verdict import VerdictState
 
 pytestmark = pytest.mark.slow

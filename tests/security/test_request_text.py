@@ -17,11 +17,11 @@ from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_openmetrics
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.pipeline import Rules
-from monitor.review import Review
 from monitor.rollout.policy import Policy
-from monitor.service import Service, Stages
-from monitor.service_settings import ServiceSettings
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
+from monitor.service.review import Review
+from monitor.service.settings import ServiceSettings
 from monitor.trace.settings import Limits, TraceSettings
 from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.config import ENVIRONMENT_PREFIX, load_config, sections
-from monitor.config_reference import settings_of
+from monitor.config.model import ENVIRONMENT_PREFIX, load_config, sections
+from monitor.config.reference import settings_of
 from monitor.errors import ConfigInvalid, MonitorError
 from monitor.ledger.engine import open_engine
 from monitor.ledger.sql import SqlLedger

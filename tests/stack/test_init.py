@@ -15,11 +15,11 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from monitor.cli import run_command
-from monitor.config import load_config
+from monitor.config.model import load_config
+from tests.doctor.test_topic_sample import SPANS
 from tests.histories import roll_out_events
 from tests.stack.monitor_process import CLIFFWATCH
 from tests.stack.servers import KafkaServer, free_port, wait_until
-from tests.test_detection import SPANS
 from tests.trace.otlp import as_protobuf
 
 pytestmark = pytest.mark.stack

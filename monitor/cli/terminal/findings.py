@@ -1,0 +1,51 @@
+"""Findings for a person, and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from monitor.doctor.finding import Finding, Health
+
+_STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
+_WIDTH = len(Health.PROBLEM) + 2
+_AREA_WIDTH = 12
+
+
+def print_finding(console: Console, finding: Finding) -> None:
+    """One line of what was found, and one of what to do."""
+    line = Text()
+    line.append(finding.health.value.ljust(_WIDTH), _STYLES[finding.health])
+    line.append(finding.area.ljust(_AREA_WIDTH), "dim").append(finding.sentence)
+    console.print(line, soft_wrap=True, highlight=False)
+    if finding.advice:
+        console.print(Text(f"{' ' * (_WIDTH + _AREA_WIDTH)}→ {finding.advice}"), soft_wrap=True, highlight=False)
+
+
+def print_tally(console: Console, findings: Sequence[Finding]) -> None:
+    """How many of each health."""
+    tally = Counter(finding.health for finding in findings)
+    console.print(", ".join(f"{tally[health]} {health.value}" for health in Health if tally[health]), highlight=False)
+
+
+def findings_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """All of them with their tally."""
+    tally = Counter(finding.health for finding in findings)
+    return {
+        "checks": [
+            {
+                "area": finding.area,
+                "check": finding.check,
+                "health": finding.health.value,
+                "finding": finding.sentence,
+                "advice": finding.advice,
+                "unreachable": finding.is_unreachable,
+            }
+            for finding in findings
+        ],
+        "tally": {health.value: tally[health] for health in Health},
+    }

@@ -1,0 +1,1 @@
+"""The config: one YAML file and the environment, checked before anything starts, and its commented reference."""

@@ -1,0 +1,202 @@
+"""Brokers, topics, what is in them, and the group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from monitor.doctor.finding import Finding, duration, ok, problem, skipped, unreachable, warning
+from monitor.doctor.first_config import format_words, unreadable_words
+from monitor.doctor.topic_sample import Sample
+from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
+from monitor.ingest.source import TopicPartition
+
+_FUTURE_SECONDS = 60.0
+_OLD_SECONDS = 3_600.0
+_EVENT_LAG_SECONDS = 86_400.0
+_TOLERABLE_UNREADABLE = 0.02
+_LAGGING_RECORDS = 10_000
+
+
+def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
+    """Names, connections and TLS of the bootstrap servers."""
+    for each in servers:
+        if each.name_problem:
+            yield unreachable(
+                "broker", "name", f"{each.server} does not resolve: {each.name_problem}.", "Mend the name."
+            )
+        elif each.connect_problem:
+            yield unreachable(
+                "broker",
+                "connection",
+                f"Nobody accepts a connection at {each.server}: {each.connect_problem}.",
+                "Check port and firewall, and that the broker runs.",
+            )
+        elif each.tls_problem:
+            yield unreachable(
+                "broker",
+                "tls",
+                f"{each.server} gives no encrypted connection: {each.tls_problem}.",
+                "Check kafka.security_protocol and kafka.ssl_ca_file.",
+            )
+        else:
+            yield ok("broker", "connection", f"{each.server} ({', '.join(each.addresses)}) accepts connections.")
+
+
+def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> Iterator[Finding]:
+    """Whether each topic is there, whole, and kept for long enough."""
+    for each in topics:
+        if not each.partitions:
+            yield problem(
+                "topics", each.name, f"There is no topic {each.name}.", "Create it, or take it out of kafka.topics."
+            )
+        elif each.leaderless:
+            yield problem(
+                "topics",
+                each.name,
+                f"{each.name} has no leader for partitions {', '.join(map(str, each.leaderless))}.",
+                "Bring the brokers that hold them back.",
+            )
+        elif each.retention_seconds is not None and each.retention_seconds < maturity_seconds:
+            yield warning(
+                "topics",
+                each.name,
+                f"{each.name} keeps records for {duration(each.retention_seconds)}, less than the "
+                f"{duration(maturity_seconds)} after which requests are judged.",
+                "Raise retention.ms: what expires during an outage is lost.",
+            )
+        else:
+            kept = "as long as the brokers say" if each.retention_seconds is None else duration(each.retention_seconds)
+            yield ok("topics", each.name, f"{each.name} has {each.partitions} partitions and keeps records for {kept}.")
+
+
+def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]:
+    """What the last records of each topic are, how many can be read, and what their times say."""
+    for each in samples:
+        if not each.records:
+            yield warning(
+                "formats", each.topic, f"{each.topic} is empty.", "Check that your agents or the Collector write to it."
+            )
+            continue
+        yield _readability(each)
+        yield from _times(each, now)
+
+
+def _readability(each: Sample) -> Finding:
+    if not each.is_ours:
+        return problem(
+            "formats", each.topic, unreadable_words(each), "`cliffwatch init` says which topics hold what it reads."
+        )
+    told = f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
+    told += f"{each.records} records."
+    if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
+        return warning(
+            "formats",
+            each.topic,
+            f"{each.unreadable} of the last {each.records} records of {each.topic} cannot be read ({reasons}: "
+            f"{each.looks_like}).",
+            "Find who writes them; docs/traces.md says what each reason means.",
+        )
+    if each.unmapped:
+        return warning(
+            "formats",
+            each.topic,
+            f"{each.unmapped} evaluations in {each.topic} say nothing about success.",
+            "Give traces.outcomes.evaluations a rule for their scores.",
+        )
+    return ok("formats", each.topic, told)
+
+
+def _times(each: Sample, now: float) -> Iterator[Finding]:
+    if each.written_at is None:
+        return
+    age = now - each.written_at
+    if age < -_FUTURE_SECONDS:
+        yield problem(
+            "clocks",
+            each.topic,
+            f"The newest record of {each.topic} is {duration(-age)} in the future.",
+            "Set the clocks of producers and brokers by NTP.",
+        )
+    elif age > _OLD_SECONDS:
+        yield warning(
+            "clocks",
+            each.topic,
+            f"The newest record of {each.topic} is {duration(age)} old.",
+            "Check that somebody still writes to it.",
+        )
+    elif each.happened_at is not None and each.happened_at > each.written_at + _FUTURE_SECONDS:
+        yield warning(
+            "clocks",
+            each.topic,
+            f"Requests in {each.topic} ended {duration(each.happened_at - each.written_at)} after they were written.",
+            "Set the clocks of the agents by NTP.",
+        )
+    elif each.happened_at is not None and each.written_at - each.happened_at > _EVENT_LAG_SECONDS:
+        yield warning(
+            "clocks",
+            each.topic,
+            f"Requests in {each.topic} were written {duration(each.written_at - each.happened_at)} after they ended.",
+            "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka.",
+        )
+    else:
+        yield ok("clocks", each.topic, f"The newest record of {each.topic} is {duration(max(0.0, age))} old.")
+
+
+def judge_group(
+    group: GroupFacts,
+    ledger_offsets: Mapping[TopicPartition, int] | None,
+    ends: Mapping[TopicPartition, tuple[int, int]],
+) -> Iterator[Finding]:
+    """
+    Whether somebody reads, how far behind, and whether the ledger's offsets can be gone on from.
+
+    Args:
+        group: The group.
+        ledger_offsets: Next offsets that the ledger holds, or None where it cannot be asked.
+        ends: First and next offset of each partition that is read.
+    """
+    if group.members:
+        yield ok("group", "members", f"{group.name} has {group.members} members and is {group.state}.")
+    else:
+        yield warning("group", "members", f"Nobody is in the group {group.name}.", "Start `cliffwatch run`.")
+    if ledger_offsets is None:
+        yield skipped("group", "lag", "The ledger, whose offsets count, cannot be asked.")
+        return
+    yield from _gaps(ledger_offsets, ends)
+    lag = sum(max(0, end - ledger_offsets.get(part, first)) for part, (first, end) in ends.items())
+    if lag > _LAGGING_RECORDS:
+        yield warning(
+            "group", "lag", f"{lag:,} records wait to be read.", "Look again in a minute; where it grows, add replicas."
+        )
+    else:
+        yield ok("group", "lag", f"{lag:,} records wait to be read.")
+
+
+def _gaps(
+    ledger_offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, tuple[int, int]]
+) -> Iterator[Finding]:
+    known = {part: ledger_offsets[part] for part in ends if part in ledger_offsets}
+    lost = _named(part for part, at in known.items() if at < ends[part][0])
+    beyond = _named(part for part, at in known.items() if at > ends[part][1])
+    if lost:
+        yield problem(
+            "group",
+            "offsets",
+            f"Records of {lost} expired before they were read.",
+            "They are lost; raise retention.ms, and start the service before it has passed.",
+        )
+    if beyond:
+        yield problem(
+            "group",
+            "offsets",
+            f"The ledger is further than the end of {beyond}: another cluster, or a topic made anew.",
+            "Point kafka.bootstrap_servers and ledger.url at what belongs together.",
+        )
+    if not lost and not beyond:
+        yield ok("group", "offsets", "The ledger's offsets lie within the topics.")
+
+
+def _named(partitions: Iterable[TopicPartition]) -> str:
+    found: Sequence[TopicPartition] = sorted(partitions)
+    return ", ".join(f"{topic}[{number}]" for topic, number in found[:5])

@@ -1,0 +1,159 @@
+"""The ledger, and what its rows say of labels, versions and tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from monitor.difficulty.trust import Trust
+from monitor.doctor.finding import Finding, duration, ok, problem, warning
+from monitor.ledger.inspection import LabelFlow, LedgerFacts
+from monitor.rollout.tracker import VersionActivity, is_floating_alias
+from monitor.trace.model import REFERENCE_ENVIRONMENT
+
+_GIGABYTE = 1e9
+_SKEW_SECONDS = 5.0
+_LOW_COVERAGE = 0.2
+_MANY_ORPHANS = 0.05
+_STALE_GROWTH = 1.5
+
+
+def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
+    """Schema, right to write, room and clock."""
+    if facts.schema.found is None:
+        yield ok("ledger", "schema", "The database is empty; `cliffwatch run` makes the tables.")
+    elif facts.schema.is_current:
+        yield ok("ledger", "schema", f"The tables are those of this version ({facts.schema.found}).")
+    else:
+        yield warning(
+            "ledger",
+            "schema",
+            f"The tables are of revision {facts.schema.found}, this version works with {facts.schema.wanted}.",
+            "`cliffwatch run` brings older ones up to date; newer ones need the version that made them.",
+        )
+    if facts.write_problem:
+        yield problem(
+            "ledger", "writing", f"It cannot be written: {facts.write_problem}.", "Give its user the right to write."
+        )
+    else:
+        yield ok("ledger", "writing", "It can be written.")
+    if facts.free_bytes is not None:
+        room = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
+        few = facts.free_bytes < _GIGABYTE
+        yield warning("ledger", "room", room, "Make room, or move it.") if few else ok("ledger", "room", room)
+    if facts.clock_skew_seconds is not None:
+        told = f"The database's clock is {duration(abs(facts.clock_skew_seconds))} from ours."
+        if abs(facts.clock_skew_seconds) > _SKEW_SECONDS:
+            yield warning("ledger", "clock", told, "Set both by NTP.")
+        else:
+            yield ok("ledger", "clock", told)
+
+
+def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
+    """Whether outcomes come, from whom, how late, and whether their traces are there."""
+    if not labels.requests:
+        yield warning(
+            "labels", "coverage", "No request was counted yet.", "Start `cliffwatch run`, or wait for traffic."
+        )
+        return
+    share = labels.labelled / labels.requests
+    told = f"{share:.0%} of {labels.requests:,} requests have an outcome"
+    if labels.sources:
+        told += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
+    if not labels.labelled:
+        yield problem(
+            "labels", "coverage", f"{told}.", "Send outcomes (docs/traces.md); without them there is no verdict."
+        )
+    elif share < _LOW_COVERAGE:
+        yield warning("labels", "coverage", f"{told}.", "Let a judge look at more of the traffic.")
+    elif set(labels.sources) == {"status"}:
+        yield warning(
+            "labels",
+            "coverage",
+            f"{told}: nothing but the end of each run.",
+            "Every silent failure counts as a success; send evaluations or outcomes.",
+        )
+    else:
+        yield ok("labels", "coverage", f"{told}.")
+    yield from _delay(labels, maturity_seconds)
+    yield _orphans(labels)
+
+
+def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
+    if labels.delay_seconds is None:
+        return
+    told = f"90 % of the latest labels came within {duration(labels.delay_seconds)} of their request's start"
+    if labels.delay_seconds > maturity_seconds:
+        yield warning(
+            "labels",
+            "delay",
+            f"{told}, and requests are judged after {duration(maturity_seconds)}.",
+            "Raise rollout.maturity_seconds above it.",
+        )
+    else:
+        yield ok("labels", "delay", f"{told}; requests are judged after {duration(maturity_seconds)}.")
+
+
+def _orphans(labels: LabelFlow) -> Finding:
+    told = f"{labels.without_trace:,} outcomes name a trace that never came."
+    if labels.without_trace > _MANY_ORPHANS * max(1, labels.labelled):
+        return warning("labels", "orphans", told, "Check that traces and outcomes share their trace ids and topics.")
+    return ok("labels", "orphans", told)
+
+
+def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
+    """Whether versions are pinned."""
+    served = [each for each in activity if each.environment != REFERENCE_ENVIRONMENT]
+    floating = sorted({each.model_version for each in served if is_floating_alias(each.model_version)})
+    if floating:
+        yield warning(
+            "versions",
+            "aliases",
+            f"Traffic is counted under {', '.join(floating)}, which may mean another model tomorrow.",
+            "Pin the version in the request, or let the response's model be recorded.",
+        )
+    elif served:
+        names: Collection[str] = {each.model_version for each in served}
+        yield ok("versions", "aliases", f"All {len(names)} versions that serve are pinned.")
+
+
+def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:
+    """
+    Whether tiers can be told, and what is missing where not.
+
+    Args:
+        trust: That in the calibration in force; None where there is none.
+        reference_versions: Versions of reference history.
+        labels: Labels of history when the calibration was frozen, and now.
+    """
+    frozen, now = labels
+    if trust is not None and now > _STALE_GROWTH * frozen:
+        yield warning(
+            "tiers",
+            "history",
+            f"The calibration in force learnt from {frozen:,} labels; by now the history holds {now:,}.",
+            "Run `cliffwatch calibrate`, and promote what it freezes (`cliffwatch calibrations promote --force ID`).",
+        )
+    if trust is None:
+        yield problem(
+            "tiers",
+            "calibration",
+            f"No calibration is in force; the history has {reference_versions} versions.",
+            "Load outcomes of about twelve past or other models with `cliffwatch calibrate` (docs/difficulty.md).",
+        )
+    elif not trust.is_trusted:
+        yield problem(
+            "tiers",
+            "calibration",
+            f"Tiers are not trusted: {' '.join(trust.reasons)}",
+            "Replay the probe panel on more models, then `cliffwatch calibrate`.",
+        )
+    else:
+        told = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
+        yield ok("tiers", "calibration", f"Tiers are trusted: {trust.versions} versions of history{told}.")
+        if trust.hard_rate_reasons:
+            yield warning(
+                "tiers",
+                "hard rate",
+                f"The hard tier's own rate is not trusted: {' '.join(trust.hard_rate_reasons)}",
+                "Replay the probe panel on more models, and on more of the traffic.",
+            )

@@ -1,0 +1,193 @@
+"""What a handful of records of a topic turn out to be: their format, whose attributes they bear, and what they hold."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic_core import from_json
+
+from monitor.ingest.source import Record
+from monitor.service.pipeline import Rules
+from monitor.trace.decode import decode
+from monitor.trace.decoded import Decoded, Ignored
+from monitor.trace.inflate import inflated
+from monitor.trace.langfuse_score import evaluations_of
+from monitor.trace.model import DropReason, InvalidRecord
+from monitor.trace.otlp_json import is_otlp_json
+from monitor.trace.otlp_protobuf import is_otlp_protobuf
+from monitor.trace.semconv import ATTRIBUTES, Fact
+
+_SCHEMA_REGISTRY_MAGIC = b"\x00"
+_SCHEMA_REGISTRY_HEAD_BYTES = 5
+_KEYS_SHOWN = 5
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_TELLTALES = {row.name.encode(): row.convention for row in ATTRIBUTES if row.fact in {Fact.KIND, Fact.PROVIDER}}
+
+
+class Format(StrEnum):
+    """What a record is written in."""
+
+    NATIVE = "native events"
+    OTLP_PROTOBUF = "OTLP protobuf"
+    OTLP_JSON = "OTLP JSON"
+    LANGFUSE_SCORES = "Langfuse scores"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """
+    One record that was looked at.
+
+    Attributes:
+        format: What it is written in.
+        looks_like: What an unreadable one seems to be, in words; empty for the others.
+        compression: How the payload itself was packed; empty where it was not.
+        conventions: Whose names its attributes bear.
+        decoded: What it says; nothing where it is unreadable.
+        reason: Why it is unreadable, or None.
+        written_at: Unix seconds, or None.
+    """
+
+    format: Format
+    looks_like: str = ""
+    compression: str = ""
+    conventions: frozenset[str] = frozenset()
+    decoded: Decoded = field(default_factory=Decoded)
+    reason: DropReason | None = None
+    written_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """
+    What some records of one topic turned out to be.
+
+    Attributes:
+        topic: Where they are from.
+        formats: Records by what they are written in and how they are packed, in words; the most frequent first.
+        conventions: Whose names the attributes bear.
+        reasons: Unreadable records by reason.
+        looks_like: What most unreadable ones seem to be.
+        traces: Whole traces, and distinct trace ids among the spans.
+        outcomes: Verdicts, whether with a trace or apart from it.
+        unmapped: Evaluations of which no rule says whether they are a success.
+        versions: Model versions by service.
+        written_at: When the newest record was written, Unix seconds, or None.
+        happened_at: When the newest thing happened of which one tells, Unix seconds, or None.
+    """
+
+    topic: str
+    records: int = 0
+    formats: Sequence[str] = ()
+    conventions: Sequence[str] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    looks_like: str = ""
+    traces: int = 0
+    outcomes: int = 0
+    unmapped: int = 0
+    versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    written_at: float | None = None
+    happened_at: float | None = None
+
+    @property
+    def unreadable(self) -> int:
+        return sum(self.reasons.values())
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the topic holds what Cliffwatch reads."""
+        return self.traces + self.outcomes + self.unmapped > 0 and 2 * self.unreadable <= self.records
+
+
+def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
+    """What *records* of *topic* are, told by their content."""
+    seen = [glimpse(record, rules) for record in records]
+    decoded = [each.decoded for each in seen]
+    native = [trace for each in decoded for trace in each.traces]
+    spans = [span for each in decoded for span in each.spans]
+    verdicts = [outcome for each in decoded for outcome in each.outcomes]
+    versions: dict[str, set[str]] = defaultdict(set)
+    for trace in native:
+        versions[trace.service].add(trace.model_version)
+    for span in spans:
+        if version := span.model_version or span.response_model or span.request_model:
+            versions[span.service or "unknown_service"].add(version)
+    odd = Counter(each.looks_like for each in seen if each.looks_like)
+    times = [trace.started_at for trace in native] + [span.ended_at or span.started_at for span in spans]
+    return Sample(
+        topic=topic,
+        records=len(seen),
+        formats=[words for words, _ in Counter(map(_format_words, seen)).most_common()],
+        conventions=sorted({name for each in seen for name in each.conventions}),
+        reasons=dict(Counter(each.reason.value for each in seen if each.reason is not None).most_common()),
+        looks_like=odd.most_common(1)[0][0] if odd else "",
+        traces=len(native) + len({span.trace_id for span in spans}),
+        outcomes=len(verdicts) + sum(trace.outcome is not None for trace in native),
+        unmapped=sum(each.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for each in decoded),
+        versions={service: sorted(names) for service, names in sorted(versions.items())},
+        written_at=max((each.written_at for each in seen if each.written_at is not None), default=None),
+        happened_at=max(times, default=None),
+    )
+
+
+def glimpse(record: Record, rules: Rules) -> Glimpse:
+    """What one record is."""
+    value = record.value or b""
+    compression = next((name for magic, name in _COMPRESSIONS.items() if value.startswith(magic)), "")
+    try:
+        decoded = decode(record.value, rules.limits, rules.reading)
+        plain = inflated(value, rules.limits.max_decompressed_bytes)
+    except InvalidRecord as invalid:
+        return Glimpse(
+            Format.UNREADABLE,
+            looks_like=_seems(value, invalid),
+            compression=compression,
+            reason=invalid.reason,
+            written_at=record.timestamp,
+        )
+    return Glimpse(
+        _format_of(plain),
+        compression=compression,
+        conventions=frozenset(owner.value for name, owner in _TELLTALES.items() if name in plain),
+        decoded=decoded,
+        written_at=record.timestamp,
+    )
+
+
+def _format_of(plain: bytes) -> Format:
+    """The format of a payload that was decoded."""
+    if is_otlp_protobuf(plain):
+        return Format.OTLP_PROTOBUF
+    try:
+        document = from_json(plain)
+    except ValueError:
+        return Format.OTLP_PROTOBUF
+    if is_otlp_json(document):
+        return Format.OTLP_JSON
+    return Format.NATIVE if evaluations_of(document) is None else Format.LANGFUSE_SCORES
+
+
+def _format_words(seen: Glimpse) -> str:
+    return f"{seen.format}, {seen.compression}" if seen.compression else seen.format.value
+
+
+def _seems(value: bytes, invalid: InvalidRecord) -> str:
+    if not value:
+        return "nothing (a tombstone)"
+    if value.startswith(_SCHEMA_REGISTRY_MAGIC) and len(value) > _SCHEMA_REGISTRY_HEAD_BYTES:
+        return "Avro or protobuf behind a schema registry (it begins with a zero byte and a schema id)"
+    try:
+        document = from_json(value)
+    except ValueError:
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return f"binary data ({invalid.detail or invalid.reason})"
+        return f"text that is no JSON ({invalid.detail or invalid.reason})"
+    if isinstance(document, dict):
+        return f"JSON of another kind, with the keys {', '.join(sorted(document)[:_KEYS_SHOWN]) or 'none'}"
+    return "JSON that is no object"

@@ -1,0 +1,126 @@
+"""The reliability curve and the tier table of a calibration as an SVG picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from monitor.difficulty.tiers import TIERS
+from monitor.output.calibrations import CalibrateJson, CalibrationJson, ReliabilityJson, TallyJson, TierTableJson
+from monitor.output.charts.drawing import Drawing, path_of
+
+_WIDTH = 980
+_MARGIN = 24
+_TITLE_HEIGHT = 64
+_PLOT = 320
+"""Side of the square that holds the curve, in pixels."""
+_PLOT_LEFT, _PLOT_TOP = _MARGIN + 40, _TITLE_HEIGHT + _MARGIN
+_TABLE_LEFT = _PLOT_LEFT + _PLOT + 56
+_NAME_WIDTH = 210
+_CELL = 58
+_ROW = 18
+_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SMALLEST_DOT, _LARGEST_DOT = 3.0, 8.0
+_LONGEST_NAME = 30
+
+_INK, _FAINT, _CURVE = "#1f2328", "#8c959f", "#0969da"
+
+
+def calibration_svg(result: CalibrateJson) -> str:
+    """
+    *result* as SVG: left how often failures came against how often they were told, right the failure rates by tier.
+
+    A cell of the table is the darker the more often its version fails there.
+    """
+    difficulty, history = result["difficulty"], result["history"]
+    height = max(_PLOT_TOP + _PLOT + 64, _PLOT_TOP + _ROW * (len(history["versions"]) + 4) + _MARGIN)
+    picture = Drawing(
+        "calibration",
+        title=f"Calibration {difficulty['calibration']}",
+        description=_summary(difficulty),
+        width=_WIDTH,
+        height=height,
+        is_standalone=True,
+    )
+    picture.text(_MARGIN, 30, f"Calibration {difficulty['calibration']}", size=16)
+    picture.text(_MARGIN, 50, _summary(difficulty), fill=_FAINT)
+    _axes(picture)
+    _curve(picture, difficulty["reliability"])
+    _table(picture, history)
+    return picture.document()
+
+
+def _summary(difficulty: CalibrationJson) -> str:
+    facts = [
+        "trusted" if difficulty["trusted"] else "not trusted",
+        f"{difficulty['versions']} model versions",
+        f"{difficulty['history_labels']:,} labelled requests",
+    ]
+    if difficulty["auc"] is not None:
+        facts.append(f"AUC {difficulty['auc']:.2f}")
+    if difficulty["calibration_error"] is not None:
+        facts.append(f"calibration error {difficulty['calibration_error']:.3f}")
+    return ", ".join(facts)
+
+
+def _axes(picture: Drawing) -> None:
+    for tick in _TICKS:
+        x, y = _at(tick, tick)
+        picture.line((x, _PLOT_TOP), (x, _PLOT_TOP + _PLOT), stroke=_FAINT, width=0.5)
+        picture.line((_PLOT_LEFT, y), (_PLOT_LEFT + _PLOT, y), stroke=_FAINT, width=0.5)
+        picture.text(x, _PLOT_TOP + _PLOT + 18, f"{tick:.0%}", anchor="middle", fill=_FAINT)
+        picture.text(_PLOT_LEFT - 8, y + 4, f"{tick:.0%}", anchor="end", fill=_FAINT)
+    picture.line(_at(0, 0), _at(1, 1), stroke=_FAINT, dashes="4 4")
+    picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT + 40, "failures predicted", anchor="middle")
+    picture.text(_PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
+
+
+def _curve(picture: Drawing, points: Sequence[ReliabilityJson]) -> None:
+    if not points:
+        picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", fill=_FAINT)
+        return
+    places = [_at(point["predicted"], point["observed"]) for point in points]
+    picture.add("polyline", points=path_of(places), fill="none", stroke=_CURVE, stroke_width=1.5)
+    most = max(point["labels"] for point in points)
+    for point, (x, y) in zip(points, places, strict=True):
+        radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point["labels"] / most) ** 0.5)
+        dot = picture.add("circle", cx=x, cy=y, r=radius, fill=_CURVE, fill_opacity=0.8)
+        told = f"{point['predicted']:.1%} told, {point['observed']:.1%} seen, {point['labels']} labels"
+        picture.add("title", inside=dot, text=told)
+
+
+def _at(predicted: float, observed: float) -> tuple[float, float]:
+    return _PLOT_LEFT + predicted * _PLOT, _PLOT_TOP + (1 - observed) * _PLOT
+
+
+def _table(picture: Drawing, history: TierTableJson) -> None:
+    for row, (name, cells) in enumerate(_rows(history)):
+        y = _PLOT_TOP + row * _ROW
+        picture.text(_TABLE_LEFT, y, _shortened(name))
+        for column, (label, shade) in enumerate(cells):
+            x = _TABLE_LEFT + _NAME_WIDTH + column * _CELL
+            if shade is not None:
+                picture.rect(x + 1, y - _ROW + 6, _CELL - 2, _ROW - 2, fill=_CURVE, opacity=0.5 * shade)
+            picture.text(x + _CELL - 6, y, label, anchor="end", fill=_INK if row else _FAINT)
+
+
+_Cell = tuple[str, float | None]
+"""What a cell says, and how dark it is (ratio 0 to 1)."""
+
+
+def _rows(history: TierTableJson) -> Iterator[tuple[str, Sequence[_Cell]]]:
+    tiers = [tier.value for tier in TIERS]
+    yield "", [(tier, None) for tier in (*tiers, "all")]
+    shares = [f"{history['tiers'][tier]['traffic_share']:.0%}" for tier in tiers]
+    yield "share of traffic", [(share, None) for share in (*shares, "")]
+    yield "failure rate", [*(_cell(history["tiers"][tier]) for tier in tiers), ("", None)]
+    for version, every in history["versions"].items():
+        yield version, [*(_cell(history["tiers"][tier]["versions"].get(version)) for tier in tiers), _cell(every)]
+
+
+def _cell(tally: TallyJson | None) -> _Cell:
+    rate = None if tally is None else tally["rate"]
+    return ("-", None) if rate is None else (f"{rate:.1%}", rate)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

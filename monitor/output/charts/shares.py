@@ -1,0 +1,85 @@
+"""The hard tier's share of failures before and after, beside the share that a uniform gain would give."""
+
+from __future__ import annotations
+
+from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened, text_width
+from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
+from monitor.output.charts.scale import Scale
+from monitor.rollout.comparison import Interval
+from monitor.rollout.wording import percent, points
+
+_WIDTH = 360.0
+_BAR, _GAP = 24.0, 28.0
+_TOP = 18.0
+
+
+def share_chart(
+    *,
+    name: str,
+    title: str,
+    baseline: Interval,
+    candidate: Interval,
+    expected_change: float | None,
+    baseline_name: str,
+    candidate_name: str,
+) -> str:
+    """
+    Two bars of all failures, the hard tier's part of them hatched, and where a uniform gain would have put it.
+
+    Args:
+        name: Letters, digits and hyphens; unlike any other drawing's on the page.
+        title: What the picture is of.
+        baseline: The hard tier's share of the baseline's failures, ratio 0 to 1.
+        candidate: The same of the candidate, at the same traffic mix.
+        expected_change: The change that a uniform gain would give; None where it cannot be told.
+        baseline_name: Name of the baseline.
+        candidate_name: Name of the candidate.
+    """
+    at = Scale(0.0, 1.0, 1.0, _WIDTH - 1.0)
+    expected = None if expected_change is None else min(max(baseline.estimate + expected_change, 0.0), 1.0)
+    description = (
+        f"Hard tier's share of failures: baseline {percent(baseline.estimate)}, candidate {percent(candidate.estimate)}"
+    )
+    if expected is not None:
+        excess = candidate.estimate - expected
+        description += f"; a uniform gain would give {percent(expected)}, so {points(excess)} are beyond it"
+    second = _TOP + _BAR + _GAP
+    picture = Drawing(
+        name,
+        title=title,
+        description=f"{description}.",
+        width=_WIDTH,
+        height=second + _BAR + (22 if expected is None else 48),
+    )
+    for arm, share, label, y in (
+        (Arm.BASELINE, baseline, baseline_name, _TOP),
+        (Arm.CANDIDATE, candidate, candidate_name, second),
+    ):
+        picture.text(0, y - 5, shortened(f"{arm.value}: {label}", _WIDTH - 110))
+        picture.text(_WIDTH, y - 5, f"{percent(share.estimate)} hard", anchor="end", fill=arm.colour)
+        picture.rect(at(0), y, at(1) - at(0), _BAR, fill="none", stroke=GRID)
+        picture.rect(at(0), y, at(share.estimate) - at(0), _BAR, fill=picture.hatch(arm), stroke=arm.colour)
+        middle = y + _BAR / 2
+        picture.line((at(share.lower), middle), (at(share.upper), middle), stroke=INK, width=1.5)
+        for end in (share.lower, share.upper):
+            picture.line((at(end), middle - 4), (at(end), middle + 4), stroke=INK, width=1.5)
+    if expected is not None:
+        _mark_expected(picture, at, second + _BAR, expected, candidate.estimate)
+    else:
+        picture.text(0, second + _BAR + 16, "hatched: hard tier; the rest: easier tiers", fill=MUTED)
+    return picture.svg()
+
+
+def _mark_expected(picture: Drawing, at: Scale, bottom: float, expected: float, reached: float) -> None:
+    """A tick where a uniform gain would have ended, and the way from there to where the candidate is."""
+    x, end = at(expected), at(reached)
+    picture.line((x, bottom - _BAR - 3), (x, bottom + 12), stroke=ALARM, width=2.0, dashes="4 2")
+    picture.line((x, bottom + 8), (end, bottom + 8), stroke=ALARM, width=2.0)
+    picture.line((end, bottom + 4), (end, bottom + 12), stroke=ALARM, width=2.0)
+    label = f"uniform gain {percent(expected)}, excess {points(reached - expected)}"
+    if max(x, end) > _WIDTH / 2:
+        anchor, place = "end", max(x, end, text_width(label))
+    else:
+        anchor, place = "start", min(x, end, _WIDTH - text_width(label))
+    picture.text(place, bottom + 26, label, anchor=anchor, fill=ALARM)
+    picture.text(0, bottom + 26 + FONT_SIZE + 4, "hatched: hard tier; the rest: easier tiers", fill=MUTED)

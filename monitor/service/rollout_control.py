@@ -1,0 +1,108 @@
+"""What a person or a deploy hook may ask of the rollouts: announce one, end one, see its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Lock
+
+import structlog
+
+from monitor.errors import RolloutUnknown, UsageError
+from monitor.ledger.ledger import Ledger, RolloutRecord
+from monitor.output.cases import TraceLinks
+from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
+from monitor.rollout.cases import Cases
+from monitor.rollout.evidence import Evidence
+from monitor.rollout.policy import Policy
+
+MOST_CASES = 1_000
+"""Cases that one answer holds at most."""
+
+_log = structlog.get_logger()
+
+
+class Steering:
+    """
+    Rollouts by word of mouth; safe for use by several threads.
+
+    Args:
+        ledger: Where rollouts are kept.
+        policy: Gives the policy in force, which tells the established version.
+        now: Gives the time, Unix seconds.
+        links: Where traces are looked at.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, policy: Callable[[], Policy], now: Callable[[], float], links: TraceLinks
+    ) -> None:
+        self._ledger = ledger
+        self._policy = policy
+        self._now = now
+        self._lock = Lock()  # a ledger in memory has one connection for all threads
+        self.links = links
+
+    def start(self, announcement: Announcement) -> RolloutRecord:
+        """
+        The announced rollout, which is under way from now on; the same one however often it is announced.
+
+        Raises:
+            UsageError: it cannot be, and why.
+        """
+        with self._lock:
+            rollouts = [record.rollout for record in self._ledger.rollouts()]
+            rollout = announced_rollout(
+                announcement, self._ledger.activity(), rollouts, self._policy(), now=self._now()
+            )
+            if rollout not in rollouts:
+                rollout = replace(rollout, calibration_id=self._calibration_in_force())
+                if not self._ledger.announce_rollout(rollout):
+                    raise UsageError(
+                        "The ledger holds as many services or model versions as it may name; raise "
+                        "ledger.max_services or ledger.max_model_versions."
+                    )
+                _log.info("rollout.announced", rollout_id=rollout.rollout_id, service=rollout.service)
+            return self._find(rollout.rollout_id)
+
+    def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
+        """
+        The rollout, ended now and for *reason*; `rolled_back` says that its candidate is not to be established.
+
+        Raises:
+            RolloutUnknown: there is none of that id.
+            UsageError: it has ended already, or the reason cannot be kept.
+        """
+        words = checked_reason(reason)
+        with self._lock:
+            rollout = self._find(rollout_id).rollout
+            if rollout.ended_at is not None:
+                raise UsageError(f"Rollout {rollout_id} has ended already: {rollout.end_reason}.")
+            self._ledger.end_rollout(rollout_id, ended_at=max(self._now(), rollout.started_at), reason=words)
+            _log.info("rollout.ended", rollout_id=rollout_id, reason=words)
+            return self._find(rollout_id)
+
+    def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
+        """
+        The rollout and its cases, *limit* of them and never more than a thousand.
+
+        Raises:
+            RolloutUnknown: there is none of that id.
+        """
+        with self._lock:
+            record = self._find(rollout_id)
+            return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES))
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""
+        with self._lock:
+            return self._ledger.evidence(rollout_id)
+
+    def _find(self, rollout_id: str) -> RolloutRecord:
+        for record in self._ledger.rollouts():
+            if record.rollout.rollout_id == rollout_id:
+                return record
+        raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows those that are.")
+
+    def _calibration_in_force(self) -> str:
+        promoted = [each for each in self._ledger.calibrations() if each.promoted_at is not None]
+        return promoted[-1].calibration_id if promoted else ""

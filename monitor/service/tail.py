@@ -1,0 +1,151 @@
+"""Requests as they pass, for somebody who looks on: put together in memory, and forgotten."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.tagger import Tagger
+from monitor.difficulty.tiers import Tag
+from monitor.ingest.source import Record
+from monitor.service.pipeline import Rules, decode_records, tag_traces
+from monitor.trace.assembly import build_trace
+from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
+from monitor.trace.outcome_policy import resolve, standing
+from monitor.trace.span import Span
+
+_REMEMBERED = 20_000
+"""Traces that a late verdict still finds, and verdicts that wait for their trace."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """
+    One request as it is shown.
+
+    Attributes:
+        tag: What the calibration in force says of it.
+        outcome: The verdict that stands by now, or None.
+        is_revised: It was shown before, with another outcome or none.
+    """
+
+    trace: Trace
+    tag: Tag
+    outcome: Outcome | None
+    is_revised: bool = False
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Spans of one trace, when the last of them came, and whether the root has ended."""
+
+    spans: list[Span] = field(default_factory=list)
+    last_came_at: float = 0.0
+    root_ended: bool = False
+
+
+class Watch:
+    """
+    Turns records into requests; what it shows is for eyes only, the ledger does the counting.
+
+    Args:
+        rules: How records are read.
+        quiet_seconds: How long no span may have come, after the root has ended, for a trace to be complete.
+
+    Attributes:
+        unreadable: Records that could not be decoded.
+        event_time: The latest time of anything seen, Unix seconds; the clock of somebody who reads a file.
+    """
+
+    def __init__(self, rules: Rules, *, quiet_seconds: float) -> None:
+        self._rules = rules
+        self._quiet_seconds = quiet_seconds
+        self._waiting: OrderedDict[TraceId, _Waiting] = OrderedDict()
+        self._shown: OrderedDict[TraceId, SeenRequest] = OrderedDict()
+        self._verdicts: OrderedDict[TraceId, tuple[Outcome, ...]] = OrderedDict()
+        self.unreadable = 0
+        self.event_time = 0.0
+
+    def see(self, records: Sequence[Record], calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
+        """
+        What *records* say: requests that came whole, and those on which a verdict came; spans wait.
+
+        Args:
+            records: In the order in which they came.
+            calibration: The one in force, or None.
+            now: Seconds on whatever clock `due` is asked by.
+        """
+        batch = decode_records(records, self._rules)
+        self.unreadable += len(batch.dead_letters)
+        self.event_time = max(self.event_time, *batch.event_times(), 0.0)
+        for event in batch.events:
+            match event:
+                case Trace():
+                    yield self._show(event, calibration)
+                case OutcomeEvent():
+                    yield from self._judge(event)
+                case Span():
+                    self._wait(event, now)
+
+    def due(self, calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
+        """Requests whose spans are complete at *now*, in the order of their starts."""
+        complete = [
+            trace_id
+            for trace_id, waiting in self._waiting.items()
+            if waiting.root_ended and now - waiting.last_came_at >= self._quiet_seconds
+        ]
+        yield from self._close(complete, calibration)
+
+    def rest(self, calibration: Calibration | None) -> Iterator[SeenRequest]:
+        """Requests out of all spans that still wait, when no more will come."""
+        yield from self._close(list(self._waiting), calibration)
+
+    def _wait(self, span: Span, now: float) -> None:
+        waiting = self._waiting.setdefault(span.trace_id, _Waiting())
+        waiting.spans.append(span)
+        waiting.last_came_at = now
+        waiting.root_ended = waiting.root_ended or span.is_ended_root
+        _forget_oldest(self._waiting)
+
+    def _close(self, trace_ids: Iterable[TraceId], calibration: Calibration | None) -> Iterator[SeenRequest]:
+        built = [build_trace(self._waiting.pop(each).spans, self._rules.traces.outcomes) for each in trace_ids]
+        for trace in sorted((trace for trace in built if trace is not None), key=lambda trace: trace.started_at):
+            yield self._show(trace, calibration)
+
+    def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
+        (tagged,) = tag_traces([trace], Tagger(calibration), self._rules)
+        outcome = self._resolved(trace.trace_id, *tagged.outcomes)
+        seen = SeenRequest(trace, tagged.tag, outcome)
+        self._shown[trace.trace_id] = seen
+        _forget_oldest(self._shown)
+        return seen
+
+    def _judge(self, event: OutcomeEvent) -> Iterator[SeenRequest]:
+        outcome = self._resolved(event.trace_id, event.outcome)
+        seen = self._shown.get(event.trace_id)
+        if seen is None or outcome is None or _says(outcome) == _says(seen.outcome):
+            return
+        self._shown[event.trace_id] = SeenRequest(seen.trace, seen.tag, outcome, is_revised=True)
+        yield self._shown[event.trace_id]
+
+    def _resolved(self, trace_id: TraceId, *new: Outcome) -> Outcome | None:
+        verdicts = standing((*self._verdicts.get(trace_id, ()), *new))
+        if new:
+            self._verdicts[trace_id] = verdicts
+            _forget_oldest(self._verdicts)
+        return resolve(verdicts, self._rules.traces.outcomes)
+
+
+def _says(outcome: Outcome | None) -> tuple[bool, str | None] | None:
+    return None if outcome is None else (outcome.success, outcome.failure_class)
+
+
+def _forget_oldest(kept: MutableMapping[_K, _V]) -> None:
+    while len(kept) > _REMEMBERED:
+        del kept[next(iter(kept))]

@@ -1,0 +1,94 @@
+"""The HTTP interface: metrics, health, the status page and JSON; a pure function of the current snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from monitor.errors import MonitorError
+from monitor.metrics.collector import families_of
+from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.output.rollouts import rollout_json
+from monitor.web.bodies import BodyResponse, SnapshotBodies
+from monitor.web.page.routes import page_routes
+from monitor.web.rollout_routes import RolloutSteering, rollout_routes
+
+Reload = Callable[[], None]
+"""Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
+
+_JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+def metrics_app(
+    snapshots: SnapshotHolder,
+    reload: Reload,
+    steering: RolloutSteering | None = None,
+    *,
+    stall: Callable[[], str] = str,
+) -> Starlette:
+    """
+    The application. What is shown is made once for each snapshot; nothing that is asked for often waits for a thread.
+
+    Args:
+        snapshots: What is shown.
+        reload: What a POST to `/-/reload` calls.
+        steering: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall: One sentence where the process hangs and had better be restarted, else empty.
+    """
+    bodies = SnapshotBodies(snapshots)
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_format(request.headers.get("accept", ""))
+        make = partial(_encoded, encode)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            return BodyResponse(await bodies.gzipped(encode, make), {**headers, "Content-Encoding": "gzip"})
+        return BodyResponse(await bodies.get(encode, make), headers)
+
+    async def healthy(_: Request) -> Response:
+        return _probed("healthy", problem=stall())
+
+    async def ready(_: Request) -> Response:
+        return _probed("ready", problem=snapshots.current.not_ready_reason)
+
+    async def reload_config(_: Request) -> Response:
+        try:
+            await run_in_threadpool(reload)
+        except MonitorError as error:
+            return PlainTextResponse(f"{error}\n", status_code=500)
+        return PlainTextResponse("reloaded\n")
+
+    async def rollouts(_: Request) -> Response:
+        return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)
+
+    return Starlette(
+        routes=[
+            *page_routes(snapshots, bodies, steering),
+            Route("/metrics", metrics),
+            Route("/-/healthy", healthy),
+            Route("/-/ready", ready),
+            Route("/-/reload", reload_config, methods=["POST"]),
+            Route("/api/v1/rollouts", rollouts, methods=["GET"]),
+            *([] if steering is None else rollout_routes(steering)),
+        ]
+    )
+
+
+def _encoded(encode: Encoder, snapshot: Snapshot) -> bytes:
+    return encode(families_of(snapshot))
+
+
+def _rollouts(snapshot: Snapshot) -> bytes:
+    return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
+
+
+def _probed(state: str, *, problem: str) -> Response:
+    return PlainTextResponse(f"{problem or state}\n", status_code=503 if problem else 200)

@@ -1,0 +1,231 @@
+"""What the page of one rollout tells beside its numbers: pictures, floors, and how long the answer still takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from monitor.difficulty.tiers import TIERS
+from monitor.ledger.ledger import RolloutRecord
+from monitor.output.charts import (
+    CoverageRow,
+    EvidencePoint,
+    Part,
+    RateRow,
+    VerdictMark,
+    coverage_chart,
+    evidence_chart,
+    parts_chart,
+    rates_chart,
+    share_chart,
+)
+from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.comparison import Interval, TierComparison
+from monitor.rollout.evidence import Evidence
+from monitor.rollout.floors import hard_pass_rate
+from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.web.page.words import count, duration
+
+_RECENT_SECONDS = 6 * 3_600.0
+_TABLE_LOOKS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class FloorStatus:
+    """
+    A floor beside the candidate's hard-tier pass rate.
+
+    Attributes:
+        pass_rate: With bounds, ratio 0 to 1; None while it is not known.
+        is_judged: Whether the verdict rests on it; a hard-tier rate that may not be believed is shown, but not judged.
+    """
+
+    committed: CommittedFloor
+    pass_rate: Interval | None
+    is_judged: bool
+
+    @property
+    def state(self) -> str:
+        """Whether the bounds lie above the floor, below it, or around it."""
+        floor, known = self.committed.floor.pass_rate, self.pass_rate
+        if known is None:
+            return "not known"
+        if known.upper < floor:
+            return "broken" if self.is_judged else "below it, not judged"
+        return "held" if known.lower >= floor else "not shown"
+
+
+def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
+    """Every tier, the hard ones together, and all requests, by the name of the row that shows them."""
+    rows: list[tuple[str, TierComparison]] = [
+        (tier.value, verdict.tiers[tier]) for tier in TIERS if tier in verdict.tiers
+    ]
+    if verdict.hard_tier is not None:
+        rows.append(("hard + frontier", verdict.hard_tier))
+    return [*rows, ("all", verdict.aggregate)]
+
+
+def floors(record: RolloutRecord) -> Sequence[FloorStatus]:
+    """The floors that *record* is held to."""
+    verdict = record.verdict
+    return [
+        FloorStatus(
+            committed,
+            None
+            if verdict is None or verdict.hard_tier is None
+            else hard_pass_rate(committed.floor, verdict.hard_tier, verdict.capabilities),
+            is_judged=verdict is not None and verdict.state is VerdictState.REGRESSION,
+        )
+        for committed in record.floors
+    ]
+
+
+def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
+    """What is still needed and how long that takes as labels come now; empty where nothing is."""
+    verdict = record.verdict
+    if verdict is None or not verdict.requests_needed or record.rollout.ended_at is not None:
+        return ""
+    needed = f"{count(verdict.requests_needed)} more labelled requests of the candidate"
+    per_second = labels_per_second(evidence)
+    if per_second is None:
+        return f"{needed}."
+    if per_second == 0:
+        return f"{needed}, and none came of late: see whether outcomes still arrive."
+    return f"{needed}, about {duration(verdict.requests_needed / per_second)} at the current rate."
+
+
+def labels_per_second(evidence: Sequence[Evidence]) -> float | None:
+    """Labelled candidate requests per second over the last hours that were looked at; None after one look only."""
+    if not evidence:
+        return None
+    last = evidence[-1]
+    recent = [found for found in evidence if found.at >= last.at - _RECENT_SECONDS]
+    first = recent[0] if len(recent) > 1 else evidence[max(0, len(evidence) - 2)]
+    if last.at <= first.at:
+        return None
+    return max(0, last.labelled - first.labelled) / (last.at - first.at)
+
+
+def told(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
+    """A dozen looks, evenly chosen, and every look at which the verdict changed."""
+    every = max(1, len(evidence) // _TABLE_LOOKS)
+    changed = {later.at for earlier, later in pairwise(evidence) if earlier.state != later.state}
+    last = len(evidence) - 1
+    return [found for index, found in enumerate(evidence) if index % every == 0 or index == last or found.at in changed]
+
+
+def rates_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
+    """Failure rates by tier, with the floor where there is one."""
+    floor = next((each.floor for each in record.floors if each.floor.capability is None), None)
+    rows = [
+        RateRow(
+            name,
+            each.baseline.rate,
+            each.candidate.rate,
+            1.0 - floor.pass_rate if floor is not None and name == "hard + frontier" else None,
+        )
+        for name, each in comparisons(verdict)
+    ]
+    return Markup(  # noqa: S704 - the chart escapes what it is given
+        rates_chart(
+            rows,
+            name="rates-picture",
+            title="Failure rate by tier, before and after, with bounds",
+            baseline=record.rollout.baseline,
+            candidate=record.rollout.candidate,
+            limit_name="most that the floor allows",
+        )
+    )
+
+
+def share_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
+    """The hard tier's share of failures; empty while it cannot be told."""
+    share = verdict.share
+    if share is None:
+        return Markup()
+    return Markup(  # noqa: S704 - the chart escapes what it is given
+        share_chart(
+            name="share-picture",
+            title="The hard tier's share of failures, before and after",
+            baseline=share.baseline,
+            candidate=share.candidate,
+            expected_change=share.expected_change,
+            baseline_name=record.rollout.baseline,
+            candidate_name=record.rollout.candidate,
+        )
+    )
+
+
+def parts_picture(verdict: Verdict) -> Markup:
+    """What the raw change of the share is made of; empty while it cannot be told."""
+    parts = verdict.decomposition
+    if parts is None:
+        return Markup()
+    rows = [
+        Part("traffic mix", parts.traffic_mix),
+        Part("easier tiers", parts.easier_tiers),
+        Part("hard tiers", parts.hard_tiers),
+    ]
+    return Markup(parts_chart(rows, name="parts-picture", title="Parts of the raw change of the share, in points"))  # noqa: S704
+
+
+def evidence_pictures(
+    record: RolloutRecord, evidence: Sequence[Evidence], policy: Policy
+) -> Sequence[tuple[str, Markup]]:
+    """Excess, change of the share and change of the hard tier's rate over time, each with its caption."""
+    changes = [VerdictMark(at, state) for at, state in record.changes]
+    series = (
+        (
+            "excess",
+            "Excess over a uniform gain",
+            [(found.at, found.excess) for found in evidence],
+            0.0,
+            "left behind, once the band is above",
+        ),
+        (
+            "share-change",
+            "Change of the hard tier's share",
+            [(found.at, found.share_change) for found in evidence],
+            policy.share_jump,
+            "jump that matters",
+        ),
+        (
+            "hard-change",
+            "Change of the hard tier's rate",
+            [(found.at, found.hard_change) for found in evidence],
+            0.0,
+            "regression, once the band is above",
+        ),
+    )
+    pictures = []
+    for name, caption, values, threshold, threshold_name in series:
+        known = [EvidencePoint(at, value) for at, value in values if value is not None]
+        if known:
+            svg = evidence_chart(
+                known,
+                name=f"evidence-{name}",
+                title=f"{caption}, in points, over time",
+                threshold=threshold,
+                threshold_name=threshold_name,
+                changes=changes,
+            )
+            pictures.append((caption, Markup(svg)))  # noqa: S704 - the chart escapes what it is given
+    return pictures
+
+
+def coverage_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
+    """Labelled per matured request, by tier and arm."""
+    rows = [CoverageRow(name, each.baseline.coverage, each.candidate.coverage) for name, each in comparisons(verdict)]
+    return Markup(  # noqa: S704 - the chart escapes what it is given
+        coverage_chart(
+            rows,
+            name="coverage-picture",
+            title="Labelled requests per matured request, by tier",
+            baseline=record.rollout.baseline,
+            candidate=record.rollout.candidate,
+        )
+    )

@@ -1,0 +1,142 @@
+"""HTTP routes that steer rollouts: announce one, end one, see its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from monitor.errors import MonitorError, RolloutUnknown, UsageError
+from monitor.ledger.ledger import RolloutRecord
+from monitor.output.cases import TraceLinks, cases_json
+from monitor.output.rollouts import rollout_json
+from monitor.rollout.announcement import Announcement
+from monitor.rollout.cases import Cases
+from monitor.rollout.evidence import Evidence
+
+DEFAULT_CASES = 100
+
+_MOST_BODY_BYTES = 16 * 1024
+_T = TypeVar("_T")
+
+
+class RolloutSteering(Protocol):
+    """What the routes ask for; methods raise `MonitorError` with one sentence."""
+
+    @property
+    def links(self) -> TraceLinks:
+        """Where traces are looked at."""
+        ...
+
+    def start(self, announcement: Announcement) -> RolloutRecord:
+        """The announced rollout, under way from now on."""
+        ...
+
+    def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
+        """The rollout, ended now."""
+        ...
+
+    def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
+        """The rollout and its cases."""
+        ...
+
+    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
+        """What was found at the looks at a rollout, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    reason: str
+
+
+_ANNOUNCEMENT = TypeAdapter(Announcement)
+_END = TypeAdapter(_End)
+
+
+def rollout_routes(steering: RolloutSteering) -> Sequence[Route]:
+    """The routes; each answers in JSON, an error as `{"error": "one sentence"}`."""
+
+    async def start(request: Request) -> Response:
+        body = await _body(request)
+        return await _answer(lambda: rollout_json(steering.start(_parsed(_ANNOUNCEMENT, body))))
+
+    async def end(request: Request) -> Response:
+        body, rollout_id = await _body(request), request.path_params["rollout_id"]
+        return await _answer(lambda: rollout_json(steering.end(rollout_id, reason=_parsed(_END, body).reason)))
+
+    async def cases(request: Request) -> Response:
+        return await _answer(lambda: _cases(steering, request))
+
+    return [
+        Route("/api/v1/rollouts", start, methods=["POST"]),
+        Route("/api/v1/rollouts/{rollout_id}/end", end, methods=["POST"]),
+        Route("/api/v1/rollouts/{rollout_id}/cases", cases),
+    ]
+
+
+def _cases(steering: RolloutSteering, request: Request) -> object:
+    try:
+        limit = int(request.query_params.get("limit", DEFAULT_CASES))
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise UsageError("limit is a number from 1 on, for example ?limit=20.")
+    record, cases = steering.cases(request.path_params["rollout_id"], limit=limit)
+    return cases_json(record.rollout, cases, steering.links)
+
+
+class _NoJson(UsageError):
+    """The body is not what a browser can send from another site without asking first."""
+
+
+async def _body(request: Request) -> bytes:
+    """The body as far as it is read: one byte more than is taken."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return b""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BODY_BYTES:
+            break
+    return body[: _MOST_BODY_BYTES + 1]
+
+
+def _parsed(adapter: TypeAdapter[_T], body: bytes) -> _T:
+    if not body:
+        raise _NoJson("Send a JSON object with Content-Type: application/json.")
+    if len(body) > _MOST_BODY_BYTES:
+        raise UsageError(f"The body has more than {_MOST_BODY_BYTES} bytes.")
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise UsageError(f"{where}: {first['msg']}." if where else f"{first['msg']}.") from None
+
+
+async def _answer(ask: Callable[[], object]) -> Response:
+    try:
+        return JSONResponse(await run_in_threadpool(ask))
+    except MonitorError as error:
+        return JSONResponse({"error": str(error)}, status_code=_status(error))
+
+
+def _status(error: MonitorError) -> int:
+    match error:
+        case RolloutUnknown():
+            return 404
+        case _NoJson():
+            return 415
+        case UsageError():
+            return 400
+        case _:
+            return 503 if error.retriable else 500

@@ -1,0 +1,173 @@
+"""The listener: the HTTP interface on uvicorn in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from monitor.errors import DependencyUnreachable, UsageError
+from monitor.metrics.snapshot import SnapshotHolder
+from monitor.web.app import Reload, metrics_app
+from monitor.web.basic_auth import BasicAuth
+from monitor.web.connection import ConnectionLimits, guarded_connections
+from monitor.web.request_guard import ANY_HOST, RequestGuard, is_loopback
+from monitor.web.rollout_routes import RolloutSteering
+from monitor.web.settings import WebSettings
+from monitor.web.tls import load_certificate, tls_context
+from monitor.web.web_config import WebConfig, load_web_config
+
+_STOP_SECONDS = 5
+_IDLE_SECONDS = 20  # Prometheus scrapes every 15 seconds by default, and may keep its connection
+_LARGEST_HEAD_BYTES = 16 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class MetricsServer:
+    """
+    Serves `/metrics`, health, the status page and JSON from `start` to `stop`.
+
+    Args:
+        settings: Where to listen.
+        snapshots: What is shown.
+        reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
+        steering: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall: One sentence where the process hangs and had better be restarted, else empty; makes `/-/healthy` fail.
+
+    Raises:
+        UsageError: the address is no HOST:PORT.
+        ConfigInvalid: the web config file cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        snapshots: SnapshotHolder,
+        reload: Reload,
+        steering: RolloutSteering | None = None,
+        *,
+        stall: Callable[[], str] = str,
+    ) -> None:
+        self._host, self._port = parse_address(settings.listen_address)
+        web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
+        self._tls = web.tls
+        self._reload_config = reload
+        app: ASGIApp = metrics_app(snapshots, self._reload, steering, stall=stall)
+        if web.users:
+            app = BasicAuth(app, web.users)
+        limits = ConnectionLimits(settings.max_connections, settings.timeout_seconds)
+        config = uvicorn.Config(
+            RequestGuard(app, self._served_hosts(settings)),
+            http=guarded_connections(limits),
+            ws="none",
+            h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
+            timeout_keep_alive=_IDLE_SECONDS,
+            headers=list({**_HEADERS, **web.headers}.items()),
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; known after `start`, also where the settings say 0."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Base URL for a person on this machine, known after `start`."""
+        host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    def start(self) -> None:
+        """
+        Listen, and answer from a thread of our own.
+
+        Raises:
+            DependencyUnreachable: the address is taken or not ours.
+            ConfigInvalid: the files for TLS are no pair of a certificate and its key.
+        """
+        self._load()
+        listener = self._bind()
+        self._port = listener.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="metrics-server", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, let answers that are under way end, and wait for the thread; safe to call twice."""
+        if self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(timeout=2 * _STOP_SECONDS)
+        self._thread = None
+
+    def _load(self) -> None:
+        """Read the TLS files here, where a mistake reaches the person, and not in the thread."""
+        config = self._server.config
+        config.load()
+        if self._tls is not None:
+            config.ssl = tls_context(self._tls)
+
+    def _reload(self) -> None:
+        """Take a renewed certificate for connections to come, then read the config again."""
+        context = self._server.config.ssl
+        if self._tls is not None and context is not None:
+            load_certificate(context, self._tls)
+        self._reload_config()
+
+    def _served_hosts(self, settings: WebSettings) -> tuple[str, ...]:
+        return settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+            listener.listen(socket.SOMAXCONN)
+        except OSError as error:
+            listener.close()
+            raise DependencyUnreachable(
+                f"cannot listen on {self._host}:{self._port}: {error.strerror}; "
+                "stop what uses that port or set another web.listen_address"
+            ) from error
+        return listener
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """
+    Host and port of `HOST:PORT`; an empty host stands for every interface.
+
+    Raises:
+        UsageError: *address* is something else.
+
+    >>> parse_address("[::1]:9464")
+    ('::1', 9464)
+    """
+    try:
+        parts = urlsplit(f"//{address}")
+        port = parts.port
+    except ValueError:
+        port = None
+    if port is None or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise UsageError(f"web.listen_address: {address!r} is not HOST:PORT; write 127.0.0.1:9464, for example")
+    return parts.hostname or "", port

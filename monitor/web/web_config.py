@@ -1,0 +1,202 @@
+"""A Prometheus `web.config.file`: TLS, headers and basic authentication of the listener."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file
+from monitor.errors import ConfigInvalid
+
+_KEYS = ("tls_server_config", "http_server_config", "basic_auth_users")
+_FILE_KEYS = ("cert_file", "key_file")
+_TLS_KEYS = (*_FILE_KEYS, "client_ca_file", "client_auth_type", "min_version", "max_version")
+_HTTP_KEYS = ("http2", "headers")
+_HEADERS = (
+    "Content-Security-Policy",
+    "X-Frame-Options",
+    "X-Content-Type-Options",
+    "X-XSS-Protection",
+    "Strict-Transport-Security",
+)
+_VERSIONS = ("TLS12", "TLS13")
+_BCRYPT_HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_HIGHEST_BCRYPT_COST = 15  # a wrong password costs two seconds of a core
+
+
+class ClientAuth(StrEnum):
+    """Whether a client has to show a certificate, by Prometheus' names."""
+
+    NONE = "NoClientCert"
+    VERIFY_IF_GIVEN = "VerifyClientCertIfGiven"
+    REQUIRE_AND_VERIFY = "RequireAndVerifyClientCert"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """
+    How TLS is spoken.
+
+    Attributes:
+        certificate: PEM file of the server's certificate, with its chain.
+        key: PEM file of its key, without a password.
+        client_authority: PEM file of the authorities that sign clients' certificates, or None.
+        client_auth: Whether clients have to show one.
+        min_version: Oldest version that is spoken, `TLS12` or `TLS13`.
+        max_version: Newest version that is spoken.
+    """
+
+    certificate: Path
+    key: Path
+    client_authority: Path | None = None
+    client_auth: ClientAuth = ClientAuth.NONE
+    min_version: str = _VERSIONS[0]
+    max_version: str = _VERSIONS[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """
+    How the listener is guarded.
+
+    Attributes:
+        tls: None for plain HTTP.
+        users: bcrypt hash of each user's password; empty for no authentication.
+        headers: Headers of every answer.
+    """
+
+    tls: TlsConfig | None = None
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_web_config(path: Path) -> WebConfig:
+    """
+    The checked web config of the file at *path*; file names in it are relative to its folder.
+
+    Raises:
+        ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no hash is repeated.
+    """
+    try:
+        file = parse_config_file(path.read_bytes())
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; mend or empty it") from error
+    problems = sorted([*file.problems, *_problems(file, path.parent)], key=lambda problem: problem.line)
+    if problems:
+        raise ConfigInvalid("\n".join(f"{path}:{each.line}: {_key(each.path)}{each.sentence}" for each in problems))
+    tls, http = file.values.get("tls_server_config"), file.values.get("http_server_config") or {}
+    return WebConfig(
+        tls=None if tls is None else _tls(tls, path.parent),
+        users=file.values.get("basic_auth_users") or {},
+        headers=http.get("headers") or {},
+    )
+
+
+def _tls(tls: Mapping[str, str], folder: Path) -> TlsConfig:
+    authority = tls.get("client_ca_file")
+    return TlsConfig(
+        certificate=folder / tls["cert_file"],
+        key=folder / tls["key_file"],
+        client_authority=folder / authority if authority else None,
+        client_auth=ClientAuth(tls.get("client_auth_type", ClientAuth.NONE)),
+        min_version=tls.get("min_version", _VERSIONS[0]),
+        max_version=tls.get("max_version", _VERSIONS[-1]),
+    )
+
+
+def _problems(file: ConfigFile, folder: Path) -> Iterator[Problem]:
+    for key in file.values:
+        if key not in _KEYS:
+            yield _unknown(file, (key,), _KEYS)
+    tls, users = file.values.get("tls_server_config"), file.values.get("basic_auth_users")
+    if tls is not None:
+        yield from _tls_problems(file, tls, folder)
+    if file.values.get("http_server_config") is not None:
+        yield from _http_problems(file, file.values["http_server_config"])
+    if users is not None:
+        yield from _user_problems(file, users)
+
+
+def _tls_problems(file: ConfigFile, tls: Any, folder: Path) -> Iterator[Problem]:
+    path: KeyPath = ("tls_server_config",)
+    if not isinstance(tls, dict):
+        yield Problem(file.line(path), path, f"must be a mapping with the keys {', '.join(_TLS_KEYS)}")
+        return
+    for key in tls:
+        if key not in _TLS_KEYS:
+            yield _unknown(file, (*path, key), _TLS_KEYS)
+    yield from _file_problems(file, tls, folder)
+    yield from _choice_problems(file, tls)
+
+
+def _file_problems(file: ConfigFile, tls: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
+    path: KeyPath = ("tls_server_config",)
+    for key in _FILE_KEYS:
+        if not isinstance(tls.get(key), str):
+            yield Problem(file.line((*path, key)), (*path, key), "is missing (the path of a PEM file)")
+    for key in (*_FILE_KEYS, "client_ca_file"):
+        name = tls.get(key)
+        if isinstance(name, str) and name and not (folder / name).is_file():
+            yield Problem(file.line((*path, key)), (*path, key), f"{folder / name} is no file")
+    if tls.get("client_auth_type", ClientAuth.NONE) != ClientAuth.NONE and not tls.get("client_ca_file"):
+        at = (*path, "client_ca_file")
+        yield Problem(file.line(at), at, "is missing (a PEM file of the authorities that sign clients' certificates)")
+
+
+def _choice_problems(file: ConfigFile, tls: Mapping[str, Any]) -> Iterator[Problem]:
+    path: KeyPath = ("tls_server_config",)
+    choices = {"client_auth_type": tuple(ClientAuth), "min_version": _VERSIONS, "max_version": _VERSIONS}
+    for key, allowed in choices.items():
+        if key in tls and tls[key] not in allowed:
+            yield Problem(file.line((*path, key)), (*path, key), f"is not offered here (allowed: {', '.join(allowed)})")
+    if tls.get("min_version") == "TLS13" and tls.get("max_version") == "TLS12":
+        yield Problem(file.line((*path, "max_version")), (*path, "max_version"), "is older than min_version")
+
+
+def _http_problems(file: ConfigFile, http: Any) -> Iterator[Problem]:
+    path: KeyPath = ("http_server_config",)
+    if not isinstance(http, dict):
+        yield Problem(file.line(path), path, f"must be a mapping with the keys {', '.join(_HTTP_KEYS)}")
+        return
+    for key in http:
+        if key not in _HTTP_KEYS:
+            yield _unknown(file, (*path, key), _HTTP_KEYS)
+    if http.get("http2", False) is not False:
+        yield Problem(file.line((*path, "http2")), (*path, "http2"), "must be false: HTTP/1.1 is spoken")
+    headers = http.get("headers")
+    at: KeyPath = (*path, "headers")
+    if headers is not None and not isinstance(headers, dict):
+        yield Problem(file.line(at), at, "must be a mapping of headers to their values")
+        return
+    for name, value in (headers or {}).items():
+        if name not in _HEADERS:
+            yield _unknown(file, (*at, name), _HEADERS)
+        elif not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            yield Problem(file.line((*at, name)), (*at, name), "must be a line of plain text")
+
+
+def _user_problems(file: ConfigFile, users: Any) -> Iterator[Problem]:
+    path: KeyPath = ("basic_auth_users",)
+    if not isinstance(users, dict):
+        yield Problem(file.line(path), path, "must be a mapping of user names to bcrypt hashes")
+        return
+    for name, hashed in users.items():
+        found = _BCRYPT_HASH.fullmatch(hashed) if isinstance(hashed, str) else None
+        if found is None:
+            sentence = "is no bcrypt hash; `htpasswd -nBC 10 USER` makes one"
+            yield Problem(file.line((*path, name)), (*path, name), sentence)
+        elif int(found[1]) > _HIGHEST_BCRYPT_COST:
+            sentence = f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy"
+            yield Problem(file.line((*path, name)), (*path, name), f"{sentence}; `htpasswd -nBC 10 USER` makes another")
+
+
+def _unknown(file: ConfigFile, path: KeyPath, allowed: tuple[str, ...]) -> Problem:
+    return Problem(file.line(path), path, f"is not read by this version (allowed: {', '.join(allowed)})")
+
+
+def _key(path: KeyPath) -> str:
+    return f"{'.'.join(str(step) for step in path)}: " if path else ""

@@ -1,0 +1,226 @@
+"""Judgements of `cliffwatch doctor` on facts; no server is near."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from monitor.difficulty.trust import Trust
+from monitor.doctor.finding import Finding, Health, duration, exit_code, ok, problem, unreachable, warning
+from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
+from monitor.doctor.ledger import judge_labels, judge_ledger, judge_tiers, judge_versions
+from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
+from monitor.doctor.topic_sample import Sample
+from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
+from monitor.ingest.source import TopicPartition
+from monitor.ledger.inspection import LabelFlow, LedgerFacts, SchemaVersion
+from monitor.rollout.tracker import VersionActivity
+
+NOW = 1_795_500_000.0
+HOUR, DAY = 3_600.0, 86_400.0
+PART = TopicPartition("agent-traces", 0)
+SAMPLE = Sample(
+    "agent-traces",
+    records=100,
+    formats=["OTLP protobuf"],
+    traces=400,
+    outcomes=10,
+    written_at=NOW - 5,
+    happened_at=NOW - 7,
+)
+LABELS = LabelFlow(1_000, 600, {"judge": 600}, 120.0, 0)
+LEDGER = LedgerFacts(SchemaVersion("0003", "0003"), free_bytes=50 * 10**9)
+TRUST = Trust(
+    is_trusted=True, reasons=(), auc=0.85, auc_lower=0.8, calibration_error=0.05, versions=12, known_share=0.9
+)
+SEEN = VersionActivity("shop", "production", "gpt-4-0613", NOW - DAY, NOW, 100, ())
+
+
+def told(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Health and the words that a test looks for."""
+    return [(finding.health.value, f"{finding.sentence} {finding.advice}") for finding in findings]
+
+
+def assert_told(findings: Iterable[Finding], *expected: tuple[str, str]) -> None:
+    """Those findings that are not ok, in order, each with some of its words; and advice with each."""
+    odd = [finding for finding in findings if finding.health is not Health.OK]
+    assert [health for health, _ in expected] == [finding.health.value for finding in odd]
+    for finding, (_, words) in zip(odd, expected, strict=True):
+        assert words in f"{finding.sentence} {finding.advice}"
+        assert finding.advice or finding.health is Health.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        pytest.param(Reach("kafka:9092", name_problem="unknown"), "kafka:9092 does not resolve", id="a name"),
+        pytest.param(Reach("k:1", ["::1"], connect_problem="refused"), "Nobody accepts a connection", id="a port"),
+        pytest.param(Reach("k:1", ["::1"], tls_problem="self-signed"), "kafka.ssl_ca_file", id="TLS"),
+    ],
+)
+def test_a_broker_out_of_reach_says_how_far_one_got(facts: Reach, words: str) -> None:
+    """Name, connection and encryption are told apart, and each is exit 3."""
+    findings = list(judge_reach([facts]))
+
+    assert_told(findings, ("problem", words))
+    assert 3 == exit_code(findings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "health", "words"),
+    [
+        pytest.param(TopicFacts("t"), "problem", "There is no topic t", id="a topic that is not there"),
+        pytest.param(TopicFacts("t", 3, [1]), "problem", "no leader for partitions 1", id="a partition without leader"),
+        pytest.param(TopicFacts("t", 3, [], 60.0), "warning", "less than the 1 h", id="records that expire too soon"),
+    ],
+)
+def test_a_topic_that_will_not_do_is_told(facts: TopicFacts, health: str, words: str) -> None:
+    """A topic that is whole and kept for long enough is ok, whether for ever or for a week."""
+    assert_told(judge_topics([facts], maturity_seconds=HOUR), (health, words))
+    assert_told(judge_topics([TopicFacts("t", 3), TopicFacts("u", 3, [], 7 * DAY)], maturity_seconds=HOUR))
+
+
+@pytest.mark.parametrize(
+    ("sample", "health", "words"),
+    [
+        pytest.param(Sample("t"), "warning", "t is empty", id="nothing there"),
+        pytest.param(
+            Sample("t", records=9, formats=["unreadable"], reasons={"not_json": 9}, looks_like="binary data"),
+            "problem",
+            "holds nothing that Cliffwatch reads (9 of 9 records: binary data)",
+            id="another format",
+        ),
+        pytest.param(
+            replace(SAMPLE, reasons={"too_deep": 5}), "warning", "5 of the last 100 records", id="some unreadable ones"
+        ),
+        pytest.param(replace(SAMPLE, unmapped=3), "warning", "traces.outcomes.evaluations", id="unknown evaluations"),
+        pytest.param(replace(SAMPLE, written_at=NOW + 300), "problem", "5 min in the future", id="a clock before ours"),
+        pytest.param(replace(SAMPLE, written_at=NOW - DAY), "warning", "1 d old", id="nobody writes any more"),
+        pytest.param(replace(SAMPLE, happened_at=NOW + 600), "warning", "clocks of the agents", id="an agent's clock"),
+        pytest.param(replace(SAMPLE, happened_at=NOW - 3 * DAY), "warning", "back-fill", id="a back-fill"),
+    ],
+)
+def test_what_records_show_is_told(sample: Sample, health: str, words: str) -> None:
+    """Format, share of readable ones, and three clocks: ours, the brokers' and the agents'."""
+    assert (health, True) in [(h, words in w) for h, w in told(judge_samples([sample], now=NOW))]
+    assert_told(judge_samples([SAMPLE], now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("members", "ledger", "expected"),
+    [
+        pytest.param(2, {PART: 90}, [], id="a group at work"),
+        pytest.param(0, {PART: 90}, [("warning", "Nobody is in the group")], id="nobody there"),
+        pytest.param(2, {PART: 5}, [("problem", "agent-traces[0] expired before")], id="records that expired"),
+        pytest.param(2, {PART: 900}, [("problem", "further than the end")], id="another cluster"),
+        pytest.param(2, None, [("skipped", "cannot be asked")], id="no ledger"),
+    ],
+)
+def test_the_group_is_judged_by_the_ledgers_offsets(
+    members: int, ledger: dict[TopicPartition, int] | None, expected: list[tuple[str, str]]
+) -> None:
+    """Kafka's own offsets are for lag tools; what counts is in the ledger."""
+    group = GroupFacts("cliffwatch", "Stable", members)
+
+    assert_told(judge_group(group, ledger, {PART: (10, 100)}), *expected)
+
+
+def test_lag_counts_from_the_beginning_where_the_ledger_knows_nothing() -> None:
+    """A partition that nobody read yet waits as a whole."""
+    lagging = judge_group(GroupFacts("g", "Stable", 1), {}, {PART: (10, 20_010)})
+
+    assert_told(lagging, ("warning", "20,000 records wait"))
+
+
+@pytest.mark.parametrize(
+    ("facts", "health", "words"),
+    [
+        pytest.param(replace(LEDGER, schema=SchemaVersion("0001", "0003")), "warning", "0001", id="an older schema"),
+        pytest.param(replace(LEDGER, write_problem="readonly database"), "problem", "readonly", id="no right to write"),
+        pytest.param(replace(LEDGER, free_bytes=10**8), "warning", "0.1 GB", id="little room"),
+        pytest.param(replace(LEDGER, clock_skew_seconds=-90.0), "warning", "1.5 min from ours", id="another clock"),
+    ],
+)
+def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, words: str) -> None:
+    """And one that will do, or is still to be made, is ok."""
+    assert_told(judge_ledger(facts), (health, words))
+    assert_told(judge_ledger(LEDGER))
+    assert_told(judge_ledger(replace(LEDGER, schema=SchemaVersion(None, "0003"), clock_skew_seconds=0.1)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "health", "words"),
+    [
+        pytest.param(LabelFlow(0, 0, {}, None, 0), "warning", "No request was counted", id="no traffic"),
+        pytest.param(LabelFlow(1_000, 0, {}, None, 0), "problem", "0% of 1,000 requests", id="no labels"),
+        pytest.param(replace(LABELS, labelled=60), "warning", "more of the traffic", id="few labels"),
+        pytest.param(replace(LABELS, sources={"status": 600}), "warning", "silent failure", id="nothing but status"),
+        pytest.param(replace(LABELS, delay_seconds=2 * HOUR), "warning", "rollout.maturity_seconds", id="late labels"),
+        pytest.param(replace(LABELS, without_trace=100), "warning", "never came", id="outcomes without traces"),
+    ],
+)
+def test_how_labels_flow_is_told(labels: LabelFlow, health: str, words: str) -> None:
+    """Coverage, source, delay and orphans."""
+    assert_told(judge_labels(labels, maturity_seconds=HOUR), (health, words))
+    assert_told(judge_labels(LABELS, maturity_seconds=HOUR))
+
+
+def test_a_floating_alias_is_told_and_reference_history_is_not() -> None:
+    """What the past was called does no harm."""
+    floating = replace(SEEN, model_version="gpt-4-latest")
+
+    assert_told(judge_versions([SEEN, floating]), ("warning", "gpt-4-latest"))
+    assert_told(judge_versions([SEEN, replace(floating, environment="reference")]))
+
+
+def test_tiers_without_history_or_trust_are_told_with_the_reason() -> None:
+    """What is missing is what the trust gate says."""
+    doubted = replace(TRUST, is_trusted=False, reasons=("2 more reference versions needed.",))
+    half = replace(TRUST, hard_rate_reasons=("3 more reference versions needed for the hard tier's failure rate.",))
+
+    assert_told(judge_tiers(None, reference_versions=1), ("problem", "history has 1 versions"))
+    assert_told(judge_tiers(doubted, reference_versions=1), ("problem", "2 more reference versions needed"))
+    assert_told(judge_tiers(half, reference_versions=3), ("warning", "hard tier's own rate"))
+    grown = judge_tiers(TRUST, reference_versions=12, labels=(500, 3_000))
+    assert_told(grown, ("warning", "learnt from 500 labels; by now the history holds 3,000"))
+    assert_told(judge_tiers(TRUST, reference_versions=12, labels=(500, 600)))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        pytest.param(PrometheusFacts("p", problem="refused"), ["p does not answer"], id="nobody there"),
+        pytest.param(PrometheusFacts("p", alerts=["CapabilityCliff"]), ["scrapes no cliffwatch"], id="no target"),
+        pytest.param(
+            PrometheusFacts("p", targets={"http://c/metrics": "refused"}),
+            ["http://c/metrics is down", "no rule for CapabilityCliff"],
+            id="a target that is down, and no rules",
+        ),
+        pytest.param(
+            PrometheusFacts("p", targets={"c": ""}, alerts=["CapabilityCliff"], failing=["a: many-to-many"]),
+            ["many-to-many"],
+            id="a rule that fails",
+        ),
+    ],
+)
+def test_what_prometheus_lacks_is_told(facts: PrometheusFacts, words: list[str]) -> None:
+    """Target, rules, and whether they work."""
+    assert_told(judge_prometheus(facts), *(("problem", word) for word in words))
+    assert_told(judge_prometheus(PrometheusFacts("p", targets={"c": ""}, alerts=["CapabilityCliff"])))
+
+
+def test_the_exit_code_tells_out_of_reach_from_wrong() -> None:
+    """3 before 1 before 0; a warning is none of them."""
+    fine, odd = ok("a", "b", "."), warning("a", "b", ".", ".")
+
+    assert 0 == exit_code([fine, odd])
+    assert 1 == exit_code([fine, problem("a", "b", ".", ".")])
+    assert 3 == exit_code([unreachable("a", "b", ".", "."), problem("a", "b", ".", ".")])
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.5, "0.5 s"), (90, "1.5 min"), (7_200, "2 h"), (172_800, "2 d")])
+def test_a_duration_has_a_unit_that_fits(seconds: float, words: str) -> None:
+    """Nobody reads 172800 s."""
+    assert words == duration(seconds)

@@ -1,0 +1,172 @@
+"""Deploy hooks over HTTP: announce a rollout, end it, see its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from monitor.errors import LedgerUnavailable
+from monitor.ledger.sql import SqlLedger
+from monitor.metrics.snapshot import SnapshotHolder
+from monitor.output.cases import TraceLinks
+from monitor.rollout.policy import Policy
+from monitor.service.rollout_control import Steering
+from monitor.web.server import MetricsServer
+from monitor.web.settings import WebSettings
+from tests.builders import NOON
+from tests.histories import DAY, a_review, roll_out, serve
+from tests.metrics.snapshots import a_snapshot
+
+START = {"service": "shop", "candidate": "live-3"}
+
+
+class UnreachableLedger:
+    """A database that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise LedgerUnavailable("The ledger's database does not answer: gone.")
+
+
+@pytest.fixture
+def ledger() -> Iterator[SqlLedger]:
+    ledger = SqlLedger("sqlite://")
+    serve(ledger, "live-1", started_at=NOON)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def a_client() -> Iterator[Callable[[Any], httpx.Client]]:
+    """Serves a ledger and gives a client for it."""
+    with ExitStack() as stack:
+
+        def serve_it(ledger: Any) -> httpx.Client:
+            links = TraceLinks("https://traces.example/{service}/{trace_id}?version={model_version}")
+            steering = Steering(ledger, policy=Policy, now=lambda: NOON + 3 * DAY, links=links)
+            settings = WebSettings(listen_address="127.0.0.1:0")
+            server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None, steering)
+            server.start()
+            stack.callback(server.stop)
+            return stack.enter_context(httpx.Client(base_url=server.url, trust_env=False))
+
+        yield serve_it
+
+
+@pytest.fixture
+def client(ledger: SqlLedger, a_client: Callable[[Any], httpx.Client]) -> httpx.Client:
+    return a_client(ledger)
+
+
+def test_a_hook_announces_a_rollout_and_ends_it(client: httpx.Client, ledger: SqlLedger) -> None:
+    """It is under way against the established version at once, and ended with the words that were said."""
+    started = client.post("/api/v1/rollouts", json=START)
+    assert 200 == started.status_code
+    assert ("live-1", "live-3", "waiting", None) == tuple(
+        started.json()[key] for key in ("baseline", "candidate", "verdict", "ended_at")
+    )
+
+    ended = client.post(f"/api/v1/rollouts/{started.json()['id']}/end", json={"reason": "rolled_back"})
+
+    assert (200, "rolled_back") == (ended.status_code, ended.json()["end_reason"])
+    (record,) = ledger.rollouts()
+    assert (NOON + 3 * DAY, "rolled_back") == (record.rollout.ended_at, record.rollout.end_reason)
+
+
+def test_a_hook_that_is_retried_makes_one_rollout(client: httpx.Client, ledger: SqlLedger) -> None:
+    """The second answer is the first one."""
+    answers = [client.post("/api/v1/rollouts", json=START).json() for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert 1 == len(ledger.rollouts())
+
+
+def test_an_announced_rollout_is_judged_as_one_that_was_found(a_client: Callable[[Any], httpx.Client]) -> None:
+    """Its candidate's requests count from the first one on, and the stream finds no second rollout."""
+    ledger = SqlLedger("sqlite://")
+    review = a_review(ledger)
+    roll_out(ledger, review)
+    a_client(ledger).post("/api/v1/rollouts", json=START)
+
+    serve(ledger, "live-3", started_at=NOON + 3 * DAY + 60, salt=5)
+    review.look(now=NOON + 4 * DAY)
+
+    (record,) = [record for record in ledger.rollouts() if record.rollout.candidate == "live-3"]
+    assert record.verdict is not None
+    assert 200 == record.verdict.aggregate.candidate.requests
+    assert 200 == record.verdict.aggregate.baseline.requests
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "problem"),
+    [
+        pytest.param({"content": b"{"}, 400, "Invalid JSON", id="no JSON"),
+        pytest.param({"json": {"service": "shop"}}, 400, "candidate", id="a field is missing"),
+        pytest.param({"json": START | {"typo": 1}}, 400, "typo", id="a field that nobody knows"),
+        pytest.param({"json": START | {"candidate": 'a"b'}}, 400, "candidate is no name", id="a name for no label"),
+        pytest.param({"json": START | {"candidate": "x" * 20_000}}, 400, "more than 16384 bytes", id="a large body"),
+        pytest.param(
+            {"content": b'{"service":"shop","candidate":"c"}', "headers": {"content-type": "text/plain"}},
+            415,
+            "application/json",
+            id="what a form of another site could send",
+        ),
+    ],
+)
+def test_what_cannot_be_announced_is_refused_in_a_sentence(
+    client: httpx.Client, ledger: SqlLedger, request_: dict[str, Any], status: int, problem: str
+) -> None:
+    """And nothing is kept."""
+    answer = client.post("/api/v1/rollouts", **({"headers": {"content-type": "application/json"}} | request_))
+
+    assert status == answer.status_code
+    assert problem in answer.json()["error"]
+    assert [] == ledger.rollouts()
+
+
+def test_a_rollout_that_nobody_knows_is_not_found(client: httpx.Client) -> None:
+    """For its end as for its cases."""
+    assert 404 == client.post("/api/v1/rollouts/nope/end", json={"reason": "x"}).status_code
+    assert 404 == client.get("/api/v1/rollouts/nope/cases").status_code
+
+
+def test_a_ledger_that_is_away_is_said_to_be(a_client: Callable[[Any], httpx.Client]) -> None:
+    """A hook may try again."""
+    answer = a_client(UnreachableLedger()).post("/api/v1/rollouts", json=START)
+
+    assert 503 == answer.status_code
+    assert "does not answer" in answer.json()["error"]
+
+
+def test_cases_come_with_their_traces(a_client: Callable[[Any], httpx.Client]) -> None:
+    """By signature, with both runs and where to look at them; never more than were asked for."""
+    ledger = SqlLedger("sqlite://")
+    roll_out(ledger, a_review(ledger), fails_from=100)
+    (record,) = ledger.rollouts()
+    client = a_client(ledger)
+
+    answer = client.get(f"/api/v1/rollouts/{record.rollout.rollout_id}/cases", params={"limit": 2}).json()
+
+    assert record.rollout.rollout_id == answer["rollout"]
+    assert answer["total"] > 2 == answer["shown"]
+    (group, *_) = answer["signatures"]
+    assert {"tier", "capability", "failure_class", "cases"} == group.keys()
+    (case, *_) = group["cases"]
+    assert {"requests": 1, "failures": 1} == case["candidate"]
+    assert {"requests": 1, "failures": 0} == case["established"]
+    item = case["name"]
+    trace_id = f"production-live-2-{item.removeprefix('item-')}"
+    link = f"https://traces.example/shop/{trace_id}?version=live-2"
+    assert {"trace_id": trace_id, "model_version": "live-2", "link": link} == case["failed"]
+    assert "live-1" == case["passed"]["model_version"]
+    ledger.close()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_that_is_no_number_is_refused(client: httpx.Client, limit: str) -> None:
+    """Rather than taken for all."""
+    assert 400 == client.get(f"/api/v1/rollouts/x/cases?limit={limit}").status_code
