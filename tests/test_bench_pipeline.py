@@ -13,7 +13,7 @@ from bench.growth import growth_exponent, times_n_log_n
 from bench.native_events import EVENTS
 from bench.stopwatch import Stopwatch
 from monitor.trace.model import Trace
-from monitor.trace.native import decode_native
+from tests.trace.events import decode_native
 
 
 @pytest.mark.parametrize(("power", "costs"), [(0.0, [5, 5, 5]), (1.0, [1, 10, 100]), (2.0, [1, 100, 10_000])])

@@ -12,8 +12,7 @@ from monitor.trace.depth import is_deeper_than
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
-from monitor.trace.native import decode_native
-from monitor.trace.native_plain import read_plain
+from monitor.trace.native import is_native, read_document, read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
 from monitor.trace.outcome_policy import Evaluation
@@ -69,38 +68,34 @@ def _begins_like_protobuf(value: bytes) -> bool:
 
 def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
     # Every native event has this key; in a text the quotes would be escaped.
-    may_be_native = _NATIVE_KEY in value
-    if may_be_native and (event := read_plain(value, limits.max_depth)) is not None:
+    if _NATIVE_KEY in value and (event := read_plain(value, limits.max_depth)) is not None:
         return _said(event)
     if is_deeper_than(limits.max_depth, value):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
-    if may_be_native:
-        try:
-            return _said(decode_native(value))
-        except InvalidRecord as refused:
-            if refused.reason is not DropReason.SCHEMA_UNKNOWN:
-                raise
-    document = _json_object(value)
-    if document is not None:
-        if is_otlp_json(document):
-            return decode_otlp_json(document, limits, reading)
-        evaluations = evaluations_of(document)
-        if evaluations is not None:
-            return _decode_evaluations(evaluations, limits, reading)
-    return _said(decode_native(value))  # which says what is wrong with it
+    document = _parsed(value)
+    if is_native(document):
+        return _said(read_document(document))
+    if isinstance(document, dict) and is_otlp_json(document):
+        return decode_otlp_json(document, limits, reading)
+    evaluations = evaluations_of(document) if isinstance(document, dict) else None
+    if evaluations is None:
+        raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
+    return _decode_evaluations(evaluations, limits, reading)
 
 
 def _said(event: Trace | OutcomeEvent) -> Decoded:
     return Decoded(traces=(event,)) if isinstance(event, Trace) else Decoded(outcomes=(event,))
 
 
-def _json_object(value: bytes) -> dict[str, Any] | None:
+def _parsed(value: bytes) -> Any:
     try:
-        # A number that is no number counts as absent there, as it does in protobuf, where it is allowed.
-        document = from_json(value)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+        # A number that is no number counts as absent in OTLP, as it does in protobuf, where it is allowed.
+        return from_json(value)
+    except ValueError as error:
+        message = str(error)  # names a position, and never repeats the input
+        if "recursion limit" in message:
+            raise InvalidRecord(DropReason.TOO_DEEP, message) from None
+        raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
 
 
 def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, reading: Reading) -> Decoded:

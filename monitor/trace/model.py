@@ -51,7 +51,7 @@ class InvalidRecord(Exception):
         self.detail = detail
 
 
-class Tool(Struct, frozen=True, gc=False):
+class Tool(Struct, frozen=True, gc=False, array_like=True):
     """A tool definition that the agent was offered; *parameters* is its JSON schema as canonical JSON text."""
 
     name: str
@@ -111,7 +111,7 @@ class Usage(Struct, frozen=True, gc=False):
     cost_usd: float | None = None
 
 
-class Budget(Struct, frozen=True, gc=False):
+class Budget(Struct, frozen=True, gc=False, array_like=True):
     """What one trace was allowed: tool calls, steps, tokens and seconds; None where unlimited."""
 
     tool_calls: int | None = None

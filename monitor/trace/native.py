@@ -1,17 +1,25 @@
-"""The wire form of native events (`cliffwatch.trace/v1`, `cliffwatch.outcome/v1`), parsed by pydantic in one pass."""
+"""
+Native events (`cliffwatch.trace/v1`, `cliffwatch.outcome/v1`), read by msgspec.
+
+Nearly every event is what the contract says, and is read in one pass. Any other is parsed first: its unknown fields are
+counted and taken out, and msgspec reads the rest leniently (numbers in quotes, other forms of a time) or says what is
+wrong with it.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from pydantic_core import ErrorDetails, from_json, to_json
-from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, ValidationError
+from msgspec.json import Decoder, encode, schema, schema_components
 
+from monitor.trace.depth import is_deeper_than
 from monitor.trace.model import (
     Budget,
     DropReason,
@@ -26,314 +34,325 @@ from monitor.trace.model import (
     Usage,
 )
 
-# The bounds of the contract, for both readers.
-LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
-MOST_LABEL_CHARACTERS = 128
-MOST_IDENTIFIER_CHARACTERS = 256
-MOST_COUNTED = 10**12
-MOST_COST_USD = 1_000_000
-MOST_ATTRIBUTES = 64
-MOST_ATTRIBUTE_CHARACTERS = 128
-EARLIEST, BEFORE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
+_MOST_LABEL_CHARACTERS = 128
+_MOST_IDENTIFIER_CHARACTERS = 256
+_MOST_COUNTED = 10**12
+_MOST_COST_USD = 1_000_000
+_MOST_ATTRIBUTES = 64
+_MOST_ATTRIBUTE_CHARACTERS = 128
+_EARLIEST, _BEFORE = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
 
-Label = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=MOST_LABEL_CHARACTERS)]
-"""A value that may become a metric label: bounded in alphabet and length."""
-
-_Identifier = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=MOST_IDENTIFIER_CHARACTERS)]
-_Count = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
-_Instant = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=BEFORE)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Short = Annotated[str, Field(max_length=MOST_ATTRIBUTE_CHARACTERS)]
+# Said in the schema and checked below: one look-up for all labels of an event costs less than an expression for each.
+_Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxLength": _MOST_LABEL_CHARACTERS})]
+_Identifier = Annotated[
+    str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": _MOST_IDENTIFIER_CHARACTERS})
+]
+_Count = Annotated[int, Meta(ge=0, le=_MOST_COUNTED)]
+_Instant = Annotated[datetime, Meta(tz=True)]
+_Short = Annotated[str, Meta(max_length=_MOST_ATTRIBUTE_CHARACTERS)]
 
 
-_WIRE = with_config(ConfigDict(extra="allow", allow_inf_nan=False))
-"""Plain dicts, because building models takes three times as long; fields that nobody knows stay, to be counted."""
+class _Tool(Struct, gc=False):
+    name: Annotated[str, Meta(max_length=256)]
+    description: str = ""
+    parameters: dict[str, Any] | UnsetType = UNSET
 
 
-@_WIRE
-class _Tool(TypedDict):
-    name: Annotated[str, Field(max_length=256)]
-    description: NotRequired[str]
-    parameters: NotRequired[dict[str, Any]]
+_TOOLS_SCHEMA = {"type": "array", "items": schema_components([_Tool])[1]["_Tool"]}
 
 
-@_WIRE
-class _Request(TypedDict, total=False):
-    text: str | None
-    messages: _Count | None
-    tools: list[_Tool]
-    attributes: Annotated[
-        dict[_Short, _Number | _Short],
-        Field(max_length=MOST_ATTRIBUTES),
-    ]
+class _Wire(Struct, forbid_unknown_fields=True, gc=False):
+    """Fields that nobody knows have to be counted, so their event is read the long way."""
 
 
-@_WIRE
-class _Usage(TypedDict, total=False):
-    input_tokens: _Count | None
-    output_tokens: _Count | None
-    cost_usd: Annotated[float, Field(ge=0, le=MOST_COST_USD, allow_inf_nan=False)] | None
+class _Request(_Wire):
+    text: str | None = None
+    messages: _Count | None = None
+    tools: Annotated[Raw, Meta(extra_json_schema=_TOOLS_SCHEMA)] | UnsetType = UNSET
+    attributes: Annotated[dict[_Short, float | _Short], Meta(max_length=_MOST_ATTRIBUTES)] | UnsetType = UNSET
 
 
-@_WIRE
-class _Budget(TypedDict, total=False):
-    tool_calls: _Count | None
-    steps: _Count | None
-    tokens: _Count | None
-    seconds: _Seconds | None
+class _Usage(_Wire):
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    cost_usd: Annotated[float, Meta(ge=0, le=_MOST_COST_USD)] | None = None
 
 
-@_WIRE
-class _Outcome(TypedDict):
+class _Budget(_Wire):
+    tool_calls: _Count | None = None
+    steps: _Count | None = None
+    tokens: _Count | None = None
+    seconds: Annotated[float, Meta(ge=0)] | None = None
+
+
+class _Outcome(_Wire):
     success: bool
-    failure_class: NotRequired[Label | None]
-    score: NotRequired[_Number | None]
-    source: NotRequired[Annotated[Label, Field(default="reported")]]
-    labelled_at: NotRequired[_Instant | None]
+    failure_class: _Label | None = None
+    score: float | None = None
+    source: _Label = "reported"
+    labelled_at: _Instant | None = None
 
 
-@_WIRE
-class _TraceEvent(TypedDict):
-    schema: Literal["cliffwatch.trace/v1"]
+class _TraceEvent(_Wire, tag_field="schema", tag="cliffwatch.trace/v1"):
     trace_id: _Identifier
-    service: Label
-    model_version: Label
+    service: _Label
+    model_version: _Label
     started_at: _Instant
-    environment: NotRequired[Annotated[Label, Field(default="production")]]
-    capability: NotRequired[Annotated[Label, Field(default="unclassified")]]
-    request_id: NotRequired[_Identifier | None]
-    ended_at: NotRequired[_Instant | None]
-    request: NotRequired[_Request]
-    usage: NotRequired[_Usage]
-    tool_calls: NotRequired[_Count | None]
-    steps: NotRequired[_Count | None]
-    budget: NotRequired[_Budget]
-    outcome: NotRequired[_Outcome | None]
+    environment: _Label = "production"
+    capability: _Label = "unclassified"
+    request_id: _Identifier | None = None
+    ended_at: _Instant | None = None
+    request: _Request | UnsetType = UNSET
+    usage: _Usage | UnsetType = UNSET
+    tool_calls: _Count | None = None
+    steps: _Count | None = None
+    budget: _Budget | UnsetType = UNSET
+    outcome: _Outcome | None = None
 
 
-@_WIRE
-class _OutcomeEvent(TypedDict):
-    schema: Literal["cliffwatch.outcome/v1"]
+class _OutcomeEvent(_Wire, tag_field="schema", tag="cliffwatch.outcome/v1"):
     trace_id: _Identifier
     outcome: _Outcome
 
 
-_EVENT = TypeAdapter(Annotated[_TraceEvent | _OutcomeEvent, Field(discriminator="schema")]).validator
-_TOOLS = TypeAdapter(list[_Tool]).validator
-_LABEL_FIELDS = frozenset({"service", "model_version", "environment", "capability", "failure_class", "source"})
+_EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
+    "cliffwatch.trace/v1": _TraceEvent,
+    "cliffwatch.outcome/v1": _OutcomeEvent,
+}
+_PARTS: Mapping[str, type[_Wire]] = {"request": _Request, "usage": _Usage, "budget": _Budget, "outcome": _Outcome}
+_INSTANTS = ("started_at", "ended_at", "labelled_at")
+_decode = Decoder(_TraceEvent | _OutcomeEvent).decode
+_decode_leniently = Decoder(_TraceEvent | _OutcomeEvent, strict=False).decode
+_decode_tools = Decoder(list[_Tool]).decode
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 def event_schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each native event, by the `schema` that the event carries."""
-    schemas = [TypeAdapter(event).json_schema() for event in (_TraceEvent, _OutcomeEvent)]
-    return {schema["properties"]["schema"]["const"]: schema for schema in schemas}
+    found: dict[str, dict[str, Any]] = {}
+    for name, event in _EVENTS.items():
+        definitions = schema(event)["$defs"]
+        found[name] = definitions.pop(event.__name__) | {"$defs": definitions}
+    return found
 
 
-def decode_native(value: bytes) -> Trace | OutcomeEvent:
+def read_plain(value: bytes, max_depth: int) -> Trace | OutcomeEvent | None:
     """
-    The event that *value*, one JSON object in UTF-8, holds.
+    The event that *value*, one JSON object in UTF-8, plainly holds; None where `read_document` has to look at it.
 
-    An outcome that came with its trace and says no time is as old as the end of the run, or its start.
+    Args:
+        value: The payload of a record.
+        max_depth: Brackets that may stand within each other.
 
     Raises:
-        InvalidRecord: not JSON, or not an event of the contract; the detail names the field, never its content.
+        InvalidRecord: a label, an identifier or a time is out of bounds.
     """
     try:
-        event: _TraceEvent | _OutcomeEvent = _EVENT.validate_json(value)
-    except ValidationError as error:
-        # The cause is left out: pydantic's own text repeats the input, and a traceback may end up in a log.
-        raise _invalid(error) from None
-    if names_non_finite(value):
-        _refuse_non_finite(value)
-    return _trace(event) if event["schema"] == "cliffwatch.trace/v1" else _outcome_event(event)
+        return _event(_decode(value), max_depth)
+    except (MsgspecError, ValueError, RecursionError):  # ValueError: not UTF-8
+        return None
 
 
-def names_non_finite(value: bytes) -> bool:
-    """Whether the JSON text *value* holds a word for a number that is none, be it only in a text."""
-    return b"NaN" in value or b"Infinity" in value
+def is_native(document: Any) -> bool:
+    """Whether *document* carries the `schema` of a native event."""
+    return isinstance(document, dict) and (name := document.get("schema")).__hash__ is not None and name in _EVENTS
 
 
-def _refuse_non_finite(value: bytes) -> None:
-    # Typed fields refuse these words already; here they stand in a text, which is fine, or in a part that nobody typed.
+def read_document(document: Mapping[str, Any]) -> Trace | OutcomeEvent:
+    """
+    The native event that *document* is, once parsed.
+
+    Raises:
+        InvalidRecord: it breaks the contract; the detail names the field, never its content.
+    """
+    known, unknown = _known(document, _EVENTS[document["schema"]])
     try:
-        from_json(value, allow_inf_nan=False)
-    except ValueError:
+        _CANONICAL.encode(document)
+        return _event(_decode_leniently(encode(known)), None, unknown)
+    except ValidationError as error:
+        # The cause is left out: it may repeat the input, and a traceback may end up in a log.
+        raise _invalid(error) from None
+    except (ValueError, MsgspecError):
         raise InvalidRecord(DropReason.NOT_FINITE, "a number is not finite") from None
 
 
-def _trace(event: _TraceEvent) -> Trace:
-    started_at = _unix_seconds(event["started_at"])
-    ended = event.get("ended_at")
-    ended_at = None if ended is None else _unix_seconds(ended)
+def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any], int]:
+    """*part* without the fields that nobody knows, and their number."""
+    known = {name: value for name, value in part.items() if name in wire.__struct_fields__ or name == "schema"}
+    unknown = len(part) - len(known)
+    for name, inner in known.items():
+        if name in _PARTS and isinstance(inner, dict):
+            known[name], more = _known(inner, _PARTS[name])
+            unknown += more
+        elif name in _INSTANTS and isinstance(inner, str):
+            known[name] = _rfc3339(inner)
+        elif name == "attributes" and isinstance(inner, dict):
+            known[name] = {key: float(each) if isinstance(each, bool) else each for key, each in inner.items()}
+    return known, unknown
+
+
+def _rfc3339(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return text
+
+
+def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0) -> Trace | OutcomeEvent:
+    if isinstance(event, _TraceEvent):
+        return _trace(event, max_depth, unknown_fields)
+    return OutcomeEvent(TraceId(_identifier("trace_id", event.trace_id)), _outcome(event.outcome, None), unknown_fields)
+
+
+def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Trace:
+    started_at, ended = _unix_seconds("started_at", event.started_at), event.ended_at
+    ended_at = None if ended is None else _unix_seconds("ended_at", ended)
     if ended_at is not None and ended_at < started_at:
         raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is before started_at")
-    request, usage, budget, outcome = (
-        event.get("request"),
-        event.get("usage"),
-        event.get("budget"),
-        event.get("outcome"),
-    )
+    usage, budget, outcome = event.usage, event.budget, event.outcome
+    if not _are_labels(event.service, event.model_version, event.environment, event.capability):
+        raise _bad_label(event, "service", "model_version", "environment", "capability")
     return Trace(
-        trace_id=TraceId(event["trace_id"]),
-        service=event["service"],
-        environment=event["environment"],
-        model_version=ModelVersion(event["model_version"]),
-        request=_request(event["capability"], event.get("request_id"), request or _NO_REQUEST),
+        trace_id=TraceId(_identifier("trace_id", event.trace_id)),
+        service=event.service,
+        environment=event.environment,
+        model_version=ModelVersion(event.model_version),
+        request=_request(event, max_depth),
         started_at=started_at,
         ended_at=ended_at,
-        usage=_usage(usage) if usage else _NO_USAGE,
-        tool_calls=event.get("tool_calls"),
-        steps=event.get("steps"),
-        budget=_budget(budget) if budget else _NO_BUDGET,
-        outcome=_outcome(outcome, started_at if ended_at is None else ended_at) if outcome else None,
-        unknown_fields=_unknown(event, _TRACE_FIELDS)
-        + (_unknown(request, _REQUEST_FIELDS) if request else 0)
-        + (_unknown(usage, _USAGE_FIELDS) if usage else 0)
-        + (_unknown(budget, _BUDGET_FIELDS) if budget else 0)
-        + (_unknown(outcome, _OUTCOME_FIELDS) if outcome else 0),
+        usage=_NO_USAGE if usage is UNSET else _usage(usage),
+        tool_calls=event.tool_calls,
+        steps=event.steps,
+        budget=_NO_BUDGET if budget is UNSET else _budget(budget),
+        outcome=None if outcome is None else _outcome(outcome, started_at if ended_at is None else ended_at),
+        unknown_fields=unknown_fields,
     )
 
 
-def _request(capability: str, request_id: str | None, wire: _Request) -> Request:
-    tools = wire.get("tools")
-    return Request(
-        capability=capability,
-        request_id=request_id,
-        text=wire.get("text"),
-        messages=wire.get("messages"),
-        tools=tools_of(to_json(tools)) if tools else (),
-        attributes=wire.get("attributes", {}),
-    )
+_NO_USAGE, _NO_BUDGET = Usage(), Budget()
 
 
 def _usage(wire: _Usage) -> Usage:
-    return Usage(wire.get("input_tokens"), wire.get("output_tokens"), wire.get("cost_usd"))
+    return Usage(wire.input_tokens, wire.output_tokens, _finite("usage.cost_usd", wire.cost_usd))
 
 
 def _budget(wire: _Budget) -> Budget:
-    return Budget(wire.get("tool_calls"), wire.get("steps"), wire.get("tokens"), wire.get("seconds"))
+    return Budget(wire.tool_calls, wire.steps, wire.tokens, _finite("budget.seconds", wire.seconds))
 
 
-_NO_REQUEST: _Request = {}
-_NO_USAGE, _NO_BUDGET = Usage(), Budget()
+def _request(event: _TraceEvent, max_depth: int | None) -> Request:
+    request_id, request = event.request_id, event.request
+    if request_id is not None:
+        _identifier("request_id", request_id)
+    if request is UNSET:
+        return Request(event.capability, request_id)
+    return Request(
+        capability=event.capability,
+        request_id=request_id,
+        text=request.text,
+        messages=request.messages,
+        tools=() if request.tools is UNSET else _tools(bytes(request.tools), max_depth),
+        attributes={} if request.attributes is UNSET else request.attributes,
+    )
 
-_EPOCH: datetime = TypeAdapter(datetime).validate_json(b'"1970-01-01T00:00:00Z"')
 
-
-def _unix_seconds(at: datetime) -> float:
-    # As `at.timestamp()`, but where both have the very same zone, as all of UTC have, nobody is asked for its offset.
-    return (at - _EPOCH).total_seconds()
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, allow_nan=False)
+_TOOLS_WITHIN = 2  # objects: the event and its request
 _MOST_REMEMBERED_BYTES = 32_768  # of one set of tools: 512 of them, hostile ones, are 30 MB
 
 
-def tools_of(wire: bytes) -> tuple[Tool, ...]:
-    """
-    The tools of an event, from their JSON array.
-
-    Raises:
-        InvalidRecord: they are not what the contract says.
-    """
-    return _remembered_tools(wire) if len(wire) <= _MOST_REMEMBERED_BYTES else _read_tools(wire)
-
-
-def _read_tools(wire: bytes) -> tuple[Tool, ...]:
+def _tools(wire: bytes, max_depth: int | None) -> tuple[Tool, ...]:
+    # What is read plainly was not measured as a whole.
+    if max_depth is not None and is_deeper_than(max_depth - _TOOLS_WITHIN, wire):
+        raise RecursionError
     try:
-        tools: list[_Tool] = _TOOLS.validate_json(wire)
+        return _remembered_tools(wire) if len(wire) <= _MOST_REMEMBERED_BYTES else _canonical_tools(wire)
     except ValidationError as error:
-        raise _invalid(error) from None
+        if max_depth is not None:
+            raise
+        raise _invalid(error, within="request.tools") from None
+
+
+def _canonical_tools(wire: bytes) -> tuple[Tool, ...]:
     return tuple(
-        Tool(tool["name"], tool.get("description", ""), _canonical_json(tool.get("parameters", {}))) for tool in tools
+        Tool(tool.name, tool.description, "{}" if tool.parameters is UNSET else _CANONICAL.encode(tool.parameters))
+        for tool in _decode_tools(wire)
     )
 
 
 # An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost.
-_remembered_tools = lru_cache(maxsize=512)(_read_tools)
+_remembered_tools = lru_cache(maxsize=512)(_canonical_tools)
 
 
-def _canonical_json(parameters: Mapping[str, Any]) -> str:
-    try:
-        return _CANONICAL.encode(parameters)
-    except ValueError:  # 1e999 is a number in JSON and infinite in Python
-        raise InvalidRecord(DropReason.NOT_FINITE, "request.tools.parameters: a number is not finite") from None
-
-
-def _outcome(wire: _Outcome, otherwise_labelled_at: float | None = None) -> Outcome:
-    success, labelled_at = wire["success"], wire.get("labelled_at")
+def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> Outcome:
+    success, labelled_at = wire.success, wire.labelled_at
+    if not _are_labels(wire.source, wire.failure_class):
+        raise _bad_label(wire, "source", "failure_class")
     return Outcome(
         success=success,
-        failure_class=None if success else wire.get("failure_class"),
-        score=wire.get("score"),
-        source=wire["source"],
-        labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds(labelled_at),
+        failure_class=None if success else wire.failure_class,
+        score=_finite("outcome.score", wire.score),
+        source=wire.source,
+        labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds("outcome.labelled_at", labelled_at),
     )
 
 
-def _outcome_event(event: _OutcomeEvent) -> OutcomeEvent:
-    outcome = event["outcome"]
-    return OutcomeEvent(
-        TraceId(event["trace_id"]),
-        _outcome(outcome),
-        unknown_fields=_unknown(event, _OUTCOME_EVENT_FIELDS) + _unknown(outcome, _OUTCOME_FIELDS),
+_LABEL = re.compile(_LABEL_PATTERN)
+
+
+@lru_cache(maxsize=4_096)  # the same few names come with every request
+def _are_labels(*labels: str | None) -> bool:
+    return all(
+        label is None or (len(label) <= _MOST_LABEL_CHARACTERS and _LABEL.fullmatch(label) is not None)
+        for label in labels
     )
 
 
-def _unknown(wire: Mapping[str, object], known: frozenset[str]) -> int:
-    """Number of fields that the contract does not name."""
-    return 0 if wire.keys() <= known else len(wire.keys() - known)
+def _bad_label(wire: Struct, *names: str) -> InvalidRecord:
+    name = next(name for name in names if not _are_labels(getattr(wire, name)))
+    detail = f"{name}: needs 1 to {_MOST_LABEL_CHARACTERS} characters as in {_LABEL_PATTERN}"
+    return InvalidRecord(DropReason.LABEL_INVALID, detail)
 
 
-_TRACE_FIELDS, _OUTCOME_EVENT_FIELDS, _REQUEST_FIELDS, _USAGE_FIELDS, _BUDGET_FIELDS, _OUTCOME_FIELDS = (
-    frozenset(wire.__annotations__) for wire in (_TraceEvent, _OutcomeEvent, _Request, _Usage, _Budget, _Outcome)
-)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def _invalid(error: ValidationError) -> InvalidRecord:
-    """The most telling of pydantic's complaints; its messages name types and positions and never repeat the input."""
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    reasons = [(_reason(detail), detail) for detail in details]
-    reason, detail = min(reasons, key=lambda pair: _PRECEDENCE.index(pair[0]))
-    return InvalidRecord(reason, _describe(detail))
+def _identifier(name: str, text: str) -> str:
+    if 0 < len(text) <= _MOST_IDENTIFIER_CHARACTERS and (text.isprintable() or not _CONTROL.search(text)):
+        return text
+    raise InvalidRecord(
+        DropReason.FIELD_INVALID,
+        f"{name}: needs 1 to {_MOST_IDENTIFIER_CHARACTERS} characters, none of them a control character",
+    )
 
 
-_PRECEDENCE = (
-    DropReason.NOT_JSON,
-    DropReason.NOT_UTF8,
-    DropReason.TOO_DEEP,
-    DropReason.SCHEMA_UNKNOWN,
-    DropReason.NOT_FINITE,
-    DropReason.LABEL_INVALID,
-    DropReason.FIELD_MISSING,
-    DropReason.FIELD_INVALID,
-)
-
-_REASONS_BY_TYPE = {
-    "finite_number": DropReason.NOT_FINITE,
-    "missing": DropReason.FIELD_MISSING,
-}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _reason(detail: ErrorDetails) -> DropReason:
-    kind, message = detail["type"], detail["msg"]
-    if kind == "json_invalid":
-        if "recursion limit" in message:
-            return DropReason.TOO_DEEP
-        return DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON
-    if not detail["loc"]:  # not an object, or an object without a schema that we know
-        return DropReason.SCHEMA_UNKNOWN
-    if kind in {"string_pattern_mismatch", "string_too_long"} and detail["loc"][-1] in _LABEL_FIELDS:
-        return DropReason.LABEL_INVALID
-    return _REASONS_BY_TYPE.get(kind, DropReason.FIELD_INVALID)
+def _unix_seconds(name: str, at: datetime) -> float:
+    seconds = (at - _EPOCH).total_seconds()
+    if _EARLIEST <= seconds < _BEFORE:
+        return seconds
+    raise InvalidRecord(DropReason.FIELD_INVALID, f"{name}: is not between the years 2000 and 2099")
 
 
-def _describe(detail: ErrorDetails) -> str:
-    # The first part of the location is the schema's tag, which the sender knows; attribute names are the sender's text.
-    path: tuple[Any, ...] = detail["loc"][1:]
-    if "attributes" in path:
-        path = path[: path.index("attributes") + 1]
-    where = ".".join(str(part) for part in path)
-    message = "unknown schema" if _reason(detail) is DropReason.SCHEMA_UNKNOWN else detail["msg"]
-    return f"{where}: {message}" if where else message
+def _finite(name: str, value: float | None) -> float | None:
+    if value is None or math.isfinite(value):
+        return value
+    raise InvalidRecord(DropReason.NOT_FINITE, f"{name}: is not a finite number")
+
+
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
+
+def _invalid(error: ValidationError, within: str = "") -> InvalidRecord:
+    """What msgspec says, which names types and positions and, but for `schema`, never repeats the input."""
+    message, _, place = str(error).partition(" - at ")
+    path = ".".join(part for part in (within, place.partition("$")[2].rstrip("`").removeprefix(".")) if part)
+    missing = _MISSING.fullmatch(message)
+    if missing is not None:
+        return InvalidRecord(
+            DropReason.FIELD_MISSING, ".".join(part for part in (path, missing[1]) if part) + ": is required"
+        )
+    said = message.replace("`", "")
+    return InvalidRecord(DropReason.FIELD_INVALID, f"{path}: {said}" if path else said)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
-from msgspec import NODEFAULT, Struct
-from msgspec.structs import fields
+from msgspec import Struct
+from msgspec.json import Decoder, Encoder
 
 from monitor.trace.model import Budget, Tool, TraceId
 
 _NO_BUDGET = Budget()
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class SpanKind(StrEnum):
@@ -30,7 +27,7 @@ class SpanKind(StrEnum):
     """A span of the application around the agent."""
 
 
-class Span(Struct, frozen=True, gc=False):
+class Span(Struct, frozen=True, gc=False, omit_defaults=True):
     """
     One operation within a trace.
 
@@ -118,46 +115,13 @@ class Span(Struct, frozen=True, gc=False):
 
     def to_json(self) -> str:
         """The span as canonical JSON: equal spans have equal text; what is not known is left out."""
-        content = {name: value for name, default in _DEFAULTS if (value := getattr(self, name)) != default}
-        for name, write in _WRITERS.items():
-            if name in content:
-                content[name] = write(content[name])
-        return _CANONICAL.encode(content)
+        return _encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Span:
         """The span that `to_json` wrote; what only a later version of Cliffwatch knows is left out."""
-        content: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
-        for name, read in _READERS.items():
-            if name in content:
-                content[name] = read(content[name])
-        return cls(**content)
+        return _decode(text)
 
 
-def _default(name: str) -> object:
-    declared = next(part for part in fields(Span) if part.name == name)
-    return declared.default if declared.default_factory is NODEFAULT else declared.default_factory()
-
-
-_DEFAULTS = tuple((part.name, _default(part.name)) for part in fields(Span))
-_NAMES = frozenset(name for name, _ in _DEFAULTS)
-
-
-def _write_tools(tools: tuple[Tool, ...]) -> list[list[str]]:
-    return [[tool.name, tool.description, tool.parameters] for tool in tools]
-
-
-def _read_tools(tools: list[list[str]]) -> tuple[Tool, ...]:
-    return tuple(Tool(*tool) for tool in tools)
-
-
-def _write_budget(budget: Budget) -> list[float | None]:
-    return [budget.tool_calls, budget.steps, budget.tokens, budget.seconds]
-
-
-def _read_budget(budget: list[Any]) -> Budget:
-    return Budget(*budget)
-
-
-_WRITERS: dict[str, Callable[[Any], Any]] = {"tools": _write_tools, "budget": _write_budget}
-_READERS: dict[str, Callable[[Any], Any]] = {"kind": SpanKind, "tools": _read_tools, "budget": _read_budget}
+_encode = Encoder(order="sorted").encode
+_decode = Decoder(Span).decode

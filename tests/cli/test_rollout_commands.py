@@ -15,9 +15,9 @@ from monitor.ledger.sql import SqlLedger
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import VerdictState
-from monitor.trace.native import decode_native
 from tests.builders import NOON
 from tests.histories import DAY, a_review, roll_out, serve
+from tests.trace.events import decode_native
 
 FLOOR = Floor(service="shop", pass_rate=0.9)
 """A floor that the hard tier of no version of these tests holds."""

@@ -22,7 +22,7 @@ from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import NO_TAG, Tag
-from monitor.trace.native import decode_native
+from tests.trace.events import decode_native
 
 SETTINGS = DifficultySettings()
 SLOPE = 1.25

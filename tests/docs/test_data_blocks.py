@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from docs.handbook.markdown import Block, blocks, pages
-from monitor.trace.native import decode_native
 from tests.programs import required_program
+from tests.trace.events import decode_native
 
 
 def _blocks(language: str) -> list[Block]:

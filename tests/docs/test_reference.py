@@ -23,9 +23,10 @@ from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
 from monitor.service.rollout_control import Steering
-from monitor.trace.native import decode_native, event_schemas
+from monitor.trace.native import event_schemas
 from monitor.web.app import metrics_app
 from tests.metrics.snapshots import a_snapshot
+from tests.trace.events import decode_native
 
 COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(whole_app()))}
 

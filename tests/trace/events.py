@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from monitor.trace.decode import decode
+from monitor.trace.model import OutcomeEvent, Trace
+from monitor.trace.settings import Limits
+
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -58,3 +62,10 @@ def an_outcome_event(**outcome: Any) -> dict[str, Any]:
 def as_bytes(event: Any) -> bytes:
     """*event* as the payload of a record."""
     return json.dumps(event).encode()
+
+
+def decode_native(value: bytes) -> Trace | OutcomeEvent:
+    """The one native event that *value* holds."""
+    decoded = decode(value, Limits())
+    (event,) = (*decoded.traces, *decoded.outcomes)
+    return event

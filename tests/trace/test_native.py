@@ -19,8 +19,7 @@ from monitor.trace.model import (
     Trace,
     Usage,
 )
-from monitor.trace.native import decode_native
-from tests.trace.events import TRACE_ID, a_full_trace_event, a_trace_event, an_outcome_event, as_bytes
+from tests.trace.events import TRACE_ID, a_full_trace_event, a_trace_event, an_outcome_event, as_bytes, decode_native
 
 SECRET = "s3cr3t-text"
 
@@ -214,7 +213,7 @@ def test_refusal_never_repeats_the_sender(event: Any) -> None:
 
     assert SECRET not in str(refused.value)
     assert refused.value.__cause__ is None
-    assert refused.value.__suppress_context__
+    assert refused.value.__context__ is None or refused.value.__suppress_context__
 
 
 _labels = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,40}", fullmatch=True)
