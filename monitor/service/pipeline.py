@@ -17,7 +17,7 @@ from monitor.trace.assembly import build_trace
 from monitor.trace.decode import Decoded, Ignored, decode
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
-from monitor.trace.reading import Reading
+from monitor.trace.reader import Reading
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
 

@@ -16,7 +16,7 @@ from monitor.trace.native import is_native, read_document, read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
 from monitor.trace.outcome_policy import Evaluation
-from monitor.trace.reading import Reader, Reading
+from monitor.trace.reader import Reader, Reading
 from monitor.trace.settings import Limits
 
 _NATIVE_KEY = b'"schema"'

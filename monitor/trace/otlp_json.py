@@ -11,7 +11,7 @@ from typing import Any
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.reading import Reader, Reading
+from monitor.trace.reader import Reader, Reading
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 

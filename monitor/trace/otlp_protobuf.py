@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.reading import Reader, Reading
+from monitor.trace.reader import Reader, Reading
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.trace.content import has_content, parsed, request_of, tools_of
-from monitor.trace.facts import Facts
+from monitor.trace.messages import has_content, parsed, request_of, tools_of
 from monitor.trace.model import Budget, Tool
 from monitor.trace.semconv import ERROR_LEVEL, SPAN_KINDS, Fact
 from monitor.trace.span import SpanKind
+from monitor.trace.span_attributes import Facts
 from monitor.trace.values import amount, count, dollars, number
 
 _MAX_REQUEST_ATTRIBUTES = 64

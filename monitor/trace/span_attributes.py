@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from monitor.trace.content import parsed
+from monitor.trace.messages import parsed
 from monitor.trace.semconv import ATTRIBUTES, Fact
 
 _T = TypeVar("_T")

@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlag
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import Budget, Outcome, Tool
-from monitor.trace.reading import Reading
+from monitor.trace.reader import Reading
 from monitor.trace.semconv import ATTRIBUTES
 from monitor.trace.settings import CapabilityRule, EvaluationRule, Limits, OutcomeSettings, TraceSettings
 from monitor.trace.span import Span, SpanKind

@@ -9,7 +9,6 @@ from typing import Any
 
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.facts import Facts, is_in_table
 from monitor.trace.labels import clean_label
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
@@ -17,6 +16,7 @@ from monitor.trace.raw import Pairs, RawEvent, RawSpan
 from monitor.trace.semconv import EVENTS, Fact
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span, SpanKind
+from monitor.trace.span_attributes import Facts, is_in_table
 from monitor.trace.span_reading import (
     answered,
     asked_of,

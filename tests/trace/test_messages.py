@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.trace.content import MAX_TOOLS, has_content, parsed, request_of, tools_of
+from monitor.trace.messages import MAX_TOOLS, has_content, parsed, request_of, tools_of
 from monitor.trace.model import Tool
 
 ASKED = "Book a table"
