@@ -18,13 +18,13 @@ from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
-from monitor.trace.semconv import ATTRIBUTES, Fact
+from monitor.trace.semconv import ATTRIBUTES, Field
 
 _SCHEMA_REGISTRY_MAGIC = b"\x00"
 _SCHEMA_REGISTRY_HEAD_BYTES = 5
 _KEYS_SHOWN = 5
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_TELLTALES = {row.name.encode(): row.convention for row in ATTRIBUTES if row.fact in {Fact.KIND, Fact.PROVIDER}}
+_TELLTALES = {row.name.encode(): row.convention for row in ATTRIBUTES if row.fact in {Field.KIND, Field.PROVIDER}}
 
 
 class Format(StrEnum):
@@ -139,7 +139,7 @@ def glimpse(record: Record, rules: Rules) -> Glimpse:
     value = record.value or b""
     compression = next((name for magic, name in _COMPRESSIONS.items() if value.startswith(magic)), "")
     try:
-        decoded = decode(record.value, rules.limits, rules.reading)
+        decoded = decode(record.value, rules.limits, rules.options)
         plain = inflated(value, rules.limits.max_decompressed_bytes)
     except InvalidRecord as invalid:
         return Glimpse(

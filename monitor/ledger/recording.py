@@ -16,7 +16,7 @@ from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, Off
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.waiting import add_spans, claim
+from monitor.ledger.waiting import add_spans, take_complete
 from monitor.trace.model import OutcomeEvent
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
@@ -108,7 +108,7 @@ class Recorder:
         admission = self._labels.within(connection)
         joining = Joining(slots, cells, admission, self._outcomes)
         self._let_wait(connection, batch, joining, cells)
-        claimed = claim(connection, {each.trace_id: each.span_count for each in batch.assembled})
+        claimed = take_complete(connection, {each.trace_id: each.span_count for each in batch.assembled})
         for event in batch.events:
             joining.add(event)
         for assembled in batch.assembled:

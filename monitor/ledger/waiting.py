@@ -157,7 +157,7 @@ def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequenc
     return [WaitingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
 
 
-def claim(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:
+def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:
     """
     Take traces out of waiting.
 
@@ -168,7 +168,7 @@ def claim(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[
     Returns:
         Those that were taken: no other replica was first, and no span has come since.
     """
-    claimed: set[TraceId] = set()
+    taken: set[TraceId] = set()
     columns = waiting_trace.c
     for part in _parts(sorted(span_counts)):
         rows = connection.execute(
@@ -180,8 +180,8 @@ def claim(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[
         ours = [TraceId(trace_id) for trace_id, span_count in rows if span_count == span_counts[trace_id]]
         for table in (waiting_trace, waiting_span):
             connection.execute(sa.delete(table).where(table.c.trace_id.in_(ours)))
-        claimed.update(ours)
-    return claimed
+        taken.update(ours)
+    return taken
 
 
 def _parts(keys: Sequence[_Key]) -> Iterator[Sequence[_Key]]:

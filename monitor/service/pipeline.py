@@ -17,7 +17,7 @@ from monitor.trace.assembly import build_trace
 from monitor.trace.decode import Decoded, Ignored, decode
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
-from monitor.trace.reader import Reading
+from monitor.trace.reader import DecodeOptions
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
 
@@ -68,10 +68,10 @@ class Rules:
     limits: Limits
     traces: TraceSettings
     read_as: str | None = None
-    reading: Reading = field(init=False)
+    options: DecodeOptions = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reading", Reading(self.traces))  # compiled once
+        object.__setattr__(self, "options", DecodeOptions(self.traces))  # compiled once
 
 
 def decode_records(records: Sequence[Record], rules: Rules) -> DecodedBatch:
@@ -132,7 +132,7 @@ def _decode(record: Record, rules: Rules) -> Decoded:
     if record.oversize is not None:  # too large to have been kept in memory at all
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
-    return decode(record.value, rules.limits, rules.reading)
+    return decode(record.value, rules.limits, rules.options)
 
 
 def _read_as(environment: str, events: Sequence[_Event]) -> list[_Event]:

@@ -18,14 +18,14 @@ from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import Budget, ModelVersion, Request, Trace, Usage
 from monitor.trace.outcome_policy import status_outcome
 from monitor.trace.settings import OutcomeSettings
-from monitor.trace.span import Span, SpanKind
+from monitor.trace.span import OperationKind, Span
 
 PRODUCTION = "production"
 UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
 _HIGHEST_CLIMB = 64
-_WRAPPED_IN = frozenset({SpanKind.STEP, SpanKind.OTHER})
+_WRAPPED_IN = frozenset({OperationKind.STEP, OperationKind.OTHER})
 
 
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
@@ -99,9 +99,9 @@ class _Run:
     def of(cls, spans: Iterable[Span]) -> _Run | None:
         by_start = sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id))
         children = _children(by_start)
-        judging = _at_or_below((span for span in by_start if span.kind is SpanKind.EVALUATOR), children)
+        judging = _at_or_below((span for span in by_start if span.kind is OperationKind.EVALUATOR), children)
         own = [span for span in by_start if span.span_id not in judging]
-        work = [span for span in own if span.kind is not SpanKind.OTHER]
+        work = [span for span in own if span.kind is not OperationKind.OTHER]
         if not work:
             return None
         enclosed = _at_or_below((child for span in work for child in children.get(span.span_id, ())), children)
@@ -114,8 +114,8 @@ class _Run:
             head=head,
             last=max(topmost, key=lambda span: (span.ended_at or span.started_at, span.started_at, span.span_id)),
             ordered=[head, *(span for span in own if span is not head)],
-            model_calls=_without_wrappers([span for span in work if span.kind is SpanKind.MODEL], by_id),
-            tool_calls=[span for span in work if span.kind is SpanKind.TOOL and not _repeats_parent(span, by_id)],
+            model_calls=_without_wrappers([span for span in work if span.kind is OperationKind.MODEL], by_id),
+            tool_calls=[span for span in work if span.kind is OperationKind.TOOL and not _repeats_parent(span, by_id)],
         )
 
     def first(self, read: Callable[[Span], _T | None]) -> _T | None:
@@ -151,7 +151,7 @@ def _without_wrappers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> list[
 
 def _enclosing_call(call: Span, by_id: Mapping[str, Span]) -> Span | None:
     for above in _ancestors(call, by_id):
-        if above.kind is SpanKind.MODEL:
+        if above.kind is OperationKind.MODEL:
             return above
         if above.kind not in _WRAPPED_IN:
             return None
@@ -169,7 +169,7 @@ def _ancestors(span: Span, by_id: Mapping[str, Span]) -> Iterator[Span]:
 
 def _repeats_parent(span: Span, by_id: Mapping[str, Span]) -> bool:
     parent = by_id.get(span.parent_span_id or "")
-    return parent is not None and parent.kind is SpanKind.TOOL and parent.tool_name == span.tool_name
+    return parent is not None and parent.kind is OperationKind.TOOL and parent.tool_name == span.tool_name
 
 
 def _model_of(span: Span) -> str | None:

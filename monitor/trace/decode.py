@@ -16,24 +16,24 @@ from monitor.trace.native import is_native, read_document, read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
 from monitor.trace.outcome_policy import Evaluation
-from monitor.trace.reader import Reader, Reading
+from monitor.trace.reader import DecodeOptions, Reader
 from monitor.trace.settings import Limits
 
 _NATIVE_KEY = b'"schema"'
 
-DEFAULT_READING = Reading()
+DEFAULT_OPTIONS = DecodeOptions()
 
-__all__ = ["DEFAULT_READING", "Decoded", "Ignored", "decode"]
+__all__ = ["DEFAULT_OPTIONS", "Decoded", "Ignored", "decode"]
 
 
-def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READING) -> Decoded:
+def decode(value: bytes | None, limits: Limits, options: DecodeOptions = DEFAULT_OPTIONS) -> Decoded:
     """
     What the payload *value* of one record says; its format is told by its content.
 
     Args:
         value: A native event, an OTLP request in protobuf or JSON, or Langfuse scores; plain, gzip or zstd.
         limits: Sizes above which it is refused.
-        reading: How spans and evaluations are read.
+        options: How spans and evaluations are read.
 
     Raises:
         InvalidRecord: the record can never be processed; sizes are checked before anything is parsed.
@@ -42,7 +42,7 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
-    decoded = _decode(value, limits, reading)
+    decoded = _decode(value, limits, options)
     says_something = decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
     return decoded if says_something else _SILENT
 
@@ -50,15 +50,15 @@ def decode(value: bytes | None, limits: Limits, reading: Reading = DEFAULT_READI
 _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
-def _decode(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     if value.startswith(b"{"):  # JSON, and nothing else begins like it
-        return _decode_json(value, limits, reading)
+        return _decode_json(value, limits, options)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     if is_otlp_protobuf(plain) or _begins_like_protobuf(plain):
-        return decode_protobuf(plain, limits, reading)
-    return _decode_json(plain, limits, reading)
+        return decode_protobuf(plain, limits, options)
+    return _decode_json(plain, limits, options)
 
 
 def _begins_like_protobuf(value: bytes) -> bool:
@@ -66,7 +66,7 @@ def _begins_like_protobuf(value: bytes) -> bool:
     return value.startswith(b"\n") and not value.lstrip().startswith(b"{")
 
 
-def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     # Every native event has this key; in a text the quotes would be escaped.
     if _NATIVE_KEY in value and (event := read_plain(value, limits.max_depth)) is not None:
         return _said(event)
@@ -76,11 +76,11 @@ def _decode_json(value: bytes, limits: Limits, reading: Reading) -> Decoded:
     if is_native(document):
         return _said(read_document(document))
     if isinstance(document, dict) and is_otlp_json(document):
-        return decode_otlp_json(document, limits, reading)
+        return decode_otlp_json(document, limits, options)
     evaluations = evaluations_of(document) if isinstance(document, dict) else None
     if evaluations is None:
         raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
-    return _decode_evaluations(evaluations, limits, reading)
+    return _decode_evaluations(evaluations, limits, options)
 
 
 def _said(event: Trace | OutcomeEvent) -> Decoded:
@@ -98,8 +98,8 @@ def _parsed(value: bytes) -> Any:
         raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
 
 
-def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, reading: Reading) -> Decoded:
-    reader = Reader(reading, limits)
+def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, options: DecodeOptions) -> Decoded:
+    reader = Reader(options, limits)
     for evaluation in evaluations:
         reader.add_evaluation(evaluation)
     return reader.decoded()

@@ -11,7 +11,7 @@ from typing import Any
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.reader import Reader, Reading
+from monitor.trace.reader import DecodeOptions, Reader
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 
@@ -25,7 +25,7 @@ def is_otlp_json(document: Mapping[str, Any]) -> bool:
     return any(isinstance(document.get(name), list) for name in ("resourceSpans", "resourceLogs"))
 
 
-def decode_otlp_json(document: Mapping[str, Any], limits: Limits, reading: Reading) -> Decoded:
+def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: DecodeOptions) -> Decoded:
     """
     What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; what has the wrong type counts as absent.
 
@@ -37,19 +37,19 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, reading: Readi
     logs = [(resource, _leaves(resource, "scopeLogs", "logRecords")) for resource in resource_logs]
     if sum(len(leaves) for _, leaves in spans + logs) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    reader = Reader(reading, limits)
+    reader = Reader(options, limits)
     for resource, leaves in spans:
-        reader.enter_resource(_pairs(_object(resource, "resource"), reading))
+        reader.enter_resource(_pairs(_object(resource, "resource"), options))
         for span in leaves:
-            reader.add_span(_raw_span(span, reading))
+            reader.add_span(_raw_span(span, options))
     for resource, leaves in logs:
-        reader.enter_resource(_pairs(_object(resource, "resource"), reading))
+        reader.enter_resource(_pairs(_object(resource, "resource"), options))
         for log in leaves:
-            reader.add_log(_raw_log(log, reading))
+            reader.add_log(_raw_log(log, options))
     return reader.decoded()
 
 
-def _raw_span(span: Mapping[str, Any], reading: Reading) -> RawSpan:
+def _raw_span(span: Mapping[str, Any], options: DecodeOptions) -> RawSpan:
     return RawSpan(
         trace_id=_id(span, "traceId"),
         span_id=_id(span, "spanId"),
@@ -58,21 +58,21 @@ def _raw_span(span: Mapping[str, Any], reading: Reading) -> RawSpan:
         start_ns=_integer(span.get("startTimeUnixNano")),
         end_ns=_integer(span.get("endTimeUnixNano")),
         status_code=_status_code(_object(span, "status").get("code")),
-        attributes=_pairs(span, reading),
-        events=[_raw_event(event, reading) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
+        attributes=_pairs(span, options),
+        events=[_raw_event(event, options) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
         links=[_id(link, "traceId") for link in _objects(span, "links")],
     )
 
 
-def _raw_event(event: Mapping[str, Any], reading: Reading) -> RawEvent:
-    return RawEvent(_text(event, "name"), _integer(event.get("timeUnixNano")), _pairs(event, reading))
+def _raw_event(event: Mapping[str, Any], options: DecodeOptions) -> RawEvent:
+    return RawEvent(_text(event, "name"), _integer(event.get("timeUnixNano")), _pairs(event, options))
 
 
-def _raw_log(log: Mapping[str, Any], reading: Reading) -> RawEvent:
+def _raw_log(log: Mapping[str, Any], options: DecodeOptions) -> RawEvent:
     return RawEvent(
         name=_text(log, "eventName") or _event_name(log),
         time_ns=_integer(log.get("timeUnixNano")) or _integer(log.get("observedTimeUnixNano")),
-        attributes=_pairs(log, reading),
+        attributes=_pairs(log, options),
         trace_id=_id(log, "traceId"),
     )
 
@@ -88,8 +88,8 @@ def _event_name(log: Mapping[str, Any]) -> str:
     return ""
 
 
-def _pairs(holder: Mapping[str, Any], reading: Reading) -> Pairs:
-    wants = reading.wants
+def _pairs(holder: Mapping[str, Any], options: DecodeOptions) -> Pairs:
+    wants = options.wants
     return [
         (key, _value(pair.get("value")) if wants(key) else None)
         for pair in _objects(holder, "attributes")

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.reader import Reader, Reading
+from monitor.trace.reader import DecodeOptions, Reader
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 
@@ -37,7 +37,7 @@ def is_otlp_protobuf(value: bytes) -> bool:
         return False
 
 
-def decode_protobuf(value: bytes, limits: Limits, reading: Reading) -> Decoded:
+def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     """
     What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; the two are told apart by what is in them.
 
@@ -46,16 +46,16 @@ def decode_protobuf(value: bytes, limits: Limits, reading: Reading) -> Decoded:
     """
     if _has_more_leaves_than(limits.max_spans, value):
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    reader = Reader(reading, limits)
+    reader = Reader(options, limits)
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
     traces = _parsed(ExportTraceServiceRequest, value)
     if traces is not None and any(_is_whole_span(span) for part in traces.resource_spans for span in _spans(part)):
-        _read_traces(traces, reader, reading)
+        _read_traces(traces, reader, options)
         return reader.decoded()
     logs = _parsed(ExportLogsServiceRequest, value)
     if logs is not None and any(_is_whole_log(log) for part in logs.resource_logs for log in _logs(part)):
-        _read_logs(logs, reader, reading)
+        _read_logs(logs, reader, options)
         return reader.decoded()
     if traces is None and logs is None:
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
@@ -96,28 +96,28 @@ def _is_whole_log(log: LogRecord) -> bool:
     return log.time_unix_nano > 0 or log.observed_time_unix_nano > 0
 
 
-def _read_traces(request: ExportTraceServiceRequest, reader: Reader, reading: Reading) -> None:
+def _read_traces(request: ExportTraceServiceRequest, reader: Reader, options: DecodeOptions) -> None:
     for resource in request.resource_spans:
-        reader.enter_resource(_pairs(resource.resource.attributes, reading))
+        reader.enter_resource(_pairs(resource.resource.attributes, options))
         for span in _spans(resource):
-            reader.add_span(_raw_span(span, reading))
+            reader.add_span(_raw_span(span, options))
 
 
-def _read_logs(request: ExportLogsServiceRequest, reader: Reader, reading: Reading) -> None:
+def _read_logs(request: ExportLogsServiceRequest, reader: Reader, options: DecodeOptions) -> None:
     for resource in request.resource_logs:
-        reader.enter_resource(_pairs(resource.resource.attributes, reading))
+        reader.enter_resource(_pairs(resource.resource.attributes, options))
         for log in _logs(resource):
             reader.add_log(
                 RawEvent(
                     name=log.event_name or _event_name(log.attributes),
                     time_ns=log.time_unix_nano or log.observed_time_unix_nano,
-                    attributes=_pairs(log.attributes, reading),
+                    attributes=_pairs(log.attributes, options),
                     trace_id=log.trace_id.hex(),
                 )
             )
 
 
-def _raw_span(span: ProtoSpan, reading: Reading) -> RawSpan:
+def _raw_span(span: ProtoSpan, options: DecodeOptions) -> RawSpan:
     return RawSpan(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -126,9 +126,9 @@ def _raw_span(span: ProtoSpan, reading: Reading) -> RawSpan:
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
         status_code=span.status.code,
-        attributes=_pairs(span.attributes, reading),
+        attributes=_pairs(span.attributes, options),
         events=[
-            RawEvent(event.name, event.time_unix_nano, _pairs(event.attributes, reading))
+            RawEvent(event.name, event.time_unix_nano, _pairs(event.attributes, options))
             for event in span.events
             if event.name in EVENTS
         ],
@@ -140,9 +140,9 @@ def _event_name(attributes: Iterable[KeyValue]) -> str:
     return next((pair.value.string_value for pair in attributes if pair.key == EVENT_NAME), "")
 
 
-def _pairs(attributes: Iterable[KeyValue], reading: Reading) -> Pairs:
+def _pairs(attributes: Iterable[KeyValue], options: DecodeOptions) -> Pairs:
     """Attributes that are read; the values of all others are left where they are."""
-    wants = reading.wants
+    wants = options.wants
     return [(key, _value(pair.value) if wants(key) else None) for pair in attributes if (key := pair.key)]
 
 

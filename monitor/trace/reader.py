@@ -13,10 +13,10 @@ from monitor.trace.labels import clean_label
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.semconv import EVENTS, Fact
+from monitor.trace.semconv import EVENTS, Field
 from monitor.trace.settings import Limits, TraceSettings
-from monitor.trace.span import Span, SpanKind
-from monitor.trace.span_attributes import Facts, is_in_table
+from monitor.trace.span import OperationKind, Span
+from monitor.trace.span_attributes import SpanAttributes, is_in_table
 from monitor.trace.span_reading import (
     answered,
     asked_of,
@@ -39,11 +39,11 @@ from monitor.trace.values import (
     seconds,
 )
 
-_ASKED = frozenset({SpanKind.AGENT, SpanKind.MODEL, SpanKind.STEP})
+_ASKED = frozenset({OperationKind.AGENT, OperationKind.MODEL, OperationKind.STEP})
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
 
 
-class Reading:
+class DecodeOptions:
     """
     How spans are read: the table of names, the capability rules and the outcome policy, ready for use.
 
@@ -87,12 +87,12 @@ class Reader:
     Reads the parts of one record; what it left aside is counted.
 
     Args:
-        reading: How spans are read.
+        options: How spans are read.
         limits: Sizes above which a value is cut.
     """
 
-    def __init__(self, reading: Reading, limits: Limits) -> None:
-        self._reading = reading
+    def __init__(self, options: DecodeOptions, limits: Limits) -> None:
+        self._options = options
         self._limits = limits
         self._ignored: Counter[Ignored] = Counter()
         self._spans: list[Span] = []
@@ -108,10 +108,10 @@ class Reader:
         facts = self._gathered(attributes)
         self._resource = _Resource(
             looked_at=facts.looked_at,
-            service=facts.first(Fact.SERVICE, self._label),
-            environment=facts.first(Fact.ENVIRONMENT, self._label),
-            model_version=facts.first(Fact.MODEL_VERSION, self._label),
-            agent_version=facts.first(Fact.AGENT_VERSION, self._label),
+            service=facts.first(Field.SERVICE, self._label),
+            environment=facts.first(Field.ENVIRONMENT, self._label),
+            model_version=facts.first(Field.MODEL_VERSION, self._label),
+            agent_version=facts.first(Field.AGENT_VERSION, self._label),
         )
 
     def add_span(self, raw: RawSpan) -> None:
@@ -123,7 +123,7 @@ class Reader:
         facts = self._gathered(raw.attributes)
         kind = kind_of(facts)
         judged: str = place.trace_id
-        if kind is SpanKind.EVALUATOR and len(raw.links) == 1:
+        if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
             judged = hexadecimal_id(raw.links[0], TRACE_ID_DIGITS) or ""
         self._read_events(raw.events, facts, judged)
         for fields in facts.evaluations():
@@ -136,7 +136,7 @@ class Reader:
 
     def add_log(self, raw: RawEvent) -> None:
         """Keep the evaluation that a log record carries, or count that it carries none."""
-        if EVENTS.get(raw.name) is Fact.EVALUATION:
+        if EVENTS.get(raw.name) is Field.EVALUATION:
             self._add_evaluation_event(raw, hexadecimal_id(raw.trace_id, TRACE_ID_DIGITS) or "")
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
@@ -146,19 +146,19 @@ class Reader:
         if not evaluation.trace_id:
             self._ignored[Ignored.EVALUATION_UNLINKED] += 1
             return
-        outcome = outcome_of(evaluation, self._reading.settings.outcomes)
+        outcome = outcome_of(evaluation, self._options.settings.outcomes)
         if outcome is None:
             self._ignored[Ignored.EVALUATION_UNMAPPED] += 1
         else:
             self._outcomes.append(OutcomeEvent(evaluation.trace_id, outcome))
 
-    def _gathered(self, attributes: Pairs) -> Facts:
-        facts = Facts()
+    def _gathered(self, attributes: Pairs) -> SpanAttributes:
+        facts = SpanAttributes()
         self._gather(attributes, facts)
         return facts
 
-    def _gather(self, attributes: Pairs, facts: Facts) -> None:
-        looked_at = self._reading.capabilities.attributes
+    def _gather(self, attributes: Pairs, facts: SpanAttributes) -> None:
+        looked_at = self._options.capabilities.attributes
         for position, (name, value) in enumerate(attributes):
             if position >= self._limits.max_attributes:
                 self._ignored[Ignored.ATTRIBUTE_EXCESS] += 1
@@ -177,9 +177,9 @@ class Reader:
         # Half a JSON document is no JSON, and would pass for plain text.
         return None if value.lstrip()[:1] in {"{", "["} else value[: self._limits.max_attribute_chars]
 
-    def _read_events(self, events: Sequence[RawEvent], facts: Facts, trace_id: str) -> None:
+    def _read_events(self, events: Sequence[RawEvent], facts: SpanAttributes, trace_id: str) -> None:
         for event in events:
-            if EVENTS.get(event.name) is Fact.EVALUATION:
+            if EVENTS.get(event.name) is Field.EVALUATION:
                 self._add_evaluation_event(event, trace_id)
             elif event.name in EVENTS:
                 self._gather(event.attributes, facts)
@@ -189,10 +189,10 @@ class Reader:
         self.add_evaluation(
             Evaluation(
                 trace_id=TraceId(trace_id),
-                name=facts.first(Fact.EVALUATION_NAME, identifier),
-                score=facts.first(Fact.EVALUATION_SCORE, number),
-                label=facts.first(Fact.EVALUATION_LABEL, identifier),
-                source=facts.first(Fact.EVALUATION_SOURCE, annotator) or JUDGE,
+                name=facts.first(Field.EVALUATION_NAME, identifier),
+                score=facts.first(Field.EVALUATION_SCORE, number),
+                label=facts.first(Field.EVALUATION_LABEL, identifier),
+                source=facts.first(Field.EVALUATION_SOURCE, annotator) or JUDGE,
                 at=seconds(event.time_ns),
             )
         )
@@ -209,17 +209,17 @@ class Reader:
             )
         )
 
-    def _span(self, raw: RawSpan, place: _Place, kind: SpanKind, facts: Facts) -> Span | None:
+    def _span(self, raw: RawSpan, place: _Place, kind: OperationKind, facts: SpanAttributes) -> Span | None:
         """The span, or None where it is neither an agent's work nor a root, and nobody put a word for us on it."""
         resource = self._resource
-        tool_name = facts.first(Fact.TOOL_NAME, identifier)
-        capability = self._reading.capabilities.match(
+        tool_name = facts.first(Field.TOOL_NAME, identifier)
+        capability = self._options.capabilities.match(
             span_name=raw.name,
-            tool_name=tool_name if kind is SpanKind.TOOL else None,
+            tool_name=tool_name if kind is OperationKind.TOOL else None,
             attributes={**resource.looked_at, **facts.looked_at} if resource.looked_at else facts.looked_at,
         )
         is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
-        if kind is SpanKind.OTHER and place.parent_span_id and not is_classified and not speaks_to_us(facts):
+        if kind is OperationKind.OTHER and place.parent_span_id and not is_classified and not speaks_to_us(facts):
             return None
         text, messages = asked_of(facts) if kind in _ASKED else (None, None)
         input_tokens, output_tokens = tokens_of(facts)
@@ -232,16 +232,16 @@ class Reader:
             started_at=place.started_at,
             ended_at=place.ended_at,
             error=error_of(raw.status_code, facts),
-            error_type=facts.first(Fact.ERROR_TYPE, self._label),
+            error_type=facts.first(Field.ERROR_TYPE, self._label),
             service=resource.service,
-            environment=facts.first(Fact.ENVIRONMENT, self._label) or resource.environment,
-            request_model=facts.first(Fact.REQUEST_MODEL, self._label),
-            response_model=facts.first(Fact.RESPONSE_MODEL, self._label),
-            model_version=facts.first(Fact.MODEL_VERSION, self._label) or resource.model_version,
-            agent_name=facts.first(Fact.AGENT_NAME, self._label),
-            agent_version=facts.first(Fact.AGENT_VERSION, self._label) or resource.agent_version,
-            conversation_id=facts.first(Fact.CONVERSATION, identifier),
-            request_id=facts.first(Fact.REQUEST_ID, identifier),
+            environment=facts.first(Field.ENVIRONMENT, self._label) or resource.environment,
+            request_model=facts.first(Field.REQUEST_MODEL, self._label),
+            response_model=facts.first(Field.RESPONSE_MODEL, self._label),
+            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version,
+            agent_name=facts.first(Field.AGENT_NAME, self._label),
+            agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
+            conversation_id=facts.first(Field.CONVERSATION, identifier),
+            request_id=facts.first(Field.REQUEST_ID, identifier),
             capability=None if capability is None else capability[1],
             capability_rule=None if capability is None else capability[0],
             tool_name=tool_name,

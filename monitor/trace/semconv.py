@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from monitor.trace.span import SpanKind
+from monitor.trace.span import OperationKind
 
 
-class Fact(StrEnum):
+class Field(StrEnum):
     """What an attribute tells us."""
 
     KIND = "kind of span"
@@ -70,7 +70,7 @@ class Attribute:
     """One row: *name* of an attribute, the *fact* that it tells, whose name it is, and whether its owner gave it up."""
 
     name: str
-    fact: Fact
+    fact: Field
     convention: Convention
     deprecated: bool = False
 
@@ -83,7 +83,7 @@ class Attribute:
         return self.name.removesuffix("*") if self.name.endswith(".*") else None
 
 
-def _rows(fact: Fact, *names: tuple[Convention, str] | tuple[Convention, str, bool]) -> Iterator[Attribute]:
+def _rows(fact: Field, *names: tuple[Convention, str] | tuple[Convention, str, bool]) -> Iterator[Attribute]:
     for convention, name, *deprecated in names:
         yield Attribute(name, fact, convention, *deprecated)
 
@@ -94,51 +94,51 @@ _DEPRECATED = True
 
 ATTRIBUTES: tuple[Attribute, ...] = (
     *_rows(
-        Fact.KIND,
+        Field.KIND,
         (_GENAI, "gen_ai.operation.name"),
         (_OPENINFERENCE, "openinference.span.kind"),
         (_LANGFUSE, "langfuse.observation.type"),
         (_OPENLLMETRY, "traceloop.span.kind"),
     ),
     *_rows(
-        Fact.PROVIDER,
+        Field.PROVIDER,
         (_GENAI, "gen_ai.provider.name"),
         (_OPENINFERENCE, "llm.provider"),
         (_OPENINFERENCE, "llm.system"),
         (_GENAI, "gen_ai.system", _DEPRECATED),
     ),
-    *_rows(Fact.SERVICE, (_OTEL, "service.name")),
+    *_rows(Field.SERVICE, (_OTEL, "service.name")),
     *_rows(
-        Fact.ENVIRONMENT,
+        Field.ENVIRONMENT,
         (_LANGFUSE, "langfuse.environment"),
         (_OTEL, "deployment.environment.name"),
         (_OTEL, "deployment.environment", _DEPRECATED),
     ),
-    *_rows(Fact.MODEL_VERSION, (_OURS, "cliffwatch.model_version")),
+    *_rows(Field.MODEL_VERSION, (_OURS, "cliffwatch.model_version")),
     *_rows(
-        Fact.RESPONSE_MODEL,
+        Field.RESPONSE_MODEL,
         (_GENAI, "gen_ai.response.model"),
         (_OPENINFERENCE, "llm.response.model_name"),
         (_OPENINFERENCE, "llm.model_name"),
         (_LANGFUSE, "langfuse.observation.model.name"),
     ),
     *_rows(
-        Fact.REQUEST_MODEL,
+        Field.REQUEST_MODEL,
         (_GENAI, "gen_ai.request.model"),
         (_OPENINFERENCE, "llm.request.model_name"),
     ),
-    *_rows(Fact.AGENT_NAME, (_GENAI, "gen_ai.agent.name"), (_OPENINFERENCE, "agent.name")),
+    *_rows(Field.AGENT_NAME, (_GENAI, "gen_ai.agent.name"), (_OPENINFERENCE, "agent.name")),
     *_rows(
-        Fact.AGENT_VERSION,
+        Field.AGENT_VERSION,
         (_GENAI, "gen_ai.agent.version"),
         (_LANGFUSE, "langfuse.version"),
         (_LANGFUSE, "langfuse.release"),
         (_OTEL, "service.version"),
     ),
-    *_rows(Fact.CONVERSATION, (_GENAI, "gen_ai.conversation.id"), (_OTEL, "session.id")),
-    *_rows(Fact.REQUEST_ID, (_OURS, "cliffwatch.request_id"), (_LANGFUSE, "langfuse.experiment.item.id")),
+    *_rows(Field.CONVERSATION, (_GENAI, "gen_ai.conversation.id"), (_OTEL, "session.id")),
+    *_rows(Field.REQUEST_ID, (_OURS, "cliffwatch.request_id"), (_LANGFUSE, "langfuse.experiment.item.id")),
     *_rows(
-        Fact.INPUT,
+        Field.INPUT,
         (_GENAI, "gen_ai.input.messages"),
         (_OPENINFERENCE, "llm.input_messages.N.message.*"),
         (_OPENINFERENCE, "llm.prompts.N.prompt.text"),
@@ -149,7 +149,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_GENAI, "gen_ai.prompt", _DEPRECATED),
     ),
     *_rows(
-        Fact.OUTPUT,
+        Field.OUTPUT,
         (_GENAI, "gen_ai.output.messages"),
         (_OPENINFERENCE, "llm.output_messages.N.message.*"),
         (_LANGFUSE, "langfuse.observation.output"),
@@ -159,51 +159,51 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_GENAI, "gen_ai.completion", _DEPRECATED),
     ),
     *_rows(
-        Fact.TOOLS,
+        Field.TOOLS,
         (_GENAI, "gen_ai.tool.definitions"),
         (_OPENINFERENCE, "llm.tools.N.tool.json_schema"),
         (_OPENINFERENCE, "llm.invocation_parameters"),
     ),
-    *_rows(Fact.TOOL_NAME, (_GENAI, "gen_ai.tool.name"), (_OPENINFERENCE, "tool.name")),
+    *_rows(Field.TOOL_NAME, (_GENAI, "gen_ai.tool.name"), (_OPENINFERENCE, "tool.name")),
     *_rows(
-        Fact.INPUT_TOKENS,
+        Field.INPUT_TOKENS,
         (_GENAI, "gen_ai.usage.input_tokens"),
         (_OPENINFERENCE, "llm.token_count.prompt"),
         (_GENAI, "gen_ai.usage.prompt_tokens", _DEPRECATED),
     ),
     *_rows(
-        Fact.OUTPUT_TOKENS,
+        Field.OUTPUT_TOKENS,
         (_GENAI, "gen_ai.usage.output_tokens"),
         (_OPENINFERENCE, "llm.token_count.completion"),
         (_GENAI, "gen_ai.usage.completion_tokens", _DEPRECATED),
     ),
-    *_rows(Fact.TOKENS, (_LANGFUSE, "langfuse.observation.usage_details")),
+    *_rows(Field.TOKENS, (_LANGFUSE, "langfuse.observation.usage_details")),
     *_rows(
-        Fact.COST,
+        Field.COST,
         (_OPENINFERENCE, "llm.cost.total"),
         (_LANGFUSE, "langfuse.observation.cost_details"),
         (_LANGFUSE, "gen_ai.usage.cost"),
     ),
-    *_rows(Fact.COST_PART, (_OPENINFERENCE, "llm.cost.prompt"), (_OPENINFERENCE, "llm.cost.completion")),
-    *_rows(Fact.ERROR_TYPE, (_OTEL, "error.type"), (_OTEL, "exception.type")),
-    *_rows(Fact.LEVEL, (_LANGFUSE, "langfuse.observation.level")),
-    *_rows(Fact.BUDGET_TOOL_CALLS, (_OURS, "cliffwatch.budget.tool_calls")),
-    *_rows(Fact.BUDGET_STEPS, (_OURS, "cliffwatch.budget.steps")),
-    *_rows(Fact.BUDGET_TOKENS, (_OURS, "cliffwatch.budget.tokens")),
-    *_rows(Fact.BUDGET_SECONDS, (_OURS, "cliffwatch.budget.seconds")),
-    *_rows(Fact.REQUEST_ATTRIBUTE, (_OURS, "cliffwatch.request.*")),
+    *_rows(Field.COST_PART, (_OPENINFERENCE, "llm.cost.prompt"), (_OPENINFERENCE, "llm.cost.completion")),
+    *_rows(Field.ERROR_TYPE, (_OTEL, "error.type"), (_OTEL, "exception.type")),
+    *_rows(Field.LEVEL, (_LANGFUSE, "langfuse.observation.level")),
+    *_rows(Field.BUDGET_TOOL_CALLS, (_OURS, "cliffwatch.budget.tool_calls")),
+    *_rows(Field.BUDGET_STEPS, (_OURS, "cliffwatch.budget.steps")),
+    *_rows(Field.BUDGET_TOKENS, (_OURS, "cliffwatch.budget.tokens")),
+    *_rows(Field.BUDGET_SECONDS, (_OURS, "cliffwatch.budget.seconds")),
+    *_rows(Field.REQUEST_ATTRIBUTE, (_OURS, "cliffwatch.request.*")),
     *_rows(
-        Fact.EVALUATION,
+        Field.EVALUATION,
         (_OPENINFERENCE, "evaluations.N.evaluation.*"),
         (_OPENINFERENCE, "annotations.N.annotation.*"),
         (_OPENINFERENCE, "trace.evaluations.N.evaluation.*"),
         (_OPENINFERENCE, "trace.annotations.N.annotation.*"),
     ),
-    *_rows(Fact.EVALUATION_NAME, (_GENAI, "gen_ai.evaluation.name")),
-    *_rows(Fact.EVALUATION_SCORE, (_GENAI, "gen_ai.evaluation.score.value")),
-    *_rows(Fact.EVALUATION_LABEL, (_GENAI, "gen_ai.evaluation.score.label")),
+    *_rows(Field.EVALUATION_NAME, (_GENAI, "gen_ai.evaluation.name")),
+    *_rows(Field.EVALUATION_SCORE, (_GENAI, "gen_ai.evaluation.score.value")),
+    *_rows(Field.EVALUATION_LABEL, (_GENAI, "gen_ai.evaluation.score.label")),
     *_rows(
-        Fact.EVALUATION_SOURCE,
+        Field.EVALUATION_SOURCE,
         (_OPENINFERENCE, "evaluation.annotator_kind"),
         (_OPENINFERENCE, "annotation.annotator_kind"),
     ),
@@ -215,8 +215,8 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 EVENT_NAME = "event.name"
 """Attribute that named the event of a log record before log records had a field for it."""
 
-EVENTS: dict[str, Fact | None] = {
-    EVALUATION_EVENT: Fact.EVALUATION,
+EVENTS: dict[str, Field | None] = {
+    EVALUATION_EVENT: Field.EVALUATION,
     "gen_ai.client.inference.operation.details": None,
     "gen_ai.content.prompt": None,
     "gen_ai.content.completion": None,
@@ -224,20 +224,20 @@ EVENTS: dict[str, Fact | None] = {
 }
 """Span events whose attributes are read: as an evaluation, or (None) as if they stood on the span itself."""
 
-SPAN_KINDS: dict[str, SpanKind] = {
-    "chat": SpanKind.MODEL,
-    "generate_content": SpanKind.MODEL,
-    "text_completion": SpanKind.MODEL,
-    "completion": SpanKind.MODEL,
-    "llm": SpanKind.MODEL,
-    "generation": SpanKind.MODEL,
-    "invoke_agent": SpanKind.AGENT,
-    "invoke_workflow": SpanKind.AGENT,
-    "agent": SpanKind.AGENT,
-    "workflow": SpanKind.AGENT,
-    "execute_tool": SpanKind.TOOL,
-    "tool": SpanKind.TOOL,
-    "evaluator": SpanKind.EVALUATOR,
+SPAN_KINDS: dict[str, OperationKind] = {
+    "chat": OperationKind.MODEL,
+    "generate_content": OperationKind.MODEL,
+    "text_completion": OperationKind.MODEL,
+    "completion": OperationKind.MODEL,
+    "llm": OperationKind.MODEL,
+    "generation": OperationKind.MODEL,
+    "invoke_agent": OperationKind.AGENT,
+    "invoke_workflow": OperationKind.AGENT,
+    "agent": OperationKind.AGENT,
+    "workflow": OperationKind.AGENT,
+    "execute_tool": OperationKind.TOOL,
+    "tool": OperationKind.TOOL,
+    "evaluator": OperationKind.EVALUATOR,
 }
 """Kinds of span under all their names, in lower case; any other name is a step."""
 
@@ -253,7 +253,7 @@ def main() -> None:
 def as_markdown() -> str:
     """The table as docs/traces.md shows it: one line for each fact and convention, names in order of precedence."""
     lines = ["| what | read from, the first that is there | named by |", "|---|---|---|"]
-    for fact in Fact:
+    for fact in Field:
         rows = [row for row in ATTRIBUTES if row.fact is fact]
         for row in rows:
             name = f"`{row.name}`" + (" (deprecated)" if row.deprecated else "")

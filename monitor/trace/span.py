@@ -13,7 +13,7 @@ from monitor.trace.model import Budget, Tool, TraceId
 _NO_BUDGET = Budget()
 
 
-class SpanKind(StrEnum):
+class OperationKind(StrEnum):
     """What a span stands for in an agent run."""
 
     AGENT = "agent"
@@ -70,7 +70,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
     ended_at: float | None = None
     parent_span_id: str | None = None
     name: str = ""
-    kind: SpanKind = SpanKind.OTHER
+    kind: OperationKind = OperationKind.OTHER
     error: bool | None = None
     error_type: str | None = None
     service: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from monitor.trace.messages import parsed
-from monitor.trace.semconv import ATTRIBUTES, Fact
+from monitor.trace.semconv import ATTRIBUTES, Field
 
 _T = TypeVar("_T")
 
@@ -16,16 +16,16 @@ _LONGEST_INDEX = len("9999")
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    fact: Fact
+    fact: Field
     rank: int
 
 
 _NAMES = {row.name: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is None}
 _FAMILIES = {row.prefix: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is not None}
 _PREFIXES = tuple(_FAMILIES)
-_PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Fact}
-_EVALUATIONS = frozenset(_PREFIXES_OF[Fact.EVALUATION])
-_REQUEST_ATTRIBUTES = _PREFIXES_OF[Fact.REQUEST_ATTRIBUTE][0]
+_PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Field}
+_EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])
+_REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
 
 
 def is_in_table(name: str) -> bool:
@@ -34,7 +34,7 @@ def is_in_table(name: str) -> bool:
 
 
 @dataclass(slots=True)
-class Facts:
+class SpanAttributes:
     """
     Values by the fact that they tell.
 
@@ -44,7 +44,7 @@ class Facts:
         looked_at: Values of the attributes that capability rules look at.
     """
 
-    singles: dict[Fact, list[tuple[int, Any]]] = field(default_factory=dict)
+    singles: dict[Field, list[tuple[int, Any]]] = field(default_factory=dict)
     families: dict[str, dict[str, Any]] = field(default_factory=dict)
     looked_at: dict[str, Any] = field(default_factory=dict)
 
@@ -57,7 +57,7 @@ class Facts:
             prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
             self.families.setdefault(prefix, {})[name[len(prefix) :]] = value
 
-    def first(self, fact: Fact, read: Callable[[Any], _T | None]) -> _T | None:
+    def first(self, fact: Field, read: Callable[[Any], _T | None]) -> _T | None:
         """The first value of *fact*, best name first, that *read* can make something of."""
         if fact in self.singles:
             for value in self.values(fact):
@@ -66,13 +66,13 @@ class Facts:
                     return found
         return None
 
-    def values(self, fact: Fact) -> Iterator[Any]:
+    def values(self, fact: Field) -> Iterator[Any]:
         """Values of *fact* under single names, best name first."""
         found = self.singles.get(fact, ())
         for _, value in sorted(found, key=_rank) if len(found) > 1 else found:
             yield value
 
-    def documents(self, fact: Fact) -> Iterator[Any]:
+    def documents(self, fact: Field) -> Iterator[Any]:
         """Values of *fact* under any name, best name first, with JSON and flattened lists taken apart."""
         ranked = list(self.singles.get(fact, ()))
         if self.families:
@@ -88,7 +88,7 @@ class Facts:
     def evaluations(self) -> Iterator[dict[str, Any]]:
         """Evaluations that stand on the span itself, each by field: `name`, `score`, `label`, `annotator_kind`."""
         if self.families:
-            for prefix in _PREFIXES_OF[Fact.EVALUATION]:
+            for prefix in _PREFIXES_OF[Field.EVALUATION]:
                 for item in _indexed(self.families.get(prefix, {})):
                     yield {name.rpartition(".")[2]: value for name, value in item.items()}
 

@@ -44,7 +44,7 @@ from monitor.rollout.tracker import Rollout
 from monitor.trace.assembly import build_trace
 from monitor.trace.model import Budget, Outcome, OutcomeEvent, TraceId, Usage
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
-from monitor.trace.span import Span, SpanKind
+from monitor.trace.span import OperationKind, Span
 from tests.builders import (
     NOON,
     PARTITION,
@@ -410,7 +410,7 @@ class LedgerContract:
 
     def test_spans_of_no_agent_are_let_go(self, ledger: Ledger) -> None:
         """A trace in which no model is named is closed without a request, and its spans are counted."""
-        ledger.record(a_batch(a_span(kind=SpanKind.OTHER), an_outcome("t", failure())))
+        ledger.record(a_batch(a_span(kind=OperationKind.OTHER), an_outcome("t", failure())))
 
         assert 1 == close_due(ledger)
 

@@ -17,7 +17,7 @@ from monitor.trace.assembly import build_trace, is_floating_alias, unique_spans
 from monitor.trace.decode import decode
 from monitor.trace.model import Budget, Outcome, Tool, Trace, TraceId, Usage
 from monitor.trace.settings import Limits, OutcomeSettings
-from monitor.trace.span import Span, SpanKind
+from monitor.trace.span import OperationKind, Span
 from tests.trace.otlp import as_protobuf, recorded
 from tests.trace.spans import STARTED_AT, a_call, a_span, a_tool_call
 
@@ -68,7 +68,7 @@ class TestRun:
 
         trace = built(*spans)
 
-        agent_span = next(span for span in spans if span.kind is SpanKind.AGENT)
+        agent_span = next(span for span in spans if span.kind is OperationKind.AGENT)
         assert trace == Trace(
             trace_id=agent_span.trace_id,
             service="shop",
@@ -132,7 +132,7 @@ class TestRun:
     def test_application_around_the_agent_lends_what_the_agent_lacks(self) -> None:
         """The run begins and ends with the agent; an outer span may tell environment and request."""
         trace = built(
-            a_span("http", kind=SpanKind.OTHER, environment="staging", request_id="r-1", service="gateway"),
+            a_span("http", kind=OperationKind.OTHER, environment="staging", request_id="r-1", service="gateway"),
             a_span("root", parent_span_id="http", started_at=STARTED_AT + 0.25),
             a_call("a", started_at=STARTED_AT + 0.5),
         )
@@ -143,7 +143,7 @@ class TestRun:
     def test_calls_without_an_agent_are_one_run(self) -> None:
         """Model calls of a plain handler run from the first's start to the last's end."""
         trace = built(
-            a_span("http", kind=SpanKind.OTHER, started_at=STARTED_AT - 5),
+            a_span("http", kind=OperationKind.OTHER, started_at=STARTED_AT - 5),
             a_call("a", "http"),
             a_call("b", "http", started_at=STARTED_AT + 3),
         )
@@ -152,7 +152,7 @@ class TestRun:
 
     def test_trace_without_a_model_is_no_run(self) -> None:
         """An application's trace is none of our business, and neither is an agent that never says which model."""
-        assert build_trace([a_span("http", kind=SpanKind.OTHER)], OutcomeSettings()) is None
+        assert build_trace([a_span("http", kind=OperationKind.OTHER)], OutcomeSettings()) is None
         assert build_trace([a_span(), a_tool_call("a")], OutcomeSettings()) is None
         assert build_trace([], OutcomeSettings()) is None
 
@@ -161,7 +161,7 @@ class TestRun:
         trace = built(
             a_span(),
             a_call("a", output_tokens=1),
-            a_span("judge", parent_span_id="root", kind=SpanKind.EVALUATOR),
+            a_span("judge", parent_span_id="root", kind=OperationKind.EVALUATOR),
             a_call("b", "judge", output_tokens=100, response_model="judge-1"),
         )
 
@@ -169,7 +169,7 @@ class TestRun:
 
     def test_trace_of_an_evaluator_alone_is_no_run(self) -> None:
         """A judge that runs later in a trace of its own is not counted as a request."""
-        spans = [a_span("judge", kind=SpanKind.EVALUATOR), a_call("b", "judge")]
+        spans = [a_span("judge", kind=OperationKind.EVALUATOR), a_call("b", "judge")]
 
         assert build_trace(spans, OutcomeSettings()) is None
 
@@ -178,7 +178,7 @@ class TestRun:
         trace = built(
             a_span(),
             a_call("outer", output_tokens=7),
-            a_span("chain", parent_span_id="outer", kind=SpanKind.STEP),
+            a_span("chain", parent_span_id="outer", kind=OperationKind.STEP),
             a_call("inner", "chain", output_tokens=7),
         )
 
@@ -270,7 +270,7 @@ class TestRun:
 
     def test_error_of_the_root_or_of_the_agent_fails(self) -> None:
         """The run failed if the agent did, or the application around it; an error below was caught."""
-        outer = a_span("http", kind=SpanKind.OTHER, error=True, error_type="503")
+        outer = a_span("http", kind=OperationKind.OTHER, error=True, error_type="503")
         agent = a_span("root", parent_span_id="http")
         failed = [
             built(outer, agent, a_call("a")).outcome,
@@ -346,7 +346,7 @@ any_spans = st.lists(
             **extra,
         ),
         _ids,
-        st.sampled_from(list(SpanKind)),
+        st.sampled_from(list(OperationKind)),
         _ids,
         st.integers(0, 3),
         _models,

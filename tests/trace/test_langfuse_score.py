@@ -13,7 +13,7 @@ from langfuse.api.scores.types.score_v3 import ScoreV3_Boolean
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import DropReason, InvalidRecord, Outcome
-from monitor.trace.reader import Reading
+from monitor.trace.reader import DecodeOptions
 from monitor.trace.settings import EvaluationRule, Limits, OutcomeSettings, TraceSettings
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -33,8 +33,8 @@ def a_score(**changes: Any) -> dict[str, Any]:
 
 
 def read(document: Any, *rules: EvaluationRule) -> Decoded:
-    reading = Reading(TraceSettings(outcomes=OutcomeSettings(evaluations=rules)))
-    return decode(json.dumps(document).encode(), Limits(), reading)
+    options = DecodeOptions(TraceSettings(outcomes=OutcomeSettings(evaluations=rules)))
+    return decode(json.dumps(document).encode(), Limits(), options)
 
 
 def one_outcome(document: Any, *rules: EvaluationRule) -> Outcome:

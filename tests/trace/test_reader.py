@@ -19,10 +19,10 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlag
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import Budget, Outcome, Tool
-from monitor.trace.reader import Reading
+from monitor.trace.reader import DecodeOptions
 from monitor.trace.semconv import ATTRIBUTES
 from monitor.trace.settings import CapabilityRule, EvaluationRule, Limits, OutcomeSettings, TraceSettings
-from monitor.trace.span import Span, SpanKind
+from monitor.trace.span import OperationKind, Span
 from tests.trace.otlp import as_json, as_protobuf, recorded
 
 GENAI_MESSAGES = json.dumps(
@@ -53,10 +53,10 @@ def one_span(
 
 def read(spans: tuple[ReadableSpan, ...], settings: TraceSettings | None = None, **limits: int) -> Decoded:
     """What protobuf says, after a look whether JSON says the same."""
-    reading = Reading(settings)
-    decoded = decode(as_protobuf(spans), Limits(**limits), reading)
+    options = DecodeOptions(settings)
+    decoded = decode(as_protobuf(spans), Limits(**limits), options)
 
-    assert decoded == decode(json.dumps(as_json(spans)).encode(), Limits(**limits), reading)
+    assert decoded == decode(json.dumps(as_json(spans)).encode(), Limits(**limits), options)
 
     return decoded
 
@@ -86,29 +86,29 @@ FAILED_EVALUATION = {"gen_ai.evaluation.name": "correctness", "gen_ai.evaluation
 EVALUATION_EVENT = "gen_ai.evaluation.result"
 
 ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
-    "gen_ai.operation.name": ({"gen_ai.operation.name": "invoke_agent"}, _span("kind"), SpanKind.AGENT),
+    "gen_ai.operation.name": ({"gen_ai.operation.name": "invoke_agent"}, _span("kind"), OperationKind.AGENT),
     SpanAttributes.OPENINFERENCE_SPAN_KIND: (
         {SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.TOOL.value},
         _span("kind"),
-        SpanKind.TOOL,
+        OperationKind.TOOL,
     ),
-    "langfuse.observation.type": ({"langfuse.observation.type": "generation"}, _span("kind"), SpanKind.MODEL),
-    "traceloop.span.kind": ({"traceloop.span.kind": "workflow"}, _span("kind"), SpanKind.AGENT),
+    "langfuse.observation.type": ({"langfuse.observation.type": "generation"}, _span("kind"), OperationKind.MODEL),
+    "traceloop.span.kind": ({"traceloop.span.kind": "workflow"}, _span("kind"), OperationKind.AGENT),
     "gen_ai.provider.name": (
         {"gen_ai.provider.name": "openai", "gen_ai.request.model": "m"},
         _span("kind"),
-        SpanKind.MODEL,
+        OperationKind.MODEL,
     ),
-    "gen_ai.system": ({"gen_ai.system": "openai", "gen_ai.request.model": "m"}, _span("kind"), SpanKind.MODEL),
+    "gen_ai.system": ({"gen_ai.system": "openai", "gen_ai.request.model": "m"}, _span("kind"), OperationKind.MODEL),
     SpanAttributes.LLM_PROVIDER: (
         {SpanAttributes.LLM_PROVIDER: "openai", "gen_ai.request.model": "m"},
         _span("kind"),
-        SpanKind.MODEL,
+        OperationKind.MODEL,
     ),
     SpanAttributes.LLM_SYSTEM: (
         {SpanAttributes.LLM_SYSTEM: "openai", "gen_ai.request.model": "m"},
         _span("kind"),
-        SpanKind.MODEL,
+        OperationKind.MODEL,
     ),
     "langfuse.environment": ({"langfuse.environment": "staging"}, _span("environment"), "staging"),
     "cliffwatch.model_version": ({"cliffwatch.model_version": "v7"}, _span("model_version"), "v7"),
@@ -438,7 +438,7 @@ def test_excess_attributes_are_counted() -> None:
 
     decoded = read(one_span(attributes, resource={}), max_attributes=5)
 
-    assert SpanKind.OTHER is decoded.spans[0].kind
+    assert OperationKind.OTHER is decoded.spans[0].kind
     assert decoded.ignored == {Ignored.ATTRIBUTE_EXCESS: 1}
 
 

@@ -12,7 +12,7 @@ from opentelemetry.semconv._incubating.attributes import (
     session_attributes,
 )
 
-from monitor.trace.semconv import ATTRIBUTES, SPAN_KINDS, Attribute, Convention, Fact, as_markdown
+from monitor.trace.semconv import ATTRIBUTES, SPAN_KINDS, Attribute, Convention, Field, as_markdown
 
 GIVEN_UP = {"langfuse.trace.input", "langfuse.trace.output"}
 """Names that Langfuse's SDK wrote before version 4 and no longer lists."""
@@ -90,4 +90,4 @@ def test_table_names_every_fact_and_attribute() -> None:
     lines = as_markdown().splitlines()
 
     assert len(lines) == 2 + len(ATTRIBUTES)
-    assert {str(fact) for fact in Fact} == {line.split(" | ")[0].removeprefix("| ") for line in lines[2:]}
+    assert {str(fact) for fact in Field} == {line.split(" | ")[0].removeprefix("| ") for line in lines[2:]}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.trace.model import Budget, Tool, TraceId
-from monitor.trace.span import Span, SpanKind
+from monitor.trace.span import OperationKind, Span
 from tests.trace.spans import a_span
 
 _text = st.text(max_size=8)
@@ -19,7 +19,7 @@ any_span = st.builds(
     started_at=_number,
     ended_at=st.none() | _number,
     parent_span_id=st.none() | _text,
-    kind=st.sampled_from(list(SpanKind)),
+    kind=st.sampled_from(list(OperationKind)),
     error=st.none() | st.booleans(),
     text=st.none() | _text,
     tools=st.lists(st.builds(Tool, _text, _text, _text), max_size=2).map(tuple),
