@@ -25,7 +25,7 @@ from msgspec import structs
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.ledger import Batch, OffsetMove, TaggedTrace
+from monitor.ledger.ledger import Batch, OffsetCommit, TaggedTrace
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.tracker import Rollout
 from monitor.trace.model import ModelVersion, Outcome, OutcomeEvent, Request, Trace, TraceId, Usage
@@ -111,7 +111,7 @@ def queries(ledger: SqlLedger, *, matured_before: float) -> dict[str, Callable[[
     return {
         "counters": ledger.counters,
         "activity": ledger.activity,
-        "waiting_spans": ledger.waiting_spans,
+        "pending_spans": ledger.pending_spans,
         "cohort": partial(ledger.cohort, ROLLOUT, matured_before=matured_before),
         "failure_classes": partial(ledger.failure_classes, ROLLOUT, matured_before=matured_before),
         "labels_of, 5,000": partial(ledger.labels_of, VERSIONS[0], matured_before=matured_before, limit=5_000),
@@ -155,7 +155,7 @@ def batches(seed: int = 1) -> Iterator[Batch]:
         events = [a_trace(dice, number + place) for place in range(BATCH_RECORDS)]
         step = BATCH_RECORDS // len(PARTITIONS)
         expected = None if offset == 0 else offset // len(PARTITIONS)
-        moves = [OffsetMove(each, expected, offset // len(PARTITIONS) + step) for each in PARTITIONS]
+        moves = [OffsetCommit(each, expected, offset // len(PARTITIONS) + step) for each in PARTITIONS]
         offset += BATCH_RECORDS
         yield Batch(events, (), moves, dict.fromkeys(PARTITIONS, step), received_at=START + offset)
 

@@ -52,7 +52,7 @@ class SyntheticSource:
         """Nobody knows how much will be made up."""
         return {}
 
-    def held_up(self) -> str:
+    def blocked(self) -> str:
         """Never."""
         return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import NO_TAG, Tag
 from monitor.ingest.source import Position, TopicPartition
-from monitor.ledger.ledger import Batch, DeadLetter, OffsetMove, TaggedTrace
+from monitor.ledger.ledger import Batch, DeadLetter, OffsetCommit, TaggedTrace
 from monitor.trace.model import (
     Budget,
     DropReason,
@@ -98,6 +98,6 @@ def a_batch(
     received_at: float = NOON,
 ) -> Batch:
     """A batch of partition 0; without a *next_offset* it moves no offset."""
-    moves = [] if next_offset is None else [OffsetMove(PARTITION, expected_offset, next_offset)]
+    moves = [] if next_offset is None else [OffsetCommit(PARTITION, expected_offset, next_offset)]
     records = {PARTITION: len(events) + len(dead_letters)} if events or dead_letters else {}
     return Batch(events, dead_letters, moves, records, received_at=received_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from monitor.ingest.ownership import LogRange, Ownership
+from monitor.ingest.assignment import Assignment, OffsetRange
 from monitor.ingest.settings import StartAt
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
 
@@ -46,7 +46,7 @@ class FakeSource:
         self._broker = broker
         self._ledger_offsets = ledger_offsets
         self._max_poll_records = max_poll_records
-        self._ownership = Ownership()
+        self._assignment = Assignment()
         self._next: dict[TopicPartition, int] = {}
         self._generation = -1
         broker.join(self)
@@ -57,7 +57,7 @@ class FakeSource:
         self._take_over()
         records: list[Record] = []
         next_offsets = {}
-        for partition in self._ownership.owned:
+        for partition in self._assignment.owned:
             at = self._next[partition]
             if some := self._broker.logs[partition][at : at + self._max_poll_records - len(records)]:
                 records += some
@@ -65,35 +65,35 @@ class FakeSource:
         return Poll(tuple(records), next_offsets)
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
-        return {partition: owned.ledger_offset for partition, owned in self._ownership.owned.items()}
+        return {partition: owned.ledger_offset for partition, owned in self._assignment.owned.items()}
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        self._ownership.commit(next_offsets)
+        self._assignment.commit(next_offsets)
 
     def rewind(self) -> None:
-        self._ownership.rewind()
+        self._assignment.rewind()
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        logs, owned = self._broker.logs, self._ownership.owned
+        logs, owned = self._broker.logs, self._assignment.owned
         return {partition: len(logs[partition]) - owned[partition].next_offset for partition in owned}
 
-    def held_up(self) -> str:
+    def blocked(self) -> str:
         return ""
 
     def close(self) -> None:
         self._broker.leave(self)
-        self._ownership = Ownership()
+        self._assignment = Assignment()
 
     def _follow_rebalance(self) -> None:
         if self._generation != self._broker.generation:
             self._generation = self._broker.generation
-            self._ownership.revoke(self._broker.logs)
-            self._ownership.assign(self._broker.share_of(self))
+            self._assignment.revoke(self._broker.logs)
+            self._assignment.assign(self._broker.share_of(self))
 
     def _take_over(self) -> None:
-        unread = self._ownership.unread
+        unread = self._assignment.unread
         offsets = self._ledger_offsets(unread) if unread else {}
         for partition in sorted(unread):
-            log = LogRange(0, len(self._broker.logs[partition]))
-            owned = self._ownership.begin(partition, offsets.get(partition), log=log, start=StartAt.EARLIEST)
+            log = OffsetRange(0, len(self._broker.logs[partition]))
+            owned = self._assignment.begin(partition, offsets.get(partition), log=log, start=StartAt.EARLIEST)
             self._next[partition] = owned.next_offset

@@ -510,6 +510,6 @@ def test_a_pile_of_complete_traces_is_closed_over_several_turns(monkeypatch: pyt
         waiting = []
         for _ in range(4):
             monitor.turn()
-            waiting.append(monitor.ledger.waiting_spans())
+            waiting.append(monitor.ledger.pending_spans())
 
     assert [4, 2, 0, 0] == waiting

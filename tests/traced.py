@@ -110,7 +110,7 @@ class Monitor:
         """Let so much time pass that no trace waits any longer."""
         self.clock.advance(2 * DAY_SECONDS)
         self.turn()
-        assert 0 == self.ledger.waiting_spans()
+        assert 0 == self.ledger.pending_spans()
 
     def count(self, name: CounterName) -> Mapping[str, int]:
         """Totals of one counter of the ledger by its detail."""

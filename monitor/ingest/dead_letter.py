@@ -30,7 +30,7 @@ _MAX_DETAIL_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class DeadLetterRecord:
     """A record that can never be processed: why (*reason*, one of a few words), and *detail* for a person."""
 
     record: Record
@@ -39,11 +39,11 @@ class Rejection:
 
 
 class DeadLetterWriter(Protocol):
-    """Keeps rejected records; one that was kept twice after a crash is told by its position."""
+    """Keeps dead letters; one that was kept twice after a crash is told by its position."""
 
-    def write(self, rejections: Sequence[Rejection]) -> None:
+    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         """
-        Return only when all *rejections* are kept.
+        Return only when all *letters* are kept.
 
         Raises:
             DeadLetterUnavailable: some may not be kept: pause, and write all of them again.
@@ -58,7 +58,7 @@ class DeadLetterWriter(Protocol):
 class NoDeadLetters:
     """Keeps nothing: for replays, where the input stays where it was."""
 
-    def write(self, rejections: Sequence[Rejection]) -> None:
+    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:
@@ -66,15 +66,15 @@ class NoDeadLetters:
 
 
 class FileDeadLetters:
-    """One JSON line per rejected record, without its payload, appended to the file at *path*."""
+    """One JSON line per dead letter, without its payload, appended to the file at *path*."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, rejections: Sequence[Rejection]) -> None:
+    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(_facts(rejection)) + "\n" for rejection in rejections)
+                file.writelines(json.dumps(_facts(letter)) + "\n" for letter in letters)
         except OSError as error:
             raise DeadLetterUnavailable(
                 f"Dead letters cannot be written to {self._path}: {error.strerror}; make room or choose another file."
@@ -88,7 +88,7 @@ class KafkaDeadLetters:
     """
     Rejected records in a dead-letter topic: facts as headers, the payload only where the operator opted in.
 
-    Connects with the first rejection and creates the topic where it is missing. The key is the record's position, so
+    Connects with the first letter and creates the topic where it is missing. The key is the record's position, so
     that a reader can tell a repetition.
     """
 
@@ -97,14 +97,14 @@ class KafkaDeadLetters:
         self._producer: Any = None
         self._known_topics: set[str] = set()
 
-    def write(self, rejections: Sequence[Rejection]) -> None:
-        if not rejections:
+    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
+        if not letters:
             return
-        topics = {dead_letter_topic(rejection.record.position.topic, self._settings) for rejection in rejections}
+        topics = {dead_letter_topic(letter.record.position.topic, self._settings) for letter in letters}
         try:
             with translated_errors(self._settings):
                 self._create_missing(topics - self._known_topics)
-                self._send(rejections)
+                self._send(letters)
         except MonitorError as error:
             self.close()
             raise DeadLetterUnavailable(
@@ -117,10 +117,10 @@ class KafkaDeadLetters:
             with suppress(KafkaError, OSError):  # what was promised is acknowledged already
                 producer.close(timeout=milliseconds(self._settings.request_timeout_seconds) / 1_000)
 
-    def _send(self, rejections: Sequence[Rejection]) -> None:
+    def _send(self, letters: Sequence[DeadLetterRecord]) -> None:
         if self._producer is None:
             self._producer = self._connect()
-        pending = [self._producer.send(**self._message(rejection)) for rejection in rejections]
+        pending = [self._producer.send(**self._message(letter)) for letter in letters]
         for acknowledged in pending:
             acknowledged.get(timeout=2 * self._settings.request_timeout_seconds)
 
@@ -134,8 +134,8 @@ class KafkaDeadLetters:
             max_request_size=self._settings.dead_letter_max_payload_bytes + 1024 * 1024,
         )
 
-    def _message(self, rejection: Rejection) -> dict[str, Any]:
-        record, settings = rejection.record, self._settings
+    def _message(self, letter: DeadLetterRecord) -> dict[str, Any]:
+        record, settings = letter.record, self._settings
         fits = settings.dead_letter_payload and record.size_bytes <= settings.dead_letter_max_payload_bytes
         position = record.position
         return {
@@ -145,7 +145,7 @@ class KafkaDeadLetters:
             "value": (record.value or b"") if fits else b"",
             "headers": [
                 (HEADER_PREFIX + name, str(fact).encode("utf-8", "replace"))
-                for name, fact in _facts(rejection).items()
+                for name, fact in _facts(letter).items()
                 if fact is not None
             ],
         }
@@ -167,7 +167,7 @@ class KafkaDeadLetters:
 
 def dead_letter_topic(topic: str, settings: KafkaSettings) -> str:
     """
-    Name of the topic for rejected records of *topic*.
+    Name of the topic for dead letters of *topic*.
 
     >>> dead_letter_topic("agent-traces", KafkaSettings(group_id="team/a"))
     'agent-traces.team-a.dlq'
@@ -176,15 +176,15 @@ def dead_letter_topic(topic: str, settings: KafkaSettings) -> str:
     return name[-_MAX_TOPIC_CHARACTERS:]
 
 
-def _facts(rejection: Rejection) -> dict[str, str | int | float | None]:
-    record = rejection.record
+def _facts(letter: DeadLetterRecord) -> dict[str, str | int | float | None]:
+    record = letter.record
     return {
         "topic": record.position.topic,
         "partition": record.position.partition,
         "offset": record.position.offset,
         "timestamp": record.timestamp,
-        "reason": rejection.reason,
-        "detail": rejection.detail[:_MAX_DETAIL_CHARACTERS],
+        "reason": letter.reason,
+        "detail": letter.detail[:_MAX_DETAIL_CHARACTERS],
         "sha256": record.sha256,
         "size_bytes": record.size_bytes,
     }

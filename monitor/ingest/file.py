@@ -107,7 +107,7 @@ class FileSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         return {}
 
-    def held_up(self) -> str:
+    def blocked(self) -> str:
         return ""
 
     def close(self) -> None:

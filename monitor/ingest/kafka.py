@@ -16,17 +16,17 @@ from kafka.errors import FencedInstanceIdError, KafkaError
 
 from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
+from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
+from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_readable, is_corrupt
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
 from monitor.ingest.kafka_probe import problem_at
-from monitor.ingest.ownership import LogRange, Owned, Ownership
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
-from monitor.ingest.unreadable import HeldUp, first_readable, held_up, is_unreadable
 
 log = structlog.get_logger(__name__)
 
 _SLICE_SECONDS = 0.1
-_LOG_RANGE_SECONDS = 2.0
+_OFFSET_RANGE_SECONDS = 2.0
 _METADATA_ATTEMPTS = 3
 _CLOSE_SECONDS = 5.0
 
@@ -55,8 +55,8 @@ class KafkaSource:
         self._settings = settings
         self._ledger_offsets = ledger_offsets
         self._clock = clock or WallClock()
-        self._ownership = Ownership()
-        self._held_up: dict[TopicPartition, HeldUp] = {}
+        self._assignment = Assignment()
+        self._blocked: dict[TopicPartition, BlockedPartition] = {}
         self._named_at = float("-inf")
         self._lost_name: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
@@ -80,7 +80,7 @@ class KafkaSource:
 
     def poll(self, timeout_seconds: float) -> Poll:
         self._keep_name()
-        if given_up := self._retry_held_up():
+        if given_up := self._retry_blocked():
             return given_up
         # In slices: a partition that is assigned meanwhile is read in this call, not after the next one's idle wait.
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
@@ -89,29 +89,29 @@ class KafkaSource:
         return Poll()
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
-        return {partition: owned.ledger_offset for partition, owned in self._ownership.owned.items()}
+        return {partition: owned.ledger_offset for partition, owned in self._assignment.owned.items()}
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        ours = self._ownership.commit(next_offsets)
+        ours = self._assignment.commit(next_offsets)
         if ours and self._consumer is not None:
             # Nobody waits for it, and nobody minds when it fails: the next one says the same and more.
             self._write_group_offsets(ours)
-            self._read_on(partition for partition in ours if partition in self._held_up)
+            self._read_on(partition for partition in ours if partition in self._blocked)
 
     def rewind(self) -> None:
         self._follow_rebalances()
         if self._consumer is not None:
-            self._consumer.pause(*(KafkaPartition(*partition) for partition in self._ownership.owned))
-        self._ownership.rewind()
+            self._consumer.pause(*(KafkaPartition(*partition) for partition in self._assignment.owned))
+        self._assignment.rewind()
 
     def lag(self) -> Mapping[TopicPartition, int]:
-        return {partition: self._lag(partition, owned) for partition, owned in self._ownership.owned.items()}
+        return {partition: self._lag(partition, owned) for partition, owned in self._assignment.owned.items()}
 
-    def held_up(self) -> str:
-        owned = self._ownership.owned
+    def blocked(self) -> str:
+        owned = self._assignment.owned
         return " ".join(
-            held.sentence(self._settings.unreadable_tries)
-            for partition, held in sorted(self._held_up.items())
+            blocked.sentence(self._settings.unreadable_tries)
+            for partition, blocked in sorted(self._blocked.items())
             if partition in owned
         )
 
@@ -120,7 +120,7 @@ class KafkaSource:
         if consumer is not None:
             _close(consumer)
         self._rebalances.clear()
-        self._ownership = Ownership()
+        self._assignment = Assignment()
 
     def _connect(self) -> Any:
         settings = self._settings
@@ -166,7 +166,7 @@ class KafkaSource:
         try:
             fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
         except Exception as error:
-            if is_unreadable(error) and self._hold_up():
+            if is_corrupt(error) and self._block():
                 return {}
             self._recover_from(error)
             with translated_errors(self._settings):
@@ -182,14 +182,14 @@ class KafkaSource:
             # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
             self.close()
 
-    def _hold_up(self) -> bool:
+    def _block(self) -> bool:
         """Let the partitions stand still whose next batch cannot be read, and the others go on; whether any do."""
         with translated_errors(self._settings):
-            logs = self._log_ranges(list(self._ownership.owned))
+            logs = self._offset_ranges(list(self._assignment.owned))
         # All before it was returned and recorded, so the batch is the next one of its partition.
         next_offsets = {
             partition: owned.next_offset
-            for partition, owned in self._ownership.owned.items()
+            for partition, owned in self._assignment.owned.items()
             if owned.next_offset < logs[partition].end
         }
         self.close()  # as in _recover_from
@@ -197,9 +197,9 @@ class KafkaSource:
         for partition, offset in sorted(next_offsets.items()):
             if problem := problem_at(self._settings, partition, offset):
                 found = True
-                self._held_up[partition] = held_up(partition, offset, problem, now=self._clock.monotonic())
+                self._blocked[partition] = blocked_at(partition, offset, problem, now=self._clock.monotonic())
                 log.error(
-                    "batch.unreadable",
+                    "batch.corrupt",
                     topic=partition.topic,
                     partition=partition.partition,
                     offset=offset,
@@ -207,35 +207,35 @@ class KafkaSource:
                 )
         return found
 
-    def _retry_held_up(self) -> Poll | None:
+    def _retry_blocked(self) -> Poll | None:
         """Try again what could not be read; what stands for it, where that was tried often enough."""
-        for partition, held in sorted(self._held_up.items()):
-            if partition not in self._ownership.owned or self._clock.monotonic() < held.retry_at:
+        for partition, blocked in sorted(self._blocked.items()):
+            if partition not in self._assignment.owned or self._clock.monotonic() < blocked.retry_at:
                 continue
-            problem = problem_at(self._settings, partition, held.offset)
+            problem = problem_at(self._settings, partition, blocked.offset)
             if not problem:
                 self._read_on([partition])
                 continue
-            tried = held.again(problem, now=self._clock.monotonic())
-            self._held_up[partition] = tried
+            tried = blocked.again(problem, now=self._clock.monotonic())
+            self._blocked[partition] = tried
             if 0 < self._settings.unreadable_tries <= tried.tries:
                 return self._give_up(tried)
         return None
 
-    def _give_up(self, held: HeldUp) -> Poll:
+    def _give_up(self, blocked: BlockedPartition) -> Poll:
         with translated_errors(self._settings):
-            log_range = self._log_ranges([held.partition])[held.partition]
+            offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
         end = first_readable(
-            held.offset, log_range.end, lambda offset: problem_at(self._settings, held.partition, offset)
+            blocked.offset, offset_range.end, lambda offset: problem_at(self._settings, blocked.partition, offset)
         )
-        return Poll(records=(held.passed_over(end),), next_offsets={held.partition: end})
+        return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
 
     def _read_on(self, partitions: Iterable[TopicPartition]) -> None:
         """Go on with partitions that stood still, from where the ledger is."""
         for partition in list(partitions):
-            del self._held_up[partition]
+            del self._blocked[partition]
             at = KafkaPartition(*partition)
-            self._consumer.seek(at, self._ownership.owned[partition].next_offset)
+            self._consumer.seek(at, self._assignment.owned[partition].next_offset)
             self._consumer.resume(at)
             log.info("partition.read_on", topic=partition.topic, partition=partition.partition)
 
@@ -252,7 +252,7 @@ class KafkaSource:
         now = self._clock.monotonic()
         if self._settings.group_instance_id and now - self._named_at >= self._settings.session_timeout_seconds / 3:
             self._named_at = now
-            self._write_group_offsets({partition: at.next_offset for partition, at in self._ownership.owned.items()})
+            self._write_group_offsets({partition: at.next_offset for partition, at in self._assignment.owned.items()})
 
     def _write_group_offsets(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         offsets = {KafkaPartition(*partition): OffsetAndMetadata(at, "", -1) for partition, at in next_offsets.items()}
@@ -268,10 +268,10 @@ class KafkaSource:
     def _follow_rebalances(self) -> None:
         while self._rebalances:
             change, partitions = self._rebalances.popleft()
-            change(self._ownership, partitions)
+            change(self._assignment, partitions)
 
     def _take_over(self) -> None:
-        unread = self._ownership.unread
+        unread = self._assignment.unread
         if not unread:
             return
         try:
@@ -280,17 +280,17 @@ class KafkaSource:
             self._stay_in_group()
             raise
         with translated_errors(self._settings):
-            logs = self._log_ranges(unread)
+            logs = self._offset_ranges(unread)
         for partition in sorted(unread):
             self._begin(partition, offsets.get(partition), logs[partition])
-        self._consumer.resume(*(KafkaPartition(*partition) for partition in unread if partition not in self._held_up))
-        log.info("partitions.assigned", partitions=len(unread), owned=len(self._ownership.owned))
+        self._consumer.resume(*(KafkaPartition(*partition) for partition in unread if partition not in self._blocked))
+        log.info("partitions.assigned", partitions=len(unread), owned=len(self._assignment.owned))
 
-    def _begin(self, partition: TopicPartition, ledger_offset: int | None, log_range: LogRange) -> None:
-        owned = self._ownership.begin(partition, ledger_offset, log=log_range, start=self._settings.start)
+    def _begin(self, partition: TopicPartition, ledger_offset: int | None, offset_range: OffsetRange) -> None:
+        owned = self._assignment.begin(partition, ledger_offset, log=offset_range, start=self._settings.start)
         self._consumer.seek(KafkaPartition(*partition), owned.next_offset)
-        if partition in self._held_up and self._held_up[partition].offset != owned.next_offset:
-            del self._held_up[partition]  # another owner has got past it
+        if partition in self._blocked and self._blocked[partition].offset != owned.next_offset:
+            del self._blocked[partition]  # another owner has got past it
         if ledger_offset is not None and owned.next_offset != ledger_offset:
             log.warning(
                 "offset.reset",
@@ -298,15 +298,15 @@ class KafkaSource:
                 partition=partition.partition,
                 ledger_offset=ledger_offset,
                 next_offset=owned.next_offset,
-                cause="records expired" if ledger_offset < log_range.beginning else "topic is shorter than before",
+                cause="records expired" if ledger_offset < offset_range.beginning else "topic is shorter than before",
             )
 
-    def _log_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, LogRange]:
+    def _offset_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
         wanted = [KafkaPartition(*partition) for partition in partitions]
-        timeout_ms = milliseconds(min(_LOG_RANGE_SECONDS, self._settings.request_timeout_seconds))
+        timeout_ms = milliseconds(min(_OFFSET_RANGE_SECONDS, self._settings.request_timeout_seconds))
         beginnings = self._consumer.beginning_offsets(wanted, timeout_ms=timeout_ms)
         ends = self._consumer.end_offsets(wanted, timeout_ms=timeout_ms)
-        return {_ours(partition): LogRange(beginnings[partition], ends[partition]) for partition in wanted}
+        return {_ours(partition): OffsetRange(beginnings[partition], ends[partition]) for partition in wanted}
 
     def _stay_in_group(self) -> None:
         """While the ledger is away nothing may be returned, but a member that never polls holds up every rebalance."""
@@ -315,12 +315,12 @@ class KafkaSource:
             self._consumer.poll(timeout_ms=0)
         self._follow_rebalances()
 
-    def _lag(self, partition: TopicPartition, owned: Owned) -> int:
+    def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
         high_watermark = self._consumer.highwater(KafkaPartition(*partition))
         return max(0, max(high_watermark or 0, owned.log_end) - owned.next_offset)
 
 
-_Change = Callable[[Ownership, Iterable[TopicPartition]], None]
+_Change = Callable[[Assignment, Iterable[TopicPartition]], None]
 _Rebalance = tuple[_Change, frozenset[TopicPartition]]
 
 
@@ -338,10 +338,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
     def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
         # Or else this very poll would fetch from Kafka's committed offset.
         self._consumer.pause(*assigned)
-        self._rebalances.append((Ownership.assign, frozenset(map(_ours, assigned))))
+        self._rebalances.append((Assignment.assign, frozenset(map(_ours, assigned))))
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        self._rebalances.append((Ownership.revoke, frozenset(map(_ours, revoked))))
+        self._rebalances.append((Assignment.revoke, frozenset(map(_ours, revoked))))
 
 
 def _close(consumer: Any) -> None:

@@ -11,12 +11,12 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
 from monitor.errors import DependencyUnreachable
+from monitor.ingest.corrupt_batch import is_corrupt
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.kafka_probe import read_past
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record, TopicPartition
-from monitor.ingest.unreadable import is_unreadable
 
 _SLICE_SECONDS = 0.2
 _METADATA_ATTEMPTS = 3
@@ -120,7 +120,7 @@ class KafkaPeek:
             try:
                 fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds))
             except Exception as error:
-                if not is_unreadable(error):
+                if not is_corrupt(error):
                     raise
                 return self._pass_over()
         return [as_record(record) for part in fetched.values() for record in part]

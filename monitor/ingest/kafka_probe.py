@@ -10,10 +10,10 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
+from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
 from monitor.ingest.kafka_client import client_options, groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record, TopicPartition
-from monitor.ingest.unreadable import first_readable, held_up, is_unreadable
 
 _SLICE_SECONDS = 0.2
 _SLICES = 10
@@ -44,7 +44,7 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
             if consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS)):
                 return ""
     except Exception as error:
-        if is_unreadable(error):
+        if is_corrupt(error):
             return f"{type(error).__name__}: {error}"
         with translated_errors(settings):
             raise
@@ -78,7 +78,7 @@ def read_past(
         next_offsets[partition] = offset
         if offset < end and (problem := problem_at(settings, partition, offset)):
             good = first_readable(offset, end, lambda at, of=partition: problem_at(settings, of, at))  # type: ignore[misc]
-            records.append(held_up(partition, offset, problem, now=0.0).passed_over(good))
+            records.append(blocked_at(partition, offset, problem, now=0.0).skipped(good))
             next_offsets[partition] = good
     another = groupless_consumer(settings)
     another.assign([KafkaPartition(*partition) for partition in next_offsets])

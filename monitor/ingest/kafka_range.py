@@ -12,12 +12,12 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
 from monitor.errors import DependencyUnreachable
+from monitor.ingest.corrupt_batch import is_corrupt
 from monitor.ingest.kafka import as_record
 from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.kafka_probe import read_past
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Poll, Record, TopicPartition
-from monitor.ingest.unreadable import is_unreadable
 
 _FULL = 5_000
 """Records of one partition that wait for those of the others."""
@@ -109,7 +109,7 @@ class KafkaRangeSource:
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: max(0, part.end - part.next_offset) for partition, part in self._parts.items()}
 
-    def held_up(self) -> str:
+    def blocked(self) -> str:
         return ""
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class KafkaRangeSource:
             try:
                 fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=_FULL)
             except Exception as error:
-                if not is_unreadable(error):
+                if not is_corrupt(error):
                     raise
                 return self._pass_over()
             for kafka_partition, records in fetched.items():

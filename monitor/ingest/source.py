@@ -38,7 +38,7 @@ class Oversize:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class CorruptBatch:
     """
     Stands for records that the client cannot read at all.
 
@@ -62,7 +62,7 @@ class Record(Struct, frozen=True, gc=False):
         headers: Pairs of header name and value.
         timestamp: Unix seconds when the record was written, or None where the source does not know.
         oversize: Set where the value was too large to be kept.
-        unreadable: Set where this stands for a range of offsets that cannot be read.
+        corrupt_batch: Set where this stands for a range of offsets that cannot be read.
     """
 
     position: Position
@@ -71,12 +71,12 @@ class Record(Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp: float | None = None
     oversize: Oversize | None = None
-    unreadable: Unreadable | None = None
+    corrupt_batch: CorruptBatch | None = None
 
     @property
     def next_offset(self) -> int:
         """Offset to read next."""
-        return self.position.offset + 1 if self.unreadable is None else self.unreadable.next_offset
+        return self.position.offset + 1 if self.corrupt_batch is None else self.corrupt_batch.next_offset
 
     @property
     def size_bytes(self) -> int:
@@ -138,7 +138,7 @@ class Source(Protocol):
         """Records between the next offset and the end of each owned partition, where known."""
         ...
 
-    def held_up(self) -> str:
+    def blocked(self) -> str:
         """One sentence where a part of the stream stands still before what cannot be read, else empty."""
         ...
 

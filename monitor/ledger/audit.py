@@ -19,11 +19,11 @@ from monitor.ledger.schema import (
     dead_letter,
     kafka_offset,
     model_version,
+    pending_span,
+    pending_trace,
     pruned,
     request,
     traffic,
-    waiting_span,
-    waiting_trace,
 )
 
 _FATES_OF_SPANS = ("joined", "foreign", "duplicate", "late")
@@ -157,16 +157,16 @@ def _by_version(counts: _Counts) -> Counter[tuple[Any, ...]]:
 
 
 def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
-    noted = connection.execute(sa.select(waiting_trace.c.trace_id, waiting_trace.c.span_count))
-    held = connection.execute(sa.select(waiting_span.c.trace_id, sa.func.count()).group_by(waiting_span.c.trace_id))
-    waiting = {(trace_id,): spans for trace_id, spans in held}
+    noted = connection.execute(sa.select(pending_trace.c.trace_id, pending_trace.c.span_count))
+    held = connection.execute(sa.select(pending_span.c.trace_id, sa.func.count()).group_by(pending_span.c.trace_id))
+    pending = {(trace_id,): spans for trace_id, spans in held}
     yield _equal(
         "spans noted of waiting traces = spans waiting",
         {(trace_id,): spans for trace_id, spans in noted},
-        waiting,
+        pending,
     )
     spans = {key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS}
-    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + sum(waiting.values())
+    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + sum(pending.values())
     yield _equal(
         "spans received = spans accounted for + waiting",
         {("spans",): spans.get("received", 0)},

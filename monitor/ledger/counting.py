@@ -1,5 +1,5 @@
 """
-What one batch adds to the counters, held as plain numbers and spelt out once at its end.
+What one batch adds to the counters, held as plain numbers and written out once at its end.
 
 Most records of a batch share their service, version, tier and capability; a counter key of seven strings for each
 number of each record was the largest cost of recording.
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from monitor.ledger.labels import VersionKey
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterName, TaggedTrace
+from monitor.rollout.tracker import VersionKey
 
 HOUR_SECONDS = 3_600
 
@@ -23,9 +23,9 @@ Counted = tuple[str, str, str, str, str, str, str]
 
 
 @dataclass(slots=True)
-class Cell:
+class CounterDelta:
     """
-    What a batch adds under one version, tier and capability.
+    What a batch adds to the counters of one version, tier and capability.
 
     Attributes:
         traces: Requests that are counted here for the first time.
@@ -89,20 +89,20 @@ class Activity:
     hours: Counter[int] = field(default_factory=Counter)
 
 
-class Cells:
-    """The cells of one batch, and the counts that belong to none."""
+class CounterDeltas:
+    """The deltas of one batch, and the counts that belong to no model version."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[VersionKey, str, str], Cell] = {}
+        self._deltas: dict[tuple[VersionKey, str, str], CounterDelta] = {}
         self._others: Counter[Counted] = Counter()
 
-    def of(self, version: VersionKey, tier: str, capability: str) -> Cell:
-        """The cell of these labels."""
+    def of(self, version: VersionKey, tier: str, capability: str) -> CounterDelta:
+        """The delta under these labels; an empty one the first time."""
         key = (version, tier, capability)
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = Cell(version, tier, capability)
-        return cell
+        delta = self._deltas.get(key)
+        if delta is None:
+            delta = self._deltas[key] = CounterDelta(version, tier, capability)
+        return delta
 
     def count(self, name: CounterName, *, detail: str = "", by: int = 1) -> None:
         """Move a counter that belongs to no model version."""
@@ -112,8 +112,8 @@ class Cells:
     def counts(self) -> Counter[Counted]:
         """Everything that was counted, by name and labels."""
         counts = Counter(self._others)
-        for cell in self._cells.values():
-            for key, number in cell.counted():
+        for delta in self._deltas.values():
+            for key, number in delta.counted():
                 if number:
                     counts[key] += number
         return counts
@@ -121,14 +121,14 @@ class Cells:
     def activity(self) -> dict[VersionKey, Activity]:
         """What the batch adds to each version that it counted something of."""
         activity: dict[VersionKey, Activity] = {}
-        for cell in self._cells.values():
-            labelled = cell.successes + cell.failures
-            if not cell.traces and not labelled:
+        for delta in self._deltas.values():
+            labelled = delta.successes + delta.failures
+            if not delta.traces and not labelled:
                 continue
-            seen = activity.setdefault(cell.version, Activity())
+            seen = activity.setdefault(delta.version, Activity())
             seen.labelled += labelled
-            if cell.traces:
-                starts = [tagged.trace.started_at for tagged in cell.traces]
+            if delta.traces:
+                starts = [tagged.trace.started_at for tagged in delta.traces]
                 seen.requests += len(starts)
                 seen.first_started_at = min(seen.first_started_at, *starts)
                 seen.last_started_at = max(seen.last_started_at, *starts)
@@ -137,7 +137,7 @@ class Cells:
 
     def duplicates(self) -> int:
         """Traces that the ledger had already."""
-        return sum(cell.duplicates for cell in self._cells.values())
+        return sum(delta.duplicates for delta in self._deltas.values())
 
 
 def _in_buckets(bounds: Sequence[float], values: Iterable[float]) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""What can be told of a ledger without changing anything in it, not even its schema."""
+"""Reads facts of a ledger without changing anything in it, not even its schema."""
 
 from __future__ import annotations
 
@@ -183,8 +183,8 @@ def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None
     if connection.dialect.name != "postgresql":
         return None
     before = clock.time()
-    told = connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())"))
-    return float(told) - (before + clock.time()) / 2
+    database_time = connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())"))
+    return float(database_time) - (before + clock.time()) / 2
 
 
 def _write_problem(engine: sa.Engine) -> str:

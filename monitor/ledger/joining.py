@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from monitor.ledger.counting import Cell, Cells
+from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
 from monitor.trace.model import Outcome, OutcomeEvent, Trace
@@ -22,15 +22,15 @@ class Slot(Struct, gc=False):
 
     Attributes:
         stored: The ledger has a row for it already.
-        cell: Where it counts, once its trace has come.
+        delta: Where it counts, once its trace has come.
         standing: The latest word of each source on each evaluation.
-        label: The verdict that stands, None where nobody who is believed has spoken.
+        label: The verdict that counts, None where no source that the settings accept has given one.
         new_trace: The trace that this batch brought.
-        has_new_outcome: This batch changed what stands.
+        has_new_outcome: This batch changed the label.
     """
 
     stored: bool = False
-    cell: Cell | None = None
+    delta: CounterDelta | None = None
     standing: tuple[Outcome, ...] = ()
     label: Outcome | None = None
     new_trace: TaggedTrace | None = None
@@ -41,7 +41,7 @@ class Slot(Struct, gc=False):
 class _Place:
     """Where requests with the same labels count, and the caps that their names are over."""
 
-    cell: Cell
+    delta: CounterDelta
     dropped: Counter[str]
 
 
@@ -51,14 +51,16 @@ class Joining:
 
     Args:
         slots: What the ledger has of the trace ids of the batch; those it has not are added.
-        cells: Takes the counts.
+        deltas: Takes the counts.
         labels: Decides which label values may be used.
-        outcomes: Which of several verdicts on a trace stands.
+        outcomes: Which of several verdicts on a trace counts.
     """
 
-    def __init__(self, slots: dict[str, Slot], cells: Cells, labels: Admission, outcomes: OutcomeSettings) -> None:
+    def __init__(
+        self, slots: dict[str, Slot], deltas: CounterDeltas, labels: Admission, outcomes: OutcomeSettings
+    ) -> None:
         self._slots = slots
-        self._cells = cells
+        self._deltas = deltas
         self._labels = labels
         self._outcomes = outcomes
         self._places: dict[tuple[str, str, str, str, str], _Place] = {}
@@ -66,7 +68,7 @@ class Joining:
     def is_counted(self, trace_id: str) -> bool:
         """Whether the trace is a request already."""
         slot = self._slots.get(trace_id)
-        return slot is not None and slot.cell is not None
+        return slot is not None and slot.delta is not None
 
     def add(self, event: TaggedTrace | OutcomeEvent | Span) -> None:
         """Count what one record said; spans are counted as they begin to wait."""
@@ -74,25 +76,25 @@ class Joining:
             self.add_trace(event)
         elif isinstance(event, OutcomeEvent):
             self._add_outcome(self._slot(event.trace_id), event.outcome)
-            self._cells.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
+            self._deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 
     def add_trace(self, tagged: TaggedTrace) -> None:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         trace = tagged.trace
         slot = self._slot(trace.trace_id)
-        # First, so that of the verdicts which come with a new trace only the one that stands is counted.
+        # First, so that of the verdicts that come with a new trace only the label is counted.
         for outcome in tagged.outcomes:
             self._add_outcome(slot, outcome)
-        if slot.cell is None:
-            cell = self._place(trace, tagged.tag.tier)
-            slot.cell, slot.new_trace = cell, tagged
-            cell.traces.append(tagged)
+        if slot.delta is None:
+            delta = self._place(trace, tagged.tag.tier)
+            slot.delta, slot.new_trace = delta, tagged
+            delta.traces.append(tagged)
             if slot.label is not None:
-                self._count_label(cell, slot.label)
+                self._count_label(delta, slot.label)
         else:
-            slot.cell.duplicates += 1
+            slot.delta.duplicates += 1
         if trace.unknown_fields:
-            self._cells.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
+            self._deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
     def add_assembled(self, assembled: Assembled) -> None:
         """Count a trace that waited for its spans, and what became of them."""
@@ -103,7 +105,7 @@ class Joining:
         else:
             became = "joined"
             self.add_trace(assembled.tagged)
-        self._cells.count(CounterName.SPANS, detail=became, by=assembled.span_count)
+        self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count)
 
     def _slot(self, trace_id: str) -> Slot:
         slot = self._slots.get(trace_id)
@@ -118,29 +120,29 @@ class Joining:
             return
         previous, label = slot.label, resolve(now_standing, self._outcomes)
         slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
-        if slot.cell is None or label is None:
+        if slot.delta is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks
         if previous is None:
-            self._count_label(slot.cell, label)
+            self._count_label(slot.delta, label)
         elif previous.success != label.success:
             revision = f"{_outcome_label(previous)}>{_outcome_label(label)}"
-            slot.cell.revisions[revision] = slot.cell.revisions.get(revision, 0) + 1
-            self._count_failure_class(slot.cell, label)
+            slot.delta.revisions[revision] = slot.delta.revisions.get(revision, 0) + 1
+            self._count_failure_class(slot.delta, label)
 
-    def _count_label(self, cell: Cell, label: Outcome) -> None:
+    def _count_label(self, delta: CounterDelta, label: Outcome) -> None:
         if label.success:
-            cell.successes += 1
+            delta.successes += 1
         else:
-            cell.failures += 1
-            self._count_failure_class(cell, label)
+            delta.failures += 1
+            self._count_failure_class(delta, label)
 
-    def _count_failure_class(self, cell: Cell, label: Outcome) -> None:
+    def _count_failure_class(self, delta: CounterDelta, label: Outcome) -> None:
         if label.success:
             return
-        name = self._labels.failure_class(cell.version, label.failure_class or "unknown")
-        cell.failure_classes[name] = cell.failure_classes.get(name, 0) + 1
+        name = self._labels.failure_class(delta.version, label.failure_class or "unknown")
+        delta.failure_classes[name] = delta.failure_classes.get(name, 0) + 1
 
-    def _place(self, trace: Trace, tier: str) -> Cell:
+    def _place(self, trace: Trace, tier: str) -> CounterDelta:
         """Where *trace* counts; each of its labels that is over a cap counts as dropped."""
         key = (trace.service, trace.environment, trace.model_version, trace.request.capability, tier)
         place = self._places.get(key)
@@ -148,13 +150,13 @@ class Joining:
             place = self._places[key] = self._find_place(trace, tier)
         elif place.dropped:
             self._labels.dropped.update(place.dropped)
-        return place.cell
+        return place.delta
 
     def _find_place(self, trace: Trace, tier: str) -> _Place:
         before = self._labels.dropped.copy()
         version = self._labels.version(trace.service, trace.environment, trace.model_version)
         capability = self._labels.capability(version, trace.request.capability)
-        return _Place(self._cells.of(version, str(tier), capability), self._labels.dropped - before)
+        return _Place(self._deltas.of(version, str(tier), capability), self._labels.dropped - before)
 
 
 def _outcome_label(outcome: Outcome) -> str:

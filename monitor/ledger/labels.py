@@ -13,12 +13,10 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS
 from monitor.ledger.schema import label_value
 from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.tracker import VersionKey
 
 DialectInsert = Callable[[sa.Table], Any]
 """The `insert` of SQLite's or PostgreSQL's dialect: alike, but without a common type in SQLAlchemy."""
-
-VersionKey = tuple[str, str, str]
-"""Service, environment and model version."""
 
 OTHER = "other"
 """What a label value over a cap counts as."""

@@ -46,8 +46,8 @@ class TaggedTrace(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingSpans:
-    """Spans of a trace that is complete or has waited long enough."""
+class PendingSpans:
+    """Spans of a trace that is complete, or pending for longer than the settings allow."""
 
     trace_id: TraceId
     spans: Sequence[Span]
@@ -56,11 +56,11 @@ class WaitingSpans:
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """
-    What became of the spans that waited for a trace.
+    What became of the pending spans of a trace.
 
     Attributes:
-        span_count: How many there were; with another number in the ledger by now, they go on waiting.
-        tagged: The trace, or None where the spans turned out to be no agent run.
+        span_count: How many there were; with another number in the ledger by now, they stay pending.
+        tagged: The trace, or None where the spans are not an agent run.
     """
 
     trace_id: TraceId
@@ -70,7 +70,7 @@ class Assembled:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that can never be processed: where it stood, why, and enough to find it again."""
+    """A record that can never be processed: its position, why, and enough to find it again."""
 
     position: Position
     reason: DropReason
@@ -80,9 +80,9 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class OffsetMove:
+class OffsetCommit:
     """
-    One partition's step forward.
+    The step of one partition, written in the batch's transaction.
 
     Attributes:
         partition: Topic and partition.
@@ -107,13 +107,13 @@ class Batch:
         offsets: The step of every partition that has records here.
         records: Records read per partition, dead letters included.
         received_at: Unix seconds.
-        assembled: Traces that waited for their spans, and wait no more.
+        assembled: Traces whose pending spans are put together here.
         ignored: What was left aside in records that were read.
     """
 
     events: Sequence[TaggedTrace | OutcomeEvent | Span]
     dead_letters: Sequence[DeadLetter]
-    offsets: Sequence[OffsetMove]
+    offsets: Sequence[OffsetCommit]
     records: Mapping[TopicPartition, int]
     received_at: float
     assembled: Sequence[Assembled] = ()
@@ -129,7 +129,7 @@ class Recorded:
         counted: Traces counted.
         duplicates: Traces that it had already.
         labelled: Traces that got their first label.
-        closed: Assembled traces whose spans wait no more, agent runs or not; the others were left as they are.
+        closed: Assembled traces whose spans are no longer pending, agent runs or not; the others stay as they are.
     """
 
     counted: int = 0
@@ -251,15 +251,15 @@ class ProbeResult:
     failures: int
 
 
-class SingleJob(StrEnum):
-    """What one thread of one replica does at a time."""
+class Lease(StrEnum):
+    """A right that one thread of one replica holds at a time."""
 
     REVIEW = "review"
     CALIBRATION = "calibration"
 
 
 class PruneSubject(StrEnum):
-    """What the ledger lets go of after a time."""
+    """What the ledger deletes after a time."""
 
     REQUESTS = "requests"
     OUTCOMES = "outcomes"  # whose trace never came
@@ -294,20 +294,20 @@ class Ledger(Protocol):
         """
         ...
 
-    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[WaitingSpans]:
+    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[PendingSpans]:
         """
-        Spans of traces that are complete at *now* (Unix seconds) or waited long enough, those that wait longest first.
+        Pending spans of traces that are complete at *now* (Unix seconds) or over their time, the oldest first.
 
         Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
         """
         ...
 
-    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[WaitingSpans]:
-        """Spans that wait for these traces, complete or not; traces without any are left out."""
+    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
+        """Pending spans of these traces, complete or not; traces without any are left out."""
         ...
 
-    def waiting_spans(self) -> int:
-        """Spans that wait for their trace to be complete."""
+    def pending_spans(self) -> int:
+        """How many spans are pending: their trace is not complete yet."""
         ...
 
     def counters(self) -> Mapping[CounterKey, int]:
@@ -315,7 +315,7 @@ class Ledger(Protocol):
         ...
 
     def activity(self) -> Sequence[VersionActivity]:
-        """What is known of each model version of each service and environment, oldest first."""
+        """What the ledger knows of each model version of each service and environment, oldest first."""
         ...
 
     def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
@@ -441,15 +441,15 @@ class Ledger(Protocol):
         """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
         ...
 
-    def exclusively(self, job: SingleJob, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
-        """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
+    def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
+        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
         ...
 
     def prune(self, *, now: float) -> Iterator[Pruned]:
         """
-        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is told.
+        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
 
-        Whoever stops to listen stops the deleting; the rest goes the next time.
+        A caller that stops iterating stops the deleting; the next call goes on.
         """
         ...
 

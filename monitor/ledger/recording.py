@@ -8,15 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
-from monitor.ledger.counting import Activity, Cells
+from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Joining
-from monitor.ledger.labels import LabelBudget, VersionKey
-from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetMove, Recorded, TaggedTrace
+from monitor.ledger.labels import LabelBudget
+from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetCommit, Recorded, TaggedTrace
+from monitor.ledger.pending_spans import add_spans, take_complete
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.waiting import add_spans, take_complete
+from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
@@ -29,7 +30,7 @@ class Recorder:
     Args:
         dialect: How the database takes many rows.
         settings: Caps on label values.
-        outcomes: Which of several verdicts on a trace stands.
+        outcomes: Which of several verdicts on a trace counts.
     """
 
     def __init__(self, dialect: Dialect, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
@@ -62,8 +63,8 @@ class Recorder:
             OffsetFenced: another owner moved one of the offsets.
             RaceLost: another replica inserted one of the trace ids since this transaction began.
         """
-        for move in sorted(batch.offsets, key=lambda move: move.partition):  # one order for all, so no deadlock
-            self._move_offset(connection, move)
+        for commit in sorted(batch.offsets, key=lambda commit: commit.partition):  # one order for all, so no deadlock
+            self._commit_offset(connection, commit)
         self._write_dead_letters(connection, batch)
         return self._join(connection, batch)
 
@@ -73,23 +74,25 @@ class Recorder:
         self._requests.forget()
         self._version_ids.clear()
 
-    def _move_offset(self, connection: sa.Connection, move: OffsetMove) -> None:
-        topic, partition = move.partition
-        if move.expected_offset is None:
+    def _commit_offset(self, connection: sa.Connection, commit: OffsetCommit) -> None:
+        topic, partition = commit.partition
+        if commit.expected_offset is None:
             result = connection.execute(
                 self._insert(kafka_offset).on_conflict_do_nothing(),
-                {"topic": topic, "partition": partition, "next_offset": move.next_offset},
+                {"topic": topic, "partition": partition, "next_offset": commit.next_offset},
             )
         else:
             result = connection.execute(
                 sa.update(kafka_offset)
                 .where(kafka_offset.c.topic == topic)
                 .where(kafka_offset.c.partition == partition)
-                .where(kafka_offset.c.next_offset == move.expected_offset)
-                .values(next_offset=move.next_offset)
+                .where(kafka_offset.c.next_offset == commit.expected_offset)
+                .values(next_offset=commit.next_offset)
             )
         if result.rowcount != 1:
-            raise OffsetFenced(f"{topic}[{partition}] is no longer at {move.expected_offset}: another owner moved it.")
+            raise OffsetFenced(
+                f"{topic}[{partition}] is no longer at {commit.expected_offset}: another owner moved it."
+            )
 
     def _write_dead_letters(self, connection: sa.Connection, batch: Batch) -> None:
         if not batch.dead_letters:
@@ -101,23 +104,23 @@ class Recorder:
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
-        # waiting traces, label values, versions, new requests, traffic, counters.
-        cells = Cells()
+        # pending traces, label values, versions, new requests, traffic, counters.
+        deltas = CounterDeltas()
         trace_ids = {_trace_id(event) for event in (*batch.events, *batch.assembled)}
-        slots = self._requests.load(connection, trace_ids, cells)
+        slots = self._requests.load(connection, trace_ids, deltas)
         admission = self._labels.within(connection)
-        joining = Joining(slots, cells, admission, self._outcomes)
-        self._let_wait(connection, batch, joining, cells)
-        claimed = take_complete(connection, {each.trace_id: each.span_count for each in batch.assembled})
+        joining = Joining(slots, deltas, admission, self._outcomes)
+        self._add_pending(connection, batch, joining, deltas)
+        taken = take_complete(connection, {each.trace_id: each.span_count for each in batch.assembled})
         for event in batch.events:
             joining.add(event)
         for assembled in batch.assembled:
-            if assembled.trace_id in claimed:
+            if assembled.trace_id in taken:
                 joining.add_assembled(assembled)
-        _count_records(batch, cells)
+        _count_records(batch, deltas)
         for cap, times in admission.dropped.items():
-            cells.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
-        activity = cells.activity()
+            deltas.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
+        activity = deltas.activity()
         version_ids = self._write_versions(connection, activity)
         self._requests.write(connection, slots, version_ids, received_at=batch.received_at)
         self._write_traffic(
@@ -129,22 +132,22 @@ class Recorder:
             ),
         )
         self._write_counters(
-            connection, [(*map(str, key), value) for key, value in sorted(cells.counts().items()) if value]
+            connection, [(*map(str, key), value) for key, value in sorted(deltas.counts().items()) if value]
         )
         return Recorded(
             counted=sum(seen.requests for seen in activity.values()),
-            duplicates=cells.duplicates(),
+            duplicates=deltas.duplicates(),
             labelled=sum(seen.labelled for seen in activity.values()),
-            closed=len(claimed),
+            closed=len(taken),
         )
 
-    def _let_wait(self, connection: sa.Connection, batch: Batch, joining: Joining, cells: Cells) -> None:
+    def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:
         spans = [event for event in batch.events if isinstance(event, Span)]
-        waiting = [span for span in spans if not joining.is_counted(span.trace_id)]
-        duplicates = add_spans(connection, self._insert, waiting, received_at=batch.received_at)
-        cells.count(CounterName.SPANS, detail="received", by=len(spans))
-        cells.count(CounterName.SPANS, detail="late", by=len(spans) - len(waiting))
-        cells.count(CounterName.SPANS, detail="duplicate", by=duplicates)
+        pending = [span for span in spans if not joining.is_counted(span.trace_id)]
+        duplicates = add_spans(connection, self._insert, pending, received_at=batch.received_at)
+        deltas.count(CounterName.SPANS, detail="received", by=len(spans))
+        deltas.count(CounterName.SPANS, detail="late", by=len(spans) - len(pending))
+        deltas.count(CounterName.SPANS, detail="duplicate", by=duplicates)
 
     def _write_versions(
         self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
@@ -188,13 +191,13 @@ _TRAFFIC_COLUMNS = tuple(column.name for column in traffic.columns)
 _COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
 
 
-def _count_records(batch: Batch, cells: Cells) -> None:
+def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
     for what, times in batch.ignored.items():
-        cells.count(CounterName.IGNORED, detail=what, by=times)
+        deltas.count(CounterName.IGNORED, detail=what, by=times)
     for (topic, partition), records in batch.records.items():
-        cells.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
+        deltas.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
     for letter in batch.dead_letters:
-        cells.count(CounterName.DEAD_LETTERS, detail=letter.reason)
+        deltas.count(CounterName.DEAD_LETTERS, detail=letter.reason)
 
 
 def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from msgspec.json import Decoder, Encoder
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
-from monitor.ledger.counting import Cells
+from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Slot
-from monitor.ledger.labels import VersionKey
 from monitor.ledger.schema import model_version, request
+from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import Outcome
 
 _outcomes = Decoder(tuple[Outcome, ...]).decode
@@ -46,14 +46,14 @@ class RequestRows:
         self._set_label = dialect.updater(request, "trace_id", _LABEL_COLUMNS)
         self._versions: dict[int, VersionKey] = {}
 
-    def load(self, connection: sa.Connection, trace_ids: Iterable[str], cells: Cells) -> dict[str, Slot]:
+    def load(self, connection: sa.Connection, trace_ids: Iterable[str], deltas: CounterDeltas) -> dict[str, Slot]:
         """A slot for each trace id that the ledger has a row for; rows are locked against other replicas."""
         ids = list(trace_ids)
         if not ids:
             return {}
         rows = connection.execute(self._stored, {"among": self._dialect.values(ids)}).all()
         self._learn_versions(connection, {row.model_version_id for row in rows} - self._versions.keys() - {None})
-        return {row.trace_id: self._slot(row, cells) for row in rows}
+        return {row.trace_id: self._slot(row, deltas) for row in rows}
 
     def write(
         self,
@@ -97,10 +97,10 @@ class RequestRows:
             )
             self._versions.update((version_id, (service, where, name)) for version_id, service, where, name in rows)
 
-    def _slot(self, row: Any, cells: Cells) -> Slot:
+    def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
         slot = Slot(stored=True)
         if row.model_version_id is not None:
-            slot.cell = cells.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
+            slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
         if row.success is not None:
             slot.label = Outcome(
                 success=row.success,
@@ -170,19 +170,19 @@ _STORED = (
 
 def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[Any, ...]:
     """`_TRACE_COLUMNS`, which a trace fills; all empty while only an outcome has come."""
-    if slot.new_trace is None or slot.cell is None:
+    if slot.new_trace is None or slot.delta is None:
         return _NO_TRACE
-    features, tag, cell = slot.new_trace.features, slot.new_trace.tag, slot.cell
+    features, tag, delta = slot.new_trace.features, slot.new_trace.tag, slot.delta
     return (
-        version_ids[cell.version],
+        version_ids[delta.version],
         slot.new_trace.trace.started_at,
-        cell.capability,
+        delta.capability,
         features.item,
         features.tool_set,
         features.prompt_family,
         _encode(dict(features.attributes)) if features.attributes else None,
-        cell.tier,
-        cell.tier,
+        delta.tier,
+        delta.tier,
         tag.difficulty_logit,
         tag.difficulty_variance,
         tag.is_known,

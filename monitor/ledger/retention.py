@@ -1,4 +1,4 @@
-"""What the ledger lets go of, a few thousand rows to a transaction, so that nobody waits for it."""
+"""Deletes old rows, a few thousand to a transaction, so that no writer waits long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cutoffs:
 
 
 def cutoffs(settings: LedgerSettings, *, now: float) -> Cutoffs:
-    """What *settings* let go of at *now* (Unix seconds)."""
+    """The cutoffs of *settings* at *now* (Unix seconds)."""
 
     def days_ago(days: float) -> float | None:
         return now - days * _DAY_SECONDS if days else None
@@ -46,7 +46,7 @@ class Pruner:
     Deletes what is older than its cutoff.
 
     Requests of the environments `reference` and `probes` and of both arms of a rollout under way are kept, however old.
-    On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner waits for nobody.
+    On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner never waits.
 
     Args:
         dialect: How the database takes many rows.

@@ -98,7 +98,8 @@ request = sa.Table(
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
 )
 
-waiting_trace = sa.Table(
+# The tables of pending spans keep the names that they have had since the first migration.
+pending_trace = sa.Table(
     "waiting_trace",
     metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
@@ -108,7 +109,7 @@ waiting_trace = sa.Table(
     sa.Column("span_count", sa.Integer, nullable=False),
 )
 
-waiting_span = sa.Table(
+pending_span = sa.Table(
     "waiting_span",
     metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),

@@ -29,26 +29,26 @@ from monitor.ledger.history import (
     versions_but,
     versions_named,
 )
+from monitor.ledger.leases import leases_of
 from monitor.ledger.ledger import (
     Asked,
     Batch,
     CalibrationRecord,
     CounterKey,
     FailureCounts,
+    Lease,
+    PendingSpans,
     ProbeResult,
     Pruned,
     PruneSubject,
     Recorded,
     RolloutRecord,
-    SingleJob,
-    WaitingSpans,
 )
+from monitor.ledger.pending_spans import count_spans, due_spans, spans_of
 from monitor.ledger.recording import Recorder
 from monitor.ledger.retention import Pruner, cutoffs
 from monitor.ledger.schema import kafka_offset
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.singleton import singleton_of
-from monitor.ledger.waiting import count_spans, due_spans, spans_of
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.evidence import Evidence
@@ -69,7 +69,7 @@ class SqlLedger:
     Args:
         url: SQLAlchemy URL of SQLite or PostgreSQL.
         settings: Caps on label values.
-        outcomes: Which of several verdicts on a trace stands.
+        outcomes: Which of several verdicts on a trace counts.
 
     Raises:
         ConfigInvalid: *url* cannot be used.
@@ -84,12 +84,12 @@ class SqlLedger:
         try:
             migrate(self._engine)
         except BaseException:
-            self._engine.dispose()  # nobody else can: there will be no ledger to close
+            self._engine.dispose()  # the caller gets no ledger to close
             raise
         self._dialect = DIALECTS[self._engine.dialect.name]
         self._insert = self._dialect.insert
         self._settings = settings or LedgerSettings()
-        self._singleton = singleton_of(self._engine)
+        self._leases = leases_of(self._engine)
         self._activity = ActivityReader()
         self._pruner = Pruner(self._dialect)
         self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
@@ -119,17 +119,17 @@ class SqlLedger:
 
     # Spans that wait for their trace to be complete.
 
-    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[WaitingSpans]:
+    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[PendingSpans]:
         """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, the longest first."""
         with self._reading() as connection:
             return due_spans(connection, settings, now=now, max_spans=max_spans)
 
-    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[WaitingSpans]:
+    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
         """Spans that wait for these traces, complete or not; traces without any are left out."""
         with self._reading() as connection:
             return spans_of(connection, sorted(trace_ids))
 
-    def waiting_spans(self) -> int:
+    def pending_spans(self) -> int:
         """Spans that wait for their trace to be complete."""
         with self._reading() as connection:
             return count_spans(connection)
@@ -276,9 +276,9 @@ class SqlLedger:
         with self._reading() as connection:
             return select_evidence(connection, rollout_id)
 
-    def exclusively(self, job: SingleJob, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
-        """Whether the right to do *job* could be had within *wait_seconds*; held until the context ends."""
-        return self._singleton.hold(job, wait_seconds=wait_seconds)
+    def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
+        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
+        return self._leases.hold(lease, wait_seconds=wait_seconds)
 
     def checks(self) -> Sequence[Check]:
         """Whether what was counted is what the rows say, all at one moment."""
@@ -287,10 +287,10 @@ class SqlLedger:
             with connection.begin():
                 return list(checks(connection, self._dialect))
 
-    # What is let go.
+    # Retention.
 
     def prune(self, *, now: float) -> Iterator[Pruned]:
-        """Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is told."""
+        """Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded."""
         until = cutoffs(self._settings, now=now)
         if until.requests is not None:
             with self._reading() as connection:
@@ -327,7 +327,7 @@ class SqlLedger:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         with ledger_errors(), self._engine.begin() as connection:
-            self._singleton.verify(connection)
+            self._leases.verify(connection)
             yield connection
 
     @contextmanager

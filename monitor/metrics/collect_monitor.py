@@ -80,7 +80,7 @@ def collect_health(snapshot: Snapshot) -> Iterator[Family]:
         health.set(fact.is_ok, fact.name)
     build.set(1, __version__)
     waiting = Series(names.SPANS_WAITING)
-    waiting.set(snapshot.waiting_spans)
+    waiting.set(snapshot.pending_spans)
     for series in (lag, last_commit, waiting, ready, health, build):
         yield from series.families()
 

@@ -104,7 +104,7 @@ class Snapshot:
         now: Time of the snapshot, Unix seconds; ages are counted from here.
         policy: The policy in force.
         counters: Every counter as committed, each a whole number of its unit.
-        waiting_spans: Spans that wait for their trace to be complete.
+        pending_spans: Spans that wait for their trace to be complete.
         exemplars: A trace for some of *counters*; shown in OpenMetrics only.
         model_versions: Each model version of each service and environment.
         rollouts: Every rollout with its latest verdict, oldest first.
@@ -119,7 +119,7 @@ class Snapshot:
     now: float
     policy: Policy
     counters: Mapping[CounterKey, int] = field(default_factory=dict)
-    waiting_spans: int = 0
+    pending_spans: int = 0
     exemplars: Mapping[CounterKey, TraceExemplar] = field(default_factory=dict)
     model_versions: Sequence[ModelVersionStatus] = ()
     rollouts: Sequence[RolloutRecord] = ()

@@ -11,9 +11,9 @@ import structlog
 from monitor.clock import Clock
 from monitor.difficulty.tagger import Tagger
 from monitor.errors import DependencyUnreachable, OffsetFenced
-from monitor.ingest.dead_letter import DeadLetterWriter, Rejection
+from monitor.ingest.dead_letter import DeadLetterRecord, DeadLetterWriter
 from monitor.ingest.source import Poll, Record, Source, TopicPartition
-from monitor.ledger.ledger import Assembled, Batch, Ledger, OffsetMove, Recorded, WaitingSpans
+from monitor.ledger.ledger import Assembled, Batch, Ledger, OffsetCommit, PendingSpans, Recorded
 from monitor.ledger.settings import LedgerSettings
 from monitor.metrics.snapshot import PartitionLag, SnapshotHolder
 from monitor.rollout.policy import Policy
@@ -34,7 +34,7 @@ _MOST_APART = 8  # more versions that begin in one batch are no rollouts: hostil
 _SPANS_PER_ASSEMBLY = 5_000
 _TRACES_PER_ASSEMBLY = 500
 
-_Built = tuple[WaitingSpans, Trace | None]
+_Built = tuple[PendingSpans, Trace | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +244,13 @@ class Service:
         stages.clock.observe(max(batch.event_times(), default=float("-inf")))
         if batch.dead_letters:
             stages.dead_letters.write(
-                [Rejection(record, letter.reason, letter.detail) for record, letter in batch.dead_letters]
+                [DeadLetterRecord(record, letter.reason, letter.detail) for record, letter in batch.dead_letters]
             )
         recorded = stages.ledger.record(
             Batch(
                 events=tag_events(batch.events, self._tagger_in_force(), self._rules),
                 dead_letters=[letter for _, letter in batch.dead_letters],
-                offsets=[OffsetMove(part, owned[part], offset) for part, offset in next_offsets.items()],
+                offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records=batch.records,
                 received_at=stages.clock.time(),
                 ignored=batch.ignored,
@@ -292,7 +292,7 @@ class Service:
                 self._close(due)
         self._open_traces = None
 
-    def _close(self, due: Sequence[WaitingSpans]) -> int:
+    def _close(self, due: Sequence[PendingSpans]) -> int:
         """Count the traces that these spans make up; how many of them wait no more."""
         rest: Sequence[_Built] = assemble_due(due, self._rules)
         closed = 0
@@ -358,7 +358,7 @@ class Service:
             has_turned=has_turned or self._status.has_turned,
             problem=self._status.problem if problem is None else problem,
             lag=lag,
-            held_up=self._stages.source.held_up(),
+            blocked=self._stages.source.blocked(),
             turned_at=self._stages.clock.time() if has_turned else self._status.turned_at,
         )
         self._overview.report(self._status)

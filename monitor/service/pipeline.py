@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
-from monitor.ledger.ledger import DeadLetter, TaggedTrace, WaitingSpans
+from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_trace
 from monitor.trace.decode import Decoded, Ignored, decode
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
@@ -119,7 +119,7 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[Ta
     ]
 
 
-def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[WaitingSpans, Trace | None]]:
+def assemble_due(due: Iterable[PendingSpans], rules: Rules) -> list[tuple[PendingSpans, Trace | None]]:
     """Each trace out of its spans, in the order of their starts; None where they turned out to be no agent run."""
     built = [(waiting, build_trace(waiting.spans, rules.traces.outcomes)) for waiting in due]
     known = [(waiting, None if trace is None else _dated(trace)) for waiting, trace in built]
@@ -127,8 +127,8 @@ def assemble_due(due: Iterable[WaitingSpans], rules: Rules) -> list[tuple[Waitin
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:
-    if record.unreadable is not None:
-        raise InvalidRecord(DropReason.UNREADABLE, record.unreadable.detail)
+    if record.corrupt_batch is not None:
+        raise InvalidRecord(DropReason.UNREADABLE, record.corrupt_batch.detail)
     if record.oversize is not None:  # too large to have been kept in memory at all
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)

@@ -34,7 +34,7 @@ class LoopStatus:
         problem: Why nothing is read now; empty while all is well.
         lag: Partitions that this replica owns, where the end is known.
         last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
-        held_up: Which partition stands still before what cannot be read; empty while none does.
+        blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
         turned_at: Unix seconds of its last turn, or None before the first.
         batches_fenced: Batches dropped because another replica had taken over.
         pauses: Waits for a dependency out of reach.
@@ -44,7 +44,7 @@ class LoopStatus:
     problem: str = ""
     lag: Sequence[PartitionLag] = ()
     last_commit_at: float | None = None
-    held_up: str = ""
+    blocked: str = ""
     turned_at: float | None = None
     batches_fenced: int = 0
     pauses: int = 0
@@ -154,7 +154,7 @@ class Overview:
                 is_ready=self._is_loaded and status.has_turned and not problem,
                 health=[
                     _fact("pipeline", problem, "Records are read and recorded."),
-                    _fact("consumer", status.held_up, "No partition stands still."),
+                    _fact("consumer", status.blocked, "No partition stands still."),
                     *(_fact(job, problem, f"The {job} is up to date.") for job, problem in self._problems.items()),
                 ],
             )
@@ -171,7 +171,7 @@ class Overview:
             now=self._clock.time(),
             policy=self._policy,
             counters=ledger.counters(),
-            waiting_spans=ledger.waiting_spans(),
+            pending_spans=ledger.pending_spans(),
             model_versions=[
                 ModelVersionStatus(
                     version,

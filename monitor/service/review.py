@@ -14,7 +14,7 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
-from monitor.ledger.ledger import CalibrationRecord, Ledger, RolloutRecord, SingleJob
+from monitor.ledger.ledger import CalibrationRecord, Lease, Ledger, RolloutRecord
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
@@ -125,7 +125,7 @@ class Review:
         self._assess_if_due(now)
 
     def _review(self, now: float) -> None:
-        with self._ledger.exclusively(SingleJob.REVIEW) as is_ours:
+        with self._ledger.hold_lease(Lease.REVIEW) as is_ours:
             if not is_ours:
                 return
             if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
@@ -206,7 +206,7 @@ class Review:
 
     def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
         # Apart from the review, whose looks may take long: the first request of a newcomer waits only for this.
-        with self._ledger.exclusively(SingleJob.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
+        with self._ledger.hold_lease(Lease.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
             if not is_ours:
                 raise LedgerUnavailable(
                     f"Another replica has been calibrating for {_CALIBRATION_WAIT_SECONDS:.0f} s; "

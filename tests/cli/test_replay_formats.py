@@ -200,5 +200,5 @@ def test_spans_teach_as_history_and_those_of_others_go_on_waiting(
     loaded = json.loads(capsys.readouterr().out)["records"]
     assert (len(runs), 0) == (loaded["counted"], loaded["dead_lettered"])
     assert {"reference"} == {version.environment for version in ledger.activity()}
-    assert 2 == ledger.waiting_spans()
+    assert 2 == ledger.pending_spans()
     ledger.close()

@@ -24,12 +24,12 @@ from monitor.ledger.ledger import (
     Assembled,
     CounterKey,
     CounterName,
+    Lease,
     Ledger,
     ProbeResult,
     Pruned,
     PruneSubject,
     Recorded,
-    SingleJob,
     TaggedTrace,
 )
 from monitor.ledger.sql import SqlLedger
@@ -154,7 +154,7 @@ def an_event(run: str) -> st.SearchStrategy[TaggedTrace | OutcomeEvent]:
 def spans_left_over(ledger: Ledger) -> int:
     """Spans received that are nowhere: 0, always."""
     spans = Counter(counts(ledger, CounterName.SPANS))
-    return spans["received"] - ledger.waiting_spans() - sum(spans[name] for name in SPAN_FATES)
+    return spans["received"] - ledger.pending_spans() - sum(spans[name] for name in SPAN_FATES)
 
 
 _STORIES = count()
@@ -286,12 +286,12 @@ class LedgerContract:
         ledger.record(a_batch(a_call("a"), a_tool_call("b")))
         ledger.record(a_batch(a_span(), received_at=NOON + 10))
 
-        assert (0, 3) == (close_due(ledger, now=NOON + 39), ledger.waiting_spans())
+        assert (0, 3) == (close_due(ledger, now=NOON + 39), ledger.pending_spans())
         assert 1 == close_due(ledger, now=NOON + 40)
 
         assert {"": 1} == counts(ledger, CounterName.REQUESTS)
         assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
-        assert 0 == ledger.waiting_spans() == len(ledger.spans_of([TraceId("t")]))
+        assert 0 == ledger.pending_spans() == len(ledger.spans_of([TraceId("t")]))
 
     @pytest.mark.parametrize(
         ("span", "waits_seconds"),
@@ -343,7 +343,7 @@ class LedgerContract:
 
         assert [a_call("a"), better] == list(waiting.spans)
         assert {"received": 7, "duplicate": 5} == counts(ledger, CounterName.SPANS)
-        assert 2 == ledger.waiting_spans()
+        assert 2 == ledger.pending_spans()
 
     def test_a_trace_that_has_grown_goes_on_waiting(self, ledger: Ledger) -> None:
         """A span that comes while a trace is put together is not lost: the trace is closed with it later."""
@@ -352,7 +352,7 @@ class LedgerContract:
         ledger.record(a_batch(a_call("b"), received_at=NOON + 60))
 
         assert 0 == close_trace(ledger, "t", looked_at.spans).closed
-        assert ({}, 3) == (counts(ledger, CounterName.REQUESTS), ledger.waiting_spans())
+        assert ({}, 3) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
 
         assert 1 == close_due(ledger, now=NOON + 90)
         assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
@@ -381,7 +381,7 @@ class LedgerContract:
         records = CounterKey(CounterName.RECORDS, detail="agent-traces/0")
         assert before == after | {records: before[records]}
         assert {"received": 4, "joined": 2, "late": 2} == counts(ledger, CounterName.SPANS)
-        assert 0 == ledger.waiting_spans()
+        assert 0 == ledger.pending_spans()
 
     def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(self, ledger: Ledger) -> None:
         """Whichever comes first is the request; the other is a duplicate, or late."""
@@ -415,7 +415,7 @@ class LedgerContract:
         assert 1 == close_due(ledger)
 
         assert {"received": 1, "foreign": 1} == counts(ledger, CounterName.SPANS)
-        assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.waiting_spans())
+        assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
 
     def test_spans_of_a_fenced_batch_do_not_wait(self, ledger: Ledger) -> None:
         """An owner that lost its partition leaves no span behind, and takes none that waits."""
@@ -938,25 +938,25 @@ class LedgerContract:
 
     def test_one_replica_reviews_at_a_time(self, ledger: Ledger) -> None:
         """Whoever asks first may review, and may again after giving it back."""
-        with ledger.exclusively(SingleJob.REVIEW) as is_ours:
+        with ledger.hold_lease(Lease.REVIEW) as is_ours:
             assert is_ours
-        with ledger.exclusively(SingleJob.REVIEW) as is_ours:
+        with ledger.hold_lease(Lease.REVIEW) as is_ours:
             assert is_ours
 
     def test_a_thread_waits_for_a_job_until_another_is_done(self, ledger: Ledger) -> None:
         """Who waits gets the right when it is given back, who does not wait is told no; another job is free."""
         answers: list[bool] = []
 
-        def ask(job: SingleJob, wait_seconds: float) -> None:
-            with ledger.exclusively(job, wait_seconds=wait_seconds) as is_ours:
+        def ask(job: Lease, wait_seconds: float) -> None:
+            with ledger.hold_lease(job, wait_seconds=wait_seconds) as is_ours:
                 answers.append(is_ours)
 
-        with ledger.exclusively(SingleJob.CALIBRATION), ThreadPoolExecutor(2) as others:
-            others.submit(ask, SingleJob.CALIBRATION, 0.0).result()
-            others.submit(ask, SingleJob.REVIEW, 0.0).result()
-            others.submit(ask, SingleJob.CALIBRATION, 0.01).result()
+        with ledger.hold_lease(Lease.CALIBRATION), ThreadPoolExecutor(2) as others:
+            others.submit(ask, Lease.CALIBRATION, 0.0).result()
+            others.submit(ask, Lease.REVIEW, 0.0).result()
+            others.submit(ask, Lease.CALIBRATION, 0.01).result()
             waiting = ThreadPoolExecutor(1)
-            last = waiting.submit(ask, SingleJob.CALIBRATION, 60.0)
+            last = waiting.submit(ask, Lease.CALIBRATION, 60.0)
         last.result()
         waiting.shutdown()
 

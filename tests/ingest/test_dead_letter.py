@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import DeadLetterUnavailable
-from monitor.ingest.dead_letter import FileDeadLetters, NoDeadLetters, Rejection, dead_letter_topic
+from monitor.ingest.dead_letter import DeadLetterRecord, FileDeadLetters, NoDeadLetters, dead_letter_topic
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Position, Record
 
@@ -19,7 +19,7 @@ def test_file_keeps_the_facts_and_not_the_payload(tmp_path: Path) -> None:
     path = tmp_path / "rejected.jsonl"
     letters = FileDeadLetters(path)
 
-    letters.write([Rejection(RECORD, "not_json", "expected a value"), Rejection(RECORD, "empty")])
+    letters.write([DeadLetterRecord(RECORD, "not_json", "expected a value"), DeadLetterRecord(RECORD, "empty")])
     letters.close()
 
     first, second = map(json.loads, path.read_text().splitlines())
@@ -39,7 +39,7 @@ def test_file_keeps_the_facts_and_not_the_payload(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_an_outage(tmp_path: Path) -> None:
     """Where dead letters cannot be kept, the caller has to wait."""
     with pytest.raises(DeadLetterUnavailable, match="No such file or directory"):
-        FileDeadLetters(tmp_path / "absent" / "rejected.jsonl").write([Rejection(RECORD, "empty")])
+        FileDeadLetters(tmp_path / "absent" / "rejected.jsonl").write([DeadLetterRecord(RECORD, "empty")])
 
 
 def test_keeping_nothing_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_keeping_nothing_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     letters = NoDeadLetters()
 
-    letters.write([Rejection(RECORD, "empty")])
+    letters.write([DeadLetterRecord(RECORD, "empty")])
     letters.close()
 
     assert [] == list(tmp_path.iterdir())

@@ -126,7 +126,7 @@ def test_text_of_requests_is_kept_nowhere(tmp_path: Path, capfd: pytest.CaptureF
     with closing(ledger):
         service.run_once()
         while_waiting = _bytes_of(tmp_path)
-        waiting = ledger.waiting_spans()
+        waiting = ledger.pending_spans()
         clock.advance(1e6)
         service.run_once()
         service.show()

@@ -10,7 +10,7 @@ import pytest
 from monitor.clock import EventClock
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import DeadLetterUnavailable, LedgerUnavailable
-from monitor.ingest.dead_letter import Rejection
+from monitor.ingest.dead_letter import DeadLetterRecord
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.ledger import Batch, CounterName, Recorded
 from monitor.ledger.sql import SqlLedger
@@ -31,13 +31,13 @@ from tests.fakes import FakeBroker, FakeSource
 class FakeDeadLetters:
     """Keeps what it is given, or refuses while it is out of order."""
 
-    kept: list[Rejection] = field(default_factory=list)
+    kept: list[DeadLetterRecord] = field(default_factory=list)
     is_out_of_order: bool = False
 
-    def write(self, rejections: Sequence[Rejection]) -> None:
+    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         if self.is_out_of_order:
             raise DeadLetterUnavailable("The dead-letter topic cannot be written.")
-        self.kept += rejections
+        self.kept += letters
 
     def close(self) -> None:
         """Nothing to release."""
@@ -144,7 +144,7 @@ def test_a_record_that_says_nothing_is_set_aside_and_the_rest_is_counted(house: 
     house.run_until_quiet()
 
     assert {"not_json": 1, "empty": 1} == counts(house.ledger, CounterName.DEAD_LETTERS)
-    assert ["not_json", "empty"] == [rejection.reason for rejection in house.dead_letters.kept]
+    assert ["not_json", "empty"] == [letter.reason for letter in house.dead_letters.kept]
     assert {"": 2} == counts(house.ledger, CounterName.REQUESTS)
 
 

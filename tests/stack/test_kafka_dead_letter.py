@@ -10,7 +10,7 @@ from kafka import KafkaConsumer
 from msgspec import structs
 
 from monitor.errors import DeadLetterUnavailable
-from monitor.ingest.dead_letter import KafkaDeadLetters, Rejection
+from monitor.ingest.dead_letter import DeadLetterRecord, KafkaDeadLetters
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Oversize, Position, Record
 from tests.stack.servers import KafkaServer, free_port
@@ -25,7 +25,7 @@ def settings(kafka: KafkaServer) -> KafkaSettings:
 
 def test_a_letter_says_all_but_the_payload(settings: KafkaSettings) -> None:
     """The letter is in a topic of its own, made where it was missing, with facts as headers and no payload."""
-    rejected = Rejection(_a_record(settings, value=b"not json"), "not_json", "expected a value")
+    rejected = DeadLetterRecord(_a_record(settings, value=b"not json"), "not_json", "expected a value")
 
     with closing(KafkaDeadLetters(settings)) as letters:
         letters.write([rejected])
@@ -56,14 +56,14 @@ def test_payloads_come_along_where_asked_for_and_not_too_large(settings: KafkaSe
     ]
 
     with closing(KafkaDeadLetters(opted_in)) as letters:
-        letters.write([Rejection(record, "not_json") for record in records])
+        letters.write([DeadLetterRecord(record, "not_json") for record in records])
 
     assert [b"not json", b"", b"", b""] == [letter.value for letter in _letters(settings, 4)]
 
 
 def test_an_outage_is_said_and_overcome(kafka: KafkaServer, settings: KafkaSettings) -> None:
     """While the broker is away writing raises; the same letters are kept once it is back."""
-    rejected = [Rejection(_a_record(settings, value=b"x"), "not_json")]
+    rejected = [DeadLetterRecord(_a_record(settings, value=b"x"), "not_json")]
     with closing(KafkaDeadLetters(replace(settings, request_timeout_seconds=2.0))) as letters:
         letters.write(rejected)
         kafka.kill()
@@ -82,7 +82,7 @@ def test_a_broker_that_was_never_there_is_an_outage() -> None:
     letters = KafkaDeadLetters(unreachable)
 
     with pytest.raises(DeadLetterUnavailable, match="No Kafka broker answers"):
-        letters.write([Rejection(Record(Position("traces", 0, 0), key=None, value=b"x"), "not_json")])
+        letters.write([DeadLetterRecord(Record(Position("traces", 0, 0), key=None, value=b"x"), "not_json")])
 
 
 def _a_record(settings: KafkaSettings, *, value: bytes | None) -> Record:

@@ -249,17 +249,17 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
         assert [b"fine"] == values(peek.last(others.topic, 200))
     with closing(world.open()) as source:
         records = read_and_commit(source, world.ledger, 2 + 1 + 1 + 30)
-        held_up = source.held_up()
+        blocked = source.blocked()
 
     bad = [record for record in records if record.position.partition == 0]
     assert looked_at <= {record.value for record in records}
     assert [b"before-0", b"before-1", None, b"behind"] == values(bad)
-    assert bad[2].unreadable is not None
-    assert "offsets 2 to 21 cannot be read" in bad[2].unreadable.detail
-    assert said in bad[2].unreadable.detail
+    assert bad[2].corrupt_batch is not None
+    assert "offsets 2 to 21 cannot be read" in bad[2].corrupt_batch.detail
+    assert said in bad[2].corrupt_batch.detail
     assert 30 == len(records) - len(bad)
     assert {23, 30} == set(world.ledger.offsets.values())
-    assert "" == held_up
+    assert "" == blocked
 
 
 def test_a_partition_waits_for_a_person_where_nothing_may_be_passed_over(kafka: KafkaServer) -> None:
@@ -272,7 +272,7 @@ def test_a_partition_waits_for_a_person_where_nothing_may_be_passed_over(kafka: 
 
     with closing(world.open()) as source:
         (other,) = read_and_commit(source, world.ledger, 1)
-        said = wait_until(lambda: (read_once(source, world.ledger), source.held_up())[1], what="it stands still")
+        said = wait_until(lambda: (read_once(source, world.ledger), source.blocked())[1], what="it stands still")
         damage_log(kafka, world.topic, b"one-bit", flip_a_bit)  # back again, as from a healthy copy of the log
         healed: list[Record] = []
         wait_until(lambda: (healed.extend(_read_through_outage(source, world.ledger)), healed)[1], what="it is read")

@@ -45,12 +45,12 @@ def settings(kafka: KafkaServer, topic: str) -> KafkaSettings:
 
 
 def assert_all_but_the_damaged(topic: str, records: list[Record]) -> None:
-    (stand_in,) = [record for record in records if record.unreadable is not None]
+    (stand_in,) = [record for record in records if record.corrupt_batch is not None]
     read = {record.value for record in records if record is not stand_in}
     assert {b"{}", *EVENTS[:3], *EVENTS[6:]} == read
     assert (topic, 0, 3) == stand_in.position
-    assert stand_in.unreadable is not None
-    assert "offsets 3 to 5 cannot be read" in stand_in.unreadable.detail
+    assert stand_in.corrupt_batch is not None
+    assert "offsets 3 to 5 cannot be read" in stand_in.corrupt_batch.detail
     assert 8 == len(records)
 
 

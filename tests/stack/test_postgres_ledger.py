@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from monitor.ledger.ledger import Batch, CounterName, SingleJob
+from monitor.ledger.ledger import Batch, CounterName, Lease
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, tagged
@@ -112,7 +112,7 @@ def test_a_span_that_comes_while_its_trace_is_closed_is_not_lost(url: str, *, cl
     fates = {"joined": 2, "late": 1} if closes_first else {"joined": 3}
     assert {"received": 3, **fates} == counts(first, CounterName.SPANS)
     assert {"": 1} == counts(first, CounterName.REQUESTS)
-    assert 0 == first.waiting_spans()
+    assert 0 == first.pending_spans()
     first.close()
     second.close()
 
@@ -153,7 +153,7 @@ def test_replicas_that_share_the_spans_of_each_trace_count_it_once(url: str) -> 
     assert {"": 120} == counts(ledger, CounterName.REQUESTS)
     assert (0, 120) == net_outcomes(ledger)
     assert 720 == counts(ledger, CounterName.SPANS)["received"]
-    assert (0, 0) == (spans_left_over(ledger), ledger.waiting_spans())
+    assert (0, 0) == (spans_left_over(ledger), ledger.pending_spans())
     ledger.close()
 
 
@@ -161,10 +161,10 @@ def test_only_one_of_two_replicas_reviews(url: str) -> None:
     """While one replica holds the review, the other is told no."""
     first, second = SqlLedger(url), SqlLedger(url)
 
-    review = SingleJob.REVIEW
-    with first.exclusively(review) as first_holds, second.exclusively(review) as second_holds:
+    review = Lease.REVIEW
+    with first.hold_lease(review) as first_holds, second.hold_lease(review) as second_holds:
         assert (first_holds, second_holds) == (True, False)
-    with second.exclusively(review) as second_holds:
+    with second.hold_lease(review) as second_holds:
         assert second_holds
 
     first.close()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from monitor.errors import LedgerInvalid, LedgerUnavailable, OffsetFenced
 from monitor.ledger.engine import migrate, open_engine
 from monitor.ledger.inspection import schema_version
-from monitor.ledger.ledger import CounterName, SingleJob
+from monitor.ledger.ledger import CounterName, Lease
 from monitor.ledger.schema import REVISION
 from monitor.ledger.sql import SqlLedger
 from tests.builders import NOON, PARTITION, a_batch, a_trace, failure, tagged
@@ -238,7 +238,7 @@ def test_a_ledger_of_an_older_schema_is_brought_up_to_date(url: str) -> None:
 
 
 def _hold_review(url: str, is_held: threading.Event) -> None:
-    with closing(SqlLedger(url)) as ledger, ledger.exclusively(SingleJob.REVIEW) as is_ours:
+    with closing(SqlLedger(url)) as ledger, ledger.hold_lease(Lease.REVIEW) as is_ours:
         if is_ours:
             is_held.set()
         threading.Event().wait()
@@ -252,7 +252,7 @@ def test_the_review_of_a_replica_that_is_gone_is_taken_over(ledger: SqlLedger, u
     holder = spawn.Process(target=_hold_review, args=(url, is_held))
     holder.start()
     assert is_held.wait(60)
-    with ledger.exclusively(SingleJob.REVIEW) as is_ours:
+    with ledger.hold_lease(Lease.REVIEW) as is_ours:
         assert not is_ours
 
     os.kill(int(holder.pid or 0), harm)
@@ -263,17 +263,17 @@ def test_the_review_of_a_replica_that_is_gone_is_taken_over(ledger: SqlLedger, u
 
 
 def _can_review(ledger: SqlLedger) -> bool:
-    with ledger.exclusively(SingleJob.REVIEW) as is_ours:
+    with ledger.hold_lease(Lease.REVIEW) as is_ours:
         return is_ours
 
 
 def test_a_reviewer_that_was_cut_off_writes_nothing_more(ledger: SqlLedger, url: str) -> None:
     """Two replicas never both believe that they review for longer than it takes to write."""
-    with closing(SqlLedger(url)) as other, ledger.exclusively(SingleJob.REVIEW) as is_ours:
+    with closing(SqlLedger(url)) as other, ledger.hold_lease(Lease.REVIEW) as is_ours:
         assert is_ours
         ledger.see_floors((), at=NOON)
         _end_idle_sessions(other)
-        with other.exclusively(SingleJob.REVIEW) as others:
+        with other.hold_lease(Lease.REVIEW) as others:
             assert others
 
             with pytest.raises(LedgerUnavailable, match="right to review was lost"):

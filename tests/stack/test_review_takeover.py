@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from monitor.ledger.ledger import SingleJob
+from monitor.ledger.ledger import Lease
 from monitor.ledger.sql import SqlLedger
 from tests.stack.servers import PostgresServer, wait_until
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.stack
 
 _HOLDER = """
 import sys, time
-from monitor.ledger.ledger import SingleJob
+from monitor.ledger.ledger import Lease
 from monitor.ledger.sql import SqlLedger
-with SqlLedger(sys.argv[1]).exclusively(SingleJob.REVIEW) as is_ours:
+with SqlLedger(sys.argv[1]).hold_lease(Lease.REVIEW) as is_ours:
     print(is_ours, flush=True)
     time.sleep(300)
 """
@@ -36,7 +36,7 @@ def test_another_replica_reviews_when_the_reviewer(postgres: PostgresServer, fat
     assert holder.stdout is not None
 
     def is_ours() -> bool:
-        with ledger.exclusively(SingleJob.REVIEW) as mine:
+        with ledger.hold_lease(Lease.REVIEW) as mine:
             return mine
 
     try:

@@ -1,4 +1,4 @@
-"""The right to do what only one thread of one replica does at a time."""
+"""Leases: rights that one thread of one replica holds at a time."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 
 from monitor.errors import LedgerUnavailable
 from monitor.ledger.engine import ledger_errors
-from monitor.ledger.ledger import SingleJob
+from monitor.ledger.ledger import Lease
 
 _BEAT_SECONDS = 2.0
 _SILENCE_SECONDS = 10
 
 # Arbitrary numbers that all replicas agree on.
-_LOCK_NUMBERS = {SingleJob.REVIEW: 7_306_918_452_114, SingleJob.CALIBRATION: 7_306_918_452_115}
+_LOCK_NUMBERS = {Lease.REVIEW: 7_306_918_452_114, Lease.CALIBRATION: 7_306_918_452_115}
 
 
-class Singleton(Protocol):
-    """Hands out the right to a job."""
+class Leases(Protocol):
+    """Hands out leases."""
 
     @contextmanager
-    def hold(self, job: SingleJob, *, wait_seconds: float) -> Iterator[bool]:
-        """Whether the right to *job* could be had within *wait_seconds*; held until the context ends."""
+    def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
+        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
         ...
 
     def verify(self, connection: sa.Connection) -> None:
         """
-        Make sure, in a transaction that is about to write, that what this thread holds was not lost meanwhile.
+        Check, in a transaction that is about to write, that this thread still holds its leases.
 
         Raises:
-            LedgerUnavailable: it was; another replica may hold it.
+            LedgerUnavailable: it does not; another replica may hold them.
         """
         ...
 
 
-def singleton_of(engine: sa.Engine) -> Singleton:
+def leases_of(engine: sa.Engine) -> Leases:
     """Among the threads of this process on SQLite, which has one replica only; among all replicas on PostgreSQL."""
     return _InProcess() if engine.dialect.name == "sqlite" else _AdvisoryLocks(engine)
 
 
 class _InProcess:
     def __init__(self) -> None:
-        self._locks = {job: Lock() for job in SingleJob}
+        self._locks = {lease: Lock() for lease in Lease}
 
     @contextmanager
-    def hold(self, job: SingleJob, *, wait_seconds: float) -> Iterator[bool]:
-        is_ours = self._locks[job].acquire(timeout=wait_seconds)
+    def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
+        is_ours = self._locks[lease].acquire(timeout=wait_seconds)
         try:
             yield is_ours
         finally:
             if is_ours:
-                self._locks[job].release()
+                self._locks[lease].release()
 
     def verify(self, connection: sa.Connection) -> None:
         """A lock of this process is never lost."""
@@ -63,10 +63,10 @@ class _InProcess:
 
 class _AdvisoryLocks:
     """
-    Bound to a connection of their own, so that a replica that dies gives them back.
+    Bound to a connection of their own, so that a replica that dies releases them.
 
     One that hangs does not die: the connection shows every two seconds that its process still runs, and the server ends
-    it when it has not for ten. A holder that was cut off learns it before it writes anything more.
+    it when it has not for ten. A holder that was cut off finds out before its next write.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -74,8 +74,8 @@ class _AdvisoryLocks:
         self._held = local()
 
     @contextmanager
-    def hold(self, job: SingleJob, *, wait_seconds: float) -> Iterator[bool]:
-        number = _LOCK_NUMBERS[job]
+    def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
+        number = _LOCK_NUMBERS[lease]
         with ledger_errors(), self._engine.connect() as connection:
             is_ours = _try_lock(connection, number) or (wait_seconds > 0 and _lock(connection, number, wait_seconds))
             if not is_ours:
@@ -94,7 +94,7 @@ class _AdvisoryLocks:
     def verify(self, connection: sa.Connection) -> None:
         for session in getattr(self._held, "sessions", ()):
             if not connection.scalar(_IS_ALIVE, session):
-                raise LedgerUnavailable("The right to review was lost with its connection; another replica goes on.")
+                raise LedgerUnavailable("The review lease was lost with its connection; another replica takes over.")
 
 
 def _session_of(connection: sa.Connection) -> dict[str, Any]:
@@ -112,7 +112,7 @@ _IS_ALIVE = sa.text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND backend
 
 @contextmanager
 def _heartbeat(connection: sa.Connection) -> Iterator[None]:
-    """Show on *connection*, which nobody else uses meanwhile, that this process still runs."""
+    """Show on *connection*, which has no other user meanwhile, that this process still runs."""
     is_over = Event()
 
     def beat() -> None:
@@ -133,7 +133,7 @@ def _heartbeat(connection: sa.Connection) -> Iterator[None]:
 
 
 def _unlock(connection: sa.Connection, number: int) -> None:
-    """Give the right back; what was lost with its connection needs no giving back."""
+    """Release the lock; one that was lost with its connection is released already."""
     try:
         connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
         connection.execute(sa.select(sa.func.set_config("idle_session_timeout", "0", False)))

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
 
-from monitor.ingest.source import Position, Record, TopicPartition, Unreadable
+from monitor.ingest.source import CorruptBatch, Position, Record, TopicPartition
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class HeldUp:
+class BlockedPartition:
     """
     A partition that stands still before something that cannot be read.
 
@@ -33,14 +33,16 @@ class HeldUp:
     tries: int
     retry_at: float
 
-    def again(self, problem: str, *, now: float) -> HeldUp:
+    def again(self, problem: str, *, now: float) -> BlockedPartition:
         """After another try that failed at *now* (monotonic seconds)."""
         return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + _pause(self.tries))
 
-    def passed_over(self, end: int) -> Record:
+    def skipped(self, end: int) -> Record:
         """What stands for everything from here up to, not including, *end*."""
         detail = f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}"
-        return Record(Position(*self.partition, self.offset), key=None, value=None, unreadable=Unreadable(end, detail))
+        return Record(
+            Position(*self.partition, self.offset), key=None, value=None, corrupt_batch=CorruptBatch(end, detail)
+        )
 
     def sentence(self, limit: int) -> str:
         """For a person: what stands still, and what becomes of it."""
@@ -49,12 +51,12 @@ class HeldUp:
         return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {then}."
 
 
-def held_up(partition: TopicPartition, offset: int, problem: str, *, now: float) -> HeldUp:
+def blocked_at(partition: TopicPartition, offset: int, problem: str, *, now: float) -> BlockedPartition:
     """*partition* after the first try at *now* (monotonic seconds)."""
-    return HeldUp(partition, offset, problem, tries=1, retry_at=now + _FIRST_RETRY_SECONDS)
+    return BlockedPartition(partition, offset, problem, tries=1, retry_at=now + _FIRST_RETRY_SECONDS)
 
 
-def is_unreadable(error: Exception) -> bool:
+def is_corrupt(error: Exception) -> bool:
     """
     Whether what was fetched is at fault, rather than the way to it.
 

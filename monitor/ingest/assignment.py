@@ -10,7 +10,7 @@ from monitor.ingest.source import TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class AssignedPartition:
     """
     A partition that is ours and whose offset was read from the ledger.
 
@@ -26,14 +26,14 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
-class LogRange:
+class OffsetRange:
     """Offsets that a partition holds: from *beginning* up to, not including, *end*."""
 
     beginning: int
     end: int
 
 
-def starting_offset(ledger_offset: int | None, log: LogRange, start: StartAt) -> int:
+def starting_offset(ledger_offset: int | None, log: OffsetRange, start: StartAt) -> int:
     """
     Where to read on: at the ledger's offset while the log still has it, else at the log's beginning.
 
@@ -44,12 +44,12 @@ def starting_offset(ledger_offset: int | None, log: LogRange, start: StartAt) ->
     return ledger_offset if log.beginning <= ledger_offset <= log.end else log.beginning
 
 
-class Ownership:
+class Assignment:
     """Partitions on their way from assigned, over read from the ledger, to revoked."""
 
     def __init__(self) -> None:
         self._unread: set[TopicPartition] = set()
-        self._owned: dict[TopicPartition, Owned] = {}
+        self._owned: dict[TopicPartition, AssignedPartition] = {}
         self._first_offsets: dict[TopicPartition, int] = {}
 
     @property
@@ -58,7 +58,7 @@ class Ownership:
         return frozenset(self._unread)
 
     @property
-    def owned(self) -> Mapping[TopicPartition, Owned]:
+    def owned(self) -> Mapping[TopicPartition, AssignedPartition]:
         """Partitions whose records may be returned and committed."""
         return self._owned
 
@@ -75,21 +75,23 @@ class Ownership:
             self._unread.discard(partition)
             self._first_offsets.pop(partition, None)
 
-    def begin(self, partition: TopicPartition, ledger_offset: int | None, *, log: LogRange, start: StartAt) -> Owned:
+    def begin(
+        self, partition: TopicPartition, ledger_offset: int | None, *, log: OffsetRange, start: StartAt
+    ) -> AssignedPartition:
         """The partition as owned from now on, to be read from `next_offset`."""
         next_offset = starting_offset(ledger_offset, log, start)
         if ledger_offset is None:
             # Without a ledger row "latest" must stay where it first was: a batch that failed would be lost otherwise.
             next_offset = self._first_offsets.setdefault(partition, next_offset)
         self._unread.discard(partition)
-        self._owned[partition] = Owned(ledger_offset, next_offset, log.end)
+        self._owned[partition] = AssignedPartition(ledger_offset, next_offset, log.end)
         return self._owned[partition]
 
     def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """Remember what the ledger holds now; the part of *next_offsets* that is still ours."""
         ours = {partition: offset for partition, offset in next_offsets.items() if partition in self._owned}
         for partition, offset in ours.items():
-            self._owned[partition] = Owned(offset, offset, self._owned[partition].log_end)
+            self._owned[partition] = AssignedPartition(offset, offset, self._owned[partition].log_end)
         return ours
 
     def rewind(self) -> None:

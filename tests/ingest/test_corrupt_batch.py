@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import CorruptRecordError, KafkaConnectionError, UnsupportedCodecError
 
+from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
 from monitor.ingest.source import TopicPartition
-from monitor.ingest.unreadable import first_readable, held_up, is_unreadable
 from monitor.service.pipeline import Rules, decode_records
 from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
@@ -34,7 +34,7 @@ PARTITION = TopicPartition("agent-traces", 3)
 )
 def test_what_was_fetched_is_told_from_the_way_to_it(error: Exception, *, expected: bool) -> None:
     """Only what no other broker and no other day would make readable may ever be passed over."""
-    assert expected == is_unreadable(error)
+    assert expected == is_corrupt(error)
 
 
 @given(offset=st.integers(0, 10**9), length=st.integers(1, 10**6), behind=st.integers(0, 10**6))
@@ -54,18 +54,18 @@ def test_the_end_of_what_cannot_be_read_is_found_exactly(offset: int, length: in
 
 def test_tries_come_further_and_further_apart() -> None:
     """Eight tries take about a minute: enough for a broker to be replaced."""
-    held = held_up(PARTITION, 17, "crc", now=100.0)
-    moments = [held.retry_at]
+    blocked = blocked_at(PARTITION, 17, "crc", now=100.0)
+    moments = [blocked.retry_at]
     for _ in range(7):
-        held = held.again("crc", now=held.retry_at)
-        moments.append(held.retry_at)
+        blocked = blocked.again("crc", now=blocked.retry_at)
+        moments.append(blocked.retry_at)
 
     assert [100.5, 101.5, 103.5, 107.5, 115.5, 130.5, 145.5, 160.5] == moments
 
 
 def test_what_is_passed_over_is_a_dead_letter_with_its_range() -> None:
     """One record stands for the range, and tells it."""
-    record = held_up(PARTITION, 17, "crc", now=0.0).passed_over(42)
+    record = blocked_at(PARTITION, 17, "crc", now=0.0).skipped(42)
 
     batch = decode_records([record], Rules(Limits(), TraceSettings()))
 

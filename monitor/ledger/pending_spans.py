@@ -1,7 +1,7 @@
 """
-Spans that wait in the ledger until their trace is complete.
+Spans that are pending in the ledger until their trace is complete.
 
-Whoever changes what waits for a trace locks its row of `waiting_trace` first, in order of trace ids.
+A writer of the pending spans of a trace locks its row of `waiting_trace` first, in order of trace ids.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from monitor.ledger.labels import DialectInsert
-from monitor.ledger.ledger import WaitingSpans
-from monitor.ledger.schema import waiting_span, waiting_trace
+from monitor.ledger.ledger import PendingSpans
+from monitor.ledger.schema import pending_span, pending_trace
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
@@ -28,7 +28,7 @@ _Key = TypeVar("_Key")
 
 def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Sequence[Span], *, received_at: float) -> int:
     """
-    Let *spans* wait for their traces; each span id once, of two that differ the one that `Span.outranks` the other.
+    Make *spans* pending; each span id once, and of two that differ the one that `Span.outranks` the other.
 
     Returns:
         How many of them had come before.
@@ -42,7 +42,7 @@ def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Sequence[
     stored = _stored(connection, sorted(came))
     changed = [(key, span) for key, span in sorted(came.items()) if key not in stored or span.outranks(stored[key])]
     if changed:
-        statement = insert(waiting_span)
+        statement = insert(pending_span)
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["trace_id", "span_id"], set_={"body": statement.excluded.body}
@@ -51,9 +51,9 @@ def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Sequence[
         )
     new = Counter(trace_id for trace_id, span_id in came if (trace_id, span_id) not in stored)
     if new:
-        columns = waiting_trace.c
+        columns = pending_trace.c
         connection.execute(
-            sa.update(waiting_trace)
+            sa.update(pending_trace)
             .where(columns.trace_id == sa.bindparam("_trace_id"))
             .values(span_count=columns.span_count + sa.bindparam("_new")),
             [{"_trace_id": trace_id, "_new": count} for trace_id, count in sorted(new.items())],
@@ -72,8 +72,8 @@ def _touch_traces(connection: sa.Connection, insert: DialectInsert, spans: Itera
     root_ended: dict[TraceId, bool] = {}
     for span in spans:
         root_ended[span.trace_id] = root_ended.get(span.trace_id, False) or span.is_ended_root
-    statement = insert(waiting_trace)
-    have, add = waiting_trace.c, statement.excluded
+    statement = insert(pending_trace)
+    have, add = pending_trace.c, statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["trace_id"],
@@ -98,13 +98,13 @@ def _touch_traces(connection: sa.Connection, insert: DialectInsert, spans: Itera
 
 
 def _stored(connection: sa.Connection, keys: Sequence[_SpanKey]) -> dict[_SpanKey, Span]:
-    """Those of the spans that wait already; never the whole trace, which may have thousands."""
-    columns = waiting_span.c
+    """Those of the spans that are pending already; never the whole trace, which may have thousands."""
+    columns = pending_span.c
     stored: dict[_SpanKey, Span] = {}
     for part in _parts(keys):
         trace_ids, span_ids = ({key[place] for key in part} for place in (0, 1))
         rows = connection.execute(
-            sa.select(waiting_span)  # by pairs, SQLite would read the whole table
+            sa.select(pending_span)  # by pairs, SQLite would read the whole table
             .where(columns.trace_id.in_(trace_ids))
             .where(columns.span_id.in_(span_ids))
         )
@@ -114,9 +114,9 @@ def _stored(connection: sa.Connection, keys: Sequence[_SpanKey]) -> dict[_SpanKe
 
 def due_spans(
     connection: sa.Connection, settings: AssemblySettings, *, now: float, max_spans: int
-) -> Sequence[WaitingSpans]:
-    """Spans of traces that are due at *now* (Unix seconds), those that wait longest first; a trace is never split."""
-    columns = waiting_trace.c
+) -> Sequence[PendingSpans]:
+    """Spans of traces that are due at *now* (Unix seconds), the oldest first; a trace is never split."""
+    columns = pending_trace.c
     due = connection.execute(
         sa.select(columns.trace_id, columns.span_count)
         .where(
@@ -141,25 +141,25 @@ def due_spans(
 
 
 def count_spans(connection: sa.Connection) -> int:
-    """Spans that wait for their trace to be complete."""
-    return connection.scalar(sa.select(sa.func.sum(waiting_trace.c.span_count))) or 0
+    """How many spans are pending."""
+    return connection.scalar(sa.select(sa.func.sum(pending_trace.c.span_count))) or 0
 
 
-def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[WaitingSpans]:
-    """Spans that wait for these traces, in the order of *trace_ids*; traces without any are left out."""
+def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[PendingSpans]:
+    """Pending spans of these traces, in the order of *trace_ids*; traces without any are left out."""
     spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
     for part in _parts(trace_ids):
         rows = connection.execute(
-            sa.select(waiting_span).where(waiting_span.c.trace_id.in_(part)).order_by(waiting_span.c.span_id)
+            sa.select(pending_span).where(pending_span.c.trace_id.in_(part)).order_by(pending_span.c.span_id)
         )
         for row in rows:
             spans[row.trace_id].append(Span.from_json(row.body))
-    return [WaitingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
+    return [PendingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
 
 
 def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:
     """
-    Take traces out of waiting.
+    Take traces whose spans are complete off the pending ones.
 
     Args:
         connection: In the transaction that counts them.
@@ -169,7 +169,7 @@ def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int])
         Those that were taken: no other replica was first, and no span has come since.
     """
     taken: set[TraceId] = set()
-    columns = waiting_trace.c
+    columns = pending_trace.c
     for part in _parts(sorted(span_counts)):
         rows = connection.execute(
             sa.select(columns.trace_id, columns.span_count)
@@ -178,7 +178,7 @@ def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int])
             .with_for_update()
         )
         ours = [TraceId(trace_id) for trace_id, span_count in rows if span_count == span_counts[trace_id]]
-        for table in (waiting_trace, waiting_span):
+        for table in (pending_trace, pending_span):
             connection.execute(sa.delete(table).where(table.c.trace_id.in_(ours)))
         taken.update(ours)
     return taken
