@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterName, TaggedTrace
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterName, TaggedTrace
 from monitor.rollout.tracker import VersionKey
 
 HOUR_SECONDS = 3_600
@@ -66,12 +66,14 @@ class CounterDelta:
             yield (CounterName.DURATION_BUCKET, *for_tier, bound), times
         for bound, times in zip(_STEP_BOUNDS, _in_buckets(STEP_BUCKETS, steps), strict=True):
             yield (CounterName.STEPS_BUCKET, *for_tier, bound), times
-        yield (CounterName.DURATION_MICROSECONDS, *for_tier, ""), sum([round(each * 1e6) for each in durations])
+        for part, amount in _split([round(each * 1e6) for each in durations], 10**6):
+            yield (CounterName.DURATION_MICROSECONDS, *for_tier, part), amount
         yield (CounterName.STEPS, *for_tier, ""), sum(steps)
         yield (CounterName.TOKENS, *for_tier, "input"), sum([usage.input_tokens or 0 for usage in usages])
         yield (CounterName.TOKENS, *for_tier, "output"), sum([usage.output_tokens or 0 for usage in usages])
         costs = [round(usage.cost_usd * 1e9) for usage in usages if usage.cost_usd]
-        yield (CounterName.COST_NANODOLLARS, *for_tier, ""), sum(costs)
+        for part, amount in _split(costs, 10**9):
+            yield (CounterName.COST_NANODOLLARS, *for_tier, part), amount
         yield (CounterName.TOOL_CALLS, *for_tier, ""), sum([trace.tool_calls or 0 for trace in traces])
         yield (CounterName.BUDGET_EXCEEDED, *for_tier, ""), sum([tagged.is_over_budget for tagged in self.traces])
         yield (CounterName.ALIAS_REQUESTS, *for_version, ""), sum([trace.floating_alias for trace in traces])
@@ -138,6 +140,15 @@ class CounterDeltas:
     def duplicates(self) -> int:
         """Traces that the ledger had already."""
         return sum(delta.duplicates for delta in self._deltas.values())
+
+
+def _split(amounts: Sequence[int], unit: int) -> tuple[tuple[str, int], tuple[str, int]]:
+    """
+    The sum of *amounts* as whole *unit*s and what is left over: a million long runs in microseconds overflow 64 bits.
+
+    Each is split by itself, so that the counters do not depend on which requests share a batch.
+    """
+    return (WHOLE, sum([each // unit for each in amounts])), ("", sum([each % unit for each in amounts]))
 
 
 def _in_buckets(bounds: Sequence[float], values: Iterable[float]) -> Sequence[int]:

@@ -149,6 +149,10 @@ FailureCounts = Mapping[Signature, int]
 """Failures of one arm by signature."""
 
 
+WHOLE = "whole"
+"""Detail of the part of a sum that is in whole seconds or dollars; what is left over is in the sum's own unit."""
+
+
 class CounterName(StrEnum):
     """Counters that the ledger keeps; each is a whole number of its unit, so that sums do not depend on their order."""
 
@@ -157,11 +161,11 @@ class CounterName(StrEnum):
     OUTCOME_REVISIONS = "outcome_revisions"  # detail: from>to
     FAILURES_BY_CLASS = "failures_by_class"  # detail: failure class
     DURATION_BUCKET = "duration_bucket"  # detail: upper bound in seconds as Prometheus writes it
-    DURATION_MICROSECONDS = "duration_microseconds"
+    DURATION_MICROSECONDS = "duration_microseconds"  # detail: whole, or empty
     STEPS_BUCKET = "steps_bucket"  # detail: upper bound in steps as Prometheus writes it
     STEPS = "steps"
     TOKENS = "tokens"  # detail: input | output
-    COST_NANODOLLARS = "cost_nanodollars"
+    COST_NANODOLLARS = "cost_nanodollars"  # detail: whole, or empty
     TOOL_CALLS = "tool_calls"
     BUDGET_EXCEEDED = "budget_exceeded"
     ALIAS_REQUESTS = "alias_requests"

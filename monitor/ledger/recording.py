@@ -48,7 +48,7 @@ class Recorder:
             counter,
             _COUNTER_COLUMNS,
             keys=counter.primary_key.columns.keys(),
-            become=lambda added: {"value": counter.c.value + added.value},
+            become=_more_counted,
         )
         self._write_activity = dialect.upserter(
             model_version, _ACTIVITY_COLUMNS, keys=_VERSION_KEY, become=_more_active
@@ -132,7 +132,8 @@ class Recorder:
             ),
         )
         self._write_counters(
-            connection, [(*map(str, key), value) for key, value in sorted(deltas.counts().items()) if value]
+            connection,
+            [(*map(str, key), min(value, _CEILING)) for key, value in sorted(deltas.counts().items()) if value],
         )
         return Recorded(
             counted=sum(seen.requests for seen in activity.values()),
@@ -180,6 +181,15 @@ def _more_active(added: Any) -> Mapping[str, Any]:
         "requests": have.requests + added.requests,
         "labelled": have.labelled + added.labelled,
     }
+
+
+_CEILING = 2**62
+
+
+def _more_counted(added: Any) -> Mapping[str, Any]:
+    """A counter with what a batch adds to it; at the ceiling it stays, since an overflow would stop the service."""
+    have, ceiling = counter.c.value, sa.literal_column(str(_CEILING), sa.BigInteger)
+    return {"value": sa.case((have < ceiling, have + added.value), else_=have)}
 
 
 _VERSION_KEY = ("service", "environment", "model_version")

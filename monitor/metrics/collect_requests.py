@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, CounterKey, CounterName
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
 from monitor.metrics import names
 from monitor.metrics.family import Family, Labels, Series, histogram_family
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
@@ -120,7 +120,7 @@ def _projected(
 ) -> Series:
     series = Series(metric)
     for key, value in counters.items():
-        series.add(value / unit, labels_of(key), exemplars.get(key))
+        series.add(_amount(key, value, unit), labels_of(key), exemplars.get(key))
     return series
 
 
@@ -132,16 +132,20 @@ def _histogram(counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar], 
         bucket[key.detail] = bucket.get(key.detail, 0) + value
         if key in exemplars:
             chosen[_tiered(key), key.detail] = exemplars[key]
-    sums: dict[Labels, int] = defaultdict(int)
+    sums: dict[Labels, float] = defaultdict(float)
     for key, value in counted[shown.sum].items():
-        sums[_tiered(key)] += value
+        sums[_tiered(key)] += _amount(key, value, shown.unit)
     yield from histogram_family(
         shown.metric,
         buckets,
-        {labels: value / shown.unit for labels, value in sums.items()},
+        sums,
         bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"],
         exemplars=chosen,
     )
+
+
+def _amount(key: CounterKey, value: int, unit: float) -> float:
+    return value if key.detail == WHOLE else value / unit
 
 
 def _tier_traffic(counted: Counted) -> Series:

@@ -12,8 +12,10 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
+from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import Budget, ModelVersion, Request, Trace, Usage
 from monitor.trace.outcome_policy import status_outcome
@@ -55,7 +57,7 @@ def build_trace(spans: Iterable[Span], settings: OutcomeSettings) -> Trace | Non
         return None
     head, last = run.head, run.last
     error = next((span for span in (run.root, last, head) if span is not None and span.error), None)
-    ended_at = last.ended_at
+    ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
     return Trace(
         trace_id=head.trace_id,
         service=_service(run),
@@ -225,8 +227,9 @@ def _service(run: _Run) -> str:
 def _request(run: _Run) -> Request:
     classified = [(span.capability_rule, span.capability) for span in run.ordered if span.capability is not None]
     attributes: dict[str, float | str] = {}
-    for span in run.ordered:
-        attributes = {**span.attributes, **attributes}
+    for name, value in chain.from_iterable(span.attributes.items() for span in run.ordered):
+        if len(attributes) < MOST_ATTRIBUTES:
+            attributes.setdefault(name, value)
     return Request(
         capability=min(classified, key=lambda found: found[0] or 0)[1] or UNCLASSIFIED if classified else UNCLASSIFIED,
         request_id=run.first(lambda span: span.request_id),
@@ -249,12 +252,12 @@ def _usage(run: _Run) -> Usage:
 
 def _total(parts: Iterable[int | None], otherwise: int | None) -> int | None:
     known = [part for part in parts if part is not None]
-    return sum(known) if known else otherwise
+    return min(sum(known), MOST_COUNTED) if known else otherwise
 
 
 def _total_cost(parts: Iterable[float | None], otherwise: float | None) -> float | None:
     known = [part for part in parts if part is not None]
-    return math.fsum(known) if known else otherwise
+    return min(math.fsum(known), MOST_COST_USD) if known else otherwise
 
 
 def _budget(run: _Run) -> Budget:

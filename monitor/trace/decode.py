@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
 from pydantic_core import from_json
 
 from monitor.trace.decoded import Decoded, Ignored
@@ -69,12 +70,12 @@ def _begins_like_protobuf(value: bytes) -> bool:
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     # Every native event has this key; in a text the quotes would be escaped.
     if _NATIVE_KEY in value and (event := read_plain(value, limits.max_depth)) is not None:
-        return _said(event)
+        return _said(event, limits)
     if is_deeper_than(limits.max_depth, value):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
     document = _parsed(value)
     if is_native(document):
-        return _said(read_document(document))
+        return _said(read_document(document), limits)
     if isinstance(document, dict) and is_otlp_json(document):
         return decode_otlp_json(document, limits, options)
     evaluations = evaluations_of(document) if isinstance(document, dict) else None
@@ -83,8 +84,13 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
     return _decode_evaluations(evaluations, limits, options)
 
 
-def _said(event: Trace | OutcomeEvent) -> Decoded:
-    return Decoded(traces=(event,)) if isinstance(event, Trace) else Decoded(outcomes=(event,))
+def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
+    if not isinstance(event, Trace):
+        return Decoded(outcomes=(event,))
+    text = event.request.text
+    if text is not None and len(text) > limits.max_text_chars:
+        event = replace(event, request=replace(event.request, text=text[: limits.max_text_chars]))
+    return Decoded(traces=(event,))
 
 
 def _parsed(value: bytes) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from monitor.trace.model import TraceId
 from monitor.trace.outcome_policy import HUMAN, JUDGE, Evaluation
+from monitor.trace.values import number, seconds
 
 _SCORE_EVENT = "score-create"
 _YES, _NO = ("true", "yes"), ("false", "no")
@@ -46,14 +48,14 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
     kind = score.get("dataType")
     if isinstance(value, str):
         label = value
-    number = float(value) if isinstance(value, int | float) and abs(value) < 2**1023 else None
+    measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
     return Evaluation(
         trace_id=TraceId(_trace_id(score)),
         name=score["name"][:_LONGEST_NAME],
         # A category has a number too, which only counts the categories.
-        score=None if kind == "CATEGORICAL" else number,
+        score=None if kind == "CATEGORICAL" else measured,
         label=label[:_LONGEST_NAME] if isinstance(label, str) else None,
-        verdict=_truth(number, label) if kind == "BOOLEAN" else None,
+        verdict=_truth(measured, label) if kind == "BOOLEAN" else None,
         source=HUMAN if score.get("source") == "ANNOTATION" else JUDGE,
         at=_instant(score),
     )
@@ -69,9 +71,9 @@ def _trace_id(score: Mapping[str, Any]) -> str:
     return trace_id[:_LONGEST_NAME]
 
 
-def _truth(number: float | None, label: Any) -> bool | None:
-    if number in {0.0, 1.0}:
-        return number == 1.0
+def _truth(measured: float | None, label: Any) -> bool | None:
+    if measured in {0.0, 1.0}:
+        return measured == 1.0
     if not isinstance(label, str):
         return None
     return True if label.lower() in _YES else False if label.lower() in _NO else None
@@ -81,8 +83,8 @@ def _instant(score: Mapping[str, Any]) -> float | None:
     for name in ("updatedAt", "timestamp", "createdAt"):
         text = score.get(name)
         if isinstance(text, str):
-            try:
-                return datetime.fromisoformat(text).timestamp()
-            except (ValueError, OverflowError, OSError):
-                continue
+            with suppress(ValueError, OverflowError):
+                at = datetime.fromisoformat(text)
+                # Without a zone it is UTC, wherever this machine stands.
+                return seconds(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e9))
     return None

@@ -19,6 +19,16 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder, encode, schema, schema_components
 
+from monitor.trace.bounds import (
+    BEFORE,
+    EARLIEST,
+    LARGEST_NUMBER,
+    LONGEST_RUN_SECONDS,
+    MOST_ATTRIBUTE_CHARACTERS,
+    MOST_ATTRIBUTES,
+    MOST_COST_USD,
+    MOST_COUNTED,
+)
 from monitor.trace.depth import is_deeper_than
 from monitor.trace.model import (
     Budget,
@@ -37,20 +47,16 @@ from monitor.trace.model import (
 _LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 _MOST_LABEL_CHARACTERS = 128
 _MOST_IDENTIFIER_CHARACTERS = 256
-_MOST_COUNTED = 10**12
-_MOST_COST_USD = 1_000_000
-_MOST_ATTRIBUTES = 64
-_MOST_ATTRIBUTE_CHARACTERS = 128
-_EARLIEST, _BEFORE = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
 
 # Said in the schema and checked below: one look-up for all labels of an event costs less than an expression for each.
 _Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxLength": _MOST_LABEL_CHARACTERS})]
 _Identifier = Annotated[
     str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": _MOST_IDENTIFIER_CHARACTERS})
 ]
-_Count = Annotated[int, Meta(ge=0, le=_MOST_COUNTED)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_COUNTED)]
 _Instant = Annotated[datetime, Meta(tz=True)]
-_Short = Annotated[str, Meta(max_length=_MOST_ATTRIBUTE_CHARACTERS)]
+_Number = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+_Short = Annotated[str, Meta(max_length=MOST_ATTRIBUTE_CHARACTERS)]
 
 
 class _Tool(Struct, gc=False):
@@ -70,26 +76,26 @@ class _Request(_Wire):
     text: str | None = None
     messages: _Count | None = None
     tools: Annotated[Raw, Meta(extra_json_schema=_TOOLS_SCHEMA)] | UnsetType = UNSET
-    attributes: Annotated[dict[_Short, float | _Short], Meta(max_length=_MOST_ATTRIBUTES)] | UnsetType = UNSET
+    attributes: Annotated[dict[_Short, _Number | _Short], Meta(max_length=MOST_ATTRIBUTES)] | UnsetType = UNSET
 
 
 class _Usage(_Wire):
     input_tokens: _Count | None = None
     output_tokens: _Count | None = None
-    cost_usd: Annotated[float, Meta(ge=0, le=_MOST_COST_USD)] | None = None
+    cost_usd: Annotated[float, Meta(ge=0, le=MOST_COST_USD)] | None = None
 
 
 class _Budget(_Wire):
     tool_calls: _Count | None = None
     steps: _Count | None = None
     tokens: _Count | None = None
-    seconds: Annotated[float, Meta(ge=0)] | None = None
+    seconds: Annotated[float, Meta(ge=0, le=LARGEST_NUMBER)] | None = None
 
 
 class _Outcome(_Wire):
     success: bool
     failure_class: _Label | None = None
-    score: float | None = None
+    score: _Number | None = None
     source: _Label = "reported"
     labelled_at: _Instant | None = None
 
@@ -210,6 +216,8 @@ def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Tr
     ended_at = None if ended is None else _unix_seconds("ended_at", ended)
     if ended_at is not None and ended_at < started_at:
         raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is before started_at")
+    if ended_at is not None and ended_at - started_at > LONGEST_RUN_SECONDS:
+        raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is more than 31 days after started_at")
     usage, budget, outcome = event.usage, event.budget, event.outcome
     if not _are_labels(event.service, event.model_version, event.environment, event.capability):
         raise _bad_label(event, "service", "model_version", "environment", "capability")
@@ -331,7 +339,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _unix_seconds(name: str, at: datetime) -> float:
     seconds = (at - _EPOCH).total_seconds()
-    if _EARLIEST <= seconds < _BEFORE:
+    if EARLIEST <= seconds < BEFORE:
         return seconds
     raise InvalidRecord(DropReason.FIELD_INVALID, f"{name}: is not between the years 2000 and 2099")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
 from monitor.trace.messages import has_content, parsed, request_of, tools_of
 from monitor.trace.model import Budget, Tool
 from monitor.trace.semconv import ERROR_LEVEL, SPAN_KINDS, Field
@@ -13,8 +14,6 @@ from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes
 from monitor.trace.values import amount, count, dollars, number
 
-_MAX_REQUEST_ATTRIBUTES = 64
-_MAX_REQUEST_ATTRIBUTE_CHARS = 128
 _ERROR_STATUS, _OK_STATUS = 2, 1
 _NO_BUDGET = Budget()
 _SIGNS_OF_A_STEP = frozenset(
@@ -148,10 +147,10 @@ def budget_of(attributes: SpanAttributes) -> Budget:
 def request_attributes(flattened: Mapping[str, Any]) -> dict[str, float | str]:
     """Numbers and short strings known at request time."""
     known: dict[str, float | str] = {}
-    for name, value in sorted(flattened.items())[:_MAX_REQUEST_ATTRIBUTES] if flattened else ():
+    for name, value in sorted(flattened.items())[:MOST_ATTRIBUTES] if flattened else ():
         measured = number(value)
         if measured is not None:
-            known[name[:_MAX_REQUEST_ATTRIBUTE_CHARS]] = measured
+            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = measured
         elif isinstance(value, str):
-            known[name[:_MAX_REQUEST_ATTRIBUTE_CHARS]] = value[:_MAX_REQUEST_ATTRIBUTE_CHARS]
+            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = value[:MOST_ATTRIBUTE_CHARACTERS]
     return known

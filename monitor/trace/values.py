@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
+from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.outcome_policy import HUMAN, JUDGE
 
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
@@ -13,10 +13,6 @@ TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENTIFIER_CHARS = 256
-_EARLIEST_NS = 946_684_800 * 10**9  # 2000-01-01
-_LATEST_NS = 4_102_444_800 * 10**9  # 2100-01-01
-_LARGEST_COUNT = 10**12
-_LARGEST_COST = 1_000_000.0
 
 
 def hexadecimal_id(value: str, digits: int) -> str | None:
@@ -33,7 +29,7 @@ def hexadecimal_id(value: str, digits: int) -> str | None:
 
 def seconds(nanoseconds: int) -> float | None:
     """Unix seconds of an instant of this century, given in Unix nanoseconds."""
-    return nanoseconds / 1e9 if _EARLIEST_NS <= nanoseconds < _LATEST_NS else None
+    return nanoseconds / 1e9 if EARLIEST <= nanoseconds / 1e9 < BEFORE else None
 
 
 def identifier(value: Any) -> str | None:
@@ -44,24 +40,20 @@ def identifier(value: Any) -> str | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number; a truth value is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A number within `LARGEST_NUMBER`; a truth value is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         return None
-    try:
-        as_float = float(value)
-    except OverflowError:
-        return None
-    return as_float if math.isfinite(as_float) else None
+    return float(value)
 
 
 def amount(value: Any) -> float | None:
-    """A number from 0 to 10^12."""
+    """A number from 0 to `MOST_COUNTED`."""
     found = number(value)
-    return found if found is not None and 0 <= found <= _LARGEST_COUNT else None
+    return found if found is not None and 0 <= found <= MOST_COUNTED else None
 
 
 def count(value: Any) -> int | None:
-    """A whole number from 0 to 10^12; what is behind the point is left out."""
+    """A whole number from 0 to `MOST_COUNTED`; what is behind the point is left out."""
     found = amount(value)
     return None if found is None else int(found)
 
@@ -69,7 +61,7 @@ def count(value: Any) -> int | None:
 def dollars(value: Any) -> float | None:
     """A cost from 0 to a million."""
     found = number(value)
-    return found if found is not None and 0 <= found <= _LARGEST_COST else None
+    return found if found is not None and 0 <= found <= MOST_COST_USD else None
 
 
 def annotator(value: Any) -> str | None:

@@ -187,13 +187,13 @@ class LedgerContract:
         assert 1 == ledger.counters()[by_class]
 
     def test_work_is_summed_in_whole_units(self, ledger: Ledger) -> None:
-        """Durations, tokens, cost and tool calls add up in microseconds, tokens, nanodollars and calls."""
+        """Durations, tokens, cost and tool calls add up in seconds and microseconds, tokens, nanodollars and calls."""
         usage = Usage(input_tokens=100, output_tokens=20, cost_usd=0.0041)
         for trace_id in ("a", "b"):
             trace = a_trace(trace_id, duration_seconds=2.5, usage=usage, tool_calls=3, budget=Budget(tool_calls=2))
             ledger.record(a_batch(tagged(trace)))
 
-        assert {"": 5_000_000} == counts(ledger, CounterName.DURATION_MICROSECONDS)
+        assert {"whole": 4, "": 1_000_000} == counts(ledger, CounterName.DURATION_MICROSECONDS)
         assert {"2.5": 2} == counts(ledger, CounterName.DURATION_BUCKET)
         assert {"input": 200, "output": 40} == counts(ledger, CounterName.TOKENS)
         assert {"": 8_200_000} == counts(ledger, CounterName.COST_NANODOLLARS)

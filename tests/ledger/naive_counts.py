@@ -86,15 +86,19 @@ def _count_request(counts: Counter[CounterKey], tagged: TaggedTrace) -> None:
     def add(name: CounterName, by: int | None, detail: str = "") -> None:
         counts[_key(name, tagged, detail=detail, capability=False)] += by or 0
 
+    def add_parts(name: CounterName, total: int, unit: int) -> None:
+        add(name, total // unit, "whole")
+        add(name, total % unit)
+
     if trace.duration_seconds is not None:
         add(CounterName.DURATION_BUCKET, 1, _bucket(DURATION_BUCKETS_SECONDS, trace.duration_seconds))
-        add(CounterName.DURATION_MICROSECONDS, round(trace.duration_seconds * 1e6))
+        add_parts(CounterName.DURATION_MICROSECONDS, round(trace.duration_seconds * 1e6), 10**6)
     if trace.steps is not None:
         add(CounterName.STEPS_BUCKET, 1, _bucket(STEP_BUCKETS, trace.steps))
         add(CounterName.STEPS, trace.steps)
     add(CounterName.TOKENS, usage.input_tokens, "input")
     add(CounterName.TOKENS, usage.output_tokens, "output")
-    add(CounterName.COST_NANODOLLARS, round((usage.cost_usd or 0.0) * 1e9))
+    add_parts(CounterName.COST_NANODOLLARS, round((usage.cost_usd or 0.0) * 1e9), 10**9)
     add(CounterName.TOOL_CALLS, trace.tool_calls)
     add(CounterName.BUDGET_EXCEEDED, int(tagged.is_over_budget))
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.trace.bounds import LARGEST_NUMBER, MOST_COUNTED
 from monitor.trace.model import (
     Budget,
     DropReason,
@@ -217,9 +218,9 @@ def test_refusal_never_repeats_the_sender(event: Any) -> None:
 
 
 _labels = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,40}", fullmatch=True)
-_counts = st.integers(0, 10**12)
+_counts = st.integers(0, MOST_COUNTED)
 _instants = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
-_numbers = st.floats(allow_nan=False, allow_infinity=False)
+_numbers = st.floats(-LARGEST_NUMBER, LARGEST_NUMBER)
 _texts = st.text(st.characters(codec="utf-8"))
 _json = st.recursive(
     st.none() | st.booleans() | _numbers | _texts,
