@@ -22,7 +22,7 @@ from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import Tag
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.judging import judge
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import ShareComparison, Verdict, VerdictState
@@ -209,7 +209,7 @@ def watch(rollout: RealRollout) -> Iterator[Verdict]:
     verdict: Verdict | None = None
     for look in range(rollout.drawn.shape[1]):
         baseline, candidate = (
-            Arm(name, groups.cells(rollout.drawn[side, : look + 1].ravel(), rollout.failed[side]))
+            Arm(name, groups.strata(rollout.drawn[side, : look + 1].ravel(), rollout.failed[side]))
             for side, name in enumerate((rollout.baseline, rollout.candidate))
         )
         cohort = Cohort(baseline, candidate, history.calibration.calibration_id)
@@ -266,7 +266,7 @@ def _labelled(outcomes: Outcomes, served: Sequence[tuple[int, _Indices]]) -> Ite
 
 
 class _Groups:
-    """Live requests grouped into cells, so that a look is three sums."""
+    """Live requests grouped into strata, so that a look is three sums."""
 
     def __init__(self, tags: Sequence[Tag]) -> None:
         members: dict[tuple[object, ...], list[int]] = defaultdict(list)
@@ -279,14 +279,14 @@ class _Groups:
         self._logit = np.array([tag.difficulty_logit for tag in tags])
         self._variance = np.array([tag.difficulty_variance for tag in tags])
 
-    def cells(self, drawn: _Indices, failed: _Flags) -> list[Cell]:
+    def strata(self, drawn: _Indices, failed: _Flags) -> list[Stratum]:
         group, size = self._group[drawn], len(self._firsts)
         requests = np.bincount(group, minlength=size)
         failures = np.bincount(group, weights=failed[drawn], minlength=size)
         logits = np.bincount(group, weights=self._logit[drawn], minlength=size)
         variances = np.bincount(group, weights=self._variance[drawn], minlength=size)
         return [
-            Cell(
+            Stratum(
                 tier=tag.tier,
                 capability="any",
                 bin=tag.bin,

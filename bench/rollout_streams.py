@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from monitor.difficulty.tiers import TIERS, TierCuts
 from monitor.difficulty.trust import Trust
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 
 _Array = NDArray[np.float64]
 _Counts = NDArray[np.int64]
@@ -76,10 +76,10 @@ class ArmStream:
     labelled: _Counts
     failures: _Counts
 
-    def cells(self, look: int) -> list[Cell]:
-        """One cell per tier that has requests."""
+    def strata(self, look: int) -> list[Stratum]:
+        """One stratum per tier that has requests."""
         return [
-            Cell(
+            Stratum(
                 tier=tier,
                 capability="any",
                 bin=index,
@@ -105,8 +105,8 @@ class Stream:
     def cohorts(self) -> Iterator[Cohort]:
         """What is seen at each look."""
         for look in range(len(self.baseline.requests)):
-            baseline = Arm("baseline", self.baseline.cells(look))
-            yield Cohort(baseline, Arm("candidate", self.candidate.cells(look)), calibration_id="known-tiers")
+            baseline = Arm("baseline", self.baseline.strata(look))
+            yield Cohort(baseline, Arm("candidate", self.candidate.strata(look)), calibration_id="known-tiers")
 
 
 def simulate(truth: Truth, *, looks: int, per_look: int, rng: np.random.Generator) -> Stream:

@@ -12,7 +12,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of, tag_columns
 from monitor.ledger.schema import model_version, request
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import Rollout
 
@@ -20,7 +20,7 @@ _MOST_SIGNATURES = 1_000
 
 
 def select_cohort(connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> Cohort:
-    """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
+    """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by stratum."""
     return Cohort(
         baseline=_arm(connection, rollout, rollout.baseline, matured_before),
         candidate=_arm(connection, rollout, rollout.candidate, matured_before),
@@ -84,7 +84,7 @@ def _arm(connection: sa.Connection, rollout: Rollout, version: str, matured_befo
         .group_by(columns.tier, columns.capability, columns.bin, columns.is_known)
         .order_by(columns.tier, columns.capability, columns.bin, columns.is_known)
     )
-    return Arm(version, [Cell(Tier(tier), capability, *rest) for tier, capability, *rest in rows])
+    return Arm(version, [Stratum(Tier(tier), capability, *rest) for tier, capability, *rest in rows])
 
 
 def _failure_classes(connection: sa.Connection, rollout: Rollout, version: str, matured_before: float) -> FailureCounts:

@@ -30,6 +30,9 @@ def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:
     yield names.POLICY_ERROR, policy.error_rate
     yield names.POLICY_MIN_LABELLED, policy.min_labelled_requests
     yield names.POLICY_MIN_HARD_FAILURES, policy.min_hard_failures
+    yield names.POLICY_OK_MARGIN, policy.ok_margin
+    yield names.POLICY_OK_MARGIN_HARD, policy.ok_margin_hard
+    yield names.POLICY_BASELINE_DAYS, policy.baseline_days
     yield names.POLICY_MATURITY, policy.maturity_seconds
     yield names.POLICY_RAMP, policy.ramp_seconds
     yield names.POLICY_ROLLBACK, policy.rollback_seconds

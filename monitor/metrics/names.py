@@ -218,6 +218,15 @@ POLICY_MIN_LABELLED = _gauge(
 POLICY_MIN_HARD_FAILURES = _gauge(
     "cliffwatch_policy_min_hard_failures", "Hard-tier failures that each arm needs.", _ENVIRONMENT
 )
+POLICY_OK_MARGIN = _gauge(
+    "cliffwatch_policy_ok_margin_ratio", "Rise of the failure rate of all requests that `ok` rules out.", _ENVIRONMENT
+)
+POLICY_OK_MARGIN_HARD = _gauge(
+    "cliffwatch_policy_ok_margin_hard_ratio", "Rise of the hard tier's failure rate that `ok` rules out.", _ENVIRONMENT
+)
+POLICY_BASELINE_DAYS = _gauge(
+    "cliffwatch_policy_baseline_days", "Days before a cutover that stand in for the baseline.", _ENVIRONMENT
+)
 POLICY_MATURITY = _gauge(
     "cliffwatch_policy_maturity_seconds", "Age at which a request is judged, in seconds.", _ENVIRONMENT
 )

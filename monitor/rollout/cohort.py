@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
@@ -16,17 +16,48 @@ class ArmName(StrEnum):
     CANDIDATE = "candidate"
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class TiersBy(StrEnum):
     """
-    Requests of one arm that are alike: one tier, capability, difficulty bin and known or not.
+    What gives requests their tier: the rung of the ladder that a rollout is judged by.
+
+    `declared` by the operator, `learnt` per request from reference runs and earlier versions, `class` from the
+    baseline's failure rate in the request's class before the rollout, or `none`.
+    """
+
+    DECLARED = "declared"
+    LEARNT = "learnt"
+    CLASS = "class"
+    NONE = "none"
+
+
+class Comparison(StrEnum):
+    """Whether both arms served in the same hours, or the candidate after the baseline."""
+
+    CONCURRENT = "concurrent"
+    BEFORE_AFTER = "before_after"
+
+
+class TierGroup(StrEnum):
+    """The groups of requests that are judged beside each other."""
+
+    ALL = "all"
+    EASIER = "easier"
+    HARD = "hard"
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """
+    Requests of one arm that are alike: one hour, tier, capability, difficulty bin, and known or not.
 
     Attributes:
+        tier: Tier under the rollout's rung.
         requests: Matured requests, labelled or not.
         labelled: Those with an outcome.
         failures: Those whose outcome is a failure.
         logit_sum: Sum of the difficulty logits of all *requests*.
         variance_sum: Sum of the difficulty variances of all *requests*.
+        block: Hour in which the requests started, hours since 1970.
     """
 
     tier: Tier
@@ -38,32 +69,80 @@ class Cell:
     failures: int
     logit_sum: float
     variance_sum: float
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSums:
+    """
+    Sums over the clusters of one arm, in one group of tiers: what a design effect is computed from.
+
+    A cluster is what makes requests alike: a conversation, else a user, else an item that comes again. With n labelled
+    requests and f failures of a cluster *in this group*:
+
+    Attributes:
+        group: A cluster that has requests of several tiers counts in each group with what it has there.
+        clusters: Clusters with a labelled request in the group; a request without any cluster key is one of its own.
+        requests, failures: Sums of n and f.
+        requests_squared, requests_failures, failures_squared: Sums of n * n, n * f and f * f.
+    """
+
+    group: TierGroup
+    clusters: int
+    requests: int
+    failures: int
+    requests_squared: int
+    requests_failures: int
+    failures_squared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Requests of a service, in the time of its rollout, whose model version could not be told."""
+
+    requests: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of a rollout: its model version and its cells."""
+    """
+    One side of a rollout.
+
+    Attributes:
+        clusters: At most one entry per group; a group without one counts every request for itself.
+    """
 
     model_version: str
-    cells: Sequence[Cell]
+    strata: Sequence[Stratum]
+    clusters: Sequence[ClusterSums] = ()
 
     @property
     def requests(self) -> int:
-        return sum(cell.requests for cell in self.cells)
+        return sum(stratum.requests for stratum in self.strata)
 
     @property
     def labelled(self) -> int:
-        return sum(cell.labelled for cell in self.cells)
+        return sum(stratum.labelled for stratum in self.strata)
 
     @property
     def failures(self) -> int:
-        return sum(cell.failures for cell in self.cells)
+        return sum(stratum.failures for stratum in self.strata)
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Both arms, read under one calibration."""
+    """
+    Both arms, read under one calibration and one rung of tiers.
+
+    Attributes:
+        baseline: With `before_after`, its strata of the policy's `baseline_days` before the cutover.
+        unresolved: Of the service; such requests belong to neither arm.
+    """
 
     baseline: Arm
     candidate: Arm
     calibration_id: str
+    tiers_by: TiersBy = TiersBy.LEARNT
+    comparison: Comparison = Comparison.CONCURRENT
+    unresolved: Unresolved = field(default_factory=Unresolved)

@@ -15,7 +15,7 @@ from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier, TierCuts
 from monitor.difficulty.trust import Trust
 from monitor.rollout.bounds import Bounds
-from monitor.rollout.cohort import Cell, Cohort
+from monitor.rollout.cohort import Cohort, Stratum
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
 from monitor.rollout.confidence_sequence import rate_rise_log_e_value
 from monitor.rollout.decomposition import decompose
@@ -101,9 +101,9 @@ def measure(
             rate, and neither to the traffic mix nor to the counts that are shown.
     """
     bounds = Bounds.of(policy, floors=floors)
-    beside = ((), ()) if probes is None else (probes.baseline.cells, probes.candidate.cells)
-    evidence = ([*cohort.baseline.cells, *beside[0]], [*cohort.candidate.cells, *beside[1]])
-    known_failures = min(sum(cell.failures for cell in cells if cell.is_known) for cells in evidence)
+    beside = ((), ()) if probes is None else (probes.baseline.strata, probes.candidate.strata)
+    evidence = ([*cohort.baseline.strata, *beside[0]], [*cohort.candidate.strata, *beside[1]])
+    known_failures = min(sum(stratum.failures for stratum in strata if stratum.is_known) for strata in evidence)
     measured = None if calibration is None else _measured_arms(cohort, beside, calibration)
     aggregate = _counted(cohort, _is_any, bounds)
     capabilities = _capabilities(cohort, bounds)
@@ -145,43 +145,43 @@ def measure(
     )
 
 
-def difficulty_bins(cells: Iterable[Cell]) -> Sequence[DifficultyBin]:
+def difficulty_bins(strata: Iterable[Stratum]) -> Sequence[DifficultyBin]:
     """
-    Cells that share a difficulty bin, known and unknown ones apart; tier and capability are left out.
+    Strata that share a difficulty bin, known and unknown ones apart; tier and capability are left out.
 
     Requests too unlike the history to be given one tier still have a difficulty, if a wide one, and belong to the
     traffic mix; those that no calibration has seen (`NO_TAG`) have none.
     """
-    groups: dict[tuple[int, bool], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        if cell.requests > 0 and (cell.tier is not Tier.UNTIERED or cell.variance_sum > 0):
-            groups[cell.bin, cell.is_known].append(cell)
+    groups: dict[tuple[int, bool], list[Stratum]] = defaultdict(list)
+    for stratum in strata:
+        if stratum.requests > 0 and (stratum.tier is not Tier.UNTIERED or stratum.variance_sum > 0):
+            groups[stratum.bin, stratum.is_known].append(stratum)
     return [_bin(group, is_known=is_known) for (_, is_known), group in sorted(groups.items())]
 
 
-def _bin(cells: Sequence[Cell], *, is_known: bool) -> DifficultyBin:
-    requests = sum(cell.requests for cell in cells)
+def _bin(strata: Sequence[Stratum], *, is_known: bool) -> DifficultyBin:
+    requests = sum(stratum.requests for stratum in strata)
     return DifficultyBin(
-        difficulty_logit=sum(cell.logit_sum for cell in cells) / requests,
-        difficulty_variance=sum(cell.variance_sum for cell in cells) / requests,
+        difficulty_logit=sum(stratum.logit_sum for stratum in strata) / requests,
+        difficulty_variance=sum(stratum.variance_sum for stratum in strata) / requests,
         is_known=is_known,
         requests=requests,
-        labelled=sum(cell.labelled for cell in cells),
-        failures=sum(cell.failures for cell in cells),
+        labelled=sum(stratum.labelled for stratum in strata),
+        failures=sum(stratum.failures for stratum in strata),
     )
 
 
 def _measured_arms(
-    cohort: Cohort, probes: tuple[Sequence[Cell], Sequence[Cell]], calibration: Yardstick
+    cohort: Cohort, probes: tuple[Sequence[Stratum], Sequence[Stratum]], calibration: Yardstick
 ) -> tuple[MeasuredArm, MeasuredArm] | None:
     baseline, candidate = (
-        measure_arm([*difficulty_bins(arm.cells), *_outside_the_mix(beside)], calibration.cuts)
+        measure_arm([*difficulty_bins(arm.strata), *_outside_the_mix(beside)], calibration.cuts)
         for arm, beside in zip((cohort.baseline, cohort.candidate), probes, strict=True)
     )
     return None if baseline is None or candidate is None else (baseline, candidate)
 
 
-def _outside_the_mix(probes: Sequence[Cell]) -> Sequence[DifficultyBin]:
+def _outside_the_mix(probes: Sequence[Stratum]) -> Sequence[DifficultyBin]:
     return [replace(group, requests=0) for group in difficulty_bins(probes)]
 
 
@@ -200,7 +200,7 @@ class _Evidence:
     """What corrected rates rest on: counts to show, counts that inform (probes beside them), rates, bounds."""
 
     cohort: Cohort
-    cells: tuple[Sequence[Cell], Sequence[Cell]]
+    strata: tuple[Sequence[Stratum], Sequence[Stratum]]
     measured: tuple[MeasuredArm, MeasuredArm]
     bounds: Bounds
 
@@ -208,27 +208,27 @@ class _Evidence:
 def _corrected(evidence: _Evidence, weights: _Array, tiers: Sequence[Tier]) -> TierComparison:
     """Rates corrected for noisy tags, averaged over *tiers* by *weights*; the counts beside them are by tag."""
     arms = []
-    shown = (evidence.cohort.baseline.cells, evidence.cohort.candidate.cells)
-    for cells, informing, arm in zip(shown, evidence.cells, evidence.measured, strict=True):
+    shown = (evidence.cohort.baseline.strata, evidence.cohort.candidate.strata)
+    for strata, informing, arm in zip(shown, evidence.strata, evidence.measured, strict=True):
         rate = float(weights @ arm.failure_rate)
         error = float(weights @ arm.failure_rate_covariance @ weights) ** 0.5
-        labelled = sum(cell.labelled for cell in informing if cell.tier in tiers)
+        labelled = sum(stratum.labelled for stratum in informing if stratum.tier in tiers)
         interval = evidence.bounds.rate(rate, error, labelled) if labelled else None
-        arms.append((_failure_rate([cell for cell in cells if cell.tier in tiers], interval), rate, error))
+        arms.append((_failure_rate([stratum for stratum in strata if stratum.tier in tiers], interval), rate, error))
     (baseline, before, before_error), (candidate, after, after_error) = arms
     told = baseline.rate is not None and candidate.rate is not None
     error = float(np.hypot(before_error, after_error))
     return TierComparison(baseline, candidate, evidence.bounds.change(after - before, error) if told else None)
 
 
-def _counted(cohort: Cohort, belongs: Callable[[Cell], bool], bounds: Bounds) -> TierComparison:
-    """Rates as counted over the cells that belong."""
+def _counted(cohort: Cohort, belongs: Callable[[Stratum], bool], bounds: Bounds) -> TierComparison:
+    """Rates as counted over the strata that belong."""
     arms = []
     for arm in (cohort.baseline, cohort.candidate):
-        cells = [cell for cell in arm.cells if belongs(cell)]
-        labelled, failures = sum(cell.labelled for cell in cells), sum(cell.failures for cell in cells)
+        strata = [stratum for stratum in arm.strata if belongs(stratum)]
+        labelled, failures = sum(stratum.labelled for stratum in strata), sum(stratum.failures for stratum in strata)
         rate = bounds.rate(failures / labelled, 0.0, labelled) if labelled else None
-        arms.append((_failure_rate(cells, rate), _smoothed_variance(failures, labelled)))
+        arms.append((_failure_rate(strata, rate), _smoothed_variance(failures, labelled)))
     (baseline, before_variance), (candidate, after_variance) = arms
     change = None
     if baseline.rate is not None and candidate.rate is not None:
@@ -237,11 +237,11 @@ def _counted(cohort: Cohort, belongs: Callable[[Cell], bool], bounds: Bounds) ->
     return TierComparison(baseline, candidate, change)
 
 
-def _failure_rate(cells: Sequence[Cell], rate: Interval | None) -> FailureRate:
-    requests, labelled = sum(cell.requests for cell in cells), sum(cell.labelled for cell in cells)
+def _failure_rate(strata: Sequence[Stratum], rate: Interval | None) -> FailureRate:
+    requests, labelled = sum(stratum.requests for stratum in strata), sum(stratum.labelled for stratum in strata)
     return FailureRate(
         requests=labelled,
-        failures=sum(cell.failures for cell in cells),
+        failures=sum(stratum.failures for stratum in strata),
         rate=rate,
         coverage=labelled / requests if requests else None,
     )
@@ -254,7 +254,9 @@ def _smoothed_variance(failures: int, labelled: int) -> float:
 
 
 def _capabilities(cohort: Cohort, bounds: Bounds) -> Mapping[str, TierComparison]:
-    names = {cell.capability for arm in (cohort.baseline, cohort.candidate) for cell in arm.cells if _is_hard(cell)}
+    names = {
+        stratum.capability for arm in (cohort.baseline, cohort.candidate) for stratum in arm.strata if _is_hard(stratum)
+    }
     return {name: _counted(cohort, partial(_is_hard_of, name), bounds) for name in sorted(names)}
 
 
@@ -271,20 +273,20 @@ def _regressed(capabilities: Mapping[str, TierComparison], level: float) -> Sequ
     return sorted(closed_e_bh(evidence, level=level))
 
 
-def _is_any(_: Cell) -> bool:
+def _is_any(_: Stratum) -> bool:
     return True
 
 
-def _is_in(tiers: Sequence[Tier], cell: Cell) -> bool:
-    return cell.tier in tiers
+def _is_in(tiers: Sequence[Tier], stratum: Stratum) -> bool:
+    return stratum.tier in tiers
 
 
-def _is_hard(cell: Cell) -> bool:
-    return cell.tier in HARD_TIER
+def _is_hard(stratum: Stratum) -> bool:
+    return stratum.tier in HARD_TIER
 
 
-def _is_hard_of(capability: str, cell: Cell) -> bool:
-    return _is_hard(cell) and cell.capability == capability
+def _is_hard_of(capability: str, stratum: Stratum) -> bool:
+    return _is_hard(stratum) and stratum.capability == capability
 
 
 def _weights(tier_mix: _Array, chosen: NDArray[np.bool_]) -> _Array:

@@ -53,8 +53,8 @@ class OnCallLoad:
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
     """Failures of *arm* by tier and capability; the ledger can tell failure classes beside them."""
     failures: Counter[Signature] = Counter()
-    for cell in arm.cells:
-        failures[Signature(cell.tier, cell.capability)] += cell.failures
+    for stratum in arm.strata:
+        failures[Signature(stratum.tier, stratum.capability)] += stratum.failures
     return failures
 
 

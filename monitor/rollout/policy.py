@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
+from monitor.rollout.cohort import TiersBy
+
 _DAY = 86_400.0
 
 
@@ -39,6 +41,19 @@ class Policy:
     ] = 0.05
     min_labelled_requests: Annotated[int, Ge(1), Doc("Labelled requests that each arm needs before `ok`.")] = 200
     min_hard_failures: Annotated[int, Ge(1), Doc("Hard-tier failures that each arm needs before `ok` or `cliff`.")] = 30
+    ok_margin: Annotated[
+        float, Gt(0), Lt(1), Doc("Rise of the failure rate of all requests that `ok` rules out, ratio 0 to 1.")
+    ] = 0.03
+    ok_margin_hard: Annotated[
+        float, Gt(0), Lt(1), Doc("Rise of the hard tier's failure rate that `ok` rules out, ratio 0 to 1.")
+    ] = 0.10
+    tiers_by: Annotated[
+        tuple[TiersBy, ...],
+        Doc("What may give requests their tier, best first; a rollout takes the first that can be trusted."),
+    ] = (TiersBy.DECLARED, TiersBy.LEARNT, TiersBy.CLASS)
+    baseline_days: Annotated[
+        float, Gt(0), Doc("Days before a cutover whose same hours of the week stand in for the baseline.")
+    ] = 14.0
     maturity_seconds: Annotated[
         float, Ge(0), Doc("Age at which a request is judged, in seconds: as long as labels usually take to arrive.")
     ] = 3_600.0

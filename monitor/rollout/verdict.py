@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import ArmName, Comparison, TiersBy, Unresolved
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
 from monitor.rollout.oncall import OnCallLoad
 
@@ -49,6 +50,12 @@ class Verdict:
         regressed_capabilities: Capability classes whose hard tier is shown to fail more often, several looked at
             together allowed for.
         on_call: What each arm brings the people on call, or None while it cannot be told.
+        scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`, `floor:...`; else empty.
+        tiers_by: What gave the tiers.
+        could_still_be: Largest change of the failure rate that is not ruled out, by scope; ratios -1 to 1.
+        obstacles: Sentences: what more requests will not remove.
+        design_effect: Requests that say as much as one independent request, by arm; at least 1.
+        unresolved: Requests of the service whose version could not be told.
     """
 
     state: VerdictState
@@ -64,3 +71,10 @@ class Verdict:
     capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
     regressed_capabilities: Sequence[str] = ()
     on_call: OnCallLoad | None = None
+    scope: tuple[str, ...] = ()
+    tiers_by: TiersBy = TiersBy.NONE
+    comparison: Comparison = Comparison.CONCURRENT
+    could_still_be: Mapping[str, float] = field(default_factory=dict)
+    obstacles: tuple[str, ...] = ()
+    design_effect: Mapping[ArmName, float] = field(default_factory=dict)
+    unresolved: Unresolved = field(default_factory=Unresolved)

@@ -34,7 +34,7 @@ from monitor.ledger.ledger import (
 )
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cases import Case, CaseKind, Runs
-from monitor.rollout.cohort import Cell
+from monitor.rollout.cohort import Stratum
 from monitor.rollout.commitment import CommittedFloor
 from monitor.rollout.evidence import MOST_EVIDENCE, evidence_of
 from monitor.rollout.judging import judge
@@ -595,8 +595,8 @@ class LedgerContract:
 
         cohort = ledger.cohort(ROLLOUT, matured_before=NOON + 50)
 
-        assert [Cell(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75)] == list(cohort.baseline.cells)
-        assert [Cell(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5)] == list(cohort.candidate.cells)
+        assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75)] == list(cohort.baseline.strata)
+        assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5)] == list(cohort.candidate.strata)
 
     def test_history_leaves_out_versions_under_comparison(self, ledger: Ledger) -> None:
         """Only labelled requests of other versions teach, oldest version first, and as many as asked for."""
@@ -929,10 +929,10 @@ class LedgerContract:
         assert 0 == ledger.retag(rollout, calibration)
 
         cohort = ledger.cohort(rollout, matured_before=NOON + 1)
-        (cell,) = cohort.baseline.cells
+        (stratum,) = cohort.baseline.strata
         tag = calibration.tag(RequestFeatures("search", item="i3"))
-        assert (tag.tier, tag.bin, tag.is_known) == (cell.tier, cell.bin, cell.is_known)
-        assert tag.difficulty_logit == pytest.approx(cell.logit_sum)
+        assert (tag.tier, tag.bin, tag.is_known) == (stratum.tier, stratum.bin, stratum.is_known)
+        assert tag.difficulty_logit == pytest.approx(stratum.logit_sum)
         assert 1 == cohort.candidate.requests
         assert before == ledger.counters()
 

@@ -1,4 +1,4 @@
-"""From cells to rates: which requests count, and what bounds are made of."""
+"""From strata to rates: which requests count, and what bounds are made of."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 from bench.rollout_streams import ArmStream, KnownTiers
 from monitor.difficulty.correction import DifficultyBin
 from monitor.difficulty.tiers import NO_TAG, Tier
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.measurement import difficulty_bins, measure
 from monitor.rollout.policy import Policy
 
 
 def a_cell(
     tier: Tier = Tier.HARD, *, bin_: int = 4, is_known: bool = True, requests: int = 10, logit: float = 1.0
-) -> Cell:
-    return Cell(tier, "any", bin_, is_known, requests, requests - 2, 3, logit * requests, 0.5 * requests)
+) -> Stratum:
+    return Stratum(tier, "any", bin_, is_known, requests, requests - 2, 3, logit * requests, 0.5 * requests)
 
 
 def test_cells_of_one_bin_are_put_together() -> None:
     """Tier and capability do not matter to the correction, known or not does; difficulty is the mean."""
-    cells = [
+    strata = [
         a_cell(logit=1.0),
         a_cell(Tier.MEDIUM, logit=2.0, requests=30),
         a_cell(is_known=False),
@@ -32,13 +32,13 @@ def test_cells_of_one_bin_are_put_together() -> None:
         DifficultyBin(1.0, 0.5, is_known=True, requests=10, labelled=8, failures=3),
         DifficultyBin(1.0, 0.5, is_known=False, requests=10, labelled=8, failures=3),
         DifficultyBin(1.75, 0.5, is_known=True, requests=40, labelled=36, failures=6),
-    ] == difficulty_bins(cells)
+    ] == difficulty_bins(strata)
 
 
 def test_requests_without_a_clear_tier_belong_to_the_mix() -> None:
     """An untiered request has a wide difficulty; one that no calibration has seen has none."""
     unclear = a_cell(Tier.UNTIERED, is_known=False)
-    unseen = Cell(NO_TAG.tier, "any", NO_TAG.bin, NO_TAG.is_known, 10, 10, 5, 0.0, 0.0)
+    unseen = Stratum(NO_TAG.tier, "any", NO_TAG.bin, NO_TAG.is_known, 10, 10, 5, 0.0, 0.0)
 
     assert [10] == [group.requests for group in difficulty_bins([unclear, unseen])]
 
@@ -49,7 +49,7 @@ def test_hard_tier_is_compared_at_one_mix() -> None:
     def arm(frontier: int) -> Arm:
         requests = np.array([[6000, 3000, 1000 - frontier, frontier]])
         failures = np.round(requests * np.array([0.02, 0.10, 0.60, 0.999])).astype(int)
-        return Arm("version", ArmStream(requests, requests, failures).cells(0))
+        return Arm("version", ArmStream(requests, requests, failures).strata(0))
 
     measurement = measure(Cohort(arm(100), arm(400), "known-tiers"), KnownTiers(), Policy())
 
@@ -65,7 +65,7 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
 
     def arm(requests: list[int], failures: list[int]) -> Arm:
         counts = np.array([requests])
-        return Arm("version", ArmStream(counts, counts, np.array([failures])).cells(0))
+        return Arm("version", ArmStream(counts, counts, np.array([failures])).strata(0))
 
     production = Cohort(
         arm([600, 300, 100, 0], [12, 30, 60, 0]), arm([600, 300, 100, 0], [6, 12, 56, 0]), "known-tiers"

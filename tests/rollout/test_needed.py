@@ -22,7 +22,7 @@ def measured(baseline: tuple[int, int], candidate: tuple[int, int]) -> Measureme
 
     def arm(requests: int, failures: int) -> Arm:
         counts = np.array([[requests - requests // 10, 0, requests // 10, 0]])
-        return Arm("version", ArmStream(counts, counts, np.array([[0, 0, failures, 0]])).cells(0))
+        return Arm("version", ArmStream(counts, counts, np.array([[0, 0, failures, 0]])).strata(0))
 
     return measure(Cohort(arm(*baseline), arm(*candidate), "known-tiers"), KnownTiers(), POLICY)
 

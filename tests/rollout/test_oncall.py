@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.oncall import (
     Signature,
     SignatureLoad,
@@ -43,19 +43,19 @@ def test_load_is_unknown_without_labels(before: int, after: int) -> None:
 
 def test_failures_of_cells_add_up_by_tier_and_capability() -> None:
     """Bins and known or not do not matter to the people on call."""
-    cells = [
-        Cell(Tier.HARD, "search", 3, True, 10, 10, 4, 0.0, 0.0),
-        Cell(Tier.HARD, "search", 4, False, 10, 10, 5, 0.0, 0.0),
-        Cell(Tier.EASY, "search", 0, True, 10, 10, 1, 0.0, 0.0),
+    strata = [
+        Stratum(Tier.HARD, "search", 3, True, 10, 10, 4, 0.0, 0.0),
+        Stratum(Tier.HARD, "search", 4, False, 10, 10, 5, 0.0, 0.0),
+        Stratum(Tier.EASY, "search", 0, True, 10, 10, 1, 0.0, 0.0),
     ]
 
-    assert {HARD: 9, EASY: 1} == arm_failures(Arm("v1", cells))
+    assert {HARD: 9, EASY: 1} == arm_failures(Arm("v1", strata))
 
 
 def test_load_of_a_cohort_tells_tiers_whole_and_the_most_frequent_signatures() -> None:
     """However few signatures are told, the tiers add up to all failures."""
-    baseline = Arm("m-1", [Cell(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
-    candidate = Arm("m-2", [Cell(Tier.HARD, "search", 3, True, 60, 50, 20, 0.0, 0.0)])
+    baseline = Arm("m-1", [Stratum(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
+    candidate = Arm("m-2", [Stratum(Tier.HARD, "search", 3, True, 60, 50, 20, 0.0, 0.0)])
     timeouts, wrong_tool = Signature(Tier.HARD, "search", "timeout"), Signature(Tier.HARD, "search", "wrong_tool")
 
     load = on_call_load(Cohort(baseline, candidate, "c1"), ({timeouts: 30}, {timeouts: 5, wrong_tool: 15}), limit=1)
@@ -67,6 +67,6 @@ def test_load_of_a_cohort_tells_tiers_whole_and_the_most_frequent_signatures() -
 
 def test_load_of_an_arm_without_labels_is_unknown() -> None:
     """Nothing is forecast from nothing."""
-    served = Arm("m-1", [Cell(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
+    served = Arm("m-1", [Stratum(Tier.HARD, "search", 3, True, 120, 100, 30, 0.0, 0.0)])
 
     assert on_call_load(Cohort(served, Arm("m-2", []), "c1"), ({}, {})) is None

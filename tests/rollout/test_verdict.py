@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.rollout_streams import ArmStream, KnownTiers
 from monitor.difficulty.tiers import NO_TAG, TIERS, Tier
 from monitor.difficulty.trust import Trust
-from monitor.rollout.cohort import Arm, Cell, Cohort
+from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.judging import judge
 from monitor.rollout.measurement import Yardstick
 from monitor.rollout.policy import Floor, Policy
@@ -30,7 +30,7 @@ Counts = tuple[int, int, int, int]
 
 def an_arm(failures: Counts, requests: Counts = REQUESTS, labelled: Counts | None = None) -> Arm:
     stream = ArmStream(*(np.array([counts]) for counts in (requests, labelled or requests, failures)))
-    return Arm("version", stream.cells(0))
+    return Arm("version", stream.strata(0))
 
 
 def a_verdict(
@@ -109,7 +109,7 @@ def test_exact_tiers_are_plain_counting() -> None:
 
 def test_no_calibration_is_waiting_with_counts() -> None:
     """Without tiers there are counts of all requests, and the reason says what is missing."""
-    untagged = [Cell(NO_TAG.tier, "any", NO_TAG.bin, NO_TAG.is_known, 500, 500, 50, 0.0, 0.0)]
+    untagged = [Stratum(NO_TAG.tier, "any", NO_TAG.bin, NO_TAG.is_known, 500, 500, 50, 0.0, 0.0)]
     arm = Arm("version", untagged)
 
     verdict = a_verdict(arm, arm, calibration=None)
@@ -213,9 +213,9 @@ def test_capability_that_got_worse_is_named() -> None:
     """One class may regress in the hard tier while another improves as much: the average does not tell."""
 
     def arm(search: int, booking: int) -> Arm:
-        easy = an_arm((120, 300, 0, 0), (6000, 3000, 0, 0)).cells
+        easy = an_arm((120, 300, 0, 0), (6000, 3000, 0, 0)).strata
         hard = [
-            replace(an_arm((0, 0, failures, 0), (0, 0, 500, 0)).cells[0], capability=name)
+            replace(an_arm((0, 0, failures, 0), (0, 0, 500, 0)).strata[0], capability=name)
             for name, failures in (("search", search), ("booking", booking))
         ]
         return Arm("version", [*easy, *hard])
