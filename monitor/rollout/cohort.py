@@ -97,6 +97,25 @@ class ClusterSums:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedClusterSums:
+    """
+    Sums over the clusters that both arms served (an item, a user), in one group of tiers.
+
+    What makes such a cluster hard makes it hard in both arms, so it says less against their difference than the sums of
+    each arm alone. With n requests and f failures of a cluster in the baseline, m and g in the candidate:
+
+    Attributes:
+        requests_requests, failures_requests, requests_failures, failures_failures: Sums of n * m, f * m, n * g, f * g.
+    """
+
+    group: TierGroup
+    requests_requests: int
+    failures_requests: int
+    requests_failures: int
+    failures_failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unresolved:
     """Requests of a service, in the time of its rollout, whose model version could not be told."""
 
@@ -137,6 +156,7 @@ class Cohort:
 
     Attributes:
         baseline: With `before_after`, its strata of the policy's `baseline_days` before the cutover.
+        shared_clusters: At most one entry per group; without one, the arms are taken to serve different clusters.
         unresolved: Of the service; such requests belong to neither arm.
     """
 
@@ -145,4 +165,5 @@ class Cohort:
     calibration_id: str
     tiers_by: TiersBy = TiersBy.LEARNT
     comparison: Comparison = Comparison.CONCURRENT
+    shared_clusters: Sequence[SharedClusterSums] = ()
     unresolved: Unresolved = field(default_factory=Unresolved)
