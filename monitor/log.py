@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
 
 import structlog
 from structlog.typing import EventDict, Processor
-from typing_extensions import Doc
+
+from monitor.config.settings import Settings
 
 
 class LogLevel(StrEnum):
@@ -29,14 +28,14 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings:
+class LogSettings(Settings):
     """What is logged, and how a line looks."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+    level: LogLevel = LogLevel.INFO
+    """Lowest level that is written."""
 
-    level: Annotated[LogLevel, Doc("Lowest level that is written.")] = LogLevel.INFO
-    format: Annotated[LogFormat, Doc("How a line is written to standard error.")] = LogFormat.LOGFMT
+    format: LogFormat = LogFormat.LOGFMT
+    """How a line is written to standard error."""
 
 
 def configure(settings: LogSettings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -50,7 +49,7 @@ def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> No
     review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
     roll_out(ledger, review)
 
-    review.follow(Policy(floors=(dataclasses.replace(UNREACHABLE_FLOOR, pass_rate=0.01),)))
+    review.follow(Policy(floors=(UNREACHABLE_FLOOR.model_copy(update={"pass_rate": 0.01}),)))
     review.look(now=NOON + 3 * DAY)
 
     verdict = the_verdict(ledger)
@@ -62,7 +61,7 @@ def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Led
     """One tells that it was changed, the other what the candidate is held to."""
     review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
     roll_out(ledger, review)
-    lowered = Policy(floors=(dataclasses.replace(UNREACHABLE_FLOOR, pass_rate=0.01),))
+    lowered = Policy(floors=(UNREACHABLE_FLOOR.model_copy(update={"pass_rate": 0.01}),))
     review.follow(lowered)
     review.look(now=NOON + 3 * DAY)
 

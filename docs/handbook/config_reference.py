@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from docs.handbook.tables import code, table
-from monitor.config.model import ENVIRONMENT_PREFIX, sections
-from monitor.config.reference import Setting, entry_kind, settings_of, yaml_value
+from monitor.config.model import ENVIRONMENT_PREFIX, Config
+from monitor.config.reference import allowed, default_of, entry_kind, settings_of, summary, yaml_value
 
 _HEAD = f"""# Config
 
@@ -22,25 +23,26 @@ Deeper keys take more double underscores; lists and mappings are written as JSON
 
 def page() -> str:
     """The page, in Markdown."""
-    return _HEAD + "\n".join(_section(name, kind) for name, kind in sections().items())
+    return _HEAD + "\n".join(_section(name, setting.annotation) for name, setting in settings_of(Config).items())
 
 
 def _section(name: str, kind: Any) -> str:
-    about = (kind.__doc__ or "").strip().partition("\n")[0]
-    return f"## {name}\n\n{about}\n\n{_settings(kind, name)}"
+    return f"## {name}\n\n{summary(kind)}\n\n{_settings(kind, name)}"
 
 
 def _settings(kind: Any, path: str) -> str:
-    rows = [_row(f"{path}.{key}", setting) for key, setting in _flat(kind)]
-    lists = [(f"{path}.{key}", entry_kind(setting.kind)) for key, setting in _flat(kind)]
-    entries = [_entries(name, entry) for name, entry in lists if settings_of(entry)]
-    return table(("key", "default", "meaning"), rows) + "".join(entries)
+    flat = [(f"{path}.{key}", setting) for key, setting in _flat(kind)]
+    entries = [(name, entry_kind(setting.annotation)) for name, setting in flat]
+    rows = [_row(name, setting) for name, setting in flat]
+    return table(("key", "default", "meaning"), rows) + "".join(
+        _entries(name, entry) for name, entry in entries if settings_of(entry)
+    )
 
 
-def _flat(kind: Any, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+def _flat(kind: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, setting in settings_of(kind).items():
-        if dataclasses.is_dataclass(setting.default):
-            yield from _flat(type(setting.default), f"{prefix}{name}.")
+        if settings_of(setting.annotation):
+            yield from _flat(setting.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", setting
 
@@ -50,6 +52,6 @@ def _entries(name: str, kind: Any) -> str:
     return f"\n### Entries of {name}\n\n{_settings(kind, name.rpartition('.')[2] + '[]')}"
 
 
-def _row(name: str, setting: Setting) -> tuple[str, ...]:
-    default = "required" if setting.is_required else code(yaml_value(setting.default))
-    return f'<a id="{name}"></a>`{name}`', default, f"{setting.doc} Allowed: {setting.allowed}."
+def _row(name: str, setting: FieldInfo) -> tuple[str, ...]:
+    default = "required" if setting.is_required() else code(yaml_value(default_of(setting)))
+    return f'<a id="{name}"></a>`{name}`', default, f"{setting.description} Allowed: {allowed(setting)}."

@@ -15,7 +15,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -173,8 +172,7 @@ def _scraping(target: str, folder: Path) -> str:
 
 def _written(policy: Policy) -> Mapping[str, Any]:
     """*policy* as a config file says it."""
-    plain = asdict(policy)
-    return plain | {"floors": list(plain["floors"])}
+    return policy.model_dump(mode="json")
 
 
 def _minutes_scraped(prometheus: PrometheusServer) -> float:

@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,7 +110,9 @@ def replayed(config: Config, lines: Path, *, until: float, labels: Mapping[str, 
     snapshots = SnapshotHolder(Snapshot(now=first, policy=config.rollout))
     clock = EventClock()
     stages = Stages(source, NoDeadLetters(), ledger, review_of(config, ledger), clock, snapshots)
-    hourly = replace(config.service, snapshot_interval_seconds=HOUR / 2, review_interval_seconds=2 * HOUR)
+    hourly = config.service.model_copy(
+        update={"snapshot_interval_seconds": HOUR / 2, "review_interval_seconds": 2 * HOUR}
+    )
     service = Service(stages, rules=Rules(config.limits, config.traces), policy=config.rollout, settings=hourly)
     past = Past(labels)
     due = first

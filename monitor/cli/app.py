@@ -6,7 +6,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -161,7 +160,7 @@ def log_settings(settings: LogSettings, level: LogLevel | None, form: LogFormat 
 
 def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
     """*web*, overruled by what was typed."""
-    return web if listen_address is None else replace(web, listen_address=listen_address)
+    return web if listen_address is None else web.model_copy(update={"listen_address": listen_address})
 
 
 def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -99,4 +98,4 @@ def moment(text: str | None, option: str) -> float | None:
 def _policy(file: Path, base: Policy) -> Policy:
     alternative = load_config(file).rollout
     given = parse_config_file(file.read_bytes()).values.get("rollout") or {}
-    return replace(base, **{name: getattr(alternative, name) for name in given})
+    return base.model_copy(update={name: getattr(alternative, name) for name in given})

@@ -12,7 +12,7 @@ import typer
 from monitor.cli.app import ListenOption, LogLevelOption, OutputFormat, OutputOption, app
 from monitor.cli.replay import drain, serve_until_stopped, show
 from monitor.cli.wiring import replay_service
-from monitor.config.model import Config
+from monitor.config.model import load_config
 from monitor.demo.events import write_demo_events
 from monitor.errors import UsageError
 from monitor.ledger.engine import IN_MEMORY_URL
@@ -43,7 +43,7 @@ def demo(
     if write is not None:
         typer.echo(f"{write}: {_write_demo(write):,} events")
         return
-    config = Config()
+    config = load_config()
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
         events = Path(folder) / "events.jsonl"
         total = write_demo_events(events)

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,7 +114,7 @@ def _settings(config: Config, servers: str, typed: dict[str, str]) -> KafkaSetti
     values: dict[str, Any] = dict(typed)
     if "security_protocol" in values:
         values["security_protocol"] = SecurityProtocol(values["security_protocol"])
-    return replace(config.kafka, bootstrap_servers=servers, **values)
+    return config.kafka.model_copy(update={"bootstrap_servers": servers, **values})
 
 
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:

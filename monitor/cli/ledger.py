@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -81,7 +81,7 @@ def prune_ledger(
     """
     config = quiet_config(config_file, log_level)
     if older_than_days is not None:
-        settings = replace(config.ledger, retention_days=older_than_days)
+        settings = config.ledger.model_copy(update={"retention_days": older_than_days})
         config = config.model_copy(update={"ledger": settings})
     now = WallClock().time()
     with existing_ledger(config, ledger) as opened:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
 import sys
@@ -19,10 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file
-from monitor.config.reference import Setting, accepts, entry_kind, is_scalar, reference_config, setting_at, settings_of
+from monitor.config.reference import accepts, allowed, entry_kind, is_scalar, reference_config, setting_at, settings_of
+from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import ConfigInvalid
 from monitor.ingest.settings import KafkaSettings
@@ -38,16 +37,10 @@ ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 _DELIMITER = "__"
 _LONGEST_SHOWN = 40
 _PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@|://[^:/?#\s]*:\S*@|[?&](?:\w*password|passwd)=", re.IGNORECASE)
-_UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
-_MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 
 
-class Config(BaseSettings):
-    """Everything that a person may set, by stage; each stage declares its own settings."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter=_DELIMITER, extra="forbid", frozen=True
-    )
+class Config(Settings):
+    """Everything that you can set, by stage; each stage declares its own settings."""
 
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
@@ -59,23 +52,8 @@ class Config(BaseSettings):
     rollout: Policy = Policy()
     service: ServiceSettings = ServiceSettings()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before the file, and nothing else."""
-        del env_settings, dotenv_settings, file_secret_settings
-        return _EnvironmentSource(settings_cls), init_settings
 
-
-def sections() -> dict[str, Any]:
-    """Settings dataclass of each section of the config."""
-    return {name: entry.annotation for name, entry in Config.model_fields.items()}
+_SECTIONS = settings_of(Config)
 
 
 def load_config(path: str | Path | None = None) -> Config:
@@ -87,13 +65,13 @@ def load_config(path: str | Path | None = None) -> Config:
             the environment has the name of the variable for its place.
     """
     file = ConfigFile() if path is None else parse_config_file(_read(Path(path)))
-    given = {name: value for name, value in file.values.items() if name in sections() and value is not None}
+    given = {name: value for name, value in file.values.items() if name in _SECTIONS and value is not None}
     environment = _environment_values()
-    problems = [*file.problems, *_unknown_sections(file), *_traps(given, file), *_traps(environment, file)]
-    problems += _secrets(given, file)
+    problems = [*file.problems, *_unknown_sections(file), *_secrets(given, file)]
+    problems += [problem for values in (given, environment) for problem in _misread_words(values, file)]
     config = None
     try:
-        config = Config(**given)
+        config = Config(**_merged(given, environment))
     except ValidationError as error:
         known = {problem.path for problem in problems}
         found = [_problem(details, file) for details in error.errors(include_url=False)]
@@ -113,22 +91,17 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-class _EnvironmentSource(PydanticBaseSettingsSource):
-    """`CLIFFWATCH_SECTION__KEY`; a list or mapping is written as JSON, a list of words also with commas."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        del field
-        return _environment_values().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return _environment_values()
+def _merged(values: Any, winning: Any) -> Any:
+    if not (isinstance(values, dict) and isinstance(winning, dict)):
+        return winning
+    return values | {key: _merged(values.get(key), value) for key, value in winning.items()}
 
 
 def _environment_values() -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, text in sorted(os.environ.items()):
         path = _path_of(variable)
-        if not path or path[0] not in sections():
+        if not path or path[0] not in _SECTIONS:
             continue  # Kubernetes puts CLIFFWATCH_PORT and the like beside a service of that name
         place = values
         for key in path[:-1]:
@@ -146,8 +119,8 @@ def _path_of(variable: str) -> tuple[str, ...]:
 
 
 def _decoded(path: tuple[str, ...], text: str) -> Any:
-    setting = setting_at(sections(), path)
-    if setting is None or is_scalar(setting.kind):
+    setting = setting_at(Config, path)
+    if setting is None or is_scalar(setting.annotation):
         return text
     try:
         value = json.loads(text)
@@ -155,35 +128,31 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
         value = None
     if isinstance(value, (list, dict)):
         return value
-    if is_scalar(entry_kind(setting.kind)):
+    if is_scalar(entry_kind(setting.annotation)):
         return [word.strip() for word in text.split(",")]
     return text  # refused later, with what is allowed
 
 
 def _unknown_sections(file: ConfigFile) -> Iterator[Problem]:
     for name in file.values:
-        if name not in sections():
-            yield Problem(file.line((name,)), (name,), _unknown(name, sections()))
+        if name not in _SECTIONS:
+            yield Problem(file.line((name,)), (name,), _unknown(name, _SECTIONS))
 
 
 def _unknown_variables() -> list[str]:
     return [
-        f"{variable}: {_unknown(path[0], sections())}"
+        f"{variable}: {_unknown(path[0], _SECTIONS)}"
         for variable in sorted(os.environ)
-        if len(path := _path_of(variable)) > 1 and path[0] not in sections()
+        if len(path := _path_of(variable)) > 1 and path[0] not in _SECTIONS
     ]
 
 
-def _traps(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
-    """Values that pydantic would take though nobody means them: yes for 1, and numbers that are not finite."""
+def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
+    """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
     for path, value in _leaves(values, ()):
-        setting = setting_at(sections(), path)
-        if setting is None:
-            continue
-        if isinstance(value, bool) and not accepts(setting.kind, bool):
-            yield Problem(file.line(path), path, f"{_shown(value, setting)} is not allowed ({setting.allowed})")
-        elif accepts(setting.kind, float) and not accepts(setting.kind, str) and _is_infinite(value):
-            yield Problem(file.line(path), path, f"{value} is not allowed ({setting.allowed}, finite)")
+        setting = setting_at(Config, path)
+        if isinstance(value, bool) and setting is not None and not accepts(setting.annotation, bool):
+            yield Problem(file.line(path), path, f"{_shown(value, setting)} is not allowed ({allowed(setting)})")
 
 
 def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
@@ -193,7 +162,7 @@ def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
         if isinstance(value, str) and value and (key.endswith("_password") or _PASSWORD_IN_URL.search(value)):
             variable = ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path).upper()
             sentence = f"holds a password, and none may stand in this file (set {variable}"
-            has_file_key = setting_at(sections(), (*path[:-1], f"{key}_file")) is not None
+            has_file_key = setting_at(Config, (*path[:-1], f"{key}_file")) is not None
             sentence += f", or name a file with {key}_file)" if has_file_key else ")"
             yield Problem(file.line(path), path, sentence)
 
@@ -209,33 +178,27 @@ def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def _is_infinite(value: Any) -> bool:
-    try:
-        return not math.isfinite(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
 def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:
     path = tuple(details["loc"])
     return Problem(file.line(path), path, _sentence(path, details))
 
 
 def _sentence(path: KeyPath, details: ErrorDetails) -> str:
-    setting = setting_at(sections(), path)
-    above = setting_at(sections(), path[:-1])
-    if details["type"] in _UNKNOWN_KEY and above is not None:
-        return _unknown(str(path[-1]), settings_of(above.kind))
+    setting = setting_at(Config, path)
+    above = setting_at(Config, path[:-1])
+    if details["type"] == "extra_forbidden" and above is not None:
+        return _unknown(str(path[-1]), settings_of(above.annotation))
     if setting is None or details["type"] == "value_error":
         return details["msg"].removeprefix("Value error, ")
-    if details["type"] in _MISSING:
-        return f"is missing ({setting.allowed})"
-    return f"{_shown(details['input'], setting)} is not allowed ({setting.allowed})"
+    if details["type"] == "missing":
+        return f"is missing ({allowed(setting)})"
+    finite = ", finite" if details["type"] == "finite_number" and accepts(setting.annotation, float) else ""
+    return f"{_shown(details['input'], setting)} is not allowed ({allowed(setting)}{finite})"
 
 
-def _shown(value: Any, setting: Setting) -> str:
+def _shown(value: Any, setting: FieldInfo) -> str:
     """*value* as a person wrote it, but never free text: it may be a secret."""
-    is_free = accepts(setting.kind, str)
+    is_free = accepts(setting.annotation, str)
     match value:
         case bool() | None:
             return f"{json.dumps(value)} without quotes" if is_free else json.dumps(value)
@@ -288,7 +251,7 @@ def _holds(values: Any, path: KeyPath) -> bool:
 
 def main() -> None:
     """Print the reference config."""
-    sys.stdout.write(reference_config(sections()))
+    sys.stdout.write(reference_config(Config))
 
 
 if __name__ == "__main__":

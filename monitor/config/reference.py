@@ -1,18 +1,20 @@
-"""Settings dataclasses in words: what each key allows, and the commented reference file with every default."""
+"""Settings in words: what each key allows, and the commented reference file with every default."""
 
 from __future__ import annotations
 
-import dataclasses
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
-from typing_extensions import Doc
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 _LINE_LENGTH = 110
 _SCALAR_WORDS: Mapping[Any, str] = {
@@ -25,55 +27,27 @@ _SCALAR_WORDS: Mapping[Any, str] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Setting:
-    """
-    One key of a settings dataclass.
-
-    Attributes:
-        kind: Its type, without annotations.
-        constraints: `annotated_types` constraints.
-        doc: What it means, with its unit.
-        default: None too where it is required.
-    """
-
-    name: str
-    kind: Any
-    constraints: tuple[Any, ...] = ()
-    doc: str = ""
-    default: Any = None
-    is_required: bool = False
-
-    @property
-    def allowed(self) -> str:
-        """What may be written, in words."""
-        words, limits = _kind_words(self.kind), _constraint_words(self.constraints)
-        whole, separator, entries = words.partition(", each ")
-        return f"{whole}{limits}{separator}{entries}"
+def settings_of(kind: Any) -> Mapping[str, FieldInfo]:
+    """Keys of the settings model *kind*, in order; empty for any other type."""
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
-def settings_of(kind: Any) -> dict[str, Setting]:
-    """Keys of the settings dataclass *kind*, in order; empty for any other type."""
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        return {}
-    hints = get_type_hints(kind, include_extras=True)
-    return {entry.name: _setting(entry, hints[entry.name]) for entry in dataclasses.fields(kind)}
-
-
-def setting_at(root: Mapping[str, Any], path: tuple[str | int, ...]) -> Setting | None:
-    """
-    The setting that *path* leads to, or None where it leads nowhere.
-
-    Args:
-        root: Settings dataclass of each section.
-        path: Section, keys and list indexes.
-    """
-    if not path or path[0] not in root:
-        return None
-    found: Setting | None = Setting(str(path[0]), root[str(path[0])])
-    for step in path[1:]:
-        found = None if found is None else _below(found, step)
+def setting_at(kind: Any, path: Iterable[str | int]) -> FieldInfo | None:
+    """The setting that *path*, keys and list indexes, leads to from the settings model *kind*; None for no such key."""
+    found = None
+    for step in path:
+        found = _below(kind, step)
+        if found is None:
+            return None
+        kind = found.annotation
     return found
+
+
+def allowed(setting: FieldInfo) -> str:
+    """What you may write for *setting*, in words."""
+    limits = [word for constraint in setting.metadata for word in _constraint_words(constraint)]
+    whole, separator, entries = _kind_words(setting.annotation).partition(", each ")
+    return f"{whole}{' ' if limits else ''}{' and '.join(limits)}{separator}{entries}"
 
 
 def is_scalar(kind: Any) -> bool:
@@ -96,28 +70,29 @@ def accepts(kind: Any, wanted: type) -> bool:
 
 
 def yaml_value(value: Any) -> str:
-    """*value*, a setting or a dataclass of them, as YAML on one line."""
-    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000, allow_unicode=True)
+    """*value*, a setting or a model of them, as YAML on one line."""
+    plain = to_jsonable_python(value)
+    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def reference_config(sections: Mapping[str, Any]) -> str:
-    """The commented YAML file with every default of *sections* (settings dataclass by section name)."""
+def reference_config(kind: Any) -> str:
+    """The commented YAML file with every default of the settings model *kind*."""
     head = (
         "# Generated from the code by `make generate`: every key with its default. Delete what you do not change.\n"
         "# CLIFFWATCH_<SECTION>__<KEY> in the environment wins over this file.\n"
     )
-    return head + "".join("\n" + "".join(_section(name, kind)) for name, kind in sections.items())
+    return head + "".join("\n" + "".join(_section(*section)) for section in settings_of(kind).items())
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Choice:
     """
     One key that a config sets.
 
     Attributes:
         path: Section and keys.
-        why: What speaks for the value, in a sentence; empty where nothing has to be said.
+        why: What speaks for the value, in a sentence; may be empty.
     """
 
     path: tuple[str, ...]
@@ -125,21 +100,32 @@ class Choice:
     why: str = ""
 
 
-def chosen_config(sections: Mapping[str, Any], choices: Iterable[Choice], *, head: str) -> str:
+def chosen_config(kind: Any, choices: Iterable[Choice], *, head: str) -> str:
     """
     A commented YAML file with these keys only; all others keep their defaults.
 
     Args:
-        sections: Settings dataclass of each section.
-        choices: Keys of *sections* with their values.
-        head: What stands above, without comment signs.
+        kind: Settings model of the whole config.
+        choices: Keys of *kind* with their values.
+        head: The first comment, without comment signs.
     """
     by_path = {choice.path: choice for choice in choices}
     lines = [*_comment(head, indent=0)]
-    for name, kind in sections.items():
+    for name, section in settings_of(kind).items():
         if any(path[0] == name for path in by_path):
-            lines += ["\n", *_comment(_first_line(kind), indent=0), f"{name}:\n", *_chosen(kind, (name,), by_path)]
+            lines += ["\n", *_comment(summary(section.annotation), indent=0), f"{name}:\n"]
+            lines += _chosen(section.annotation, (name,), by_path)
     return "".join(lines)
+
+
+def summary(kind: Any) -> str:
+    """What the settings model *kind* is about: the first line of its docstring."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def default_of(setting: FieldInfo) -> Any:
+    """Value of *setting* where nothing is written; undefined where it is required."""
+    return setting.get_default(call_default_factory=True)
 
 
 def _chosen(kind: Any, path: tuple[str, ...], by_path: Mapping[tuple[str, ...], Choice]) -> Iterator[str]:
@@ -148,41 +134,35 @@ def _chosen(kind: Any, path: tuple[str, ...], by_path: Mapping[tuple[str, ...], 
         here = (*path, name)
         if here in by_path:
             choice = by_path[here]
-            yield from _comment(f"{setting.doc} Allowed: {setting.allowed}. {choice.why}", indent=indent)
+            yield from _comment(f"{setting.description} Allowed: {allowed(setting)}. {choice.why}", indent=indent)
             yield f"{' ' * indent}{name}: {yaml_value(choice.value)}\n"
         elif any(other[: len(here)] == here for other in by_path):
-            yield from _comment(setting.doc, indent=indent)
+            yield from _comment(f"{setting.description}", indent=indent)
             yield f"{' ' * indent}{name}:\n"
-            yield from _chosen(setting.kind, here, by_path)
+            yield from _chosen(setting.annotation, here, by_path)
 
 
-def _first_line(kind: Any) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]
-
-
-def _section(name: str, kind: Any) -> Iterator[str]:
-    yield from _comment(_first_line(kind), indent=0)
+def _section(name: str, section: FieldInfo) -> Iterator[str]:
+    yield from _comment(summary(section.annotation), indent=0)
     yield f"{name}:\n"
-    yield from _keys(kind(), indent=2)
+    yield from _keys(section.annotation, indent=2)
 
 
-def _keys(settings: Any, *, indent: int) -> Iterator[str]:
-    for setting in settings_of(type(settings)).values():
-        value = getattr(settings, setting.name)
-        yield from _comment(f"{setting.doc} Allowed: {setting.allowed}.", indent=indent)
-        if dataclasses.is_dataclass(value):
-            yield f"{' ' * indent}{setting.name}:\n"
-            yield from _keys(value, indent=indent + 2)
+def _keys(kind: Any, *, indent: int) -> Iterator[str]:
+    for name, setting in settings_of(kind).items():
+        yield from _comment(f"{setting.description} Allowed: {allowed(setting)}.", indent=indent)
+        if settings_of(setting.annotation):
+            yield f"{' ' * indent}{name}:\n"
+            yield from _keys(setting.annotation, indent=indent + 2)
         else:
             yield from _entry_comments(setting, indent=indent)
-            yield f"{' ' * indent}{setting.name}: {yaml_value(value)}\n"
+            yield f"{' ' * indent}{name}: {yaml_value(default_of(setting))}\n"
 
 
-def _entry_comments(setting: Setting, *, indent: int) -> Iterator[str]:
-    entries = settings_of(entry_kind(setting.kind))
-    for entry in entries.values():
-        given = "required" if entry.is_required else f"default {yaml_value(entry.default)}"
-        yield from _comment(f"  {entry.name}: {entry.doc} Allowed: {entry.allowed}; {given}.", indent=indent)
+def _entry_comments(setting: FieldInfo, *, indent: int) -> Iterator[str]:
+    for name, entry in settings_of(entry_kind(setting.annotation)).items():
+        given = "required" if entry.is_required() else f"default {yaml_value(default_of(entry))}"
+        yield from _comment(f"  {name}: {entry.description} Allowed: {allowed(entry)}; {given}.", indent=indent)
 
 
 def _comment(text: str, *, indent: int) -> Iterator[str]:
@@ -191,46 +171,11 @@ def _comment(text: str, *, indent: int) -> Iterator[str]:
         yield f"{' ' * indent}# {' ' * (bullet + (2 if bullet and number else 0))}{line}\n"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list, frozenset)):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def _setting(entry: dataclasses.Field[Any], hint: Any) -> Setting:
-    kind, metadata = _split(hint)
-    default = None if entry.default is dataclasses.MISSING else entry.default
-    if entry.default_factory is not dataclasses.MISSING:
-        default = entry.default_factory()
-    return Setting(
-        name=entry.name,
-        kind=kind,
-        constraints=tuple(each for each in metadata if not isinstance(each, Doc)),
-        doc=next((each.documentation for each in metadata if isinstance(each, Doc)), ""),
-        default=default,
-        is_required=entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING,
-    )
-
-
-def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    metadata = getattr(hint, "__metadata__", ())
-    return (hint.__origin__ if metadata else hint), metadata
-
-
-def _below(setting: Setting, step: str | int) -> Setting | None:
-    if isinstance(step, int) or issubclass(_container(setting.kind), Mapping):
-        entry = entry_kind(setting.kind)
-        return None if entry is None else Setting(f"{setting.name}[{step}]", *_split(entry))
-    fields = {name: found for member in _members(setting.kind) for name, found in settings_of(member).items()}
-    return fields.get(step)
+def _below(kind: Any, step: str | int) -> FieldInfo | None:
+    if isinstance(step, int) or issubclass(_container(kind), Mapping):
+        entry = entry_kind(kind)
+        return None if entry is None else FieldInfo.from_annotation(entry)
+    return next((keys[step] for member in _members(kind) if step in (keys := settings_of(member))), None)
 
 
 def _container(kind: Any) -> type:
@@ -238,7 +183,6 @@ def _container(kind: Any) -> type:
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
-    kind = _split(kind)[0]
     return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
 
 
@@ -268,16 +212,11 @@ def _any_of(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _constraint_words(constraints: tuple[Any, ...]) -> str:
-    words = [word for constraint in constraints for word in _one_constraint(constraint)]
-    return f" {' and '.join(words)}" if words else ""
-
-
-def _one_constraint(constraint: Any) -> Iterator[str]:
+def _constraint_words(constraint: Any) -> Iterator[str]:
     match constraint:
         case annotated_types.GroupedMetadata():
             for part in constraint:
-                yield from _one_constraint(part)
+                yield from _constraint_words(part)
         case annotated_types.Gt(gt=limit):
             yield f"above {limit}"
         case annotated_types.Ge(ge=limit):

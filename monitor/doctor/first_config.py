@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.config.model import sections
+from monitor.config.model import Config
 from monitor.config.reference import Choice, chosen_config
 from monitor.doctor.topic_sample import Sample
 
@@ -39,7 +39,7 @@ class Answers:
 
 def first_config(answers: Answers) -> str:
     """The commented file."""
-    return chosen_config(sections(), _choices(answers), head=_HEAD)
+    return chosen_config(Config, _choices(answers), head=_HEAD)
 
 
 def _choices(answers: Answers) -> Iterator[Choice]:

@@ -2,73 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
-from typing_extensions import Doc
+from pydantic import NonNegativeFloat, PositiveFloat
 
+from monitor.config.settings import Settings
 from monitor.rollout.cohort import TiersBy
 
 _DAY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floor:
+class Floor(Settings):
     """A pre-committed lower limit of the hard tier's pass rate."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+    service: str
+    """Service that the floor is for."""
 
-    service: Annotated[str, Doc("Service that the floor is for.")]
-    pass_rate: Annotated[float, Gt(0), Lt(1), Doc("Lowest acceptable pass rate of the hard tier, ratio 0 to 1.")]
-    environment: Annotated[str, Doc("Environment that the floor is for.")] = "production"
-    capability: Annotated[str | None, Doc("Capability class, or null for all of them together.")] = None
-    agreed_by: Annotated[str, Doc("Who agreed to it.")] = ""
-    agreed_on: Annotated[str, Doc("Day of the agreement, as YYYY-MM-DD.")] = ""
+    pass_rate: Annotated[float, Gt(0), Lt(1)]
+    """Lowest acceptable pass rate of the hard tier, ratio 0 to 1."""
+
+    environment: str = "production"
+    """Environment that the floor is for."""
+
+    capability: str | None = None
+    """Capability class, or null for all of them together."""
+
+    agreed_by: str = ""
+    """Who agreed to it."""
+
+    agreed_on: str = ""
+    """Day of the agreement, as YYYY-MM-DD."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Settings):
     """When a rollout is noticed, how long it is watched, and what counts as a cliff or a regression."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+    share_jump: Annotated[float, Gt(0), Lt(1)] = 0.10
+    """Rise of the hard tier's share of failures that matters, ratio 0 to 1."""
 
-    share_jump: Annotated[
-        float, Gt(0), Lt(1), Doc("Rise of the hard tier's share of failures that matters, ratio 0 to 1.")
-    ] = 0.10
-    error_rate: Annotated[
-        float, Gt(0), Lt(0.5), Doc("Chance of a false alarm on one rollout, over all looks, ratio 0 to 1.")
-    ] = 0.05
-    min_labelled_requests: Annotated[int, Ge(1), Doc("Labelled requests that each arm needs before `ok`.")] = 200
-    min_hard_failures: Annotated[int, Ge(1), Doc("Hard-tier failures that each arm needs before `ok` or `cliff`.")] = 30
-    ok_margin: Annotated[
-        float, Gt(0), Lt(1), Doc("Rise of the failure rate of all requests that `ok` rules out, ratio 0 to 1.")
-    ] = 0.03
-    ok_margin_hard: Annotated[
-        float, Gt(0), Lt(1), Doc("Rise of the hard tier's failure rate that `ok` rules out, ratio 0 to 1.")
-    ] = 0.10
-    tiers_by: Annotated[
-        tuple[TiersBy, ...],
-        Doc("What may give requests their tier, best first; a rollout takes the first that can be trusted."),
-    ] = (TiersBy.DECLARED, TiersBy.LEARNT, TiersBy.CLASS)
-    baseline_days: Annotated[
-        float, Gt(0), Doc("Days before a cutover whose same hours of the week stand in for the baseline.")
-    ] = 14.0
-    maturity_seconds: Annotated[
-        float, Ge(0), Doc("Age at which a request is judged, in seconds: as long as labels usually take to arrive.")
-    ] = 3_600.0
-    ramp_seconds: Annotated[float, Gt(0), Doc("How long a rollout is watched, in seconds (six weeks).")] = 42 * _DAY
-    rollback_seconds: Annotated[
-        float, Gt(0), Doc("Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds.")
-    ] = 21_600.0
-    candidate_min_share: Annotated[
-        float, Gt(0), Le(1), Doc("Share of traffic above which a new model version is a rollout, ratio 0 to 1.")
-    ] = 0.01
-    candidate_min_requests: Annotated[int, Ge(1), Doc("Requests of a new model version before it is a rollout.")] = 20
-    max_coverage_gap: Annotated[
-        float,
-        Gt(0),
-        Le(1),
-        Doc("Largest difference of label coverage between the arms that is still judged, ratio 0 to 1."),
-    ] = 0.20
-    floors: Annotated[tuple[Floor, ...], Doc("Pre-committed floors of the hard tier's pass rate.")] = ()
+    error_rate: Annotated[float, Gt(0), Lt(0.5)] = 0.05
+    """Chance of a false alarm on one rollout, over all looks, ratio 0 to 1."""
+
+    min_labelled_requests: Annotated[int, Ge(1)] = 200
+    """Labelled requests that each arm needs before `ok`."""
+
+    min_hard_failures: Annotated[int, Ge(1)] = 30
+    """Hard-tier failures that each arm needs before `ok` or `cliff`."""
+
+    ok_margin: Annotated[float, Gt(0), Lt(1)] = 0.03
+    """Rise of the failure rate of all requests that `ok` rules out, ratio 0 to 1."""
+
+    ok_margin_hard: Annotated[float, Gt(0), Lt(1)] = 0.10
+    """Rise of the hard tier's failure rate that `ok` rules out, ratio 0 to 1."""
+
+    tiers_by: tuple[TiersBy, ...] = (TiersBy.DECLARED, TiersBy.LEARNT, TiersBy.CLASS)
+    """What may give requests their tier, best first; a rollout takes the first that can be trusted."""
+
+    baseline_days: PositiveFloat = 14.0
+    """Days before a cutover whose same hours of the week stand in for the baseline."""
+
+    maturity_seconds: NonNegativeFloat = 3_600.0
+    """Age at which a request is judged, in seconds: as long as labels usually take to arrive."""
+
+    ramp_seconds: PositiveFloat = 42 * _DAY
+    """How long a rollout is watched, in seconds (six weeks)."""
+
+    rollback_seconds: PositiveFloat = 21_600.0
+    """Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds."""
+
+    candidate_min_share: Annotated[float, Gt(0), Le(1)] = 0.01
+    """Share of traffic above which a new model version is a rollout, ratio 0 to 1."""
+
+    candidate_min_requests: Annotated[int, Ge(1)] = 20
+    """Requests of a new model version before it is a rollout."""
+
+    max_coverage_gap: Annotated[float, Gt(0), Le(1)] = 0.20
+    """Largest difference of label coverage between the arms that is still judged, ratio 0 to 1."""
+
+    floors: tuple[Floor, ...] = ()
+    """Pre-committed floors of the hard tier's pass rate."""

@@ -330,7 +330,7 @@ class Review:
         verdict = judge(
             cohort,
             calibration,
-            replace(self._policy, floors=tuple(committed.floor for committed in record.floors)),
+            self._policy.model_copy(update={"floors": tuple(committed.floor for committed in record.floors)}),
             service=rollout.service,
             environment=rollout.environment,
             previous=record.verdict,

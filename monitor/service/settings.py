@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
-from annotated_types import Ge, Gt
-from typing_extensions import Doc
+from annotated_types import Ge
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from monitor.config.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSettings:
+class ServiceSettings(Settings):
     """How often records are polled, rollouts judged and calibrations made."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+    poll_timeout_seconds: PositiveFloat = 1.0
+    """Longest wait for records, in seconds."""
 
-    poll_timeout_seconds: Annotated[float, Gt(0), Doc("Longest wait for records, in seconds.")] = 1.0
-    snapshot_interval_seconds: Annotated[
-        float, Gt(0), Doc("Time between two snapshots of what a scrape shows, in seconds.")
-    ] = 1.0
-    assembly_interval_seconds: Annotated[
-        float, Gt(0), Doc("Time between two looks for traces whose spans are complete, in seconds.")
-    ] = 1.0
-    review_interval_seconds: Annotated[float, Gt(0), Doc("Time between two looks at the rollouts, in seconds.")] = 15.0
-    review_rest_ratio: Annotated[
-        float, Ge(0), Doc("Rest after a look at the rollouts, in multiples of the time that it took.")
-    ] = 5.0
-    calibration_interval_seconds: Annotated[
-        float, Gt(0), Doc("Time between two calibrations while history grows, in seconds.")
-    ] = 21_600.0
-    min_history_growth: Annotated[
-        float, Ge(0), Doc("Growth of the labelled history that is worth a new calibration, ratio.")
-    ] = 0.10
-    max_labels_per_version: Annotated[
-        int, Ge(100), Doc("Labels of one model version that a calibration learns from, the latest ones.")
-    ] = 50_000
-    retry_seconds: Annotated[
-        float, Gt(0), Doc("First wait after an outage, in seconds; doubled up to max_retry_seconds.")
-    ] = 0.5
-    max_retry_seconds: Annotated[float, Gt(0), Doc("Longest wait between two tries during an outage, in seconds.")] = (
-        15.0
-    )
-    grace_seconds: Annotated[
-        float, Gt(0), Doc("Longest time to end after SIGTERM, in seconds; below the orchestrator's own grace period.")
-    ] = 25.0
-    stall_unhealthy_seconds: Annotated[
-        float, Gt(0), Doc("Time without a turn of the loop after which /-/healthy fails, in seconds.")
-    ] = 300.0
-    stall_exit_seconds: Annotated[
-        float,
-        Gt(0),
-        Doc("Time without a turn of the loop after which the process logs its stacks and ends, seconds."),
-    ] = 600.0
+    snapshot_interval_seconds: PositiveFloat = 1.0
+    """Time between two snapshots of what a scrape shows, in seconds."""
+
+    assembly_interval_seconds: PositiveFloat = 1.0
+    """Time between two looks for traces whose spans are complete, in seconds."""
+
+    review_interval_seconds: PositiveFloat = 15.0
+    """Time between two looks at the rollouts, in seconds."""
+
+    review_rest_ratio: NonNegativeFloat = 5.0
+    """Rest after a look at the rollouts, in multiples of the time that it took."""
+
+    calibration_interval_seconds: PositiveFloat = 21_600.0
+    """Time between two calibrations while history grows, in seconds."""
+
+    min_history_growth: NonNegativeFloat = 0.10
+    """Growth of the labelled history that is worth a new calibration, ratio."""
+
+    max_labels_per_version: Annotated[int, Ge(100)] = 50_000
+    """Labels of one model version that a calibration learns from, the latest ones."""
+
+    retry_seconds: PositiveFloat = 0.5
+    """First wait after an outage, in seconds; doubled up to max_retry_seconds."""
+
+    max_retry_seconds: PositiveFloat = 15.0
+    """Longest wait between two tries during an outage, in seconds."""
+
+    grace_seconds: PositiveFloat = 25.0
+    """Longest time to end after SIGTERM, in seconds; below the orchestrator's own grace period."""
+
+    stall_unhealthy_seconds: PositiveFloat = 300.0
+    """Time without a turn of the loop after which /-/healthy fails, in seconds."""
+
+    stall_exit_seconds: PositiveFloat = 600.0
+    """Time without a turn of the loop after which the process logs its stacks and ends, seconds."""

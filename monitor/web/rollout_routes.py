@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -51,10 +50,7 @@ class RolloutSteering(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
+class _End(BaseModel, extra="forbid"):
     reason: str
 
 

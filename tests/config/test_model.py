@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config.file import parse_config_file
-from monitor.config.model import load_config, sections
+from monitor.config.model import Config, load_config
 from monitor.config.reference import reference_config, setting_at, settings_of
 from monitor.errors import ConfigInvalid
 from monitor.log import LogFormat, LogLevel
@@ -50,7 +50,7 @@ def test_without_a_file_every_default_holds() -> None:
 
 def test_the_reference_file_is_what_the_code_says() -> None:
     """cliffwatch.yaml is rebuilt by `make generate`."""
-    assert reference_config(sections()) == REFERENCE.read_text()
+    assert reference_config(Config) == REFERENCE.read_text()
 
 
 def test_the_module_prints_the_reference_file() -> None:
@@ -71,11 +71,11 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
     """A key that is not in the file would be one that nobody finds."""
     written = yaml.safe_load(REFERENCE.read_text())
 
-    assert list(sections()) == list(written)
-    for name, kind in sections().items():
-        settings = settings_of(kind)
+    assert list(Config.model_fields) == list(written)
+    for name, section in Config.model_fields.items():
+        settings = settings_of(section.annotation)
         assert list(settings) == list(written[name])
-        assert [] == [key for key, setting in settings.items() if not setting.doc]
+        assert [] == [key for key, setting in settings.items() if not setting.description]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
         ),
         pytest.param(
             "lgo:\n  level: info\n",
-            [f"c.yaml:1: lgo: unknown key (did you mean log? allowed: {', '.join(sections())})"],
+            [f"c.yaml:1: lgo: unknown key (did you mean log? allowed: {', '.join(Config.model_fields)})"],
             id="an unknown section is named",
         ),
         pytest.param(
@@ -217,7 +217,10 @@ def test_problems_of_file_and_environment_come_together(config_file: Path, monke
     assert [
         "c.yaml:2: log.format: `xml` is not allowed (logfmt or json)",
         "CLIFFWATCH_LOG__LEVEL: log.level: `loud` is not allowed (debug, info, warning or error)",
-        "CLIFFWATCH_ROLLOUT__SHARE_JUMP: rollout.share_jump: nan is not allowed (a number above 0 and below 1, finite)",
+        (
+            "CLIFFWATCH_ROLLOUT__SHARE_JUMP: rollout.share_jump: `nan` is not allowed (a number above 0 and below 1, "
+            "finite)"
+        ),
     ] == problems_of(config_file)
 
 
@@ -233,7 +236,7 @@ def test_problems_of_file_and_environment_come_together(config_file: Path, monke
         pytest.param(
             "CLIFFWATCH_LGO__LEVEL",
             "info",
-            f"CLIFFWATCH_LGO__LEVEL: unknown key (did you mean log? allowed: {', '.join(sections())})",
+            f"CLIFFWATCH_LGO__LEVEL: unknown key (did you mean log? allowed: {', '.join(Config.model_fields)})",
             id="an unknown section",
         ),
         pytest.param(
@@ -389,8 +392,8 @@ def test_no_content_stops_the_reader(content: bytes) -> None:
 
 def test_a_place_that_does_not_exist_has_no_setting() -> None:
     """A path is followed through sections, lists and mappings, and ends where they end."""
-    assert setting_at(sections(), ("rollout", "floors", 0, "pass_rate")) is not None
-    assert setting_at(sections(), ("rollout", "floors", 0, "nothing")) is None
-    assert setting_at(sections(), ("rollout", "share_jump", "deeper")) is None
-    assert setting_at(sections(), ("nothing",)) is None
-    assert setting_at(sections(), ()) is None
+    assert setting_at(Config, ("rollout", "floors", 0, "pass_rate")) is not None
+    assert setting_at(Config, ("rollout", "floors", 0, "nothing")) is None
+    assert setting_at(Config, ("rollout", "share_jump", "deeper")) is None
+    assert setting_at(Config, ("nothing",)) is None
+    assert setting_at(Config, ()) is None

@@ -317,7 +317,7 @@ class LedgerContract:
 
         assert [] == ledger.due_spans(ASSEMBLY, now=NOON + 3_590, max_spans=9)
         assert 1 == len(ledger.due_spans(ASSEMBLY, now=NOON + 3_610, max_spans=9))
-        few = dataclasses.replace(ASSEMBLY, max_spans_per_trace=36)
+        few = ASSEMBLY.model_copy(update={"max_spans_per_trace": 36})
         assert 36 == len(ledger.due_spans(few, now=NOON + 3_510, max_spans=9)[0].spans)
 
     def test_due_traces_come_in_portions_and_whole(self, ledger: Ledger) -> None:

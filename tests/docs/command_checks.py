@@ -14,7 +14,7 @@ import yaml
 from docs.handbook import http_reference
 from docs.handbook.markdown import ROOT
 from monitor.cli.app import whole_app
-from monitor.config.model import ENVIRONMENT_PREFIX, sections
+from monitor.config.model import ENVIRONMENT_PREFIX, Config
 from monitor.config.reference import setting_at
 from tests.docs.shell import Command
 
@@ -125,7 +125,7 @@ def _is_setting(assignment: str) -> bool:
     name = assignment.partition("=")[0]
     if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
         return not name.startswith(ENVIRONMENT_PREFIX)
-    return setting_at(sections(), tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))) is not None
+    return setting_at(Config, tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))) is not None
 
 
 def _targets() -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from docs.handbook.markdown import ROOT, pages
-from monitor.config.model import sections
+from monitor.config.model import Config
 from monitor.config.reference import setting_at
 from monitor.evals.floors import Limits as GateLimits
 from monitor.metrics.names import METRICS
@@ -47,11 +47,13 @@ def test_pages_name_settings_that_exist() -> None:
         (page.name, word)
         for page in pages()
         for word in re.findall(r"`([a-z]+(?:\.[a-z_]+)+)(?=[:`])", page.read_text(encoding="utf-8"))
-        if word.partition(".")[0] in sections() and word not in _ATTRIBUTES | _LOGGED | _GATE and not _FILE.search(word)
+        if word.partition(".")[0] in Config.model_fields
+        and word not in _ATTRIBUTES | _LOGGED | _GATE
+        and not _FILE.search(word)
     }
 
     assert named
-    assert set() == {(page, word) for page, word in named if setting_at(sections(), tuple(word.split("."))) is None}
+    assert set() == {(page, word) for page, word in named if setting_at(Config, tuple(word.split("."))) is None}
 
 
 def _is_part(word: str, names: set[str]) -> bool:

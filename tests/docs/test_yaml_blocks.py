@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from docs.handbook.markdown import ROOT, Block, blocks, pages
-from monitor.config.model import ENVIRONMENT_PREFIX, load_config, sections
+from monitor.config.model import ENVIRONMENT_PREFIX, Config, load_config
 from monitor.errors import MonitorError
 from monitor.evals.floors import Floors, read_floors
 from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS
@@ -193,7 +193,9 @@ def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
 
 _READERS: list[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str, Any]], None]]] = [
     (
-        lambda document: document.keys() <= sections().keys() and "pipelines" not in document.get("service", {}),
+        lambda document: (
+            document.keys() <= Config.model_fields.keys() and "pipelines" not in document.get("service", {})
+        ),
         _check_config,
     ),
     (

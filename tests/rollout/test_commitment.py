@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +12,7 @@ from monitor.rollout.tracker import Rollout
 
 ROLLOUT = Rollout("r1", "shop", "production", "model-1", "model-2", started_at=100.0)
 AGREED = Floor(service="shop", pass_rate=0.5)
-LOWERED = dataclasses.replace(AGREED, pass_rate=0.25)
+LOWERED = AGREED.model_copy(update={"pass_rate": 0.25})
 REFUNDS = Floor(service="shop", pass_rate=0.75, capability="refunds")
 
 
@@ -49,7 +48,7 @@ REFUNDS = Floor(service="shop", pass_rate=0.75, capability="refunds")
             id="changed and changed back counts from the last change",
         ),
         pytest.param(
-            [FloorSet(0.0, [dataclasses.replace(AGREED, service="other"), AGREED])],
+            [FloorSet(0.0, [AGREED.model_copy(update={"service": "other"}), AGREED])],
             [CommittedFloor(AGREED, 0.0)],
             id="another service's floor is its own",
         ),
@@ -71,4 +70,4 @@ def test_a_change_is_told_in_words() -> None:
         f"The floor of the hard tier of refunds was changed from 75.0 % to none {later}",
         f"The floor of the hard tier of returns was changed from none to 90.0 % {later}",
     ] == list(changed_floors([LOWERED, returns], committed, ROLLOUT))
-    assert [] == list(changed_floors([dataclasses.replace(AGREED, agreed_by="us"), REFUNDS], committed, ROLLOUT))
+    assert [] == list(changed_floors([AGREED.model_copy(update={"agreed_by": "us"}), REFUNDS], committed, ROLLOUT))

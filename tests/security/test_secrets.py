@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.config.model import ENVIRONMENT_PREFIX, load_config, sections
+from monitor.config.model import ENVIRONMENT_PREFIX, Config, load_config
 from monitor.config.reference import settings_of
 from monitor.errors import ConfigInvalid, MonitorError
 from monitor.ledger.engine import open_engine
@@ -23,8 +23,8 @@ CANARY = "canary7Q"
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 PASSWORD_SETTINGS = [
     (section, key)
-    for section, kind in sections().items()
-    for key in settings_of(kind)
+    for section, setting in Config.model_fields.items()
+    for key in settings_of(setting.annotation)
     if "password" in key and not key.endswith("_file")
 ]
 URLS = [

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -226,7 +225,7 @@ def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(led
 
 def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
     """After the policy's ramp the watch is over and the rollout is judged no more."""
-    policy = dataclasses.replace(Policy(), ramp_seconds=10 * DAY)
+    policy = Policy(ramp_seconds=10 * DAY)
     review = Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -54,13 +53,15 @@ def produce(settings: KafkaSettings, count: int) -> None:
 def test_a_named_member_that_restarts_moves_no_partition(settings: KafkaSettings) -> None:
     """A replica with a name of its own that is back within its session timeout finds its partitions as they were."""
     ledger = LedgerStub()
-    first, second = (KafkaSource(replace(settings, group_instance_id=name), ledger) for name in ("a", "b"))
+    first, second = (
+        KafkaSource(settings.model_copy(update={"group_instance_id": name}), ledger) for name in ("a", "b")
+    )
     settle(first, second, ledger)
     had = set(first.assignment())
     read_from_ledger: list[set[TopicPartition]] = []
 
     first.close()
-    with closing(second), closing(KafkaSource(replace(settings, group_instance_id="a"), ledger)) as again:
+    with closing(second), closing(KafkaSource(settings.model_copy(update={"group_instance_id": "a"}), ledger)) as again:
         second._ledger_offsets = lambda partitions: (read_from_ledger.append(set(partitions)), ledger(partitions))[1]
         wait_until(
             lambda: (read_once(second, ledger), read_once(again, ledger), again.assignment())[2], what="it is back"
@@ -73,7 +74,7 @@ def test_a_named_member_that_restarts_moves_no_partition(settings: KafkaSettings
 def test_a_name_that_is_taken_twice_is_an_error_for_whoever_had_it(settings: KafkaSettings) -> None:
     """The replica that lost its name ends with a sentence, instead of fighting for it for ever."""
     produce(settings, 4)
-    ledger, named = LedgerStub(), replace(settings, group_instance_id="a", session_timeout_seconds=3.0)
+    ledger, named = LedgerStub(), settings.model_copy(update={"group_instance_id": "a", "session_timeout_seconds": 3.0})
     with closing(KafkaSource(named, ledger)) as first, closing(KafkaSource(named, ledger)) as second:
         wait_until(lambda: (read_once(first, ledger), first.assignment())[1], what="the first has joined")
         wait_until(lambda: (read_once(second, ledger), second.assignment())[1], what="the second has joined")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,7 +46,7 @@ def test_a_letter_says_all_but_the_payload(settings: KafkaSettings) -> None:
 
 def test_payloads_come_along_where_asked_for_and_not_too_large(settings: KafkaSettings) -> None:
     """With the operator's consent a payload is kept, unless it is above the limit or was never held."""
-    opted_in = replace(settings, dead_letter_payload=True, dead_letter_max_payload_bytes=10)
+    opted_in = settings.model_copy(update={"dead_letter_payload": True, "dead_letter_max_payload_bytes": 10})
     records = [
         _a_record(settings, value=b"not json"),
         _a_record(settings, value=b"longer than ten"),
@@ -64,7 +63,7 @@ def test_payloads_come_along_where_asked_for_and_not_too_large(settings: KafkaSe
 def test_an_outage_is_said_and_overcome(kafka: KafkaServer, settings: KafkaSettings) -> None:
     """While the broker is away writing raises; the same letters are kept once it is back."""
     rejected = [DeadLetterRecord(_a_record(settings, value=b"x"), "not_json")]
-    with closing(KafkaDeadLetters(replace(settings, request_timeout_seconds=2.0))) as letters:
+    with closing(KafkaDeadLetters(settings.model_copy(update={"request_timeout_seconds": 2.0}))) as letters:
         letters.write(rejected)
         kafka.kill()
         with pytest.raises(DeadLetterUnavailable, match=r"cannot be written to .*\.dlq, so reading waits: No Kafka"):

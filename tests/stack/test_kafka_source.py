@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -232,7 +231,7 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
 ) -> None:
     """Just that batch is told with its range of offsets, after the records before it and before those behind it."""
     world = _KafkaWorld(kafka, partitions=2)
-    world.settings = replace(world.settings, unreadable_tries=2)
+    world.settings = world.settings.model_copy(update={"unreadable_tries": 2})
     world.append([b"before-0", b"before-1"])
     with world.producer(compression_type=codec, linger_ms=100) as producer:
         for number in range(20):
@@ -265,7 +264,7 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
 def test_a_partition_waits_for_a_person_where_nothing_may_be_passed_over(kafka: KafkaServer) -> None:
     """Told so, its partition stands still and says where, the others go on, and it is read on when it can be read."""
     world = _KafkaWorld(kafka, partitions=2)
-    world.settings = replace(world.settings, unreadable_tries=0)
+    world.settings = world.settings.model_copy(update={"unreadable_tries": 0})
     world.append([b"one-bit-is-wrong"])
     world.append([b"other"], partition=1)
     damage_log(kafka, world.topic, b"one-bit", flip_a_bit)
