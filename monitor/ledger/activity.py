@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import model_version, request, traffic
+from monitor.ledger.stored import readable, real, whole
 from monitor.rollout.tracker import VersionActivity
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -46,9 +47,10 @@ class ActivityReader:
 
     def read(self, connection: sa.Connection) -> Sequence[VersionActivity]:
         """What is known of each model version of each service and environment, oldest first."""
-        versions = connection.execute(
+        rows = connection.execute(
             sa.select(model_version).order_by(model_version.c.first_started_at, model_version.c.id)
-        ).all()
+        )
+        versions = list(readable("model_version", rows, _checked))
         since = dict(self._requests_since(connection, versions))
         return [
             VersionActivity(
@@ -114,6 +116,13 @@ class ActivityReader:
             found = dict(tuple(row) for row in rows)
         for version_id in moved:
             self._rests[version_id, later.id] = _RestOfHour(since, tallies[version_id], found.get(version_id, 0))
+
+
+def _checked(row: _Version) -> _Version:
+    real(row.first_started_at)
+    real(row.last_started_at)
+    whole(row.requests)
+    return row
 
 
 def _tallies(

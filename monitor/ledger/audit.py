@@ -13,9 +13,11 @@ from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import Dialect
-from monitor.ledger.ledger import CounterKey, CounterName
+from monitor.ledger.ledger import CEILING, CounterKey, CounterName
+from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import (
     calibration,
+    counter,
     dead_letter,
     kafka_offset,
     model_version,
@@ -25,9 +27,11 @@ from monitor.ledger.schema import (
     request,
     traffic,
 )
+from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
 
 _FATES_OF_SPANS = ("joined", "foreign", "duplicate", "late")
 _MOST_PROBLEMS = 10
+_ROWS_PER_FETCH = 5_000
 
 _Counts = Mapping[tuple[Any, ...], int]
 
@@ -66,6 +70,7 @@ def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
     yield from _spans(connection, counters)
     yield from _positions(connection, counters)
     yield _calibrations(connection)
+    yield _bounds(connection)
     yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
 
 
@@ -199,6 +204,25 @@ def _calibrations(connection: sa.Connection) -> Check:
         except CalibrationInvalid as error:
             problems.append(f"{calibration_id}: {error}")
     return Check("checksums of calibrations", len(rows), tuple(problems[:_MOST_PROBLEMS]))
+
+
+def _bounds(connection: sa.Connection) -> Check:
+    """Values that older versions let in, or somebody else wrote; they are passed over wherever they are read."""
+    at, score = request.c.started_at, request.c.outcome_score
+    odd = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
+    problems = [f"request {each}" for each in connection.scalars(sa.select(request.c.trace_id).where(odd))]
+    rows = connection.execute(sa.select(counter)).all()
+    problems += [f"counter {row.name} / {row.service}: {row.value}" for row in rows if not _is_sound(row.value)]
+    texts = connection.execution_options(yield_per=_ROWS_PER_FETCH).scalars(
+        sa.select(request.c.attributes).where(request.c.attributes.is_not(None)).distinct()
+    )
+    unsound = sum(not are_sound(text) for text in texts)
+    problems += [f"{unsound:,} sets of attributes"] if unsound else []
+    return Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))
+
+
+def _is_sound(value: object) -> bool:
+    return type(value) is int and 0 <= value < CEILING
 
 
 def _equal(name: str, counted: _Counts, found: _Counts) -> Check:

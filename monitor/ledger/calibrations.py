@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,6 +12,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.ledger.labels import DialectInsert
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.schema import calibration as table
+from monitor.ledger.stored import readable, real, whole
 
 
 def select_calibrations(connection: sa.Connection) -> Sequence[CalibrationRecord]:
@@ -21,7 +23,12 @@ def select_calibrations(connection: sa.Connection) -> Sequence[CalibrationRecord
             columns.promoted_at.nulls_first(), columns.frozen_at, columns.id
         )
     )
-    return [CalibrationRecord(*row) for row in rows]
+    return list(readable("calibration", rows, _record))
+
+
+def _record(row: sa.Row[Any]) -> CalibrationRecord:
+    promoted_at = None if row.promoted_at is None else real(row.promoted_at)
+    return CalibrationRecord(row.id, real(row.frozen_at), promoted_at, whole(row.history_labels))
 
 
 def select_calibration(connection: sa.Connection, calibration_id: str) -> str | None:
@@ -40,8 +47,8 @@ def promote(
     connection: sa.Connection, insert: DialectInsert, calibration: Calibration, *, at: float, history_labels: int
 ) -> None:
     """Keep *calibration* and put it in force from *at* (Unix seconds), or right after the last one."""
-    last = connection.scalar(sa.select(sa.func.max(table.c.promoted_at)))
-    promoted_at = at if last is None or at > last else math.nextafter(last, math.inf)
+    last = max((each.promoted_at or -math.inf for each in select_calibrations(connection)), default=-math.inf)
+    promoted_at = at if at > last else math.nextafter(last, math.inf)
     connection.execute(
         insert(table).on_conflict_do_update(
             index_elements=["id"], set_={"promoted_at": promoted_at, "history_labels": history_labels}

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from monitor.ledger.schema import evidence as table
+from monitor.ledger.stored import readable
 from monitor.rollout.evidence import Evidence, superfluous
 
 _EVIDENCE = TypeAdapter(Evidence)
@@ -27,5 +28,8 @@ def keep_evidence(connection: sa.Connection, rollout_id: str, found: Evidence) -
 
 def select_evidence(connection: sa.Connection, rollout_id: str) -> Sequence[Evidence]:
     """What is remembered of the looks at a rollout, oldest first."""
-    bodies = connection.scalars(sa.select(table.c.body).where(table.c.rollout_id == rollout_id).order_by(table.c.at))
-    return [_EVIDENCE.validate_json(body) for body in bodies]
+    columns = table.c
+    rows = connection.execute(
+        sa.select(columns.at, columns.body).where(columns.rollout_id == rollout_id).order_by(columns.at)
+    )
+    return list(readable("evidence", rows, lambda row: _EVIDENCE.validate_json(row.body)))

@@ -149,6 +149,9 @@ FailureCounts = Mapping[Signature, int]
 """Failures of one arm by signature."""
 
 
+CEILING = 2**62
+"""Where a counter stays: one more batch could overflow 64 bits, and stop the service for good."""
+
 WHOLE = "whole"
 """Detail of the part of a sum that is in whole seconds or dollars; what is left over is in the sum's own unit."""
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from monitor.ledger.labels import DialectInsert
 from monitor.ledger.ledger import PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace
+from monitor.ledger.stored import readable
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
-from monitor.trace.span import Span
+from monitor.trace.span import OperationKind, Span
 
 _IDS_PER_STATEMENT = 400  # two to a span; well below SQLite's limit of bound parameters
 
@@ -108,7 +109,7 @@ def _stored(connection: sa.Connection, keys: Sequence[_SpanKey]) -> dict[_SpanKe
             .where(columns.trace_id.in_(trace_ids))
             .where(columns.span_id.in_(span_ids))
         )
-        stored.update(((TraceId(row.trace_id), row.span_id), Span.from_json(row.body)) for row in rows)
+        stored.update(((TraceId(row.trace_id), row.span_id), _span(row)) for row in rows)
     return stored
 
 
@@ -153,8 +154,14 @@ def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequenc
             sa.select(pending_span).where(pending_span.c.trace_id.in_(part)).order_by(pending_span.c.span_id)
         )
         for row in rows:
-            spans[row.trace_id].append(Span.from_json(row.body))
+            spans[row.trace_id].append(_span(row))
     return [PendingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
+
+
+def _span(row: Any) -> Span:
+    """The span that *row* keeps; one that says nothing, and still counts, where it cannot be read."""
+    blank = Span(TraceId(row.trace_id), row.span_id, kind=OperationKind.OTHER, started_at=0.0)
+    return next(readable("pending_span", [row], lambda row: Span.from_json(row.body)), blank)
 
 
 def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:

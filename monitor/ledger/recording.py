@@ -12,7 +12,16 @@ from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Joining
 from monitor.ledger.labels import LabelBudget
-from monitor.ledger.ledger import Assembled, Batch, CounterName, DeadLetter, OffsetCommit, Recorded, TaggedTrace
+from monitor.ledger.ledger import (
+    CEILING,
+    Assembled,
+    Batch,
+    CounterName,
+    DeadLetter,
+    OffsetCommit,
+    Recorded,
+    TaggedTrace,
+)
 from monitor.ledger.pending_spans import add_spans, take_complete
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
@@ -133,7 +142,7 @@ class Recorder:
         )
         self._write_counters(
             connection,
-            [(*map(str, key), min(value, _CEILING)) for key, value in sorted(deltas.counts().items()) if value],
+            [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value],
         )
         return Recorded(
             counted=sum(seen.requests for seen in activity.values()),
@@ -183,12 +192,9 @@ def _more_active(added: Any) -> Mapping[str, Any]:
     }
 
 
-_CEILING = 2**62
-
-
 def _more_counted(added: Any) -> Mapping[str, Any]:
     """A counter with what a batch adds to it; at the ceiling it stays, since an overflow would stop the service."""
-    have, ceiling = counter.c.value, sa.literal_column(str(_CEILING), sa.BigInteger)
+    have, ceiling = counter.c.value, sa.literal_column(str(CEILING), sa.BigInteger)
     return {"value": sa.case((have < ceiling, have + added.value), else_=have)}
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from msgspec import Meta
 from msgspec.json import Decoder, Encoder
 
 from monitor.difficulty.features import RequestFeatures
@@ -16,7 +17,9 @@ from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Slot
 from monitor.ledger.schema import model_version, request
+from monitor.ledger.stored import UNREADABLE, readable
 from monitor.rollout.tracker import VersionKey
+from monitor.trace.bounds import LARGEST_NUMBER
 from monitor.trace.model import Outcome
 
 _outcomes = Decoder(tuple[Outcome, ...]).decode
@@ -111,7 +114,7 @@ class RequestRows:
             )
             slot.standing = (slot.label,)
         if row.outcomes is not None:
-            slot.standing = _outcomes(row.outcomes)
+            slot.standing = next(readable("request", [row], lambda row: _outcomes(row.outcomes)), slot.standing)
         return slot
 
 
@@ -132,8 +135,26 @@ def features_of(row: Any) -> RequestFeatures:
         item=row.item,
         tool_set=row.tool_set,
         prompt_family=row.prompt_family,
-        attributes=json.loads(row.attributes) if row.attributes else {},
+        attributes=_attributes(row.attributes) if row.attributes else {},
     )
+
+
+_Number = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+_attributes_json = Decoder(dict[str, _Number | str]).decode
+
+
+def _attributes(text: str) -> dict[str, float | str]:
+    """Attributes out of the JSON *text*; none where an older version let a number in of which no mean can be taken."""
+    return next(readable("request", [("attributes", text)], lambda row: _attributes_json(row[1])), {})
+
+
+def are_sound(attributes: str) -> bool:
+    """Whether stored *attributes* can be read."""
+    try:
+        _attributes_json(attributes)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def tag_columns(tag: Tag) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.schema import floor_set, verdict_change
 from monitor.ledger.schema import rollout as table
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.stored import readable, real
 from monitor.rollout.commitment import FloorSet, floors_in_force
 from monitor.rollout.evidence import evidence_of
 from monitor.rollout.policy import Floor
@@ -35,15 +36,18 @@ def select_rollouts(connection: sa.Connection) -> Sequence[RolloutRecord]:
         sa.select(verdict_change).order_by(verdict_change.c.rollout_id, verdict_change.c.number)
     ).all()
     seen = _floor_sets(connection)
-    return [
-        RolloutRecord(
-            rollout=_rollout(row),
-            verdict=None if row.verdict is None else _VERDICT.validate_json(row.verdict),
+
+    def read(row: Any) -> RolloutRecord:
+        rollout, judged = _rollout(row), [] if row.verdict is None else [row]
+        verdicts = readable("rollout", judged, lambda row: _VERDICT.validate_json(row.verdict))
+        return RolloutRecord(
+            rollout=rollout,
+            verdict=next(verdicts, None),
             changes=[(change.at, change.state) for change in changes if change.rollout_id == row.id],
-            floors=floors_in_force(seen, _rollout(row)),
+            floors=floors_in_force(seen, rollout),
         )
-        for row in rows
-    ]
+
+    return list(readable("rollout", rows, read))
 
 
 def insert_rollout(connection: sa.Connection, insert: DialectInsert, rollout: Rollout) -> None:
@@ -106,13 +110,18 @@ def see_floors(connection: sa.Connection, floors: Sequence[Floor], *, at: float)
     if not seen or tuple(seen[-1].floors) != tuple(floors):
         connection.execute(
             sa.insert(floor_set),
-            {"number": len(seen), "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()},
+            {"number": _next_number(connection), "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()},
         )
+
+
+def _next_number(connection: sa.Connection) -> int:
+    last = connection.scalar(sa.select(sa.func.max(floor_set.c.number)))
+    return 0 if last is None else last + 1
 
 
 def _floor_sets(connection: sa.Connection) -> Sequence[FloorSet]:
     rows = connection.execute(sa.select(floor_set).order_by(floor_set.c.number))
-    return [FloorSet(row.seen_at, _FLOORS.validate_json(row.floors)) for row in rows]
+    return list(readable("floor_set", rows, lambda row: FloorSet(real(row.seen_at), _FLOORS.validate_json(row.floors))))
 
 
 def _rollout(row: sa.Row[Any]) -> Rollout:
@@ -122,8 +131,8 @@ def _rollout(row: sa.Row[Any]) -> Rollout:
         environment=row.environment,
         baseline=row.baseline,
         candidate=row.candidate,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
+        started_at=real(row.started_at),
+        ended_at=None if row.ended_at is None else real(row.ended_at),
         calibration_id=row.calibration_id,
         end_reason=row.end_reason,
     )

@@ -1,0 +1,116 @@
+"""Whatever stands in the ledger's rows, a start and the reviews after it go on."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from monitor.clock import EventClock
+from monitor.difficulty.settings import DifficultySettings
+from monitor.ingest.dead_letter import NoDeadLetters
+from monitor.ledger.schema import metadata
+from monitor.ledger.sql import SqlLedger
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.rollout.policy import Floor, Policy
+from monitor.service.loop import Service, Stages
+from monitor.service.pipeline import Rules
+from monitor.service.review import Review
+from monitor.service.settings import ServiceSettings
+from monitor.trace.settings import Limits, TraceSettings
+from tests.builders import NOON, a_batch
+from tests.fakes import FakeBroker, FakeSource
+from tests.service.test_review import DAY, serve, serve_history
+from tests.trace.spans import a_span
+
+BAD_VALUES = ("'odd'", "''", "x'00ff'", "-1", "0.5", "1e308", "9e999", "-9e999", "9223372036854775807", "'{}'", "'[1]'")
+"""SQL literals; SQLite takes any of them in any column."""
+
+_POLICY = Policy(floors=(Floor(service="shop", pass_rate=0.1),))
+
+
+def a_review(ledger: SqlLedger) -> Review:
+    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=_POLICY)
+
+
+def start(url: str) -> SnapshotHolder:
+    """What a start shows first, then a review, and what is shown after it."""
+    ledger = SqlLedger(url)
+    try:
+        snapshots = SnapshotHolder(Snapshot(now=NOON, policy=_POLICY))
+        source = FakeSource(FakeBroker(), ledger.offsets)
+        clock = EventClock(NOON + 3 * DAY)
+        stages = Stages(source, NoDeadLetters(), ledger, a_review(ledger), clock, snapshots)
+        service = Service(
+            stages,
+            rules=Rules(Limits(), TraceSettings()),
+            policy=_POLICY,
+            settings=ServiceSettings(poll_timeout_seconds=0.01),
+        )
+        service.begin()
+        service.run_once()
+        return snapshots
+    finally:
+        ledger.close()
+
+
+@pytest.fixture(scope="module")
+def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger with history, a calibration, a judged rollout and a span that is pending."""
+    path = tmp_path_factory.mktemp("ledger") / "whole.db"
+    ledger = SqlLedger(f"sqlite:///{path}")
+    serve_history(ledger)
+    review = a_review(ledger)
+    serve(ledger, "base", started_at=NOON, fails_from=100)
+    review.look(now=NOON + DAY)
+    serve(ledger, "next", started_at=NOON + DAY, fails_from=90)
+    ledger.record(a_batch(a_span()))
+    review.look(now=NOON + 2 * DAY)
+    assert ledger.rollouts()
+    ledger.close()
+    return path
+
+
+def columns() -> Iterator[tuple[str, str]]:
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            yield table.name, column.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("table", "column"), [*columns()])
+def test_a_bad_value_in_a_row_stops_no_start(ledger_file: Path, tmp_path: Path, table: str, column: str) -> None:
+    """A row that somebody else wrote, or an older version, is passed over; everything else is shown."""
+    for value in random.Random(f"{table}.{column}").sample(BAD_VALUES, 2):
+        path = tmp_path / "bad.db"
+        path.write_bytes(ledger_file.read_bytes())
+        with sqlite3.connect(path) as connection:
+            rows = f"SELECT rowid FROM {table} LIMIT 1"
+            with suppress(sqlite3.IntegrityError):  # a column that SQLite guards
+                connection.execute(f'UPDATE OR IGNORE {table} SET "{column}" = {value} WHERE rowid IN ({rows})')
+        connection.close()
+
+        assert start(f"sqlite:///{path}").current.counters
+
+
+def test_a_ledger_that_an_older_version_filled_says_so(ledger_file: Path, tmp_path: Path) -> None:
+    """The check names attributes without a mean, a counter that overflowed and a date of 1970; none stops a start."""
+    path = tmp_path / "bad.db"
+    path.write_bytes(ledger_file.read_bytes())
+    with sqlite3.connect(path) as connection:
+        connection.execute("""UPDATE request SET attributes = '{"x": 1.7e+308}' WHERE trace_id LIKE 'reference-%'""")
+        connection.execute("UPDATE request SET started_at = 0.0 WHERE trace_id = 'production-base-0'")
+        connection.execute("UPDATE counter SET value = 9.3e18 WHERE name = 'steps_bucket' OR name = 'duplicates'")
+        connection.execute("INSERT INTO counter VALUES ('tokens', 'shop', '', '', '', '', 'input', 9.3e18)")
+    connection.close()
+    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger.record(a_batch())
+    (check,) = [check for check in ledger.checks() if check.name == "values within their bounds"]
+    ledger.close()
+
+    assert ("request production-base-0", "counter tokens / shop: 9.3e+18", "1 sets of attributes") == check.problems
+    assert start(f"sqlite:///{path}").current.counters
