@@ -88,7 +88,7 @@ class Activity:
     last_started_at: float = float("-inf")
     requests: int = 0
     labelled: int = 0
-    hours: Counter[int] = field(default_factory=Counter)
+    hours: dict[int, list[float]] = field(default_factory=dict)
 
 
 class CounterDeltas:
@@ -134,7 +134,8 @@ class CounterDeltas:
                 seen.requests += len(starts)
                 seen.first_started_at = min(seen.first_started_at, *starts)
                 seen.last_started_at = max(seen.last_started_at, *starts)
-                seen.hours.update([int(start // HOUR_SECONDS) for start in starts])
+                for start in starts:
+                    seen.hours.setdefault(int(start // HOUR_SECONDS), []).append(start)
         return activity
 
     def duplicates(self) -> int:

@@ -51,7 +51,7 @@ class Recorder:
             traffic,
             _TRAFFIC_COLUMNS,
             keys=traffic.primary_key.columns.keys(),
-            become=lambda added: {"requests": traffic.c.requests + added.requests},
+            become=lambda added: {"requests": traffic.c.requests + added.requests, **_wider(traffic.c, added)},
         )
         self._write_counters = dialect.upserter(
             counter,
@@ -135,9 +135,9 @@ class Recorder:
         self._write_traffic(
             connection,
             sorted(
-                (version_ids[version], hour, requests)
+                (version_ids[version], hour, len(starts), min(starts), max(starts))
                 for version, seen in activity.items()
-                for hour, requests in seen.hours.items()
+                for hour, starts in seen.hours.items()
             ),
         )
         self._write_counters(
@@ -181,12 +181,7 @@ def _more_active(added: Any) -> Mapping[str, Any]:
     """A version that was seen before, with what a batch adds to it."""
     have = model_version.c
     return {
-        "first_started_at": sa.case(
-            (added.first_started_at < have.first_started_at, added.first_started_at), else_=have.first_started_at
-        ),
-        "last_started_at": sa.case(
-            (added.last_started_at > have.last_started_at, added.last_started_at), else_=have.last_started_at
-        ),
+        **_wider(have, added),
         "requests": have.requests + added.requests,
         "labelled": have.labelled + added.labelled,
     }
@@ -196,6 +191,15 @@ def _more_counted(added: Any) -> Mapping[str, Any]:
     """A counter with what a batch adds to it; at the ceiling it stays, since an overflow would stop the service."""
     have, ceiling = counter.c.value, sa.literal_column(str(CEILING), sa.BigInteger)
     return {"value": sa.case((have < ceiling, have + added.value), else_=have)}
+
+
+def _wider(have: Any, added: Any) -> Mapping[str, Any]:
+    """The period from the first to the last request of both."""
+    first, last = added.first_started_at, added.last_started_at
+    return {
+        "first_started_at": sa.case((first < have.first_started_at, first), else_=have.first_started_at),
+        "last_started_at": sa.case((last > have.last_started_at, last), else_=have.last_started_at),
+    }
 
 
 _VERSION_KEY = ("service", "environment", "model_version")

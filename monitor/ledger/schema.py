@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -55,6 +55,8 @@ traffic = sa.Table(
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("first_started_at", sa.Double, nullable=False),
+    sa.Column("last_started_at", sa.Double, nullable=False),
 )
 
 # What retention took away of each version and tier: counters = rows + pruned.

@@ -238,7 +238,7 @@ POLICY_ROLLBACK = _gauge(
 )
 POLICY_CANDIDATE_MIN_SHARE = _gauge(
     "cliffwatch_policy_candidate_min_share_ratio",
-    "Share of traffic above which a new model version is a rollout.",
+    "Share of traffic from which on a new model version is a rollout.",
     _ENVIRONMENT,
 )
 POLICY_CANDIDATE_MIN_REQUESTS = _gauge(

@@ -71,8 +71,8 @@ class Policy(Settings):
     rollback_seconds: PositiveFloat = 21_600.0
     """Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds."""
 
-    candidate_min_share: Annotated[float, Gt(0), Le(1)] = 0.01
-    """Share of traffic above which a new model version is a rollout, ratio 0 to 1."""
+    candidate_min_share: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of traffic from which on a new model version is a rollout, ratio 0 to 1."""
 
     candidate_min_requests: Annotated[int, Ge(1)] = 20
     """Requests of a new model version before it is a rollout."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 
+from monitor.rollout.deployment import Deployment, Traffic, deployments_of
 from monitor.rollout.policy import Policy
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+
+_DAY = 86_400.0
+_WEEK = 7 * _DAY
+_GROWTH = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +29,7 @@ class VersionActivity:
         first_started_at: Start of its first request, Unix seconds.
         last_started_at: Start of its latest request, Unix seconds.
         requests: Requests counted so far.
-        requests_since: (model_version, requests) for each version that first appeared later in the same service and
-            environment: requests of *this* version since then; tells a candidate's share of traffic.
+        traffic: The same requests over time, oldest first, hour by hour where it is recent; empty: all of one piece.
     """
 
     service: str
@@ -32,15 +38,20 @@ class VersionActivity:
     first_started_at: float
     last_started_at: float
     requests: int
-    requests_since: Sequence[tuple[str, int]] = ()
+    traffic: Sequence[Traffic] = ()
 
 
 class EndReason(StrEnum):
-    """Why the watch over a rollout ended; all but `rolled_back` leave the candidate established."""
+    """Why the watch over a rollout ended; `ramp_over` and `superseded` leave a candidate established that took over."""
 
     RAMP_OVER = "ramp_over"
     SUPERSEDED = "superseded"
     ROLLED_BACK = "rolled_back"
+    REPLACED = "replaced"
+
+
+_FAILED_ATTEMPT = frozenset({EndReason.ROLLED_BACK.value, EndReason.REPLACED.value})
+"""After these, what serves under the candidate's name is a new attempt."""
 
 
 class Role(StrEnum):
@@ -58,7 +69,7 @@ class Rollout:
 
     Attributes:
         rollout_id: Stable name, the same whichever replica finds it.
-        started_at: Start of the candidate's first request, Unix seconds; after a rollback, of the first one met again.
+        started_at: Start of the first request of this attempt, Unix seconds: evidence begins here.
         ended_at: When the watch ended, Unix seconds, or None.
         calibration_id: The calibration that both arms are read under.
         end_reason: An `EndReason`, or the words of the person who ended it; empty while under way.
@@ -98,18 +109,25 @@ VersionKey = tuple[str, str, str]
 
 
 def find_rollouts(
-    activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], policy: Policy, *, now: float
+    activity: Sequence[VersionActivity],
+    rollouts: Sequence[Rollout],
+    policy: Policy,
+    *,
+    now: float,
+    decided: Mapping[str, float] = MappingProxyType({}),
 ) -> Sequence[RolloutEvent]:
     """
     What has started and ended since *rollouts* was written, oldest first.
 
-    The established version is the candidate of the last rollout that was not rolled back, else the version seen
-    first. A later version with enough requests and enough of the traffic since it appeared starts a rollout against
-    it; several may be under way at once. A rollout ends
+    A version serves in deployments: one ends when it is silent while others go on serving, so a night in which the
+    whole service is silent ends nothing, and a name that comes back afterwards stands for something new. The
+    established version is the candidate of the last rollout that took over, else the version seen first. A later
+    deployment with enough requests starts a rollout against it, however small its share; several may be under way at
+    once. A rollout ends
 
-    - `ramp_over`, when it was watched for the policy's ramp;
+    - `ramp_over`, after the policy's ramp, once its candidate serves alone, or has a verdict and no longer grows;
     - `superseded`, when its candidate, having taken over most of the traffic, becomes the baseline of the next one;
-    - `rolled_back`, when its candidate has been silent while the baseline served. It may come back: a new rollout.
+    - `rolled_back`, when its candidate's deployment ended. What comes back is a new attempt, from its first request.
 
     Times of events come from the traffic and not from *now*, so every replica finds the same ones.
 
@@ -118,8 +136,9 @@ def find_rollouts(
         rollouts: Every rollout so far, oldest first, ended ones included.
         policy: Thresholds.
         now: Unix seconds.
+        decided: When each rollout got the verdict that it has (Unix seconds), by id; those that wait are left out.
     """
-    return [event for watch in _watches(activity, rollouts, policy) for event in watch.advance(now)]
+    return [event for watch in _watches(activity, rollouts, policy) for event in watch.advance(now, decided)]
 
 
 def version_roles(
@@ -134,6 +153,30 @@ def version_roles(
         policy: Thresholds.
     """
     return {key: role for watch in _watches(activity, rollouts, policy) for key, role in watch.roles()}
+
+
+def baseline_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
+    """When the name of *rollout*'s baseline began to stand for what it is, Unix seconds; -inf where it always did."""
+    return _latest(r.started_at for r in _earlier(rollout, rollouts) if r.candidate == rollout.baseline)
+
+
+def candidate_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
+    """When the last attempt before *rollout* under its candidate's name was over, Unix seconds; -inf without one."""
+    ends = (
+        rollout.started_at if r.ended_at is None else r.ended_at
+        for r in _earlier(rollout, rollouts)
+        if rollout.candidate in (r.candidate, r.baseline)
+    )
+    return _latest(min(end, rollout.started_at) for end in ends)
+
+
+def _earlier(rollout: Rollout, rollouts: Sequence[Rollout]) -> Iterator[Rollout]:
+    where = (rollout.service, rollout.environment)
+    return (r for r in rollouts if (r.service, r.environment) == where and r.started_at < rollout.started_at)
+
+
+def _latest(times: Iterable[float]) -> float:
+    return max(times, default=-math.inf)
 
 
 _FLOATING = re.compile(r"(?:^|[-_:@/])(?:latest|stable|default|current)$", re.IGNORECASE)
@@ -169,109 +212,149 @@ def _watches(activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], p
 
 
 class _Watch:
-    """The versions of one service and environment, in order of appearance, and the rollouts between them."""
+    """The deployments of one service and environment, in order of appearance, and the rollouts between them."""
 
     def __init__(self, members: Sequence[VersionActivity], past: Sequence[Rollout], policy: Policy) -> None:
-        self._versions = sorted(members, key=lambda member: (member.first_started_at, member.model_version))
-        self._by_name = {member.model_version: member for member in self._versions}
+        self._where = (members[0].service, members[0].environment)
         self._rollouts = list(past)
         self._policy = policy
         self._events: list[RolloutEvent] = []
+        traffic = {member.model_version: _traffic(member) for member in members}
+        ends: dict[str, list[float]] = defaultdict(list)
+        for rollout in past:
+            if rollout.ended_at is not None and rollout.end_reason in _FAILED_ATTEMPT:
+                ends[rollout.candidate].append(rollout.ended_at)
+        # Probes are asked now and then; their silence says nothing.
+        silence = math.inf if self._where[1] == PROBES_ENVIRONMENT else policy.rollback_seconds
+        self._deployments = deployments_of(
+            traffic, ends, silence_seconds=silence, min_requests=policy.candidate_min_requests
+        )
 
-    def advance(self, now: float) -> list[RolloutEvent]:
-        for version in self._versions[1:]:
-            self._end_rolled_back()
-            self._end_ramps(min(now, version.first_started_at))
-            if self._is_new_candidate(version):
-                self._start(version, version.first_started_at)
-        self._end_rolled_back()
-        self._end_ramps(now)
-        for version in self._versions:
-            if self._has_come_back(version):
-                self._start(version, version.last_started_at)
+    def advance(self, now: float, decided: Mapping[str, float]) -> list[RolloutEvent]:
+        for deployment in self._deployments[1:]:
+            at = deployment.first_started_at
+            self._end_rolled_back(at)
+            self._end_ramps(min(now, at), decided)
+            if self._is_new_candidate(deployment):
+                self._start(deployment)
+        self._end_rolled_back(math.inf)
+        self._end_ramps(now, decided)
         return self._events
 
     def roles(self) -> Iterator[tuple[VersionKey, Role]]:
-        established = self._established()
-        baselines = {established, *(rollout.baseline for rollout in self._under_way())}
+        established = self._established(math.inf)
+        baselines = {established.model_version, *(rollout.baseline for rollout in self._under_way())}
         candidates = {rollout.candidate for rollout in self._under_way()}
-        names = [version.model_version for version in self._versions]
-        if established in names:  # a later version may yet have a rollout
-            later = names[names.index(established) + 1 :]
-            candidates |= {name for name in later if not any(name == r.candidate for r in self._rollouts)}
-        for version in self._versions:
-            name = version.model_version
+        later = self._deployments[self._deployments.index(established) + 1 :]
+        candidates |= {each.model_version for each in later if each.ended_at is None and not self._is_known(each)}
+        for name in dict.fromkeys(each.model_version for each in self._deployments):
             role = Role.CANDIDATE if name in candidates else Role.BASELINE if name in baselines else Role.RETIRED
-            yield (version.service, version.environment, name), role
+            yield (*self._where, name), role
 
-    def _is_new_candidate(self, version: VersionActivity) -> bool:
-        if any(version.model_version in (rollout.candidate, rollout.baseline) for rollout in self._rollouts):
+    def _is_new_candidate(self, deployment: Deployment) -> bool:
+        if deployment is self._established(deployment.first_started_at) or self._is_known(deployment):
             return False
-        share = version.requests / _requests_since(self._versions, version)
-        return version.requests >= self._policy.candidate_min_requests and share >= self._policy.candidate_min_share
+        if self._is_retry(deployment):
+            return True
+        share = deployment.requests / max(self._requests_since(deployment.first_started_at), 1.0)
+        return deployment.requests >= self._policy.candidate_min_requests and share >= self._policy.candidate_min_share
 
-    def _has_come_back(self, version: VersionActivity) -> bool:
-        """A version that was rolled back or replaced serves again: the rollout is on once more, or is undone."""
-        name = version.model_version
-        last = next((r for r in reversed(self._rollouts) if name in (r.candidate, r.baseline)), None)
-        if last is None or last.ended_at is None or name == self._established():
-            return False
-        if last.end_reason == EndReason.ROLLED_BACK:
-            return name == last.candidate and version.last_started_at > last.ended_at
-        established = self._by_name.get(self._established())
-        return established is not None and self._is_silent(established, beside=version)
+    def _is_known(self, deployment: Deployment) -> bool:
+        """Whether a rollout has been about *deployment*, on either side."""
+        return any(deployment is self._candidate(r) or deployment is self._baseline(r) for r in self._rollouts)
 
-    def _start(self, version: VersionActivity, started_at: float) -> None:
-        baseline = self._incumbent(version)
-        earlier = sum(r.candidate == version.model_version and r.baseline == baseline for r in self._rollouts)
+    def _is_retry(self, deployment: Deployment) -> bool:
+        """Whether it comes back after a silence, having been rolled back: the rollout is on once more."""
+        first, silence = deployment.first_started_at, self._policy.rollback_seconds
+        return any(
+            rollout.candidate == deployment.model_version
+            and rollout.end_reason == EndReason.ROLLED_BACK
+            and (earlier := self._candidate(rollout)) is not None
+            and first - earlier.last_started_at >= silence
+            for rollout in self._rollouts
+        )
+
+    def _requests_since(self, at: float) -> float:
+        return sum(each.between(at, math.inf) for each in self._deployments)
+
+    def _start(self, deployment: Deployment) -> None:
+        baseline = self._incumbent(deployment).model_version
+        name = deployment.model_version
+        if baseline == name:  # it came back before anything else was established
+            return
+        earlier = sum(r.candidate == name and r.baseline == baseline for r in self._rollouts)
+        service, environment = self._where
         rollout = Rollout(
-            rollout_id=_rollout_id(version, baseline, earlier),
-            service=version.service,
-            environment=version.environment,
+            rollout_id=_rollout_id(
+                service, environment, baseline, name, repr(deployment.first_started_at), str(earlier)
+            ),
+            service=service,
+            environment=environment,
             baseline=baseline,
-            candidate=version.model_version,
-            started_at=started_at,
+            candidate=name,
+            started_at=deployment.first_started_at,
         )
         self._rollouts.append(rollout)
         self._events.append(RolloutStarted(rollout))
 
-    def _incumbent(self, newcomer: VersionActivity) -> str:
+    def _incumbent(self, new: Deployment) -> Deployment:
         """The established version; first, a candidate that took over most of its traffic becomes it."""
+        at = new.first_started_at
         for rollout in self._under_way():
-            began_before = rollout.started_at < newcomer.first_started_at
-            if began_before and rollout.candidate != newcomer.model_version and self._has_taken_over(rollout):
-                self._end(rollout, newcomer.first_started_at, EndReason.SUPERSEDED)
-        return self._established()
+            if rollout.started_at < at and self._candidate(rollout) is not new and self._has_taken_over(rollout, at):
+                self._end(rollout, at, EndReason.SUPERSEDED)
+        return self._established(at)
 
-    def _established(self) -> str:
-        confirmed = [r for r in self._rollouts if r.ended_at is not None and r.end_reason != EndReason.ROLLED_BACK]
-        successors = [rollout for rollout in confirmed if self._has_taken_over(rollout)]
+    def _established(self, at: float) -> Deployment:
+        """What later versions are compared with at *at*, Unix seconds."""
+        successors = [
+            (rollout.ended_at, candidate.between(-math.inf, at), candidate)
+            for rollout in self._rollouts
+            if rollout.ended_at is not None
+            and rollout.end_reason not in _FAILED_ATTEMPT
+            and (candidate := self._candidate(rollout)) is not None
+            and self._has_taken_over(rollout, at)
+        ]
         if successors:
-            return max(successors, key=lambda rollout: rollout.ended_at or 0.0).candidate
-        return self._rollouts[0].baseline if self._rollouts else self._versions[0].model_version
+            return max(successors, key=lambda successor: successor[:2])[2]
+        first = self._baseline(self._rollouts[0]) if self._rollouts else None
+        return first or self._deployments[0]
 
-    def _has_taken_over(self, rollout: Rollout) -> bool:
-        baseline, candidate = self._by_name.get(rollout.baseline), self._by_name.get(rollout.candidate)
+    def _has_taken_over(self, rollout: Rollout, at: float) -> bool:
+        """Whether the candidate has served more than the baseline: in the last day, else since it began."""
+        baseline, candidate = self._baseline(rollout), self._candidate(rollout)
         if baseline is None or candidate is None:  # forgotten by the ledger: it has not served for long
             return candidate is not None
-        since = dict(baseline.requests_since).get(candidate.model_version, baseline.requests)
-        return candidate.requests > since or self._is_silent(baseline, beside=candidate)
+        for since in (max(rollout.started_at, at - _DAY), rollout.started_at):
+            old, new = baseline.between(since, at), candidate.between(since, at)
+            if old or new:
+                return new > old
+        return False
 
-    def _is_silent(self, version: VersionActivity, *, beside: VersionActivity) -> bool:
-        return beside.last_started_at - version.last_started_at >= self._policy.rollback_seconds
-
-    def _end_rolled_back(self) -> None:
+    def _end_rolled_back(self, until: float) -> None:
         for rollout in self._under_way():
-            baseline, candidate = self._by_name.get(rollout.baseline), self._by_name.get(rollout.candidate)
-            if baseline and candidate and self._is_silent(candidate, beside=baseline):
-                silent_at = candidate.last_started_at + self._policy.rollback_seconds
-                self._end(rollout, silent_at, EndReason.ROLLED_BACK)
+            candidate = self._candidate(rollout)
+            if candidate is not None and candidate.ended_at is not None and candidate.ended_at <= until:
+                self._end(rollout, max(candidate.ended_at, rollout.started_at), EndReason.ROLLED_BACK)
 
-    def _end_ramps(self, until: float) -> None:
+    def _end_ramps(self, until: float, decided: Mapping[str, float]) -> None:
         for rollout in self._under_way():
-            over_at = rollout.started_at + self._policy.ramp_seconds
+            over_at = max(rollout.started_at + self._policy.ramp_seconds, self._settled_at(rollout, until, decided))
             if over_at <= until:
                 self._end(rollout, over_at, EndReason.RAMP_OVER)
+
+    def _settled_at(self, rollout: Rollout, until: float, decided: Mapping[str, float]) -> float:
+        """From when on the calendar may end the watch, Unix seconds; infinite while there is something to wait for."""
+        baseline, candidate = self._baseline(rollout), self._candidate(rollout)
+        serving = [each for each in (baseline, candidate) if each is not None]
+        forgotten_at = max((each.last_started_at for each in serving), default=0.0) + self._policy.ramp_seconds
+        if baseline is None or not baseline.between(rollout.started_at, math.inf):
+            return rollout.started_at
+        if baseline.ended_at is not None:  # the candidate serves alone
+            return min(baseline.ended_at, forgotten_at)
+        if rollout.rollout_id in decided and not _grows(rollout, baseline, candidate, until):
+            return min(decided[rollout.rollout_id], forgotten_at)
+        return forgotten_at
 
     def _end(self, rollout: Rollout, ended_at: float, reason: EndReason) -> None:
         ended = replace(rollout, ended_at=ended_at, end_reason=reason.value)
@@ -281,24 +364,36 @@ class _Watch:
     def _under_way(self) -> list[Rollout]:
         return [rollout for rollout in self._rollouts if rollout.ended_at is None]
 
+    def _candidate(self, rollout: Rollout) -> Deployment | None:
+        """The deployment that *rollout* is about; None before its first request."""
+        at = rollout.started_at
+        return next((each for each in self._deployments_of(rollout.candidate) if not each.is_over(at)), None)
 
-def _requests_since(versions: Sequence[VersionActivity], newcomer: VersionActivity) -> int:
-    """Requests of all versions since *newcomer* appeared; those that appeared later count whole."""
-    return sum(
-        dict(version.requests_since).get(newcomer.model_version, 0)
-        if version.first_started_at < newcomer.first_started_at
-        else version.requests
-        for version in versions
-    )
+    def _baseline(self, rollout: Rollout) -> Deployment | None:
+        """The deployment that *rollout* is compared with: the one serving when it began, else the last before."""
+        ours = self._deployments_of(rollout.baseline)
+        begun = [each for each in ours if each.first_started_at <= rollout.started_at]
+        return begun[-1] if begun else next(iter(ours), None)
+
+    def _deployments_of(self, name: str) -> list[Deployment]:
+        return [each for each in self._deployments if each.model_version == name]
 
 
-def _rollout_id(candidate: VersionActivity, baseline: str, earlier: int) -> str:
-    parts = (
-        candidate.service,
-        candidate.environment,
-        baseline,
-        candidate.model_version,
-        repr(candidate.first_started_at),
-        str(earlier),
-    )
+def _traffic(member: VersionActivity) -> Sequence[Traffic]:
+    return member.traffic or [Traffic(member.first_started_at, member.last_started_at, member.requests)]
+
+
+def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None, until: float) -> bool:
+    """Whether the candidate's share of the two in the last week is above that before."""
+    if candidate is None:
+        return False
+    week = until - _WEEK
+    shares = []
+    for since, to in ((rollout.started_at, week), (week, math.inf)):
+        old, new = baseline.between(since, to), candidate.between(since, to)
+        shares.append(new / (old + new) if old + new else 0.0)
+    return shares[1] > _GROWTH * shares[0]
+
+
+def _rollout_id(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -20,6 +20,7 @@ from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
+from monitor.rollout.verdict import VerdictState
 from monitor.service.settings import ServiceSettings
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -296,8 +297,15 @@ class Review:
         return serving | {version for r in rollouts if r.ended_at is None for version in (r.baseline, r.candidate)}
 
     def _follow_rollouts(self, now: float) -> None:
-        rollouts = [record.rollout for record in self._ledger.rollouts()]
-        for event in find_rollouts(self._ledger.activity(), rollouts, self._policy, now=now):
+        records = self._ledger.rollouts()
+        rollouts = [record.rollout for record in records]
+        decided = {
+            record.rollout.rollout_id: at
+            for record in records
+            for at, state in record.changes[-1:]
+            if state != VerdictState.WAITING
+        }
+        for event in find_rollouts(self._ledger.activity(), rollouts, self._policy, now=now, decided=decided):
             match event:
                 case RolloutStarted(rollout):
                     self._start(rollout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, pairwise
@@ -493,7 +493,7 @@ class LedgerContract:
         assert {"capability": 10} == counts(ledger, CounterName.SERIES_DROPPED)
 
     def test_activity_tells_how_traffic_moved(self, ledger: Ledger) -> None:
-        """Each version knows how many of its requests came after a later version appeared."""
+        """Each version knows when how many of its requests started."""
         old = [tagged(a_trace(f"o{number}", started_at=NOON + number)) for number in range(10)]
         new = [tagged(a_trace(f"n{n}", model_version="model-2", started_at=NOON + 7 + n)) for n in range(4)]
 
@@ -506,24 +506,28 @@ class LedgerContract:
             first.last_started_at,
             first.requests,
         ) == ("model-1", NOON, NOON + 9, 10)
-        assert [("model-2", 3)] == list(first.requests_since)
+        assert [(NOON, NOON + 9, 10)] == list(first.traffic)
         assert (second.model_version, second.requests) == ("model-2", 4)
 
-    def test_traffic_since_a_later_version_is_exact_over_hours(self, ledger: Ledger) -> None:
-        """Hours that are over come from a tally, the rest from rows; late requests, and an earlier start, are in it."""
-        starts = [NOON + 600.0 * number for number in range(40)]
-        for part in (starts[::2], starts[1::2]):
-            ledger.record(a_batch(*(tagged(a_trace(f"o{start}", started_at=start)) for start in part)))
-        for appeared in (NOON + 9_100.0, NOON + 4_300.0):  # the second look finds that it had appeared before
-            newcomer = a_trace(f"n{appeared}", model_version="model-2", started_at=appeared)
-            ledger.record(a_batch(tagged(newcomer)))
+    @settings(max_examples=20, deadline=None, suppress_health_check=_INHERITED)
+    @given(parts=st.lists(st.lists(st.integers(0, 5 * 3_600), max_size=6), max_size=4))
+    def test_traffic_is_that_of_the_requests_in_each_hour(self, ledger: Ledger, parts: Sequence[Sequence[int]]) -> None:
+        """However late a request comes, each hour has its first start, its last and its number."""
+        run = f"hours-{next(_STORIES)}"
+        starts: list[float] = []
+        for number, part in enumerate(parts):
+            started = [NOON + seconds for seconds in part]
+            names = [f"{run}-{number}-{place}" for place in range(len(part))]
+            traces = zip(names, started, strict=True)
+            ledger.record(a_batch(*(tagged(a_trace(name, service=run, started_at=at)) for name, at in traces)))
+            starts += started
+            by_hour: dict[int, list[float]] = defaultdict(list)
+            for start in starts:
+                by_hour[int(start // 3_600)].append(start)
 
-            for late in ("a", "b"):
-                started_at = appeared + 1
-                ledger.record(a_batch(tagged(a_trace(f"{late}{appeared}", started_at=started_at))))
-                starts.append(started_at)
-                since = sum(start >= appeared for start in starts)
-                assert [("model-2", since)] == list(ledger.activity()[0].requests_since)
+            mine = [spell for seen in ledger.activity() if seen.service == run for spell in seen.traffic]
+
+            assert [(min(each), max(each), len(each)) for _, each in sorted(by_hour.items())] == mine
 
     @settings(max_examples=30, deadline=None, suppress_health_check=_INHERITED)
     @given(data=st.data())

@@ -99,7 +99,8 @@ def test_a_ledger_of_an_old_schema_is_brought_up_to_date(tmp_path: Path) -> None
         assert [] == problems(ledger)
         assert {"": 4} == counts(ledger, CounterName.REQUESTS)
         assert (1, 2) == net_outcomes(ledger)
-        assert [("model-2", 1)] == list(first.requests_since)
+        assert first.requests == sum(spell.requests for spell in first.traffic)
+        assert first.last_started_at == first.traffic[-1].last_started_at
         assert 1 == second.requests
         recorded = ledger.record(a_batch(tagged(a_trace("t1")), expected_offset=8, next_offset=9))
         assert (0, 1) == (recorded.counted, recorded.duplicates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.rollout.deployment import Traffic
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import (
     EndReason,
@@ -18,26 +20,35 @@ from monitor.rollout.tracker import (
     RolloutEvent,
     RolloutStarted,
     VersionActivity,
+    baseline_since,
+    candidate_since,
     find_rollouts,
     is_floating_alias,
     version_roles,
 )
 
 DAY = 86_400.0
+HOUR = 3_600.0
+Spell = tuple[str, float, float, int]
 POLICY = Policy()
 
 
-def activity(
-    *versions: tuple[str, float, float, int],
-    since: dict[str, dict[str, int]] | None = None,
-    environment: str = "production",
-) -> list[VersionActivity]:
-    """Versions as (name, first day, last day, requests); *since* gives requests since a later version appeared."""
+def activity(*spells: Spell, environment: str = "production") -> list[VersionActivity]:
+    """Spells of versions as (name, first day, last day, requests), each version's in order."""
+    traffic: dict[str, list[Traffic]] = {}
+    for name, first, last, requests in spells:
+        traffic.setdefault(name, []).append(Traffic(first * DAY, last * DAY, requests))
     return [
         VersionActivity(
-            "agent", environment, name, first * DAY, last * DAY, requests, tuple((since or {}).get(name, {}).items())
+            "agent",
+            environment,
+            name,
+            served[0].first_started_at,
+            served[-1].last_started_at,
+            int(sum(spell.requests for spell in served)),
+            served,
         )
-        for name, first, last, requests in versions
+        for name, served in traffic.items()
     ]
 
 
@@ -67,7 +78,7 @@ def test_first_version_alone_is_no_rollout() -> None:
 
 def test_canary_above_the_share_starts_a_rollout_at_its_first_request() -> None:
     """A new version with enough requests and share is a candidate against the version seen first."""
-    seen = activity(("v1", 0, 10, 1000), ("v2", 9, 10, 20), since={"v1": {"v2": 100}})
+    seen = activity(("v1", 0, 10, 1000), ("v2", 9, 10, 20))
 
     events = find_rollouts(seen, [], POLICY, now=10 * DAY)
 
@@ -75,20 +86,25 @@ def test_canary_above_the_share_starts_a_rollout_at_its_first_request() -> None:
     assert 9 * DAY == events[0].rollout.started_at
 
 
-@pytest.mark.parametrize(
-    ("requests", "beside"),
-    [pytest.param(19, 100, id="too few requests"), pytest.param(25, 2600, id="too small a share of traffic")],
-)
-def test_stray_version_is_no_rollout(requests: int, beside: int) -> None:
-    """A version below the policy's count or share is not a candidate."""
-    seen = activity(("v1", 0, 10, 9000), ("v2", 9, 10, requests), since={"v1": {"v2": beside}})
+def test_stray_requests_are_no_rollout() -> None:
+    """A version with fewer requests than the policy's minimum is not a candidate."""
+    seen = activity(("v1", 0, 10, 9000), ("v2", 9, 10, 19))
 
     assert [] == list(find_rollouts(seen, [], POLICY, now=10 * DAY))
 
 
+def test_policy_may_ask_for_a_share() -> None:
+    """A canary of any size is a rollout, unless the policy names the least share."""
+    seen = activity(("v1", 0, 10, 90_000), ("v2", 9, 10, 45))
+    at_least_1_percent = POLICY.model_copy(update={"candidate_min_share": 0.01})
+
+    assert [("v1", "v2")] == started(find_rollouts(seen, [], POLICY, now=10 * DAY))
+    assert [] == list(find_rollouts(seen, [], at_least_1_percent, now=10 * DAY))
+
+
 def test_reference_runs_never_roll_out() -> None:
     """The reference environment teaches difficulty and has no rollouts."""
-    seen = activity(("v1", 0, 10, 1000), ("v2", 9, 10, 900), since={"v1": {"v2": 0}}, environment="reference")
+    seen = activity(("v1", 0, 10, 1000), ("v2", 9, 10, 900), environment="reference")
 
     assert [] == list(find_rollouts(seen, [], POLICY, now=10 * DAY))
     assert {} == version_roles(seen, [], POLICY)
@@ -100,7 +116,6 @@ def test_two_canaries_are_compared_with_the_same_baseline() -> None:
         ("v1", 0, 10, 1000),
         ("v2", 9.0, 10, 50),
         ("v3", 9.5, 10, 50),
-        since={"v1": {"v2": 500, "v3": 400}, "v2": {"v3": 25}},
     )
 
     events = find_rollouts(seen, [], POLICY, now=10 * DAY)
@@ -115,7 +130,6 @@ def test_successor_is_compared_with_the_version_that_it_replaces() -> None:
         ("v1", 0, 5, 1000),
         ("v2", 5, 10, 1000),
         ("v3", 10, 11, 200),
-        since={"v1": {"v2": 0, "v3": 0}, "v2": {"v3": 0}},
     )
 
     events = find_rollouts(seen, [], POLICY, now=11 * DAY)
@@ -126,7 +140,7 @@ def test_successor_is_compared_with_the_version_that_it_replaces() -> None:
 
 def test_watch_ends_after_the_ramp_whenever_it_is_looked_at() -> None:
     """The end of a ramp is a time of its own, not the time of the look."""
-    seen = activity(("v1", 0, 5, 1000), ("v2", 5, 99, 1000), since={"v1": {"v2": 0}})
+    seen = activity(("v1", 0, 5, 1000), ("v2", 5, 99, 1000))
 
     events = find_rollouts(seen, [], POLICY, now=100 * DAY)
 
@@ -139,7 +153,6 @@ def test_canary_that_never_took_over_leaves_the_baseline_established() -> None:
         ("v1", 0, 70, 9000),
         ("v2", 5, 70, 500),
         ("v3", 69, 70, 100),
-        since={"v1": {"v2": 8000, "v3": 100}, "v2": {"v3": 10}},
     )
 
     events = find_rollouts(seen, [], POLICY, now=70 * DAY)
@@ -149,10 +162,10 @@ def test_canary_that_never_took_over_leaves_the_baseline_established() -> None:
 
 def test_rollback_and_return_are_two_rollouts() -> None:
     """A candidate that falls silent was rolled back; when it comes back it is a new rollout with another id."""
-    rolled_back = activity(("v1", 0, 10, 1000), ("v2", 8, 9, 50), since={"v1": {"v2": 300}})
+    rolled_back = activity(("v1", 0, 10, 1000), ("v2", 8, 9, 50))
     first = find_rollouts(rolled_back, [], POLICY, now=10 * DAY)
     kept = rollouts_after(first)
-    returned = activity(("v1", 0, 12, 1200), ("v2", 8, 12, 60), since={"v1": {"v2": 500}})
+    returned = activity(("v1", 0, 12, 1200), ("v2", 8, 9, 50), ("v2", 12, 12, 1))
 
     second = find_rollouts(returned, kept, POLICY, now=12 * DAY)
 
@@ -164,16 +177,16 @@ def test_rollback_and_return_are_two_rollouts() -> None:
 
 def test_silence_of_both_arms_is_no_rollback() -> None:
     """A quiet night ends nothing."""
-    seen = activity(("v1", 0, 9, 1000), ("v2", 8, 9, 50), since={"v1": {"v2": 300}})
+    seen = activity(("v1", 0, 9, 1000), ("v2", 8, 9, 50))
 
     assert [] == ended(find_rollouts(seen, [], POLICY, now=12 * DAY))
 
 
 def test_return_to_a_retired_version_is_a_rollout_of_it() -> None:
     """An established version that falls silent while its predecessor serves again was replaced by it."""
-    cutover = activity(("v1", 0, 5, 1000), ("v2", 5, 60, 1000), since={"v1": {"v2": 0}})
+    cutover = activity(("v1", 0, 5, 1000), ("v2", 5, 60, 1000))
     kept = rollouts_after(find_rollouts(cutover, [], POLICY, now=60 * DAY))
-    undone = activity(("v1", 0, 62, 1100), ("v2", 5, 61, 1000), since={"v1": {"v2": 100}})
+    undone = activity(("v1", 0, 5, 1000), ("v2", 5, 61, 1000), ("v1", 61, 62, 100))
 
     events = find_rollouts(undone, kept, POLICY, now=62 * DAY)
 
@@ -186,11 +199,181 @@ def test_nothing_is_found_twice() -> None:
         ("v1", 0, 5, 1000),
         ("v2", 5, 10, 1000),
         ("v3", 10, 11, 200),
-        since={"v1": {"v2": 0, "v3": 0}, "v2": {"v3": 0}},
     )
     kept = rollouts_after(find_rollouts(seen, [], POLICY, now=11 * DAY))
 
     assert [] == list(find_rollouts(seen, kept, POLICY, now=11 * DAY))
+
+
+def hours(name: str, first: int, last: int, per_hour: int, *, open_from: int = 0, open_to: int = 24) -> list[Spell]:
+    """A spell for each hour from *first* until *last* that is within opening hours; one request each five minutes."""
+    return [
+        (name, hour / 24, (hour + 11 / 12) / 24, per_hour)
+        for hour in range(first, last)
+        if open_from <= hour % 24 < open_to
+    ]
+
+
+def test_silence_of_the_whole_service_ends_nothing() -> None:
+    """Every morning the baseline is first by hours, after nights and a weekend in which nobody served."""
+    week = [
+        spell
+        for day in (0, 1, 2, 3, 4, 7, 8)
+        for spell in (
+            *hours("v1", day * 24 + 8, day * 24 + 20, 30),
+            *(hours("v2", day * 24 + 11, day * 24 + 18, 3) if day else ()),
+        )
+    ]
+    events: list[RolloutEvent] = []
+    for hour in range(24, 9 * 24):
+        seen = activity(*(spell for spell in week if spell[1] * 24 <= hour))
+        events += find_rollouts(seen, rollouts_after(events), POLICY, now=hour * HOUR)
+
+    assert [("v1", "v2")] == started(events)
+    assert [] == ended(events)
+
+
+def test_tiny_canary_is_not_rolled_back_by_chance() -> None:
+    """At half a percent, eight hours without a request say nothing."""
+    canary = [("v2", 2 + each / 3, 2 + each / 3, 1) for each in range(30)]
+    seen = activity(*hours("v1", 0, 13 * 24, 25), *canary)
+
+    events = find_rollouts(seen, [], POLICY, now=13 * DAY)
+
+    assert [("v1", "v2")] == started(events)
+    assert [] == ended(events)
+
+
+def test_name_that_comes_back_is_judged_as_new_however_often() -> None:
+    """Blue, green, blue, green: each return after the end of a deployment is a rollout against what served since."""
+    names = ["blue", "green", "blue", "green"]
+    seen = activity(
+        *(
+            spell
+            for turn, name in enumerate(names)
+            for spell in (
+                *(hours(name, turn * 48 - 12, turn * 48, 3) if turn else ()),
+                *hours(name, turn * 48, (turn + 1) * 48, 30),
+            )
+        )
+    )
+
+    events = find_rollouts(seen, [], POLICY, now=8 * DAY)
+
+    assert [("blue", "green"), ("green", "blue"), ("blue", "green")] == started(events)
+    assert [EndReason.SUPERSEDED] * 2 == [reason for *_, reason in ended(events)]
+    assert [36 * HOUR, 84 * HOUR, 132 * HOUR] == [e.rollout.started_at for e in events if isinstance(e, RolloutStarted)]
+
+
+def test_looks_on_the_way_find_what_one_look_at_the_end_finds() -> None:
+    """Blue, green, blue told hour by hour."""
+    story = [
+        *hours("blue", 0, 24, 30),
+        *hours("blue", 24, 36, 27),
+        *hours("green", 24, 36, 3),
+        *hours("green", 36, 72, 30),
+        *hours("green", 72, 96, 27),
+        *hours("blue", 72, 96, 3),
+        *hours("blue", 96, 120, 30),
+    ]
+    events: list[RolloutEvent] = []
+    for hour in range(1, 121):
+        seen = activity(*(spell for spell in story if spell[1] * 24 < hour))
+        events += find_rollouts(seen, rollouts_after(events), POLICY, now=hour * HOUR)
+
+    at_the_end = find_rollouts(activity(*story), [], POLICY, now=5 * DAY)
+
+    assert [("blue", "green"), ("green", "blue")] == started(events) == started(at_the_end)
+    assert ended(events) == ended(at_the_end)
+
+
+def test_hotfix_beside_a_failed_canary_is_a_rollout_of_its_own() -> None:
+    """The first canary is rolled back once its silence shows; the hotfix is compared with the same baseline."""
+    seen = activity(*hours("v1", 0, 60, 27), *hours("v2", 24, 30, 8), *hours("v2.1", 30, 60, 8))
+
+    events = find_rollouts(seen, [], POLICY, now=60 * HOUR)
+
+    assert [("v1", "v2"), ("v1", "v2.1")] == started(events)
+    assert [("v1", "v2", EndReason.ROLLED_BACK)] == [(old, new, reason) for old, new, _, reason in ended(events)]
+
+
+def test_return_to_the_baseline_within_hours_is_a_rollback() -> None:
+    """After a short cutover the baseline serves again: its deployment has not ended, the candidate's has."""
+    seen = activity(*hours("v1", 0, 48, 30), *hours("v2", 48, 51, 30), *hours("v1", 51, 72, 30))
+
+    events = find_rollouts(seen, [], POLICY, now=72 * HOUR)
+
+    assert [("v1", "v2")] == started(events)
+    assert [EndReason.ROLLED_BACK] == [reason for *_, reason in ended(events)]
+    assert Role.RETIRED == version_roles(seen, rollouts_after(events), POLICY)["agent", "production", "v2"]
+
+
+def test_requests_after_an_operators_rollback_are_a_new_attempt_once_they_are_enough() -> None:
+    """Stragglers of what was rolled back start nothing; as many as any version needs are a retry."""
+    canary = activity(*hours("v1", 0, 72, 27), *hours("v2", 48, 54, 12))
+    kept = rollouts_after(find_rollouts(canary, [], POLICY, now=54 * HOUR))
+    by_hand = [replace(kept[0], ended_at=54 * HOUR, end_reason="rolled_back")]
+    stragglers = activity(*hours("v1", 0, 72, 27), *hours("v2", 48, 54, 12), *hours("v2", 54, 55, 12))
+    retry = activity(*hours("v1", 0, 58, 27), *hours("v2", 48, 54, 12), *hours("v2", 54, 58, 12))
+
+    assert [] == list(find_rollouts(stragglers, by_hand, POLICY, now=58 * HOUR))
+    (event,) = find_rollouts(retry, by_hand, POLICY, now=58 * HOUR)
+    assert 54 * HOUR == event.rollout.started_at
+
+
+def test_ramp_without_a_verdict_is_watched_beyond_the_calendar() -> None:
+    """Six weeks end the watch over a candidate beside its baseline only once it has a verdict."""
+    seen = activity(("v1", 0, 70, 90_000), ("v2", 5, 70, 900))
+    kept = rollouts_after(find_rollouts(seen, [], POLICY, now=70 * DAY))
+
+    decided = find_rollouts(seen, kept, POLICY, now=70 * DAY, decided={kept[0].rollout_id: 60 * DAY})
+
+    assert kept[0].ended_at is None
+    assert [("v1", "v2", 60.0, EndReason.RAMP_OVER)] == ended(decided)
+
+
+def test_ramp_that_grows_is_watched_whatever_was_said_of_it() -> None:
+    """A verdict at one percent does not end the watch over a candidate that is on its way to all of the traffic."""
+    seen = activity(("v1", 0, 60, 90_000), ("v2", 5, 52, 500), ("v2", 52, 60, 2_000))
+    kept = rollouts_after(find_rollouts(seen, [], POLICY, now=60 * DAY))
+
+    events = find_rollouts(seen, kept, POLICY, now=60 * DAY, decided={kept[0].rollout_id: 20 * DAY})
+
+    assert [] == list(events)
+
+
+def test_service_that_was_given_up_is_forgotten_after_another_ramp() -> None:
+    """A rollout of a service that has been silent for as long as the ramp is over."""
+    seen = activity(("v1", 0, 10, 9000), ("v2", 5, 10, 900))
+
+    assert [("v1", "v2", 52.0, EndReason.RAMP_OVER)] == ended(find_rollouts(seen, [], POLICY, now=60 * DAY))
+
+
+def test_silence_between_probes_ends_nothing() -> None:
+    """A panel that is replayed nightly on the baseline does not roll back a candidate that was probed once."""
+    nightly = [("v1", day, day + 1 / 48, 300) for day in range(30)]
+    seen = activity(*nightly, ("v2", 10.5, 10.52, 300), environment="probes")
+
+    events = find_rollouts(seen, [], POLICY, now=30 * DAY)
+
+    assert [("v1", "v2")] == started(events)
+    assert [] == ended(events)
+
+
+def test_evidence_of_an_attempt_begins_after_the_one_before() -> None:
+    """What a name stood for earlier says nothing, whether it is now the candidate or the baseline."""
+    story = [
+        *hours("blue", 0, 36, 30),
+        *hours("green", 24, 96, 30),
+        *hours("blue", 72, 120, 60),
+        *hours("green", 110, 120, 3),
+    ]
+    rollouts = rollouts_after(find_rollouts(activity(*story), [], POLICY, now=5 * DAY))
+
+    first, back, again = rollouts
+
+    assert [-math.inf, 24 * HOUR, 72 * HOUR] == [baseline_since(each, rollouts) for each in (first, back, again)]
+    assert [-math.inf, 72 * HOUR, 110 * HOUR] == [candidate_since(each, rollouts) for each in (first, back, again)]
 
 
 @given(st.permutations(range(4)), st.floats(0, 200))
@@ -201,7 +384,6 @@ def test_order_of_rows_does_not_matter(order: Sequence[int], later: float) -> No
         ("v2", 5, 10, 1000),
         ("v3", 10, 30, 200),
         ("v4", 20, 30, 200),
-        since={"v1": {"v2": 0, "v3": 0, "v4": 0}, "v2": {"v3": 0, "v4": 0}, "v3": {"v4": 150}},
     )
     once = find_rollouts(seen, [], POLICY, now=(30 + later) * DAY)
 
@@ -215,7 +397,6 @@ def test_roles_follow_the_rollouts() -> None:
         ("v2", 5, 11, 1000),
         ("v3", 10, 11, 200),
         ("v4", 10.9, 11, 1),
-        since={"v1": {"v2": 0, "v3": 0}, "v2": {"v3": 300, "v4": 9}, "v3": {"v4": 9}},
     )
     kept = rollouts_after(find_rollouts(seen, [], POLICY, now=11 * DAY))
 
@@ -227,7 +408,7 @@ def test_roles_follow_the_rollouts() -> None:
 
 def test_rollout_ended_by_a_person_confirms_its_candidate() -> None:
     """Words of a person are an end like the ramp's, unless they say rolled back."""
-    seen = activity(("v1", 0, 5, 1000), ("v2", 5, 10, 1000), since={"v1": {"v2": 0}})
+    seen = activity(("v1", 0, 5, 1000), ("v2", 5, 10, 1000))
     rollout = rollouts_after(find_rollouts(seen, [], POLICY, now=10 * DAY))[0]
     by_hand = replace(rollout, ended_at=9 * DAY, end_reason="looked fine")
 

@@ -1,0 +1,168 @@
+"""Deployments: from when until when a name served, told from its silence while others went on."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+_MISSED = (
+    10.0  # requests that a version would have had by now, had it still served: chance alone misses them once in 20,000
+)
+_MISSED_BY_FEW = 20_000.0  # requests of others, where the version had too few to tell its rate
+_PAUSES = 6  # a gap between two requests counts as service up to the sixth part of the silence that ends a deployment
+
+
+class Traffic(NamedTuple):
+    """Requests that were served without a pause worth noting, spread evenly from first to last; Unix seconds."""
+
+    first_started_at: float
+    last_started_at: float
+    requests: float
+
+    def between(self, since: float, until: float) -> float:
+        """
+        How many of the requests started from *since* until *until*, Unix seconds.
+
+        >>> Traffic(0.0, 100.0, 50).between(90.0, 200.0)
+        5.0
+        """
+        length = self.last_started_at - self.first_started_at
+        if not length:
+            return self.requests if since <= self.first_started_at < until else 0.0
+        overlap = min(until, self.last_started_at) - max(since, self.first_started_at)
+        return self.requests * max(overlap, 0.0) / length
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """
+    One period in which a name served.
+
+    Attributes:
+        traffic: Its requests over time, oldest first; never empty.
+        ended_at: When its silence had shown that it was over, or when somebody said so, Unix seconds; None until then.
+    """
+
+    model_version: str
+    traffic: Sequence[Traffic]
+    ended_at: float | None
+
+    @property
+    def first_started_at(self) -> float:
+        return self.traffic[0].first_started_at
+
+    @property
+    def last_started_at(self) -> float:
+        return self.traffic[-1].last_started_at
+
+    @property
+    def requests(self) -> float:
+        return sum(spell.requests for spell in self.traffic)
+
+    def between(self, since: float, until: float) -> float:
+        """Requests that started from *since* until *until*, Unix seconds."""
+        return sum(spell.between(since, until) for spell in self.traffic)
+
+    def is_over(self, at: float) -> bool:
+        """Whether its end had shown at *at*, Unix seconds."""
+        return self.ended_at is not None and self.ended_at <= at
+
+
+def deployments_of(
+    traffic: Mapping[str, Sequence[Traffic]],
+    ends: Mapping[str, Sequence[float]],
+    *,
+    silence_seconds: float,
+    min_requests: int,
+) -> Sequence[Deployment]:
+    """
+    The deployments of the versions of one service, in order of their first requests.
+
+    A deployment is over when others served for *silence_seconds* since its last request, and so often that it should
+    have had ten requests at its rate so far. Time in which nobody serves is no silence.
+
+    Args:
+        traffic: Requests of each version over time, oldest first.
+        ends: When somebody said that what serves under a name was over, Unix seconds.
+        silence_seconds: Infinite where silence says nothing.
+        min_requests: With fewer than these, the rate of a deployment is not known.
+    """
+    service = _Service(traffic, silence_seconds, min_requests)
+    found = [each for name in traffic for each in service.deployments(name, sorted(ends.get(name, ())))]
+    return sorted(found, key=lambda each: (each.first_started_at, each.model_version))
+
+
+class _Service:
+    """What all versions of a service served, to tell the silence of one from that of all."""
+
+    def __init__(self, traffic: Mapping[str, Sequence[Traffic]], silence_seconds: float, min_requests: int) -> None:
+        self._traffic = traffic
+        self._silence = silence_seconds
+        self._min_requests = min_requests
+        self._all = sorted((*spell, name) for name, spells in traffic.items() for spell in spells)
+        self._reach = list(accumulate((last for _, last, _, _ in self._all), max))
+
+    def deployments(self, name: str, ends: Sequence[float]) -> Iterator[Deployment]:
+        served: list[Traffic] = []
+        for spell in _cut(self._traffic[name], ends):
+            if served:
+                ended_at = self._ended_at(name, served, spell.first_started_at, ends)
+                if ended_at is not None:
+                    yield Deployment(name, served, ended_at)
+                    served = []
+            served.append(spell)
+        if served:
+            yield Deployment(name, served, self._ended_at(name, served, math.inf, ends))
+
+    def _ended_at(self, name: str, served: Sequence[Traffic], until: float, ends: Sequence[float]) -> float | None:
+        """When what *served* was over, if that was before the next request of the name at *until*."""
+        said = next((end for end in ends if served[-1].last_started_at <= end <= until), math.inf)
+        ended_at = min(said, self._silent_at(name, served, until))
+        return None if math.isinf(ended_at) else ended_at
+
+    def _silent_at(self, name: str, served: Sequence[Traffic], until: float) -> float:
+        """When the others had served for long enough without *name*; infinite where they have not."""
+        since = reached = served[-1].last_started_at
+        if until - since < self._silence:
+            return math.inf
+        needed = self._missed(name, served)
+        seconds = requests = 0.0
+        for first, last, number, other in self._all[bisect_right(self._reach, since) :]:
+            if first >= until:
+                break
+            if other == name:
+                continue
+            start, end = max(first, reached), max(min(last, until), reached)
+            more = Traffic(first, last, number).between(since, until)
+            seconds += min(start - reached, self._silence / _PAUSES) + end - start if end > reached else 0.0
+            requests += more
+            reached = max(reached, end)
+            if seconds >= self._silence and requests >= needed:
+                surplus = (requests - needed) / more * (end - start) if more else 0.0
+                return max(start, end - min(seconds - self._silence, surplus))
+        return math.inf
+
+    def _missed(self, name: str, served: Sequence[Traffic]) -> float:
+        """Requests of others in which *name* should have had enough of its own to be missed."""
+        own = sum(spell.requests for spell in served)
+        if own < self._min_requests:
+            return _MISSED_BY_FEW
+        since, until = served[0].first_started_at, served[-1].last_started_at
+        others = (Traffic(*spell) for *spell, other in self._all if other != name)
+        return _MISSED * sum(spell.between(since, until) for spell in others) / own
+
+
+def _cut(spells: Iterable[Traffic], ends: Sequence[float]) -> Iterator[Traffic]:
+    """*spells* in pieces none of which goes beyond one of *ends*."""
+    for spell in spells:
+        rest = spell
+        for end in ends:
+            if rest.first_started_at < end < rest.last_started_at:
+                before = rest.between(rest.first_started_at, end)
+                yield Traffic(rest.first_started_at, end, before)
+                rest = Traffic(end, rest.last_started_at, rest.requests - before)
+        yield rest
