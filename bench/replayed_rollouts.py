@@ -20,7 +20,8 @@ from bench.real_rollouts import History, Pair, Protocol, RealRollout, Told, draw
 from monitor.cli.wiring import replay_service
 from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.output.rollouts import ReplayJson, RolloutJson, replay_json
+from monitor.output.plain import Json
+from monitor.output.rollouts import replay_json
 from monitor.rollout.verdict import VerdictState
 
 _BEGINS = datetime(2026, 10, 1, tzinfo=UTC)
@@ -41,7 +42,7 @@ def replay_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
             yield _pair(rollout, replay(history_file, arms_file))
 
 
-def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> ReplayJson:
+def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> Json:
     """What `cliffwatch replay FILE... --output json` prints, under the defaults of every setting."""
     config = Config()
     with replay_service(config, [str(file) for file in files], ledger_url=ledger_url) as (service, snapshots):
@@ -116,7 +117,7 @@ def _served(
         }
 
 
-def _pair(rollout: RealRollout, report: ReplayJson) -> Pair:
+def _pair(rollout: RealRollout, report: Json) -> Pair:
     said = _only_rollout(rollout, report)
     share = said["share"]
     return pair_of(
@@ -128,11 +129,12 @@ def _pair(rollout: RealRollout, report: ReplayJson) -> Pair:
     )
 
 
-def _only_rollout(rollout: RealRollout, report: ReplayJson) -> RolloutJson:
+def _only_rollout(rollout: RealRollout, report: Json) -> Json:
     """The one rollout of *report*, after a look at whether every event was read as it was meant."""
     events = sum(len(requests) for _, requests in rollout.history.served) + rollout.drawn.size
     expected = {"read": events, "counted": events, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
     assert report["records"] == expected, report["records"]
+    said: Json
     (said,) = report["rollouts"]
     assert (said["baseline"], said["candidate"]) == (rollout.baseline, rollout.candidate), said
     return said

@@ -89,7 +89,7 @@ def _kept(record: RolloutRecord, looks: Sequence[Evidence]) -> dict[str, Any]:
         "hard_tier",
     )
     return {
-        **{name: told[name] for name in names},  # type: ignore[literal-required]
+        **{name: told[name] for name in names},
         "tiers": {name: tier for name, tier in told["tiers"].items() if tier["baseline"]["requests"]},
         "share": asdict(verdict.share),
         "evidence": [{"at": look.at, **asdict(look.excess)} for look in looks if look.excess is not None],

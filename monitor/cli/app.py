@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +22,7 @@ from monitor.cli.terminal.rollouts import print_error
 from monitor.config.model import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
 from monitor.log import LogFormat, LogLevel, LogSettings, configure
+from monitor.output.plain import plain
 from monitor.web.settings import WebSettings
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
@@ -175,3 +178,25 @@ def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config
     if log_level is None:  # the client's own complaints come back as one sentence of ours
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
     return config
+
+
+def print_result(output: OutputFormat, value: object, in_words: Callable[..., None], *shown: object) -> None:
+    """*value* as JSON, or what *in_words* makes of *shown* (without it, of *value*) on a console."""
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(plain(value), indent=2, allow_nan=False))
+    else:
+        in_words(Console(), *(shown or (value,)))
+
+
+@contextmanager
+def writing(path: Path, *, instead: str = "another place") -> Iterator[None]:
+    """
+    While a file is written that a person named.
+
+    Raises:
+        UsageError: the file at *path* cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose {instead}.") from error

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import typer
-from rich.console import Console
-
-from monitor.cli.app import OutputFormat
+from monitor.cli.app import (
+    OutputFormat,
+    print_result,
+)
 from monitor.cli.terminal.rollout_list import print_backtest
 from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import SnapshotHolder
-from monitor.output.rollouts import rollout_json
+from monitor.output.rollouts import rollouts_json
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
 
@@ -70,13 +69,8 @@ def backtest(
         with opened(alternative) as (service, snapshots):
             drain(service, alternative, title=f"policy {name}")
             said[name] = snapshots.current.rollouts
-    if output is OutputFormat.JSON:
-        listed = [
-            {"name": name, "rollouts": [rollout_json(record) for record in records]} for name, records in said.items()
-        ]
-        typer.echo(json.dumps({"policies": listed}, indent=2, allow_nan=False))
-    else:
-        print_backtest(Console(), said)
+    listed = [{"name": name, **rollouts_json(records)} for name, records in said.items()]
+    print_result(output, {"policies": listed}, print_backtest, said)
 
 
 def moment(text: str | None, option: str) -> float | None:

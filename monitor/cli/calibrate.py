@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,9 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
+    writing,
 )
 from monitor.cli.gc import collect_rarely
 from monitor.cli.terminal.calibrations import print_calibrate
@@ -28,12 +28,13 @@ from monitor.cli.wiring import history_service, opened_ledger, review_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.tier_table import tier_table
-from monitor.errors import MonitorError, UsageError
+from monitor.errors import MonitorError
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.ledger.ledger import CalibrationRecord, CounterName
+from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.output.calibration_svg import calibration_svg
-from monitor.output.calibrations import CalibrateJson, LoadedJson, calibration_json, tier_table_json
+from monitor.output.calibrations import CalibrateResult, KeptCalibration
+from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Review
 
 
@@ -85,17 +86,15 @@ def calibrate(
         promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
         result = _result(loaded, draft, promotion, opened)
     if svg is not None:
-        _write(svg, calibration_svg(result))
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(result, indent=2, allow_nan=False))
-    else:
-        print_calibrate(Console(), result)
+        with writing(svg):
+            svg.write_text(calibration_svg(result.difficulty, result.history), encoding="utf-8")
+    print_result(output, result, print_calibrate)
     if not draft.calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> LoadedJson:
-    before = _totals(ledger)
+def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> RecordCounts:
+    before = ledger.counters()
     if files:
         collect_rarely()
         with (
@@ -103,22 +102,7 @@ def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> LoadedJson
             reading_progress(Console(stderr=True), "load") as advance,
         ):
             service.drain(progress=advance)
-    totals = _totals(ledger)
-    totals.subtract(before)
-    return {
-        "read": totals[CounterName.RECORDS],
-        "counted": totals[CounterName.REQUESTS],
-        "duplicate": totals[CounterName.DUPLICATES],
-        "dead_lettered": totals[CounterName.DEAD_LETTERS],
-        "unlabelled": totals[CounterName.REQUESTS] - totals[CounterName.OUTCOMES],
-    }
-
-
-def _totals(ledger: SqlLedger) -> Counter[CounterName]:
-    totals: Counter[CounterName] = Counter()
-    for key, value in ledger.counters().items():
-        totals[key.name] += value
-    return totals
+    return record_counts(ledger.counters(), since=before)
 
 
 def _learn(review: Review, exclude: Sequence[str]) -> Draft:
@@ -147,22 +131,15 @@ def _promote(review: Review, draft: Draft, ledger: SqlLedger) -> str:
     return "In force: requests are tagged under it from now on."
 
 
-def _result(loaded: LoadedJson, draft: Draft, promotion: str, ledger: SqlLedger) -> CalibrateJson:
+def _result(loaded: RecordCounts, draft: Draft, promotion: str, ledger: SqlLedger) -> CalibrateResult:
     calibration = draft.calibration
     records = ledger.calibrations()
     kept = [record for record in records if record.calibration_id == calibration.calibration_id]
     unkept = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, draft.history_labels)
     record = kept[0] if kept else unkept
-    return {
-        "records": loaded,
-        "difficulty": calibration_json(calibration, record, in_force=record.promoted_at is not None),
-        "promotion": promotion,
-        "history": tier_table_json(tier_table(draft.history, calibration)),
-    }
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
+    return CalibrateResult(
+        records=loaded,
+        difficulty=KeptCalibration(calibration, record, in_force=record.promoted_at is not None),
+        promotion=promotion,
+        history=tier_table(draft.history, calibration),
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +14,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
 )
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
@@ -26,7 +26,7 @@ from monitor.difficulty.tier_table import compare_tags
 from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrationJson, calibration_json, comparison_json
+from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 
 calibrations = typer.Typer(help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True)
 app.add_typer(calibrations, name="calibrations")
@@ -55,10 +55,7 @@ def list_calibrations(
     with opened_ledger(config, ledger) as opened:
         records = opened.calibrations()
         listed = [entry for record in records if (entry := _readable(opened, record)) is not None]
-    if output is OutputFormat.JSON:
-        _print_json(listed)
-    else:
-        print_calibrations(Console(), listed)
+    print_result(output, listed, print_calibrations)
 
 
 @calibrations.command("show")
@@ -79,11 +76,8 @@ def show_calibration(
     """
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
-        shown = _json(opened, _found(opened, calibration_id))
-    if output is OutputFormat.JSON:
-        _print_json(shown)
-    else:
-        print_calibration(Console(), shown)
+        shown = _kept(opened, _found(opened, calibration_id))
+    print_result(output, shown, print_calibration)
 
 
 @calibrations.command("compare")
@@ -105,14 +99,11 @@ def compare_calibrations(
     """
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
-        records = [_found(opened, first), _found(opened, second)]
-        before, after = (_read(opened, record.calibration_id) for record in records)
-        agreement = compare_tags(((asked.features, asked.requests) for asked in opened.asked()), before, after)
-        comparison = comparison_json([_json(opened, record) for record in records], agreement)
-    if output is OutputFormat.JSON:
-        _print_json(comparison)
-    else:
-        print_comparison(Console(), comparison)
+        before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
+        asked = ((each.features, each.requests) for each in opened.asked())
+        agreement = compare_tags(asked, before.calibration, after.calibration)
+    comparison = CalibrationComparison(before, after, agreement)
+    print_result(output, comparison, print_comparison)
 
 
 @calibrations.command("promote")
@@ -135,7 +126,7 @@ def promote_calibration(
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
-    _print_promoted(promoted, output)
+    print_result(output, promoted, _print_promoted)
 
 
 @calibrations.command("rollback")
@@ -158,7 +149,7 @@ def roll_back_calibration(
         if not earlier:
             raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
         promoted = _put_in_force(config, opened, earlier[-1], force=force)
-    _print_promoted(promoted, output)
+    print_result(output, promoted, _print_promoted)
 
 
 def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
@@ -182,24 +173,24 @@ def _read(ledger: SqlLedger, calibration_id: str) -> Calibration:
     return calibration
 
 
-def _readable(ledger: SqlLedger, record: CalibrationRecord) -> CalibrationJson | None:
+def _readable(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration | None:
     try:
-        return _json(ledger, record)
+        return _kept(ledger, record)
     except CalibrationInvalid as error:
         typer.echo(f"{record.calibration_id}: {error}", err=True)
         return None
 
 
-def _json(ledger: SqlLedger, record: CalibrationRecord) -> CalibrationJson:
-    in_force = ledger.calibrations()[-1]
-    return calibration_json(
+def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
+    last = ledger.calibrations()[-1]
+    return KeptCalibration(
         _read(ledger, record.calibration_id),
         record,
-        in_force=in_force.promoted_at is not None and in_force.calibration_id == record.calibration_id,
+        in_force=last.promoted_at is not None and last.calibration_id == record.calibration_id,
     )
 
 
-def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> CalibrationJson:
+def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:
     review = review_of(config, ledger)
     held = review.held_by()
     if held and not force:
@@ -210,16 +201,9 @@ def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, 
         )
     calibration = _read(ledger, record.calibration_id)
     review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())
-    return _json(ledger, _found(ledger, record.calibration_id))
+    return _kept(ledger, _found(ledger, record.calibration_id))
 
 
-def _print_promoted(promoted: CalibrationJson, output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
-        _print_json(promoted)
-    else:
-        print_calibration(Console(), promoted)
-        typer.echo(f"Calibration {promoted['calibration']} is in force.")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+def _print_promoted(console: Console, promoted: KeptCalibration) -> None:
+    print_calibration(console, promoted)
+    console.print(f"Calibration {promoted.calibration.calibration_id} is in force.", highlight=False)

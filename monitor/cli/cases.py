@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli.app import (
     ConfigFileOption,
@@ -16,13 +15,14 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
+    writing,
 )
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollout_list import print_cases
 from monitor.cli.wiring import existing_ledger, steering_of
 from monitor.config.model import Config
-from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.rollout.cases import Cases
@@ -59,10 +59,8 @@ def list_cases(
         return
     config = quiet_config(config_file, log_level)
     record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(cases_json(record.rollout, found_cases, links), indent=2, allow_nan=False))
-    else:
-        print_cases(Console(), record.rollout, found_cases, links)
+    shown = (record.rollout, found_cases, links)
+    print_result(output, cases_json(*shown), print_cases, *shown)
 
 
 @cases.command("export")
@@ -92,10 +90,8 @@ def export_cases(
     if write is None:
         typer.echo(lines, nl=False)
         return
-    try:
+    with writing(write):
         write.write_text(lines, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{write} cannot be written: {error.strerror}; choose another place.") from error
     typer.echo(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
 
 

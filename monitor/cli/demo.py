@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import ListenOption, LogLevelOption, OutputFormat, OutputOption, app
+from monitor.cli.app import (
+    ListenOption,
+    LogLevelOption,
+    OutputFormat,
+    OutputOption,
+    app,
+    writing,
+)
 from monitor.cli.replay import drain, serve_until_stopped, show
 from monitor.cli.wiring import replay_service
 from monitor.config.model import load_config
 from monitor.demo.events import write_demo_events
-from monitor.errors import UsageError
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.log import LogLevel, LogSettings, configure
 
@@ -55,7 +61,5 @@ def demo(
 
 
 def _write_demo(path: Path) -> int:
-    try:
+    with writing(path):
         return write_demo_events(path, ends_at=datetime.now(UTC) - _MATURE)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -17,6 +16,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
 )
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
@@ -68,10 +68,7 @@ def doctor(
             findings.append(finding)
             if output is OutputFormat.TABLE:
                 print_finding(console, finding)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(findings_json(findings), indent=2))
-    else:
-        print_tally(console, findings)
+    print_result(output, findings_json(findings), print_tally, findings)
     raise typer.Exit(exit_code(findings))
 
 

@@ -15,7 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import ArgumentError
 
-from monitor.cli.app import LogLevelOption, app, quiet_config
+from monitor.cli.app import (
+    LogLevelOption,
+    app,
+    quiet_config,
+    writing,
+)
 from monitor.config.model import Config
 from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
@@ -91,7 +96,8 @@ def init(
     if is_asking and not ledger:
         url = _ask("Ledger (SQLite file, or PostgreSQL URL without password)", url)
     answers = Answers(servers, [each.topic for each in chosen], chosen, _without_secrets(url), kafka)
-    _write(output_file, first_config(answers))
+    with writing(output_file, instead="another --output-file"):
+        output_file.write_text(first_config(answers), encoding="utf-8")
     _tell(Console(), answers, output_file)
 
 
@@ -169,13 +175,6 @@ def _without_secrets(url: str) -> str:
     if os.environ.get(_LEDGER_VARIABLE) == url:
         return ""
     raise UsageError(f"The ledger URL holds a password: leave it out here, and set {_LEDGER_VARIABLE} to the whole.")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --output-file.") from error
 
 
 def _tell(console: Console, answers: Answers, path: Path) -> None:

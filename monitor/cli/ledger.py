@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -19,6 +17,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
 )
 from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
@@ -53,10 +52,7 @@ def migrate_ledger(
     before = schema_version(ledger_url(config.ledger) if ledger is None else ledger)
     with opened_ledger(config, ledger):
         """Opening brings it up to date."""
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"from": before.found, "to": before.wanted}, indent=2))
-    else:
-        print_schema(Console(), before)
+    print_result(output, {"from": before.found, "to": before.wanted}, print_schema, before)
 
 
 @ledger_app.command("prune")
@@ -94,10 +90,8 @@ def prune_ledger(
                     deleted[pruned.subject] += pruned.rows
                     advance(pruned.rows)
             due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"dry_run": dry_run, "rows": {each.subject: each.rows for each in due}}, indent=2))
-    else:
-        print_pruned(Console(), due, dry_run=dry_run)
+    rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
+    print_result(output, {"dry_run": dry_run, "rows": rows}, print_pruned, due, done)
 
 
 @ledger_app.command("check")
@@ -117,10 +111,7 @@ def check_ledger(
     _need_current(schema_version(existing_ledger_url(config, ledger)))
     with existing_ledger(config, ledger) as opened:
         checks = opened.checks()
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
-    else:
-        print_checks(Console(), checks)
+    print_result(output, {"checks": checks}, print_checks, checks)
     if _has_problem(checks):
         raise typer.Exit(EXIT_PROBLEM)
 

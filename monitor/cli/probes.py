@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli.app import (
     ConfigFileOption,
@@ -17,7 +16,9 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
+    writing,
 )
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, review_of
@@ -29,10 +30,10 @@ from monitor.evals.files import events_of_results
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.output.probe_panel import (
-    PanelJson,
+    Panel,
     PanelRequest,
     asked_requests,
-    panel_json,
+    chosen_panel,
     probe_histories,
     read_requests,
 )
@@ -81,11 +82,10 @@ def select(
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
     panel = _panel(requests, skipped, calibration, config, count=count)
     if write is not None:
-        _write(write, panel)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(panel, indent=2, allow_nan=False, ensure_ascii=False))
-    else:
-        print_panel(Console(), panel)
+        with writing(write):
+            lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel.probes]
+            write.write_text("".join(lines), encoding="utf-8")
+    print_result(output, panel, print_panel)
 
 
 @probes.command("list")
@@ -104,10 +104,7 @@ def list_probes(
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
         histories = probe_histories(opened.probe_results())
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(histories, indent=2, ensure_ascii=False))
-    else:
-        print_probes(Console(), histories)
+    print_result(output, histories, print_probes)
 
 
 def _requests(files: Sequence[str], config: Config) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
@@ -127,14 +124,14 @@ def _panel(
     config: Config,
     *,
     count: int,
-) -> PanelJson:
+) -> Panel:
     candidates = [request.candidate for request in requests]
     chosen = select_probes(candidates, calibration, count=count)
     forecasts = [
         forecast_trust(candidates, chosen, calibration, versions=versions, settings=config.difficulty)
         for versions in _FORECAST_VERSIONS
     ]
-    return panel_json(
+    return chosen_panel(
         requests,
         chosen,
         calibration=calibration,
@@ -142,11 +139,3 @@ def _panel(
         skipped=skipped,
         settings=config.difficulty,
     )
-
-
-def _write(path: Path, panel: PanelJson) -> None:
-    lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel["probes"]]
-    try:
-        path.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
     web_settings,
 )
@@ -119,10 +119,7 @@ def drain(service: Service, config: Config, *, title: str, total: int | None = N
 
 def show(snapshot: Snapshot, output: OutputFormat) -> None:
     """Print what a replay found."""
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(replay_json(snapshot), indent=2, allow_nan=False))
-    else:
-        print_rollouts(Console(), snapshot)
+    print_result(output, replay_json(snapshot), print_rollouts, snapshot)
 
 
 def serve_until_stopped(

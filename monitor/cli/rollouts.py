@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli.app import (
     ConfigFileOption,
@@ -15,13 +13,14 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
 )
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
 from monitor.cli.terminal.rollout_list import print_history
 from monitor.cli.wiring import existing_ledger, steering_of
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.rollouts import rollout_json
+from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.announcement import Announcement
 
 rollouts = typer.Typer(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
@@ -47,10 +46,7 @@ def list_rollouts(
     config = quiet_config(config_file, log_level)
     with existing_ledger(config, ledger) as opened:
         records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"rollouts": [rollout_json(record) for record in records]}, indent=2, allow_nan=False))
-    else:
-        print_history(Console(), records)
+    print_result(output, rollouts_json(records), print_history, records)
 
 
 @rollouts.command("start")
@@ -108,7 +104,4 @@ def end_rollout(
 
 
 def _show(record: RolloutRecord, output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(rollout_json(record), indent=2, allow_nan=False))
-    else:
-        print_history(Console(), [record])
+    print_result(output, rollout_json(record), print_history, [record])

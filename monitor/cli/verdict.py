@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from monitor.cli.app import (
@@ -20,6 +18,7 @@ from monitor.cli.app import (
     OutputFormat,
     OutputOption,
     app,
+    print_result,
     quiet_config,
 )
 from monitor.cli.rollout_choice import (
@@ -34,7 +33,7 @@ from monitor.cli.terminal.rollouts import print_verdicts
 from monitor.cli.wiring import existing_ledger
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.rollouts import rollout_json
+from monitor.output.rollouts import rollouts_json
 from monitor.rollout.verdict import VerdictState
 
 
@@ -101,12 +100,7 @@ def verdict(
         raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
     records = matching(every, service=service, environment=environment, candidate=candidate)
     current = under_way(records) or latest(records)
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps({"rollouts": [rollout_json(record) for record in current]}, indent=2, allow_nan=False))
-    elif current:
-        print_verdicts(Console(), current)
-    else:
-        typer.echo("No rollout was found.")
+    print_result(output, rollouts_json(current), print_verdicts, current)
     if gate is not None:
         gated = current if candidate else under_way(current)
         stopping = [*_stops(gated, gate)] + ([*_open(gated)] if require_verdict else [])

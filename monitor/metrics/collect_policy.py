@@ -10,6 +10,8 @@ from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Policy
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
+_DAY = 86_400.0
+
 
 def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
     """Thresholds and floors."""
@@ -32,7 +34,7 @@ def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:
     yield names.POLICY_MIN_HARD_FAILURES, policy.min_hard_failures
     yield names.POLICY_OK_MARGIN, policy.ok_margin
     yield names.POLICY_OK_MARGIN_HARD, policy.ok_margin_hard
-    yield names.POLICY_BASELINE_DAYS, policy.baseline_days
+    yield names.POLICY_BASELINE, policy.baseline_days * _DAY
     yield names.POLICY_MATURITY, policy.maturity_seconds
     yield names.POLICY_RAMP, policy.ramp_seconds
     yield names.POLICY_ROLLBACK, policy.rollback_seconds

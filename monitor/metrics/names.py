@@ -224,8 +224,8 @@ POLICY_OK_MARGIN = _gauge(
 POLICY_OK_MARGIN_HARD = _gauge(
     "cliffwatch_policy_ok_margin_hard_ratio", "Rise of the hard tier's failure rate that `ok` rules out.", _ENVIRONMENT
 )
-POLICY_BASELINE_DAYS = _gauge(
-    "cliffwatch_policy_baseline_days", "Days before a cutover that stand in for the baseline.", _ENVIRONMENT
+POLICY_BASELINE = _gauge(
+    "cliffwatch_policy_baseline_seconds", "Time before a cutover that stands in for the baseline.", _ENVIRONMENT
 )
 POLICY_MATURITY = _gauge(
     "cliffwatch_policy_maturity_seconds", "Age at which a request is judged, in seconds.", _ENVIRONMENT

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import TIERS
-from monitor.output.calibrations import CalibrateJson, CalibrationJson, ReliabilityJson, TallyJson, TierTableJson
+from monitor.difficulty.trust import ReliabilityPoint
+from monitor.output.calibrations import KeptCalibration
 from monitor.output.charts.drawing import Drawing, path_of
 
 _WIDTH = 980
@@ -25,40 +27,34 @@ _LONGEST_NAME = 30
 _INK, _FAINT, _CURVE = "#1f2328", "#8c959f", "#0969da"
 
 
-def calibration_svg(result: CalibrateJson) -> str:
+def calibration_svg(kept: KeptCalibration, history: TierTable) -> str:
     """
-    *result* as SVG: left how often failures came against how often they were told, right the failure rates by tier.
+    *kept* as SVG: left how often requests failed against how often that was predicted, right failure rates by tier.
 
     A cell of the table is the darker the more often its version fails there.
     """
-    difficulty, history = result["difficulty"], result["history"]
-    height = max(_PLOT_TOP + _PLOT + 64, _PLOT_TOP + _ROW * (len(history["versions"]) + 4) + _MARGIN)
-    picture = Drawing(
-        "calibration",
-        title=f"Calibration {difficulty['calibration']}",
-        description=_summary(difficulty),
-        width=_WIDTH,
-        height=height,
-        is_standalone=True,
-    )
-    picture.text(_MARGIN, 30, f"Calibration {difficulty['calibration']}", size=16)
-    picture.text(_MARGIN, 50, _summary(difficulty), fill=_FAINT)
+    title, summary = f"Calibration {kept.calibration.calibration_id}", _summary(kept)
+    height = max(_PLOT_TOP + _PLOT + 64, _PLOT_TOP + _ROW * (len(history.versions) + 4) + _MARGIN)
+    picture = Drawing("calibration", title=title, description=summary, width=_WIDTH, height=height, is_standalone=True)
+    picture.text(_MARGIN, 30, title, size=16)
+    picture.text(_MARGIN, 50, summary, fill=_FAINT)
     _axes(picture)
-    _curve(picture, difficulty["reliability"])
+    _curve(picture, kept.calibration.trust.reliability)
     _table(picture, history)
     return picture.document()
 
 
-def _summary(difficulty: CalibrationJson) -> str:
+def _summary(kept: KeptCalibration) -> str:
+    trust = kept.calibration.trust
     facts = [
-        "trusted" if difficulty["trusted"] else "not trusted",
-        f"{difficulty['versions']} model versions",
-        f"{difficulty['history_labels']:,} labelled requests",
+        "trusted" if trust.is_trusted else "not trusted",
+        f"{trust.versions} model versions",
+        f"{kept.record.history_labels:,} labelled requests",
     ]
-    if difficulty["auc"] is not None:
-        facts.append(f"AUC {difficulty['auc']:.2f}")
-    if difficulty["calibration_error"] is not None:
-        facts.append(f"calibration error {difficulty['calibration_error']:.3f}")
+    if trust.auc is not None:
+        facts.append(f"AUC {trust.auc:.2f}")
+    if trust.calibration_error is not None:
+        facts.append(f"calibration error {trust.calibration_error:.3f}")
     return ", ".join(facts)
 
 
@@ -74,25 +70,25 @@ def _axes(picture: Drawing) -> None:
     picture.text(_PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
 
 
-def _curve(picture: Drawing, points: Sequence[ReliabilityJson]) -> None:
+def _curve(picture: Drawing, points: Sequence[ReliabilityPoint]) -> None:
     if not points:
         picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", fill=_FAINT)
         return
-    places = [_at(point["predicted"], point["observed"]) for point in points]
+    places = [_at(point.predicted, point.observed) for point in points]
     picture.add("polyline", points=path_of(places), fill="none", stroke=_CURVE, stroke_width=1.5)
-    most = max(point["labels"] for point in points)
+    most = max(point.labels for point in points)
     for point, (x, y) in zip(points, places, strict=True):
-        radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point["labels"] / most) ** 0.5)
+        radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point.labels / most) ** 0.5)
         dot = picture.add("circle", cx=x, cy=y, r=radius, fill=_CURVE, fill_opacity=0.8)
-        told = f"{point['predicted']:.1%} told, {point['observed']:.1%} seen, {point['labels']} labels"
-        picture.add("title", inside=dot, text=told)
+        text = f"{point.predicted:.1%} predicted, {point.observed:.1%} observed, {point.labels} labels"
+        picture.add("title", inside=dot, text=text)
 
 
 def _at(predicted: float, observed: float) -> tuple[float, float]:
     return _PLOT_LEFT + predicted * _PLOT, _PLOT_TOP + (1 - observed) * _PLOT
 
 
-def _table(picture: Drawing, history: TierTableJson) -> None:
+def _table(picture: Drawing, history: TierTable) -> None:
     for row, (name, cells) in enumerate(_rows(history)):
         y = _PLOT_TOP + row * _ROW
         picture.text(_TABLE_LEFT, y, _shortened(name))
@@ -107,18 +103,16 @@ _Cell = tuple[str, float | None]
 """What a cell says, and how dark it is (ratio 0 to 1)."""
 
 
-def _rows(history: TierTableJson) -> Iterator[tuple[str, Sequence[_Cell]]]:
-    tiers = [tier.value for tier in TIERS]
-    yield "", [(tier, None) for tier in (*tiers, "all")]
-    shares = [f"{history['tiers'][tier]['traffic_share']:.0%}" for tier in tiers]
-    yield "share of traffic", [(share, None) for share in (*shares, "")]
-    yield "failure rate", [*(_cell(history["tiers"][tier]) for tier in tiers), ("", None)]
-    for version, every in history["versions"].items():
-        yield version, [*(_cell(history["tiers"][tier]["versions"].get(version)) for tier in tiers), _cell(every)]
+def _rows(history: TierTable) -> Iterator[tuple[str, Sequence[_Cell]]]:
+    yield "", [(tier.value, None) for tier in TIERS] + [("all", None)]
+    yield "share of traffic", [(f"{history.traffic_share(tier):.0%}", None) for tier in TIERS] + [("", None)]
+    yield "failure rate", [*(_cell(history.of_tier(tier)) for tier in TIERS), ("", None)]
+    for version, tiers in history.versions.items():
+        yield version, [*(_cell(tiers.get(tier)) for tier in TIERS), _cell(history.of_version(version))]
 
 
-def _cell(tally: TallyJson | None) -> _Cell:
-    rate = None if tally is None else tally["rate"]
+def _cell(tally: Tally | None) -> _Cell:
+    rate = None if tally is None else tally.failure_rate
     return ("-", None) if rate is None else (f"{rate:.1%}", rate)
 
 

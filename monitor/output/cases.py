@@ -4,58 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypedDict
 from urllib.parse import quote
 
-from monitor.output.rollouts import iso_time
+from monitor.output.plain import Json, iso_time, plain
 from monitor.rollout.cases import Case, CaseKind, Cases, by_signature
 from monitor.rollout.tracker import Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT
-
-
-class RunsJson(TypedDict):
-    """Labelled runs."""
-
-    requests: int
-    failures: int
-
-
-class TraceJson(TypedDict):
-    """One run; *link* is null where no template is configured."""
-
-    trace_id: str
-    model_version: str
-    link: str | None
-
-
-class CaseJson(TypedDict):
-    """What established versions passed and the candidate fails."""
-
-    name: str
-    kind: str
-    candidate: RunsJson
-    established: RunsJson
-    failed: TraceJson
-    failed_at: str
-    passed: TraceJson
-
-
-class SignatureCasesJson(TypedDict):
-    """Cases of one signature; *failure_class* is empty where nobody told it."""
-
-    tier: str
-    capability: str
-    failure_class: str
-    cases: list[CaseJson]
-
-
-class CasesJson(TypedDict):
-    """Cases of one rollout, the largest group first; *total* counts also those beyond the limit."""
-
-    rollout: str
-    total: int
-    shown: int
-    signatures: list[SignatureCasesJson]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +39,20 @@ class TraceLinks:
         return link
 
 
-def cases_json(rollout: Rollout, cases: Cases, links: TraceLinks) -> CasesJson:
+def cases_json(rollout: Rollout, cases: Cases, links: TraceLinks) -> Json:
     """*cases* of *rollout*, grouped by signature."""
     return {
         "rollout": rollout.rollout_id,
         "total": cases.total,
         "shown": len(cases.cases),
         "signatures": [
-            {
-                "tier": signature.tier.value,
-                "capability": signature.capability,
-                "failure_class": signature.failure_class,
-                "cases": [_case(rollout, case, links) for case in group],
-            }
+            {**plain(signature), "cases": [_case(rollout, case, links) for case in group]}
             for signature, group in by_signature(cases.cases)
         ],
     }
 
 
-def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[dict[str, Any]]:
+def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Json]:
     """
     *cases* as native events, for `replay` and for an eval harness that asks these requests again.
 
@@ -130,19 +79,19 @@ def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[dic
             yield event
 
 
-def _case(rollout: Rollout, case: Case, links: TraceLinks) -> CaseJson:
+def _case(rollout: Rollout, case: Case, links: TraceLinks) -> Json:
     return {
         "name": case.name,
         "kind": case.kind.value,
-        "candidate": {"requests": case.candidate.requests, "failures": case.candidate.failures},
-        "established": {"requests": case.established.requests, "failures": case.established.failures},
+        "candidate": plain(case.candidate),
+        "established": plain(case.established),
         "failed": _trace(rollout, case.trace_id, rollout.candidate, links),
         "failed_at": iso_time(case.started_at),
         "passed": _trace(rollout, case.passed_trace_id, case.passed_by, links),
     }
 
 
-def _trace(rollout: Rollout, trace_id: str, model_version: str, links: TraceLinks) -> TraceJson:
+def _trace(rollout: Rollout, trace_id: str, model_version: str, links: TraceLinks) -> Json:
     return {
         "trace_id": trace_id,
         "model_version": model_version,

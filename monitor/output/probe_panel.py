@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from itertools import groupby
 
 from msgspec.structs import replace
 from pydantic_core import from_json
@@ -18,6 +18,7 @@ from monitor.difficulty.probes import PanelForecast, ProbeCandidate, reference_f
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ingest.source import Record, Source
 from monitor.ledger.ledger import Asked, ProbeResult
+from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
 from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request
 from monitor.trace.settings import Limits
@@ -42,77 +43,39 @@ class PanelRequest:
     request: Request | None = None
 
 
-class ToolJson(TypedDict):
-    """A tool on offer, in the form of the native event contract."""
-
-    name: str
-    description: str
-    parameters: Any
-
-
-class RequestJson(TypedDict, total=False):
-    """What was asked, in the form of the native event contract."""
-
-    text: str
-    messages: int
-    tools: list[ToolJson]
-    attributes: dict[str, float | str]
-
-
-class ProbeJson(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Panel:
     """
-    One probe: the part of a native event that is known before a model answers, and what is expected of it.
+    A probe panel.
 
-    *failure_probability* is the reference version's, 0 to 1, null without a calibration; *request* is missing where the
-    ledger named the probe.
+    Attributes:
+        calibration: Id of the calibration that says how hard the requests are; None without one.
+        candidates: Requests that it was chosen from.
+        skipped: Lines of a file that were skipped, by reason.
+        tiers: Probes by tier.
+        capabilities: Probes by capability.
+        forecast: The trust that it would buy, replayed on more and more versions.
+        probes: The part of a native event that is known before a model answers, with the tier, and with the reference
+            version's failure probability (ratio 0 to 1; None without a calibration). A probe that the ledger named has
+            no `request`.
     """
-
-    environment: str
-    request_id: str | None
-    capability: str
-    request: NotRequired[RequestJson]
-    tier: str
-    failure_probability: float | None
-
-
-class ForecastJson(TypedDict):
-    """The trust that the panel would buy, replayed on so many more versions."""
-
-    versions: int
-    labels: int
-    auc: float | None
-    auc_lower: float | None
-    known_share: float
-    missing: list[str]
-
-
-class PanelJson(TypedDict):
-    """What `probes select --output json` prints."""
 
     calibration: str | None
     candidates: int
-    skipped: dict[str, int]
-    tiers: dict[str, int]
-    capabilities: dict[str, int]
-    forecast: list[ForecastJson]
-    probes: list[ProbeJson]
+    skipped: Mapping[str, int]
+    tiers: Mapping[str, int]
+    capabilities: Mapping[str, int]
+    forecast: Sequence[PanelForecast]
+    probes: Sequence[Json]
 
 
-class ResultJson(TypedDict):
-    """How one version did on one probe."""
-
-    model_version: str
-    runs: int
-    labelled: int
-    failures: int
-
-
-class ProbeHistoryJson(TypedDict):
-    """One probe with its history, earliest version first."""
+@dataclass(frozen=True, slots=True)
+class ProbeHistory:
+    """One probe, and how each version did on it, earliest version first."""
 
     request_id: str
     capability: str
-    results: list[ResultJson]
+    results: Sequence[ProbeResult]
 
 
 def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
@@ -153,54 +116,37 @@ def asked_requests(asked: Iterable[Asked]) -> Sequence[PanelRequest]:
     return [PanelRequest(ProbeCandidate(each.features, each.requests)) for each in asked]
 
 
-def panel_json(
+def chosen_panel(
     requests: Sequence[PanelRequest],
     panel: Sequence[int],
     *,
     calibration: Calibration | None,
-    forecasts: Iterable[PanelForecast],
+    forecasts: Sequence[PanelForecast],
     skipped: Mapping[str, int],
     settings: DifficultySettings,
-) -> PanelJson:
+) -> Panel:
     """The panel: *requests* at the indices *panel*, with what it would buy."""
     probes = [_probe(requests[index], calibration, settings) for index in panel]
-    return {
-        "calibration": None if calibration is None else calibration.calibration_id,
-        "candidates": len(requests),
-        "skipped": dict(skipped),
-        "tiers": dict(Counter(probe["tier"] for probe in probes)),
-        "capabilities": dict(sorted(Counter(probe["capability"] for probe in probes).items())),
-        "forecast": [
-            {
-                "versions": forecast.versions,
-                "labels": forecast.labels,
-                "auc": forecast.auc,
-                "auc_lower": forecast.auc_lower,
-                "known_share": forecast.known_share,
-                "missing": list(forecast.missing),
-            }
-            for forecast in forecasts
-        ],
-        "probes": probes,
-    }
+    return Panel(
+        calibration=None if calibration is None else calibration.calibration_id,
+        candidates=len(requests),
+        skipped=skipped,
+        tiers=Counter(probe["tier"] for probe in probes),
+        capabilities=dict(sorted(Counter(probe["capability"] for probe in probes).items())),
+        forecast=forecasts,
+        probes=probes,
+    )
 
 
-def probe_histories(results: Iterable[ProbeResult]) -> list[ProbeHistoryJson]:
+def probe_histories(results: Iterable[ProbeResult]) -> Sequence[ProbeHistory]:
     """*results*, which come by probe, each probe with its history."""
-    histories: dict[str, ProbeHistoryJson] = {}
-    for result in results:
-        history = histories.setdefault(
-            result.item, {"request_id": result.item, "capability": result.capability, "results": []}
-        )
-        history["results"].append(
-            {
-                "model_version": result.model_version,
-                "runs": result.runs,
-                "labelled": result.labelled,
-                "failures": result.failures,
-            }
-        )
-    return list(histories.values())
+    by_probe = groupby(results, key=lambda result: (result.item, result.capability))
+    return [ProbeHistory(item, capability, list(history)) for (item, capability), history in by_probe]
+
+
+@plain.register
+def _result(result: ProbeResult) -> Json:
+    return {name: value for name, value in fields_of(result).items() if name not in {"item", "capability"}}
 
 
 def _records(source: Source) -> Iterator[Record]:
@@ -232,37 +178,31 @@ def _name_of(request: Request) -> str | None:
     return "probe-" + hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
-def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> ProbeJson:
+def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> Json:
     features = asked.candidate.features
-    probe: ProbeJson = {
+    probability = None if calibration is None else reference_failure_probability(features, calibration, settings)
+    probe = {
         "environment": PROBES_ENVIRONMENT,
         "request_id": features.item,
         "capability": features.capability,
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
-        "failure_probability": None
-        if calibration is None
-        else reference_failure_probability(features, calibration, settings),
+        "failure_probability": probability,
     }
-    if asked.request is not None:
-        probe["request"] = _request(asked.request)
-    return probe
+    return probe if asked.request is None else {**probe, "request": _request(asked.request)}
 
 
-def _request(request: Request) -> RequestJson:
-    shown: RequestJson = {}
-    if request.text is not None:
-        shown["text"] = request.text
-    if request.messages is not None:
-        shown["messages"] = request.messages
-    if request.tools:
-        shown["tools"] = [
+def _request(request: Request) -> Json:
+    shown = {
+        "text": request.text,
+        "messages": request.messages,
+        "tools": [
             {
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": json.loads(tool.parameters) if tool.parameters else {},
             }
             for tool in request.tools
-        ]
-    if request.attributes:
-        shown["attributes"] = dict(request.attributes)
-    return shown
+        ],
+        "attributes": dict(request.attributes),
+    }
+    return {name: value for name, value in shown.items() if value not in (None, [], {})}

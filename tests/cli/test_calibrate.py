@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli import run_command
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrateJson
+from monitor.output.plain import Json
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 from tests.builders import NOON
 from tests.event_histories import DAY, ITEMS, history_events, version_events, write_events
@@ -25,7 +25,7 @@ def history(tmp_path: Path) -> str:
     return write_events(tmp_path / "history.jsonl", history_events())
 
 
-def calibrate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, CalibrateJson]:
+def calibrate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Json]:
     code = run_command(["calibrate", *arguments, "--output", "json"])
     result: Any = json.loads(capsys.readouterr().out)
     return code, result
@@ -163,7 +163,7 @@ def test_the_table_shows_trust_tiers_and_reliability(history: str, capsys: pytes
     assert 0 == run_command(["calibrate", history, "--dry-run"])
 
     text = capsys.readouterr().out
-    for words in ("tiers: trusted", "AUC", "share of traffic", "past-7", "failures told |", "●", "Dry run"):
+    for words in ("tiers: trusted", "AUC", "share of traffic", "past-7", "predicted |", "●", "Dry run"):
         assert words in text
 
 

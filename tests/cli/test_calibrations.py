@@ -111,7 +111,7 @@ def test_tables_show_what_json_says(url: str, capsys: pytest.CaptureFixture[str]
 
     for arguments, words in (
         (["list"], ("in force", "earlier", first["calibration"], second["calibration"])),
-        (["show"], (second["calibration"], "tiers: trusted", "failures told |")),
+        (["show"], (second["calibration"], "tiers: trusted", "predicted |")),
         (["compare", first["calibration"]], ("keep their tier", "reference version", "medium from, logits")),
     ):
         assert 0 == run_command(["calibrations", *arguments, "--ledger", url])

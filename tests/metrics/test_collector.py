@@ -220,7 +220,8 @@ def test_coverage_of_a_baseline_with_two_candidates_is_shown_for_both() -> None:
 def test_every_number_of_the_policy_is_exported() -> None:
     """Rules compare with gauges, so a threshold that is not exported would be a second truth."""
     policy = a_policy(floors=())
-    numbers = sorted(float(value) for name, value in policy if name not in {"floors", "tiers_by"})
+    in_base_units = policy.model_copy(update={"baseline_days": policy.baseline_days * 86_400})
+    numbers = sorted(float(value) for name, value in in_base_units if name not in {"floors", "tiers_by"})
 
     families = list(collect_policy(Snapshot(now=0.0, policy=policy, rollouts=[a_record()])))
 

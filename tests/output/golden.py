@@ -20,9 +20,10 @@ from monitor.difficulty.tier_table import Agreement, Tally, TierTable
 from monitor.difficulty.tiers import Tier, TierCuts
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.ledger.ledger import CalibrationRecord, ProbeResult
-from monitor.output.calibrations import calibration_json, comparison_json, tier_table_json
+from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 from monitor.output.cases import TraceLinks, cases_json, probe_set
-from monitor.output.probe_panel import PanelRequest, panel_json, probe_histories
+from monitor.output.plain import plain
+from monitor.output.probe_panel import PanelRequest, chosen_panel, probe_histories
 from monitor.output.rollouts import replay_json, rollout_json
 from monitor.rollout.cases import Case, CaseKind, Cases, Runs
 from monitor.rollout.oncall import Signature
@@ -103,7 +104,7 @@ RESULTS = [
 
 
 def _panel() -> Any:
-    return panel_json(
+    return chosen_panel(
         REQUESTS,
         [0, 1],
         calibration=None,
@@ -122,13 +123,11 @@ PRINTED: Mapping[str, Callable[[], Any]] = {
     "cases": lambda: cases_json(a_rollout(), CASES, LINKS),
     "cases-without-links": lambda: cases_json(a_rollout(), CASES, TraceLinks()),
     "cases-exported": lambda: list(probe_set(a_rollout(), CASES, LINKS)),
-    "calibration": lambda: calibration_json(a_calibration(), PROMOTED, in_force=True),
-    "tier-table": lambda: tier_table_json(TABLE),
-    "calibrations-compared": lambda: comparison_json(
-        [
-            calibration_json(a_calibration(), PROMOTED, in_force=True),
-            calibration_json(a_calibration(calibration_id="cal-2"), KEPT, in_force=False),
-        ],
+    "calibration": lambda: KeptCalibration(a_calibration(), PROMOTED, in_force=True),
+    "tier-table": lambda: TABLE,
+    "calibrations-compared": lambda: CalibrationComparison(
+        KeptCalibration(a_calibration(), PROMOTED, in_force=True),
+        KeptCalibration(a_calibration(calibration_id="cal-2"), KEPT, in_force=False),
         AGREEMENT,
     ),
     "panel": _panel,
@@ -139,4 +138,4 @@ PRINTED: Mapping[str, Callable[[], Any]] = {
 
 if __name__ == "__main__":
     for name, printed in PRINTED.items():
-        (FOLDER / f"{name}.json").write_text(json.dumps(printed(), indent=2, ensure_ascii=False) + "\n")
+        (FOLDER / f"{name}.json").write_text(json.dumps(plain(printed()), indent=2, ensure_ascii=False) + "\n")

@@ -21,9 +21,9 @@ def print_schema(console: Console, before: SchemaVersion) -> None:
         console.print(said, soft_wrap=True)
 
 
-def print_pruned(console: Console, pruned: Sequence[Pruned], *, dry_run: bool) -> None:
+def print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
     """How many rows of each subject went, or would go."""
-    table = columns("rows", "would be deleted" if dry_run else "deleted")
+    table = columns("rows", done)
     for each in pruned:
         table.add_row(each.subject.replace("_", " "), f"{each.rows:,}")
     console.print(table)

@@ -9,33 +9,35 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.cli.terminal.rollouts import columns
-from monitor.output.probe_panel import ForecastJson, PanelJson, ProbeHistoryJson, ResultJson
+from monitor.difficulty.probes import PanelForecast
+from monitor.ledger.ledger import ProbeResult
+from monitor.output.probe_panel import Panel, ProbeHistory
 from monitor.rollout.wording import percent
 
 _UNKNOWN = "-"
 _NOT_RUN = "·"
 
 
-def print_panel(console: Console, panel: PanelJson) -> None:
+def print_panel(console: Console, panel: Panel) -> None:
     """How the panel is spread, and what trust it would buy."""
-    known_by = "no calibration" if panel["calibration"] is None else f"calibration {panel['calibration']}"
+    known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
     console.print(
-        f"{len(panel['probes']):,} probes of {panel['candidates']:,} requests, difficulty by {known_by}.",
+        f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.",
         soft_wrap=True,
         highlight=False,
     )
-    for reason, lines in panel["skipped"].items():
+    for reason, lines in panel.skipped.items():
         console.print(f"{lines:,} lines skipped: {reason}.", soft_wrap=True, highlight=False)
     console.print()
     console.print(_spread(panel))
     console.print()
-    console.print(_forecasts(panel["forecast"]))
-    for forecast in panel["forecast"]:
-        for sentence in forecast["missing"]:
-            console.print(f"- after {forecast['versions']} versions: {sentence}", soft_wrap=True, highlight=False)
+    console.print(_forecasts(panel.forecast))
+    for forecast in panel.forecast:
+        for sentence in forecast.missing:
+            console.print(f"- after {forecast.versions} versions: {sentence}", soft_wrap=True, highlight=False)
 
 
-def print_probes(console: Console, histories: Sequence[ProbeHistoryJson]) -> None:
+def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
     """Each probe with what every version made of it, oldest version first."""
     if not histories:
         console.print(
@@ -48,49 +50,49 @@ def print_probes(console: Console, histories: Sequence[ProbeHistoryJson]) -> Non
         console.print(f"{number:>3}  {version}", highlight=False, soft_wrap=True)
     console.print("✓ passed  ✗ failed  ~ both  · not run or not labelled\n", highlight=False)
     for history in histories:  # no table: its columns would be cut to the width of the terminal
-        by_version = {result["model_version"]: result for result in history["results"] if result["labelled"]}
-        failed = sum(result["failures"] > 0 for result in by_version.values())
+        by_version = {result.model_version: result for result in history.results if result.labelled}
+        failed = sum(result.failures > 0 for result in by_version.values())
         marks = "".join(_mark(by_version.get(version)) for version in versions)
-        line = f"{marks}  failed by {failed} of {len(by_version)}  {history['request_id']}  {history['capability']}"
+        line = f"{marks}  failed by {failed} of {len(by_version)}  {history.request_id}  {history.capability}"
         console.print(Text(line), soft_wrap=True)
 
 
-def _spread(panel: PanelJson) -> Table:
+def _spread(panel: Panel) -> Table:
     table = columns("probes by tier", "")
-    for tier, probes in panel["tiers"].items():
+    for tier, probes in panel.tiers.items():
         table.add_row(tier, f"{probes:,}")
     table.add_row("", "")
     table.add_row(Text("probes by capability", style="dim"), "")
-    for capability, probes in panel["capabilities"].items():
+    for capability, probes in panel.capabilities.items():
         table.add_row(capability, f"{probes:,}")
     return table
 
 
-def _forecasts(forecasts: Sequence[ForecastJson]) -> Table:
+def _forecasts(forecasts: Sequence[PanelForecast]) -> Table:
     table = columns("replayed on versions", "labels", "AUC", "at least", "traffic known")
     for each in forecasts:
         table.add_row(
-            str(each["versions"]),
-            f"{each['labels']:,}",
-            _UNKNOWN if each["auc"] is None else f"{each['auc']:.2f}",
-            _UNKNOWN if each["auc_lower"] is None else f"{each['auc_lower']:.2f}",
-            percent(each["known_share"]),
+            str(each.versions),
+            f"{each.labels:,}",
+            _UNKNOWN if each.auc is None else f"{each.auc:.2f}",
+            _UNKNOWN if each.auc_lower is None else f"{each.auc_lower:.2f}",
+            percent(each.known_share),
         )
     return table
 
 
-def _versions(histories: Sequence[ProbeHistoryJson]) -> Sequence[str]:
+def _versions(histories: Sequence[ProbeHistory]) -> Sequence[str]:
     """Every version, in an order that no probe's own history contradicts much: by its mean place among the others."""
     places: dict[str, list[float]] = {}
     for history in histories:
-        for place, result in enumerate(history["results"]):
-            places.setdefault(result["model_version"], []).append(place / max(len(history["results"]) - 1, 1))
+        for place, result in enumerate(history.results):
+            places.setdefault(result.model_version, []).append(place / max(len(history.results) - 1, 1))
     return sorted(places, key=lambda version: (sum(places[version]) / len(places[version]), version))
 
 
-def _mark(result: ResultJson | None) -> str:
+def _mark(result: ProbeResult | None) -> str:
     if result is None:
         return _NOT_RUN
-    if result["failures"] == 0:
+    if result.failures == 0:
         return "✓"
-    return "✗" if result["failures"] == result["labelled"] else "~"
+    return "✗" if result.failures == result.labelled else "~"

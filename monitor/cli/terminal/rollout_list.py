@@ -10,7 +10,8 @@ from rich.padding import Padding
 from monitor.cli.terminal.rollouts import columns, signature_name
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks
-from monitor.output.rollouts import NOT_LOOKED_AT, iso_time
+from monitor.output.plain import iso_time
+from monitor.output.rollouts import NOT_LOOKED_AT
 from monitor.rollout.cases import Case, Cases, by_signature
 from monitor.rollout.tracker import Rollout
 

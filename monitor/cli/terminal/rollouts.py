@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -41,17 +41,17 @@ _SIGNATURES_SHOWN = 3
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
     """Every rollout of *snapshot* as a table with its verdict, and on what calibration it stands."""
-    if not snapshot.rollouts:
-        console.print(
-            "No rollout was found: every service kept its model version, or a new one had too few requests.",
-            soft_wrap=True,
-        )
     print_verdicts(console, snapshot.rollouts)
     console.print(_calibration(snapshot), soft_wrap=True)
 
 
-def print_verdicts(console: Console, records: Iterable[RolloutRecord]) -> None:
+def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
     """Each rollout as a table with its verdict, the most urgent first."""
+    if not records:
+        console.print(
+            "No rollout was found: every service kept its model version, or a new one had too few requests.",
+            soft_wrap=True,
+        )
     for record in sorted(records, key=_urgency):
         console.print(_rollout(record))
         console.print()

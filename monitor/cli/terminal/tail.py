@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from monitor.difficulty.tiers import Tier
-from monitor.output.rollouts import iso_time
+from monitor.output.plain import iso_time
 from monitor.service.tail import SeenRequest
 
 _UNKNOWN = "-"

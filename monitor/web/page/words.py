@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from monitor.output.rollouts import iso_time
+from monitor.output.plain import iso_time
 from monitor.rollout.comparison import FailureRate, Interval
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent
