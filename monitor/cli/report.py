@@ -22,10 +22,9 @@ from monitor.evals.floors import Floors, read_floors
 from monitor.evals.formats.reading import Options
 from monitor.evals.gate import GateResult, check
 from monitor.evals.graded import learn_reference, tiers_by_calibration
-from monitor.evals.pairing import pair_runs
 from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport, build_report
-from monitor.evals.runs import choose_run, reference_runs
+from monitor.evals.runs import Side, paired, reference_runs
 from monitor.evals.tiering import LabelRule, Tiering, TierSource, tiers_by_label, without_tiers
 from monitor.evals.words import counted
 
@@ -71,7 +70,10 @@ def report(
     filter_name: Annotated[
         list[str] | None, typer.Option("--filter", metavar="NAME", help="The lm-evaluation-harness filter that counts.")
     ] = None,
-    pass_at: Annotated[float, typer.Option("--pass-at", metavar="SCORE", help="Lowest score that is a pass.")] = 1.0,
+    pass_at: Annotated[
+        float | None,
+        typer.Option("--pass-at", metavar="SCORE", help="Lowest score that is a pass; 1 for scores from 0 to 1."),
+    ] = None,
     capability: Annotated[
         str | None, typer.Option("--capability", metavar="NAME", help="Metadata that holds the capability class.")
     ] = None,
@@ -112,22 +114,22 @@ def report(
         filters=tuple(filter_name or ()),
         pass_at=pass_at,
         capability_key=capability,
+        tier_column=tier_column,
+        keep_text=bool(reference) or ledger is not None,
     )
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
     rule = LabelRule(tier_column, _tier_labels(tier or []))
     with reading_progress(Console(stderr=True), "read") as advance:
-        before, baseline_source = choose_run(
-            baseline, read_results([baseline], options, advance), model=baseline_model, option="--baseline-model"
-        )
-        after, candidate_source = choose_run(
-            candidate, read_results([candidate], options, advance), model=candidate_model, option="--candidate-model"
+        pairing, baseline_source, candidate_source = paired(
+            Side(baseline, baseline_model, "--baseline-model"),
+            Side(candidate, candidate_model, "--candidate-model"),
+            lambda side, asked: read_results([side.path], asked, advance),
+            options,
         )
         others = reference_runs(read_results(reference or [], options, advance))
-    tiering = _tiering([before, after], config, rule=rule, others=others, ledger=ledger)
-    built = build_report(
-        pair_runs(before, after), tiering, baseline=baseline_source, candidate=candidate_source, policy=config.rollout
-    )
+    tiering = _tiering([pairing.baseline, pairing.candidate], config, rule=rule, others=others, ledger=ledger)
+    built = build_report(pairing, tiering, baseline=baseline_source, candidate=candidate_source, policy=config.rollout)
     held = None if floors is None else check(built, floors)
     for path, form in files.items():
         _write(path, built, held, form)

@@ -7,17 +7,21 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 from typing import Protocol, cast
 
-from monitor.errors import DependencyUnreachable
+from pydantic_core import from_json
+
+from monitor.errors import UsageError
 from monitor.evals.events import as_events
+from monitor.evals.formats import bfcl
 from monitor.evals.formats.detect import READ_FORMATS, begins_with_events, holds_results, read_content
-from monitor.evals.formats.reading import Options, ResultFile, ResultFileInvalid
+from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import CORRUPTED, decompressed
 
 STANDARD_INPUT = "-"
-_ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+_ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
 _HEAD_BYTES = 1024**2
@@ -35,14 +39,16 @@ def read_results(paths: Sequence[str], options: Options, progress: ReadProgress)
     """
     What the files *paths* say; a folder stands for every result file below it, and of several of one run the last.
 
+    Columns and metrics that are asked for apply to the files that have them; one of a folder has to.
+
     Args:
         paths: Files and folders; `-` is standard input.
         options: How results are read.
         progress: Told of every file that was read.
 
     Raises:
-        DependencyUnreachable: a file cannot be opened.
-        ChoiceMissing: what an option asks for is not in a file.
+        UsageError: a file cannot be opened.
+        ChoiceMissing: what an option asks for is in no file, or an option is needed.
         ResultFileInvalid: a file that was named, or every file of a folder that was, holds no results.
     """
     found: list[ResultFile] = []
@@ -66,42 +72,50 @@ def _latest(results: Sequence[ResultFile]) -> Sequence[ResultFile]:
 
 
 def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequence[ResultFile]:
-    skipped: list[tuple[Path, ResultFileInvalid]] = []
+    skipped: list[tuple[Path, UsageError]] = []
     found: list[ResultFile] = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or not _may_hold_results(path):
             continue
         try:
             found.append(_read(str(path), options, progress))
-        except ResultFileInvalid as refused:  # a folder holds other things too: settings, totals, caches
+        except (
+            ResultFileInvalid,
+            ChoiceAbsent,
+        ) as refused:  # a folder holds other things too: settings, totals, caches
             skipped.append((path, refused))
-    if not found and skipped:
-        raise skipped[0][1]
     if not found:
-        raise ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
+        absent = next((refused for _, refused in skipped if isinstance(refused, ChoiceAbsent)), None)
+        none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
+        raise absent or next((refused for _, refused in skipped), none)
     if skipped:
         names = ", ".join(path.name for path, _ in skipped[:_SHOWN]) + (", …" if len(skipped) > _SHOWN else "")
-        found[0] = replace(found[0], notes=(*found[0].notes, f"Left out, since no results: {names}."))
+        note = f"Left out, since no results can be read in them: {names}."
+        found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
 
 
 def events_of_results(path: str, options: Options = _DEFAULT) -> Iterable[bytes] | None:
     """
-    The eval results at *path* as native events, one each; None where it holds events or bare requests already.
+    The eval results at *path*, a file or a folder, as native events; None where it holds events or bare requests.
 
     Raises:
-        DependencyUnreachable: the file cannot be opened.
+        UsageError: the file cannot be opened.
         ResultFileInvalid: it is damaged, or holds nothing that can be read.
     """
     if path == STANDARD_INPUT:
         return None
-    if begins_with_events(_content(path, at_most=_HEAD_BYTES)):  # which may be far more than memory holds
-        return None
-    content = _content(path)
-    if not holds_results(content):
-        return None
-    written_at = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
-    return as_events(read_content(path, content, options), written_at=written_at)
+    if not Path(path).is_dir():
+        if begins_with_events(_content(path, at_most=_HEAD_BYTES)):  # which may be far more than memory holds
+            return None
+        if not holds_results(_content(path)):
+            return None
+    results = read_results([path], options, lambda _: None)
+    return chain.from_iterable(as_events(result, written_at=_written_at(result.name)) for result in results)
+
+
+def _written_at(path: str) -> datetime:
+    return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
 
 
 def _may_hold_results(path: Path) -> bool:
@@ -112,9 +126,20 @@ def _may_hold_results(path: Path) -> bool:
 
 
 def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
-    result = read_content(path, _content(path), options)
+    result = read_content(path, _content(path), replace(options, case_ids=_bfcl_cases(path)))
     progress(len(result.attempts))
     return result
+
+
+def _bfcl_cases(path: str) -> Sequence[str]:
+    """Cases that the result file beside a BFCL score file names; none for any other file."""
+    if "_score.json" not in path:
+        return ()
+    beside = next((file for file in map(Path, bfcl.result_files(PurePath(path))) if file.is_file()), None)
+    try:
+        return () if beside is None else [str(from_json(line)["id"]) for line in _content(str(beside)).splitlines()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultFileInvalid(f"{beside} does not name a case in each line; write it again.") from error
 
 
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
@@ -124,7 +149,7 @@ def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     except CORRUPTED as error:
         raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
     except OSError as error:
-        raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}; check the name.") from error
     if len(content) > _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} is larger than 2 GiB; give its parts as several files.")
     return content

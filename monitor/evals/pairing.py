@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Case, CaseKey, Run
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """
     One case with a score in both runs.
 
@@ -86,7 +87,7 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     both = sorted(set(before) & set(after))
     changed = [key for key in both if _asks_something_else(before[key], after[key])]
     left = set(both) - set(changed)
-    unscored = sorted(key for key in left if not before[key].scored or not after[key].scored)
+    unscored = sorted(key for key in left if not before[key].is_scored or not after[key].is_scored)
     return Pairing(
         baseline,
         candidate,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Case, CaseKey, Run
+from monitor.evals.formats.reading import LABEL_KEYS
 from monitor.evals.pairing import Pair
 from monitor.evals.words import counted
-
-LABEL_KEYS = ("tier", "difficulty", "level", "difficulty_level", "hardness")
-"""Metadata that is taken for a tier label where nobody names one."""
 
 _WORDS: Mapping[str, Tier] = {
     "easy": Tier.EASY,
@@ -86,7 +86,7 @@ class Tiering:
     def tiered(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """*pairs*, each with its grade."""
         return [
-            replace(
+            msgspec.structs.replace(
                 pair,
                 tier=grade.tier,
                 difficulty_logit=grade.difficulty_logit,

@@ -120,7 +120,7 @@ def test_unscored_and_unpaired_cases_are_named_and_left_out(tmp_path: Path, caps
 def test_without_tiers_the_report_says_how_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An aggregate alone is shown as such."""
     for name in ("a", "b"):
-        write_csv(tmp_path / f"{name}.csv", [{"id": n, "passed": n % 3} for n in range(3)])
+        write_csv(tmp_path / f"{name}.csv", [{"id": n, "passed": n % 2} for n in range(3)])
     result = reported(capsys, str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
 
     assert "waiting" == result["verdict"]
@@ -136,7 +136,7 @@ def test_without_tiers_the_report_says_how_to_get_them(tmp_path: Path, capsys: p
         ("[1, 2]", (), "holds no eval results that can be read; what is read: Inspect AI logs"),
         ("{\n\nnonsense", (), "line 1 cannot be parsed"),
         ("id,score\na,1\n", ("--column", "passed=won"), "has no column won for passed; it has id, score"),
-        ("name,score\na,1\n", (), "no column says which case it is; name it with --column case=NAME"),
+        ("nom,score\na,1\n", (), "no column says which case it is; name it with --column case=NAME"),
         ("id,score\na,1\n", ("--column", "won=score"), "names no role; the roles are case, passed"),
         ("id,score\na,1\n", ("--tier", "worst=9"), "names no tier; tiers are easy, medium, hard, frontier"),
         ("id,score\na,1\n", ("--tier", "hard"), "is not of the form NAME=VALUE"),
@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_one_sentence(
     assert "\n" not in said
 
 
-def test_a_missing_file_is_out_of_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 3, as wherever a dependency is out of reach."""
-    assert 3 == run_command(["report", str(tmp_path / "nowhere"), str(tmp_path / "nowhere")])
+def test_a_missing_file_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, as for every file that cannot be read: 1 is a closed gate."""
+    assert 2 == run_command(["report", str(tmp_path / "nowhere"), str(tmp_path / "nowhere")])
     assert "check the name" in capsys.readouterr().err

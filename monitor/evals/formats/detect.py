@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json
 
-from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, table
-from monitor.evals.formats.reading import Options, ResultFile, ResultFileInvalid
+from monitor.evals.formats import bfcl, events, inspect_log, junit_xml, lm_eval, promptfoo, table
+from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log
+from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.evals.formats.zipped import ZIP_MAGIC, Archive
 from monitor.ingest.frames import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
 READ_FORMATS = (
-    "Inspect AI logs (.eval, .json), lm-evaluation-harness samples, promptfoo results, native or OpenTelemetry events, "
-    "and CSV or JSON lines with named columns"
+    "Inspect AI logs (.eval, .json), lm-evaluation-harness samples, promptfoo results, reports of SWE-bench, tau2, "
+    "terminal-bench, DeepEval, HELM, OpenAI evals and BFCL, JUnit XML, native or OpenTelemetry events, and CSV, JSON, "
+    "YAML or Parquet with named columns"
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PARQUET_MAGIC = b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
+_YAML = re.compile(rb"(?:---\s|[A-Za-z_]\w*:[ \r\n])")
 
 
 def read_content(name: str, content: bytes, options: Options) -> ResultFile:
@@ -33,21 +40,18 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     Raises:
         ResultFileInvalid: it holds nothing that can be read; says what can.
     """
-    if content.startswith(ZIP_MAGIC):
-        archive = Archive(name, content)
-        if not inspect_log.is_inspect_archive(archive):
-            raise _unknown(name)
-        return inspect_log.read_archive(name, archive, options)
+    for start, read in _BINARY:
+        if content.startswith(start):
+            return read(name, content, options)
     text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not text:
         raise ResultFileInvalid(f"{name} is empty; name a file with results.")
-    if text.startswith((b"{", b"[")):
-        return _read_json(name, text, options)
-    read_length = frame_lengths(content[:PEEK_BYTES])
+    read_length = None if text.startswith((b"{", b"[", b"<")) else frame_lengths(content[:PEEK_BYTES])
     if read_length is not None:
         return _read_frames(name, content, read_length, options)
+    read = next(read for is_of, read in _TEXTS if is_of(text))
     try:
-        return table.read_csv(name, table.as_text(content), options)
+        return read(name, text, options)
     except UnicodeDecodeError:
         raise _unknown(name) from None
 
@@ -63,29 +67,28 @@ def begins_with_events(head: bytes) -> bool:
 
 def holds_results(content: bytes) -> bool:
     """Whether *content* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither."""
-    if content.startswith(ZIP_MAGIC):
-        return True
     text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not text.startswith((b"{", b"[")):
         return bool(text) and frame_lengths(content[:PEEK_BYTES]) is None
     first = _whole(text.partition(b"\n")[0])
     document = first if first is not None else _whole(text)
     if isinstance(document, list):
-        document = next(iter(document), None)
-    return isinstance(document, dict) and _is_result(document)
+        return any(isinstance(each, dict) and _is_result(each) for each in document[:1])
+    return isinstance(document, dict) and (_is_result(document) or case_rows(document) is not None)
 
 
-def _is_result(document: dict[str, Any]) -> bool:
-    if events.is_event(document):
+def _is_result(row: Mapping[str, Any]) -> bool:
+    if events.is_event(row):
         return False
-    of_tools = (
-        inspect_log.is_inspect_log,
-        promptfoo.is_promptfoo,
-        promptfoo.is_result,
-        lm_eval.is_samples,
-        lm_eval.is_totals,
-    )
-    return any(is_of_tool(document) for is_of_tool in of_tools) or table.has_outcome(document)
+    is_of_tool = (is_one for is_one, _ in (*_DOCUMENTS, *_ROWS))
+    return any(is_one(row) for is_one in is_of_tool) or table.has_outcome(table.flat(row))
+
+
+def _read_zip(name: str, content: bytes, options: Options) -> ResultFile:
+    archive = Archive(name, content)
+    if not inspect_log.is_inspect_archive(archive):
+        raise _unknown(name)
+    return inspect_log.read_archive(name, archive, options)
 
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
@@ -97,42 +100,60 @@ def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Op
 
 
 def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
-    document = _whole(text)
+    first_line, _, rest = text.partition(b"\n")
+    first = _whole(first_line)
+    is_lines = isinstance(first, dict) and bool(rest.strip())
+    document = first if is_lines else _whole(text)
+    if events.is_event(document):
+        return events.read_records(name, text.splitlines() if is_lines else [text], options)
+    if is_lines:
+        return _read_lines(name, text, options)
+    if document is None:
+        list(_lines(name, text))  # says which line is broken
+    return _read_document(name, document, options)
+
+
+def _read_lines(name: str, text: bytes, options: Options) -> ResultFile:
+    for is_one, read in _ROWS:
+        if any(is_one(row) for row in islice(_lines(name, text), _HEAD_ROWS)):
+            return read(name, list(_lines(name, text)), options)
+    return table.read_rows(name, lambda: map(table.flat, _lines(name, text)), options)
+
+
+def _read_document(name: str, document: Any, options: Options) -> ResultFile:
     if isinstance(document, dict):
-        return _read_document(name, document, text, options)
-    found = document if isinstance(document, list) else list(_lines(name, text))
-    rows = [row for row in found if isinstance(row, dict)]
-    if not rows or len(rows) < len(found):
+        for is_one, read in _DOCUMENTS:
+            if is_one(document):
+                return read(name, document, options)
+    elif not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         raise _unknown(name)
-    return _read_rows(name, rows, text, options)
+    rows = case_rows(document)
+    if rows is None:
+        rows = document if isinstance(document, list) else [document]
+    if not rows:
+        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
+    read_rows = next((read for is_one, read in _ROWS if is_one(rows[0])), _read_rows)
+    return read_rows(name, rows, options)
 
 
-def _read_document(name: str, document: dict[str, Any], text: bytes, options: Options) -> ResultFile:
-    if inspect_log.is_inspect_log(document):
-        return inspect_log.read_log(name, document, options)
-    if promptfoo.is_promptfoo(document):
-        return promptfoo.read_document(name, document, options)
-    if lm_eval.is_totals(document):
-        raise ResultFileInvalid(
-            f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name "
-            "the samples_*.jsonl files, or their folder."
-        )
-    return _read_rows(name, [document], text, options)
+def _read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
+    return table.read_rows(name, lambda: map(table.flat, rows), options)
 
 
-def _read_rows(name: str, rows: Sequence[dict[str, Any]], text: bytes, options: Options) -> ResultFile:
-    if events.is_event(rows[0]):
-        records = [text] if len(rows) == 1 else [line for line in text.splitlines() if line.strip()]
-        return events.read_records(name, records, options)
-    if lm_eval.is_samples(rows[0]):
-        return lm_eval.read_samples(name, rows, options)
-    if promptfoo.is_result(rows[0]):
-        return promptfoo.read_rows(name, rows, options)
-    return table.read_rows(name, rows, options)
+def _read_id_lists(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
+    return replace(_read_rows(name, id_lists(document), options), format=Format.SWE_BENCH)
+
+
+def _read_final_events(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
+    return _read_rows(name, final_events(rows), options)
+
+
+def _read_csv(name: str, text: bytes, options: Options) -> ResultFile:
+    return (promptfoo.read_csv if promptfoo.is_csv(text) else table.read_csv)(name, text, options)
 
 
 def _whole(text: bytes) -> Any:
-    """*text* as one JSON document, or None where it is none."""
+    """*text* as one JSON document, or None where it is not one."""
     try:
         return from_json(text)
     except ValueError:
@@ -143,13 +164,68 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
     for number, line in enumerate(io.BytesIO(text), start=1):
         if not line.isspace():
             try:
-                yield from_json(line)
+                row = from_json(line)
             except ValueError as error:
                 raise ResultFileInvalid(
                     f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed "
                     f"({error}); write it again."
                 ) from error
+            if not isinstance(row, dict):
+                raise _unknown(name)
+            yield row
+
+
+def _read_yaml(name: str, text: bytes, options: Options) -> ResultFile:
+    import yaml  # noqa: PLC0415  (few results are YAML)
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        document = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ResultFileInvalid(
+            f"{name} is not valid YAML ({' '.join(str(error).split())}); write it again."
+        ) from error
+    return _read_document(name, document, options)
+
+
+def _read_parquet(name: str, content: bytes, options: Options) -> ResultFile:
+    return table.read_rows(name, lambda: _parquet_rows(name, content), options)
+
+
+def _parquet_rows(name: str, content: bytes) -> Iterable[Mapping[str, Any]]:
+    try:
+        from pyarrow import ArrowException, BufferReader, parquet  # noqa: PLC0415  (large, and few results are Parquet)
+    except ImportError:
+        raise ResultFileInvalid(f"{name} is Parquet; install pyarrow, or write it as CSV or JSON lines.") from None
+    try:
+        for batch in parquet.ParquetFile(BufferReader(content)).iter_batches():
+            yield from map(table.flat, batch.to_pylist())
+    except (ArrowException, OSError) as error:
+        raise ResultFileInvalid(f"{name} is damaged Parquet ({error}); read a whole copy of it.") from error
 
 
 def _unknown(name: str) -> ResultFileInvalid:
     return ResultFileInvalid(f"{name} holds no eval results that can be read; what is read: {READ_FORMATS}.")
+
+
+_Reader = Callable[[str, Any, Options], ResultFile]
+_HEAD_ROWS = 3
+_BINARY: Sequence[tuple[bytes, _Reader]] = ((ZIP_MAGIC, _read_zip), (_PARQUET_MAGIC, _read_parquet))
+_TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
+    (lambda text: text.startswith((b"{", b"[")), _read_json),
+    (lambda text: text.startswith(b"<"), junit_xml.read_xml),
+    (_YAML.match, _read_yaml),
+    (lambda _: True, _read_csv),
+)
+_DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
+    (inspect_log.is_inspect_log, inspect_log.read_log),
+    (promptfoo.is_promptfoo, promptfoo.read_document),
+    (lm_eval.is_totals, lm_eval.refuse_totals),
+    (id_lists, _read_id_lists),
+)
+_ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
+    (lm_eval.is_samples, lm_eval.read_samples),
+    (promptfoo.is_result, promptfoo.read_rows),
+    (bfcl.is_scores, bfcl.read_scores),
+    (is_events_log, _read_final_events),
+)

@@ -94,7 +94,7 @@ class _Records:
 def _attempt(trace: Trace, outcome: Outcome | None, options: Options) -> Attempt:
     request = trace.request
     told = "" if request.capability == UNCLASSIFIED else request.capability
-    text, digest = input_of(request.text)
+    text, digest = input_of(request.text, keep_text=options.keep_text)
     return Attempt(
         key=CaseKey("", str(request.request_id)),
         model=trace.model_version,

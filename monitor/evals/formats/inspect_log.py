@@ -7,7 +7,6 @@ Format: https://inspect.aisi.org.uk/eval-logs.html (log version 2).
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,13 +19,12 @@ from monitor.evals.formats.reading import (
     Options,
     ResultFile,
     ResultFileInvalid,
+    Scores,
     capability_in,
     chosen,
+    facts,
     failure_of,
-    graded_note,
     input_of,
-    passes,
-    scalars,
     shortened,
 )
 from monitor.evals.formats.zipped import Archive
@@ -57,14 +55,14 @@ def read_archive(name: str, archive: Archive, options: Options) -> ResultFile:
         ChoiceMissing: the score that was asked for is not there.
         ResultFileInvalid: it holds no sample.
     """
-    header = _document(archive.read(_HEADER) or archive.read(_START))
-    summaries = archive.read(_SUMMARIES)
-    if summaries is not None:
-        samples = from_json(summaries)
-    else:
-        parts = sorted(each for each in archive.names() if each.startswith(_JOURNAL))
+    summaries = [_SUMMARIES] if _SUMMARIES in archive.names() else None
+    parts = summaries or sorted(each for each in archive.names() if each.startswith(_JOURNAL))
+    try:
+        header = from_json(archive.read(_HEADER) or archive.read(_START) or b"{}")
         samples = [sample for part in parts for sample in from_json(archive.read(part) or b"[]")]
-    return _read(name, header, samples, options)
+    except ValueError as error:
+        raise ResultFileInvalid(f"{name} is a damaged archive ({error}); read a whole copy of it.") from error
+    return _read(name, header if isinstance(header, dict) else {}, samples, options)
 
 
 def read_log(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
@@ -78,24 +76,20 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
     return _read(name, document, document.get("samples") or [], options)
 
 
-def _document(content: bytes | None) -> Mapping[str, Any]:
-    document = from_json(content or b"{}")
-    return document if isinstance(document, dict) else {}
-
-
 def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
     spec = header.get("eval") or {}
     if not samples:
         raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
-    scorers = _scorers(spec, samples)
+    valid = [sample for sample in samples if not sample.get("invalidation")]
+    scorers = _scorers(spec, valid)
     scorer = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ""
-    reader = _SampleReader(spec, scorer, options)
-    attempts = [reader.attempt(sample) for sample in samples]
+    reader = _SampleReader(name, spec, scorer, options)
+    attempts = [reader.attempt(sample) for sample in valid]
     return ResultFile(
         name,
         Format.INSPECT,
         attempts,
-        tuple(_notes(str(header.get("status", "started")), scorers, attempts, reader)),
+        tuple(_notes(str(header.get("status", "started")), scorers, len(samples), attempts, reader)),
         # A retry keeps the task's id and holds the samples of the run that it repeats.
         series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,
         written=str(spec.get("created") or ""),
@@ -104,27 +98,43 @@ def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, A
 
 def _scorers(spec: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     """The scores that samples have, in the order that the task declares; none where every sample failed to run."""
-    found = Counter(scorer for sample in samples for scorer in sample.get("scores") or {})
-    declared = [scorer["name"] for scorer in spec.get("scorers") or [] if scorer.get("name") in found]
-    return list(dict.fromkeys([*declared, *found]))
+    found = dict.fromkeys(name for sample in samples for name in _values(sample))
+    declared = [str(scorer.get("name")) for scorer in spec.get("scorers") or []]
+    return sorted(
+        found, key=lambda name: next((n for n, each in enumerate(declared) if _is_of(name, each)), len(found))
+    )
+
+
+def _is_of(name: str, scorer: str) -> bool:
+    return name == scorer or name.startswith(f"{scorer}.")
+
+
+def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
+    """Every score of *sample*; one that is a dictionary gives a score for each key, as `scorer.key`."""
+    found: dict[str, JsonValue] = {}
+    for name, score in (sample.get("scores") or {}).items():
+        value = score.get("value") if isinstance(score, dict) else score
+        found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 class _SampleReader:
     """Turns samples into attempts, and remembers graded and unreadable scores; one use per log."""
 
-    def __init__(self, spec: Mapping[str, Any], scorer: str, options: Options) -> None:
+    def __init__(self, name: str, spec: Mapping[str, Any], scorer: str, options: Options) -> None:
         self._task = str(spec.get("task") or "")
         self._model = str(spec.get("model") or "")
         self.scorer = scorer
         self.options = options
-        self.scores: list[float] = []
+        self.scores = Scores(name, options)
         self.unreadable = 0
 
     def attempt(self, sample: Mapping[str, Any]) -> Attempt:
-        score = (sample.get("scores") or {}).get(self.scorer)
-        passed = None if score is None else self._passed(score.get("value"))
-        metadata = scalars(sample.get("metadata"))
-        text, digest = input_of(_question(sample.get("input")))
+        score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(self.scorer, name)), None)
+        values = _values(sample)
+        passed = self._passed(values[self.scorer]) if self.scorer in values and not sample.get("error") else None
+        metadata = facts(sample.get("metadata"), self.options)
+        text, digest = input_of(_question(sample.get("input")), keep_text=self.options.keep_text)
         return Attempt(
             key=CaseKey(self._task, str(sample.get("id"))),
             model=self._model,
@@ -144,8 +154,7 @@ class _SampleReader:
         if number is None:
             self.unreadable += 1
             return None
-        self.scores.append(number)
-        return passes(number, self.options)
+        return self.scores.passes(number)
 
 
 def _number(value: JsonValue) -> float | None:
@@ -194,11 +203,15 @@ def _why_unscored(sample: Mapping[str, Any]) -> str:
     return f"{_limit(sample)} limit" if _limit(sample) else "no score"
 
 
-def _notes(status: str, scorers: Sequence[str], attempts: Sequence[Attempt], reader: _SampleReader) -> Iterator[str]:
+def _notes(
+    status: str, scorers: Sequence[str], samples: int, attempts: Sequence[Attempt], reader: _SampleReader
+) -> Iterator[str]:
+    if samples > len(attempts):
+        yield f"{samples - len(attempts):,} samples are marked invalid and are left out."
     if status != "success":
         yield f"The run ended as {status}: {len(attempts):,} samples were written."
     if len(scorers) > 1:
         yield f"Of the scores {', '.join(scorers)}, {reader.scorer} counts (--metric)."
     if reader.unreadable:
         yield f"{reader.unreadable:,} scores of {reader.scorer} are no single value and count as unscored."
-    yield from graded_note(reader.scores, reader.options)
+    yield from reader.scores.notes()

@@ -19,13 +19,13 @@ from monitor.evals.formats.reading import (
     Format,
     Options,
     ResultFile,
+    ResultFileInvalid,
+    Scores,
     capability_in,
     chosen,
+    facts,
     failure_of,
-    graded_note,
     input_of,
-    passes,
-    scalars,
 )
 
 _FILE_NAME = re.compile(r"^samples_(?P<task>.+)_(?P<written>\d{4}-\d{2}-\d{2}T[0-9.:+-]+)\.jsonl(?:\.gz|\.zst)?$")
@@ -45,6 +45,19 @@ def is_totals(document: Mapping[str, JsonValue]) -> bool:
     return "lm_eval_version" in document or {"results", "configs", "n-shot"} <= set(document)
 
 
+def refuse_totals(name: str, _document: Mapping[str, JsonValue], _options: Options) -> ResultFile:
+    """
+    Says what to name instead of a file of totals.
+
+    Raises:
+        ResultFileInvalid: always.
+    """
+    raise ResultFileInvalid(
+        f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name the "
+        "samples_*.jsonl files, or their folder."
+    )
+
+
 def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
     """
     The attempts of a samples file.
@@ -61,13 +74,14 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
     metrics = _metrics(kept)
     metric = chosen(name, "metric", options.metrics, metrics, "--metric")
-    attempts = [_attempt(row, metric, task, model, options) for row in kept]
-    scores = [float(row[metric]) for row in kept if _is_number(row.get(metric))]
+    scores = Scores(name, options)
+    passed = [scores.passes(float(row[metric])) if _is_number(row.get(metric)) else None for row in kept]
+    attempts = [_attempt(row, each, task, model, options) for row, each in zip(kept, passed, strict=True)]
     return ResultFile(
         name,
         Format.LM_EVAL,
         attempts,
-        (*_notes(filters, filter_name, metrics, metric), *graded_note(scores, options)),
+        (*_notes(filters, filter_name, metrics, metric), *scores.notes()),
         series=f"lm_eval {path.parent}/{task}" if told else None,
         written=told["written"] if told else "",
     )
@@ -80,12 +94,10 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     return [metric for metric in declared if any(_is_number(row.get(metric)) for row in rows)]
 
 
-def _attempt(row: Mapping[str, Any], metric: str, task: str, model: str, options: Options) -> Attempt:
-    value = row.get(metric)
-    passed = passes(float(value), options) if isinstance(value, bool | int | float) else None
+def _attempt(row: Mapping[str, Any], passed: bool | None, task: str, model: str, options: Options) -> Attempt:  # noqa: FBT001  (what a row says)
     doc = row.get("doc")
-    metadata = scalars(doc if isinstance(doc, dict) else {})
-    text, digest = input_of(_question(row))
+    metadata = facts(doc if isinstance(doc, dict) else {}, options)
+    text, digest = input_of(_question(row), keep_text=options.keep_text)
     answers = row.get("filtered_resps") or [None]
     return Attempt(
         key=CaseKey(task, str(row["doc_id"])),

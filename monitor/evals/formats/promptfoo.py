@@ -1,14 +1,15 @@
 """
-promptfoo results: the JSON of `promptfoo eval --output results.json` (version 3 on), or its JSON lines.
+promptfoo results: JSON, YAML, JSON lines or CSV of `promptfoo eval --output`.
 
-A model is a provider; where one was asked with several prompts, each is a run of its own.
+A model is a provider, and a prompt is a variant of the suite: it is known by its label, however the rows are ordered.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -19,29 +20,78 @@ from monitor.evals.formats.reading import (
     Options,
     ResultFile,
     ResultFileInvalid,
+    Scores,
     capability_in,
+    facts,
     failure_of,
-    graded_note,
     input_of,
-    passes,
-    scalars,
     shortened,
 )
+from monitor.evals.formats.table import csv_rows
 
 _ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 no answer could be judged
 _LONGEST_NAME = 80
+_CSV_HEADER = re.compile(rb"(?:^|,)\"?\[[^\],\n]+\] ")
+_CSV_PROMPT = re.compile(r"\[(?P<provider>[^\]]+)\] (?P<label>.*)", re.DOTALL)
+_CSV_CELL = re.compile(r"\[(?P<status>PASS|FAIL|ERROR)\](?:\s*\([\d.]+\))?\s*(?P<text>.*)", re.DOTALL)
 _ID_KEYS = ("id", "case_id", "testCaseId", "name")
 
 
 def is_promptfoo(document: Mapping[str, JsonValue]) -> bool:
     """Whether *document* is what `promptfoo eval` writes as JSON."""
-    results = document.get("results")
-    return isinstance(results, dict) and isinstance(results.get("results"), list) and "version" in results
+    results: Any = document.get("results")
+    rows = results.get("results") if isinstance(results, dict) else None
+    return isinstance(rows, list) and (
+        "version" in results or any(isinstance(row, dict) and "vars" in row for row in rows)
+    )
+
+
+def is_csv(text: bytes) -> bool:
+    """Whether *text* is what `promptfoo eval` writes as CSV: a column for each provider and prompt."""
+    return _CSV_HEADER.search(text.partition(b"\n")[0]) is not None
+
+
+def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
+    """
+    The attempts of a CSV result.
+
+    Raises:
+        ResultFileInvalid: it holds no result.
+    """
+    header, body = csv_rows(name, content)
+    try:
+        rows = [row for cells in body() for row in _cells_of(header, cells)]
+    except ValueError as error:
+        raise ResultFileInvalid(f"{name} has named scores that are not JSON ({error}); write it again.") from error
+    return read_rows(name, rows, options)
+
+
+def _cells_of(header: Sequence[str], cells: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """One result for each prompt of a line; what follows a prompt, up to the next one, is about it."""
+    starts = [number for number, column in enumerate(header) if _CSV_PROMPT.match(column)]
+    names = dict(zip(header[: starts[0]], cells, strict=False))
+    described = {"description": names.pop("Description", None)}
+    for start, end in zip(starts, [*starts[1:], len(header)], strict=True):
+        prompt = _CSV_PROMPT.match(header[start])
+        told = dict(zip(header[start + 1 : end], cells[start + 1 : end], strict=False))
+        cell = _CSV_CELL.match(cells[start]) if start < len(cells) else None
+        status = told.get("Status") or (cell["status"] if cell else "")
+        if prompt is not None and start < len(cells):
+            yield {
+                "provider": prompt["provider"],
+                "prompt": {"label": prompt["label"]},
+                "vars": names,
+                "testCase": described,
+                "success": status.startswith("PASS"),
+                "failureReason": 0 if status.startswith("PASS") else 1 if status.startswith("FAIL") else _ERROR,
+                "gradingResult": {"reason": told.get("Grader Reason") or (cell["text"] if cell else cells[start])},
+                "namedScores": json.loads(told.get("Named Scores") or "{}"),
+            }
 
 
 def is_result(row: Mapping[str, JsonValue]) -> bool:
     """Whether *row* is a line of promptfoo's JSON lines."""
-    return {"testIdx", "promptIdx", "success", "vars"} <= set(row)
+    return {"success", "vars"} <= set(row) and bool({"promptIdx", "prompt", "promptId"} & set(row))
 
 
 def read_document(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
@@ -63,26 +113,26 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     """
     if not rows:
         raise ResultFileInvalid(f"{name} holds promptfoo results without a single test; run the eval again.")
-    prompts = list(dict.fromkeys(_prompt(row) for row in rows))
-    names = _case_names(rows)
-    scores: list[float] = []
-    attempts = [_attempt(row, names[index], prompts, scores, options) for index, row in enumerate(rows)]
-    notes = [f"{len(prompts)} prompts: each is a run of its own."] if len(prompts) > 1 else []
-    return ResultFile(name, Format.PROMPTFOO, attempts, (*notes, *graded_note(scores, options)))
+    names, prompts = _case_names(rows), _prompt_names(rows)
+    scores = Scores(name, options)
+    attempts = [
+        _attempt(row, case_id, prompt, scores, options)
+        for row, case_id, prompt in zip(rows, names, prompts, strict=True)
+    ]
+    return ResultFile(name, Format.PROMPTFOO, attempts, scores.notes())
 
 
-def _attempt(
-    row: Mapping[str, Any], case_id: str, prompts: Sequence[str], scores: list[float], options: Options
-) -> Attempt:
-    metadata = scalars(_case(row).get("metadata")) | scalars(row.get("metadata"))
+def _attempt(row: Mapping[str, Any], case_id: str, prompt: str, scores: Scores, options: Options) -> Attempt:
+    told = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
+    metadata = {name: value for each in told for name, value in facts(each, options).items()}
     passed = _passed(row, scores, options)
-    _, digest = input_of(row.get("vars"))
-    text, _ = input_of((row.get("prompt") or {}).get("raw"))
+    _, digest = input_of(_words(row.get("vars")))
+    text, _ = input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
     return Attempt(
         key=CaseKey("", case_id),
-        model=_model(row, prompts),
+        model=_model(row),
         passed=passed,
-        repeat=str(row.get("testIdx")),
+        repeat=None if row.get("testIdx") is None else str(row["testIdx"]),
         capability=capability_in(metadata, options),
         failure=_failure(row) if passed is False else None,
         unscored_because="error" if passed is None else None,
@@ -90,33 +140,53 @@ def _attempt(
         input_digest=digest,
         metadata=metadata,
         attempt_id=row.get("id"),
+        variant=prompt,
     )
 
 
-def _passed(row: Mapping[str, Any], scores: list[float], options: Options) -> bool | None:
-    if row.get("failureReason") == _ERROR:
+def _passed(row: Mapping[str, Any], scores: Scores, options: Options) -> bool | None:
+    if _is_error(row):
         return None
     if not options.metrics:
-        return bool(row.get("success"))
+        return row["success"] if isinstance(row.get("success"), bool) else None
     named = row.get("namedScores") or {}
     value = next((named[metric] for metric in options.metrics if metric in named), None)
-    if not isinstance(value, int | float):
-        return None
-    scores.append(float(value))
-    return passes(float(value), options)
+    return scores.passes(float(value)) if isinstance(value, int | float) else None
 
 
-def _model(row: Mapping[str, Any], prompts: Sequence[str]) -> str:
+def _is_error(row: Mapping[str, Any]) -> bool:
+    """Without an answer that was judged; before version 3 nothing but the missing answer says so."""
+    if row.get("failureReason") is not None:
+        return bool(row["failureReason"] == _ERROR)
+    answer = (row.get("response") or {}).get("output")
+    return bool(row.get("error")) and answer is None and not row.get("gradingResult")
+
+
+def _model(row: Mapping[str, Any]) -> str:
     provider = row.get("provider")
-    name = str(provider.get("label") or provider.get("id")) if isinstance(provider, dict) else str(provider or "")
-    if len(prompts) < 2:  # noqa: PLR2004  (one prompt needs no number)
-        return name
-    return f"{name} [prompt {prompts.index(_prompt(row)) + 1}]"
+    return str(provider.get("label") or provider.get("id")) if isinstance(provider, dict) else str(provider or "")
 
 
-def _prompt(row: Mapping[str, Any]) -> str:
+def _prompt_names(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """The prompt of each row: its label, with the beginning of its id where two prompts share one."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    named = [(_label(row), str(row.get("promptId") or "")) for row in rows]
+    for label, prompt_id in named:
+        ids[label].add(prompt_id)
+    return [label if len(ids[label]) == 1 else f"{label} #{prompt_id[:8]}" for label, prompt_id in named]
+
+
+def _label(row: Mapping[str, Any]) -> str:
     prompt = row.get("prompt") or {}
-    return str(row.get("promptId") or prompt.get("label") or prompt.get("raw"))
+    text = prompt if isinstance(prompt, str) else str(prompt.get("label") or prompt.get("display") or "")
+    return shortened(" ".join(text.split()), _LONGEST_NAME) or ""
+
+
+def _words(variables: JsonValue) -> JsonValue:
+    """*variables* as a CSV file has them, so that every format asks the same question."""
+    if not isinstance(variables, dict):
+        return variables
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()}
 
 
 def _case(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -127,7 +197,7 @@ def _case(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _case_names(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     """A name per row: the test's own, or what its variables say; with a digest where other variables share it."""
     digests: dict[str, set[str | None]] = defaultdict(set)
-    named = [(_case_name(row), input_of(row.get("vars"))[1]) for row in rows]
+    named = [(_case_name(row), input_of(_words(row.get("vars")))[1]) for row in rows]
     for name, digest in named:
         digests[name].add(digest)
     return [name if len(digests[name]) == 1 else f"{name} #{digest}" for name, digest in named]

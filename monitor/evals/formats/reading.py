@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,6 +17,9 @@ from monitor.evals.cases import Attempt, MetadataValue
 _LONGEST_FAILURE = 2_000
 _LONGEST_INPUT = 20_000
 _LONGEST_VALUE = 128
+LABEL_KEYS = ("tier", "difficulty", "level", "difficulty_level", "hardness")
+"""Metadata that is taken for a tier label if you name none."""
+
 _CAPABILITY_KEYS = ("capability", "capability_class", "category", "subject")
 
 
@@ -27,6 +30,9 @@ class Format(StrEnum):
     LM_EVAL = "lm-evaluation-harness samples"
     PROMPTFOO = "promptfoo results"
     EVENTS = "native or OpenTelemetry events"
+    SWE_BENCH = "SWE-bench report"
+    BFCL = "BFCL scores"
+    JUNIT = "JUnit XML"
     TABLE = "table with named columns"
 
 
@@ -35,6 +41,10 @@ class ResultFileInvalid(UsageError):
 
 
 class ChoiceMissing(UsageError):
+    """How a file of results is read needs an option, or another one: the sentence says which."""
+
+
+class ChoiceAbsent(ChoiceMissing):
     """What was asked for by an option is not in a file of results: name something else."""
 
 
@@ -47,15 +57,27 @@ class Options:
         columns: Column by role (`case`, `passed`, ...) of a table; roles left out are guessed.
         metrics: Names of the score that counts, the first that a file has; empty for the file's own first.
         filters: Names of the lm-evaluation-harness filter that counts, in the same way.
-        pass_at: Lowest score that is a pass.
+        pass_at: Lowest score that is a pass; None for 1, where scores run from 0 to 1.
         capability_key: Metadata that holds the capability class, or None to guess.
+        tier_column: Metadata that holds the tier, or None to guess.
+        case_ids: Cases that a file beside the one that is read names (BFCL).
+        keep_text: Whether questions are kept as text: only difficulty and probes need them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     filters: Sequence[str] = ()
-    pass_at: float = 1.0
+    pass_at: float | None = None
     capability_key: str | None = None
+    tier_column: str | None = None
+    case_ids: Sequence[str] = ()
+    keep_text: bool = True
+
+    def wants(self, name: str) -> bool:
+        """Whether the metadata *name* is one that tells tier or capability."""
+        folded = name.casefold()
+        chosen = {(key or "").casefold() for key in (self.capability_key, self.tier_column)}
+        return folded in chosen or folded.rpartition(".")[2] in (*LABEL_KEYS, *_CAPABILITY_KEYS, *chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,7 @@ class ResultFile:
         notes: What was chosen or guessed while reading, one sentence each.
         series: What the file is a run of, where a later file of the same series replaces it; None where none does.
         written: When, in a form that sorts.
+        case_columns: Columns that may name the case, likeliest first; empty where the format leaves no choice.
     """
 
     name: str
@@ -76,6 +99,7 @@ class ResultFile:
     notes: Sequence[str] = ()
     series: str | None = None
     written: str = ""
+    case_columns: Sequence[str] = ()
 
 
 def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], option: str) -> str:
@@ -83,7 +107,7 @@ def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], opt
     The first of *known* that is asked for; the first of all where nothing is.
 
     Raises:
-        ChoiceMissing: none of those asked for is known.
+        ChoiceAbsent: none of those asked for is known.
         ResultFileInvalid: nothing is known.
     """
     if not known:
@@ -91,20 +115,43 @@ def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], opt
     for each in asked or known:
         if each in known:
             return each
-    raise ChoiceMissing(f"{name} has no {kind} {' or '.join(asked)} ({option}); it has {', '.join(known)}.")
+    raise ChoiceAbsent(f"{name} has no {kind} {' or '.join(asked)} ({option}); it has {', '.join(known)}.")
 
 
-def passes(score: float, options: Options) -> bool | None:
-    """Whether *score* is a pass; None where it is no number."""
-    return None if math.isnan(score) else score >= options.pass_at
+class Scores:
+    """Says which scores pass, and remembers their range; one use per file."""
 
+    def __init__(self, name: str, options: Options) -> None:
+        self._name = name
+        self._asked = options.pass_at
+        self.pass_at = 1.0 if options.pass_at is None else options.pass_at
+        self._lowest, self._highest, self._between = math.inf, -math.inf, 0
 
-def graded_note(scores: Iterable[float], options: Options) -> Sequence[str]:
-    """A sentence where scores lie between fail and pass, since the line between them is then a choice."""
-    between = sum(0.0 < score < 1.0 for score in scores)
-    if not between:
-        return ()
-    return (f"{between:,} scores lie between 0 and 1; those of at least {options.pass_at:g} pass (--pass-at).",)
+    def passes(self, score: float) -> bool | None:
+        """Whether *score* is a pass; None where it is not a finite number."""
+        if not math.isfinite(score):
+            return None
+        self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
+        self._between += 0.0 < score < 1.0
+        return score >= self.pass_at
+
+    def notes(self) -> Sequence[str]:
+        """
+        A sentence where scores lie between fail and pass, since the line between them is then a choice.
+
+        Raises:
+            ChoiceMissing: the scale does not say which scores pass, and nobody else does.
+        """
+        low, high = self._lowest, self._highest
+        is_graded = self._between and high < 1.0
+        if self._asked is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
+            raise ChoiceMissing(
+                f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
+                f"--pass-at {low + 0.75 * (high - low):.2g}."
+            )
+        if not self._between:
+            return ()
+        return (f"{self._between:,} scores lie between 0 and 1; those of at least {self.pass_at:g} pass (--pass-at).",)
 
 
 def shortened(text: str | None, limit: int = _LONGEST_FAILURE) -> str | None:
@@ -121,19 +168,21 @@ def failure_of(answer: JsonValue, expected: JsonValue) -> str | None:
     return shortened(f"answered {answer.strip()}" + ("" if wanted is None else f" (expected {wanted})"))
 
 
-def input_of(value: JsonValue) -> tuple[str | None, str | None]:
-    """What was asked as text, and its digest; both None where *value* is empty."""
-    if value in (None, "", [], {}):
+def input_of(value: JsonValue, *, keep_text: bool = True) -> tuple[str | None, str | None]:
+    """What was asked as text, if *keep_text*, and its digest; both None where *value* is empty."""
+    if value is None or value in ("", [], {}):
         return None, None
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return text[:_LONGEST_INPUT], digest
+    return text[:_LONGEST_INPUT] if keep_text else None, digest
 
 
-def scalars(values: Mapping[str, JsonValue] | None) -> dict[str, MetadataValue]:
-    """The numbers and short texts among *values*; what is nested is left out."""
+def facts(values: Mapping[str, JsonValue] | None, options: Options) -> Mapping[str, MetadataValue]:
+    """The numbers and short texts among *values* that tell tier or capability."""
     found: dict[str, MetadataValue] = {}
     for name, value in (values or {}).items():
+        if not options.wants(name):
+            continue
         if isinstance(value, bool) or (isinstance(value, str) and len(value) <= _LONGEST_VALUE):
             found[name] = str(value)
         elif isinstance(value, int | float) and math.isfinite(value):

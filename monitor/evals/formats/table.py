@@ -1,54 +1,127 @@
-"""CSV, or JSON lines, with named columns: which column plays which role, and what its values say."""
+"""Rows with named columns, from any file: which column plays which role, and what its values say."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TextIO
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats.reading import (
+    ChoiceAbsent,
     ChoiceMissing,
     Format,
     Options,
     ResultFile,
     ResultFileInvalid,
+    Scores,
     capability_in,
-    graded_note,
+    facts,
     input_of,
-    passes,
-    scalars,
     shortened,
 )
 
+Row = Mapping[str, JsonValue]
+Rows = Callable[[], Iterable[Row]]
+"""Flat rows, from the first each time it is called: a file is gone through twice, and never held as rows."""
+
+_VERDICTS = (
+    *("passed", "pass", "correct", "is_correct", "resolved", "is_resolved", "solved", "is_solved", "all_passed"),
+    *("success", "is_success", "succeeded", "successful", "valid"),
+)
+_SCORES = (
+    *("score_binarized", "score", "final_score", "overall_score", "total_score", "reward", "accuracy", "acc"),
+    *("exact_match", "em", "quasi_exact_match", "mark", "marks", "points", "rating", "grade"),
+)
+_BOOLEAN = frozenset({"true", "false", "1", "0", "1.0", "0.0", ""})
+_RAN = frozenset({"success", "is_success", "succeeded", "successful"})
+_STATUSES = ("verdict", "outcome", "result", "status", "state", "label")
 GUESSES: Mapping[str, Sequence[str]] = {
-    "case": ("case_id", "case", "id", "request_id", "sample_id", "test_id", "task_id", "question_id", "instance_id"),
-    "passed": ("passed", "pass", "success", "correct", "is_correct", "resolved", "outcome", "result", "status"),
-    "score": ("score", "accuracy", "acc", "exact_match", "reward"),
+    "case": (
+        *("case_id", "case", "sample_id", "test_id", "example_id", "reference_example_id", "question_id"),
+        *("instance_id", "request_id", "item_id", "scenario_id", "problem_id", "prompt_id", "task_id", "task_name"),
+        *("test_case", "test_name", "id", "uid", "name", "key"),
+    ),
+    "passed": (*_VERDICTS, *_STATUSES),
+    "score": _SCORES,
     "task": ("task", "suite", "dataset", "benchmark"),
-    "model": ("model_version", "model", "model_name"),
+    "model": ("model_version", "model", "model_name", "model_id"),
     "capability": ("capability", "capability_class", "category", "subject"),
-    "repeat": ("epoch", "repeat", "trial", "attempt", "seed"),
-    "failure": ("failure", "failure_text", "failure_class", "error", "reason", "explanation"),
-    "input": ("input", "prompt", "question", "text"),
+    "repeat": ("epoch", "repeat", "trial", "attempt", "iteration", "train_trial_index", "seed"),
+    "failure": (
+        *("failure", "failure_text", "failure_class", "failure_mode", "error", "error_message", "reason"),
+        *("explanation", "termination_reason"),
+    ),
+    "input": ("input", "inputs", "prompt", "question", "user_input", "query", "text"),
 }
 """Roles that a column may play, and the names by which it is guessed, likeliest first."""
 
-_PASSING = frozenset(
-    {"true", "1", "1.0", "yes", "y", "pass", "passed", "success", "succeeded", "correct", "resolved", "ok"}
+_SCORE_PARENTS = frozenset(
+    {"scores", "score", "feedback", "feedback_stats", "metrics", "metrics_data", "stats", "evaluation", "evaluations"}
+    | {"evaluation_results", "evaluators", "grades", "reward_info"}
 )
-_FAILING = frozenset({"false", "0", "0.0", "no", "n", "fail", "failed", "failure", "incorrect", "wrong", "unresolved"})
-_UNSCORED = frozenset({"", "null", "none", "nan", "na", "n/a", "error", "skipped", "unknown", "unscored", "timeout"})
+_EXPECTED = frozenset({"expected", "expected_output", "target", "reference", "gold", "ideal", "ground_truth", "answer"})
+_STATE_NAMES = ("status", "state", "run_status", "execution_status")
+_CRASH_FLAGS = ("errored", "is_error", "has_error", "crashed", "timed_out", "cancelled", "canceled")
+_PASSING = frozenset(
+    {"true", "t", "yes", "y", "pass", "passed", "passing", "success", "succeeded", "successful", "correct", "right"}
+    | {"resolved", "solved", "ok", "accepted", "c", "1", "1.0", "✓", "✔", "✅", "☑", "👍"}
+)
+_FAILING = frozenset(
+    {"false", "f", "no", "n", "fail", "failed", "failing", "failure", "incorrect", "wrong", "unresolved", "unsolved"}
+    | {"rejected", "i", "0", "0.0", "✗", "✘", "❌", "✖", "👎"}
+)
+_CRASHED = frozenset(
+    {"error", "errored", "exception", "crash", "crashed", "timeout", "timedout", "cancelled", "canceled", "aborted"}
+    | {"killed", "interrupted", "incomplete", "running", "pending", "skipped", "skip", "not_run", "oom", "limit"}
+    | {"timed_out", "invalid", "missing"}
+)
+_UNSCORED = _CRASHED | {"", "-", "?", "null", "none", "nan", "na", "n/a", "unknown", "unscored", "inconclusive"}
+_PARTLY = frozenset({"partial", "partially_correct", "partly"})
+_UNDERSTOOD = _PASSING | _FAILING | _UNSCORED | _PARTLY
+_SUMMARIES = frozenset({"total", "totals", "overall", "average", "avg", "mean", "summary", "all", "aggregate", "macro"})
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
+_MOST_VALUES = 200
+_LONGEST_NAME = 80
 
 
-def read_csv(name: str, text: TextIO, options: Options) -> ResultFile:
+def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Iterator[list[str]]]]:
+    """
+    Header and cells of a CSV file.
+
+    Raises:
+        UnicodeDecodeError: it is not text.
+    """
+    text = content.decode("utf-8-sig")
+    first = text[: text.find("\n")] if "\n" in text else text
+    delimiter = max(_DELIMITERS, key=first.count)
+    csv.field_size_limit(2**31 - 1)
+
+    def read() -> Iterator[list[str]]:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            yield from (row for row in rows if row)
+        except csv.Error as error:
+            raise ResultFileInvalid(
+                f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
+            ) from error
+
+    def body() -> Iterator[list[str]]:
+        cells = read()
+        next(cells, None)
+        return cells
+
+    return [column.strip() for column in next(read(), [])], body
+
+
+def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     """
     The attempts of a CSV file with a header.
 
@@ -56,155 +129,331 @@ def read_csv(name: str, text: TextIO, options: Options) -> ResultFile:
         ChoiceMissing: a column that was named is not there.
         ResultFileInvalid: the columns do not say which case passed.
     """
-    header = text.readline()
-    delimiter = max(_DELIMITERS, key=header.count)
-    columns = [column.strip().removeprefix("\ufeff") for column in next(csv.reader([header], delimiter=delimiter), [])]
-    csv.field_size_limit(2**31 - 1)
-    rows = csv.reader(text, delimiter=delimiter)
-    try:
-        # A row that is shorter than the header says nothing in its last columns; what is longer has no name.
-        return read_rows(name, (dict(zip(columns, row, strict=False)) for row in rows if row), options)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ResultFileInvalid(
-            f"{name} is no CSV file after line {rows.line_num + 1} ({error}); save it again."
-        ) from error
+    header, body = csv_rows(name, content)
+    twice = [column for column, times in Counter(header).items() if times > 1 and column]
+    if twice:
+        raise ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
+    # A row that is shorter than the header says nothing in its last columns; what is longer has no name.
+    return read_rows(name, lambda: (dict(zip(header, row, strict=False)) for row in body()), options)
 
 
-def read_rows(name: str, rows: Iterable[Mapping[str, JsonValue]], options: Options) -> ResultFile:
+def read_rows(name: str, rows: Rows, options: Options, kind: Format = Format.TABLE) -> ResultFile:
     """
-    The attempts of *rows*, one each; values within values are named with a dot (`metadata.level`).
+    The attempts of *rows*, one each.
 
     Raises:
-        ChoiceMissing: a column that was named is not there.
+        ChoiceMissing: a column that was named is not there, or scores have no known scale.
         ResultFileInvalid: the columns do not say which case passed.
     """
-    flat = [_flat(row) for row in rows]
-    roles = _roles(name, flat, options)
-    reader = _RowReader(roles, options)
-    attempts = [reader.attempt(row, number) for number, row in enumerate(flat, start=1)]
+    table = _Columns(name, rows, options)
+    roles, notes = table.roles()
+    reader = _RowReader(name, roles, table, options)
+    attempts = [attempt for row in rows() if (attempt := reader.attempt(row)) is not None]
+    if not attempts:
+        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
-    return ResultFile(name, Format.TABLE, attempts, (f"Columns: {chosen} (--column).", *reader.notes()))
+    said = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
+    return ResultFile(name, kind, attempts, said, case_columns=() if "case" in options.columns else table.cases)
 
 
-def has_outcome(row: Mapping[str, JsonValue]) -> bool:
+def has_outcome(row: Row) -> bool:
     """Whether a column of *row* is likely to say if it passed."""
-    names = {column.rpartition(".")[2].casefold() for column in _flat(row)}
-    return not names.isdisjoint((*GUESSES["passed"], *GUESSES["score"]))
+    return any(_plain(column.rpartition(".")[2]) in _OUTCOMES or _is_named_score(column) for column in row)
+
+
+_OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
+
+
+class _Columns:
+    """The columns of a file, and which values those have that may be an outcome; one use per file."""
+
+    def __init__(self, name: str, rows: Rows, options: Options) -> None:
+        self._name = name
+        self._rows = rows
+        self._options = options
+        self._known: dict[str, bool] = {}
+        self._values: dict[str, set[JsonValue]] = defaultdict(set)
+        self.rows = 0
+        for self.rows, row in enumerate(rows(), start=1):
+            for column, value in row.items():
+                matters = self._known.get(column)
+                if matters is None:
+                    matters = self._known[column] = self._may_matter(column)
+                if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
+                    seen.add(value)
+        self.cases: Sequence[str] = [*self._named("case"), *self._named("input")]
+        self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
+
+    @staticmethod
+    def _may_matter(column: str) -> bool:
+        last = _plain(column.rpartition(".")[2])
+        return last in _OUTCOMES or last in _EXPECTED or _is_named_score(column)
+
+    def all_named(self, names: Sequence[str]) -> Sequence[str]:
+        """Columns with one of *names*, likeliest first: one at the top is likelier than one that is nested."""
+        rank = {name: number for number, name in enumerate(names)}
+        found = [column for column in self._known if _plain(column.rpartition(".")[2]) in rank]
+        return sorted(found, key=lambda column: (rank[_plain(column.rpartition(".")[2])], column.count(".")))
+
+    def _named(self, role: str) -> Sequence[str]:
+        return self.all_named(GUESSES[role])
+
+    def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Column by role, as told or else by name; and what to say of the choice."""
+        unknown = sorted(set(self._options.columns) - set(GUESSES))
+        if unknown:
+            raise ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
+        roles = {role: self._existing(role, column) for role, column in self._options.columns.items()}
+        if not {"passed", "score"} & set(roles):
+            roles |= self._outcome()
+        for role in GUESSES:
+            guess = next((column for column in self._named(role) if column not in roles.values()), None)
+            if role not in roles and role not in {"passed", "score"} and guess is not None:
+                roles[role] = guess
+        if "case" not in roles and "input" in roles:
+            roles["case"] = roles["input"]
+        if "case" not in roles:
+            raise ResultFileInvalid(
+                f"{self._name}: no column says which case it is; name it with --column case=NAME. It has "
+                f"{self._listed()}."
+            )
+        others = [column for column in self._outcomes() if column not in roles.values()]
+        notes = [f"Not counted, though they may be outcomes: {', '.join(others[:_SHOWN])}."] if others else []
+        return {role: roles[role] for role in GUESSES if role in roles}, notes
+
+    def _existing(self, role: str, column: str) -> str:
+        if column not in self._known:
+            raise ChoiceAbsent(f"{self._name} has no column {column} for {role}; it has {self._listed()}.")
+        return column
+
+    def _outcome(self) -> dict[str, str]:
+        """The column that says what passed: the metric that is asked for, a verdict, a score, or a status."""
+        for metric in self._options.metrics:
+            for column in self._known:
+                if column == metric or column.endswith(f".{metric}"):
+                    return {"score": column}
+        if self._options.metrics:
+            asked, known = " or ".join(self._options.metrics), ", ".join(self._outcomes()) or self._listed()
+            raise ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
+        for column in self._outcomes():
+            last = _plain(column.rpartition(".")[2])
+            return {"score" if last in _SCORES or _is_named_score(column) else "passed": column}
+        raise ResultFileInvalid(
+            f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME. It "
+            f"has {self._listed()}."
+        )
+
+    def _outcomes(self) -> Sequence[str]:
+        """Every column that may say what passed, likeliest first."""
+        verdicts = [column for column in self.all_named(_VERDICTS) if self._is_verdict(column)]
+        named = [column for column in self._known if _is_named_score(column)]
+        scores = [column for column in (*self.all_named(_SCORES), *named) if self._is_score(column)]
+        ran = [column for column in verdicts if scores and self._only_says_that_it_ran(column, scores[0])]
+        statuses = [column for column in self.all_named(_STATUSES) if self._is_verdict(column)]
+        return list(dict.fromkeys([*(each for each in verdicts if each not in ran), *scores, *ran, *statuses]))
+
+    def _only_says_that_it_ran(self, column: str, score: str) -> bool:
+        """A success that scored 0 is the success of a run, not of an answer."""
+        if _plain(column.rpartition(".")[2]) not in _RAN:
+            return False
+        return any(_word(row.get(column)) in _PASSING and _number(row.get(score)) == 0.0 for row in self._rows())
+
+    def _is_verdict(self, column: str) -> bool:
+        """Words or 0 and 1, not the answers of a model."""
+        words = {_word(value) for value in self._values[column]}
+        if 2 * len(words & _UNDERSTOOD) < max(len(words), 1):
+            return False
+        last = _plain(column.rpartition(".")[2])
+        if last not in {"correct", *_STATUSES} or (last == "correct" and words <= _BOOLEAN):
+            return True
+        expected = (self._values[each] for each in self._values if _plain(each.rpartition(".")[2]) in _EXPECTED)
+        return not any(words & {_word(value) for value in values} - _UNSCORED for values in expected)
+
+    def _is_score(self, column: str) -> bool:
+        """Numbers for the most part, whatever else it holds."""
+        values = [value for value in self._values[column] if _word(value) not in _UNSCORED]
+        numbers = sum(_number(value) is not None or _word(value) in _UNDERSTOOD for value in values)
+        return 2 * numbers >= len(values)
+
+    def _listed(self) -> str:
+        return ", ".join(list(self._known)[:20]) or "no columns"
 
 
 class _RowReader:
     """Turns rows into attempts and remembers what could not be understood; one use per file."""
 
-    def __init__(self, roles: Mapping[str, str], options: Options) -> None:
+    def __init__(self, name: str, roles: Mapping[str, str], table: _Columns, options: Options) -> None:
+        self._name = name
         self._roles = roles
         self._options = options
+        self._rows = table.rows
+        self._row = 0
+        self._states = [each for each in table.all_named(_STATE_NAMES) if each not in roles.values()]
+        self._flags = table.all_named(_CRASH_FLAGS)
+        self._facts = table.facts
+        self._error = next(iter(table.all_named(("error", "error_message", "exception"))), None)
+        self._scores = Scores(name, options)
         self._unclear: Counter[str] = Counter()
-        self._scores: list[float] = []
+        self._summaries: list[str] = []
+        self._nameless = 0
+        self._understood = False
 
-    def attempt(self, row: Mapping[str, JsonValue], number: int) -> Attempt:
-        metadata = scalars({name: value for name, value in row.items() if name not in self._spoken_for()})
+    def attempt(self, row: Row) -> Attempt | None:
+        """What *row* says; None where it is no case."""
+        self._row += 1
+        case_id = self._case_id(row)
+        if not case_id:
+            self._nameless += 1
+            return None
+        if self._row in {1, self._rows} and self._rows > 1 and case_id.casefold() in _SUMMARIES:
+            self._summaries.append(case_id)
+            return None
+        told = facts({column: row.get(column) for column in self._facts}, self._options)
+        metadata = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
         passed, because = self._outcome(row)
-        text, digest = input_of(self._get(row, "input"))
+        text, digest = input_of(self._get(row, "input"), keep_text=self._options.keep_text)
         return Attempt(
-            key=CaseKey(self._word(row, "task"), self._word(row, "case") or f"row {number}"),
-            model=self._word(row, "model"),
+            key=CaseKey(self._text(row, "task"), case_id),
+            model=self._text(row, "model"),
             passed=passed,
-            repeat=self._word(row, "repeat") or None,
-            capability=self._word(row, "capability") or capability_in(metadata, self._options),
-            failure=shortened(self._word(row, "failure")),
+            repeat=self._text(row, "repeat") or None,
+            capability=self._text(row, "capability") or capability_in(metadata, self._options),
+            failure=shortened(self._text(row, "failure")),
             unscored_because=because,
             input_text=text,
             input_digest=digest,
-            metadata={name.rpartition(".")[2]: value for name, value in metadata.items()} | metadata,
+            metadata=metadata,
         )
 
     def notes(self) -> Iterator[str]:
+        if self._unclear and not self._understood:
+            raise ChoiceMissing(
+                f"{self._name}: {self._roles.get('passed') or self._roles['score']} holds {self._named_unclear()}, "
+                "which does not say what passed; name another column with --column passed=NAME, or write pass and fail."
+            )
         if self._unclear:
-            shown = ", ".join(f'"{value}"' for value, _ in self._unclear.most_common(_SHOWN))
             count = self._unclear.total()
-            yield f"{count:,} outcomes are neither pass nor fail ({shown}) and count as unscored."
-        yield from graded_note(self._scores, self._options)
+            yield f"{count:,} outcomes are neither pass nor fail ({self._named_unclear()}) and count as unscored."
+        if self._summaries:
+            yield f"Left out, since they sum up: {', '.join(self._summaries)}."
+        if self._nameless:
+            yield f"{self._nameless:,} rows name no case and are left out."
+        yield from self._scores.notes()
 
-    def _spoken_for(self) -> frozenset[str]:
-        return frozenset(column for role, column in self._roles.items() if role != "capability")
+    def _named_unclear(self) -> str:
+        return ", ".join(f'"{value}"' for value, _ in self._unclear.most_common(_SHOWN))
 
-    def _get(self, row: Mapping[str, JsonValue], role: str) -> JsonValue:
-        return row.get(self._roles[role]) if role in self._roles else None
+    def _get(self, row: Row, role: str) -> JsonValue:
+        column = self._roles.get(role)
+        return None if column is None else row.get(column)
 
-    def _word(self, row: Mapping[str, JsonValue], role: str) -> str:
+    def _text(self, row: Row, role: str) -> str:
         value = self._get(row, role)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         return "" if value is None else str(value).strip()
 
-    def _outcome(self, row: Mapping[str, JsonValue]) -> tuple[bool | None, str | None]:
-        word = self._word(row, "passed" if "passed" in self._roles else "score").casefold()
-        if "passed" in self._roles and word in _PASSING:
-            return True, None
-        if "passed" in self._roles and word in _FAILING:
-            return False, None
+    def _case_id(self, row: Row) -> str:
+        if self._roles["case"] != self._roles.get("input"):
+            return self._text(row, "case")
+        text, digest = input_of(self._get(row, "input"))
+        short = shortened(text, _LONGEST_NAME) or ""
+        return short if text is None or len(text) <= _LONGEST_NAME else f"{short} #{digest}"
+
+    def _outcome(self, row: Row) -> tuple[bool | None, str | None]:
+        crash = self._crash(row)
+        role = "passed" if "passed" in self._roles else "score"
+        passed, because = self._judged(self._get(row, role), role)
+        if crash is not None:
+            return None, crash
+        error = _word(row.get(self._error)) if self._error is not None and passed is not False else ""
+        if error not in _UNSCORED | _FAILING and _number(error) is None:
+            return None, "error"
+        return passed, because
+
+    def _crash(self, row: Row) -> str | None:
+        """What a status beside the outcome says went wrong with the run, as against the answer."""
+        states = (_word(row.get(column)) for column in self._states)
+        flags = (column for column in self._flags if _word(row.get(column)) in _PASSING)
+        return next((word for word in states if word in _CRASHED), None) or next(flags, None)
+
+    def _judged(self, value: JsonValue, role: str) -> tuple[bool | None, str | None]:
+        word = _word(value)
         if word in _UNSCORED:
             return None, word or "no score"
-        return self._number(word)
-
-    def _number(self, word: str) -> tuple[bool | None, str | None]:
-        try:
-            score = float(word)
-        except ValueError:
-            score = math.nan
-        passed = passes(score, self._options)
+        if word in _PASSING | _FAILING and (role == "passed" or _number(value) is None):
+            self._understood = True
+            return word in _PASSING, None
+        score = 0.5 if word in _PARTLY else _number(value)
+        if score is not None and isinstance(value, str) and value.strip().endswith("%") and self._scores.pass_at > 1.0:
+            score *= 100.0
+        passed = None if score is None else self._scores.passes(score)
         if passed is None:
             self._unclear[word] += 1
             return None, "not understood"
-        self._scores.append(score)
+        self._understood = True
         return passed, None
 
 
-def _roles(name: str, rows: Sequence[Mapping[str, JsonValue]], options: Options) -> Mapping[str, str]:
-    """Column by role: as told, or else by name."""
-    columns = {column: None for row in rows for column in row}
-    unknown = sorted(set(options.columns) - set(GUESSES))
-    if unknown:
-        raise ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
-    roles = dict(options.columns)
-    for role, column in roles.items():
-        if column not in columns:
-            raise ChoiceMissing(f"{name} has no column {column} for {role}; it has {_listed(columns)}.")
-    by_name = {column.casefold(): column for column in reversed(columns)} | {
-        column.rpartition(".")[2].casefold(): column for column in reversed(columns)
-    }
-    for role, guesses in GUESSES.items():
-        guess = next((by_name[each] for each in guesses if each in by_name), None)
-        if role not in roles and guess is not None and guess not in roles.values():
-            roles[role] = guess
-    metric = next((each for each in options.metrics if each in columns), None)
-    if metric is not None:
-        roles.pop("passed", None)
-        roles["score"] = metric
-    if "case" not in roles or not {"passed", "score"} & set(roles):
-        missing = "case" if "case" not in roles else "passed"
-        raise ResultFileInvalid(
-            f"{name}: no column says which case {'it is' if missing == 'case' else 'passed'}; "
-            f"name it with --column {missing}=NAME. It has {_listed(columns)}."
-        )
-    if "passed" in roles:
-        roles.pop("score", None)
-    return {role: roles[role] for role in GUESSES if role in roles}
+@cache
+def _plain(name: str) -> str:
+    """*name* in snake case: `Is Correct` and `isCorrect` are one."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold()).strip("_")
 
 
-def _listed(columns: Iterable[str]) -> str:
-    return ", ".join(list(columns)[:20]) or "no columns"
+@cache
+def _is_named_score(column: str) -> bool:
+    """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
+    parents = [_plain(part) for part in column.split(".")[:-1]]
+    return bool(parents) and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] == ["scores"])
 
 
-def _flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
-    """*row* with the values of nested objects beside its own."""
+def _word(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value.strip().casefold().replace(" ", "_") if len(value) <= _LONGEST_NAME else value
+    return str(value).casefold() if value is not None else ""
+
+
+def _number(value: JsonValue) -> float | None:
+    """A finite number, a per cent as a ratio; None for anything else."""
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            number = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+        except ValueError:
+            return None
+    elif isinstance(value, bool | int | float):
+        number = float(value)
+    else:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    """*row* with the values of nested objects, and of lists of named values, beside its own (`metadata.level`)."""
     found: dict[str, JsonValue] = {}
     for name, value in row.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
+        inner = _named_values(value) if isinstance(value, list) and value else value
+        if isinstance(inner, dict) and inner:
+            found |= flat(inner, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = value
     return found
 
 
-def as_text(content: bytes) -> io.StringIO:
-    """*content* as text, a byte order mark left out."""
-    return io.StringIO(content.decode("utf-8-sig"), newline="")
+_VALUE_KEYS = ("score", "value", "mean", "passed", "success")
+
+
+def _named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
+    """`[{"name": "exact_match", "mean": 1.0}]` as `{"exact_match": 1.0}`; empty for a list of anything else."""
+    found: dict[str, JsonValue] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            return {}
+        name = next((entry[key] for key in ("name", "key", "metric", "scorer") if key in entry), None)
+        name = name.get("name") if isinstance(name, dict) else name
+        value = next((entry[key] for key in _VALUE_KEYS if key in entry), None)
+        if not isinstance(name, str) or isinstance(value, dict | list):
+            return {}
+        found.setdefault(name, value)
+    return found

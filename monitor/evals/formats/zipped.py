@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import zstandard
@@ -47,7 +48,15 @@ class Archive:
             raise ResultFileInvalid(f"{self._name}: {member} is larger than 1 GiB; write the log without attachments.")
         try:
             return self._zstd(info) if info.compress_type == _ZSTD else self._zip.read(info)
-        except (zipfile.BadZipFile, NotImplementedError, struct.error, zstandard.ZstdError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            struct.error,
+            zstandard.ZstdError,
+            zlib.error,
+            EOFError,
+            OSError,
+        ) as error:
             raise self._damaged(error) from error
 
     def _zstd(self, info: zipfile.ZipInfo) -> bytes:

@@ -1,0 +1,131 @@
+"""Where the cases are in a JSON or YAML document, whatever the tool calls the list that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from monitor.evals.formats.table import GUESSES, flat, has_outcome
+
+_DEEPEST = 4
+_LOOKED_AT = 50
+_LIST_KEYS = frozenset(
+    {"results", "rows", "data", "samples", "examples", "test_results", "testCases", "test_cases", "simulations"}
+    | {"cases", "records", "items", "instances", "evaluations", "tests", "runs"}
+)
+_MODEL_KEYS = (*GUESSES["model"], "llm")
+_OTHER_MODELS = frozenset({"user_info", "judge", "grader", "evaluator", "tasks"})
+_OUTCOME_OF_LIST = (  # of lists of case ids, by how their name begins
+    ("resolved", True),
+    ("passed", True),
+    ("solved", True),
+    ("unresolved", False),
+    ("failed", False),
+    ("unsolved", False),
+    ("empty_patch", False),
+    ("error", None),
+    ("incomplete", None),
+    ("submitted", None),
+    ("no_generation", None),
+    ("no_logs", None),
+)
+
+
+def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """One row per case of a document that lists the ids of those that passed, failed or broke; empty for any other."""
+    lists = {name: ids for name, ids in document.items() if isinstance(ids, list) and all(map(_is_id, ids))}
+    if not any(name.startswith("resolved") or name in {"passed", "passed_ids"} for name in lists):
+        return []
+    rows: dict[str, Mapping[str, Any]] = {}
+    for start, passed in _OUTCOME_OF_LIST:
+        for name, ids in lists.items():
+            if name.startswith(start):
+                for case_id in ids:
+                    rows.setdefault(
+                        case_id, {"id": case_id, "passed": passed, "status": "" if passed is not None else start}
+                    )
+    return list(rows.values())
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[str, Any]] | None:
+    """
+    The cases of *document*: the longest list, or mapping by case id, whose entries say whether they passed.
+
+    An entry inherits the model that is named above it. None where there is no such list; empty where one of a usual
+    name is empty.
+    """
+    found = list(_lists(document, {}, _DEEPEST))
+    if found:
+        return max(found, key=len)
+    empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _LIST_KEYS)
+    return [] if empty else None
+
+
+def _lists(value: Any, above: Mapping[str, Any], depth: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+    if isinstance(value, Mapping):
+        inherited = {**above, **_model_of(value)}
+        rows = _by_id(value)
+        if rows:
+            yield [{**inherited, **row} for row in rows]
+        elif depth:
+            for inner in value.values():
+                if isinstance(inner, Mapping | list):
+                    yield from _lists(inner, inherited, depth - 1)
+    elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
+        holds_lists = any(isinstance(entry.get(key), list) for entry in value[:_LOOKED_AT] for key in _LIST_KEYS)
+        if not holds_lists and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
+            yield [{**above, **entry} for entry in value] if above else value
+        elif depth:
+            nested = [row for entry in value for rows in _lists(entry, above, depth - 1) for row in rows]
+            yield from [nested] if nested else []
+
+
+def _by_id(value: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Rows of a mapping whose keys are case ids and whose values say what passed."""
+    entries = list(value.items())
+    if entries and all(isinstance(entry, Mapping) and _is_judged(entry) for _, entry in entries):
+        return [{"case_id": name, **entry} for name, entry in entries]
+    if len(entries) > 1 and all(isinstance(entry, bool) for _, entry in entries):
+        return [{"case_id": name, "passed": entry} for name, entry in entries]
+    return []
+
+
+def _is_judged(entry: Mapping[str, Any]) -> bool:
+    """Says yes or no, as cases do; a group of cases has a rate."""
+    return has_outcome(flat(entry)) and any(isinstance(value, bool) for value in entry.values())
+
+
+def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
+    """The model that *value*, or what describes it, names."""
+    for key in _MODEL_KEYS:
+        if isinstance(value.get(key), str):
+            return {"model": value[key]}
+    if depth:
+        for name, inner in value.items():
+            if isinstance(inner, Mapping) and name not in _OTHER_MODELS and (found := _model_of(inner, depth - 1)):
+                return found
+    return {}
+
+
+def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """One row per sample of an OpenAI evals log: its last event with a verdict, if it has one."""
+    model: Mapping[str, Any] = {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        functions = (row.get("spec") or {}).get("completion_fns")
+        model = {"model": functions[0]} if functions else model
+        if "sample_id" in row:
+            data = row.get("data")
+            is_final = isinstance(data, Mapping) and row.get("type") != "sampling" and has_outcome(flat(data))
+            earlier = found.get(row["sample_id"], {"sample_id": row["sample_id"]})
+            found[row["sample_id"]] = {**earlier, **(data or {})} if is_final else earlier
+    return [{**model, **row} for row in found.values()]
+
+
+def is_events_log(row: Mapping[str, Any]) -> bool:
+    """Whether *row* is the first line of an OpenAI evals log."""
+    return {"event_id", "sample_id", "type"} <= set(row) or "completion_fns" in (row.get("spec") or {})

@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.cli import run_command
+from tests.evals.real_tools import FILES
+
+CASES = FILES / "cases"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    """Writes a file of results and says where it is."""
+
+    def write(content: str | Sequence[Mapping[str, Any]], name: str = "results") -> str:
+        path = tmp_path / name
+        text = content if isinstance(content, str) else "".join(f"{json.dumps(row)}\n" for row in content)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def reported(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+    code = run_command(["report", *map(str, arguments), "--output", "json"])
+    captured = capsys.readouterr()
+    assert 0 == code, captured.err
+    document = json.loads(captured.out)
+    assert isinstance(document, dict)
+    return document
+
+
+def counted(result: Mapping[str, Any]) -> tuple[int, float, float]:
+    """Cases, and how many pass before and after."""
+    passed = result["aggregate"]["passed"]
+    return result["aggregate"]["cases"], passed["baseline"], passed["candidate"]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert 2 == run_command(["report", *map(str, arguments)])
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "arguments", "expected"),
+    [
+        ("01_status_a.jsonl", "01_status_b.jsonl", (), (50, 0, 50)),
+        ("18_ls.csv", "18_ls.csv", (), (30, 15, 15)),
+        ("02_scale_a.jsonl", "02_scale_b.jsonl", ("--pass-at", "4"), (50, 50, 10)),
+        ("07_pf_a.json", "07_pf_b.json", (), (40, 26, 26)),
+        ("07_real_promptfoo/c.json", "07_real_promptfoo/c2.json", (), (44, 32, 28)),
+        ("07_real_promptfoo/c.json", "07_real_promptfoo/c.csv", (), (44, 32, 32)),
+        ("07_real_promptfoo/c.yml", "07_real_promptfoo/c2.json", (), (44, 32, 28)),
+        ("08_pf_v2_a.json", "08_pf_v2_b.json", (), (12, 12, 12)),
+        ("09_results.json", "09_results.json", (), (40, 20, 20)),
+        ("09_swe_report.json", "09_swe_report.json", (), (30, 15, 15)),
+        ("09_swe_run.json", "09_swe_run.json", (), (3, 2, 2)),
+        ("10_oai_a.jsonl", "10_oai_b.jsonl", (), (20, 10, 15)),
+        ("11_task_id_a.jsonl", "11_task_id_b.jsonl", (), (30, 10, 20)),
+        ("11_task_name_a.jsonl", "11_task_name_b.jsonl", (), (30, 10, 20)),
+        ("12_a", "12_b", (), (60, 40, 44)),
+        ("17_metr.jsonl", "17_metr.jsonl", ("--baseline-model", "GPT-4", "--candidate-model", "GPT-5"), (40, 20, 25)),
+        ("18_deepeval.json", "18_deepeval.json", (), (20, 10, 10)),
+        ("18_helm.jsonl", "18_helm.jsonl", (), (20, 20, 20)),
+        ("18_ragas.csv", "18_ragas.csv", ("--metric", "faithfulness", "--pass-at", "0.7"), (30, 18, 18)),
+    ],
+)
+def test_files_that_were_read_wrong(
+    before: str,
+    after: str,
+    arguments: Sequence[str],
+    expected: tuple[int, int, int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Cases and passes as the file's own totals, or a count by hand, say."""
+    names = [CASES / name if (CASES / name).is_dir() else CASES / f"{name}.gz" for name in (before, after)]
+
+    assert expected == counted(reported(capsys, *names, *arguments))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("02_scale_a.jsonl", "has scores from 5 to 5; say which is the lowest that passes, such as --pass-at"),
+        ("15_dup.csv", "has several columns passed; rename or delete all but one of them"),
+        ("16_words.csv", "say which is the lowest that passes, such as --pass-at 0.5"),
+        ("18_ragas.csv", "name it with --column passed=NAME or --metric NAME. It has user_input, retrieved_contexts"),
+    ],
+)
+def test_files_that_need_a_choice_say_which(name: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one sentence with the option."""
+    assert sentence in refused(capsys, CASES / f"{name}.gz", CASES / f"{name}.gz")
+
+
+def test_an_archive_with_broken_bytes_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """The archive's directory is whole, what it points at is not."""
+    assert "is a damaged archive" in refused(capsys, CASES / "zlib.eval", CASES / "zlib.eval")
+
+
+def test_one_prompt_of_several_is_chosen_by_its_label(capsys: pytest.CaptureFixture[str]) -> None:
+    """Prompt against prompt, on the same tests; the order of rows is nothing."""
+    first, second = (str(CASES / f"07_pf_{side}.json.gz") for side in "ab")
+    chosen = ("--baseline-model", "m [concise]", "--candidate-model", "m [verbose]")
+    same = ("--baseline-model", "m [verbose]", "--candidate-model", "m [verbose]")
+
+    assert (20, 20, 6) == counted(reported(capsys, first, second, *chosen))
+    assert (20, 6, 6) == counted(reported(capsys, first, second, *same))
+
+
+@pytest.mark.parametrize(
+    "key", ["results", "rows", "data", "samples", "examples", "test_results", "cases", "simulations", "whatever"]
+)
+def test_a_document_may_call_its_list_anything(key: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list whose entries say what passed is the one; the model above it is theirs, and totals are no case."""
+    rows = [{"id": f"c{n}", "passed": n < 3} for n in range(5)]
+    document = {"summary": {"accuracy": 0.6}, "config": {"model": "m-1"}, "log": [{"a": 1}], "run": {key: rows}}
+    path = written(json.dumps(document))
+    result = reported(capsys, path, path)
+
+    assert (5, 3, 3) == counted(result)
+    assert "m-1" == result["baseline"]["model"]
+
+
+def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """By id: an entry that says what passed, or just whether it did; rates of groups are no cases."""
+    entries = written(json.dumps({"results": {"a": {"correct": True}, "b": {"correct": False}}}), "entries")
+    bare = written(json.dumps({"groups": {"x": {"accuracy": 0.5}}, "results": {"a": True, "b": True}}), "bare")
+
+    assert (2, 1, 2) == counted(reported(capsys, entries, bare))
+
+
+def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty patch is a failure, an error or an unfinished instance is unknown."""
+    document = {"resolved_ids": ["a", "b"], "unresolved_ids": ["c"], "empty_patch_ids": ["d"], "error_ids": ["e"]}
+    path = written(json.dumps(document | {"submitted_ids": list("abcdef"), "completed_ids": list("abc")}))
+    result = reported(capsys, path, path)
+
+    assert (4, 2, 2) == counted(result)
+    assert ["e", "f"] == [key["case"] for key in result["unpaired"]["unscored"]]
+
+
+@pytest.mark.parametrize(
+    ("passing", "failing"),
+    [
+        ("T", "F"),
+        ("✓", "✗"),
+        ("✅", "❌"),
+        ("solved", "unsolved"),
+        ("Yes", "No"),
+        (True, False),
+        ("1.0", "0.0"),
+        ("Resolved", "unresolved"),
+        ("PASS", "FAIL"),
+        ("Correct", "Incorrect"),
+        ("True", "False"),
+        (1, 0),
+    ],
+)
+def test_words_for_passed_and_failed(
+    passing: object, failing: object, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Upper or lower case, words, marks, booleans as strings."""
+    path = written([{"id": "a", "passed": passing}, {"id": "b", "passed": failing}])
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "", "NaN", "error", "Timed out", "cancelled", "skipped", "n/a", "OOM", "aborted", "pending", "limit"],
+)
+def test_what_is_no_outcome_is_unknown(value: object, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A word for a run that broke is neither passed nor failed."""
+    path = written([{"id": "a", "passed": True}, {"id": "b", "passed": value}])
+    result = reported(capsys, path, path)
+
+    assert (1, 1, 1) == counted(result)
+    assert ["b"] == [key["case"] for key in result["unpaired"]["unscored"]]
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "null"])
+def test_a_score_that_is_no_number_is_unknown(value: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing prints NaN, and infinity is no pass."""
+    path = written('{"id": "a", "score": 1}\n{"id": "b", "score": ' + value + "}\n")
+
+    assert (1, 1, 1) == counted(reported(capsys, path, path))
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [{"status": "error"}, {"status": "timeout"}, {"state": "cancelled"}, {"errored": True}, {"error": "boom"}],
+    ids=str,
+)
+def test_a_run_that_broke_is_unknown_whatever_its_score(
+    crash: dict[str, Any], written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A status or an error beside the score says that the run did not end."""
+    name = next(iter(crash))
+    well = {"status": "completed", "state": "done", "errored": False, "error": ""}[name]
+    path = written([{"id": "a", "passed": True, name: well}, {"id": "b", "passed": True, **crash}])
+
+    assert ["b"] == [key["case"] for key in reported(capsys, path, path)["unpaired"]["unscored"]]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"status": "success", "score": 0}, 0),
+        ({"success": True, "score": 0}, 0),
+        ({"state": "completed", "reward": 0.0}, 0),
+        ({"result": "42", "is_correct": False}, 0),
+        ({"correct": "B", "answer": "B", "passed": "no"}, 0),
+        ({"Is Correct": "no", "label": "pass"}, 0),
+        ({"isCorrect": True, "verdict": "fail"}, 1),
+        ({"passed": True, "score": 0.4}, 1),
+        ({"scores": {"judge": 1}, "output": "no"}, 1),
+        ({"scores": [{"name": "judge", "score": 1}], "status": "failed"}, 1),
+        ({"evaluation": {"correct": True}, "result": "wrong"}, 1),
+    ],
+    ids=str,
+)
+def test_which_column_is_the_outcome(
+    row: dict[str, Any], expected: int, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verdict, else a score, else a status; a run that succeeded with score 0 has only run; an answer is nothing."""
+    path = written([{"id": "a", **row}])
+
+    assert (1, expected, expected) == counted(reported(capsys, path, path))
+
+
+def test_answers_are_not_outcomes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column of answers is refused, with the option that names the right one."""
+    path = written([{"id": "a", "result": "yes", "expected": "no"}, {"id": "b", "result": "no", "expected": "yes"}])
+
+    assert "no column says which case passed" in refused(capsys, path, path)
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ([1, 5, 3], "from 1 to 5"),
+        ([0, 87, 100], "from 0 to 100"),
+        ([0, 10], "from 0 to 10"),
+        ([-1, 1], "from -1 to 1"),
+        ([0.2, 0.9], "from 0.2 to 0.9"),
+        (["70%", "95%"], "from 0.7 to 0.95"),
+    ],
+)
+def test_scores_of_another_scale_never_pass_by_themselves(
+    scores: Sequence[Any], shown: str, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sentence shows the scale and asks for --pass-at."""
+    path = written([{"id": str(number), "score": score} for number, score in enumerate(scores)])
+
+    assert f"has scores {shown}; say which is the lowest that passes" in refused(capsys, path, path)
+
+
+def test_percentages_pass_by_either_scale(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """90 % is 0.9 and 90."""
+    path = written("id,score\na,95%\nb,70%\n")
+
+    for mark in ("0.9", "90"):
+        assert (2, 1, 1) == counted(reported(capsys, path, path, "--pass-at", mark))
+
+
+def test_likert_words_are_refused(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody but the team knows whether a fair answer passes."""
+    path = written([{"id": "a", "rating": "good"}, {"id": "b", "rating": "poor"}])
+
+    assert "no column says which case passed" in refused(capsys, path, path)
+    assert 'holds "good", "poor", which does not say what passed' in refused(
+        capsys, path, path, "--column", "passed=rating"
+    )
+
+
+def test_sums_and_nameless_rows_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last row of a spreadsheet, the first line of a log."""
+    table = written("id,score\na,1\nb,0\nTotal,0.5\n", "table")
+    lines = written([{"accuracy": 0.5, "n": 2}, {"id": "a", "accuracy": 1}, {"id": "b", "accuracy": 0}], "lines")
+    result = reported(capsys, table, lines)
+
+    assert (2, 1, 1) == counted(result)
+    assert "Left out, since they sum up: Total." in result["baseline"]["notes"]
+    assert "1 rows name no case and are left out." in result["candidate"]["notes"]
+
+
+def test_the_case_is_what_both_runs_share(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A random id loses against the question, and a task that many rows share loses against the id."""
+    rows = [
+        written([{"uid": f"{side}{n}", "question": f"What is {n}?", "passed": n > 1} for n in range(6)], f"q{side}")
+        for side in "ab"
+    ]
+    tasks = [
+        written([{"task_id": "sums", "id": f"c{n}", "passed": n > 1} for n in range(6)], f"t{side}") for side in "ab"
+    ]
+
+    assert (6, 4, 4) == counted(reported(capsys, *rows))
+    assert (6, 4, 4) == counted(reported(capsys, *tasks))
+
+
+def test_tables_of_a_folder_are_tasks_where_both_sides_have_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same ids in two files are two cases each; files of other names are repeats."""
+    for side, names in (("a", ("sums", "roots")), ("b", ("sums", "roots")), ("c", ("run1", "run2"))):
+        (tmp_path / side).mkdir()
+        for name in names:
+            (tmp_path / side / f"{name}.csv").write_text("id,passed\n1,1\n2,0\n", encoding="utf-8")
+    apart = reported(capsys, tmp_path / "a", tmp_path / "b")
+    together = reported(capsys, tmp_path / "a", tmp_path / "c")
+
+    assert ((4, 2, 2), (2, 1, 1)) == (counted(apart), counted(together))
+
+
+def test_a_folder_names_what_it_cannot_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options apply to the files that have the column; the others are named, and one at least has to have it."""
+    (tmp_path / "notes.json").write_text('{"a": 1}', encoding="utf-8")
+    (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    (tmp_path / "other.csv").write_text("id,ok\n3,1\n", encoding="utf-8")
+    (tmp_path / "sums.csv").write_text("id,won\n1,1\n2,0\n", encoding="utf-8")
+    result = reported(capsys, tmp_path, tmp_path, "--column", "passed=won")
+
+    assert (2, 1, 1) == counted(result)
+    assert (
+        "Left out, since no results can be read in them: empty.csv, notes.json, other.csv."
+        in (result["baseline"]["notes"])
+    )
+    assert "has no column lost for passed" in refused(capsys, tmp_path, tmp_path, "--column", "passed=lost")
+
+
+def test_tau2_simulations(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trials are repeats, the agent's model is the model, and one without a reward is unknown."""
+    simulations = [
+        {"id": f"{task}-{trial}", "task_id": str(task), "trial": trial, "termination_reason": "user_stop"}
+        | {"reward_info": {"reward": float(task > 0), "db_check": {"db_reward": 1.0}} if task < 3 else None}
+        for task in range(4)
+        for trial in range(2)
+    ]
+    info = {"user_info": {"llm": "user-1"}, "agent_info": {"llm": "agent-1"}, "num_trials": 2}
+    path = written(json.dumps({"info": info, "tasks": [{"id": "0"}], "simulations": simulations}))
+    result = reported(capsys, path, path)
+
+    assert (3, 2, 2) == counted(result)
+    assert ("agent-1", 6) == (result["baseline"]["model"], result["baseline"]["attempts"])
+
+
+def test_terminal_bench_results(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The totals beside the list are those of the official harness."""
+    results = [
+        {"id": f"u{n}", "trial_name": f"t{n}.1-of-1", "task_id": f"t{n}", "is_resolved": n < 3, "failure_mode": "unset"}
+        for n in range(5)
+    ]
+    path = written(json.dumps({"results": results, "n_resolved": 3, "n_unresolved": 2, "accuracy": 0.6}))
+
+    assert (5, 3, 3) == counted(reported(capsys, path, path))
+
+
+def test_bfcl_scores_name_only_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The result file says which cases there were; without it the score file cannot be read."""
+    score, result = (tmp_path / kind / "gpt-x" / f"BFCL_v3_simple_{kind}.json" for kind in ("score", "result"))
+    for path, rows in (
+        (score, [{"accuracy": 0.75, "correct_count": 3, "total_count": 4}, {"id": "simple_2", "valid": False}]),
+        (result, [{"id": f"simple_{n}", "result": "[f()]"} for n in range(4)]),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    read = reported(capsys, tmp_path, tmp_path)
+    result.unlink()
+
+    assert ((4, 3, 3), "gpt-x") == (counted(read), read["baseline"]["model"])
+    assert "put the result file (BFCL_v3_simple_result.json) beside it" in refused(capsys, score, score)
+
+
+def test_junit_xml(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error and a skipped test are no failures; entities are refused."""
+    path = written(
+        '<testsuites><testsuite name="s"><testcase classname="a" name="1"/>'
+        '<testcase classname="a" name="2"><failure message="no"/></testcase>'
+        '<testcase classname="a" name="3"><error/></testcase><testcase classname="a" name="4"><skipped/></testcase>'
+        "</testsuite></testsuites>"
+    )
+    bomb = written('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><testsuites/>', "bomb")
+    result = reported(capsys, path, path)
+
+    assert (2, 1, 1) == counted(result)
+    assert 2 == len(result["unpaired"]["unscored"])
+    assert "declares a document type" in refused(capsys, bomb, bomb)
+
+
+def test_parquet_without_its_library_says_so(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read where pyarrow is installed, otherwise one sentence."""
+    path = written("PAR1nonsense")
+
+    assert "Parquet" in refused(capsys, path, path)
+
+
+def test_braintrust_rows_pair_by_their_question(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The id is drawn anew in each experiment; scores are named."""
+    files = [
+        written(
+            [
+                {"id": f"{s}{n}", "input": {"question": f"q{n}"}, "scores": {"Exact": n % 2, "Style": 0.5}}
+                for n in range(4)
+            ],
+            s,
+        )
+        for s in ("x", "y")
+    ]
+
+    assert (4, 2, 2) == counted(reported(capsys, *files))
+    assert (4, 4, 4) == counted(reported(capsys, *files, "--metric", "scores.Style", "--pass-at", "0.5"))
+
+
+def test_a_score_of_inspect_with_parts_is_chosen_by_part(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dictionary of values gives a score for each key; a sample that is marked invalid is left out."""
+    samples = [
+        {"id": n, "epoch": 1, "scores": {"judge": {"value": {"facts": "C", "style": int(n > 1)}}}} for n in range(3)
+    ]
+    samples[0]["invalidation"] = {"reason": "leaked"}
+    spec = {"task": "t", "model": "m", "scorers": [{"name": "judge"}]}
+    path = written(json.dumps({"status": "success", "eval": spec, "samples": samples}))
+    result = reported(capsys, path, path, "--metric", "judge.style")
+
+    assert (2, 1, 1) == counted(result)
+    assert "1 samples are marked invalid and are left out." in result["baseline"]["notes"]
+    assert "it has judge.facts, judge.style" in refused(capsys, path, path, "--metric", "judge")
