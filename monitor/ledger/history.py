@@ -11,7 +11,7 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.ledger.ledger import Asked, ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, UNRESOLVED
 
 _ROWS_PER_FETCH = 5_000
 
@@ -20,7 +20,7 @@ def versions_but(connection: sa.Connection, exclude: Collection[str]) -> Sequenc
     """Id and name of every model version that is none of *exclude*, in order of first appearance."""
     rows = connection.execute(
         sa.select(model_version.c.id, model_version.c.model_version)
-        .where(model_version.c.model_version.not_in(exclude))
+        .where(model_version.c.model_version.not_in({*exclude, UNRESOLVED}))
         .order_by(model_version.c.first_started_at, model_version.c.id)
     )
     return [(version_id, name) for version_id, name in rows]
@@ -36,7 +36,9 @@ def versions_named(connection: sa.Connection, name: str) -> Sequence[int]:
 def count_labels(connection: sa.Connection, *, exclude: Collection[str]) -> int:
     """How many labelled requests the versions have that are none of *exclude*."""
     total = connection.scalar(
-        sa.select(sa.func.sum(model_version.c.labelled)).where(model_version.c.model_version.not_in(exclude))
+        sa.select(sa.func.sum(model_version.c.labelled)).where(
+            model_version.c.model_version.not_in({*exclude, UNRESOLVED})
+        )
     )
     return int(total or 0)
 

@@ -97,14 +97,12 @@ class Joining:
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
     def add_assembled(self, assembled: Assembled) -> None:
-        """Count a trace that waited for its spans, and what became of them."""
-        if assembled.tagged is None:
-            became = "foreign"
-        elif self.is_counted(assembled.trace_id):
-            became = "late"  # they came while another replica was closing the trace
-        else:
-            became = "joined"
-            self.add_trace(assembled.tagged)
+        """Count the runs of a trace that waited for its spans, and what became of them."""
+        new = [tagged for tagged in assembled.tagged if not self.is_counted(tagged.trace.trace_id)]
+        for tagged in new:
+            self.add_trace(tagged)
+        # Late: they came while another replica was closing the trace.
+        became = "joined" if new else "late" if assembled.tagged else "foreign"
         self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count)
 
     def _slot(self, trace_id: str) -> Slot:

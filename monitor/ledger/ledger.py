@@ -60,12 +60,12 @@ class Assembled:
 
     Attributes:
         span_count: How many there were; with another number in the ledger by now, they stay pending.
-        tagged: The trace, or None where the spans are not an agent run.
+        tagged: The agent runs of the trace; none where the spans are not an agent's work.
     """
 
     trace_id: TraceId
     span_count: int
-    tagged: TaggedTrace | None
+    tagged: Sequence[TaggedTrace]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from monitor.ledger.joining import Joining
 from monitor.ledger.labels import LabelBudget
 from monitor.ledger.ledger import (
     CEILING,
-    Assembled,
     Batch,
     CounterName,
     DeadLetter,
@@ -115,7 +114,8 @@ class Recorder:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
         # pending traces, label values, versions, new requests, traffic, counters.
         deltas = CounterDeltas()
-        trace_ids = {_trace_id(event) for event in (*batch.events, *batch.assembled)}
+        runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
+        trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}
         slots = self._requests.load(connection, trace_ids, deltas)
         admission = self._labels.within(connection)
         joining = Joining(slots, deltas, admission, self._outcomes)
@@ -234,5 +234,5 @@ def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
     }
 
 
-def _trace_id(event: TaggedTrace | OutcomeEvent | Span | Assembled) -> str:
+def _trace_id(event: TaggedTrace | OutcomeEvent | Span) -> str:
     return event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id

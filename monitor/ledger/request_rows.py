@@ -220,7 +220,7 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
     label, standing = slot.label, slot.standing
     if label is None:
         return (None, None, None, None, None, _outcomes_json(standing).decode() if standing else None)
-    says_all = label.evaluation is None and len(standing) == 1
+    says_all = label.evaluation is None and label.observation is None and len(standing) == 1
     return (
         label.success,
         label.failure_class,

@@ -34,7 +34,7 @@ _MOST_APART = 8  # more versions that begin in one batch are no rollouts: hostil
 _SPANS_PER_ASSEMBLY = 5_000
 _TRACES_PER_ASSEMBLY = 500
 
-_Built = tuple[PendingSpans, Trace | None]
+_Built = tuple[PendingSpans, Sequence[Trace]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,20 +297,18 @@ class Service:
         rest: Sequence[_Built] = assemble_due(due, self._rules)
         closed = 0
         while rest:
-            known = list(takewhile(lambda built: not self._newcomers_in(_trace_of(built)), rest))
+            known = list(takewhile(lambda built: not self._newcomers_in(built[1]), rest))
             if known:
                 closed += self._record_assembled(known)
             else:
-                self._meet_versions(self._newcomers_in(_trace_of(rest[0])))
+                self._meet_versions(self._newcomers_in(rest[0][1]))
             rest = rest[len(known) :]
         return closed
 
     def _record_assembled(self, built: Sequence[_Built]) -> int:
-        traces = [trace for _, trace in built if trace is not None]
-        tagged = iter(tag_traces(traces, self._tagger_in_force(), self._rules))
+        tagged = iter(tag_traces([run for _, runs in built for run in runs], self._tagger_in_force(), self._rules))
         assembled = [
-            Assembled(waiting.trace_id, len(waiting.spans), None if trace is None else next(tagged))
-            for waiting, trace in built
+            Assembled(pending.trace_id, len(pending.spans), list(islice(tagged, len(runs)))) for pending, runs in built
         ]
         now = self._stages.clock.time()
         recorded = self._stages.ledger.record(
@@ -362,11 +360,6 @@ class Service:
             turned_at=self._stages.clock.time() if has_turned else self._status.turned_at,
         )
         self._overview.report(self._status)
-
-
-def _trace_of(built: _Built) -> Sequence[Trace]:
-    _, trace = built
-    return () if trace is None else (trace,)
 
 
 def _jobs(overview: Overview, settings: ServiceSettings, clock: Clock, *, in_background: bool) -> Jobs:

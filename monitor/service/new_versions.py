@@ -9,7 +9,7 @@ from typing import NamedTuple
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.labels import most_versions
 from monitor.ledger.settings import LedgerSettings
-from monitor.trace.model import REFERENCE_ENVIRONMENT, Trace
+from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Trace
 
 
 class Version(NamedTuple):
@@ -44,7 +44,11 @@ class Newcomers:
         """Versions of *traces* that are live, were never met and have a place."""
         versions = {(trace.service, trace.environment, trace.model_version) for trace in traces}
         new = (Version(*version) for version in versions - self._met)
-        return frozenset(each for each in new if each.environment != REFERENCE_ENVIRONMENT and self._has_place(each))
+        return frozenset(
+            each
+            for each in new
+            if each.environment != REFERENCE_ENVIRONMENT and each.model_version != UNRESOLVED and self._has_place(each)
+        )
 
     def meet(self, versions: Iterable[Version]) -> None:
         """From now on *versions* are known, as far as there are places."""

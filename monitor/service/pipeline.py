@@ -13,7 +13,7 @@ from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.decode import Decoded, Ignored, decode
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
@@ -119,11 +119,10 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[Ta
     ]
 
 
-def assemble_due(due: Iterable[PendingSpans], rules: Rules) -> list[tuple[PendingSpans, Trace | None]]:
-    """Each trace out of its spans, in the order of their starts; None where they turned out to be no agent run."""
-    built = [(waiting, build_trace(waiting.spans, rules.traces.outcomes)) for waiting in due]
-    known = [(waiting, None if trace is None else _dated(trace)) for waiting, trace in built]
-    return sorted(known, key=lambda pair: 0.0 if pair[1] is None else pair[1].started_at)
+def assemble_due(due: Iterable[PendingSpans], rules: Rules) -> list[tuple[PendingSpans, list[Trace]]]:
+    """The agent runs of each trace, in the order of their starts; none where its spans are not an agent's work."""
+    built = [(pending, [_dated(run) for run in build_traces(pending.spans, rules.traces.outcomes)]) for pending in due]
+    return sorted(built, key=lambda pair: pair[1][0].started_at if pair[1] else 0.0)
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:

@@ -12,7 +12,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Record
 from monitor.service.pipeline import Rules, decode_records, tag_traces
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.span import Span
@@ -114,8 +114,8 @@ class Watch:
         _forget_oldest(self._waiting)
 
     def _close(self, trace_ids: Iterable[TraceId], calibration: Calibration | None) -> Iterator[SeenRequest]:
-        built = [build_trace(self._waiting.pop(each).spans, self._rules.traces.outcomes) for each in trace_ids]
-        for trace in sorted((trace for trace in built if trace is not None), key=lambda trace: trace.started_at):
+        built = [build_traces(self._waiting.pop(each).spans, self._rules.traces.outcomes) for each in trace_ids]
+        for trace in sorted((run for runs in built for run in runs), key=lambda trace: trace.started_at):
             yield self._show(trace, calibration)
 
     def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:

@@ -1,5 +1,5 @@
 """
-One trace out of its spans.
+Agent runs out of the spans of a trace.
 
 Nothing here depends on the order in which spans came, on the record that brought them, or on how often they came: the
 spans that wait for a trace are a set, and each choice below is the least or greatest under a total order.
@@ -11,14 +11,16 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
-from monitor.trace.model import Budget, ModelVersion, Request, Trace, Usage
+from monitor.trace.model import UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
+from monitor.trace.semconv import ABORTS
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import OperationKind, Span
 
@@ -40,55 +42,69 @@ def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
     return kept
 
 
-def build_trace(spans: Iterable[Span], settings: OutcomeSettings) -> Trace | None:
+def build_traces(spans: Iterable[Span], settings: OutcomeSettings) -> list[Trace]:
     """
-    The agent run that the *spans* of one trace make up, or None where they are none: no model did any of the work.
+    The agent runs that the *spans* of one trace make up, earliest first; none where no model or agent did any work.
 
-    The head of the run is the root if that is an agent's span, or else the first agent's span that no other encloses;
-    what the head does not say is taken from the earliest span that does. A model call that encloses another is two
-    layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
-    another call of the same tool. What evaluators do is no part of the run.
+    A run is what one agent's span encloses, nested agents and all; where no agent has a span, it is all there is.
+    Agents side by side, under nothing or under a span of the application, are runs of their own. The first run bears
+    the id of the trace, each other one `trace id:id of its head`.
+
+    What the head of a run does not say is taken from the earliest span that does. A model call that encloses another is
+    two layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
+    another call of the same tool. What evaluators do is no part of a run.
     """
-    run = _Run.of(spans)
-    if run is None:
-        return None
-    version = _model_version(run)
-    if version is None:
-        return None
+    runs = [run for run in _runs(spans) if run.is_agents_work]
+    return [_trace(run, settings, run.head.span_id if number else None) for number, run in enumerate(runs)]
+
+
+def _trace(run: _Run, settings: OutcomeSettings, own_id: str | None) -> Trace:
     head, last = run.head, run.last
-    error = next((span for span in (run.root, last, head) if span is not None and span.error), None)
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
+    version = _version(run)
+    error = _error(run)
+    aborted = error is not None and error.error_type is not None and ABORTS.search(error.error_type) is not None
     return Trace(
-        trace_id=head.trace_id,
+        trace_id=head.trace_id if own_id is None else TraceId(f"{head.trace_id}:{own_id}"),
         service=_service(run),
         environment=run.first(lambda span: span.environment) or PRODUCTION,
-        model_version=ModelVersion(version),
+        model_version=ModelVersion(version.name),
+        version_by=version.by,
+        requested_model=version.requested,
         request=_request(run),
         started_at=head.started_at,
         ended_at=ended_at,
         usage=_usage(run),
-        tool_calls=len(run.tool_calls) if run.model_calls or run.tool_calls else None,
+        tool_calls=_tool_calls(run),
         steps=len(run.model_calls) or None,
         budget=_budget(run),
         outcome=status_outcome(
             error=error is not None,
-            error_type=error.error_type if error else None,
+            aborted=aborted,
+            error_type=_error_type(run, error),
             ended_at=ended_at,
             settings=settings,
         ),
         floating_alias=_asked_for_alias(run, version),
         agent_version=run.first(lambda span: span.agent_version),
         conversation_id=run.first(lambda span: span.conversation_id),
-        answered=_answered(run),
+        answered=None if aborted else _answered(run),
+        aborted=aborted,
     )
 
 
 _T = TypeVar("_T")
+_AGENTS = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW})
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Spans of one run in their roles; *ordered* has the head first, then the others by start."""
+    """
+    Spans of one run in their roles; *ordered* has the head first, then the others by start.
+
+    Attributes:
+        spine: Ids of what the run does itself: of all but the nested agents and models that a tool of it calls.
+    """
 
     root: Span | None
     head: Span
@@ -96,33 +112,96 @@ class _Run:
     ordered: Sequence[Span]
     model_calls: Sequence[Span]
     tool_calls: Sequence[Span]
-
-    @classmethod
-    def of(cls, spans: Iterable[Span]) -> _Run | None:
-        by_start = sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id))
-        children = _children(by_start)
-        judging = _at_or_below((span for span in by_start if span.kind is OperationKind.EVALUATOR), children)
-        own = [span for span in by_start if span.span_id not in judging]
-        work = [span for span in own if span.kind is not OperationKind.OTHER]
-        if not work:
-            return None
-        enclosed = _at_or_below((child for span in work for child in children.get(span.span_id, ())), children)
-        # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
-        topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
-        head = topmost[0]
-        by_id = {span.span_id: span for span in own}
-        return cls(
-            root=next((span for span in own if span.parent_span_id is None), None),
-            head=head,
-            last=max(topmost, key=lambda span: (span.ended_at or span.started_at, span.started_at, span.span_id)),
-            ordered=[head, *(span for span in own if span is not head)],
-            model_calls=_without_wrappers([span for span in work if span.kind is OperationKind.MODEL], by_id),
-            tool_calls=[span for span in work if span.kind is OperationKind.TOOL and not _repeats_parent(span, by_id)],
-        )
+    spine: AbstractSet[str]
 
     def first(self, read: Callable[[Span], _T | None]) -> _T | None:
         """What the head says, or else the earliest span that says anything."""
         return next((found for span in self.ordered if (found := read(span)) is not None), None)
+
+    @property
+    def is_agents_work(self) -> bool:
+        """Whether a model or an agent did any of it; a decorated function that only looks things up is no agent."""
+        kinds = {span.kind for span in self.ordered}
+        return (
+            bool(self.model_calls)
+            or OperationKind.AGENT in kinds
+            or (
+                OperationKind.WORKFLOW in kinds
+                and OperationKind.RETRIEVAL not in kinds
+                and not kinds.isdisjoint({OperationKind.STEP, OperationKind.TOOL})
+            )
+        )
+
+
+def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
+    by_start = sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id))
+    children = _children(by_start)
+    judging = _at_or_below((span for span in by_start if span.kind is OperationKind.EVALUATOR), children)
+    own = [span for span in by_start if span.span_id not in judging]
+    by_id = {span.span_id: span for span in own}
+    work = [span for span in own if span.kind is not OperationKind.OTHER]
+    enclosed = _at_or_below((child for span in work for child in children.get(span.span_id, ())), children)
+    # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
+    topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
+    groups = _side_by_side(topmost, by_id, children)
+    for tops in groups:
+        within = _at_or_below(tops, children) - judging if len(groups) > 1 else by_id.keys()
+        yield _run([span for span in own if span.span_id in within], tops, by_id, children, is_all=len(groups) == 1)
+
+
+def _run(
+    own: Sequence[Span],
+    tops: Sequence[Span],
+    by_id: Mapping[str, Span],
+    children: Mapping[str, Sequence[Span]],
+    *,
+    is_all: bool,
+) -> _Run:
+    head = tops[0]
+    tools = [span for span in own if span.kind is OperationKind.TOOL]
+    delegated = _at_or_below((child for tool in tools for child in children.get(tool.span_id, ())), children)
+    return _Run(
+        root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
+        head=head,
+        last=max(tops, key=_by_end),
+        ordered=[head, *(span for span in own if span is not head)],
+        model_calls=_without_wrappers([span for span in own if span.kind is OperationKind.MODEL], by_id),
+        tool_calls=[span for span in tools if not _repeats_parent(span, by_id)],
+        spine={span.span_id for span in own} - delegated,
+    )
+
+
+def _side_by_side(
+    topmost: Sequence[Span], by_id: Mapping[str, Span], children: Mapping[str, Sequence[Span]]
+) -> list[list[Span]]:
+    """*topmost* spans by the run that they belong to, earliest first; a run's agent comes first in it."""
+    agents = [span for span in topmost if span.kind in _AGENTS]
+    if not agents:
+        return [list(topmost)] if topmost else []
+    groups = {agent.span_id: [agent] for agent in agents}
+    under = {agent.parent_span_id for agent in agents}
+    for span in topmost:
+        parent = span.parent_span_id
+        if span.kind in _AGENTS:
+            continue
+        # What a run did that broke off before its agent's own span was written.
+        if parent is not None and parent not in by_id and parent not in under:
+            groups.setdefault(parent, []).append(span)
+        elif span.kind is OperationKind.STEP and span.error and _calls_model(span, by_id, children):
+            groups[span.span_id] = [span]
+        else:
+            earlier = [agent for agent in agents if agent.started_at <= span.started_at]
+            groups[(earlier[-1] if earlier else agents[0]).span_id].append(span)
+    return sorted(groups.values(), key=lambda group: (group[0].started_at, group[0].span_id))
+
+
+def _calls_model(span: Span, by_id: Mapping[str, Span], children: Mapping[str, Sequence[Span]]) -> bool:
+    below = (by_id[span_id] for span_id in _at_or_below([span], children) if span_id in by_id)
+    return any(each.kind is OperationKind.MODEL for each in below)
+
+
+def _by_end(span: Span) -> tuple[float, float, str]:
+    return (span.ended_at or span.started_at, span.started_at, span.span_id)
 
 
 def _children(spans: Iterable[Span]) -> Mapping[str, Sequence[Span]]:
@@ -174,32 +253,90 @@ def _repeats_parent(span: Span, by_id: Mapping[str, Span]) -> bool:
     return parent is not None and parent.kind is OperationKind.TOOL and parent.tool_name == span.tool_name
 
 
-def _model_of(span: Span) -> str | None:
-    return span.response_model or span.request_model
+def _error(run: _Run) -> Span | None:
+    """
+    The span whose error the run ended in.
+
+    That is the root or the head; or else the last call of a model or tool, or an agent within the run, if no call of a
+    model began after it: whatever a later call recovered from is no failure, and neither is the error of a tool where
+    the agent answers all the same.
+    """
+    for span in (run.root, run.last, run.head):
+        if span is not None and span.error:
+            return span
+    own = [span for span in run.ordered if span.span_id in run.spine]
+    acts = [span for span in own if span.kind in {OperationKind.MODEL, OperationKind.TOOL}]
+    failed = [span for span in own if span.kind in _AGENTS and span.error]
+    last = max(acts, key=_by_end, default=run.head)
+    answers = last.kind is OperationKind.TOOL and run.head.kind in _AGENTS and run.head.answered
+    if run.model_calls and last.error and not answers:
+        failed.append(last)
+    recovered = max((call.started_at for call in acts if not call.error), default=float("-inf"))
+    return next((span for span in failed if recovered < (span.ended_at or span.started_at)), None)
 
 
-def _model_version(run: _Run) -> str | None:
-    """The version that the sender names, or the model that wrote most of the output."""
+def _error_type(run: _Run, error: Span | None) -> str | None:
+    if error is None:
+        return None
+    return error.error_type or next(
+        (span.error_type for span in reversed(run.ordered) if span.error and span.error_type), None
+    )
+
+
+def _tool_calls(run: _Run) -> int | None:
+    """How many there were; None where the library writes no spans for them, or nobody can tell."""
+    if run.tool_calls or not run.model_calls:
+        return len(run.tool_calls) or None
+    shows_tools = any(span.kind in _AGENTS or span.kind is OperationKind.STEP for span in run.ordered)
+    return 0 if shows_tools and not any(call.calls_tools for call in run.model_calls) else None
+
+
+class _Version(NamedTuple):
+    name: str
+    by: VersionBy
+    requested: str | None
+
+
+def _version(run: _Run) -> _Version:
+    """The version that the sender names, or the model that answers: of several the one that wrote most, or last."""
     named = run.first(lambda span: span.model_version)
-    if named is not None:
-        return named
-    output: dict[str, int] = defaultdict(int)
-    calls: dict[str, int] = defaultdict(int)
-    for call in run.model_calls:
-        model = _model_of(call)
-        if model is not None:
-            output[model] += call.output_tokens or 0
-            calls[model] += 1
+    calls = [call for call in run.model_calls if call.response_model or call.request_model]
+    calls = [call for call in calls if call.span_id in run.spine] or calls
+    calls = [call for call in calls if not call.error] or calls
     if calls:
-        return max(calls, key=lambda model: (output[model], calls[model], model))
-    return run.first(_model_of)
+        requested, answered = _answering(calls)
+    else:
+        requested = run.first(lambda span: span.request_model)
+        answered = run.first(lambda span: span.response_model if not span.error else None)
+    if named is not None:
+        return _Version(named, VersionBy.SENDER, requested)
+    if answered is not None:
+        return _Version(answered, VersionBy.RESPONSE, requested)
+    return _Version(requested or UNRESOLVED, VersionBy.REQUEST, requested)
 
 
-def _asked_for_alias(run: _Run, version: str) -> bool:
-    return bool(_LATEST.search(version)) or any(
+def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
+    """The model that was asked for, and the one that answered, of the calls that gave the answer."""
+    answers = {call.request_model: call.response_model for call in calls if call.response_model}
+    models = [(call.request_model, call.response_model or answers.get(call.request_model)) for call in calls]
+    if len(set(models)) == 1:
+        return models[0]
+    if any(call.output_tokens is None for call in calls):
+        last = max(calls, key=_by_end)
+        return last.request_model, last.response_model or answers.get(last.request_model)
+    wrote: dict[tuple[str | None, str | None], tuple[int, tuple[float, float, str]]] = {}
+    for model, call in zip(models, calls, strict=True):
+        tokens, end = wrote.get(model, (0, _by_end(call)))
+        wrote[model] = (tokens + (call.output_tokens or 0), max(end, _by_end(call)))
+    return max(wrote, key=lambda model: wrote[model])
+
+
+def _asked_for_alias(run: _Run, version: _Version) -> bool:
+    return bool(_LATEST.search(version.name)) or any(
         is_floating_alias(call.request_model, call.response_model)
         for call in run.ordered
-        if call.request_model is not None and version in {call.model_version, _model_of(call)}
+        if call.request_model is not None
+        and version.name in {call.model_version, call.response_model or call.request_model}
     )
 
 
@@ -230,14 +367,17 @@ def _request(run: _Run) -> Request:
     for name, value in chain.from_iterable(span.attributes.items() for span in run.ordered):
         if len(attributes) < MOST_ATTRIBUTES:
             attributes.setdefault(name, value)
+    asked_in = [run.head, *(span for span in run.ordered if span.kind in _AGENTS or span.kind is OperationKind.MODEL)]
+    telling = [span for span in asked_in if span.text is not None or span.prompt_family is not None]
+    asked = next((span for span in telling if not span.is_wrapped), telling[0] if telling else None)
     return Request(
         capability=min(classified, key=lambda found: found[0] or 0)[1] or UNCLASSIFIED if classified else UNCLASSIFIED,
         request_id=run.first(lambda span: span.request_id),
-        text=run.first(lambda span: span.text),
+        text=None if asked is None else asked.text,
         messages=run.first(lambda span: span.messages),
         tools=run.first(lambda span: span.tools or None) or (),
         attributes=attributes,
-        prompt_family=run.first(lambda span: span.prompt_family),
+        prompt_family=None if asked is None else asked.prompt_family,
     )
 
 
@@ -273,5 +413,4 @@ def _answered(run: _Run) -> bool | None:
     """Whether the head gave an answer, or else the model call that ended last."""
     if run.head.answered is not None or not run.model_calls:
         return run.head.answered
-    final = max(run.model_calls, key=lambda span: (span.ended_at or span.started_at, span.started_at, span.span_id))
-    return final.answered
+    return max(run.model_calls, key=_by_end).answered

@@ -52,7 +52,7 @@ _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
-    if value.startswith(b"{"):  # JSON, and nothing else begins like it
+    if value.startswith((b"{", b"[")):  # JSON, and nothing else begins like it
         return _decode_json(value, limits, options)
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
@@ -78,7 +78,7 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
         return _said(read_document(document), limits)
     if isinstance(document, dict) and is_otlp_json(document):
         return decode_otlp_json(document, limits, options)
-    evaluations = evaluations_of(document) if isinstance(document, dict) else None
+    evaluations = evaluations_of(document)
     if evaluations is None:
         raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
     return _decode_evaluations(evaluations, limits, options)

@@ -1,4 +1,4 @@
-"""Scores as Langfuse's interface writes them: one score, one event that creates it, or a batch of such events."""
+"""Scores as Langfuse writes them: one, an array or a page of them, an event that creates one, or a batch of events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from monitor.trace.model import TraceId
+from monitor.trace.model import TraceId, joining_id
 from monitor.trace.outcome_policy import HUMAN, JUDGE, Evaluation
 from monitor.trace.values import number, seconds
 
@@ -16,23 +16,25 @@ _YES, _NO = ("true", "yes"), ("false", "no")
 _LONGEST_NAME = 256
 
 
-def evaluations_of(document: Mapping[str, Any]) -> list[Evaluation] | None:
+def evaluations_of(document: Any) -> list[Evaluation] | None:
     """Evaluations in *document*, in order; None where it is nothing that Langfuse writes of scores."""
-    batch = document.get("batch")
-    if isinstance(batch, list):
-        scores = [body for event in batch if (body := _created(event)) is not None]
-        return [_evaluation(score) for score in scores] if scores else None
-    created = _created(document)
-    if created is not None:
-        return [_evaluation(created)]
-    return [_evaluation(document)] if _is_score(document) else None
-
-
-def _created(event: Any) -> Mapping[str, Any] | None:
-    if not isinstance(event, dict) or event.get("type") != _SCORE_EVENT:
+    if isinstance(document, dict):
+        several = next((document[key] for key in ("batch", "data") if isinstance(document.get(key), list)), None)
+        document = [document] if several is None else several
+    if not isinstance(document, list):
         return None
-    body = event.get("body")
-    return {"timestamp": event.get("timestamp"), **body} if isinstance(body, dict) and _is_score(body) else None
+    scores = [score for part in document if (score := _score(part)) is not None]
+    return [_evaluation(score) for score in scores] or None
+
+
+def _score(part: Any) -> Mapping[str, Any] | None:
+    if not isinstance(part, dict):
+        return None
+    body = part.get("body")
+    if part.get("type") == _SCORE_EVENT and isinstance(body, dict):
+        # The event tells when the score was written, last of all; its body when it was first given.
+        part = {"updatedAt": part.get("timestamp"), **body}
+    return part if _is_score(part) else None
 
 
 def _is_score(document: Mapping[str, Any]) -> bool:
@@ -50,25 +52,33 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
         label = value
     measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
     return Evaluation(
-        trace_id=TraceId(_trace_id(score)),
+        trace_id=_trace_id(score),
         name=score["name"][:_LONGEST_NAME],
         # A category has a number too, which only counts the categories.
         score=None if kind == "CATEGORICAL" else measured,
         label=label[:_LONGEST_NAME] if isinstance(label, str) else None,
         verdict=_truth(measured, label) if kind == "BOOLEAN" else None,
+        observation=observation_id if isinstance(observation_id := _observation_id(score), str) else None,
         source=HUMAN if score.get("source") == "ANNOTATION" else JUDGE,
         at=_instant(score),
     )
 
 
-def _trace_id(score: Mapping[str, Any]) -> str:
+def _trace_id(score: Mapping[str, Any]) -> TraceId:
     trace_id = score.get("traceId")
     subject = score.get("subject")
     if trace_id is None and isinstance(subject, dict):
         trace_id = subject.get("id") if subject.get("kind") == "trace" else subject.get("traceId")
     if not isinstance(trace_id, str) or not trace_id.isprintable():
-        return ""
-    return trace_id[:_LONGEST_NAME]
+        return TraceId("")
+    return joining_id(trace_id[:_LONGEST_NAME])
+
+
+def _observation_id(score: Mapping[str, Any]) -> Any:
+    subject = score.get("subject")
+    if isinstance(subject, dict) and subject.get("kind") == "observation":
+        return subject.get("id")
+    return score.get("observationId")
 
 
 def _truth(measured: float | None, label: Any) -> bool | None:

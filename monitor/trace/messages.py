@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -14,8 +15,13 @@ MAX_TOOLS = 512
 
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 _USER_ROLES = frozenset({"user", "human"})
-_MESSAGE_LISTS = ("messages", "contents")
-_PLAIN_KEYS = ("input", "question", "query", "prompt", "text", "content", "message")
+_MESSAGE_LISTS = ("messages", "contents", "new_messages")
+_PLAIN_KEYS = (
+    "input", "question", "query", "prompt", "text", "content", "message", "task", "description", "user_input",
+    "user_query", "user_message", "new_message", "instruction", "request", "goal", "topic", "inputs", "kwargs", "args",
+)  # fmt: skip
+_TEXT_KEYS = ("content", "parts", "contents", "blocks", "description")
+_WRAPPERS = ("input", "inputs", "state", "data")
 _MAX_TOOL_NAME_CHARS = 256
 _TEXT_TYPES = ("text", "input_text")  # no set: a hostile type need not be hashable
 _DEEPEST = 6
@@ -37,50 +43,99 @@ def parsed(value: Any) -> Any:
     return value
 
 
-def request_of(value: Any) -> tuple[str | None, int | None]:
+class Asked(NamedTuple):
+    """
+    What an input says was asked.
+
+    Attributes:
+        text: The last message of the user (the last message at all where nobody is called user), or None.
+        messages: Number of messages, or None.
+        is_plain: Whether somebody said the text; False where it is only how a wrapper prints its arguments.
+    """
+
+    text: str | None = None
+    messages: int | None = None
+    is_plain: bool = True
+
+
+def request_of(value: Any) -> Asked:
     """
     What was asked, and after how many messages.
 
     Args:
         value: A list of messages, an object that holds one, or plain text; JSON already parsed.
 
-    Returns:
-        Text of the last message of the user (of the last message at all where nobody is called user), and the number of
-        messages; None for what *value* does not tell.
-
     >>> request_of([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
-    ('Hi', 2)
+    Asked(text='Hi', messages=2, is_plain=True)
     """
     messages = _messages(value)
     if messages is None:
-        return _plain_text(value), None
+        return _plain_text(value)
     spoken = [text for message in messages if _role(message) in _USER_ROLES and (text := _text(message))]
     if spoken:
-        return spoken[-1], len(messages)
+        return Asked(spoken[-1], len(messages))
     unsaid = [text for message in messages if _role(message) is None and (text := _text(message))]
-    return (unsaid[-1] if unsaid else None), len(messages)
+    if not unsaid:
+        return Asked(None, len(messages))
+    said = _printed_text(unsaid[-1])
+    return Asked(unsaid[-1] if said is None else said, len(messages), is_plain=said is None)
 
 
-def has_content(value: Any, depth: int = 0) -> bool:
+def has_content(value: Any) -> bool | None:
     """
     Whether there is any text, call or number in *value*, an answer in any shape.
 
-    >>> has_content([{"role": "assistant", "content": ""}]), has_content([{"role": "assistant", "content": "Done."}])
-    (False, True)
+    Returns:
+        False only where a text is there and empty: where none is, it may have been redacted.
+
+    >>> [has_content([{"role": "assistant", "content": text}]) for text in ("Done.", "", None)]
+    [True, False, None]
     """
+    found = list(_contents(value))
+    return True if any(found) else False if found else None
+
+
+def _contents(value: Any, depth: int = 0) -> Iterator[bool]:
+    """For each text, call or number in *value*, whether it is not empty."""
     if isinstance(value, str):
-        return bool(value.strip())
-    if isinstance(value, dict):
-        return any(
-            has_content(part, depth + 1) for key, part in value.items() if key not in _ENVELOPE and depth < _DEEPEST
-        )
-    if isinstance(value, list | tuple):
-        return depth < _DEEPEST and any(has_content(part, depth + 1) for part in value)
-    return value is not None
+        yield bool(value.strip())
+    elif isinstance(value, dict | list | tuple):
+        parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
+        for part in parts if depth < _DEEPEST else ():
+            yield from _contents(part, depth + 1)
+    elif value is not None:
+        yield True
 
 
-_ENVELOPE = frozenset({"role", "type", "finish_reason", "index", "id"})
+_ENVELOPE = frozenset(
+    {"role", "type", "finish_reason", "index", "id", "object", "created", "model", "usage", "refusal"}
+)
 """Keys that a message without any content has too."""
+
+_ANSWERS_BESIDE = frozenset({"choices", "usage", "object", "generations", "token_usage", "system_fingerprint"})
+_MOST_LOOKED_AT = 2_000
+
+
+def model_of(value: Any) -> str | None:
+    """
+    The model that an answer as its provider or LangChain wrote it names; JSON already parsed.
+
+    >>> model_of({"object": "chat.completion", "model": "gpt-4o-2024-08-06"})
+    'gpt-4o-2024-08-06'
+    """
+    left = [value]
+    for _ in range(_MOST_LOOKED_AT):
+        if not left:
+            return None
+        part = left.pop()
+        if isinstance(part, list):
+            left.extend(reversed(part[:_MOST_LOOKED_AT]))
+        elif isinstance(part, dict):
+            name = part.get("model_name", part.get("model"))
+            if isinstance(name, str) and not _ANSWERS_BESIDE.isdisjoint(part):
+                return name
+            left.extend(reversed(part.values()))
+    return None
 
 
 def tools_of(value: Any) -> tuple[Tool, ...]:
@@ -108,15 +163,20 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     value = parsed(value)
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _definitions_in(parsed(part))
+            # Some write no more than the names.
+            yield from _definitions_in({"name": part} if _is_name(part) else parsed(part))
     else:
         yield from _definitions_in(value)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value[:1] not in {"", "{", "["}
 
 
 def _definitions_in(value: Any) -> Iterator[Mapping[str, Any]]:
     if not isinstance(value, dict):
         return
-    for key in ("tools", "functions", "functionDeclarations", "function_declarations"):
+    for key in ("tools", "functions", "functionDeclarations", "function_declarations", "function_tools"):
         if isinstance(value.get(key), list):
             for part in value[key]:
                 yield from _definitions_in(part)
@@ -130,13 +190,16 @@ def _tool(definition: Mapping[str, Any]) -> Tool | None:
     if not isinstance(name, str) or not name:
         return None
     description = definition.get("description")
-    schemas = (definition.get(key) for key in ("parameters", "input_schema", "inputSchema"))
+    schemas = (parsed(definition.get(key)) for key in _SCHEMA_KEYS)
     schema = next((schema for schema in schemas if isinstance(schema, dict)), {})
     return Tool(
         name[:_MAX_TOOL_NAME_CHARS],
         description if isinstance(description, str) else "",
         _CANONICAL.encode(schema),
     )
+
+
+_SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "json_schema")
 
 
 def _messages(value: Any) -> list[Any] | None:
@@ -151,8 +214,8 @@ def _messages(value: Any) -> list[Any] | None:
                 return _messages(value[key])
         if "role" in value:
             return [value]
-        inner = value.get("input")
-        return _messages(inner) if isinstance(inner, list | dict) else None
+        inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), list | dict)), None)
+        return None if inner is None else _messages(inner)
     return None
 
 
@@ -166,7 +229,8 @@ def _is_pair(value: Any) -> bool:
 
 def _role(message: Any) -> str | None:
     if isinstance(message, dict):
-        role = message.get("role", message.get("type"))
+        inner = message.get("kwargs")  # a serialised LangChain message
+        role = message.get("role", (inner if isinstance(inner, dict) else message).get("type"))
         return role.lower() if isinstance(role, str) else None
     if _is_pair(message):
         return str(message[0]).lower()
@@ -180,10 +244,10 @@ def _text(message: Any) -> str | None:
         return str(message[1])
     if not isinstance(message, dict):
         return None
-    for key in ("content", "parts", "contents"):
+    for key in _TEXT_KEYS:
         if key in message:
-            return "\n".join(_texts(message[key])) or None
-    kwargs = message.get("kwargs")  # a serialised LangChain message
+            return "\n".join(_texts(parsed(message[key]))) or None
+    kwargs = message.get("kwargs")
     return _text(kwargs) if isinstance(kwargs, dict) else None
 
 
@@ -197,13 +261,49 @@ def _texts(content: Any, depth: int = 0) -> Iterable[str]:
         yield from _texts(content.get("text", content.get("content", "")), depth + 1)
 
 
-def _plain_text(value: Any) -> str | None:
+def _plain_text(value: Any) -> Asked:
+    if isinstance(value, str):
+        return Asked(value or None)
+    said = _said_in(value, 0)
+    if said is not None:
+        printed = _printed_text(said)
+        return Asked(said) if printed is None else Asked(printed, is_plain=False)
+    if not isinstance(value, dict) or not value:
+        return Asked()
+    dumped = _CANONICAL.encode(value)
+    return Asked(_printed_text(dumped) or dumped, is_plain=False)
+
+
+def _said_in(value: Any, depth: int) -> str | None:
+    """The text under the best key of an object, or its only one."""
     if isinstance(value, str):
         return value or None
-    if isinstance(value, dict):
-        for key in _PLAIN_KEYS:
-            part = value.get(key)
-            if isinstance(part, str) and part:
-                return part
-        return _CANONICAL.encode(value) if value else None
-    return None
+    if isinstance(value, list):
+        return next((part for part in value if isinstance(part, str) and part), None)
+    if not isinstance(value, dict) or depth == _DEEPEST:
+        return None
+    for key in _PLAIN_KEYS:
+        if key in value and (said := _said_in(value[key], depth + 1)) is not None:
+            return said
+    texts = [part for part in value.values() if isinstance(part, str) and part]
+    return texts[0] if len(texts) == len(value) == 1 and not depth else None
+
+
+_PRINTED = re.compile(r"""\b(?:text|content)(?:=|['"]: ?)\\?(['"])((?:(?!\1).){1,4096})\1""", re.DOTALL)
+_LONGEST_PRINTED = 65_536
+
+
+def _printed_text(text: str) -> str | None:
+    """
+    What the last message of a printed Python object says, or None where *text* is no such thing.
+
+    >>> _printed_text("[ChatMessage(role=<Role.USER: 'user'>, content='Hi there')]")
+    'Hi there'
+    """
+    if "=" not in text or ("(" not in text and " " not in text):
+        return None
+    found = _PRINTED.findall(text[-_LONGEST_PRINTED:]) if _IS_PRINTED.search(text[:_LONGEST_PRINTED]) else ()
+    return found[-1][1] if found else None
+
+
+_IS_PRINTED = re.compile(r"\w\(\w+=|\b\w+=['\"<\[{]")

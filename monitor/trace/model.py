@@ -7,6 +7,7 @@ much to make. They hold no cycles, so the garbage collector need not look at the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NewType
@@ -16,11 +17,45 @@ from msgspec import Struct
 TraceId = NewType("TraceId", str)
 ModelVersion = NewType("ModelVersion", str)
 
+_TRACE_ID_DIGITS = 32
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f-]{32,36}")
+
+
+def joining_id(text: str) -> TraceId:
+    """
+    The trace id by which traces and verdicts find each other: OpenTelemetry's in lower case and without dashes.
+
+    >>> joining_id("4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"), joining_id("order-17")
+    ('4bf92f3577b34da6a3ce929d0e0e4736', 'order-17')
+    """
+    digits = text.replace("-", "") if _HEXADECIMAL.fullmatch(text) else ""
+    return TraceId(digits.lower() if len(digits) == _TRACE_ID_DIGITS else text)
+
+
 REFERENCE_ENVIRONMENT = "reference"
 """History of past or other models: teaches difficulty, never a rollout."""
 
 PROBES_ENVIRONMENT = "probes"
 """The probe panel replayed on a version."""
+
+
+UNRESOLVED = ModelVersion("unresolved")
+"""The version of runs that no source tells a version of; it is counted and never takes part in a rollout."""
+
+
+class VersionBy(StrEnum):
+    """What told the version of a run."""
+
+    SENDER = "sender"
+    """A native event, `cliffwatch.model_version` or an attribute of the settings."""
+    RESPONSE = "response"
+    """The model that answered."""
+    REQUEST = "request"
+    """The model that was asked for, as nothing else is known of the service."""
+    SERVED = "served"
+    """The model that the service is served under that name."""
+    NOTHING = "nothing"
+    """`UNRESOLVED`: several are served under that name, or none was asked for."""
 
 
 class DropReason(StrEnum):
@@ -93,6 +128,7 @@ class Outcome(Struct, frozen=True, gc=False):
         source: Who says so (`human`, `judge`, `status`, `reported`, `budget`).
         labelled_at: Unix seconds of the verdict, or None.
         evaluation: Name of the check where a source runs several (`correctness`, `tone`), or None.
+        observation: Part of the trace that was checked, where not the whole, or None.
     """
 
     success: bool
@@ -101,6 +137,7 @@ class Outcome(Struct, frozen=True, gc=False):
     source: str = "reported"
     labelled_at: float | None = None
     evaluation: str | None = None
+    observation: str | None = None
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -125,7 +162,8 @@ class Trace(Struct, frozen=True, gc=False):
     One finished agent run.
 
     Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
-    request asked for whatever version is the latest, `answered` whether an answer came out (None: not known).
+    request asked for whatever version is the latest, `answered` whether an answer came out (None: not known), `aborted`
+    that somebody stopped it. `version_by` says what told the version, `requested_model` the model that was asked for.
     """
 
     trace_id: TraceId
@@ -145,6 +183,9 @@ class Trace(Struct, frozen=True, gc=False):
     agent_version: str | None = None
     conversation_id: str | None = None
     answered: bool | None = None
+    aborted: bool = False
+    version_by: VersionBy = VersionBy.SENDER
+    requested_model: str | None = None
 
     @property
     def duration_seconds(self) -> float | None:

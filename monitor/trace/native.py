@@ -40,8 +40,8 @@ from monitor.trace.model import (
     Request,
     Tool,
     Trace,
-    TraceId,
     Usage,
+    joining_id,
 )
 
 _LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
@@ -208,7 +208,9 @@ def _rfc3339(text: str) -> str:
 def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0) -> Trace | OutcomeEvent:
     if isinstance(event, _TraceEvent):
         return _trace(event, max_depth, unknown_fields)
-    return OutcomeEvent(TraceId(_identifier("trace_id", event.trace_id)), _outcome(event.outcome, None), unknown_fields)
+    return OutcomeEvent(
+        joining_id(_identifier("trace_id", event.trace_id)), _outcome(event.outcome, None), unknown_fields
+    )
 
 
 def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Trace:
@@ -222,7 +224,7 @@ def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Tr
     if not _are_labels(event.service, event.model_version, event.environment, event.capability):
         raise _bad_label(event, "service", "model_version", "environment", "capability")
     return Trace(
-        trace_id=TraceId(_identifier("trace_id", event.trace_id)),
+        trace_id=joining_id(_identifier("trace_id", event.trace_id)),
         service=event.service,
         environment=event.environment,
         model_version=ModelVersion(event.model_version),

@@ -61,6 +61,7 @@ def _raw_span(span: Mapping[str, Any], options: DecodeOptions) -> RawSpan:
         attributes=_pairs(span, options),
         events=[_raw_event(event, options) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
         links=[_id(link, "traceId") for link in _objects(span, "links")],
+        status_message=_text(_object(span, "status"), "message"),
     )
 
 
@@ -115,6 +116,8 @@ def _as_integer(held: Any) -> int | None:
     if isinstance(held, str):
         # 64-bit integers are texts in protobuf's JSON.
         return int(held) if _INT64.fullmatch(held) else None
+    if isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
+        return int(held)
     return held if isinstance(held, int) and not isinstance(held, bool) else None
 
 

@@ -133,6 +133,7 @@ def _raw_span(span: ProtoSpan, options: DecodeOptions) -> RawSpan:
             if event.name in EVENTS
         ],
         links=[link.trace_id.hex() for link in span.links],
+        status_message=span.status.message,
     )
 
 

@@ -11,6 +11,7 @@ from monitor.trace.settings import BudgetRule, EvaluationRule, OutcomeSettings
 
 HUMAN, JUDGE, REPORTED, STATUS, BUDGET = "human", "judge", "reported", "status", "budget"
 NO_ANSWER = "no_answer"
+ABORTED = "aborted"
 BUDGET_EXCEEDED = "budget_exceeded"
 
 MOST_STANDING = 64
@@ -30,6 +31,7 @@ class Evaluation:
         verdict: A plain yes or no, or None.
         source: Who says so.
         at: Unix seconds, or None.
+        observation: Part of the trace that it judges, or None for the whole.
     """
 
     trace_id: TraceId
@@ -39,6 +41,7 @@ class Evaluation:
     verdict: bool | None = None
     source: str = JUDGE
     at: float | None = None
+    observation: str | None = None
 
 
 def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | None:
@@ -60,6 +63,7 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
         source=(rule.source if rule else None) or evaluation.source,
         labelled_at=evaluation.at,
         evaluation=name,
+        observation=evaluation.observation if settings.observations == "worst" else None,
     )
 
 
@@ -94,14 +98,16 @@ def _score_says(score: float | None, rule: EvaluationRule) -> bool | None:
 
 
 def status_outcome(
-    *, error: bool, error_type: str | None, ended_at: float | None, settings: OutcomeSettings
+    *, error: bool, aborted: bool, error_type: str | None, ended_at: float | None, settings: OutcomeSettings
 ) -> Outcome | None:
     """What the end of a run says by itself: failed with *error*, succeeded without one, or nothing by the settings."""
     if settings.status == "ignored" or (not error and (ended_at is None or settings.status == "error_only")):
         return None
+    if aborted and not settings.aborted_fails:
+        return None
     return Outcome(
         success=not error,
-        failure_class=(error_type or "error") if error else None,
+        failure_class=ABORTED if aborted else (error_type or "error") if error else None,
         source=STATUS,
         labelled_at=ended_at,
     )
@@ -110,7 +116,8 @@ def status_outcome(
 def implied_outcomes(trace: Trace, settings: OutcomeSettings) -> tuple[Outcome, ...]:
     """Every verdict that *trace* itself carries: the one that came with it, no answer, and its budget."""
     found = [trace.outcome] if trace.outcome is not None else []
-    if trace.answered is False and settings.no_answer_fails:
+    has_failed = trace.outcome is not None and not trace.outcome.success
+    if trace.answered is False and settings.no_answer_fails and not has_failed:
         found.append(
             Outcome(
                 success=False,
@@ -164,15 +171,15 @@ def _fits(rule: BudgetRule, trace: Trace) -> bool:
 
 def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
     """
-    The latest word of each source on each evaluation; all that has to be kept to resolve again later.
+    The latest word of each source on each evaluation of each part; all that has to be kept to resolve again later.
 
     The same set of outcomes, in any order and however often repeated, gives the same result, and so does adding
     outcomes one by one to what was kept before. That holds for a trace with hostile many sources as well: of more than
     `MOST_STANDING` the first by name are kept, those with a rank of their own before all others.
     """
-    latest: dict[tuple[str, str], Outcome] = {}
+    latest: dict[tuple[str, str, str], Outcome] = {}
     for outcome in outcomes:
-        key = (outcome.source, outcome.evaluation or "")
+        key = (outcome.source, outcome.evaluation or "", outcome.observation or "")
         if key not in latest or _recency(outcome) > _recency(latest[key]):
             latest[key] = outcome
     kept = sorted(latest)
@@ -213,7 +220,7 @@ def _is_believed(source: str, settings: OutcomeSettings) -> bool:
 _NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})
 
 
-def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, float]:
+def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, str, float]:
     """A total order: the later label, then failure, then whatever else tells two verdicts apart."""
     return (
         float("-inf") if outcome.labelled_at is None else outcome.labelled_at,
@@ -221,5 +228,6 @@ def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, float]:
         outcome.failure_class or "",
         outcome.source,
         outcome.evaluation or "",
+        outcome.observation or "",
         float("-inf") if outcome.score is None else outcome.score,
     )

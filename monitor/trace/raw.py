@@ -34,3 +34,4 @@ class RawSpan:
     attributes: Pairs
     events: Sequence[RawEvent] = ()
     links: Sequence[str] = ()
+    status_message: str = ""

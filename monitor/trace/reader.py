@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.labels import clean_label
+from monitor.trace.messages import Asked
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
 from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.semconv import EVENTS, Field
+from monitor.trace.semconv import EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import SpanAttributes, is_in_table
@@ -21,9 +22,12 @@ from monitor.trace.span_reading import (
     answered,
     asked_of,
     budget_of,
+    calls_tools,
     cost_of,
     error_of,
+    error_type_of,
     kind_of,
+    models_of,
     request_attributes,
     speaks_to_us,
     tokens_of,
@@ -39,7 +43,8 @@ from monitor.trace.values import (
     seconds,
 )
 
-_ASKED = frozenset({OperationKind.AGENT, OperationKind.MODEL, OperationKind.STEP})
+_MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
+_ASKED = _MODELLED | {OperationKind.STEP}
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
 
 
@@ -54,10 +59,12 @@ class DecodeOptions:
     def __init__(self, settings: TraceSettings | None = None) -> None:
         self.settings = TraceSettings() if settings is None else settings
         self.capabilities = CapabilityRules.of(self.settings.capabilities)
+        self.looked_at = self.capabilities.attributes | frozenset(self.settings.version_attributes)
+        self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS}
 
     def wants(self, name: str) -> bool:
         """Whether an attribute of that *name* is read at all, so that the value of any other need not be."""
-        return is_in_table(name) or name in self.capabilities.attributes
+        return is_in_table(name) or name in self._wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class Reader:
         facts = self._gathered(attributes)
         self._resource = _Resource(
             looked_at=facts.looked_at,
-            service=facts.first(Field.SERVICE, self._label),
+            service=self._service(facts),
             environment=facts.first(Field.ENVIRONMENT, self._label),
             model_version=facts.first(Field.MODEL_VERSION, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label),
@@ -128,11 +135,7 @@ class Reader:
         self._read_events(raw.events, facts, judged)
         for fields in facts.evaluations():
             self._add_inline_evaluation(fields, judged, place.ended_at)
-        span = self._span(raw, place, kind, facts)
-        if span is None:
-            self._ignored[Ignored.SPAN_IRRELEVANT] += 1
-        else:
-            self._spans.append(span)
+        self._spans.append(self._span(raw, place, kind, facts))
 
     def add_log(self, raw: RawEvent) -> None:
         """Keep the evaluation that a log record carries, or count that it carries none."""
@@ -158,7 +161,7 @@ class Reader:
         return facts
 
     def _gather(self, attributes: Pairs, facts: SpanAttributes) -> None:
-        looked_at = self._options.capabilities.attributes
+        looked_at = self._options.looked_at
         for position, (name, value) in enumerate(attributes):
             if position >= self._limits.max_attributes:
                 self._ignored[Ignored.ATTRIBUTE_EXCESS] += 1
@@ -179,10 +182,21 @@ class Reader:
 
     def _read_events(self, events: Sequence[RawEvent], facts: SpanAttributes, trace_id: str) -> None:
         for event in events:
-            if EVENTS.get(event.name) is Field.EVALUATION:
+            if event.name not in EVENTS:
+                continue
+            meaning = EVENTS[event.name]
+            if meaning is Field.EVALUATION:
                 self._add_evaluation_event(event, trace_id)
-            elif event.name in EVENTS:
+            elif meaning is not None:
+                facts.add_message(meaning, event.name.split(".")[1], dict(event.attributes))
+            else:
                 self._gather(event.attributes, facts)
+                self._note_flag(dict(event.attributes), facts)
+
+    def _note_flag(self, attributes: Mapping[str, Any], facts: SpanAttributes) -> None:
+        name = f"feature_flag:{attributes.get(FLAG_KEY)}"
+        if name in self._options.looked_at:
+            facts.looked_at[name] = next((attributes[key] for key in FLAG_VARIANTS if key in attributes), None)
 
     def _add_evaluation_event(self, event: RawEvent, trace_id: str) -> None:
         facts = self._gathered(event.attributes)
@@ -209,8 +223,8 @@ class Reader:
             )
         )
 
-    def _span(self, raw: RawSpan, place: _Place, kind: OperationKind, facts: SpanAttributes) -> Span | None:
-        """The span, or None where it is neither an agent's work nor a root, and nobody put a word for us on it."""
+    def _span(self, raw: RawSpan, place: _Place, kind: OperationKind, facts: SpanAttributes) -> Span:
+        """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
         resource = self._resource
         tool_name = facts.first(Field.TOOL_NAME, identifier)
         capability = self._options.capabilities.match(
@@ -220,9 +234,23 @@ class Reader:
         )
         is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
         if kind is OperationKind.OTHER and place.parent_span_id and not is_classified and not speaks_to_us(facts):
-            return None
-        text, messages = asked_of(facts) if kind in _ASKED else (None, None)
+            return Span(
+                trace_id=place.trace_id,
+                span_id=place.span_id,
+                parent_span_id=place.parent_span_id,
+                started_at=place.started_at,
+                ended_at=place.ended_at,
+            )
+        looked_at = {**resource.looked_at, **facts.looked_at}
+        named = next(
+            (name for key in self._options.settings.version_attributes if (name := self._label(looked_at.get(key)))),
+            None,
+        )
+        asked = asked_of(facts) if kind in _ASKED else Asked()
         input_tokens, output_tokens = tokens_of(facts)
+        answer = answered(facts, output_tokens)
+        error = error_of(raw.status_code, facts, answer=answer)
+        request_model, response_model = models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
         return Span(
             trace_id=place.trace_id,
             span_id=place.span_id,
@@ -231,13 +259,13 @@ class Reader:
             kind=kind,
             started_at=place.started_at,
             ended_at=place.ended_at,
-            error=error_of(raw.status_code, facts),
-            error_type=facts.first(Field.ERROR_TYPE, self._label),
+            error=error,
+            error_type=self._label(error_type_of(facts, raw.status_message if error else "")),
             service=resource.service,
             environment=facts.first(Field.ENVIRONMENT, self._label) or resource.environment,
-            request_model=facts.first(Field.REQUEST_MODEL, self._label),
-            response_model=facts.first(Field.RESPONSE_MODEL, self._label),
-            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version,
+            request_model=self._label(request_model),
+            response_model=self._label(response_model),
+            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version or named,
             agent_name=facts.first(Field.AGENT_NAME, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
             conversation_id=facts.first(Field.CONVERSATION, identifier),
@@ -245,16 +273,24 @@ class Reader:
             capability=None if capability is None else capability[1],
             capability_rule=None if capability is None else capability[0],
             tool_name=tool_name,
-            text=None if text is None else text[: self._limits.max_text_chars],
-            messages=messages,
+            text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
+            is_wrapped=not asked.is_plain,
+            messages=asked.messages,
             tools=tools_on_offer(facts) if kind in _ASKED else (),
-            answered=answered(facts, output_tokens),
+            answered=answer,
+            calls_tools=kind is OperationKind.MODEL and calls_tools(facts),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cost_usd=cost_of(facts),
             budget=budget_of(facts),
             attributes=request_attributes(facts.request_attributes()),
         )
+
+    def _service(self, facts: SpanAttributes) -> str | None:
+        name, namespace = (facts.first(field, self._label) for field in (Field.SERVICE, Field.NAMESPACE))
+        if name is None or namespace is None or not self._options.settings.service_namespace:
+            return name
+        return self._label(f"{namespace}/{name}")
 
     def _label(self, value: Any) -> str | None:
         if not isinstance(value, str):

@@ -9,6 +9,7 @@ families: flattened lists (`llm.input_messages.0.message.role`), or whatever fol
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Field(StrEnum):
     KIND = "kind of span"
     PROVIDER = "provider (a span that has one is a model call)"
     SERVICE = "service"
+    NAMESPACE = "service, before the name"
     ENVIRONMENT = "environment"
     MODEL_VERSION = "model version, as the sender wants it counted"
     RESPONSE_MODEL = "model that answered"
@@ -32,15 +34,17 @@ class Field(StrEnum):
     CONVERSATION = "conversation"
     REQUEST_ID = "request that comes again"
     INPUT = "request text, messages"
-    OUTPUT = "answer (only whether there is one)"
+    OUTPUT = "answer (whether there is one, and the model that it names)"
     TOOLS = "tools on offer"
     TOOL_NAME = "tool that was called"
+    CACHED_TOKENS = "input tokens from or for a cache, where input tokens leave them out"
     INPUT_TOKENS = "input tokens"
     OUTPUT_TOKENS = "output tokens"
     TOKENS = "input and output tokens"
     COST = "cost"
     COST_PART = "cost, added up"
     ERROR_TYPE = "failure class of an error"
+    ERROR_MESSAGE = "failure class of an error, where its type says nothing"
     LEVEL = "status"
     BUDGET_TOOL_CALLS = "budget: tool calls"
     BUDGET_STEPS = "budget: steps"
@@ -62,6 +66,14 @@ class Convention(StrEnum):
     OPENINFERENCE = "OpenInference"
     LANGFUSE = "Langfuse"
     OPENLLMETRY = "OpenLLMetry"
+    LANGSMITH = "LangSmith"
+    MLFLOW = "MLflow"
+    VERCEL = "Vercel AI SDK"
+    LITELLM = "LiteLLM"
+    PYDANTIC = "Pydantic AI, Logfire"
+    ADK = "Google ADK"
+    CREWAI = "CrewAI"
+    STRANDS = "Strands"
     CLIFFWATCH = "Cliffwatch"
 
 
@@ -90,24 +102,34 @@ def _rows(fact: Field, *names: tuple[Convention, str] | tuple[Convention, str, b
 
 _OTEL, _GENAI, _OPENINFERENCE = Convention.OPENTELEMETRY, Convention.GENAI, Convention.OPENINFERENCE
 _LANGFUSE, _OPENLLMETRY, _OURS = Convention.LANGFUSE, Convention.OPENLLMETRY, Convention.CLIFFWATCH
+_LANGSMITH, _MLFLOW, _VERCEL = Convention.LANGSMITH, Convention.MLFLOW, Convention.VERCEL
+_LITELLM, _PYDANTIC, _ADK = Convention.LITELLM, Convention.PYDANTIC, Convention.ADK
+_CREWAI, _STRANDS = Convention.CREWAI, Convention.STRANDS
 _DEPRECATED = True
 
 ATTRIBUTES: tuple[Attribute, ...] = (
     *_rows(
         Field.KIND,
+        (_LANGSMITH, "langsmith.span.kind"),
         (_GENAI, "gen_ai.operation.name"),
         (_OPENINFERENCE, "openinference.span.kind"),
         (_LANGFUSE, "langfuse.observation.type"),
         (_OPENLLMETRY, "traceloop.span.kind"),
+        (_OPENLLMETRY, "llm.request.type"),
+        (_MLFLOW, "mlflow.spanType"),
+        (_VERCEL, "ai.operationId"),
     ),
     *_rows(
         Field.PROVIDER,
         (_GENAI, "gen_ai.provider.name"),
         (_OPENINFERENCE, "llm.provider"),
         (_OPENINFERENCE, "llm.system"),
+        (_VERCEL, "ai.model.provider"),
+        (_MLFLOW, "mlflow.llm.provider"),
         (_GENAI, "gen_ai.system", _DEPRECATED),
     ),
     *_rows(Field.SERVICE, (_OTEL, "service.name")),
+    *_rows(Field.NAMESPACE, (_OTEL, "service.namespace")),
     *_rows(
         Field.ENVIRONMENT,
         (_LANGFUSE, "langfuse.environment"),
@@ -121,11 +143,17 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_OPENINFERENCE, "llm.response.model_name"),
         (_OPENINFERENCE, "llm.model_name"),
         (_LANGFUSE, "langfuse.observation.model.name"),
+        (_VERCEL, "ai.response.model"),
     ),
     *_rows(
         Field.REQUEST_MODEL,
         (_GENAI, "gen_ai.request.model"),
         (_OPENINFERENCE, "llm.request.model_name"),
+        (_OPENLLMETRY, "llm.request.model", _DEPRECATED),
+        (_VERCEL, "ai.model.id"),
+        (_MLFLOW, "mlflow.llm.model"),
+        (_LANGSMITH, "langsmith.metadata.ls_model_name"),
+        (_PYDANTIC, "model_name"),
     ),
     *_rows(Field.AGENT_NAME, (_GENAI, "gen_ai.agent.name"), (_OPENINFERENCE, "agent.name")),
     *_rows(
@@ -135,7 +163,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_LANGFUSE, "langfuse.release"),
         (_OTEL, "service.version"),
     ),
-    *_rows(Field.CONVERSATION, (_GENAI, "gen_ai.conversation.id"), (_OTEL, "session.id")),
+    *_rows(
+        Field.CONVERSATION,
+        (_GENAI, "gen_ai.conversation.id"),
+        (_OTEL, "session.id"),
+        (_OPENLLMETRY, "traceloop.association.properties.session_id"),
+        (_LANGSMITH, "langsmith.trace.session_id"),
+        (_MLFLOW, "mlflow.trace.session"),
+    ),
     *_rows(Field.REQUEST_ID, (_OURS, "cliffwatch.request_id"), (_LANGFUSE, "langfuse.experiment.item.id")),
     *_rows(
         Field.INPUT,
@@ -143,7 +178,17 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_OPENINFERENCE, "llm.input_messages.N.message.*"),
         (_OPENINFERENCE, "llm.prompts.N.prompt.text"),
         (_LANGFUSE, "langfuse.observation.input"),
+        (_VERCEL, "ai.prompt.messages"),
+        (_VERCEL, "ai.prompt"),
+        (_MLFLOW, "mlflow.spanInputs"),
         (_OPENINFERENCE, "input.value"),
+        (_CREWAI, "crew_tasks"),
+        (_PYDANTIC, "request_data"),
+        (_PYDANTIC, "pydantic_ai.all_messages"),
+        (_PYDANTIC, "all_messages_events"),
+        (_PYDANTIC, "events"),
+        (_ADK, "gcp.vertex.agent.llm_request"),
+        (_OPENLLMETRY, "traceloop.entity.input"),
         (_LANGFUSE, "langfuse.trace.input", _DEPRECATED),
         (_OPENLLMETRY, "gen_ai.prompt.N.*", _DEPRECATED),
         (_GENAI, "gen_ai.prompt", _DEPRECATED),
@@ -153,7 +198,15 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_GENAI, "gen_ai.output.messages"),
         (_OPENINFERENCE, "llm.output_messages.N.message.*"),
         (_LANGFUSE, "langfuse.observation.output"),
+        (_VERCEL, "ai.response.text"),
+        (_VERCEL, "ai.response.toolCalls"),
+        (_VERCEL, "ai.response.object"),
+        (_MLFLOW, "mlflow.spanOutputs"),
         (_OPENINFERENCE, "output.value"),
+        (_PYDANTIC, "response_data"),
+        (_PYDANTIC, "final_result"),
+        (_ADK, "gcp.vertex.agent.llm_response"),
+        (_OPENLLMETRY, "traceloop.entity.output"),
         (_LANGFUSE, "langfuse.trace.output", _DEPRECATED),
         (_OPENLLMETRY, "gen_ai.completion.N.*", _DEPRECATED),
         (_GENAI, "gen_ai.completion", _DEPRECATED),
@@ -162,30 +215,66 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         Field.TOOLS,
         (_GENAI, "gen_ai.tool.definitions"),
         (_OPENINFERENCE, "llm.tools.N.tool.json_schema"),
+        (_OPENLLMETRY, "llm.request.functions.N.*"),
+        (_VERCEL, "ai.prompt.tools"),
+        (_MLFLOW, "mlflow.chat.tools"),
+        (_PYDANTIC, "model_request_parameters"),
         (_OPENINFERENCE, "llm.invocation_parameters"),
+        (_STRANDS, "gen_ai.agent.tools"),
     ),
-    *_rows(Field.TOOL_NAME, (_GENAI, "gen_ai.tool.name"), (_OPENINFERENCE, "tool.name")),
+    *_rows(
+        Field.TOOL_NAME,
+        (_GENAI, "gen_ai.tool.name"),
+        (_OPENINFERENCE, "tool.name"),
+        (_VERCEL, "ai.toolCall.name"),
+    ),
     *_rows(
         Field.INPUT_TOKENS,
         (_GENAI, "gen_ai.usage.input_tokens"),
         (_OPENINFERENCE, "llm.token_count.prompt"),
+        (_VERCEL, "ai.usage.inputTokens"),
+        (_VERCEL, "ai.usage.promptTokens", _DEPRECATED),
         (_GENAI, "gen_ai.usage.prompt_tokens", _DEPRECATED),
+        (_OPENLLMETRY, "llm.usage.prompt_tokens", _DEPRECATED),
     ),
     *_rows(
         Field.OUTPUT_TOKENS,
         (_GENAI, "gen_ai.usage.output_tokens"),
         (_OPENINFERENCE, "llm.token_count.completion"),
+        (_VERCEL, "ai.usage.outputTokens"),
+        (_VERCEL, "ai.usage.completionTokens", _DEPRECATED),
         (_GENAI, "gen_ai.usage.completion_tokens", _DEPRECATED),
+        (_OPENLLMETRY, "llm.usage.completion_tokens", _DEPRECATED),
     ),
-    *_rows(Field.TOKENS, (_LANGFUSE, "langfuse.observation.usage_details")),
+    *_rows(
+        Field.CACHED_TOKENS,
+        (_GENAI, "gen_ai.usage.cache_read.input_tokens"),
+        (_GENAI, "gen_ai.usage.cache_creation.input_tokens"),
+        (_OPENLLMETRY, "gen_ai.usage.cache_read_input_tokens"),
+        (_OPENLLMETRY, "gen_ai.usage.cache_creation_input_tokens"),
+        (_OPENINFERENCE, "llm.token_count.prompt_details.cache_read"),
+        (_OPENINFERENCE, "llm.token_count.prompt_details.cache_write"),
+    ),
+    *_rows(Field.TOKENS, (_LANGFUSE, "langfuse.observation.usage_details"), (_MLFLOW, "mlflow.chat.tokenUsage")),
     *_rows(
         Field.COST,
         (_OPENINFERENCE, "llm.cost.total"),
         (_LANGFUSE, "langfuse.observation.cost_details"),
+        (_LITELLM, "gen_ai.cost.total_cost"),
         (_LANGFUSE, "gen_ai.usage.cost"),
+        (_PYDANTIC, "operation.cost"),
+        (_LITELLM, "llm.response.cost"),
+        (_MLFLOW, "mlflow.llm.cost"),
     ),
-    *_rows(Field.COST_PART, (_OPENINFERENCE, "llm.cost.prompt"), (_OPENINFERENCE, "llm.cost.completion")),
+    *_rows(
+        Field.COST_PART,
+        (_OPENINFERENCE, "llm.cost.prompt"),
+        (_OPENINFERENCE, "llm.cost.completion"),
+        (_LITELLM, "gen_ai.cost.input_cost"),
+        (_LITELLM, "gen_ai.cost.output_cost"),
+    ),
     *_rows(Field.ERROR_TYPE, (_OTEL, "error.type"), (_OTEL, "exception.type")),
+    *_rows(Field.ERROR_MESSAGE, (_OTEL, "exception.message")),
     *_rows(Field.LEVEL, (_LANGFUSE, "langfuse.observation.level")),
     *_rows(Field.BUDGET_TOOL_CALLS, (_OURS, "cliffwatch.budget.tool_calls")),
     *_rows(Field.BUDGET_STEPS, (_OURS, "cliffwatch.budget.steps")),
@@ -217,29 +306,63 @@ EVENT_NAME = "event.name"
 
 EVENTS: dict[str, Field | None] = {
     EVALUATION_EVENT: Field.EVALUATION,
+    "gen_ai.system.message": Field.INPUT,
+    "gen_ai.user.message": Field.INPUT,
+    "gen_ai.assistant.message": Field.INPUT,
+    "gen_ai.tool.message": Field.INPUT,
+    "gen_ai.choice": Field.OUTPUT,
     "gen_ai.client.inference.operation.details": None,
     "gen_ai.content.prompt": None,
     "gen_ai.content.completion": None,
+    "feature_flag": None,
+    "feature_flag.evaluation": None,
     "exception": None,
 }
-"""Span events whose attributes are read: as an evaluation, or (None) as if they stood on the span itself."""
+"""Span events that are read: as an evaluation, as one message, or (None) as if they stood on the span itself."""
 
-SPAN_KINDS: dict[str, OperationKind] = {
-    "chat": OperationKind.MODEL,
-    "generate_content": OperationKind.MODEL,
-    "text_completion": OperationKind.MODEL,
-    "completion": OperationKind.MODEL,
-    "llm": OperationKind.MODEL,
-    "generation": OperationKind.MODEL,
-    "invoke_agent": OperationKind.AGENT,
-    "invoke_workflow": OperationKind.AGENT,
-    "agent": OperationKind.AGENT,
-    "workflow": OperationKind.AGENT,
-    "execute_tool": OperationKind.TOOL,
-    "tool": OperationKind.TOOL,
-    "evaluator": OperationKind.EVALUATOR,
+FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "feature_flag.variant")
+
+_KINDS: dict[OperationKind, str] = {
+    OperationKind.MODEL: (
+        "chat generate_content text_completion completion llm chat_model generation response responses inference "
+        "generatetext streamtext generateobject streamobject call_llm ai.generatetext.dogenerate "
+        "ai.streamtext.dostream ai.generateobject.dogenerate ai.streamobject.dostream"
+    ),
+    OperationKind.AGENT: (
+        "invoke_agent agent invoke_graph invoke_swarm run_agent agent_run "
+        "ai.generatetext ai.streamtext ai.generateobject ai.streamobject"
+    ),
+    OperationKind.WORKFLOW: "invoke_workflow workflow",
+    OperationKind.TOOL: "execute_tool tool ai.toolcall mcp_tool_call agent_handoff handoff",
+    OperationKind.RETRIEVAL: (
+        "embeddings embedding retriever retrieval reranker rerank vector_db search ai.embed ai.embedmany "
+        "ai.embed.doembed ai.embedmany.doembed"
+    ),
+    OperationKind.STEP: "chain prompt parser task guardrail memory step",
+    OperationKind.EVALUATOR: "evaluator evaluation evaluate scorer judge",
+    OperationKind.OTHER: "create_agent experiment queue",
 }
-"""Kinds of span under all their names, in lower case; any other name is a step."""
+OPERATION_KINDS: dict[str, OperationKind] = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+"""Kinds of operation under all their names, in lower case; any other name is a step."""
+
+NOT_ANSWERING = re.compile(r"embed|rerank|moderation", re.IGNORECASE)
+"""Names of models that answer nobody, whatever kind of span their library writes for them."""
+
+PROVIDER_PREFIX = re.compile(
+    r"(?:(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|"
+    r"bedrock|bedrock/converse|converse|litellm_proxy|openrouter|publishers/[a-z]+/models|groq|mistral|cohere|xai|"
+    r"deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|azure-openai|openai-responses|"
+    r"google-gla|google-vertex|bedrock_converse)[/:])+",
+    re.IGNORECASE,
+)
+"""What gateways and frameworks write before the name of a model."""
+
+ABORTS = re.compile(
+    r"(?:Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|GeneratorExit|"
+    r"ClientDisconnect\w*|InterruptedException|context canceled)$",
+    re.IGNORECASE,
+)
+"""Errors that say that somebody stopped the run."""
 
 ERROR_LEVEL = "ERROR"
 """Value of Langfuse's level that says an observation failed."""

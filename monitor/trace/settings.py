@@ -148,11 +148,17 @@ class OutcomeSettings(Settings):
     no_answer_fails: bool = True
     """Whether a run that visibly gave no answer failed."""
 
+    aborted_fails: bool = False
+    """Whether a run that somebody stopped failed; otherwise its status says nothing."""
+
     over_budget_fails: bool = True
     """Whether a run over its budget failed."""
 
     evaluations: tuple[EvaluationRule, ...] = ()
     """What evaluations and scores say, by name."""
+
+    observations: Literal["worst", "latest"] = "worst"
+    """Which of several scores of one name on parts of a trace counts: worst (one failure fails it) or latest."""
 
     fail_labels: tuple[str, ...] = (
         "fail",
@@ -179,6 +185,15 @@ class TraceSettings(Settings):
 
     capabilities: tuple[CapabilityRule, ...] = (CapabilityRule(look_at="attribute", attribute="cliffwatch.capability"),)
     """Rules that name the capability class of a request; the first that matches any of its spans holds."""
+
+    version_attributes: tuple[str, ...] = ()
+    """
+    Attributes of spans and resources that name the version, best first, before the model does: gen_ai.agent.version,
+    service.version, or feature_flag:KEY for the variant of one flag.
+    """
+
+    service_namespace: bool = True
+    """Whether service.namespace stands before the name of a service, as namespace/name."""
 
     assembly: AssemblySettings = AssemblySettings()
     """When a trace is complete."""

@@ -17,10 +17,14 @@ class OperationKind(StrEnum):
     """What a span stands for in an agent run."""
 
     AGENT = "agent"
+    WORKFLOW = "workflow"
+    """An agent by its own account, or any function that somebody decorated as one."""
     MODEL = "model"
     TOOL = "tool"
     STEP = "step"
-    """Other work of an agent: a chain, a retrieval, an embedding, a guardrail."""
+    """Other work of an agent: a chain, a prompt template, a guardrail."""
+    RETRIEVAL = "retrieval"
+    """Work of a model that answers nobody: an embedding, a search, a ranking."""
     EVALUATOR = "evaluator"
     """Somebody judging a run; no part of the run."""
     OTHER = "other"
@@ -53,10 +57,12 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         capability: Class of the request by the rule in *capability_rule* (its index from 0), or None.
         tool_name: Tool that was called.
         text: What was asked, or None; never while it waits in a ledger.
+        is_wrapped: Nobody said the text: it is how a wrapper prints its arguments.
         prompt_family: Hash that stands for the text once that was dropped, or None.
         messages: Messages in the conversation so far.
         tools: Tools on offer.
         answered: Whether an answer came out, or None where nobody can tell.
+        calls_tools: The answer calls a tool.
         input_tokens: Tokens in.
         output_tokens: Tokens out.
         cost_usd: Cost in US dollars.
@@ -86,10 +92,12 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
     capability_rule: int | None = None
     tool_name: str | None = None
     text: str | None = None
+    is_wrapped: bool = False
     prompt_family: str | None = None
     messages: int | None = None
     tools: tuple[Tool, ...] = ()
     answered: bool | None = None
+    calls_tools: bool = False
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None

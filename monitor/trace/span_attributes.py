@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
+
 from monitor.trace.messages import parsed
 from monitor.trace.semconv import ATTRIBUTES, Field
 
@@ -28,9 +30,12 @@ _EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])
 _REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
 
 
+_MESSAGE_KEYS = ("content", "message", "parts")
+
+
 def is_in_table(name: str) -> bool:
-    """Whether the table lists an attribute of that *name*, alone or in a family."""
-    return name in _NAMES or name.startswith(_PREFIXES)
+    """Whether the table lists an attribute of that *name*, alone or in a family, or it is part of a message."""
+    return name in _NAMES or name in _MESSAGE_KEYS or name.startswith(_PREFIXES)
 
 
 @dataclass(slots=True)
@@ -41,21 +46,30 @@ class SpanAttributes:
     Attributes:
         singles: Rank in the table and value, by fact; best rank first only when read through `values`.
         families: Flattened families by prefix: what follows the prefix, and the value.
-        looked_at: Values of the attributes that capability rules look at.
+        looked_at: Values of the attributes that rules of the settings look at.
+        messages: Messages that travelled as events, in their order.
     """
 
     singles: dict[Field, list[tuple[int, Any]]] = field(default_factory=dict)
     families: dict[str, dict[str, Any]] = field(default_factory=dict)
     looked_at: dict[str, Any] = field(default_factory=dict)
+    messages: dict[Field, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, name: str, value: Any) -> None:
         """Keep the *value* of the attribute *name*, where the table lists it."""
         known = _NAMES.get(name)
         if known is not None:
+            if name.startswith(_QUOTED):
+                value = _unquoted(value)
             self.singles.setdefault(known.fact, []).append((known.rank, value))
         elif name.startswith(_PREFIXES):
             prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
             self.families.setdefault(prefix, {})[name[len(prefix) :]] = value
+
+    def add_message(self, fact: Field, role: str, attributes: Mapping[str, Any]) -> None:
+        """Keep a message that an event with these *attributes* holds."""
+        content = next((attributes[key] for key in _MESSAGE_KEYS if attributes.get(key) is not None), None)
+        self.messages.setdefault(fact, []).append({"role": role, "content": parsed(content)})
 
     def first(self, fact: Field, read: Callable[[Any], _T | None]) -> _T | None:
         """The first value of *fact*, best name first, that *read* can make something of."""
@@ -74,6 +88,8 @@ class SpanAttributes:
 
     def documents(self, fact: Field) -> Iterator[Any]:
         """Values of *fact* under any name, best name first, with JSON and flattened lists taken apart."""
+        if fact in self.messages:
+            yield self.messages[fact]
         ranked = list(self.singles.get(fact, ()))
         if self.families:
             for prefix in _PREFIXES_OF[fact]:
@@ -99,6 +115,18 @@ class SpanAttributes:
     def has_families_but_evaluations(self) -> bool:
         """Whether any family is there that says something of the span itself."""
         return not self.families.keys() <= _EVALUATIONS
+
+
+_QUOTED = "mlflow."  # writes every value as JSON, a text in quotes
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] == value[-1:] == '"':
+        try:
+            return from_json(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _rank(pair: tuple[int, Any]) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
-from monitor.trace.messages import has_content, parsed, request_of, tools_of
+from monitor.trace.messages import Asked, has_content, model_of, parsed, request_of, tools_of
 from monitor.trace.model import Budget, Tool
-from monitor.trace.semconv import ERROR_LEVEL, SPAN_KINDS, Field
+from monitor.trace.semconv import ERROR_LEVEL, NOT_ANSWERING, OPERATION_KINDS, PROVIDER_PREFIX, Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes
 from monitor.trace.values import amount, count, dollars, number
@@ -38,17 +39,25 @@ _USAGE_NAMES = (("input", "prompt_tokens", "input_tokens"), ("output", "completi
 
 def kind_of(attributes: SpanAttributes) -> OperationKind:
     """What the span stands for: as it says itself, or else by the attributes that only one kind has."""
-    for value in attributes.values(Field.KIND):
-        if isinstance(value, str):
-            return SPAN_KINDS.get(value.lower(), OperationKind.STEP)
     singles = attributes.singles
+    named = [value.lower() for value in attributes.values(Field.KIND) if isinstance(value, str)]
+    known = next((OPERATION_KINDS[name] for name in named if name in OPERATION_KINDS), None)
+    if known is OperationKind.MODEL and _is_answering(attributes):
+        return OperationKind.MODEL
+    if known is not None or named:
+        return OperationKind.RETRIEVAL if known is OperationKind.MODEL else known or OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
-        return OperationKind.MODEL
+        return OperationKind.MODEL if _is_answering(attributes) else OperationKind.RETRIEVAL
     if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_families_but_evaluations():
         return OperationKind.OTHER
     return OperationKind.STEP
+
+
+def _is_answering(attributes: SpanAttributes) -> bool:
+    models = (*attributes.values(Field.RESPONSE_MODEL), *attributes.values(Field.REQUEST_MODEL))
+    return not any(isinstance(model, str) and NOT_ANSWERING.search(model) for model in models)
 
 
 def speaks_to_us(attributes: SpanAttributes) -> bool:
@@ -56,24 +65,82 @@ def speaks_to_us(attributes: SpanAttributes) -> bool:
     return not _WORDS_OF_OURS.isdisjoint(attributes.singles)
 
 
-def error_of(status_code: int, attributes: SpanAttributes) -> bool | None:
-    """True: ended in an error; False: said to be fine; None: nothing said."""
+def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | None) -> bool | None:
+    """
+    True: ended in an error; False: said to be fine; None: nothing said.
+
+    An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says.
+    """
     if status_code == _ERROR_STATUS or ERROR_LEVEL in attributes.values(Field.LEVEL):
+        return True
+    if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True
     return False if status_code == _OK_STATUS else None
 
 
-def asked_of(attributes: SpanAttributes) -> tuple[str | None, int | None]:
+def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
+    """The type of an error by its own attribute, or else by the beginning of what is said about it."""
+    named = [name for value in attributes.values(Field.ERROR_TYPE) if (name := _type_name(value)) is not None]
+    for name in named:
+        if name not in _SAY_NOTHING:
+            return name
+    for message in (*attributes.values(Field.ERROR_MESSAGE), status_message):
+        found = _LEADING_TYPE.match(message) if isinstance(message, str) else None
+        if found is not None:
+            return found[1]
+    return named[0] if named else None
+
+
+_SAY_NOTHING = frozenset({"Exception", "Error", "_OTHER", "framework_error", "provider_call_error"})
+_LEADING_TYPE = re.compile(r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b")
+
+
+def _type_name(value: Any) -> str | None:
+    return value.removeprefix("<class '").removesuffix("'>") or None if isinstance(value, str) else None
+
+
+def asked_of(attributes: SpanAttributes) -> Asked:
     """What was asked, and after how many messages; each from the best name that tells it."""
-    text: str | None = None
-    messages: int | None = None
+    best = Asked()
     for value in attributes.documents(Field.INPUT):
-        said, length = request_of(value)
-        text = said if text is None else text
-        messages = length if messages is None else messages
-        if text is not None and messages is not None:
+        asked = request_of(value)
+        if best.text is None or (asked.text is not None and asked.is_plain and not best.is_plain):
+            best = best._replace(text=asked.text, is_plain=asked.is_plain)
+        best = best if best.messages is not None else best._replace(messages=asked.messages)
+        if best.text is not None and best.is_plain and best.messages is not None:
             break
-    return text, messages
+    return best
+
+
+def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, str | None]:
+    """
+    The model that was asked for and the one that answered, without the names of gateways before them.
+
+    Where a call *failed*, nobody answered: what a library wrote as the model that did is the one that was asked for.
+    """
+    request = attributes.first(Field.REQUEST_MODEL, _model_name)
+    response = attributes.first(Field.RESPONSE_MODEL, _model_name)
+    if request is None:
+        request = next((name for value in _arguments(attributes) if (name := _model_name(value.get("model")))), None)
+    if failed:
+        return request or response, None
+    if response is None and request is not None:
+        found = (model_of(value) for value in attributes.documents(Field.OUTPUT))
+        response = next((name for value in found if (name := _model_name(value)) is not None), None)
+    return request, response
+
+
+def _model_name(value: Any) -> str | None:
+    return PROVIDER_PREFIX.sub("", value, count=1) or None if isinstance(value, str) else None
+
+
+def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
+    """Arguments of a call, where a library wrote them down as one object."""
+    for fact, sign in ((Field.TOOLS, '"model"'), (Field.INPUT, '"model"')):
+        for value in attributes.values(fact):
+            document = parsed(value) if isinstance(value, str) and sign in value else value
+            if isinstance(document, dict):
+                yield document
 
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
@@ -85,24 +152,54 @@ def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
     # Langfuse writes the arguments of the call as its input, tools and all.
     for value in attributes.values(Field.INPUT):
         document = parsed(value) if isinstance(value, dict) or (isinstance(value, str) and '"tools"' in value) else None
-        if isinstance(document, dict) and isinstance(document.get("tools"), list):
-            return tools_of(document)
+        for holder in _holders(document):
+            if isinstance(holder.get("tools"), list):
+                return tools_of(holder)
     return ()
 
 
+def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(document, dict):
+        yield document
+        for inner in ("config", "kwargs", "invocation_params"):
+            if isinstance(document.get(inner), dict):
+                yield document[inner]
+
+
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:
-    """Whether an answer came out: by what is shown of it, or else by its length."""
-    said = [has_content(value) for value in attributes.documents(Field.OUTPUT)]
-    if said:
-        return any(said)
-    return None if output_tokens is None else output_tokens > 0
+    """Whether an answer came out; False only with evidence that there was none, since answers are redacted."""
+    shown = [has_content(value) for value in attributes.documents(Field.OUTPUT)]
+    if True in shown or output_tokens:
+        return True if True in shown else None
+    return False if False in shown else None
+
+
+def calls_tools(attributes: SpanAttributes) -> bool:
+    """Whether the answer calls a tool, in any provider's words."""
+    flattened = any("tool_call" in name for names in attributes.families.values() for name in names)
+    return flattened or any(_TOOL_CALL.search(value) for value in _texts_of(attributes, Field.OUTPUT))
+
+
+_TOOL_CALL = re.compile(
+    r"""["'](?:tool_calls?|tool_use|toolUse|function_call|functionCall|toolCalls?)["'](?!\s*:\s*(?:null|None|\[\]))"""
+)
+
+
+def _texts_of(attributes: SpanAttributes, fact: Field) -> Iterator[str]:
+    for value in (*attributes.values(fact), *attributes.messages.get(fact, ())):
+        yield value if isinstance(value, str) else str(value)
 
 
 def tokens_of(attributes: SpanAttributes) -> tuple[int | None, int | None]:
-    """Tokens in and out, by their own names or as Langfuse's object of both."""
+    """Tokens in and out, by their own names or as one object of both; what a cache held is part of what went in."""
     own = attributes.first(Field.INPUT_TOKENS, count), attributes.first(Field.OUTPUT_TOKENS, count)
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
-    return both[0] if own[0] is None else own[0], both[1] if own[1] is None else own[1]
+    inward = both[0] if own[0] is None else own[0]
+    if own[0] is not None and Field.CACHED_TOKENS in attributes.singles:
+        cached = attributes.first(Field.CACHED_TOKENS, count) or 0
+        # More of them than there are tokens at all: they were not counted among them.
+        inward = own[0] + cached if cached > own[0] else own[0]
+    return inward, both[1] if own[1] is None else own[1]
 
 
 def _usage(value: Any) -> tuple[int | None, int | None] | None:
@@ -110,8 +207,26 @@ def _usage(value: Any) -> tuple[int | None, int | None] | None:
     details = parsed(value)
     if not isinstance(details, dict):
         return None
-    found = [next((n for key in keys if (n := count(details.get(key))) is not None), None) for keys in _USAGE_NAMES]
-    return found[0], found[1]
+    read = {name: n for name, part in details.items() if (n := count(part)) is not None}
+    base = [next((read[key] for key in keys if key in read), None) for keys in _USAGE_NAMES]
+    total = read.get("total", read.get("total_tokens"))
+    if total is not None and total == sum(part or 0 for part in base):
+        return base[0], base[1]
+    # Buckets beside the base exclude each other, as Langfuse defines them.
+    inward, outward = (sum(n for name, n in read.items() if is_part(name)) for is_part in (_is_inward, _is_outward))
+    return _plus(base[0], inward), _plus(base[1], outward)
+
+
+def _is_inward(name: str) -> bool:
+    return name not in _USAGE_NAMES[0] and (name.startswith(("input_", "cache_")) or name.endswith("_input_tokens"))
+
+
+def _is_outward(name: str) -> bool:
+    return name not in _USAGE_NAMES[1] and name.startswith("output_")
+
+
+def _plus(base: int | None, more: int) -> int | None:
+    return base if not more else (base or 0) + more
 
 
 def cost_of(attributes: SpanAttributes) -> float | None:
@@ -127,7 +242,7 @@ def _cost(value: Any) -> float | None:
     details = parsed(value)
     if not isinstance(details, dict):
         return dollars(details)
-    total = dollars(details.get("total"))
+    total = dollars(details.get("total", details.get("total_cost")))
     parts = [cost for part in details.values() if (cost := dollars(part)) is not None]
     return total if total is not None else (math.fsum(parts) if parts else None)
 

@@ -13,6 +13,7 @@ TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENTIFIER_CHARS = 256
+_COUNT_DIGITS = 10
 
 
 def hexadecimal_id(value: str, digits: int) -> str | None:
@@ -53,7 +54,9 @@ def amount(value: Any) -> float | None:
 
 
 def count(value: Any) -> int | None:
-    """A whole number from 0 to `MOST_COUNTED`; what is behind the point is left out."""
+    """A whole number from 0 to `MOST_COUNTED`, in digits too; what is behind the point is left out."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS:
+        value = int(value)
     found = amount(value)
     return None if found is None else int(found)
 

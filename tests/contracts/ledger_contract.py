@@ -41,7 +41,7 @@ from monitor.rollout.judging import judge
 from monitor.rollout.oncall import Signature
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Rollout
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.model import Budget, Outcome, OutcomeEvent, TraceId, Usage
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 from monitor.trace.span import OperationKind, Span
@@ -96,8 +96,7 @@ def a_calibration(frozen_at: float = NOON) -> Calibration:
 
 def assembled(trace_id: str, spans: Sequence[Span]) -> Assembled:
     """What a service makes of the spans that waited for a trace."""
-    trace = build_trace(spans, OutcomeSettings())
-    return Assembled(TraceId(trace_id), len(spans), None if trace is None else tagged(trace))
+    return Assembled(TraceId(trace_id), len(spans), [tagged(run) for run in build_traces(spans, OutcomeSettings())])
 
 
 def close_trace(ledger: Ledger, trace_id: str, spans: Sequence[Span]) -> Recorded:

@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, Tracer
 
-from monitor.trace.assembly import build_trace, is_floating_alias, unique_spans
+from monitor.trace.assembly import build_traces, is_floating_alias, unique_spans
 from monitor.trace.decode import decode
-from monitor.trace.model import Budget, Outcome, Tool, Trace, TraceId, Usage
+from monitor.trace.model import UNRESOLVED, Budget, Outcome, Tool, Trace, TraceId, Usage, VersionBy
 from monitor.trace.settings import Limits, OutcomeSettings
 from monitor.trace.span import OperationKind, Span
 from tests.trace.otlp import as_protobuf, recorded
@@ -23,8 +23,7 @@ from tests.trace.spans import STARTED_AT, a_call, a_span, a_tool_call
 
 
 def built(*spans: Span, **settings: Any) -> Trace:
-    trace = build_trace(spans, OutcomeSettings(**settings))
-    assert trace is not None
+    (trace,) = build_traces(spans, OutcomeSettings(**settings))
     return trace
 
 
@@ -92,6 +91,8 @@ class TestRun:
             agent_version="7",
             conversation_id="c-1",
             answered=True,
+            version_by=VersionBy.RESPONSE,
+            requested_model="gpt-4o",
         )
 
     def test_langfuse_run_is_read_whole(self) -> None:
@@ -151,10 +152,22 @@ class TestRun:
         assert (STARTED_AT, STARTED_AT + 4, 2) == (trace.started_at, trace.ended_at, trace.steps)
 
     def test_trace_without_a_model_is_no_run(self) -> None:
-        """An application's trace is none of our business, and neither is an agent that never says which model."""
-        assert build_trace([a_span("http", kind=OperationKind.OTHER)], OutcomeSettings()) is None
-        assert build_trace([a_span(), a_tool_call("a")], OutcomeSettings()) is None
-        assert build_trace([], OutcomeSettings()) is None
+        """An application's trace holds no run, and a retrieval or a tool alone is none."""
+        spans = [a_span(kind=OperationKind.WORKFLOW), a_span("r", parent_span_id="root", kind=OperationKind.RETRIEVAL)]
+        assert build_traces([a_span("http", kind=OperationKind.OTHER)], OutcomeSettings()) == []
+        assert build_traces([], OutcomeSettings()) == []
+        assert build_traces([a_tool_call("a")], OutcomeSettings()) == []
+        assert build_traces(spans, OutcomeSettings()) == []
+
+    def test_agent_that_names_no_model_is_a_run_of_no_known_version(self) -> None:
+        """It happened, and it may have failed."""
+        trace = built(a_span(error=True), a_tool_call("a"))
+
+        assert (UNRESOLVED, VersionBy.REQUEST, None) == (
+            trace.model_version,
+            trace.version_by,
+            trace.requested_model,
+        )
 
     def test_evaluator_is_no_part_of_the_run(self) -> None:
         """What a judge spends inside the trace counts neither as tokens nor as steps, nor does its model."""
@@ -171,7 +184,7 @@ class TestRun:
         """A judge that runs later in a trace of its own is not counted as a request."""
         spans = [a_span("judge", kind=OperationKind.EVALUATOR), a_call("b", "judge")]
 
-        assert build_trace(spans, OutcomeSettings()) is None
+        assert build_traces(spans, OutcomeSettings()) == []
 
     def test_call_that_two_layers_recorded_counts_once(self) -> None:
         """A framework's span around the provider's span is the same call."""
@@ -269,16 +282,32 @@ class TestRun:
         assert built(a_span(), a_call("a")).request.capability == "unclassified"
 
     def test_error_of_the_root_or_of_the_agent_fails(self) -> None:
-        """The run failed if the agent did, or the application around it; an error below was caught."""
+        """The run failed if the agent did, or the application around it, or its last call."""
         outer = a_span("http", kind=OperationKind.OTHER, error=True, error_type="503")
         agent = a_span("root", parent_span_id="http")
         failed = [
             built(outer, agent, a_call("a")).outcome,
             built(a_span(error=True), a_call("a")).outcome,
-            built(a_span(), a_call("a", error=True)).outcome,
+            built(a_span(), a_call("a", error=True, error_type="timeout")).outcome,
+            built(a_span(), a_call("a"), a_tool_call("b", started_at=STARTED_AT + 0.5, error=True)).outcome,
         ]
 
-        assert [(False, "503"), (False, "error"), (True, None)] == [(o.success, o.failure_class) for o in failed if o]
+        assert [(False, "503"), (False, "error"), (False, "timeout"), (False, "error")] == [
+            (o.success, o.failure_class) for o in failed if o
+        ]
+
+    def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
+        """A fallback, a retry and a tool whose error the model was shown end well; so does an agent that answers."""
+        later = a_call("z", started_at=STARTED_AT + 1.5)
+        failed_last = a_tool_call("b", started_at=STARTED_AT + 0.5, error=True)
+        fine = [
+            built(a_span(), a_call("a", error=True), later).outcome,
+            built(a_span(), a_call("a"), a_tool_call("b", error=True), later).outcome,
+            built(a_span(), a_span("sub", parent_span_id="root", error=True), later).outcome,
+            built(a_span(answered=True), a_call("a"), failed_last).outcome,
+        ]
+
+        assert [True] * 4 == [outcome.success for outcome in fine if outcome]
 
     def test_status_speaks_as_the_settings_let_it(self) -> None:
         """Silence is a success only by the settings, and never of a run that has not ended."""
@@ -375,7 +404,7 @@ def test_trace_depends_on_the_set_of_spans_alone(spans: list[Span], dice: random
     again = [*of_one, *dice.choices(of_one, k=3)] if of_one else []
     dice.shuffle(again)
 
-    assert build_trace(of_one, OutcomeSettings()) == build_trace(again, OutcomeSettings())
+    assert build_traces(of_one, OutcomeSettings()) == build_traces(again, OutcomeSettings())
 
 
 @given(any_spans)
@@ -383,7 +412,7 @@ def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
     """Spans that were kept as JSON build the same trace."""
     kept = [Span.from_json(span.to_json()) for span in spans]
 
-    assert build_trace(spans, OutcomeSettings()) == build_trace(kept, OutcomeSettings())
+    assert build_traces(spans, OutcomeSettings()) == build_traces(kept, OutcomeSettings())
 
 
 @given(any_spans, any_spans)

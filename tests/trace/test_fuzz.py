@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.trace import Tracer
 
 from monitor.ledger.ledger import CounterName
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.outcome_policy import implied_outcomes, resolve
@@ -121,8 +121,8 @@ def _fate(value: bytes) -> str:
         return DropReason(refused.reason)
     assert decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
     spans = [Span.from_json(span.to_json()) for span in decoded.spans]
-    built = build_trace(spans, SETTINGS)
-    for trace in [*decoded.traces, *([built] if built else [])]:
+    built = build_traces(spans, SETTINGS)
+    for trace in [*decoded.traces, *built]:
         resolve([*implied_outcomes(trace, SETTINGS), *(event.outcome for event in decoded.outcomes)], SETTINGS)
     return "read"
 

@@ -12,7 +12,7 @@ from opentelemetry.semconv._incubating.attributes import (
     session_attributes,
 )
 
-from monitor.trace.semconv import ATTRIBUTES, SPAN_KINDS, Attribute, Convention, Field, as_markdown
+from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Convention, Field, as_markdown
 
 GIVEN_UP = {"langfuse.trace.input", "langfuse.trace.output"}
 """Names that Langfuse's SDK wrote before version 4 and no longer lists."""
@@ -82,7 +82,7 @@ def test_kinds_of_every_convention_are_known() -> None:
     kinds = openinference.OpenInferenceSpanKindValues
     inference = {kind.value.lower() for kind in (kinds.LLM, kinds.AGENT, kinds.TOOL, kinds.EVALUATOR)}
 
-    assert set() == (genai | langfuse | inference) - SPAN_KINDS.keys()
+    assert set() == (genai | langfuse | inference) - OPERATION_KINDS.keys()
 
 
 def test_table_names_every_fact_and_attribute() -> None:

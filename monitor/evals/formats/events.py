@@ -14,7 +14,7 @@ from monitor.evals.formats.reading import (
     capability_in,
     input_of,
 )
-from monitor.trace.assembly import build_trace
+from monitor.trace.assembly import build_traces
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode
 from monitor.trace.model import InvalidRecord, Outcome, Trace, TraceId
@@ -78,8 +78,8 @@ class _Records:
             self._outcomes[event.trace_id].append(event.outcome)
 
     def assembled(self) -> Sequence[Trace]:
-        built = (build_trace(spans, OutcomeSettings()) for spans in self._spans.values())
-        return [*self._traces.values(), *(trace for trace in built if trace is not None)]
+        built = (build_traces(spans, OutcomeSettings()) for spans in self._spans.values())
+        return [*self._traces.values(), *(run for runs in built for run in runs)]
 
     def verdict(self, trace: Trace, settings: OutcomeSettings) -> Outcome | None:
         return resolve([*implied_outcomes(trace, settings), *self._outcomes.get(trace.trace_id, ())], settings)
