@@ -15,7 +15,7 @@ from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import metadata
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.collector import metrics_registry
+from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
@@ -124,7 +124,7 @@ class Monitor:
     def shown(self) -> Samples:
         """What `/metrics` shows now."""
         self.service.show()
-        return Samples(encode_text(metrics_registry(self.snapshots).collect()).decode())
+        return Samples(encode_text(families_of(self.snapshots.current)).decode())
 
     def close(self) -> None:
         """Release what it holds."""

@@ -22,7 +22,7 @@ from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.collector import metrics_registry
+from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.service.loop import Service, Stages
 from monitor.service.pipeline import Rules
@@ -81,7 +81,7 @@ class Past:
 
     def scrape(self, snapshots: SnapshotHolder, at: float) -> None:
         """Keep what a scrape would show at *at*, Unix seconds; histograms are only looked at as they are now."""
-        for family in metrics_registry(snapshots).collect():
+        for family in families_of(snapshots.current):
             if family.name.startswith(tuple(f"cliffwatch_{name}" for name in _OF_THE_MONITOR)):
                 continue
             for sample in family.samples:

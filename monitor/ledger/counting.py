@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterName, TaggedTrace
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName, TaggedTrace
 from monitor.rollout.tracker import VersionKey
 
 HOUR_SECONDS = 3_600
@@ -32,6 +32,7 @@ class CounterDelta:
         duplicates: Traces that were there already.
         successes: First labels.
         failures: First labels.
+        failed_trace: The latest trace among *failures*; empty without any.
         revisions: Labels that were changed, by `from>to`.
         failure_classes: Failures by class.
     """
@@ -43,6 +44,7 @@ class CounterDelta:
     duplicates: int = 0
     successes: int = 0
     failures: int = 0
+    failed_trace: str = ""
     revisions: dict[str, int] = field(default_factory=dict)
     failure_classes: dict[str, int] = field(default_factory=dict)
 
@@ -119,6 +121,14 @@ class CounterDeltas:
                 if number:
                     counts[key] += number
         return counts
+
+    def failed_traces(self) -> dict[CounterKey, str]:
+        """The latest trace of each counter of failures that moved."""
+        return {
+            CounterKey(CounterName.OUTCOMES, *each.version, each.tier, each.capability, "failure"): each.failed_trace
+            for each in self._deltas.values()
+            if each.failed_trace
+        }
 
     def activity(self) -> dict[VersionKey, Activity]:
         """What the batch adds to each version that it counted something of."""

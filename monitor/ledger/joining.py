@@ -75,7 +75,7 @@ class Joining:
         if isinstance(event, TaggedTrace):
             self.add_trace(event)
         elif isinstance(event, OutcomeEvent):
-            self._add_outcome(self._slot(event.trace_id), event.outcome)
+            self._add_outcome(event.trace_id, event.outcome)
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 
     def add_trace(self, tagged: TaggedTrace) -> None:
@@ -84,13 +84,13 @@ class Joining:
         slot = self._slot(trace.trace_id)
         # First, so that of the verdicts that come with a new trace only the label is counted.
         for outcome in tagged.outcomes:
-            self._add_outcome(slot, outcome)
+            self._add_outcome(trace.trace_id, outcome)
         if slot.delta is None:
             delta = self._place(trace, tagged.tag.tier)
             slot.delta, slot.new_trace = delta, tagged
             delta.traces.append(tagged)
             if slot.label is not None:
-                self._count_label(delta, slot.label)
+                self._count_label(delta, slot.label, trace.trace_id)
         else:
             slot.delta.duplicates += 1
         if trace.unknown_fields:
@@ -111,8 +111,9 @@ class Joining:
             slot = self._slots[trace_id] = Slot()
         return slot
 
-    def _add_outcome(self, slot: Slot, outcome: Outcome) -> None:
-        """Add *outcome* to the verdicts on the trace of *slot*; count a first label, or a revision of it."""
+    def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
+        """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
+        slot = self._slot(trace_id)
         now_standing = standing((*slot.standing, outcome)) if slot.standing else (outcome,)
         if now_standing == slot.standing:
             return
@@ -121,17 +122,18 @@ class Joining:
         if slot.delta is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks
         if previous is None:
-            self._count_label(slot.delta, label)
+            self._count_label(slot.delta, label, trace_id)
         elif previous.success != label.success:
             revision = f"{_outcome_label(previous)}>{_outcome_label(label)}"
             slot.delta.revisions[revision] = slot.delta.revisions.get(revision, 0) + 1
             self._count_failure_class(slot.delta, label)
 
-    def _count_label(self, delta: CounterDelta, label: Outcome) -> None:
+    def _count_label(self, delta: CounterDelta, label: Outcome, trace_id: str) -> None:
         if label.success:
             delta.successes += 1
         else:
             delta.failures += 1
+            delta.failed_trace = trace_id
             self._count_failure_class(delta, label)
 
     def _count_failure_class(self, delta: CounterDelta, label: Outcome) -> None:

@@ -130,12 +130,14 @@ class Recorded:
         duplicates: Traces that it had already.
         labelled: Traces that got their first label.
         closed: Assembled traces whose spans are no longer pending, agent runs or not; the others stay as they are.
+        failed_traces: Trace id of the latest failure in each counter of failures that the batch moved.
     """
 
     counted: int = 0
     duplicates: int = 0
     labelled: int = 0
     closed: int = 0
+    failed_traces: Mapping[CounterKey, str] = field(default_factory=dict)
 
 
 DURATION_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)

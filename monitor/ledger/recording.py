@@ -149,6 +149,7 @@ class Recorder:
             duplicates=deltas.duplicates(),
             labelled=sum(seen.labelled for seen in activity.values()),
             closed=len(taken),
+            failed_traces=deltas.failed_traces(),
         )
 
     def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:

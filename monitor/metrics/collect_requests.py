@@ -22,7 +22,7 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     for name, metric, labels_of, unit in _PROJECTIONS:
         yield from _projected(counted[name], snapshot.exemplars, metric, labels_of, unit).families()
     for histogram in _HISTOGRAMS:
-        yield from _histogram(counted, snapshot.exemplars, histogram)
+        yield from _histogram(counted, histogram)
     yield from _tier_traffic(counted).families()
     yield from _dead_letters(counted).families()
     yield from _total(counted, CounterName.DUPLICATES, names.DUPLICATE_RECORDS).families()
@@ -124,23 +124,16 @@ def _projected(
     return series
 
 
-def _histogram(counted: Counted, exemplars: Mapping[CounterKey, TraceExemplar], shown: _Histogram) -> Iterator[Family]:
+def _histogram(counted: Counted, shown: _Histogram) -> Iterator[Family]:
     buckets: dict[Labels, dict[str, int]] = defaultdict(dict)
-    chosen: dict[tuple[Labels, str], TraceExemplar] = {}
     for key, value in counted[shown.buckets].items():
         bucket = buckets[_tiered(key)]
         bucket[key.detail] = bucket.get(key.detail, 0) + value
-        if key in exemplars:
-            chosen[_tiered(key), key.detail] = exemplars[key]
     sums: dict[Labels, float] = defaultdict(float)
     for key, value in counted[shown.sum].items():
         sums[_tiered(key)] += _amount(key, value, shown.unit)
     yield from histogram_family(
-        shown.metric,
-        buckets,
-        sums,
-        bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"],
-        exemplars=chosen,
+        shown.metric, buckets, sums, bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"]
     )
 
 

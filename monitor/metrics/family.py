@@ -129,7 +129,6 @@ def histogram_family(
     sums: Mapping[Labels, float],
     *,
     bounds: Sequence[str],
-    exemplars: Mapping[tuple[Labels, str], TraceExemplar],
 ) -> Iterator[Family]:
     """
     A histogram family; nothing where there is no series.
@@ -139,7 +138,6 @@ def histogram_family(
         buckets: Observations of each series by upper bound, each counted in one bucket only.
         sums: Sum of the observations of each series.
         bounds: Every upper bound, ascending, `+Inf` last.
-        exemplars: A trace for some series and bound.
     """
     family = Family(metric)
     bucket = series_shape(f"{metric.name}_bucket", (*metric.labels, "le"))
@@ -148,8 +146,7 @@ def histogram_family(
         counted, seen = buckets[labels], 0
         for bound in bounds:
             seen += counted.get(bound, 0)
-            exemplar = exemplar_of(exemplars[labels, bound]) if exemplars and (labels, bound) in exemplars else None
-            family.rows.append(Row(bucket, (*labels, bound), seen, exemplar))
+            family.rows.append(Row(bucket, (*labels, bound), seen))
         family.rows += (Row(count, labels, seen), Row(total, labels, sums.get(labels, 0.0)))
     if family.rows:
         yield family
@@ -166,4 +163,4 @@ def exemplar_of(trace: TraceExemplar) -> Exemplar | None:
         return None
     seconds = math.floor(trace.observed_at)
     stamp = Timestamp(seconds, int((trace.observed_at - seconds) * 1e9))
-    return Exemplar({"trace_id": trace.trace_id}, trace.value, stamp)
+    return Exemplar({"trace_id": trace.trace_id}, 1.0, stamp)

@@ -88,11 +88,23 @@ class LoopFacts:
 
 @dataclass(frozen=True, slots=True)
 class TraceExemplar:
-    """A trace that stands for the counter it is attached to; *observed_at* is Unix seconds, *value* in its unit."""
+    """A failed request that stands for the counter it is attached to; *observed_at* is Unix seconds."""
 
     trace_id: str
-    value: float
     observed_at: float
+
+
+MOST_EXEMPLARS = 1_000
+"""Counters of failures that show a trace id, those that moved last: a scrape stays small however many there are."""
+
+
+def with_failures(
+    exemplars: Mapping[CounterKey, TraceExemplar], failed_traces: Mapping[CounterKey, str], *, at: float
+) -> Mapping[CounterKey, TraceExemplar]:
+    """*exemplars* with the *failed_traces* of a batch that was recorded *at* (Unix seconds); the latest ones."""
+    older = [(key, exemplar) for key, exemplar in exemplars.items() if key not in failed_traces]
+    latest = [(key, TraceExemplar(trace_id, at)) for key, trace_id in failed_traces.items()]
+    return dict([*older, *latest][-MOST_EXEMPLARS:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +117,7 @@ class Snapshot:
         policy: The policy in force.
         counters: Every counter as committed, each a whole number of its unit.
         pending_spans: Spans that wait for their trace to be complete.
-        exemplars: A trace for some of *counters*; shown in OpenMetrics only.
+        exemplars: A failed request for some of *counters*; shown in OpenMetrics only.
         model_versions: Each model version of each service and environment.
         rollouts: Every rollout with its latest verdict, oldest first.
         calibration: None while no calibration is in force.

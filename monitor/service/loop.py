@@ -257,6 +257,7 @@ class Service:
             )
         )
         self._note_open_traces(batch)
+        self._overview.saw_failures(recorded.failed_traces)
         stages.source.committed(next_offsets)
         self._status = replace(self._status, last_commit_at=stages.clock.time())
         _log_committed(batch, recorded)
@@ -317,6 +318,7 @@ class Service:
         if self._open_traces is not None:
             for waiting, _ in built:
                 self._open_traces.pop(waiting.trace_id, None)
+        self._overview.saw_failures(recorded.failed_traces)
         _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed
 

@@ -8,7 +8,7 @@ from threading import Lock
 
 from monitor.clock import Clock
 from monitor.difficulty.calibration import Calibration
-from monitor.ledger.ledger import Ledger
+from monitor.ledger.ledger import CounterKey, Ledger
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
@@ -17,6 +17,8 @@ from monitor.metrics.snapshot import (
     PartitionLag,
     Snapshot,
     SnapshotHolder,
+    TraceExemplar,
+    with_failures,
 )
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
@@ -81,6 +83,7 @@ class Overview:
         self._is_leaving = False
         self._problems: Mapping[str, str] = {}
         self._job_seconds: Mapping[str, float] = {}
+        self._exemplars: Mapping[CounterKey, TraceExemplar] = {}
         self._publishing = Lock()
 
     @property
@@ -127,6 +130,11 @@ class Overview:
             if (last.has_turned, last.problem) != (status.has_turned, status.problem):
                 self._publish()
 
+    def saw_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
+        """Show these traces beside the counters of failures that they moved, from the next snapshot on."""
+        with self._publishing:
+            self._exemplars = with_failures(self._exemplars, failed_traces, at=self._clock.time())
+
     def leave(self) -> None:
         """From now on this replica is not ready, whatever the loop still does."""
         with self._publishing:
@@ -147,6 +155,7 @@ class Overview:
         self._snapshots.publish(
             replace(
                 self._view,
+                exemplars=self._exemplars,
                 now=self._clock.time(),
                 lag=status.lag,
                 last_commit_at=status.last_commit_at,

@@ -217,6 +217,14 @@ class LedgerContract:
 
         assert {"failure": 1} == counts(ledger, CounterName.OUTCOMES)
 
+    def test_a_failure_is_named_beside_the_counter_that_it_moved(self, ledger: Ledger) -> None:
+        """With its trace or after it: a reader of the counter wants one of the traces behind it."""
+        came = ledger.record(a_batch(tagged(a_trace("t1", outcome=failure())), tagged(a_trace("t2"))))
+        later = ledger.record(a_batch(an_outcome("t2", failure()), tagged(a_trace("t3", outcome=success()))))
+
+        (counter,) = [key for key in ledger.counters() if key.name is CounterName.OUTCOMES and key.detail == "failure"]
+        assert [{counter: "t1"}, {counter: "t2"}] == [came.failed_traces, later.failed_traces]
+
     def test_verdicts_that_come_with_a_trace_are_one_label(self, ledger: Ledger) -> None:
         """A run that ended well but over its budget failed, and never counted as a success."""
         trace = a_trace(outcome=success(source="status"), tool_calls=3, budget=Budget(tool_calls=2))

@@ -17,8 +17,8 @@ from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, Counte
 from monitor.ledger.schema import label_value
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.collector import SnapshotCollector
-from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.metrics.collector import families_of
+from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.tracker import Role, Rollout
 from monitor.rollout.verdict import Interval
 from monitor.trace.model import Budget, Usage
@@ -170,7 +170,7 @@ def test_a_version_makes_as_many_series_as_are_paid_for(ledger: SqlLedger) -> No
         rollouts=[a_record(verdict)],
     )
 
-    families = list(SnapshotCollector(SnapshotHolder(snapshot)).collect())
+    families = list(families_of(snapshot))
     series = sum(len(family.samples) for family in families if "service" in (family.samples[0].labels or {}))
 
     alias = 1  # nobody asked for one here

@@ -1,31 +1,34 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from monitor.ledger.ledger import CounterKey, CounterName
-from monitor.metrics.collector import metrics_registry
+from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import choose_format
-from monitor.metrics.snapshot import Snapshot, SnapshotHolder, TraceExemplar
+from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.rollout.policy import Policy
 from tests.metrics.snapshots import NOON, VERSION, a_snapshot
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 FAILURE = CounterKey(CounterName.OUTCOMES, capability="search", detail="failure", **VERSION)
-SLOW = CounterKey(CounterName.DURATION_BUCKET, detail="30.0", **VERSION)
 
 WITH_EXEMPLARS = a_snapshot(
     counters={
         FAILURE: 2,
-        SLOW: 1,
         CounterKey(CounterName.REQUESTS, service='quo"te', tier="back\\slash", capability="new\nline"): 1,
     },
-    exemplars={
-        FAILURE: TraceExemplar("4bf92f3577b34da6a3ce929d0e0e4736", 1.0, NOON + 0.25),
-        SLOW: TraceExemplar("00f067aa0ba902b7", 12.5, NOON),
-    },
+    exemplars={FAILURE: TraceExemplar("4bf92f3577b34da6a3ce929d0e0e4736", NOON + 0.25)},
 )
+
+
+class AsCollector:
+    """A snapshot as the client library wants it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.collect = lambda: families_of(snapshot)
 
 
 @pytest.mark.parametrize(
@@ -42,17 +45,18 @@ WITH_EXEMPLARS = a_snapshot(
 @pytest.mark.parametrize("snapshot", [a_snapshot(), WITH_EXEMPLARS], ids=["plain values", "quotes and exemplars"])
 def test_the_bytes_are_those_of_the_client_library(accept: str, snapshot: Snapshot) -> None:
     """Our encoders are there for their speed alone."""
-    registry = metrics_registry(SnapshotHolder(snapshot))
+    registry = CollectorRegistry()
+    registry.register(AsCollector(snapshot))
     encode_theirs, content_type = choose_encoder(accept)
     encode_ours, our_content_type = choose_format(accept)
 
-    assert encode_theirs(registry) == encode_ours(registry.collect())
+    assert encode_theirs(registry) == encode_ours(families_of(snapshot))
     assert content_type == our_content_type
 
 
 def test_openmetrics_can_be_parsed_back_with_its_exemplars() -> None:
-    """A trace id leads from a failure count or a slow bucket to the trace."""
-    text = choose_format(OPENMETRICS)[0](metrics_registry(SnapshotHolder(WITH_EXEMPLARS)).collect()).decode()
+    """A trace id leads from a failure count to the trace."""
+    text = choose_format(OPENMETRICS)[0](families_of(WITH_EXEMPLARS)).decode()
 
     exemplars = {
         sample.name: (sample.exemplar.labels, sample.exemplar.value, float(sample.exemplar.timestamp))
@@ -63,21 +67,19 @@ def test_openmetrics_can_be_parsed_back_with_its_exemplars() -> None:
 
     assert {
         "cliffwatch_outcomes_total": ({"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}, 1.0, NOON + 0.25),
-        "cliffwatch_request_duration_seconds_bucket": ({"trace_id": "00f067aa0ba902b7"}, 12.5, NOON),
     } == exemplars
 
 
 def test_without_a_trace_there_is_no_exemplar() -> None:
     """Nothing is made up to fill the place."""
-    text = choose_format(OPENMETRICS)[0](metrics_registry(SnapshotHolder(a_snapshot())).collect()).decode()
+    text = choose_format(OPENMETRICS)[0](families_of(a_snapshot())).decode()
 
     assert " # {" not in text
 
 
 def test_an_empty_scrape_is_still_openmetrics() -> None:
     """A parser accepts the first scrape of a fresh process."""
-    registry = metrics_registry(SnapshotHolder(Snapshot(now=0.0, policy=Policy())))
-    text = choose_format(OPENMETRICS)[0](registry.collect()).decode()
+    text = choose_format(OPENMETRICS)[0](families_of(Snapshot(now=0.0, policy=Policy()))).decode()
 
     assert [family.name for family in text_string_to_metric_families(text)]
     assert text.endswith("# EOF\n")

@@ -209,6 +209,8 @@ def test_a_late_outcome_finds_its_trace(house: House) -> None:
     house.run_until_quiet()
 
     assert {"failure": 1} == counts(house.ledger, CounterName.OUTCOMES)
+    assert ["t0"] == [exemplar.trace_id for exemplar in house.snapshots.current.exemplars.values()]
+    assert house.snapshots.current.exemplars.keys() <= house.snapshots.current.counters.keys()
 
 
 def test_what_the_ledger_holds_is_shown_before_anything_is_read(house: House) -> None:

@@ -391,6 +391,7 @@ class PrometheusServer(_HttpServer):
             f"--storage.tsdb.path={self.directory / 'data'}",
             f"--web.listen-address={self.address}",
             "--web.enable-lifecycle",
+            "--enable-feature=exemplar-storage",
             # Alerts that fire before the Alertmanager is discovered (5 s) are dropped, and sent again after this only.
             "--rules.alert.resend-delay=1s",
             "--log.level=warn",
@@ -407,6 +408,11 @@ class PrometheusServer(_HttpServer):
         parameters = {"query": promql} | ({} if at is None else {"time": str(at)})
         result = self.get("/api/v1/query", **parameters)["data"]["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
+
+    def exemplars(self, promql: str, since: float) -> list[tuple[dict[str, str], list[dict[str, str]]]]:
+        """Labels of each series of *promql*, and those of its exemplars since *since* (Unix seconds)."""
+        found = self.get("/api/v1/query_exemplars", query=promql, start=str(since), end=str(time.time()))["data"]
+        return [(series["seriesLabels"], [each["labels"] for each in series["exemplars"]]) for series in found]
 
     def alerts(self, state: str = "firing") -> list[dict[str, Any]]:
         """Alerts in *state* (pending or firing), as the API gives them."""
