@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import FencedInstanceIdError, KafkaError
@@ -21,7 +21,8 @@ from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_rea
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
 from monitor.ingest.kafka_probe import problem_at
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
+from monitor.ingest.source import CorruptBatch, LedgerOffsets, Poll, Position, Record, TopicPartition
+from monitor.ingest.unfolding import BoundedConsumer, StandIn
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +126,8 @@ class KafkaSource:
     def _connect(self) -> Any:
         settings = self._settings
         with translated_errors(settings):
-            consumer = KafkaConsumer(
+            consumer = BoundedConsumer(
+                max_batch_bytes=settings.max_batch_bytes,
                 **client_options(settings),
                 group_id=settings.group_id,
                 group_instance_id=settings.group_instance_id or None,
@@ -354,9 +356,10 @@ def _ours(partition: KafkaPartition) -> TopicPartition:
 
 
 def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:
+    read = {_ours(partition): [as_record(record) for record in records] for partition, records in fetched.items()}
     return Poll(
-        records=tuple(as_record(record) for records in fetched.values() for record in records),
-        next_offsets={_ours(partition): records[-1].offset + 1 for partition, records in fetched.items()},
+        records=tuple(record for records in read.values() for record in records),
+        next_offsets={partition: records[-1].next_offset for partition, records in read.items()},
     )
 
 
@@ -368,4 +371,9 @@ def as_record(record: Any) -> Record:
         value=record.value,
         headers=tuple(record.headers),
         timestamp=record.timestamp / 1_000 if record.timestamp >= 0 else None,
+        corrupt_batch=_too_large(record.value) if isinstance(record.value, StandIn) else None,
     )
+
+
+def _too_large(value: StandIn) -> CorruptBatch:
+    return CorruptBatch(value.next_offset, value.detail, is_too_large=True)

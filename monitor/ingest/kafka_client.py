@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka.errors import (
     FencedInstanceIdError,
     GroupAuthorizationFailedError,
@@ -19,6 +18,7 @@ from kafka.errors import (
 
 from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
+from monitor.ingest.unfolding import BoundedConsumer
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 def groupless_consumer(settings: KafkaSettings) -> Any:
     """A consumer of kafka-python that joins no group and commits nothing."""
-    return KafkaConsumer(
+    return BoundedConsumer(
+        max_batch_bytes=settings.max_batch_bytes,
         **client_options(settings),
         group_id=None,
         enable_auto_commit=False,

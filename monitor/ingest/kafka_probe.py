@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import KafkaError
 
@@ -14,6 +13,7 @@ from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
 from monitor.ingest.kafka_client import client_options, groupless_consumer, milliseconds, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record, TopicPartition
+from monitor.ingest.unfolding import BoundedConsumer
 
 _SLICE_SECONDS = 0.2
 _SLICES = 10
@@ -30,7 +30,8 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
     """
     at = KafkaPartition(*partition)
     with translated_errors(settings):
-        consumer = KafkaConsumer(
+        consumer = BoundedConsumer(
+            max_batch_bytes=settings.max_batch_bytes,
             **client_options(settings),
             group_id=None,
             enable_auto_commit=False,

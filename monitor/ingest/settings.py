@@ -54,6 +54,9 @@ class KafkaSettings(Settings):
     max_poll_records: Annotated[int, Ge(1)] = 4_000
     """Most records in one batch, and so in one transaction."""
 
+    max_batch_bytes: Annotated[int, Ge(1024 * 1024)] = 32 * 1024 * 1024
+    """Largest batch of compressed records that is unfolded, in bytes; a larger one is a dead letter."""
+
     session_timeout_seconds: PositiveFloat = 45.0
     """Silence after which the group gives a replica's partitions to others, in seconds."""
 

@@ -40,15 +40,17 @@ class Oversize:
 @dataclass(frozen=True, slots=True)
 class CorruptBatch:
     """
-    Stands for records that the client cannot read at all.
+    Stands for records that the client cannot read at all, or does not unfold since they are too large.
 
     Attributes:
         next_offset: Offset of the first that can be read again.
         detail: Which offsets, and why, for a person.
+        is_too_large: Whether it would unfold to more than it may.
     """
 
     next_offset: int
     detail: str
+    is_too_large: bool = False
 
 
 class Record(Struct, frozen=True, gc=False):

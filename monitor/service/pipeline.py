@@ -127,7 +127,8 @@ def assemble_due(due: Iterable[PendingSpans], rules: Rules) -> list[tuple[Pendin
 
 def _decode(record: Record, rules: Rules) -> Decoded:
     if record.corrupt_batch is not None:
-        raise InvalidRecord(DropReason.UNREADABLE, record.corrupt_batch.detail)
+        reason = DropReason.TOO_LARGE if record.corrupt_batch.is_too_large else DropReason.UNREADABLE
+        raise InvalidRecord(reason, record.corrupt_batch.detail)
     if record.oversize is not None:  # too large to have been kept in memory at all
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
