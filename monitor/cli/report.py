@@ -15,7 +15,7 @@ from monitor.cli.terminal.rollouts import print_error, reading_progress
 from monitor.cli.wiring import existing_ledger, review_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.errors import DependencyUnreachable, UsageError
+from monitor.errors import ConfigInvalid, UsageError
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
 from monitor.evals.floors import Floors, read_floors
@@ -97,13 +97,14 @@ def report(
     """
     Compare two runs of an eval suite, tier by tier, before the upgrade ships.
 
-    Reads Inspect AI logs, lm-evaluation-harness samples, promptfoo results, native or OpenTelemetry events, and CSV or
-    JSON lines with named columns; told apart by content, plain, .gz or .zst, files or folders. Cases are paired by
-    name, and what cannot be paired is said.
+    Reads results of Inspect AI, lm-evaluation-harness, promptfoo, SWE-bench, tau2, terminal-bench, DeepEval, HELM,
+    OpenAI evals and BFCL, JUnit XML, native or OpenTelemetry events, and CSV, JSON, YAML or Parquet with named columns;
+    plain, .gz or .zst, files or folders. Cases are paired by name, and the report says what cannot be paired.
 
-    Tiers are the suite's own labels, unless --reference or --ledger names something that tells them.
+    Tiers are the suite's own labels, unless you name something better with --reference or --ledger.
 
-    Exit code 1 where --gate closes, with a sentence for every broken rule.
+    Exit code 0: the gate is open, or there is none. 1: --gate closes, with a sentence for every broken rule. 2: a file
+    cannot be read.
 
     Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
     """
@@ -167,10 +168,11 @@ def _tiering(
 
 def _floors(path: Path) -> Floors:
     try:
-        content = path.read_bytes()
+        return read_floors(str(path), path.read_bytes())
     except OSError as error:
-        raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
-    return read_floors(str(path), content)
+        raise UsageError(f"{path} cannot be read: {error.strerror}; check the name.") from error
+    except ConfigInvalid as error:  # exit code 1 is for a gate that closes
+        raise UsageError(str(error)) from error
 
 
 def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportFormat) -> None:

@@ -94,18 +94,22 @@ def audit(pairing: Pairing, comparison: Comparison) -> Audit:
     return Audit(found, sight)
 
 
+def _cases(comparison: Comparison) -> int:
+    return 0 if comparison.aggregate is None else comparison.aggregate.cases
+
+
 def _tiers_unknown(comparison: Comparison) -> BlindSpot:
     return BlindSpot(
         Blindness.TIERS_UNKNOWN,
-        f"No tier is known for any of {counted(comparison.aggregate.cases, 'case')}: a hard tier left behind would "
-        "not be seen.",
+        f"No tier is known for any of {counted(_cases(comparison), 'case')}: this report does not see a hard tier that "
+        "is left behind.",
     )
 
 
 def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     tiers = comparison.tiers
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
-    cases = comparison.aggregate.cases - untiered
+    cases = _cases(comparison) - untiered
     hard = comparison.hard_tier
     if hard is None:
         yield BlindSpot(
@@ -124,7 +128,7 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     if untiered:
         yield BlindSpot(
             Blindness.UNTIERED_CASES,
-            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(comparison.aggregate.cases, 'case')}.",
+            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(_cases(comparison), 'case')}.",
         )
 
 

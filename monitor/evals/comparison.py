@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
+from monitor.evals.cases import Case
 from monitor.evals.paired import (
     RepeatedRates,
     exact_p_value,
@@ -40,6 +42,8 @@ class Stratum:
         p_value: Exact, two-sided, raised for the strata looked at beside this one.
         level: Largest p-value that shows a change, ratio 0 to 1.
         flaky: Cases that passed some attempts and failed others within a run.
+        tries: Attempts that every case has in both runs.
+        all_tries_before, all_tries_after: Chance that a case passes so many attempts in a row (pass^k), ratio 0 to 1.
     """
 
     cases: int
@@ -54,10 +58,13 @@ class Stratum:
     p_value: float
     level: float
     flaky: int
+    tries: int
+    all_tries_before: float
+    all_tries_after: float
 
     @property
     def has_risen(self) -> bool:
-        """Shown to pass more often: the bounds say so, and the exact test does not gainsay it."""
+        """Shown to pass more often: the bounds and the exact test agree."""
         return self.change.lower > 0.0 and self.p_value <= self.level
 
     @property
@@ -82,7 +89,7 @@ class Comparison:
     Everything that is counted.
 
     Attributes:
-        aggregate: All pairs; None where there are none.
+        aggregate: All pairs; None where no case has a score in both runs.
         tiers: Tiers that have cases, easiest first, untiered last.
         hard_tier: Hard and frontier together; None without such a case.
         easier_tiers: Easy and medium together; None without such a case.
@@ -91,7 +98,7 @@ class Comparison:
         confidence: Of all bounds together, over the tiers or over the capabilities.
     """
 
-    aggregate: Stratum
+    aggregate: Stratum | None
     tiers: Mapping[Tier, Stratum]
     hard_tier: Stratum | None
     easier_tiers: Stratum | None
@@ -99,24 +106,44 @@ class Comparison:
     share: ShareReport | None
     confidence: float
 
+    def rows(self) -> Mapping[str, Stratum]:
+        """Tiers easiest first, the hard tier where it is more than one of them, and everything: as tables show them."""
+        rows = {tier.value: stratum for tier, stratum in self.tiers.items()}
+        if self.hard_tier is not None and Tier.FRONTIER in self.tiers:
+            rows["hard tier"] = self.hard_tier
+        return rows if self.aggregate is None else {**rows, "all": self.aggregate}
+
+    def judged(self) -> Mapping[str, Stratum]:
+        """What a verdict is about, by the name of its scope."""
+        main = {"all": self.aggregate, "hard": self.hard_tier, "easier": self.easier_tiers}
+        classes = {f"capability:{name}": stratum for name, stratum in self.capabilities.items()}
+        classes = classes if len(classes) > 1 else {}  # one class is everything over again
+        return {name: stratum for name, stratum in (main | classes).items() if stratum is not None}
+
 
 def compare(pairs: Sequence[Pair], *, confidence: float) -> Comparison:
     """
-    What *pairs*, of which there is at least one, say.
+    What *pairs* say.
 
     Args:
         pairs: Cases with a score in both runs.
-        confidence: That all bounds of the tiers hold together, and all of the capabilities, ratio 0 to 1. The
-            aggregate, the hard tier as a whole, and the share are one question each.
+        confidence: That all bounds of the tiers hold together, and all of the capabilities, ratio 0 to 1. The bounds of
+            everything, of the hard tier and of the easier tiers hold one by one; their tests are raised together.
     """
     by_tier = _grouped(pairs, lambda pair: pair.tier)
     tiers = {tier: by_tier[tier] for tier in (*TIERS, Tier.UNTIERED) if tier in by_tier}
     capabilities = _grouped([pair for pair in pairs if pair.capability], lambda pair: pair.capability)
+    groups = {
+        "all": pairs,
+        "hard": [pair for pair in pairs if pair.tier in HARD_TIER],
+        "easier": [pair for pair in pairs if pair.tier in EASIER_TIERS],
+    }
+    main = _raised({name: _stratum(group, confidence, 1.0 - confidence) for name, group in groups.items() if group})
     return Comparison(
-        aggregate=_stratum(pairs, confidence, 1.0 - confidence),
+        aggregate=main.get("all"),
         tiers=_strata(tiers, confidence),
-        hard_tier=_of_tiers(pairs, HARD_TIER, confidence),
-        easier_tiers=_of_tiers(pairs, EASIER_TIERS, confidence),
+        hard_tier=main.get("hard"),
+        easier_tiers=main.get("easier"),
         capabilities=_strata(dict(sorted(capabilities.items())), confidence),
         share=measure_share(pairs, confidence=confidence),
         confidence=confidence,
@@ -130,22 +157,20 @@ def _grouped(pairs: Iterable[Pair], kind: Callable[[Pair], _Kind]) -> dict[_Kind
     return groups
 
 
-def _of_tiers(pairs: Sequence[Pair], tiers: Sequence[Tier], confidence: float) -> Stratum | None:
-    chosen = [pair for pair in pairs if pair.tier in tiers]
-    return _stratum(chosen, confidence, 1.0 - confidence) if chosen else None
-
-
-def _strata(groups: Mapping[_Kind, Sequence[Pair]], confidence: float) -> dict[_Kind, Stratum]:
+def _strata(groups: Mapping[_Kind, Sequence[Pair]], confidence: float) -> Mapping[_Kind, Stratum]:
     each = simultaneous(confidence, len(groups))
-    strata = {kind: _stratum(group, each, 1.0 - confidence) for kind, group in groups.items()}
-    raised = holm({str(number): stratum.p_value for number, stratum in enumerate(strata.values())})
-    return {
-        kind: replace(stratum, p_value=raised[str(number)]) for number, (kind, stratum) in enumerate(strata.items())
-    }
+    return _raised({kind: _stratum(group, each, 1.0 - confidence) for kind, group in groups.items()})
+
+
+def _raised(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
+    """*strata* with their p-values raised for their number."""
+    p_values = holm({kind: stratum.p_value for kind, stratum in strata.items()})
+    return {kind: replace(stratum, p_value=p_values[kind]) for kind, stratum in strata.items()}
 
 
 def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
     rates = _rates(pairs)
+    tries = int(min(rates.before_attempts.min(), rates.after_attempts.min()))
     return Stratum(
         cases=len(pairs),
         hard_cases=sum(pair.tier in HARD_TIER for pair in pairs),
@@ -158,8 +183,21 @@ def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
         change=paired_change(rates, confidence=confidence),
         p_value=exact_p_value(rates),
         level=level,
-        flaky=sum(pair.baseline.is_flaky or pair.candidate.is_flaky for pair in pairs),
+        flaky=sum(pair.is_flaky for pair in pairs),
+        tries=tries,
+        all_tries_before=_all_tries([pair.baseline for pair in pairs], tries),
+        all_tries_after=_all_tries([pair.candidate for pair in pairs], tries),
     )
+
+
+def _all_tries(cases: Sequence[Case], tries: int) -> float:
+    """
+    Chance that *tries* attempts drawn from a case all pass, mean over *cases*.
+
+    Source:
+        pass^k of Yao et al. (2024), tau-bench, section 3.
+    """
+    return sum(math.comb(case.passed, tries) / math.comb(case.scored, tries) for case in cases) / len(cases)
 
 
 def _rates(pairs: Sequence[Pair]) -> RepeatedRates:

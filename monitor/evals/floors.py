@@ -48,13 +48,14 @@ class Limits(_Part):
     """
     Upper limits; those left out do not hold.
 
-    *newly_failing* and *drop* are by tier: cases that passed and fail now, and the fall of the pass rate (0 to 1).
+    *newly_failing* and *drop* are by tier, `hard_tier`, `all` or capability class: cases that passed and fail now, and
+    the fall of the pass rate (0 to 1).
     """
 
     hard_share_of_failures: _Ratio | None = None
     excess_over_uniform_gain: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = None
-    newly_failing: Mapping[_TierName, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    drop: Mapping[_TierName, _Ratio] = Field(default_factory=dict)
+    newly_failing: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    drop: Mapping[str, _Ratio] = Field(default_factory=dict)
 
 
 class Floors(_Part):
@@ -62,6 +63,7 @@ class Floors(_Part):
     Everything that a gate holds a report to.
 
     Attributes:
+        verdict: Verdicts that open the gate; a regression never does.
         must_pass: Cases, by name or as `task/name`, that the candidate has to pass.
         undecided: Whether a rule that cannot be decided counts as broken.
         unscored: What a case without a score counts as against a floor.
@@ -69,6 +71,7 @@ class Floors(_Part):
 
     floors: tuple[FloorRule, ...] = ()
     limits: Limits = Limits()
+    verdict: tuple[Literal["ok", "cliff", "waiting"], ...] = ("ok", "cliff", "waiting")
     must_pass: tuple[str, ...] = ()
     undecided: Literal["fails", "passes"] = "fails"
     unscored: Literal["fails", "left_out"] = "fails"
@@ -99,7 +102,7 @@ def read_floors(name: str, content: bytes) -> Floors:
 
 def _nothing_to_hold(floors: Floors) -> Iterator[tuple[int, str, str]]:
     if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
-        yield 1, "", "holds no rule, so nothing would be checked: add floors, limits or must_pass"
+        yield 1, "", "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
 
 
 def _problem(details: ErrorDetails, file: ConfigFile) -> tuple[int, str, str]:

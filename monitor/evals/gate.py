@@ -8,17 +8,21 @@ from enum import StrEnum
 
 import numpy as np
 
-from monitor.difficulty.tiers import HARD_TIER, Tier
-from monitor.evals.cases import Case, CaseKey
-from monitor.evals.comparison import Stratum
+from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
+from monitor.evals.cases import Case
 from monitor.evals.floors import By, FloorRule, Floors
 from monitor.evals.paired import pass_rate
+from monitor.evals.pairing import Pair
 from monitor.evals.report import EvalReport
-from monitor.evals.words import counted, percent, points
+from monitor.evals.words import counted, percent, points, points_of, some_of
 from monitor.rollout.comparison import Interval
 
 _SHOWN = 5
 _HARD = "hard_tier"
+_CLASS = "capability:"
+_TIER_NAMES = frozenset({_HARD, *(tier.value for tier in TIERS)})
+_HALF = 0.5
+_ROUNDING = 1e-9
 
 
 class RuleState(StrEnum):
@@ -71,153 +75,199 @@ class GateResult:
 
 def check(report: EvalReport, floors: Floors) -> GateResult:
     """Each rule of *floors* beside *report*."""
-    rules = [
-        *(_check_floor(report, floor, unscored_fails=floors.unscored == "fails") for floor in floors.floors),
-        *_check_share(report, floors),
-        *(_check_newly_failing(report, tier, most) for tier, most in floors.limits.newly_failing.items()),
-        *(_check_drop(report, tier, most) for tier, most in floors.limits.drop.items()),
-        *(_check_must_pass(report, name) for name in floors.must_pass),
-    ]
+    checker = _Checker(report, floors)
     limits: dict[str, float] = {
         floor.tier or "all": floor.pass_rate for floor in floors.floors if floor.capability is None
     }
-    return GateResult(rules, undecided_fails=floors.undecided == "fails", floors=limits)
+    return GateResult(list(checker.rules()), undecided_fails=floors.undecided == "fails", floors=limits)
 
 
-def _check_floor(report: EvalReport, floor: FloorRule, *, unscored_fails: bool) -> CheckedRule:
-    what = " of ".join(word for word in (_tier_words(floor.tier), floor.capability) if word) or "everything"
-    name = f"pass rate of {what} at least {percent(floor.pass_rate)}"
-    cases = [case for key, case in report.pairing.candidate.cases.items() if _belongs(report, key, case, floor)]
-    if not unscored_fails:
-        cases = [case for case in cases if case.scored]
-    rate = _pass_rate(cases, report.comparison.confidence)
-    if rate is None:
-        return _undecided(name, f"No case of {what} is in the candidate.", report)
-    is_bound = floor.by is By.LOWER_BOUND
-    reached = f"{_first_upper(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
-    reached += f", at least {percent(rate.lower)}" * is_bound
-    if (rate.lower if is_bound else rate.estimate) >= floor.pass_rate:
-        return CheckedRule(name, RuleState.KEPT, f"{reached}; the floor is {percent(floor.pass_rate)}.")
-    agreed = f", agreed by {floor.agreed_by}" * bool(floor.agreed_by)
-    agreed += f" on {floor.agreed_on}" * bool(floor.agreed_on)
-    return CheckedRule(name, RuleState.BROKEN, f"{reached}, below the floor of {percent(floor.pass_rate)}{agreed}.")
+class _Checker:
+    """Holds one report to one file of floors."""
+
+    def __init__(self, report: EvalReport, floors: Floors) -> None:
+        self._report = report
+        self._floors = floors
+        self._counts_unscored = floors.unscored == "fails"
+        pairing, tiering = report.pairing, report.tiering
+        self._pairs = tiering.tiered(pairing.pairs)
+        is_all = pairing.is_complete or not self._counts_unscored
+        self._worst = self._pairs if is_all else tiering.tiered(pairing.worst_case())
+
+    def rules(self) -> Iterator[CheckedRule]:
+        """Every rule, the verdict first."""
+        limits = self._floors.limits
+        yield self._verdict()
+        yield from self._unknown()
+        yield from map(self._floor, self._floors.floors)
+        yield from self._share()
+        yield from (self._newly_failing(name, most) for name, most in limits.newly_failing.items())
+        yield from (self._drop(name, most) for name, most in limits.drop.items())
+        yield from map(self._must_pass, self._floors.must_pass)
+
+    def _verdict(self) -> CheckedRule:
+        allowed = " or ".join(self._floors.verdict)
+        verdict = self._report.verdict.value
+        told = f"The verdict is {verdict}; the gate opens on {allowed}."
+        return CheckedRule(f"verdict is {allowed}", _kept_if(verdict in self._floors.verdict), told)
+
+    def _unknown(self) -> Iterator[CheckedRule]:
+        """A run that broke off never passes; what the team agreed to leave out only counts if it turns the verdict."""
+        report = self._report
+        if not report.pairing.unknown_after:
+            return
+        worst = report.worst_case.judged()
+        turns = any(stratum.has_fallen for name, stratum in worst.items() if name not in report.scope)
+        is_decided = self._counts_unscored or turns or report.comparison.aggregate is None
+        decided = report.decided_by_unknown if is_decided else None
+        told = decided or "Cases without a score are too few to change the verdict."
+        yield CheckedRule("no verdict by cases without a score", _kept_if(decided is None), told)
+
+    def _floor(self, floor: FloorRule) -> CheckedRule:
+        what = " of ".join(word for word in (_tier_words(floor.tier), floor.capability) if word) or "everything"
+        name = f"pass rate of {what} at least {percent(floor.pass_rate)}"
+        cases = [case for case in self._report.pairing.candidate.cases.values() if self._belongs(case, floor)]
+        pairing = self._report.pairing
+        gone = [pairing.baseline.cases[key] for key in pairing.unpaired.baseline_only if self._counts_unscored]
+        missing = [case for case in gone if self._belongs(case, floor)]
+        if not self._counts_unscored:
+            cases = [case for case in cases if case.is_scored]
+        rate, worst = self._rate(cases, 0), self._rate(cases, len(missing))
+        if rate is None or worst is None:
+            return self._undecided(
+                name, f"No case of {what} {'is' if self._counts_unscored else 'has a score'} in the candidate."
+            )
+        is_bound = floor.by is By.LOWER_BOUND
+        reached, at_worst = ((each.lower if is_bound else each.estimate) for each in (rate, worst))
+        told = f"{_first_upper(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
+        told += f", at least {percent(rate.lower)}" * is_bound
+        unscored = sum(case.unscored > 0 for case in cases)
+        told += f", {unscored:,} of them without a score and counted as failed" * (
+            self._counts_unscored and unscored > 0
+        )
+        if at_worst >= floor.pass_rate:
+            return CheckedRule(name, RuleState.KEPT, f"{told}; the floor is {percent(floor.pass_rate)}.")
+        if reached >= floor.pass_rate:
+            told += f", but {percent(at_worst)} if the {counted(len(missing), 'missing case')} failed"
+            return CheckedRule(name, RuleState.UNDECIDED, f"{told}; the floor is {percent(floor.pass_rate)}.")
+        agreed = f", agreed by {floor.agreed_by}" * bool(floor.agreed_by)
+        agreed += f" on {floor.agreed_on}" * bool(floor.agreed_on)
+        return CheckedRule(name, RuleState.BROKEN, f"{told}, below the floor of {percent(floor.pass_rate)}{agreed}.")
+
+    def _belongs(self, case: Case, floor: FloorRule) -> bool:
+        if floor.capability is not None and case.capability != floor.capability:
+            return False
+        return floor.tier is None or _is_in(self._report.tiering.tier_of(case.key), floor.tier)
+
+    def _rate(self, cases: Sequence[Case], missing: int) -> Interval | None:
+        """Pass rate over *cases* and *missing* ones that failed; attempts without a score count as the rules say."""
+        unscored = [case.unscored if self._counts_unscored else 0 for case in cases]
+        attempts = [case.scored + more for case, more in zip(cases, unscored, strict=True)] + [1] * missing
+        if not sum(attempts):
+            return None
+        counts = np.array(attempts, dtype=np.int64)
+        rates = np.array([case.passed for case in cases] + [0] * missing) / counts
+        return pass_rate(rates, counts, confidence=self._report.comparison.confidence)
+
+    def _share(self) -> Iterator[CheckedRule]:
+        share, limits = self._report.comparison.share, self._floors.limits
+        if limits.hard_share_of_failures is not None:
+            most = limits.hard_share_of_failures
+            name = f"hard share of failures at most {percent(most)}"
+            if share is None:
+                yield self._undecided(name, "The hard tier's share of failures is not known.")
+            else:
+                hard_share = percent(share.candidate.estimate)
+                told = f"The hard tier has {hard_share} of the failures; the limit is {percent(most)}."
+                yield CheckedRule(name, _kept_if(share.candidate.estimate <= most), told)
+        if limits.excess_over_uniform_gain is not None:
+            most = limits.excess_over_uniform_gain
+            name = f"excess over a uniform gain at most {points(most)}"
+            if share is None:
+                yield self._undecided(name, "The excess over a uniform gain is not known.")
+            else:
+                excess = share.excess.estimate
+                told = f"The share changed by {points(excess)} beyond a uniform gain; the limit is {points(most)}."
+                yield CheckedRule(name, _kept_if(excess <= most), told)
+
+    def _within(self, pairs: Sequence[Pair], scope: str) -> Sequence[Pair]:
+        """Those of *pairs* in a tier, in a class, or all of them."""
+        if scope == "all":
+            return pairs
+        if scope in _TIER_NAMES:
+            return [pair for pair in pairs if _is_in(pair.tier, scope)]
+        return [pair for pair in pairs if pair.capability == scope.removeprefix(_CLASS)]
+
+    def _newly_failing(self, scope: str, most: int) -> CheckedRule:
+        words = _scope_words(scope)
+        name = f"at most {most} newly failing in {words}"
+        worst = self._within(self._worst, scope)
+        failing = [str(pair.key) for pair in self._within(self._pairs, scope) if pair.is_newly_failing]
+        known = set(failing)
+        unseen = [str(pair.key) for pair in worst if pair.is_newly_failing and str(pair.key) not in known]
+        if not worst:
+            return self._undecided(name, f"No case of {words} ran on both.")
+        if len(failing) <= most < len(failing) + len(unseen):
+            named = some_of(unseen, _SHOWN)
+            told = f"No score in the candidate for what the baseline passes in {words}: {named}; run them."
+            return CheckedRule(name, RuleState.UNDECIDED, told)
+        told = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
+        told += f" ({some_of(failing, _SHOWN)})" * bool(failing)
+        return CheckedRule(name, _kept_if(len(failing) <= most), f"{told}; the limit is {most}.")
+
+    def _drop(self, scope: str, most: float) -> CheckedRule:
+        words = _scope_words(scope)
+        name = f"pass rate of {words} falls by at most {points_of(most)}"
+        pairs, worst = self._within(self._pairs, scope), self._within(self._worst, scope)
+        if not pairs:
+            return self._undecided(name, f"No case of {words} ran on both.")
+        before, after = _mean_rates(pairs)
+        change = points(after - before)
+        told = f"{_first_upper(words)} passes {percent(before)} → {percent(after)}, {change}"
+        before_at_worst, after_at_worst = _mean_rates(worst)
+        lost_at_worst = before_at_worst - after_at_worst
+        if before - after <= most + _ROUNDING < lost_at_worst:
+            told += f", but {points(-lost_at_worst)} if what has no score failed"
+            return CheckedRule(name, RuleState.UNDECIDED, f"{told}; the limit is {points(-most)}.")
+        return CheckedRule(name, _kept_if(before - after <= most + _ROUNDING), f"{told}; the limit is {points(-most)}.")
+
+    def _must_pass(self, case_name: str) -> CheckedRule:
+        name = f"{case_name} passes"
+        cases = self._report.pairing.candidate.cases
+        found = [case for key, case in cases.items() if case_name in {str(key), key.case_id}]
+        failed = [case for case in found if case.pass_rate is not None and case.pass_rate <= _HALF]
+        if failed:
+            failure = next((f" ({case.failure})" for case in failed if case.failure), "")
+            return CheckedRule(name, RuleState.BROKEN, f"{case_name} has to pass and fails{failure}.")
+        if not found or not all(case.is_scored for case in found):
+            told = "is not in the candidate's results" if not found else "has no score in the candidate's results"
+            return CheckedRule(name, RuleState.UNDECIDED, f"{case_name} has to pass and {told}.")
+        return CheckedRule(name, RuleState.KEPT, f"{case_name} passes.")
+
+    def _undecided(self, name: str, sentence: str) -> CheckedRule:
+        tiering = self._report.tiering
+        because = "" if tiering.is_told else f" {' '.join((tiering.explanation, *tiering.notes))}"
+        return CheckedRule(name, RuleState.UNDECIDED, f"{sentence}{because}")
 
 
-def _belongs(report: EvalReport, key: CaseKey, case: Case, floor: FloorRule) -> bool:
-    if floor.capability is not None and case.capability != floor.capability:
-        return False
-    return floor.tier is None or _is_in(report.tiering.tier_of(key), floor.tier)
+def _mean_rates(pairs: Sequence[Pair]) -> tuple[float, float]:
+    return float(np.mean([pair.before for pair in pairs])), float(np.mean([pair.after for pair in pairs]))
 
 
 def _is_in(tier: Tier, name: str) -> bool:
     return tier in HARD_TIER if name == _HARD else tier.value == name
 
 
-def _pass_rate(cases: Sequence[Case], confidence: float) -> Interval | None:
-    """Pass rate over *cases*; attempts without a score count as failed."""
-    attempts = np.array([case.scored + case.unscored for case in cases], dtype=np.int64)
-    if not attempts.sum():
-        return None
-    rates = np.array([case.passed for case in cases]) / attempts
-    return pass_rate(rates, attempts, confidence=confidence)
-
-
-def _check_share(report: EvalReport, floors: Floors) -> Iterator[CheckedRule]:
-    share, limits = report.comparison.share, floors.limits
-    if limits.hard_share_of_failures is not None:
-        most = limits.hard_share_of_failures
-        name = f"hard share of failures at most {percent(most)}"
-        if share is None:
-            yield _undecided(name, "The hard tier's share of failures is not known.", report)
-        else:
-            told = (
-                f"The hard tier has {percent(share.candidate.estimate)} of the failures; the limit is {percent(most)}."
-            )
-            yield CheckedRule(name, _kept_if(share.candidate.estimate <= most), told)
-    if limits.excess_over_uniform_gain is not None:
-        most = limits.excess_over_uniform_gain
-        name = f"excess over a uniform gain at most {points(most)}"
-        if share is None:
-            yield _undecided(name, "The excess over a uniform gain is not known.", report)
-        else:
-            excess = share.excess.estimate
-            told = f"The share changed by {points(excess)} beyond a uniform gain; the limit is {points(most)}."
-            yield CheckedRule(name, _kept_if(excess <= most), told)
-
-
-def _check_newly_failing(report: EvalReport, tier: str, most: int) -> CheckedRule:
-    words = _tier_words(tier)
-    name = f"at most {most} newly failing in {words}"
-    if _stratum(report, tier) is None:
-        return _undecided(name, f"No case of {words} ran on both.", report)
-    pairs = [pair for pair in report.tiering.tiered(report.pairing.pairs) if _is_in(pair.tier, tier)]
-    failing = [str(pair.key) for pair in pairs if pair.is_newly_failing]
-    unseen = _unseen(report, tier)
-    if len(failing) <= most and unseen:
-        told = f"No score in the candidate for what the baseline passes in {words}: {_named(unseen)}; run them."
-        return CheckedRule(name, RuleState.UNDECIDED, told)
-    told = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
-    told += f" ({_named(failing)})" * bool(failing)
-    return CheckedRule(name, _kept_if(len(failing) <= most), f"{told}; the limit is {most}.")
-
-
-def _unseen(report: EvalReport, tier: str) -> Sequence[str]:
-    """Cases that the baseline passes and of which the candidate says nothing."""
-    after = report.pairing.candidate.cases
-    return [
-        str(key)
-        for key, case in report.pairing.baseline.cases.items()
-        if case.passed * 2 > case.scored
-        and (key not in after or not after[key].scored)
-        and _is_in(report.tiering.tier_of(key), tier)
-    ]
-
-
-def _check_drop(report: EvalReport, tier: str, most: float) -> CheckedRule:
-    name = f"pass rate of {_tier_words(tier)} falls by at most {points(most).removeprefix('+')}"
-    stratum = _stratum(report, tier)
-    if stratum is None:
-        return _undecided(name, f"No case of {_tier_words(tier)} ran on both.", report)
-    rates = f"{percent(stratum.before.estimate)} → {percent(stratum.after.estimate)}"
-    told = (
-        f"{_first_upper(_tier_words(tier))} passes {rates}, {points(stratum.change.estimate)}; the limit is "
-        f"{points(-most)}."
-    )
-    return CheckedRule(name, _kept_if(-stratum.change.estimate <= most), told)
-
-
-def _check_must_pass(report: EvalReport, case_name: str) -> CheckedRule:
-    name = f"{case_name} passes"
-    found = [case for key, case in report.pairing.candidate.cases.items() if case_name in {str(key), key.case_id}]
-    if not any(case.scored for case in found):
-        told = "is not in the candidate's results" if not found else "has no score in the candidate's results"
-        return CheckedRule(name, RuleState.UNDECIDED, f"{case_name} has to pass and {told}.")
-    failed = [case for case in found if not case.scored or 2 * case.passed <= case.scored]
-    if failed:
-        failure = next((f" ({case.failure})" for case in failed if case.failure), "")
-        return CheckedRule(name, RuleState.BROKEN, f"{case_name} has to pass and fails{failure}.")
-    return CheckedRule(name, RuleState.KEPT, f"{case_name} passes.")
-
-
-def _stratum(report: EvalReport, tier: str) -> Stratum | None:
-    if tier == _HARD:
-        return report.comparison.hard_tier
-    return report.comparison.tiers.get(Tier(tier))
-
-
-def _undecided(name: str, sentence: str, report: EvalReport) -> CheckedRule:
-    because = "" if report.tiering.is_told else f" {' '.join((report.tiering.explanation, *report.tiering.notes))}"
-    return CheckedRule(name, RuleState.UNDECIDED, f"{sentence}{because}")
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-
-
 def _tier_words(tier: str | None) -> str:
     if tier is None:
         return ""
     return "the hard tier" if tier == _HARD else f"tier {tier}"
+
+
+def _scope_words(scope: str) -> str:
+    if scope == "all":
+        return "everything"
+    return _tier_words(scope) if scope in _TIER_NAMES else f"class {scope.removeprefix(_CLASS)}"
 
 
 def _kept_if(is_kept: bool) -> RuleState:  # noqa: FBT001  (the one fact that it turns into a state)

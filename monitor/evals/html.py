@@ -9,19 +9,26 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.difficulty.tiers import Tier
 from monitor.evals import words
-from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
+from monitor.evals.summary import (
+    HEADINGS,
+    case_lists,
+    case_words,
+    cases_line,
+    cells,
+    classes_worst_first,
+    gate_line,
+    provenance,
+    repeats,
+)
 from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
 
 
 def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """The whole document; everything that came from a file is escaped."""
-    comparison = report.comparison
-    capabilities = sorted(comparison.capabilities.items(), key=lambda item: item[1].change.estimate)
     return (
         _environment()
         .get_template("report.html")
@@ -30,9 +37,15 @@ def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
             gate=gate,
             style=Markup(CHART_STYLE + files("monitor.evals").joinpath("templates/report.css").read_text("utf-8")),  # noqa: S704  (our own)
             charts=[(caption, Markup(svg)) for caption, svg in _charts(report, {} if gate is None else gate.floors)],  # noqa: S704  (text in it is escaped)
-            tiers=_tiers(comparison),
-            share=comparison.share,
-            capabilities=capabilities,
+            headings=HEADINGS,
+            tiers=report.comparison.rows(),
+            share=report.comparison.share,
+            classes=classes_worst_first(report.comparison),
+            gate_line=None if gate is None else gate_line(gate),
+            cases_line=cases_line(report),
+            case_lists=case_lists(report),
+            repeats=list(repeats(report.comparison)),
+            provenance=list(provenance(report)),
         )
     )
 
@@ -45,24 +58,15 @@ def _environment() -> Environment:
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
-        "signed": words.signed,
-        "bounds": words.bounds,
-        "count": words.count,
-        "probability": words.probability,
         "with_bounds": words.change_words,
+        "cells": cells,
+        "case_words": lambda case: case_words(case, 0),
     }
     return environment
 
 
-def _tiers(comparison: Comparison) -> Sequence[tuple[str, Stratum]]:
-    rows = [(tier.value, stratum) for tier, stratum in comparison.tiers.items()]
-    if comparison.hard_tier is not None and Tier.FRONTIER in comparison.tiers:
-        rows.append(("hard tier", comparison.hard_tier))
-    return [*rows, ("all", comparison.aggregate)]
-
-
 def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[str, str]]:
-    charts = [("Pass rate", _rates(report, floors))]
+    charts = [("Pass rate", _rates(report, floors))] if report.comparison.aggregate is not None else []
     share = report.comparison.share
     if share is not None:
         charts.append(("The hard tier's share of failures", _share(report, share)))
@@ -79,7 +83,7 @@ def _rates(report: EvalReport, floors: Mapping[str, float]) -> str:
     return rates_chart(
         [
             RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
-            for name, stratum in _tiers(report.comparison)
+            for name, stratum in report.comparison.rows().items()
         ],
         name="rates",
         title="Pass rate by tier",

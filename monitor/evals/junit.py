@@ -1,7 +1,7 @@
 """
-The report as JUnit XML, so that a CI shows it as tests: the gate's rules, and the hard cases.
+The report as JUnit XML, so that a CI shows it as tests: the verdict, the gate's rules, and every case.
 
-A hard case fails where it passed before; one that failed before as well is skipped, and one without a score an error.
+A case fails where it passed before; one that failed before as well is skipped, and one without a score is an error.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
-from monitor.difficulty.tiers import HARD_TIER
-from monitor.evals.cases import CaseKey
 from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.pairing import Pair
 from monitor.evals.report import EvalReport
 from monitor.evals.words import percent
+from monitor.rollout.verdict import VerdictState
 
 _HALF = 0.5
+_VERDICTS = {VerdictState.REGRESSION: "failure", VerdictState.CLIFF: "failure", VerdictState.WAITING: "skipped"}
 
 
 def junit_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """The whole document."""
-    suites = [_hard_cases(report)]
-    if gate is not None:
-        suites.insert(0, _rules(gate))
+    suites = [_verdict(report), *([] if gate is None else [_rules(gate)]), _cases(report)]
     root = ET.Element("testsuites", {"name": f"{report.baseline.label} → {report.candidate.label}"})
     for suite in suites:
         root.append(suite)
@@ -33,6 +31,14 @@ def junit_report(report: EvalReport, gate: GateResult | None = None) -> str:
     _make_valid(root)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _verdict(report: EvalReport) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": "verdict"})
+    test = _test(suite, "verdict", report.verdict.value)
+    if report.verdict in _VERDICTS:
+        _finding(test, _VERDICTS[report.verdict], report.headline, "\n".join(report.reasons))
+    return _counted(suite)
 
 
 def _rules(gate: GateResult) -> ET.Element:
@@ -46,30 +52,33 @@ def _rules(gate: GateResult) -> ET.Element:
     return _counted(suite)
 
 
-def _hard_cases(report: EvalReport) -> ET.Element:
-    suite = ET.Element("testsuite", {"name": "hard cases"})
-    for pair in report.tiering.tiered(report.pairing.pairs):
-        if pair.tier in HARD_TIER:
-            test = _test(suite, _class_name(pair.tier.value, pair.capability), str(pair.key))
-            for kind, message, text in _findings(pair):
-                _finding(test, kind, message, text)
-    for key in report.pairing.unpaired.unscored:
-        if report.tiering.tier_of(key) in HARD_TIER:
-            test = _test(suite, _class_name(report.tiering.tier_of(key).value, _capability(report, key)), str(key))
-            _finding(test, "error", "has no score in one of the runs")
+def _cases(report: EvalReport) -> ET.Element:
+    suite = ET.Element("testsuite", {"name": "cases"})
+    pairing, tiering = report.pairing, report.tiering
+    for pair in tiering.tiered(pairing.pairs):
+        test = _test(suite, _class_name(pair.tier.value, pair.capability), str(pair.key))
+        for kind, message, text in _findings(pair):
+            _finding(test, kind, message, text)
+    for keys, told in (
+        (pairing.unpaired.unscored, "has no score in one of the runs"),
+        (pairing.unpaired.baseline_only, "is missing in the candidate"),
+    ):
+        for key in keys:
+            case = pairing.baseline.cases[key]
+            _finding(_test(suite, _class_name(tiering.tier_of(key).value, case.capability), str(key)), "error", told)
     return _counted(suite)
 
 
 def _findings(pair: Pair) -> Iterator[tuple[str, str, str]]:
+    rates = f"{percent(pair.before)} → {percent(pair.after)}"
     if pair.is_newly_failing:
-        told = f"passed before and fails now ({percent(pair.before)} → {percent(pair.after)})"
-        yield "failure", told, pair.candidate.failure or ""
+        yield "failure", f"lost: passed before and fails now ({rates})", pair.candidate.failure or ""
     elif pair.after <= _HALF:
         yield "skipped", "failed before as well", ""
-
-
-def _capability(report: EvalReport, key: CaseKey) -> str:
-    return report.pairing.candidate.cases[key].capability
+    elif pair.is_newly_passing:
+        yield "system-out", "", "won: failed before and passes now"
+    if pair.is_flaky:
+        yield "system-err", "", f"flaky: passes some attempts and fails others ({rates})"
 
 
 def _class_name(tier: str, capability: str) -> str:
@@ -81,8 +90,8 @@ def _test(suite: ET.Element, class_name: str, name: str) -> ET.Element:
 
 
 def _finding(test: ET.Element, kind: str, message: str, text: str = "") -> None:
-    finding = ET.SubElement(test, kind, {"message": message})
-    if kind != "skipped":
+    finding = ET.SubElement(test, kind, {"message": message} if message else {})
+    if kind in {"failure", "error"}:
         finding.set("type", "regression" if kind == "failure" else "unscored")
     finding.text = text or None
 

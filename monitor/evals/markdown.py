@@ -1,15 +1,25 @@
-"""The report as Markdown for a pull request: the verdict open, the rest to unfold."""
+"""The report as Markdown for a pull request: verdict, gate and cases open, the rest to unfold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from monitor.difficulty.tiers import Tier
-from monitor.evals.comparison import Comparison, Stratum
+from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult, RuleState
-from monitor.evals.report import ArmSource, CaseChange, EvalReport
+from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import bounds, count, counted, one_line, percent, probability, signed
+from monitor.evals.summary import (
+    HEADINGS,
+    case_lists,
+    case_words,
+    cases_line,
+    cells,
+    classes_worst_first,
+    gate_line,
+    provenance,
+    repeats,
+)
+from monitor.evals.words import bounds, one_line, percent, signed
 from monitor.rollout.verdict import VerdictState
 
 _SIGNS = {
@@ -31,52 +41,38 @@ def markdown_report(report: EvalReport, gate: GateResult | None = None) -> str:
 
 def _lines(report: EvalReport, gate: GateResult | None) -> Iterator[str]:
     comparison = report.comparison
-    arms = f"{_text(report.baseline.label)} → {_text(report.candidate.label)}"
-    yield f"### {_SIGNS[report.verdict]} {arms}: {report.verdict.value}"
+    yield f"### {_SIGNS[report.verdict]} {report.verdict.value}: {_text(report.headline)}"
     yield ""
-    yield from (f"- {_text(reason)}" for reason in report.reasons)
-    yield ""
-    yield from _strata("tier", _tier_rows(comparison))
-    if comparison.share is not None:
-        yield ""
-        yield from _share(comparison.share)
+    yield f"{_text(report.baseline.label)} → {_text(report.candidate.label)}"
     if gate is not None:
         yield ""
-        yield from _gate(gate)
-    yield from _folded(
-        f"Hard cases that passed and no longer do ({len(report.regressed):,})", _regressed(report.regressed)
-    )
-    if len(comparison.capabilities) > 1:
-        rows = sorted(comparison.capabilities.items(), key=lambda item: item[1].change.estimate)
-        yield from _folded(f"By capability ({len(rows):,})", list(_strata("capability", dict(rows))))
+        yield f"**Gate: {gate_line(gate)}**"
+        yield ""
+        yield from (f"- {_RULE_SIGNS[rule.state]} {_text(rule.sentence)}" for rule in gate.rules)
+    yield ""
+    yield f"**Cases: {_text(cases_line(report))}**"
+    yield ""
+    yield from _strata("tier", comparison.rows())
+    yield ""
+    yield from (f"- {_text(reason)}" for reason in (*report.reasons, *repeats(comparison)))
+    for name, meaning, changes in case_lists(report):
+        lines = [f"- {_text(str(case.key) + case_words(case, _LONGEST_FAILURE))}" for case in changes[:_CASES_SHOWN]]
+        more = [f"- and {len(changes) - _CASES_SHOWN:,} more"] if len(changes) > _CASES_SHOWN else []
+        yield from _folded(f"{name}: {len(changes):,} that {meaning}", [*lines, *more])
+    classes = classes_worst_first(comparison)
+    if classes:
+        yield from _folded(f"By class ({len(classes):,})", list(_strata("class", classes)))
+    if comparison.share is not None:
+        yield from _folded("The hard tier's share of failures", list(_share(comparison.share)))
     spots = [f"- {_text(spot.sentence)}" for spot in report.audit.blind_spots]
     yield from _folded(f"What this suite cannot see ({len(spots):,})", spots)
-    yield from _folded("Where this comes from", list(_provenance(report)))
-
-
-def _tier_rows(comparison: Comparison) -> Mapping[str, Stratum]:
-    rows = {tier.value: stratum for tier, stratum in comparison.tiers.items()}
-    if comparison.hard_tier is not None and Tier.FRONTIER in comparison.tiers:
-        rows["hard tier"] = comparison.hard_tier
-    return {**rows, "**all**": comparison.aggregate}
+    yield from _folded("Where this comes from", [f"- {_text(sentence)}" for sentence in provenance(report)])
 
 
 def _strata(name: str, rows: Mapping[str, Stratum]) -> Iterator[str]:
-    yield f"| {name} | cases | passed before | after | change, points | bounds | failures | lost / won | p |"
-    yield "|---|--:|--:|--:|--:|:-:|:-:|:-:|--:|"
-    for title, stratum in rows.items():
-        cells = (
-            title if title.startswith("**") else _text(title),
-            f"{stratum.cases:,}",
-            percent(stratum.before.estimate),
-            percent(stratum.after.estimate),
-            signed(stratum.change.estimate),
-            bounds(stratum.change),
-            f"{count(stratum.failures_before)} → {count(stratum.failures_after)}",
-            f"{stratum.newly_failing:,} / {stratum.newly_passing:,}",
-            _text(probability(stratum.p_value)),
-        )
-        yield f"| {' | '.join(cells)} |"
+    yield f"| {' | '.join((name, *HEADINGS))} |"
+    yield "|---|--:|--:|--:|--:|:-:|:-:|--:|--:|--:|"
+    yield from (f"| {' | '.join(map(_text, (title, *cells(stratum))))} |" for title, stratum in rows.items())
 
 
 def _share(share: ShareReport) -> Iterator[str]:
@@ -91,43 +87,9 @@ def _share(share: ShareReport) -> Iterator[str]:
         yield f"| from hard tiers failing less or more | {signed(share.decomposition.hard_tiers)} | |"
 
 
-def _gate(gate: GateResult) -> Iterator[str]:
-    yield f"**Gate: {'open' if gate.is_open else 'closed'}**"
-    yield ""
-    yield from (f"- {_RULE_SIGNS[rule.state]} {_text(rule.sentence)}" for rule in gate.rules)
-
-
-def _regressed(regressed: Sequence[CaseChange]) -> Sequence[str]:
-    lines = []
-    for case in regressed[:_CASES_SHOWN]:
-        rates = "" if {case.before, case.after} <= {0.0, 1.0} else f" {percent(case.before)} → {percent(case.after)}"
-        failure = "" if case.failure is None else f": {_text(one_line(case.failure, _LONGEST_FAILURE))}"
-        lines.append(f"- {_text(str(case.key))}{rates}{failure}")
-    if len(regressed) > _CASES_SHOWN:
-        lines.append(f"- and {len(regressed) - _CASES_SHOWN:,} more")
-    return lines
-
-
 def _folded(title: str, lines: Sequence[str]) -> Iterator[str]:
     if lines:
         yield from ("", f"<details><summary>{title}</summary>", "", *lines, "", "</details>")
-
-
-def _provenance(report: EvalReport) -> Iterator[str]:
-    yield f"- {_text(report.tiering.explanation)}"
-    yield from (f"- {_text(note)}" for note in report.tiering.notes)
-    for name, source in (("Baseline", report.baseline), ("Candidate", report.candidate)):
-        yield f"- {name}: {_source(source)}"
-    yield (
-        f"- Bounds are paired (Newcombe) and hold with {percent(report.comparison.confidence)} over all tiers "
-        "together; p is McNemar's exact test, raised for their number. Lost: newly failing cases, won: newly passing "
-        "ones."
-    )
-
-
-def _source(source: ArmSource) -> str:
-    formats = ", ".join(source.formats)
-    return _text(f"{counted(len(source.files), 'file')} of {formats}. {' '.join(source.notes)}".rstrip())
 
 
 def _text(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy.special import bdtr, ndtri
 from monitor.rollout.comparison import Interval
 
 _Array = NDArray[np.float64]
+_Name = TypeVar("_Name", bound=Hashable)
 
 _FINEST_SCALE = 5_040  # divisible by 1 to 10: repeats seldom come in other numbers
 
@@ -128,7 +130,7 @@ def exact_p_value(rates: RepeatedRates) -> float:
     return min(1.0, 2.0 * float(distribution[middle + reached :].sum())) if reached else 1.0
 
 
-def holm(p_values: Mapping[str, float]) -> Mapping[str, float]:
+def holm(p_values: Mapping[_Name, float]) -> Mapping[_Name, float]:
     """
     *p_values* of several questions, raised so that the chance of one false discovery among them stays bounded.
 
@@ -138,7 +140,7 @@ def holm(p_values: Mapping[str, float]) -> Mapping[str, float]:
     >>> holm({"a": 0.01, "b": 0.04})
     {'a': 0.02, 'b': 0.04}
     """
-    raised: dict[str, float] = {}
+    raised: dict[_Name, float] = {}
     largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Case, CaseKey, Run
@@ -38,6 +39,11 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
     def after(self) -> float:
         """The candidate's pass rate, ratio 0 to 1."""
         return self.candidate.passed / self.candidate.scored
+
+    @property
+    def is_flaky(self) -> bool:
+        """A run passed some attempts and failed others."""
+        return self.baseline.is_flaky or self.candidate.is_flaky
 
     @property
     def is_newly_failing(self) -> bool:
@@ -80,6 +86,34 @@ class Pairing:
     pairs: Sequence[Pair]
     unpaired: Unpaired
 
+    @property
+    def unknown_after(self) -> Sequence[CaseKey]:
+        """Cases of which the baseline has a score and the candidate has none, or is without some attempts."""
+        return [
+            key
+            for key, case in self.baseline.cases.items()
+            if case.is_scored and ((after := self.candidate.cases.get(key)) is None or after.unscored)
+        ]
+
+    @property
+    def is_complete(self) -> bool:
+        """No case or attempt that one of the runs has is unknown in the candidate, or in the baseline."""
+        cases = (case for run in (self.baseline, self.candidate) for case in run.cases.values())
+        return not self.unpaired.baseline_only and not any(case.unscored for case in cases)
+
+    def worst_case(self) -> Sequence[Pair]:
+        """
+        The pairs if whatever the candidate leaves unknown failed, and whatever the baseline leaves unknown passed.
+
+        A case that neither run has a score for says nothing of either, and one that the baseline never had is new.
+        """
+        after = self.candidate.cases
+        changed = set(self.unpaired.changed)
+        pairs = (
+            _worst(before, after.get(key)) for key, before in sorted(self.baseline.cases.items()) if key not in changed
+        )
+        return [pair for pair in pairs if pair is not None]
+
 
 def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     """Every case of both runs, beside its counterpart or among the unpaired."""
@@ -114,9 +148,11 @@ def _pair(before: Case, after: Case) -> Pair:
     return Pair(before.key, before.capability or after.capability, before, after)
 
 
-def hard(pairs: Iterable[Pair]) -> Sequence[Pair]:
-    """Those of *pairs* that are in the hard tier."""
-    return [pair for pair in pairs if pair.tier in _HARD]
-
-
-_HARD = frozenset({Tier.HARD, Tier.FRONTIER})
+def _worst(before: Case, after: Case | None) -> Pair | None:
+    if not before.is_scored and (after is None or not after.is_scored):
+        return None
+    attempts = before.scored + before.unscored
+    passed = structs.replace(before, scored=attempts, passed=before.passed + before.unscored, unscored=0)
+    if after is None:
+        return _pair(passed, structs.replace(before, scored=attempts, passed=0, unscored=0))
+    return _pair(passed, structs.replace(after, scored=after.scored + after.unscored, unscored=0))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
 from monitor.evals.audit import MIN_HARD_FAILURES, Audit, audit
 from monitor.evals.cases import CaseKey, Run
 from monitor.evals.comparison import Comparison, Stratum, compare
-from monitor.evals.pairing import Pair, Pairing, hard
-from monitor.evals.tiering import Tiering
-from monitor.evals.words import change_words, percent, points
+from monitor.evals.pairing import Pair, Pairing
+from monitor.evals.share import ShareReport
+from monitor.evals.tiering import Tiering, TierSource
+from monitor.evals.words import bounds, change_words, counted, percent, points, points_of, probability, some_of
+from monitor.rollout.cohort import TiersBy
 from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
+
+MIN_EASIER_FAILURES = 10
+"""Failures of the easier tiers that each run needs before a cliff is called, as on live traffic."""
 
 _SHOWN = 3
 
@@ -39,7 +47,7 @@ class ArmSource:
 
 @dataclass(frozen=True, slots=True)
 class CaseChange:
-    """One case that changed sides; rates are pass rates, ratio 0 to 1."""
+    """One case that changed sides, or that does not always give the same; rates are pass rates, ratio 0 to 1."""
 
     key: CaseKey
     tier: str
@@ -47,6 +55,7 @@ class CaseChange:
     before: float
     after: float
     failure: str | None
+    flaky: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,16 @@ class EvalReport:
 
     Attributes:
         verdict: In the words of live rollouts: `regression`, `cliff`, `ok`, or `waiting` where too little is known.
+        scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`; else empty.
+        headline: The verdict in one sentence with numbers.
         reasons: Sentences with numbers, most telling first.
-        regressed: Every hard-tier case that is newly failing, by name.
+        could_still_be: Largest rise of the failure rate that is not ruled out, by scope; ratios -1 to 1.
+        cases_needed: Cases like these that would show `ok` at the present rates; 0 where it is shown, None where more
+            cases would not.
+        obstacles: Sentences: what more cases will not remove.
+        decided_by_unknown: What cases without a score would make worse if they failed; None where nothing.
+        lost, won: Every case that is newly failing or newly passing, steady ones first.
+        flaky: Every case that passed some attempts and failed others within a run.
     """
 
     baseline: ArmSource
@@ -65,10 +82,25 @@ class EvalReport:
     pairing: Pairing
     tiering: Tiering
     comparison: Comparison
+    worst_case: Comparison
     audit: Audit
     verdict: VerdictState
+    scope: Sequence[str]
+    headline: str
     reasons: Sequence[str]
-    regressed: Sequence[CaseChange]
+    could_still_be: Mapping[str, float]
+    cases_needed: int | None
+    obstacles: Sequence[str]
+    decided_by_unknown: str | None
+    lost: Sequence[CaseChange]
+    won: Sequence[CaseChange]
+    flaky: Sequence[CaseChange]
+
+    @property
+    def tiers_by(self) -> TiersBy:
+        """What gave the cases their tier."""
+        by_source = {TierSource.LABELS: TiersBy.DECLARED, TierSource.NONE: TiersBy.NONE}
+        return by_source.get(self.tiering.source, TiersBy.LEARNT)
 
 
 def build_report(
@@ -82,33 +114,51 @@ def build_report(
         tiering: How hard the cases are.
         baseline: Where the baseline came from.
         candidate: Where the candidate came from.
-        policy: The jump of the share that matters, and the error rate.
+        policy: The jump of the share that matters, the margins of `ok`, and the error rate.
 
     Raises:
-        UsageError: no case has a score in both runs.
+        UsageError: the runs have no case in common.
     """
-    if not pairing.pairs:
+    if not pairing.pairs and not pairing.unpaired.unscored:
         raise UsageError(_nothing_in_common(pairing))
     pairs = tiering.tiered(pairing.pairs)
-    comparison = compare(pairs, confidence=1.0 - policy.error_rate)
-    state = _state(comparison, policy)
+    confidence = 1.0 - policy.error_rate
+    comparison = compare(pairs, confidence=confidence)
+    worst = comparison
+    if not pairing.is_complete:
+        worst = compare(tiering.tiered(pairing.worst_case()), confidence=confidence)
+    judge = _Judge(pairing, tiering, comparison, worst, policy)
+    changes = [
+        (pair, _case_change(pair)) for pair in pairs if pair.is_newly_failing or pair.is_newly_passing or pair.is_flaky
+    ]
+    changes.sort(
+        key=lambda change: (change[0].is_flaky, -TIERS.index(change[0].tier) if change[0].tier in TIERS else 0)
+    )
+    state = judge.state()
     return EvalReport(
         baseline=baseline,
         candidate=candidate,
         pairing=pairing,
         tiering=tiering,
         comparison=comparison,
+        worst_case=worst,
         audit=audit(pairing, comparison),
         verdict=state,
-        reasons=tuple(_reasons(state, tiering, comparison, policy)),
-        regressed=[_case_change(pair) for pair in hard(pairs) if pair.is_newly_failing],
+        scope=judge.scope,
+        headline=judge.headline(state),
+        reasons=tuple(judge.reasons(state)),
+        could_still_be=judge.could_still_be(),
+        cases_needed=judge.cases_needed(),
+        obstacles=tuple(judge.obstacles()),
+        decided_by_unknown=judge.decided_by_unknown(),
+        lost=[change for pair, change in changes if pair.is_newly_failing],
+        won=[change for pair, change in changes if pair.is_newly_passing],
+        flaky=[change for pair, change in changes if pair.is_flaky],
     )
 
 
 def _nothing_in_common(pairing: Pairing) -> str:
     unpaired = pairing.unpaired
-    if unpaired.unscored:
-        return f"None of {len(unpaired.unscored):,} common cases has a score in both runs; run the suite again."
     if unpaired.changed:
         return (
             f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be "
@@ -127,58 +177,221 @@ def _some(run: Run) -> str:
 
 
 def _case_change(pair: Pair) -> CaseChange:
-    return CaseChange(pair.key, pair.tier.value, pair.capability, pair.before, pair.after, pair.candidate.failure)
+    return CaseChange(
+        pair.key, pair.tier.value, pair.capability, pair.before, pair.after, pair.candidate.failure, pair.is_flaky
+    )
 
 
-def _state(comparison: Comparison, policy: Policy) -> VerdictState:
-    """Worst first, as for live rollouts (docs/verdicts.md), but with bounds for one look."""
-    hard_tier, share = comparison.hard_tier, comparison.share
-    if hard_tier is not None and hard_tier.has_fallen:
-        return VerdictState.REGRESSION
-    if hard_tier is None or share is None or _fewest_hard_failures(hard_tier) < MIN_HARD_FAILURES:
-        return VerdictState.WAITING
-    has_jumped = share.change.estimate >= policy.share_jump and share.change.lower > 0.0
-    if has_jumped and share.excess.lower > 0.0 and comparison.aggregate.change.estimate >= 0.0:
-        return VerdictState.CLIFF
-    return VerdictState.OK
+class _Judge:
+    """
+    The ladder of live rollouts (docs/verdicts.md) with tests for one look at a fixed sample.
 
+    What is worse is shown on the cases that both runs have a score for; what is not worse has to hold if whatever has
+    no score failed.
+    """
 
-def _fewest_hard_failures(hard_tier: Stratum) -> float:
-    return min(hard_tier.failures_before, hard_tier.failures_after)
+    def __init__(
+        self, pairing: Pairing, tiering: Tiering, comparison: Comparison, worst: Comparison, policy: Policy
+    ) -> None:
+        self._pairing = pairing
+        self._tiering = tiering
+        self._comparison = comparison
+        self._worst = worst
+        self._policy = policy
+        self._margins = {"all": policy.ok_margin, "hard": policy.ok_margin_hard}
+        self.scope = _fallen(comparison)
 
+    def state(self) -> VerdictState:
+        """Worst first."""
+        if self.scope:
+            return VerdictState.REGRESSION
+        if self._is_cliff():
+            return VerdictState.CLIFF
+        return VerdictState.OK if self.cases_needed() == 0 else VerdictState.WAITING
 
-def _reasons(state: VerdictState, tiering: Tiering, comparison: Comparison, policy: Policy) -> Iterator[str]:
-    hard_tier, share = comparison.hard_tier, comparison.share
-    if not tiering.is_told:
-        yield " ".join((tiering.explanation, *tiering.notes))
-    elif hard_tier is None:
-        yield "No case is in the hard tier, so nothing can be said of a cliff."
-    elif state is VerdictState.WAITING:
-        yield (
-            f"Too few hard cases fail to read their share: baseline {hard_tier.failures_before:g}, candidate "
-            f"{hard_tier.failures_after:g} ({MIN_HARD_FAILURES} needed in each)."
+    def _is_cliff(self) -> bool:
+        share, hard, easier = self._comparison.share, self._comparison.hard_tier, self._comparison.easier_tiers
+        if self._comparison.aggregate is None or share is None or hard is None or easier is None:
+            return False
+        hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
+        is_told = (
+            min(hard_counts) >= MIN_HARD_FAILURES
+            and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
         )
-    if hard_tier is not None:
-        yield _movement("The hard tier passes", hard_tier)
-    yield _movement("All cases together pass", comparison.aggregate)
-    if share is not None:
-        shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
-        yield (
-            f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would "
-            f"give {points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
-            f"{_meaning(share.excess, state)}."
+        has_jumped = share.change.estimate >= self._policy.share_jump and share.change.lower > 0.0
+        is_better = self._comparison.aggregate.change.estimate >= 0.0
+        return is_told and has_jumped and is_better and share.excess.lower > 0.0
+
+    def _claims(self) -> Mapping[str, tuple[Stratum, float]]:
+        """What `ok` has to rule out, by scope, and by how much."""
+        judged = self._worst.judged()
+        return {name: (judged[name], margin) for name, margin in self._margins.items() if name in judged}
+
+    def could_still_be(self) -> Mapping[str, float]:
+        """Upper bounds of the rise of the failure rate, by scope."""
+        return {name: -stratum.change.lower for name, (stratum, _) in self._claims().items()}
+
+    def cases_needed(self) -> int | None:
+        """Cases still missing for `ok`: bounds narrow with the square root of the cases."""
+        needed = [_cases_to_claim(stratum, margin) for stratum, margin in self._claims().values()]
+        if self._comparison.aggregate is None or any(each is None for each in needed):
+            return None
+        return max((each or 0 for each in needed), default=None)
+
+    def obstacles(self) -> Iterator[str]:
+        """What more cases will not remove."""
+        if self._comparison.aggregate is None:
+            yield "No case has a score in both runs; run the suite again."
+        if not self._tiering.is_told:
+            yield " ".join((self._tiering.explanation, *self._tiering.notes))
+        elif self._comparison.hard_tier is None and self._worst.hard_tier is None:
+            yield "No case is in the hard tier, so the report says nothing about it."
+        decided = self.decided_by_unknown()
+        if decided is not None:
+            yield decided
+
+    def decided_by_unknown(self) -> str | None:
+        """What would be worse, shown or beyond its margin, if the cases without a score in the candidate failed."""
+        unknown, observed, worst = self._pairing.unknown_after, self._comparison.judged(), self._worst.judged()
+        fallen = [name for name in _fallen(self._worst) if name not in self.scope]
+        beyond = [name for name, (stratum, margin) in self._claims().items() if stratum.change.estimate < -margin]
+        changes = {name: worst[name].change.estimate for name in (*fallen, *beyond)} if unknown else {}
+        lost = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
+        if not lost:
+            return None
+        name = min(lost, key=changes.__getitem__)
+        return (
+            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
+            f"would go {_rates(worst[name])}, {change_words(worst[name].change)}: run them again "
+            f"({some_of([str(key) for key in unknown])})."
         )
-    if share is not None and state is VerdictState.OK and share.excess.lower > 0.0:
-        yield f"A rise of the share of less than {points(policy.share_jump)} is not called a cliff."
+
+    def headline(self, state: VerdictState) -> str:
+        """The verdict in one sentence."""
+        judged = self._comparison.judged()
+        if state is VerdictState.REGRESSION:
+            others = [f"{scope_words(name)} ({_rates(judged[name])})" for name in self.scope[1:]]
+            more = f" Also worse: {', '.join(others)}." if others else ""
+            return f"Worse: {_moved(self.scope[0], judged)}.{more}"
+        share = self._comparison.share
+        if state is VerdictState.CLIFF and share is not None:
+            return (
+                f"Better on average, but the hard tier is left behind: its share of failures goes "
+                f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}, "
+                f"{points_of(share.excess.estimate)} more than a uniform gain gives "
+                f"({bounds(share.excess)})."
+            )
+        if state is VerdictState.OK:
+            claims = " and ".join(
+                f"{scope_words(name)} at most {points_of(margin)} worse" for name, (_, margin) in self._claims().items()
+            )
+            unknown = "" if "hard" in judged else " Nothing is known of the hard tier."
+            return f"Not worse: {claims}.{unknown}"
+        return f"Not known yet: {self._not_yet()}"
+
+    def _not_yet(self) -> str:
+        if self._comparison.aggregate is None:
+            return "no case has a score in both runs."
+        open_claims = [
+            f"{scope_words(name)} may be up to {points_of(-stratum.change.lower)} worse ({points_of(margin)} allowed)"
+            for name, (stratum, margin) in self._claims().items()
+            if stratum.change.lower < -margin
+        ]
+        return f"{' and '.join(open_claims)}."
+
+    def reasons(self, state: VerdictState) -> Iterator[str]:
+        """Why, with numbers."""
+        comparison, judged = self._comparison, self._comparison.judged()
+        yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
+        if not self._tiering.is_told or (comparison.hard_tier is None and self._worst.hard_tier is None):
+            yield next(iter(self.obstacles()))
+        yield from self._unknown()
+        yield from (
+            _movement(name, judged[name]) for name in ("hard", "all") if name in judged and name not in self.scope
+        )
+        if comparison.share is not None:
+            yield _share_words(comparison.share, state)
+        if state is VerdictState.WAITING and self.decided_by_unknown() is None:
+            yield self._until_ok()
+        if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
+            yield "Too few cases, or too small a rise, to call the hard tier left behind."
+
+    def _unknown(self) -> Iterator[str]:
+        unknown = self._pairing.unknown_after
+        if unknown:
+            after = self._pairing.candidate.cases
+            reasons = Counter(
+                (after[key].unscored_because or "no score") if key in after else "missing" for key in unknown
+            )
+            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            yield (
+                f"Without a score in the candidate: {counted(len(unknown), 'case')} ({told}), left out of the "
+                "comparison and failed for a gate."
+            )
+        decided = self.decided_by_unknown()
+        if decided is not None:
+            yield decided
+
+    def _until_ok(self) -> str:
+        needed = self.cases_needed()
+        if needed is None:
+            return (
+                "More cases like these would not show that it is not worse: the rates themselves are beyond the margin."
+            )
+        return f"About {counted(needed, 'more case')} like these would show that it is not worse."
+
+
+def _fallen(comparison: Comparison) -> Sequence[str]:
+    return [name for name, stratum in comparison.judged().items() if stratum.has_fallen]
+
+
+def _cases_to_claim(stratum: Stratum, margin: float) -> int | None:
+    room = stratum.change.estimate + margin
+    if stratum.change.lower >= -margin:
+        return 0
+    if room <= 0.0:
+        return None
+    return math.ceil(stratum.cases * ((stratum.change.estimate - stratum.change.lower) / room) ** 2) - stratum.cases
+
+
+def scope_words(scope: str) -> str:
+    """
+    A scope as people read it.
+
+    >>> scope_words("hard"), scope_words("capability:refunds")
+    ('the hard tier', 'class refunds')
+    """
+    kind, _, name = scope.partition(":")
+    return {"all": "the whole suite", "hard": "the hard tier", "easier": "the easier tiers"}.get(kind, f"class {name}")
+
+
+def _rates(stratum: Stratum) -> str:
+    return f"{percent(stratum.before.estimate)} → {percent(stratum.after.estimate)}"
+
+
+def _moved(scope: str, judged: Mapping[str, Stratum]) -> str:
+    stratum = judged[scope]
+    sides = f"{stratum.newly_failing:,} lost, {stratum.newly_passing:,} won"
+    change = f"{change_words(stratum.change)}, p {probability(stratum.p_value)}"
+    return f"{scope_words(scope)}, {_rates(stratum)} pass, {change}; {sides}"
 
 
 def _movement(name: str, stratum: Stratum) -> str:
-    rates = f"{percent(stratum.before.estimate)} → {percent(stratum.after.estimate)}"
-    shown = "shown to rise" if stratum.has_risen else "shown to fall" if stratum.has_fallen else "not shown to change"
-    return f"{name} {rates}, {change_words(stratum.change)}: {shown}."
+    shown = "shown to rise" if stratum.has_risen else "not shown to change"
+    words = {"all": "All cases together pass", "hard": "The hard tier passes"}[name]
+    return f"{words} {_rates(stratum)}, {change_words(stratum.change)}: {shown}."
+
+
+def _share_words(share: ShareReport, state: VerdictState) -> str:
+    shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
+    return (
+        f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would give "
+        f"{points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
+        f"{_meaning(share.excess, state)}."
+    )
 
 
 def _meaning(excess: Interval, state: VerdictState) -> str:
     if excess.lower > 0.0:
-        return "the hard tier was left behind" if state is VerdictState.CLIFF else "hard cases gained less than others"
+        return "the hard tier is left behind" if state is VerdictState.CLIFF else "hard cases gained less than others"
     return "hard cases gained more than others" if excess.upper < 0.0 else "no more than chance may give"

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from monitor.rollout.comparison import Interval
 from monitor.rollout.wording import percent, points, signed
 from monitor.rollout.wording import with_bounds as change_words
 
-__all__ = ["bounds", "change_words", "count", "counted", "one_line", "percent", "points", "probability", "signed"]
+__all__ = [
+    "bounds",
+    "change_words",
+    "count",
+    "counted",
+    "one_line",
+    "percent",
+    "points",
+    "points_of",
+    "probability",
+    "signed",
+    "some_of",
+]
 
 _SMALLEST_SHOWN = 0.001
 
@@ -34,6 +48,26 @@ def counted(number: int, noun: str) -> str:
     ('1 case', '1,200 cases')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def points_of(ratio: float) -> str:
+    """
+    A size in points, without a sign.
+
+    >>> points_of(0.03), points_of(0.1254)
+    ('3 points', '12.5 points')
+    """
+    return f"{round(100 * ratio, 1):g} points"
+
+
+def some_of(names: Sequence[str], shown: int = 3) -> str:
+    """
+    The first of *names*.
+
+    >>> some_of(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
 
 
 def probability(p_value: float) -> str:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from monitor.cli import run_command
+from tests.evals.real_tools import FILES
 from tests.evals.suites import seed_rows, write_csv
 
 
@@ -45,6 +46,8 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
         ("must_pass: [nowhere]", "nowhere has to pass and is not in the candidate's results."),
         ("floors: [{capability: refunds, pass_rate: 0.9}]", "No case of refunds is in the candidate."),
         ("limits: {drop: {frontier: 0.1}}", "No case of tier frontier ran on both."),
+        ("limits: {drop: {refunds: 0.1}}", "No case of class refunds ran on both."),
+        ("verdict: [ok]", "The verdict is cliff; the gate opens on ok."),
     ],
     ids=[
         "a floor by the estimate",
@@ -56,6 +59,8 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
         "a case that is not there",
         "a capability that is not there",
         "a tier that is not there",
+        "a class that is not there",
+        "a verdict",
     ],
 )
 def test_a_broken_rule_closes_the_gate_with_one_sentence(
@@ -73,11 +78,19 @@ def test_a_broken_rule_closes_the_gate_with_one_sentence(
     [
         "floors: [{tier: hard, pass_rate: 0.45}, {tier: hard_tier, pass_rate: 0.35, by: lower_bound}]",
         "limits: {hard_share_of_failures: 0.8, excess_over_uniform_gain: 0.11, newly_failing: {hard: 0}}",
-        "limits: {drop: {easy: 0}}",
+        "limits: {drop: {easy: 0, all: 0}, newly_failing: {all: 0}}",
+        "verdict: [ok, cliff]",
         "must_pass: [hard-0]",
         "must_pass: [nowhere]\nundecided: passes",
     ],
-    ids=["floors that are met", "limits that are kept", "no drop", "a case that passes", "told to let it pass"],
+    ids=[
+        "floors that are met",
+        "limits that are kept",
+        "no drop",
+        "a verdict",
+        "a case that passes",
+        "told to let it pass",
+    ],
 )
 def test_kept_rules_leave_the_gate_open(
     rules: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -123,30 +136,41 @@ def test_a_case_without_a_score_counts_against_a_floor(tmp_path: Path) -> None:
         ("floor: []", "floors.yaml:1: floor: unknown key (did you mean floors?"),
         ("floors:\n  - tier: hard", "floors.yaml:2: floors.0.pass_rate: is missing"),
         ("floors:\n  - tier: hard\n    pass_rate: 45", "floors.yaml:3: floors.0.pass_rate: input should be less than"),
-        ("limits: {newly_failing: {worst: 0}}", "floors.yaml:1: limits.newly_failing.worst: input should be 'easy'"),
+        ("verdict: [ok, regression]", "floors.yaml:1: verdict.1: input should be 'ok', 'cliff' or 'waiting'"),
         ("undecided: fails", "floors.yaml:1: holds no rule, so nothing would be checked"),
         ("floors: [", "floors.yaml:1: is not valid YAML"),
     ],
-    ids=["an unknown key", "an unknown section", "a missing key", "a wrong value", "no tier", "no rule", "no YAML"],
+    ids=[
+        "an unknown key",
+        "an unknown section",
+        "a missing key",
+        "a wrong value",
+        "no verdict that passes",
+        "no rule",
+        "no YAML",
+    ],
 )
 def test_what_is_wrong_with_the_floors_is_said_by_line(
     rules: str, sentence: str, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1 before anything is read, as for a config."""
-    assert 1 == gated(seed_files, rules, tmp_path)
+    """Exit code 2 before anything is read: 1 is a gate that closes."""
+    assert 2 == gated(seed_files, rules, tmp_path)
     assert sentence in capsys.readouterr().err
 
 
-def test_junit_has_the_rules_and_the_hard_cases(seed_files: tuple[str, str], tmp_path: Path) -> None:
-    """Each rule and each hard case is a test; counts agree with them, and no letter is one that XML lacks."""
+def test_junit_has_the_verdict_the_rules_and_the_cases(seed_files: tuple[str, str], tmp_path: Path) -> None:
+    """Each rule and each case is a test; counts agree with them, and no letter is one that XML lacks."""
     target = tmp_path / "junit.xml"
     gated(seed_files, "must_pass: [hard-0, hard-99]", tmp_path, "--write", str(target))
     root = ET.parse(target).getroot()
-    gate, hard = root.findall("testsuite")
+    verdict, gate, cases = root.findall("testsuite")
 
-    assert ("2", "1") == (gate.get("tests"), gate.get("failures"))
-    assert ("100", "0", "55") == (hard.get("tests"), hard.get("failures"), hard.get("skipped"))
-    assert "102" == root.get("tests")
+    assert ("1", "1") == (verdict.get("tests"), verdict.get("failures"))
+    assert ("3", "1") == (gate.get("tests"), gate.get("failures"))
+    assert ("1000", "0", "73") == (cases.get("tests"), cases.get("failures"), cases.get("skipped"))
+    assert ("1004", "2", "73") == (root.get("tests"), root.get("failures"), root.get("skipped"))
+    won = [test.get("name") for test in cases if "won" in (test.findtext("system-out") or "")]
+    assert (29, "easy-588") == (len(won), min(won))
     failure = gate.find("testcase/failure")
     assert failure is not None
     assert "said 41 instead of 42 <b>" in (failure.get("message") or "").replace("  ", " ")
@@ -188,3 +212,57 @@ def test_a_format_nobody_knows_is_a_usage_error(
     """Said before anything is read."""
     assert 2 == run_command(["report", *seed_files, "--write", "report.pdf"])
     assert "does not say its format by its ending" in capsys.readouterr().err
+
+
+CASES = FILES / "cases"
+
+
+@pytest.mark.parametrize(
+    ("files", "rules", "code", "sentence"),
+    [
+        (("03_base", "03_crash"), "floors: [{tier: hard, pass_rate: 0.05}, {pass_rate: 0.85}]", 1, "40.0 % → 5.0 %"),
+        (("03_base", "04_cancelled"), "floors: [{tier: hard, pass_rate: 0.07}]", 1, "5.0 % if the 35 missing cases"),
+        (("03_base", "06_easy_collapse"), "floors: [{pass_rate: 0.7}]", 1, "The verdict is regression"),
+        (("05_a", "05_b"), "floors: [{pass_rate: 0.95}]\nunscored: left_out", 1, "100.0 % → 20.0 %"),
+        (("05_a", "05_b"), "must_pass: [c0]", 1, "c0 has to pass and has no score"),
+        (("23_a", "23_b"), "must_pass: [c0]\nlimits: {newly_failing: {hard_tier: 0}}", 1, "The verdict is regression"),
+        (("03_base", "03_base"), "verdict: [ok]", 0, ""),
+        (("03_base", "03_crash"), "verdict: [ok, waiting]\nundecided: passes\nunscored: left_out", 1, "40.0 % → 5.0 %"),
+    ],
+    ids=[
+        "a crash is not a pass",
+        "missing cases do not pass a floor",
+        "a collapse of the easy tier",
+        "repeats that timed out are not left over",
+        "a case with one of five attempts scored",
+        "flaky everywhere",
+        "the same run",
+        "a crash does not pass by any setting",
+    ],
+)
+def test_gates_that_were_wrong(
+    files: tuple[str, str],
+    rules: str,
+    code: int,
+    sentence: str,
+    *,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run that broke off, a collapse and a regression close the gate, whatever the floors say."""
+    before, after = (str(next(CASES.glob(f"{name}.*"))) for name in files)
+
+    assert code == gated((before, after), rules, tmp_path)
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_class_is_held_to_its_own_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its name, or as the scope of a regression writes it."""
+    rows = [{"id": f"{name}{n}", "category": name, "passed": 1} for name in ("refunds", "search") for n in range(9)]
+    after = [row | {"passed": int(row["category"] != "refunds" or row["id"] > "refunds0")} for row in rows]
+    files = (str(write_csv(tmp_path / "a.csv", rows)), str(write_csv(tmp_path / "b.csv", after)))
+
+    assert 1 == gated(files, "limits: {drop: {refunds: 0.1, search: 0}}", tmp_path)
+    assert "Class refunds passes 100.0 % → 88.9 %, -11.1 points; the limit is -10.0 points." in capsys.readouterr().err
+    assert 1 == gated(files, "limits: {newly_failing: {'capability:refunds': 0}}", tmp_path)
+    assert "Passed and fail now in class refunds: 1 case (refunds0); the limit is 0." in capsys.readouterr().err
