@@ -32,7 +32,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import Assembled, Batch
 from monitor.ledger.sql import SqlLedger
-from monitor.service.pipeline import Rules, assemble_due, tag_traces
+from monitor.service.pipeline import Rules, assemble, tag_traces
 from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId
@@ -149,7 +149,7 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
             events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
             ledger.record(replace(batch, events=events))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
-            built = assemble_due(due, rules)
+            built = assemble(due, rules)
             closed = [
                 Assembled(each.trace_id, len(each.spans), tag_traces(runs, Tagger(None), rules)) for each, runs in built
             ]

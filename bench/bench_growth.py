@@ -30,6 +30,7 @@ from bench.synthetic_source import SyntheticSource
 from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.service.replay import Replay
 
 OUT = Path(__file__).resolve().parent / "out" / "growth.json"
 ROWS = 10**7
@@ -132,7 +133,7 @@ def grow(ledger_url: str, marks: Sequence[int], *, services: int) -> Sequence[Ma
                 read += len(service.run_once().records)
             cpu = time.process_time() - cpu
             lap = watch.lap()
-            service.settle(seconds=0.0)  # one look of each kind at this size
+            Replay(service).finish(seconds=0.0)  # one look of each kind at this size
             looks = watch.lap()
             per_record = {stage: 1e6 * lap.get(stage, 0.0) / (read - begun) for stage in _PER_BATCH}
             per_look = {stage: 1e6 * looks.get(stage, 0.0) for stage in _PER_LOOK}

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.outcomes import Outcomes
 from bench.real_rollouts import History, Pair, Protocol, RealRollout, Told, draw_rollouts, pair_of
-from monitor.cli.wiring import replay_service
+from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.output.plain import Json
@@ -45,10 +45,10 @@ def replay_pairs(outcomes: Outcomes, protocol: Protocol) -> Iterator[Pair]:
 def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> Json:
     """What `cliffwatch replay FILE... --output json` prints, under the defaults of every setting."""
     config = Config()
-    with replay_service(config, [str(file) for file in files], ledger_url=ledger_url) as (service, snapshots):
-        service.drain(progress=lambda _: None)
-        service.settle(seconds=config.rollout.maturity_seconds + 1.0)
-        return replay_json(snapshots.current)
+    with file_replay(config, [str(file) for file in files], ledger_url=ledger_url) as replayed:
+        replayed.read(progress=lambda _: None)
+        replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+        return replay_json(replayed.stages.snapshots.current)
 
 
 def history_events(history: History) -> Iterator[dict[str, Any]]:

@@ -17,9 +17,10 @@ from monitor.ingest.source import LedgerOffsets, Source
 from monitor.ledger.sql import SqlLedger
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
+from monitor.service.stages import Stages
 
 BATCH_RECORDS = KafkaSettings().max_poll_records
 
@@ -37,12 +38,11 @@ def running_service(
         closing(new_source(ledger.offsets)) as source,
         watch.on_service(source),
     ):
-        review = Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+        reviewer = Reviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
         snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
         service = Service(
-            Stages(source, NoDeadLetters(), ledger, review, clock, snapshots),
+            Stages(source, NoDeadLetters(), ledger, reviewer, clock, snapshots),
             rules=Rules(config.limits, config.traces),
-            policy=config.rollout,
             settings=config.service,
         )
         collect_rarely()

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from monitor.ledger.sql import SqlLedger
-from monitor.service import loop as service
-from monitor.service import pipeline
-from monitor.service.publisher import Overview
+from monitor.service import batch_writer, loop, pipeline
+from monitor.service.publisher import Publisher
+from monitor.service.review import Reviewer
 
 _T = TypeVar("_T")
 
@@ -55,10 +55,10 @@ class Stopwatch:
         """While it lasts, whatever a service with *source* does is measured; enter it before the service is made."""
         with (
             mock.patch.object(source, "poll", self.timed("poll", source.poll)),
-            mock.patch.object(service, "decode_records", self.timed("decode", pipeline.decode_records)),
-            mock.patch.object(service, "tag_events", self.timed("features and tag", pipeline.tag_events)),
+            mock.patch.object(loop, "decode_records", self.timed("decode", pipeline.decode_records)),
+            mock.patch.object(batch_writer, "tag_events", self.timed("features and tag", pipeline.tag_events)),
             mock.patch.object(SqlLedger, "record", self.timed("ledger", SqlLedger.record)),
-            mock.patch.object(Overview, "show", self.timed("snapshot", Overview.show)),
-            mock.patch.object(Overview, "review", self.timed("review", Overview.review)),
+            mock.patch.object(Publisher, "publish", self.timed("snapshot", Publisher.publish)),
+            mock.patch.object(Reviewer, "review", self.timed("review", Reviewer.review)),
         ):
             yield

@@ -9,15 +9,15 @@ from typing import Any
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ledger.ledger import Ledger
 from monitor.rollout.policy import Policy
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 
 DAY = 86_400.0
 
 
-def a_review(ledger: Ledger, policy: Policy | None = None) -> Review:
-    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
+def a_review(ledger: Ledger, policy: Policy | None = None) -> Reviewer:
+    return Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
 
 
 def runs(fails_from: int, salt: int) -> Iterator[tuple[int, bool]]:
@@ -86,11 +86,11 @@ def serve_history(ledger: Ledger, versions: int = 10) -> None:
         )
 
 
-def roll_out(ledger: Ledger, review: Review, *, fails_from: int = 120) -> None:
+def roll_out(ledger: Ledger, reviewer: Reviewer, *, fails_from: int = 120) -> None:
     """A history, a baseline, and a candidate that is just like it where it need not be worse; looked at after each."""
     serve_history(ledger)
-    review.before_new_versions({"live-1"}, now=NOON)
-    review.look(now=NOON)
+    reviewer.freeze_before({"live-1"}, now=NOON)
+    reviewer.review(now=NOON)
     serve(ledger, "live-1", started_at=NOON)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=fails_from, salt=3)
-    review.look(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 2 * DAY)

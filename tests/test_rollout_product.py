@@ -46,11 +46,11 @@ def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: Ledger) -
 
 def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> None:
     """A broken floor stays broken, whatever the config says by now, and the reasons say what was changed."""
-    review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
-    roll_out(ledger, review)
+    reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
+    roll_out(ledger, reviewer)
 
-    review.follow(Policy(floors=(UNREACHABLE_FLOOR.model_copy(update={"pass_rate": 0.01}),)))
-    review.look(now=NOON + 3 * DAY)
+    reviewer.policy = Policy(floors=(UNREACHABLE_FLOOR.model_copy(update={"pass_rate": 0.01}),))
+    reviewer.review(now=NOON + 3 * DAY)
 
     verdict = the_verdict(ledger)
     assert VerdictState.REGRESSION == verdict.state
@@ -59,11 +59,11 @@ def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> No
 
 def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Ledger) -> None:
     """One tells that it was changed, the other what the candidate is held to."""
-    review = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
-    roll_out(ledger, review)
+    reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
+    roll_out(ledger, reviewer)
     lowered = Policy(floors=(UNREACHABLE_FLOOR.model_copy(update={"pass_rate": 0.01}),))
-    review.follow(lowered)
-    review.look(now=NOON + 3 * DAY)
+    reviewer.policy = lowered
+    reviewer.review(now=NOON + 3 * DAY)
 
     snapshot = Snapshot(now=NOON + 3 * DAY, policy=lowered, rollouts=ledger.rollouts())
 
@@ -77,12 +77,12 @@ def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Led
 
 def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) -> None:
     """What was seen cannot be used to choose what it is held to."""
-    review = a_review(ledger)
-    roll_out(ledger, review)
+    reviewer = a_review(ledger)
+    roll_out(ledger, reviewer)
     before = the_verdict(ledger)
 
-    review.follow(Policy(floors=(UNREACHABLE_FLOOR,)))
-    review.look(now=NOON + 3 * DAY)
+    reviewer.policy = Policy(floors=(UNREACHABLE_FLOOR,))
+    reviewer.review(now=NOON + 3 * DAY)
 
     after = the_verdict(ledger)
     assert before.state == after.state != VerdictState.REGRESSION
@@ -91,13 +91,13 @@ def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) ->
 
 def test_a_changed_floor_judges_the_next_rollout(ledger: Ledger) -> None:
     """A rollout that starts after the change is held to the new floor."""
-    review = a_review(ledger)
-    roll_out(ledger, review)
-    review.follow(Policy(floors=(UNREACHABLE_FLOOR,)))
-    review.look(now=NOON + 3 * DAY)
+    reviewer = a_review(ledger)
+    roll_out(ledger, reviewer)
+    reviewer.policy = Policy(floors=(UNREACHABLE_FLOOR,))
+    reviewer.review(now=NOON + 3 * DAY)
 
     serve(ledger, "live-3", started_at=NOON + 4 * DAY, salt=5)
-    review.look(now=NOON + 5 * DAY)
+    reviewer.review(now=NOON + 5 * DAY)
 
     verdicts = {record.rollout.candidate: record.verdict for record in ledger.rollouts()}
     assert verdicts["live-3"] is not None
@@ -106,13 +106,13 @@ def test_a_changed_floor_judges_the_next_rollout(ledger: Ledger) -> None:
 
 def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledger: Ledger) -> None:
     """The panel replayed on both versions narrows the bounds of the hard tier and leaves the counts as they were."""
-    review = a_review(ledger)
-    roll_out(ledger, review)
+    reviewer = a_review(ledger)
+    roll_out(ledger, reviewer)
     alone = the_verdict(ledger)
 
     serve(ledger, "live-1", environment="probes", started_at=NOON + DAY)
     serve(ledger, "live-2", environment="probes", started_at=NOON + DAY, salt=3)
-    review.look(now=NOON + 3 * DAY)
+    reviewer.review(now=NOON + 3 * DAY)
 
     beside = the_verdict(ledger)
     assert alone.hard_tier is not None
@@ -130,11 +130,11 @@ def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: Ledger)
     serve(ledger, "live-1", started_at=NOON)
     announced = Rollout("r1", "shop", "production", "live-1", "old-3", started_at=NOON)
     assert ledger.announce_rollout(announced)
-    review = a_review(ledger)
+    reviewer = a_review(ledger)
 
-    review.look(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
 
-    calibration = review.calibration_in_force()
+    calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert 9 == calibration.trust.versions
 

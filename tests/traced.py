@@ -19,10 +19,12 @@ from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.replay import Replay
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
+from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, OutcomeSettings, TraceSettings
 from tests.builders import NOON
 from tests.contracts.ledger_contract import counts, spans_left_over
@@ -87,9 +89,9 @@ class Monitor:
         settings = ServiceSettings(review_interval_seconds=1e9, snapshot_interval_seconds=1e9)
         policy = Policy()
         self.snapshots = SnapshotHolder(Snapshot(now=NOON, policy=policy))
-        review = Review(self.ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
-        stages = Stages(self.source, NoDeadLetters(), self.ledger, review, self.clock, self.snapshots)
-        self.service = Service(stages, rules=self._rules, policy=policy, settings=settings)
+        reviewer = Reviewer(self.ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
+        stages = Stages(self.source, NoDeadLetters(), self.ledger, reviewer, self.clock, self.snapshots)
+        self.service = Service(stages, rules=self._rules, settings=settings)
 
     def feed(self, *values: bytes, partition: int = 0) -> None:
         """Append records to *partition*."""
@@ -118,12 +120,12 @@ class Monitor:
 
     def scrape(self) -> Samples:
         """What `/metrics` shows when every trace is complete."""
-        self.service.settle(seconds=1)
+        Replay(self.service).finish(seconds=1)
         return self.shown()
 
     def shown(self) -> Samples:
         """What `/metrics` shows now."""
-        self.service.show()
+        self.service.publish()
         return Samples(encode_text(families_of(self.snapshots.current)).decode())
 
     def close(self) -> None:

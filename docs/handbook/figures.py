@@ -17,7 +17,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from docs.handbook.markdown import ROOT
-from monitor.cli.wiring import replay_service
+from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.demo.events import ROLLOUTS, write_demo_events
 from monitor.difficulty.tiers import Tier
@@ -63,12 +63,13 @@ def measured() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         events = Path(folder) / "events.jsonl"
         write_demo_events(events)
-        with replay_service(config, [str(events)], ledger_url=IN_MEMORY_URL) as (service, _):
-            service.drain(progress=lambda _: None)
-            service.settle(seconds=config.rollout.maturity_seconds + 1.0)
+        with file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL) as replayed:
+            replayed.read(progress=lambda _: None)
+            replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+            ledger = replayed.stages.ledger
             found = {
-                record.rollout.service: _kept(record, service.ledger.evidence(record.rollout.rollout_id))
-                for record in service.ledger.rollouts()
+                record.rollout.service: _kept(record, ledger.evidence(record.rollout.rollout_id))
+                for record in ledger.rollouts()
             }
     return {name: found[name] for name in (CLIFF, GAIN, SAME)}
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from grafana.preview.remote_write import Series
-from monitor.cli.wiring import review_of
+from monitor.cli.wiring import reviewer_of
 from monitor.clock import EventClock
 from monitor.config.model import Config
 from monitor.demo.events import demo_events
@@ -24,8 +24,10 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
+from monitor.service.replay import Replay
+from monitor.service.stages import Stages
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 HOUR = 3_600
@@ -109,11 +111,11 @@ def replayed(config: Config, lines: Path, *, until: float, labels: Mapping[str, 
     source = FileSource([str(lines)], ledger.offsets, batch_records=10, max_record_bytes=config.limits.max_record_bytes)
     snapshots = SnapshotHolder(Snapshot(now=first, policy=config.rollout))
     clock = EventClock()
-    stages = Stages(source, NoDeadLetters(), ledger, review_of(config, ledger), clock, snapshots)
+    stages = Stages(source, NoDeadLetters(), ledger, reviewer_of(config, ledger), clock, snapshots)
     hourly = config.service.model_copy(
         update={"snapshot_interval_seconds": HOUR / 2, "review_interval_seconds": 2 * HOUR}
     )
-    service = Service(stages, rules=Rules(config.limits, config.traces), policy=config.rollout, settings=hourly)
+    service = Service(stages, rules=Rules(config.limits, config.traces), settings=hourly)
     past = Past(labels)
     due = first
     at_end = False
@@ -122,7 +124,7 @@ def replayed(config: Config, lines: Path, *, until: float, labels: Mapping[str, 
         while due <= clock.time():
             past.scrape(snapshots, due)
             due += HOUR
-    service.settle(seconds=config.rollout.maturity_seconds + 1.0)
+    Replay(service).finish(seconds=config.rollout.maturity_seconds + 1.0)
     while due <= until:
         past.scrape(snapshots, due)
         due += HOUR

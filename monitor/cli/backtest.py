@@ -17,16 +17,15 @@ from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.rollouts import rollouts_json
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service
+from monitor.service.replay import Replay
 
 AS_CONFIGURED = "config"
 """Name of the policy of the config itself, which is always told beside the others."""
 
-Opened = Callable[[Config], AbstractContextManager[tuple[Service, SnapshotHolder]]]
-"""Opens the service over the records that are replayed."""
+Opened = Callable[[Config], AbstractContextManager[Replay]]
+"""Opens a replay of the records."""
 
 
 def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
@@ -56,7 +55,7 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
 class Drain(Protocol):
     """Reads everything, showing progress under *title*."""
 
-    def __call__(self, service: Service, config: Config, *, title: str) -> None: ...
+    def __call__(self, replayed: Replay, config: Config, *, title: str) -> None: ...
 
 
 def backtest(
@@ -66,9 +65,9 @@ def backtest(
     said: dict[str, Sequence[RolloutRecord]] = {}
     for name, policy in named.items():
         alternative = config.model_copy(update={"rollout": policy})
-        with opened(alternative) as (service, snapshots):
-            drain(service, alternative, title=f"policy {name}")
-            said[name] = snapshots.current.rollouts
+        with opened(alternative) as replayed:
+            drain(replayed, alternative, title=f"policy {name}")
+            said[name] = replayed.stages.snapshots.current.rollouts
     listed = [{"name": name, **rollouts_json(records)} for name, records in said.items()]
     print_result(output, {"policies": listed}, print_backtest, said)
 

@@ -24,7 +24,7 @@ from monitor.cli.app import (
 from monitor.cli.gc import collect_rarely
 from monitor.cli.terminal.calibrations import print_calibrate
 from monitor.cli.terminal.rollouts import reading_progress
-from monitor.cli.wiring import history_service, opened_ledger, review_of
+from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.tier_table import tier_table
@@ -35,7 +35,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.output.calibration_svg import calibration_svg
 from monitor.output.calibrations import CalibrateResult, KeptCalibration
 from monitor.output.rollouts import RecordCounts, record_counts
-from monitor.service.review import Draft, Review
+from monitor.service.review import Draft, Reviewer
 
 
 @app.command()
@@ -81,7 +81,7 @@ def calibrate(
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, IN_MEMORY_URL if dry_run else ledger) as opened:
         loaded = _load(config, files or [], opened)
-        review = review_of(config, opened)
+        review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
         promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
         result = _result(loaded, draft, promotion, opened)
@@ -98,17 +98,17 @@ def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> RecordCoun
     if files:
         collect_rarely()
         with (
-            history_service(config, files, ledger) as service,
+            history_replay(config, files, ledger) as history,
             reading_progress(Console(stderr=True), "load") as advance,
         ):
-            service.drain(progress=advance)
+            history.read(progress=advance)
     return record_counts(ledger.counters(), since=before)
 
 
-def _learn(review: Review, exclude: Sequence[str]) -> Draft:
+def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
     total = review.history_labels()
     with reading_progress(Console(stderr=True), "learn", total=total) as advance:
-        draft = review.draft(now=WallClock().time(), newcomers=exclude, progress=advance)
+        draft = review.draft(now=WallClock().time(), new_versions=exclude, progress=advance)
     if draft is None:
         raise MonitorError(
             "No labelled request of a past or other model is there to learn from: "
@@ -117,7 +117,7 @@ def _learn(review: Review, exclude: Sequence[str]) -> Draft:
     return draft
 
 
-def _promote(review: Review, draft: Draft, ledger: SqlLedger) -> str:
+def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
     calibration = draft.calibration
     held = review.held_by()
     if held:
@@ -139,7 +139,7 @@ def _result(loaded: RecordCounts, draft: Draft, promotion: str, ledger: SqlLedge
     record = kept[0] if kept else unkept
     return CalibrateResult(
         records=loaded,
-        difficulty=KeptCalibration(calibration, record, in_force=record.promoted_at is not None),
+        difficulty=KeptCalibration(calibration, record, in_force=record.is_promoted),
         promotion=promotion,
         history=tier_table(draft.history, calibration),
     )

@@ -18,7 +18,7 @@ from monitor.cli.app import (
     quiet_config,
 )
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
-from monitor.cli.wiring import opened_ledger, review_of
+from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
@@ -145,7 +145,7 @@ def roll_back_calibration(
     """
     config = quiet_config(config_file, log_level)
     with opened_ledger(config, ledger) as opened:
-        earlier = [record for record in opened.calibrations() if record.promoted_at is not None][:-1]
+        earlier = [record for record in opened.calibrations() if record.is_promoted][:-1]
         if not earlier:
             raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
         promoted = _put_in_force(config, opened, earlier[-1], force=force)
@@ -156,7 +156,7 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
     """The calibration whose id begins so; the one in force where nothing was typed."""
     records = ledger.calibrations()
     if not beginning:
-        if not records or records[-1].promoted_at is None:
+        if not records or not records[-1].is_promoted:
             raise UsageError("No calibration is in force; `cliffwatch calibrate FILE...` makes one.")
         return records[-1]
     matching = [record for record in records if record.calibration_id.startswith(beginning)]
@@ -186,12 +186,12 @@ def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
     return KeptCalibration(
         _read(ledger, record.calibration_id),
         record,
-        in_force=last.promoted_at is not None and last.calibration_id == record.calibration_id,
+        in_force=last.is_promoted and last.calibration_id == record.calibration_id,
     )
 
 
 def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:
-    review = review_of(config, ledger)
+    review = reviewer_of(config, ledger)
     held = review.held_by()
     if held and not force:
         names = ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in held)

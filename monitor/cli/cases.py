@@ -21,7 +21,7 @@ from monitor.cli.app import (
 )
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollout_list import print_cases
-from monitor.cli.wiring import existing_ledger, steering_of
+from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.config.model import Config
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, probe_set
@@ -99,6 +99,6 @@ def _asked(
     config: Config, ledger: str | None, *, matching_service: str, rollout: str, limit: int
 ) -> tuple[RolloutRecord, Cases, TraceLinks]:
     with existing_ledger(config, ledger) as opened:
-        steering = steering_of(config, opened)
+        control = rollout_control_of(config, opened)
         chosen = found(matching(opened.rollouts(), service=matching_service), rollout)
-        return *steering.cases(chosen.rollout.rollout_id, limit=limit), steering.links
+        return *control.cases(chosen.rollout.rollout_id, limit=limit), control.links

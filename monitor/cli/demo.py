@@ -18,7 +18,7 @@ from monitor.cli.app import (
     writing,
 )
 from monitor.cli.replay import drain, serve_until_stopped, show
-from monitor.cli.wiring import replay_service
+from monitor.cli.wiring import file_replay
 from monitor.config.model import load_config
 from monitor.demo.events import write_demo_events
 from monitor.ledger.engine import IN_MEMORY_URL
@@ -53,11 +53,11 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
         events = Path(folder) / "events.jsonl"
         total = write_demo_events(events)
-        with replay_service(config, [str(events)], ledger_url=IN_MEMORY_URL) as (service, snapshots):
-            drain(service, config, title="demo", total=total)
-            show(snapshots.current, output)
+        with file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL) as replayed:
+            drain(replayed, config, title="demo", total=total)
+            show(replayed.stages.snapshots.current, output)
             if serve:
-                serve_until_stopped(config, listen_address, service, snapshots)
+                serve_until_stopped(config, listen_address, replayed.stages)
 
 
 def _write_demo(path: Path) -> int:

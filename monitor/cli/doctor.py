@@ -20,7 +20,7 @@ from monitor.cli.app import (
     quiet_config,
 )
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
-from monitor.cli.wiring import ledger_url, opened_ledger, review_of
+from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.doctor.finding import Finding, exit_code, ok, skipped, unreachable
@@ -141,7 +141,7 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
     with opened_ledger(config, url) as opened:
         activity = opened.activity()
-        review = review_of(config, opened)
+        review = reviewer_of(config, opened)
         calibration = review.calibration_in_force()
         frozen = {record.calibration_id: record.history_labels for record in opened.calibrations()}
         labels = (0, 0) if calibration is None else (frozen[calibration.calibration_id], review.history_labels())

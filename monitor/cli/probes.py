@@ -21,7 +21,7 @@ from monitor.cli.app import (
     writing,
 )
 from monitor.cli.terminal.probes import print_panel, print_probes
-from monitor.cli.wiring import opened_ledger, review_of
+from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.probes import forecast_trust, select_probes
@@ -76,7 +76,7 @@ def select(
     config = quiet_config(config_file, log_level)
     is_known = not files or ledger is not None or config_file is not None
     with opened_ledger(config, ledger if is_known else IN_MEMORY_URL) as opened:
-        calibration = review_of(config, opened).calibration_in_force()
+        calibration = reviewer_of(config, opened).calibration_in_force()
         requests, skipped = _requests(files, config) if files else (asked_requests(opened.asked()), {})
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")

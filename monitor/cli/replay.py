@@ -25,14 +25,15 @@ from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.rollouts import print_rollouts, reading_progress
-from monitor.cli.wiring import range_service, replay_service, steering_of
+from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.model import Config
 from monitor.errors import UsageError
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.metrics.snapshot import Snapshot
 from monitor.output.rollouts import replay_json
-from monitor.service.loop import Service
+from monitor.service.replay import Replay
+from monitor.service.stages import Stages
 from monitor.web.server import MetricsServer
 
 
@@ -87,19 +88,19 @@ def replay(
         if ledger != IN_MEMORY_URL or dead_letters is not None:
             raise UsageError("A range of Kafka is read into a fresh ledger; leave out --ledger and --dead-letters.")
         chosen = KafkaRange(from_kafka, since=moment(since, "--since"), until=moment(until, "--until"))
-        opened: Opened = partial(range_service, kafka_range=chosen)
+        opened: Opened = partial(range_replay, kafka_range=chosen)
     else:
-        opened = partial(replay_service, files=files or (), ledger_url=ledger, dead_letters=dead_letters)
+        opened = partial(file_replay, files=files or (), ledger_url=ledger, dead_letters=dead_letters)
     if policy:
         if kept or "-" in (files or ()):
             raise UsageError("--policy reads the records once per policy: leave out --ledger, --serve and -.")
         backtest(policies(policy, config), config, opened, output, drain=drain)
         return
-    with opened(config) as (service, snapshots):
-        drain(service, config, title="replay")
-        show(snapshots.current, output)
+    with opened(config) as replayed:
+        drain(replayed, config, title="replay")
+        show(replayed.stages.snapshots.current, output)
         if serve:
-            serve_until_stopped(config, listen_address, service, snapshots)
+            serve_until_stopped(config, listen_address, replayed.stages)
 
 
 def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool) -> None:
@@ -109,12 +110,12 @@ def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool
         raise UsageError("--since and --until choose records of --from-kafka; files are read whole.")
 
 
-def drain(service: Service, config: Config, *, title: str, total: int | None = None) -> None:
+def drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
     """Read everything with a progress bar, then let what it holds be judged as if its labels had matured."""
     collect_rarely()
     with reading_progress(Console(stderr=True), title, total=total) as advance:
-        service.drain(progress=advance)
-    service.settle(seconds=config.rollout.maturity_seconds + 1.0)
+        replayed.read(progress=advance)
+    replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
 
 
 def show(snapshot: Snapshot, output: OutputFormat) -> None:
@@ -122,12 +123,10 @@ def show(snapshot: Snapshot, output: OutputFormat) -> None:
     print_result(output, replay_json(snapshot), print_rollouts, snapshot)
 
 
-def serve_until_stopped(
-    config: Config, listen_address: str | None, service: Service, snapshots: SnapshotHolder
-) -> None:
+def serve_until_stopped(config: Config, listen_address: str | None, stages: Stages) -> None:
     """Keep the status page and the metrics up until somebody asks the process to end."""
-    steering = steering_of(config, service.ledger)
-    server = MetricsServer(web_settings(config.web, listen_address), snapshots, lambda: None, steering)
+    control = rollout_control_of(config, stages.ledger)
+    server = MetricsServer(web_settings(config.web, listen_address), stages.snapshots, lambda: None, control)
     server.start()
     typer.echo(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
     stop_on_signals().wait()

@@ -12,7 +12,7 @@ from rich.console import Console
 from monitor.cli.app import EXIT_PROBLEM, ConfigFileOption, LogLevelOption, app, quiet_config
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
-from monitor.cli.wiring import existing_ledger, review_of
+from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.errors import ConfigInvalid, UsageError
@@ -158,7 +158,7 @@ def _tiering(
         return tiers_by_calibration(runs, calibration, TierSource.REFERENCE, told_by)
     if ledger is not None:
         with existing_ledger(config, ledger) as opened:
-            in_force = review_of(config, opened).calibration_in_force()
+            in_force = reviewer_of(config, opened).calibration_in_force()
         if in_force is None:
             raise UsageError(f"No calibration is in force at {ledger}; make one with cliffwatch calibrate.")
         told_by = f"calibration {in_force.calibration_id[:12]}"

@@ -34,7 +34,7 @@ def matching(
 
 def under_way(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
     """Those that have not ended."""
-    return [record for record in records if record.rollout.ended_at is None]
+    return [record for record in records if record.rollout.is_under_way]
 
 
 def latest(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:

@@ -18,7 +18,7 @@ from monitor.cli.app import (
 )
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
 from monitor.cli.terminal.rollout_list import print_history
-from monitor.cli.wiring import existing_ledger, steering_of
+from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.announcement import Announcement
@@ -72,7 +72,7 @@ def start_rollout(
     config = quiet_config(config_file, log_level)
     announcement = Announcement(service=service, candidate=candidate, baseline=baseline, environment=environment)
     with existing_ledger(config, ledger) as opened:
-        record = steering_of(config, opened).start(announcement)
+        record = rollout_control_of(config, opened).start(announcement)
     _show(record, output)
 
 
@@ -99,7 +99,7 @@ def end_rollout(
     config = quiet_config(config_file, log_level)
     with existing_ledger(config, ledger) as opened:
         chosen = found(opened.rollouts(), rollout_id)
-        record = steering_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
+        record = rollout_control_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
     _show(record, output)
 
 

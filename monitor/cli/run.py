@@ -19,10 +19,10 @@ from monitor.cli.app import (
 )
 from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
-from monitor.cli.wiring import live_service, steering_of
+from monitor.cli.wiring import live_service, rollout_control_of
 from monitor.config.model import load_config
 from monitor.log import configure
-from monitor.service.loop import Service
+from monitor.service.review import Reviewer
 from monitor.web.server import MetricsServer
 
 _log = structlog.get_logger()
@@ -46,13 +46,18 @@ def run(
     config = load_config(config_file)
     configure(log_settings(config.log, log_level, log_format))
     stop = stop_on_signals()
-    with live_service(config) as (service, snapshots):
-        steering = steering_of(config, service.ledger, policy=lambda: service.policy)
-        web = web_settings(config.web, listen_address)
-        server = MetricsServer(web, snapshots, _reload(service, config_file), steering, stall=service.stall)
+    with live_service(config) as service:
+        stages = service.stages
+        server = MetricsServer(
+            web_settings(config.web, listen_address),
+            stages.snapshots,
+            _reload(stages.reviewer, config_file),
+            rollout_control_of(config, stages.ledger, policy=lambda: stages.reviewer.policy),
+            stall_reason=service.stall_reason,
+        )
         service.begin()
         server.start()
-        when_stopping(stop, service.unready, grace_seconds=config.service.grace_seconds)
+        when_stopping(stop, service.begin_shutdown, grace_seconds=config.service.grace_seconds)
         _log.info("service.started", version=__version__, url=server.url, topics=",".join(config.kafka.topics))
         collect_rarely()
         try:
@@ -62,13 +67,13 @@ def run(
             _log.info("service.stopped")
 
 
-def _reload(service: Service, config_file: Path | None) -> Callable[[], None]:
+def _reload(reviewer: Reviewer, config_file: Path | None) -> Callable[[], None]:
     """Reads the config again and takes over what can change while the service runs: the policy and the log level."""
 
     def reload() -> None:
         config = load_config(config_file)
         configure(config.log)
-        service.follow(config.rollout)
+        reviewer.policy = config.rollout
         _log.info("config.reloaded")
 
     return reload

@@ -23,7 +23,7 @@ from monitor.cli.app import (
 )
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.tail import RequestTable, request_json
-from monitor.cli.wiring import existing_ledger, ledger_url, review_of
+from monitor.cli.wiring import existing_ledger, ledger_url, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
@@ -164,7 +164,7 @@ def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
         yield lambda: None
         return
     with existing_ledger(config, named) as opened:
-        review, clock = review_of(config, opened), WallClock()
+        review, clock = reviewer_of(config, opened), WallClock()
         known: list[tuple[float, Calibration | None]] = []
 
         def calibration() -> Calibration | None:

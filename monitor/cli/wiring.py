@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from monitor.clock import Clock, EventClock, WallClock
@@ -11,7 +11,7 @@ from monitor.config.model import Config
 from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.evals.files import events_of_results
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
-from monitor.ingest.file import FileSource
+from monitor.ingest.file import FileSource, Translate
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
@@ -22,17 +22,19 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import NoReview, Review
-from monitor.service.rollout_control import Steering
+from monitor.service.replay import Replay
+from monitor.service.review import NoReview, Reviewer
+from monitor.service.rollout_control import RolloutControl
+from monitor.service.stages import Stages
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _REPLAY_BATCH_RECORDS = 500
 
 
 @contextmanager
-def live_service(config: Config) -> Iterator[tuple[Service, SnapshotHolder]]:
+def live_service(config: Config) -> Iterator[Service]:
     """
     The service on Kafka, with the ledger of *config*.
 
@@ -40,99 +42,67 @@ def live_service(config: Config) -> Iterator[tuple[Service, SnapshotHolder]]:
         MonitorError: a part cannot be had as configured, or cannot be reached.
     """
     url = ledger_url(config.ledger)
-    ledger = SqlLedger(url, config.ledger, outcomes=config.traces.outcomes)
-    source = KafkaSource(config.kafka, ledger.offsets)
-    dead_letters = KafkaDeadLetters(config.kafka)
-    try:
+    with (
+        opened_ledger(config, url) as ledger,
+        closing(KafkaSource(config.kafka, ledger.offsets)) as source,
+        closing(KafkaDeadLetters(config.kafka)) as dead_letters,
+    ):
         source.check_topics()
         yield _service(config, ledger, source, dead_letters, WallClock(), in_background=is_shareable(url))
-    finally:
-        dead_letters.close()
-        source.close()
-        ledger.close()
 
 
 @contextmanager
-def replay_service(
+def file_replay(
     config: Config, files: Sequence[str], *, ledger_url: str, dead_letters: Path | None = None
-) -> Iterator[tuple[Service, SnapshotHolder]]:
+) -> Iterator[Replay]:
     """
-    The service over *files*, with event time for clock.
+    A replay of *files*, with event time for clock.
 
     Raises:
         MonitorError: a file or the ledger cannot be used.
     """
-    ledger = SqlLedger(ledger_url, config.ledger, outcomes=config.traces.outcomes)
     letters = NoDeadLetters() if dead_letters is None else FileDeadLetters(dead_letters)
-    try:
-        source = FileSource(
-            files,
-            ledger.offsets,
-            batch_records=_REPLAY_BATCH_RECORDS,
-            max_record_bytes=config.limits.max_record_bytes,
-        )
-        try:
-            yield _service(config, ledger, source, letters, EventClock())
-        finally:
-            source.close()
-    finally:
-        letters.close()
-        ledger.close()
+    with opened_ledger(config, ledger_url) as ledger, _opened_files(config, files, ledger) as source:
+        yield Replay(_service(config, ledger, source, letters, EventClock()))
 
 
 @contextmanager
-def range_service(config: Config, kafka_range: KafkaRange) -> Iterator[tuple[Service, SnapshotHolder]]:
+def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
     """
-    The service over a range of Kafka topics, with event time for clock and a ledger in memory.
+    A replay of a range of Kafka topics, with event time for clock and a ledger in memory.
 
     Raises:
         MonitorError: Kafka cannot be reached, or has no such topic.
     """
-    ledger = SqlLedger(IN_MEMORY_URL, config.ledger, outcomes=config.traces.outcomes)
-    try:
-        source = KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)
-        try:
-            yield _service(config, ledger, source, NoDeadLetters(), EventClock())
-        finally:
-            source.close()
-    finally:
-        ledger.close()
+    with (
+        opened_ledger(config, IN_MEMORY_URL) as ledger,
+        closing(KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)) as source,
+    ):
+        yield Replay(_service(config, ledger, source, NoDeadLetters(), EventClock()))
 
 
 @contextmanager
-def history_service(config: Config, files: Sequence[str], ledger: SqlLedger) -> Iterator[Service]:
+def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger) -> Iterator[Replay]:
     """
-    The service that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
+    A replay that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
 
     Results of eval tools are read as the events that they stand for.
 
     Raises:
         MonitorError: a file cannot be used.
     """
-    source = FileSource(
-        files,
-        ledger.offsets,
-        batch_records=_REPLAY_BATCH_RECORDS,
-        max_record_bytes=config.limits.max_record_bytes,
-        translate=events_of_results,
-    )
-    clock = WallClock()
-    snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
-    stages = Stages(source, NoDeadLetters(), ledger, NoReview(), clock, snapshots)
-    try:
-        yield Service(
-            stages,
-            rules=Rules(config.limits, config.traces, read_as=REFERENCE_ENVIRONMENT),
-            policy=config.rollout,
-            settings=config.service,
+    reviewer = NoReview(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+    with _opened_files(config, files, ledger, translate=events_of_results) as source:
+        yield Replay(
+            _service(
+                config, ledger, source, NoDeadLetters(), WallClock(), reviewer=reviewer, read_as=REFERENCE_ENVIRONMENT
+            )
         )
-    finally:
-        source.close()
 
 
-def review_of(config: Config, ledger: SqlLedger) -> Review:
+def reviewer_of(config: Config, ledger: SqlLedger) -> Reviewer:
     """The review of *ledger* as *config* says."""
-    return Review(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+    return Reviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
 
 
 @contextmanager
@@ -143,13 +113,9 @@ def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]
     Raises:
         MonitorError: the ledger cannot be used or reached.
     """
-    ledger = SqlLedger(
-        ledger_url(config.ledger) if url is None else url, config.ledger, outcomes=config.traces.outcomes
-    )
-    try:
+    named = ledger_url(config.ledger) if url is None else url
+    with closing(SqlLedger(named, config.ledger, outcomes=config.traces.outcomes)) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 @contextmanager
@@ -180,9 +146,9 @@ def existing_ledger_url(config: Config, url: str | None = None) -> str:
     return named
 
 
-def steering_of(config: Config, ledger: Ledger, *, policy: Callable[[], Policy] | None = None) -> Steering:
+def rollout_control_of(config: Config, ledger: Ledger, *, policy: Callable[[], Policy] | None = None) -> RolloutControl:
     """What a person or a deploy hook may ask of the rollouts in *ledger*."""
-    return Steering(
+    return RolloutControl(
         ledger,
         policy=(lambda: config.rollout) if policy is None else policy,
         now=WallClock().time,
@@ -207,6 +173,17 @@ def ledger_url(settings: LedgerSettings) -> str:
         ) from error
 
 
+def _opened_files(
+    config: Config, files: Sequence[str], ledger: SqlLedger, *, translate: Translate | None = None
+) -> AbstractContextManager[FileSource]:
+    limit = config.limits.max_record_bytes
+    return closing(
+        FileSource(
+            files, ledger.offsets, batch_records=_REPLAY_BATCH_RECORDS, max_record_bytes=limit, translate=translate
+        )
+    )
+
+
 def _service(
     config: Config,
     ledger: SqlLedger,
@@ -214,15 +191,15 @@ def _service(
     dead_letters: DeadLetterWriter,
     clock: Clock,
     *,
+    reviewer: Reviewer | None = None,
+    read_as: str | None = None,
     in_background: bool = False,
-) -> tuple[Service, SnapshotHolder]:
+) -> Service:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
-    stages = Stages(source, dead_letters, ledger, review_of(config, ledger), clock, snapshots)
     return Service(
-        stages,
-        rules=Rules(config.limits, config.traces),
-        policy=config.rollout,
+        Stages(source, dead_letters, ledger, reviewer or reviewer_of(config, ledger), clock, snapshots),
+        rules=Rules(config.limits, config.traces, read_as=read_as),
         settings=config.service,
         caps=config.ledger,
         in_background=in_background,
-    ), snapshots
+    )

@@ -230,6 +230,10 @@ class CalibrationRecord:
     promoted_at: float | None
     history_labels: int
 
+    @property
+    def is_promoted(self) -> bool:
+        return self.promoted_at is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

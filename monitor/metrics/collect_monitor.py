@@ -72,24 +72,22 @@ def collect_health(snapshot: Snapshot) -> Iterator[Family]:
     """Lag, the last commit, readiness and checks of this replica, and its release."""
     lag, last_commit = Series(names.CONSUMER_LAG), Series(names.LAST_COMMIT)
     ready, health, build = Series(names.READY), Series(names.HEALTH), Series(names.BUILD_INFO)
-    for partition in snapshot.lag:
+    for partition in snapshot.loop.lag:
         lag.set(partition.records, partition.topic, str(partition.partition))
-    last_commit.set(snapshot.last_commit_at)
+    last_commit.set(snapshot.loop.last_commit_at)
     ready.set(snapshot.is_ready)
     for fact in snapshot.health:
         health.set(fact.is_ok, fact.name)
     build.set(1, __version__)
-    waiting = Series(names.SPANS_WAITING)
-    waiting.set(snapshot.pending_spans)
-    for series in (lag, last_commit, waiting, ready, health, build):
+    pending = Series(names.SPANS_WAITING)
+    pending.set(snapshot.pending_spans)
+    for series in (lag, last_commit, pending, ready, health, build):
         yield from series.families()
 
 
 def collect_loop(snapshot: Snapshot) -> Iterator[Family]:
     """How this replica has fared since it started."""
     loop = snapshot.loop
-    if loop is None:
-        return
     turned, fenced, pauses = Series(names.LAST_TURN), Series(names.BATCHES_FENCED), Series(names.PAUSES)
     jobs = Series(names.JOB_DURATION)
     turned.set(loop.turned_at)

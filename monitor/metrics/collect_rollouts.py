@@ -25,7 +25,7 @@ def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
 
 def rollouts_under_way(records: Iterable[RolloutRecord]) -> Mapping[Labels, RolloutRecord]:
     """The rollouts that have not ended, by their labels; of those that share labels the last one."""
-    under_way = (record for record in records if record.rollout.ended_at is None)
+    under_way = (record for record in records if record.rollout.is_under_way)
     return {_labels(record.rollout): record for record in sorted(under_way, key=lambda each: each.rollout.started_at)}
 
 

@@ -69,21 +69,33 @@ class HealthFact:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopFacts:
+class LoopStatus:
     """
-    How this replica has fared since it started.
+    How the loop of this replica, and the jobs beside it, are doing.
 
     Attributes:
-        turned_at: When its loop last turned, Unix seconds.
+        turned_at: Unix seconds of its last turn, or None before the first.
+        problem: Why nothing is read now; empty while all is well.
+        is_stopping: The replica is going away.
+        lag: Partitions that this replica owns, where the end is known.
+        blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
+        last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
         batches_fenced: Batches dropped because another replica had taken over.
         pauses: Waits for a dependency out of reach.
         job_seconds: How long the last run of each job took.
+        job_problems: Why the last run of each job failed; empty where it did not.
     """
 
     turned_at: float | None = None
+    problem: str = ""
+    is_stopping: bool = False
+    lag: Sequence[PartitionLag] = ()
+    blocked: str = ""
+    last_commit_at: float | None = None
     batches_fenced: int = 0
     pauses: int = 0
     job_seconds: Mapping[str, float] = field(default_factory=dict)
+    job_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +133,7 @@ class Snapshot:
         model_versions: Each model version of each service and environment.
         rollouts: Every rollout with its latest verdict, oldest first.
         calibration: None while no calibration is in force.
-        lag: Partitions that this replica owns, where the end is known.
-        last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
-        loop: How this replica has fared, or None where nothing runs.
+        loop: How the loop of this replica is doing.
         is_ready: The replica has caught up with its own start: counters loaded, source open.
         health: Checks of the monitor itself; those that fail are the reason for not being ready.
     """
@@ -136,9 +146,7 @@ class Snapshot:
     model_versions: Sequence[ModelVersionStatus] = ()
     rollouts: Sequence[RolloutRecord] = ()
     calibration: CalibrationStatus | None = None
-    lag: Sequence[PartitionLag] = ()
-    last_commit_at: float | None = None
-    loop: LoopFacts | None = None
+    loop: LoopStatus = field(default_factory=LoopStatus)
     is_ready: bool = False
     health: Sequence[HealthFact] = ()
 

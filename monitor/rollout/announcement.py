@@ -57,7 +57,7 @@ def announced_rollout(
     if baseline == announcement.candidate:
         raise UsageError(f"baseline and candidate are both {baseline}; a rollout needs two model versions.")
     ours = [r for r in rollouts if (r.service, r.environment) == (announcement.service, announcement.environment)]
-    under_way = [rollout for rollout in ours if rollout.ended_at is None]
+    under_way = [rollout for rollout in ours if rollout.is_under_way]
     same = [rollout for rollout in under_way if rollout.candidate == announcement.candidate]
     if same and same[0].baseline == baseline:
         return same[0]

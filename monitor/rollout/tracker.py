@@ -85,6 +85,10 @@ class Rollout:
     calibration_id: str = ""
     end_reason: str = ""
 
+    @property
+    def is_under_way(self) -> bool:
+        return self.ended_at is None
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutStarted:
@@ -362,7 +366,7 @@ class _Watch:
         self._events.append(RolloutEnded(ended, ended_at, reason))
 
     def _under_way(self) -> list[Rollout]:
-        return [rollout for rollout in self._rollouts if rollout.ended_at is None]
+        return [rollout for rollout in self._rollouts if rollout.is_under_way]
 
     def _candidate(self, rollout: Rollout) -> Deployment | None:
         """The deployment that *rollout* is about; None before its first request."""

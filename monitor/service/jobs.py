@@ -27,22 +27,22 @@ class Job:
         name: One word, for the log and the health facts.
         run: Does it.
         interval_seconds: Time from one beginning to the next, at least.
-        rest_ratio: Seconds of rest per second of work, so that a job that has become slow does not take all there is.
+        backoff_ratio: Seconds of rest per second of work, so that a slow job leaves time for the rest.
     """
 
     name: str
     run: Callable[[], None]
     interval_seconds: float
-    rest_ratio: float
+    backoff_ratio: float
 
     def due_at(self, *, began: float, ended: float) -> float:
         """
         When it is due again after it was done from *began* to *ended* (all three monotonic seconds).
 
-        >>> Job("review", print, interval_seconds=15.0, rest_ratio=5.0).due_at(began=100.0, ended=104.0)
+        >>> Job("review", print, interval_seconds=15.0, backoff_ratio=5.0).due_at(began=100.0, ended=104.0)
         124.0
         """
-        return max(began + self.interval_seconds, ended + self.rest_ratio * (ended - began))
+        return max(began + self.interval_seconds, ended + self.backoff_ratio * (ended - began))
 
 
 class Jobs(Protocol):

@@ -1,94 +1,91 @@
-"""Model versions never met before: what stands before their first request is recorded before it is tagged."""
+"""Model versions that begin: what came before their first request is recorded before that request is tagged."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
-from monitor.ingest.source import Record, TopicPartition
+from monitor.ingest.source import TopicPartition
 from monitor.ledger.labels import most_versions
 from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.tracker import VersionKey
+from monitor.service.pipeline import DecodedRecord
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Trace
 
 
-class Version(NamedTuple):
-    """A model version of one service and environment."""
-
-    service: str
-    environment: str
-    model_version: str
-
-
-class Newcomers:
+class SeenVersions:
     """
-    Live versions that are met for the first time; history has none, since nothing is judged there.
+    Which live versions were seen before; those of history never count as new, since nothing is judged there.
 
-    A version over the caps is no newcomer: the ledger counts it as `other`, and nobody judges it. So hostile names,
-    however many, are no more newcomers than there are places.
+    A version over the caps is not new either: the ledger counts it as `other`, and no verdict is about it. So hostile
+    names, however many, are at most as many new versions as the ledger tells apart.
 
     Args:
-        known: Versions met before.
+        known: Versions seen before.
         caps: How many versions and services the ledger tells apart.
     """
 
-    def __init__(self, known: Iterable[Version], caps: LedgerSettings) -> None:
+    def __init__(self, known: Iterable[VersionKey], caps: LedgerSettings) -> None:
         self._caps = caps
         self._most = most_versions(caps)
-        self._met: set[Version] = set()
+        self._seen: set[VersionKey] = set()
         self._places: Counter[tuple[str, str]] = Counter()
         for version in known:
-            self._take(version)
+            self._add(version)
 
-    def among(self, traces: Iterable[Trace]) -> frozenset[Version]:
-        """Versions of *traces* that are live, were never met and have a place."""
-        versions = {(trace.service, trace.environment, trace.model_version) for trace in traces}
-        new = (Version(*version) for version in versions - self._met)
-        return frozenset(
-            each
-            for each in new
-            if each.environment != REFERENCE_ENVIRONMENT and each.model_version != UNRESOLVED and self._has_place(each)
-        )
+    def new_in(self, traces: Iterable[Trace]) -> frozenset[VersionKey]:
+        """Versions of *traces* that are live, were never seen and have a place."""
+        new = set(map(_version_of, traces)) - self._seen
+        return frozenset(each for each in new if _is_judged(each) and self._fits(each))
 
-    def meet(self, versions: Iterable[Version]) -> None:
-        """From now on *versions* are known, as far as there are places."""
+    def register(self, versions: Iterable[VersionKey]) -> None:
+        """From now on *versions* were seen, as far as there are places."""
         for version in sorted(versions):
-            if self._has_place(version):
-                self._take(version)
+            if self._fits(version):
+                self._add(version)
 
-    def _has_place(self, version: Version) -> bool:
+    def _fits(self, version: VersionKey) -> bool:
         taken = self._places.get(version[:2], 0)
         within = taken < self._caps.max_model_versions if taken else len(self._places) < self._caps.max_services
-        return within and len(self._met) < self._most
+        return within and len(self._seen) < self._most
 
-    def _take(self, version: Version) -> None:
-        if version not in self._met:
-            self._met.add(version)
+    def _add(self, version: VersionKey) -> None:
+        if version not in self._seen:
+            self._seen.add(version)
             self._places[version[:2]] += 1
 
 
 def split_before(
-    records: Sequence[Record], is_first: Callable[[Record], bool]
-) -> tuple[Sequence[Record], Sequence[Record]]:
+    records: Sequence[DecodedRecord], versions: frozenset[VersionKey]
+) -> tuple[Sequence[DecodedRecord], Sequence[DecodedRecord]]:
     """
-    What stands before the first such record of its partition, and the rest; both keep their order.
+    What comes before the first request of *versions* in its partition, and the rest; both keep their order.
 
-    Only within a partition do records have an order, so a partition without such a record comes before all the others.
+    Only within a partition do records have an order, so a partition without such a request comes before all others.
     """
-    before: list[Record] = []
-    rest: list[Record] = []
+    before: list[DecodedRecord] = []
+    rest: list[DecodedRecord] = []
     begun: set[TopicPartition] = set()
     for record in records:
-        partition = record.position.topic_partition
-        if partition not in begun and is_first(record):
+        partition = record.partition
+        if partition not in begun and not versions.isdisjoint(map(_version_of, record.traces)):
             begun.add(partition)
         (rest if partition in begun else before).append(record)
     return before, rest
 
 
-def fronts(records: Iterable[Record]) -> Sequence[Record]:
+def fronts(records: Iterable[DecodedRecord]) -> Sequence[DecodedRecord]:
     """The first record of each partition."""
-    first: dict[TopicPartition, Record] = {}
+    first: dict[TopicPartition, DecodedRecord] = {}
     for record in records:
-        first.setdefault(record.position.topic_partition, record)
+        first.setdefault(record.partition, record)
     return list(first.values())
+
+
+def _is_judged(version: VersionKey) -> bool:
+    _, environment, model_version = version
+    return environment != REFERENCE_ENVIRONMENT and model_version != UNRESOLVED
+
+
+def _version_of(trace: Trace) -> VersionKey:
+    return trace.service, trace.environment, trace.model_version

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor.difficulty.features import prompt_family, request_features
@@ -14,7 +14,8 @@ from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces
-from monitor.trace.decode import Decoded, Ignored, decode
+from monitor.trace.decode import decode
+from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
@@ -23,35 +24,39 @@ from monitor.trace.span import Span
 
 _Event = TypeVar("_Event", Trace, Span)
 
+Event = Trace | OutcomeEvent | Span
 
-@dataclass(frozen=True, slots=True)
-class DecodedBatch:
+
+class DecodedRecord(Struct, frozen=True, gc=False):
     """
-    What a poll said.
+    A record and what it says.
 
     Attributes:
-        events: Traces, outcomes and spans in record order.
-        dead_letters: Records that say nothing, each with the record that it stands for.
-        records: Records per partition.
-        ignored: What was left aside in records that were read.
+        events: Its traces, outcomes and spans.
+        ignored: What was left aside in it.
+        dead_letter: Why it cannot be read, or None.
     """
 
-    events: Sequence[Trace | OutcomeEvent | Span]
-    dead_letters: Sequence[tuple[Record, DeadLetter]]
-    records: Mapping[TopicPartition, int]
-    ignored: Mapping[Ignored, int]
+    record: Record
+    events: Sequence[Event] = ()
+    ignored: Mapping[Ignored, int] = {}
+    dead_letter: DeadLetter | None = None
 
-    def event_times(self) -> Iterator[float]:
-        """When things happened, Unix seconds."""
-        for event in self.events:
-            if isinstance(event, Trace):
-                yield event.started_at
-            elif isinstance(event, Span):
-                yield event.started_at if event.ended_at is None else event.ended_at
+    @property
+    def partition(self) -> TopicPartition:
+        return self.record.position.topic_partition
 
     @property
     def traces(self) -> Iterable[Trace]:
+        """Traces that came whole."""
         return (event for event in self.events if isinstance(event, Trace))
+
+
+class BuiltTrace(NamedTuple):
+    """The agent runs of a trace, out of its pending spans; none where they are not an agent's work."""
+
+    pending: PendingSpans
+    runs: Sequence[Trace]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +79,17 @@ class Rules:
         object.__setattr__(self, "options", DecodeOptions(self.traces))  # compiled once
 
 
-def decode_records(records: Sequence[Record], rules: Rules) -> DecodedBatch:
-    """Decode *records*; those that cannot be are set aside with a reason and a hash."""
-    events: list[Trace | OutcomeEvent | Span] = []
-    ignored: Counter[Ignored] = Counter()
-    dead_letters: list[tuple[Record, DeadLetter]] = []
-    for record in records:
-        try:
-            decoded = _decode(record, rules)
-        except InvalidRecord as invalid:
-            dead_letters.append((record, _dead_letter(record, invalid)))
-            continue
-        if decoded.traces:
-            events += decoded.traces if rules.read_as is None else _read_as(rules.read_as, decoded.traces)
-        if decoded.outcomes:
-            events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
-        if decoded.spans:
-            # Not only when the trace is put together: another service on the same ledger may be first to do that.
-            spans = decoded.spans if rules.read_as is None else _read_as(rules.read_as, decoded.spans)
-            events += [_without_text(span) for span in spans]
-        if decoded.ignored:
-            ignored.update(decoded.ignored)
-    counts = Counter([record.position[:2] for record in records])
-    return DecodedBatch(
-        events, dead_letters, {TopicPartition(*partition): count for partition, count in counts.items()}, ignored
-    )
+def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecord]:
+    """Decode each record once; one that cannot be read says why."""
+    return [_decoded(record, rules) for record in records]
 
 
-def tag_events(
-    events: Sequence[Trace | OutcomeEvent | Span], tagger: Tagger, rules: Rules
-) -> list[TaggedTrace | OutcomeEvent | Span]:
+def latest_event_time(records: Iterable[DecodedRecord]) -> float:
+    """When the latest thing happened of which *records* tell, Unix seconds; minus infinity where none does."""
+    return max((_event_time(event) for record in records for event in record.events), default=float("-inf"))
+
+
+def tag_events(events: Sequence[Event], tagger: Tagger, rules: Rules) -> list[TaggedTrace | OutcomeEvent | Span]:
     """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
     tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
     return [next(tagged) if isinstance(event, Trace) else event for event in events]
@@ -113,16 +99,42 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[Ta
     """*traces* as the ledger takes them."""
     outcomes = rules.traces.outcomes
     features = [request_features(trace.request) for trace in traces]
+    over_budget = [is_over_budget(trace, outcomes) for trace in traces]
     return [
-        TaggedTrace(trace, asked, tag, implied_outcomes(trace, outcomes), is_over_budget(trace, outcomes))
-        for trace, asked, tag in zip(traces, features, tagger.tag_all(features), strict=True)
+        TaggedTrace(trace, asked, tag, implied_outcomes(trace, outcomes, is_over=is_over), is_over)
+        for trace, asked, tag, is_over in zip(traces, features, tagger.tag_all(features), over_budget, strict=True)
     ]
 
 
-def assemble_due(due: Iterable[PendingSpans], rules: Rules) -> list[tuple[PendingSpans, list[Trace]]]:
-    """The agent runs of each trace, in the order of their starts; none where its spans are not an agent's work."""
-    built = [(pending, [_dated(run) for run in build_traces(pending.spans, rules.traces.outcomes)]) for pending in due]
-    return sorted(built, key=lambda pair: pair[1][0].started_at if pair[1] else 0.0)
+def assemble(pending: Iterable[PendingSpans], rules: Rules) -> list[BuiltTrace]:
+    """The agent runs of each trace, in the order of their starts."""
+    built = [
+        BuiltTrace(each, [_dated(run) for run in build_traces(each.spans, rules.traces.outcomes)]) for each in pending
+    ]
+    return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0)
+
+
+def _decoded(record: Record, rules: Rules) -> DecodedRecord:
+    try:
+        decoded = _decode(record, rules)
+    except InvalidRecord as invalid:
+        return DecodedRecord(record, dead_letter=_dead_letter(record, invalid))
+    traces, spans = decoded.traces, decoded.spans
+    if rules.read_as is not None:
+        traces, spans = _read_as(rules.read_as, traces), _read_as(rules.read_as, spans)
+    events: list[Event] = [*traces]
+    if decoded.outcomes:
+        events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
+    if spans:
+        # Not only when the trace is put together: another service on the same ledger may be first to do that.
+        events += map(_without_text, spans)
+    return DecodedRecord(record, events, decoded.ignored)
+
+
+def _event_time(event: Event) -> float:
+    if isinstance(event, OutcomeEvent):
+        return float("-inf")
+    return event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:
@@ -135,7 +147,7 @@ def _decode(record: Record, rules: Rules) -> Decoded:
     return decode(record.value, rules.limits, rules.options)
 
 
-def _read_as(environment: str, events: Sequence[_Event]) -> list[_Event]:
+def _read_as(environment: str, events: Iterable[_Event]) -> list[_Event]:
     return [replace(event, environment=environment) for event in events]
 
 

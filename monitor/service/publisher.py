@@ -1,184 +1,106 @@
-"""What is seen of the ledger as a whole: its rollouts are reviewed, and a snapshot of it is shown to scrapes."""
+"""Publishes what the next scrape shows: the ledger as a whole, and how the loop is doing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from threading import Lock
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import RLock
+from typing import Any
 
 from monitor.clock import Clock
-from monitor.difficulty.calibration import Calibration
 from monitor.ledger.ledger import CounterKey, Ledger
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
-    LoopFacts,
+    LoopStatus,
     ModelVersionStatus,
-    PartitionLag,
     Snapshot,
     SnapshotHolder,
     TraceExemplar,
     with_failures,
 )
-from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service.review import Reviewer
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 
-@dataclass(frozen=True, slots=True)
-class LoopStatus:
+class Publisher:
     """
-    How the loop that reads and records is doing, handed over whole to whoever shows it.
+    Publishes snapshots; owns the status of the loop.
 
-    Attributes:
-        has_turned: It has polled and recorded at least once.
-        problem: Why nothing is read now; empty while all is well.
-        lag: Partitions that this replica owns, where the end is known.
-        last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
-        blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
-        turned_at: Unix seconds of its last turn, or None before the first.
-        batches_fenced: Batches dropped because another replica had taken over.
-        pauses: Waits for a dependency out of reach.
-    """
-
-    has_turned: bool = False
-    problem: str = ""
-    lag: Sequence[PartitionLag] = ()
-    last_commit_at: float | None = None
-    blocked: str = ""
-    turned_at: float | None = None
-    batches_fenced: int = 0
-    pauses: int = 0
-
-
-class Overview:
-    """
-    Reviews the ledger, and publishes what the next scrape shows.
-
-    `review` and `show` may each run on a thread of its own beside the loop that records; `calibration` and `report`
-    never wait for them, `meet` only for a calibration that is being frozen.
+    `publish` may run on a thread of its own beside the loop; `report` never waits for it.
 
     Args:
-        ledger: What is looked at.
-        reviewer: Who judges.
+        ledger: What is shown.
+        reviewer: Knows the policy and the calibration in force.
         clock: Time of what is shown.
         snapshots: Where it is published.
-        policy: What is shown as the policy in force.
     """
 
-    def __init__(
-        self, ledger: Ledger, reviewer: Reviewer, clock: Clock, snapshots: SnapshotHolder, *, policy: Policy
-    ) -> None:
+    def __init__(self, ledger: Ledger, reviewer: Reviewer, clock: Clock, snapshots: SnapshotHolder) -> None:
         self._ledger = ledger
         self._reviewer = reviewer
         self._clock = clock
         self._snapshots = snapshots
-        self._policy = policy
-        self._calibration: Calibration | None = None
-        self._calibrating = Lock()
         self._view = snapshots.current
         self._is_loaded = False
         self._status = LoopStatus()
-        self._is_leaving = False
-        self._problems: Mapping[str, str] = {}
-        self._job_seconds: Mapping[str, float] = {}
         self._exemplars: Mapping[CounterKey, TraceExemplar] = {}
-        self._publishing = Lock()
+        self._publishing = RLock()
 
     @property
-    def policy(self) -> Policy:
-        """The policy in force."""
-        return self._policy
+    def status(self) -> LoopStatus:
+        """The status of the loop as last reported."""
+        return self._status
 
-    @property
-    def calibration(self) -> Calibration | None:
-        """The calibration that tags new requests, as last seen in force."""
-        return self._calibration
-
-    def follow(self, policy: Policy) -> None:
-        """From the next review on, judge by *policy*."""
-        self._policy = policy
-        self._reviewer.follow(policy)
-
-    def load(self) -> None:
-        """Take over the calibration that is in force."""
-        with self._calibrating:  # read and kept in one: who reads later must not be overwritten by who read before
-            self._calibration = self._reviewer.calibration_in_force()
-
-    def meet(self, newcomers: Collection[str]) -> None:
-        """Before the first request of *newcomers* is tagged, freeze what the versions before them have taught."""
-        self._reviewer.before_new_versions(newcomers, now=self._clock.time())
-        self.load()
-
-    def review(self) -> None:
-        """Find rollouts, judge them, and calibrate where that is due."""
-        self._reviewer.look(now=self._clock.time())
-        self.load()
-
-    def show(self) -> None:
+    def publish(self) -> None:
         """Publish what the ledger holds now."""
-        view = self._look()
+        view = self._read()
         with self._publishing:
             self._view, self._is_loaded = view, True
             self._publish()
 
-    def report(self, status: LoopStatus) -> None:
-        """The loop says how it is doing; whether it is well is shown at once, the rest with the next snapshot."""
+    def report(self, **changes: Any) -> None:
+        """Change the `LoopStatus`: whether the loop is well is published at once, the rest with the next snapshot."""
         with self._publishing:
-            last, self._status = self._status, status
-            if (last.has_turned, last.problem) != (status.has_turned, status.problem):
+            last, self._status = self._status, replace(self._status, **changes)
+            if _readiness(last) != _readiness(self._status):
                 self._publish()
 
-    def saw_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
+    def report_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
         """Show these traces beside the counters of failures that they moved, from the next snapshot on."""
         with self._publishing:
             self._exemplars = with_failures(self._exemplars, failed_traces, at=self._clock.time())
 
-    def leave(self) -> None:
-        """From now on this replica is not ready, whatever the loop still does."""
+    def report_job(self, job: str, problem: str, seconds: float) -> None:
+        """Report that *job* (`review`, `snapshot`) took so long and met *problem*; empty where it met none."""
         with self._publishing:
-            self._is_leaving = True
-            self._publish()
-
-    def note(self, job: str, problem: str, seconds: float) -> None:
-        """*job* (`review`, `snapshot`) took so long and met *problem*, or none any more where that is empty."""
-        with self._publishing:
-            self._job_seconds = {**self._job_seconds, job: seconds}
-            if self._problems.get(job) != problem:
-                self._problems = {**self._problems, job: problem}
-                self._publish()
+            status = self._status
+            self.report(
+                job_seconds={**status.job_seconds, job: seconds}, job_problems={**status.job_problems, job: problem}
+            )
 
     def _publish(self) -> None:
         status = self._status
-        problem = "The service is stopping." if self._is_leaving else status.problem
+        is_ready = self._is_loaded and status.turned_at is not None and not _problem(status)
         self._snapshots.publish(
             replace(
                 self._view,
-                exemplars=self._exemplars,
                 now=self._clock.time(),
-                lag=status.lag,
-                last_commit_at=status.last_commit_at,
-                loop=LoopFacts(status.turned_at, status.batches_fenced, status.pauses, self._job_seconds),
-                is_ready=self._is_loaded and status.has_turned and not problem,
-                health=[
-                    _fact("pipeline", problem, "Records are read and recorded."),
-                    _fact("consumer", status.blocked, "No partition stands still."),
-                    *(_fact(job, problem, f"The {job} is up to date.") for job, problem in self._problems.items()),
-                ],
+                exemplars=self._exemplars,
+                loop=status,
+                is_ready=is_ready,
+                health=_health(status),
             )
         )
 
-    def _look(self) -> Snapshot:
-        ledger = self._ledger
+    def _read(self) -> Snapshot:
+        ledger, policy = self._ledger, self._reviewer.policy
         activity, rollouts = ledger.activity(), ledger.rollouts()
-        roles = version_roles(activity, [record.rollout for record in rollouts], self._policy)
-        calibration, live = self._calibration, self._reviewer.live_trust()
-        if calibration is not None and live is not None and live.calibration_id != calibration.calibration_id:
-            live = None  # another came into force since
+        roles = version_roles(activity, [record.rollout for record in rollouts], policy)
         return Snapshot(
             now=self._clock.time(),
-            policy=self._policy,
+            policy=policy,
             counters=ledger.counters(),
             pending_spans=ledger.pending_spans(),
             model_versions=[
@@ -191,11 +113,34 @@ class Overview:
                 if version.environment != REFERENCE_ENVIRONMENT
             ],
             rollouts=rollouts,
-            calibration=None
-            if calibration is None
-            else CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live),
+            calibration=self._calibration(),
         )
 
+    def _calibration(self) -> CalibrationStatus | None:
+        calibration, live = self._reviewer.tagger.calibration, self._reviewer.live_trust
+        if calibration is None:
+            return None
+        if live is not None and live.calibration_id != calibration.calibration_id:
+            live = None  # another came into force since
+        return CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live)
 
-def _fact(name: str, problem: str, all_is_well: str) -> HealthFact:
-    return HealthFact(name, is_ok=not problem, sentence=problem or all_is_well)
+
+def _readiness(status: LoopStatus) -> tuple[object, ...]:
+    """What of *status* a probe or an alert has to know at once."""
+    return status.turned_at is None, _problem(status), status.blocked, status.job_problems
+
+
+def _problem(status: LoopStatus) -> str:
+    return "The service is stopping." if status.is_stopping else status.problem
+
+
+def _health(status: LoopStatus) -> list[HealthFact]:
+    """Checks of the loop and of its jobs."""
+    checks = [
+        ("pipeline", _problem(status), "Records are read and recorded."),
+        ("consumer", status.blocked, "No partition is blocked."),
+        *((job, problem, f"The {job} is up to date.") for job, problem in status.job_problems.items()),
+    ]
+    return [
+        HealthFact(name, is_ok=not problem, sentence=problem or all_is_well) for name, problem, all_is_well in checks
+    ]

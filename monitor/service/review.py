@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
+from threading import Lock
 
 import structlog
 
@@ -13,6 +13,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tagger import Tagger
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.ledger.ledger import CalibrationRecord, Lease, Ledger, RolloutRecord
 from monitor.rollout.cohort import Cohort
@@ -33,49 +34,6 @@ _PRUNE_INTERVAL_SECONDS = 3_600.0
 _PRUNED_PORTIONS = 50
 
 
-class Reviewer(Protocol):
-    """What the service asks beside its batches; `look` and the rest may be asked by different threads."""
-
-    def follow(self, policy: Policy) -> None:
-        """From the next look on, judge by *policy*."""
-        ...
-
-    def look(self, *, now: float) -> None:
-        """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""
-        ...
-
-    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
-        """Freeze what is known before the first request of *newcomers* is tagged."""
-        ...
-
-    def calibration_in_force(self) -> Calibration | None:
-        """The calibration that tags new requests, or None."""
-        ...
-
-    def live_trust(self) -> LiveTrust | None:
-        """What live labels said of the calibration in force when they were last looked at, or None."""
-        ...
-
-
-class NoReview:
-    """Judges nothing and tags nothing: for history that is read as a whole before it teaches."""
-
-    def follow(self, policy: Policy) -> None:
-        """Nothing is judged by it."""
-
-    def look(self, *, now: float) -> None:
-        """Nothing is looked at."""
-
-    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
-        """Nothing is frozen."""
-
-    def calibration_in_force(self) -> None:
-        """None."""
-
-    def live_trust(self) -> None:
-        """None."""
-
-
 @dataclass(frozen=True, slots=True)
 class Draft:
     """
@@ -91,83 +49,90 @@ class Draft:
     history_labels: int
 
 
-class Review:
+class Reviewer:
     """
-    The job that only one replica does at a time.
+    What goes on beside the batches; owns the policy in force and the calibration that tags new requests.
+
+    Its methods may run on different threads: `tagger` and `policy` never wait, `freeze_before` waits only for another
+    calibration that is being frozen. Of all replicas one at a time judges and prunes.
 
     Args:
         ledger: Where everything is read and kept.
         settings: How often.
         difficulty: How calibrations are made and when they are trusted.
-        policy: When a rollout is noticed and what counts as a cliff.
+        policy: When a rollout starts and what counts as a cliff.
+
+    Attributes:
+        policy: The policy in force; the next review judges by it.
+        live_trust: What live labels said of the calibration in force at the last check, or None.
+        tagger: Tags new requests under the calibration in force, as last loaded.
     """
 
     def __init__(
         self, ledger: Ledger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
     ) -> None:
+        self.policy = policy
+        self.live_trust: LiveTrust | None = None
+        self.tagger = Tagger(None)
         self._ledger = ledger
         self._settings = settings
         self._difficulty = difficulty
-        self._policy = policy
-        self._read: dict[str, Calibration] = {}
+        self._loading = Lock()
+        self._calibrations: dict[str, Calibration] = {}
         self._calibrated_at = float("-inf")
-        self._live_trust: LiveTrust | None = None
         self._assessed_at = float("-inf")
         self._pruned_at = float("-inf")
 
-    def follow(self, policy: Policy) -> None:
-        """From the next look on, judge by *policy*."""
-        self._policy = policy
+    def load(self) -> None:
+        """Tag by the calibration that is in force in the ledger."""
+        with self._loading:  # so that a thread that read earlier does not overwrite one that read later
+            calibration = self.calibration_in_force()
+            if calibration is not self.tagger.calibration:
+                self.tagger = Tagger(calibration)
 
-    def look(self, *, now: float) -> None:
-        """Find rollouts that started or ended, and judge those under way; *now* is Unix seconds."""
-        self._review(now)
-        # Every replica tells it for itself: it changes nothing, and the rules take the best that any of them shows.
+    def review(self, *, now: float) -> None:
+        """Calibrate where that is due, find rollouts that started or ended, judge those under way; Unix seconds."""
+        with self._ledger.hold_lease(Lease.REVIEW) as is_ours:
+            if is_ours:
+                self._review(now)
+        # By every replica for itself: it changes nothing, and the rules take the best that any of them shows.
         self._assess_if_due(now)
+        self.load()
 
     def _review(self, now: float) -> None:
-        with self._ledger.hold_lease(Lease.REVIEW) as is_ours:
-            if not is_ours:
-                return
-            if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
-                self._calibrate_if_due(now=now, newcomers=())
-            self._ledger.see_floors(self._policy.floors, at=now)
-            self._follow_rollouts(now)
-            for record in self._ledger.rollouts():
-                if record.rollout.ended_at is None:
-                    self._judge(record, now)
-            self._prune_if_due(now)
+        if now - self._calibrated_at >= self._settings.calibration_interval_seconds:
+            self._calibrate_if_due(now=now, new_versions=())
+        self._ledger.see_floors(self.policy.floors, at=now)
+        self._follow_rollouts(now)
+        for record in self._ledger.rollouts():
+            if record.rollout.is_under_way:
+                self._judge(record, now)
+        self._prune_if_due(now)
 
-    def before_new_versions(self, newcomers: Collection[str], *, now: float) -> None:
-        """Freeze what is known before the first request of *newcomers*, so that they cannot teach what judges them."""
-        self._calibrate_if_due(now=now, newcomers=newcomers)
+    def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
+        """Freeze what is known before the first request of *new_versions*: they must not teach what judges them."""
+        self._calibrate_if_due(now=now, new_versions=new_versions)
+        self.load()
 
     def calibration_in_force(self) -> Calibration | None:
-        """The calibration that tags new requests; the previous one where the latest cannot be read."""
-        for record in reversed(self._promoted()):
-            calibration = self._calibration(record.calibration_id)
-            if calibration is not None:
-                return calibration
-        return None
-
-    def live_trust(self) -> LiveTrust | None:
-        """What live labels said of the calibration in force when they were last looked at, or None."""
-        return self._live_trust
+        """The calibration in force in the ledger; the previous one where the latest cannot be read."""
+        read = (self._calibration(record.calibration_id) for record in reversed(self._promoted()))
+        return next((calibration for calibration in read if calibration is not None), None)
 
     def draft(
-        self, *, now: float, newcomers: Collection[str] = (), progress: Callable[[int], None] | None = None
+        self, *, now: float, new_versions: Collection[str] = (), progress: Callable[[int], None] | None = None
     ) -> Draft | None:
         """
         A calibration of everything that versions no longer live have taught; None where they taught nothing.
 
         Args:
             now: Unix seconds.
-            newcomers: Versions about to go live, which teach nothing either.
-            progress: Told how many labelled requests were read since it was last called.
+            new_versions: Versions about to go live, which teach nothing either.
+            progress: Called with the number of labelled requests read since the last call.
         """
         from monitor.difficulty.calibrating import calibrate  # noqa: PLC0415  (brings SciPy, for which no start need wait)
 
-        exclude = self._live_versions() | set(newcomers)
+        exclude = self._live_versions() | set(new_versions)
         history = []
         for request in self._ledger.history(exclude=exclude, limit=self._settings.max_labels_per_version):
             history.append(request)
@@ -205,8 +170,8 @@ class Review:
             trusted=calibration.trust.is_trusted,
         )
 
-    def _calibrate_if_due(self, *, now: float, newcomers: Collection[str]) -> None:
-        # Apart from the review, whose looks may take long: the first request of a newcomer waits only for this.
+    def _calibrate_if_due(self, *, now: float, new_versions: Collection[str]) -> None:
+        # With a lease of its own: the first request of a new version does not wait for a whole review.
         with self._ledger.hold_lease(Lease.CALIBRATION, wait_seconds=_CALIBRATION_WAIT_SECONDS) as is_ours:
             if not is_ours:
                 raise LedgerUnavailable(
@@ -214,26 +179,28 @@ class Review:
                     "what needs its result waits and tries again."
                 )
             self._calibrated_at = now
-            if self.held_by() or not self._is_due(newcomers):
+            if self.held_by() or not self._is_due(new_versions):
                 return
-            draft = self.draft(now=now, newcomers=newcomers)
+            draft = self.draft(now=now, new_versions=new_versions)
             if draft is not None:
                 self.put_in_force(draft.calibration, history_labels=draft.history_labels, now=now)
 
-    def _is_due(self, newcomers: Collection[str]) -> bool:
-        """Whether there is enough news to learn, or something learnt that a newcomer must not have taught."""
+    def _is_due(self, new_versions: Collection[str]) -> bool:
+        """Whether the history has grown enough, or the calibration in force learnt from a version that goes live."""
         live = self._live_versions()
-        labels = self._ledger.history_labels(exclude=live | set(newcomers))
+        labels = self._ledger.history_labels(exclude=live | set(new_versions))
         earlier = self._promoted()
         if not labels or not earlier:
             return labels > 0
-        taught_by_newcomers = self._ledger.history_labels(exclude=live) > labels
+        taught_by_new = self._ledger.history_labels(exclude=live) > labels
         # While nobody is served there is nothing to tag, and history comes in by leaps.
-        growth = self._settings.min_history_growth if live or newcomers else max(1.0, self._settings.min_history_growth)
-        return taught_by_newcomers or labels >= earlier[-1].history_labels * (1 + growth)
+        growth = (
+            self._settings.min_history_growth if live or new_versions else max(1.0, self._settings.min_history_growth)
+        )
+        return taught_by_new or labels >= earlier[-1].history_labels * (1 + growth)
 
     def _prune_if_due(self, now: float) -> None:
-        """Let go of what is old, some of it at each look, so that verdicts do not wait for it."""
+        """Delete old rows, some at each review, so that verdicts do not wait for it."""
         if now - self._pruned_at < _PRUNE_INTERVAL_SECONDS:
             return
         portions = [pruned.rows for pruned in islice(self._ledger.prune(now=now), _PRUNED_PORTIONS)]
@@ -245,17 +212,17 @@ class Review:
     def _assess_if_due(self, now: float) -> None:
         calibration = self.calibration_in_force()
         if calibration is None:
-            self._live_trust = None
+            self.live_trust = None
             return
-        is_other = self._live_trust is None or self._live_trust.calibration_id != calibration.calibration_id
+        is_other = self.live_trust is None or self.live_trust.calibration_id != calibration.calibration_id
         if is_other or now - self._assessed_at >= self._settings.calibration_interval_seconds:
             self._assessed_at = now
-            before, self._live_trust = self._live_trust, self._assess(calibration, now)
-            if self._live_trust.reasons and (before is None or before.reasons != self._live_trust.reasons):
+            before, self.live_trust = self.live_trust, self._assess(calibration, now)
+            if self.live_trust.reasons and (before is None or before.reasons != self.live_trust.reasons):
                 _log.warning(
                     "calibration.doubted",
                     calibration_id=calibration.calibration_id,
-                    reasons=list(self._live_trust.reasons),
+                    reasons=list(self.live_trust.reasons),
                 )
 
     def _assess(self, calibration: Calibration, now: float) -> LiveTrust:
@@ -274,7 +241,7 @@ class Review:
             or (seen.environment != REFERENCE_ENVIRONMENT and seen.first_started_at > calibration.frozen_at)
         )
         versions = list(dict.fromkeys(unlearnt))
-        matured_before = now - self._policy.maturity_seconds
+        matured_before = now - self.policy.maturity_seconds
         labels = [
             label
             for version in versions[-_MOST_LIVE_VERSIONS:]
@@ -283,18 +250,18 @@ class Review:
         return assess_live(calibration, labels, settings=self._difficulty)
 
     def _promoted(self) -> Sequence[CalibrationRecord]:
-        return [record for record in self._ledger.calibrations() if record.promoted_at is not None]
+        return [record for record in self._ledger.calibrations() if record.is_promoted]
 
     def _under_way(self) -> Sequence[Rollout]:
-        return [record.rollout for record in self._ledger.rollouts() if record.rollout.ended_at is None]
+        return [record.rollout for record in self._ledger.rollouts() if record.rollout.is_under_way]
 
     def _live_versions(self) -> set[str]:
         """Versions that serve or are tried now; what they do teaches only once they are retired."""
         rollouts = [record.rollout for record in self._ledger.rollouts()]
-        roles = version_roles(self._ledger.activity(), rollouts, self._policy)
+        roles = version_roles(self._ledger.activity(), rollouts, self.policy)
         serving = {version for (_, _, version), role in roles.items() if role is not Role.RETIRED}
         # A rollout may be announced before its candidate serves.
-        return serving | {version for r in rollouts if r.ended_at is None for version in (r.baseline, r.candidate)}
+        return serving | {version for r in rollouts if r.is_under_way for version in (r.baseline, r.candidate)}
 
     def _follow_rollouts(self, now: float) -> None:
         records = self._ledger.rollouts()
@@ -305,7 +272,7 @@ class Review:
             for at, state in record.changes[-1:]
             if state != VerdictState.WAITING
         }
-        for event in find_rollouts(self._ledger.activity(), rollouts, self._policy, now=now, decided=decided):
+        for event in find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
             match event:
                 case RolloutStarted(rollout):
                     self._start(rollout)
@@ -333,12 +300,12 @@ class Review:
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
-        matured_before = now - self._policy.maturity_seconds
+        matured_before = now - self.policy.maturity_seconds
         cohort = self._ledger.cohort(rollout, matured_before=matured_before)
         verdict = judge(
             cohort,
             calibration,
-            self._policy.model_copy(update={"floors": tuple(committed.floor for committed in record.floors)}),
+            self.policy.model_copy(update={"floors": tuple(committed.floor for committed in record.floors)}),
             service=rollout.service,
             environment=rollout.environment,
             previous=record.verdict,
@@ -346,7 +313,7 @@ class Review:
         )
         verdict = replace(
             verdict,
-            reasons=(*verdict.reasons, *changed_floors(self._policy.floors, record.floors, rollout)),
+            reasons=(*verdict.reasons, *changed_floors(self.policy.floors, record.floors, rollout)),
             on_call=on_call_load(cohort, self._ledger.failure_classes(rollout, matured_before=matured_before)),
         )
         self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
@@ -366,7 +333,7 @@ class Review:
             return None
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)
         self._ledger.retag(panel, calibration)
-        return self._ledger.cohort(panel, matured_before=now - self._policy.maturity_seconds)
+        return self._ledger.cohort(panel, matured_before=now - self.policy.maturity_seconds)
 
     def _is_trusted(self, calibration_id: str) -> bool:
         calibration = self._calibration(calibration_id)
@@ -374,7 +341,7 @@ class Review:
 
     def _calibration(self, calibration_id: str) -> Calibration | None:
         """The calibration of that id, read once; None where there is none or it cannot be trusted as stored."""
-        if calibration_id not in self._read:
+        if calibration_id not in self._calibrations:
             try:
                 calibration = self._ledger.calibration(calibration_id) if calibration_id else None
             except CalibrationInvalid as error:
@@ -382,5 +349,18 @@ class Review:
                 return None
             if calibration is None:
                 return None
-            self._read[calibration_id] = calibration
-        return self._read[calibration_id]
+            self._calibrations[calibration_id] = calibration
+        return self._calibrations[calibration_id]
+
+
+class NoReview(Reviewer):
+    """Judges nothing and tags nothing: for history that is read as a whole before it teaches."""
+
+    def load(self) -> None:
+        """Nothing is tagged."""
+
+    def review(self, *, now: float) -> None:
+        """Nothing is judged."""
+
+    def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
+        """Nothing is frozen."""

@@ -22,7 +22,7 @@ MOST_CASES = 1_000
 _log = structlog.get_logger()
 
 
-class Steering:
+class RolloutControl:
     """
     Rollouts by word of mouth; safe for use by several threads.
 
@@ -75,7 +75,7 @@ class Steering:
         words = checked_reason(reason)
         with self._lock:
             rollout = self._find(rollout_id).rollout
-            if rollout.ended_at is not None:
+            if not rollout.is_under_way:
                 raise UsageError(f"Rollout {rollout_id} has ended already: {rollout.end_reason}.")
             self._ledger.end_rollout(rollout_id, ended_at=max(self._now(), rollout.started_at), reason=words)
             _log.info("rollout.ended", rollout_id=rollout_id, reason=words)
@@ -104,5 +104,5 @@ class Steering:
         raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows those that are.")
 
     def _calibration_in_force(self) -> str:
-        promoted = [each for each in self._ledger.calibrations() if each.promoted_at is not None]
+        promoted = [each for each in self._ledger.calibrations() if each.is_promoted]
         return promoted[-1].calibration_id if promoted else ""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Record
-from monitor.service.pipeline import Rules, decode_records, tag_traces
-from monitor.trace.assembly import build_traces
+from monitor.service.pipeline import Rules, decode_records, latest_event_time, tag_traces
+from monitor.trace.assembler import Assembler
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.span import Span
@@ -41,15 +40,6 @@ class SeenRequest:
     is_revised: bool = False
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Spans of one trace, when the last of them came, and whether the root has ended."""
-
-    spans: list[Span] = field(default_factory=list)
-    last_came_at: float = 0.0
-    root_ended: bool = False
-
-
 class Watch:
     """
     Turns records into requests; what it shows is for eyes only, the ledger does the counting.
@@ -59,16 +49,16 @@ class Watch:
         quiet_seconds: How long no span may have come, after the root has ended, for a trace to be complete.
 
     Attributes:
-        unreadable: Records that could not be decoded.
+        unreadable: How many records could not be decoded.
         event_time: The latest time of anything seen, Unix seconds; the clock of somebody who reads a file.
     """
 
     def __init__(self, rules: Rules, *, quiet_seconds: float) -> None:
         self._rules = rules
         self._quiet_seconds = quiet_seconds
-        self._waiting: OrderedDict[TraceId, _Waiting] = OrderedDict()
-        self._shown: OrderedDict[TraceId, SeenRequest] = OrderedDict()
-        self._verdicts: OrderedDict[TraceId, tuple[Outcome, ...]] = OrderedDict()
+        self._assembler = Assembler(rules.traces.outcomes, most_traces=_REMEMBERED)
+        self._shown: dict[TraceId, SeenRequest] = {}
+        self._verdicts: dict[TraceId, tuple[Outcome, ...]] = {}
         self.unreadable = 0
         self.event_time = 0.0
 
@@ -81,41 +71,26 @@ class Watch:
             calibration: The one in force, or None.
             now: Seconds on whatever clock `due` is asked by.
         """
-        batch = decode_records(records, self._rules)
-        self.unreadable += len(batch.dead_letters)
-        self.event_time = max(self.event_time, *batch.event_times(), 0.0)
-        for event in batch.events:
+        decoded = decode_records(records, self._rules)
+        self.unreadable += sum(each.dead_letter is not None for each in decoded)
+        self.event_time = max(self.event_time, latest_event_time(decoded))
+        for event in (event for each in decoded for event in each.events):
             match event:
                 case Trace():
                     yield self._show(event, calibration)
                 case OutcomeEvent():
                     yield from self._judge(event)
                 case Span():
-                    self._wait(event, now)
+                    self._assembler.add(event, now=now)
 
     def due(self, calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
         """Requests whose spans are complete at *now*, in the order of their starts."""
-        complete = [
-            trace_id
-            for trace_id, waiting in self._waiting.items()
-            if waiting.root_ended and now - waiting.last_came_at >= self._quiet_seconds
-        ]
-        yield from self._close(complete, calibration)
+        for trace in sorted(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds), key=_started_at):
+            yield self._show(trace, calibration)
 
     def rest(self, calibration: Calibration | None) -> Iterator[SeenRequest]:
-        """Requests out of all spans that still wait, when no more will come."""
-        yield from self._close(list(self._waiting), calibration)
-
-    def _wait(self, span: Span, now: float) -> None:
-        waiting = self._waiting.setdefault(span.trace_id, _Waiting())
-        waiting.spans.append(span)
-        waiting.last_came_at = now
-        waiting.root_ended = waiting.root_ended or span.is_ended_root
-        _forget_oldest(self._waiting)
-
-    def _close(self, trace_ids: Iterable[TraceId], calibration: Calibration | None) -> Iterator[SeenRequest]:
-        built = [build_traces(self._waiting.pop(each).spans, self._rules.traces.outcomes) for each in trace_ids]
-        for trace in sorted((run for runs in built for run in runs), key=lambda trace: trace.started_at):
+        """Requests out of all spans that are still pending, when no more will come."""
+        for trace in sorted(self._assembler.rest(), key=_started_at):
             yield self._show(trace, calibration)
 
     def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
@@ -140,6 +115,10 @@ class Watch:
             self._verdicts[trace_id] = verdicts
             _forget_oldest(self._verdicts)
         return resolve(verdicts, self._rules.traces.outcomes)
+
+
+def _started_at(trace: Trace) -> float:
+    return trace.started_at
 
 
 def _says(outcome: Outcome | None) -> tuple[bool, str | None] | None:

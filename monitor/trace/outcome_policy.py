@@ -113,8 +113,15 @@ def status_outcome(
     )
 
 
-def implied_outcomes(trace: Trace, settings: OutcomeSettings) -> tuple[Outcome, ...]:
-    """Every verdict that *trace* itself carries: the one that came with it, no answer, and its budget."""
+def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool | None = None) -> tuple[Outcome, ...]:
+    """
+    Every verdict that *trace* itself carries: the one that came with it, no answer, and its budget.
+
+    Args:
+        trace: One finished agent run.
+        settings: Which verdicts count.
+        is_over: What `is_over_budget` says of it, where that is known already.
+    """
     found = [trace.outcome] if trace.outcome is not None else []
     has_failed = trace.outcome is not None and not trace.outcome.success
     if trace.answered is False and settings.no_answer_fails and not has_failed:
@@ -127,7 +134,7 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings) -> tuple[Outcome, 
                 evaluation=NO_ANSWER,
             )
         )
-    if settings.over_budget_fails and is_over_budget(trace, settings):
+    if settings.over_budget_fails and (is_over_budget(trace, settings) if is_over is None else is_over):
         found.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
     return tuple(found)
 

@@ -19,7 +19,7 @@ from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies
 from monitor.web.page.routes import page_routes
-from monitor.web.rollout_routes import RolloutSteering, rollout_routes
+from monitor.web.rollout_routes import RolloutControl, rollout_routes
 
 Reload = Callable[[], None]
 """Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
@@ -30,9 +30,9 @@ _JSON_HEADERS = {"Content-Type": "application/json"}
 def metrics_app(
     snapshots: SnapshotHolder,
     reload: Reload,
-    steering: RolloutSteering | None = None,
+    control: RolloutControl | None = None,
     *,
-    stall: Callable[[], str] = str,
+    stall_reason: Callable[[], str] = str,
 ) -> Starlette:
     """
     The application. What is shown is made once for each snapshot; nothing that is asked for often waits for a thread.
@@ -40,8 +40,8 @@ def metrics_app(
     Args:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
-        steering: What announces and ends rollouts and tells their cases; None where nobody may.
-        stall: One sentence where the process hangs and had better be restarted, else empty.
+        control: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall_reason: Gives one sentence where the process hangs and needs a restart, else empty.
     """
     bodies = SnapshotBodies(snapshots)
 
@@ -54,7 +54,7 @@ def metrics_app(
         return BodyResponse(await bodies.get(encode, make), headers)
 
     async def healthy(_: Request) -> Response:
-        return _probed("healthy", problem=stall())
+        return _probed("healthy", problem=stall_reason())
 
     async def ready(_: Request) -> Response:
         return _probed("ready", problem=snapshots.current.not_ready_reason)
@@ -71,13 +71,13 @@ def metrics_app(
 
     return Starlette(
         routes=[
-            *page_routes(snapshots, bodies, steering),
+            *page_routes(snapshots, bodies, control),
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", ready),
             Route("/-/reload", reload_config, methods=["POST"]),
             Route("/api/v1/rollouts", rollouts, methods=["GET"]),
-            *([] if steering is None else rollout_routes(steering)),
+            *([] if control is None else rollout_routes(control)),
         ]
     )
 

@@ -25,7 +25,7 @@ _MOST_BODY_BYTES = 16 * 1024
 _T = TypeVar("_T")
 
 
-class RolloutSteering(Protocol):
+class RolloutControl(Protocol):
     """What the routes ask for; methods raise `MonitorError` with one sentence."""
 
     @property
@@ -58,19 +58,19 @@ _ANNOUNCEMENT = TypeAdapter(Announcement)
 _END = TypeAdapter(_End)
 
 
-def rollout_routes(steering: RolloutSteering) -> Sequence[Route]:
+def rollout_routes(control: RolloutControl) -> Sequence[Route]:
     """The routes; each answers in JSON, an error as `{"error": "one sentence"}`."""
 
     async def start(request: Request) -> Response:
         body = await _body(request)
-        return await _answer(lambda: rollout_json(steering.start(_parsed(_ANNOUNCEMENT, body))))
+        return await _answer(lambda: rollout_json(control.start(_parsed(_ANNOUNCEMENT, body))))
 
     async def end(request: Request) -> Response:
         body, rollout_id = await _body(request), request.path_params["rollout_id"]
-        return await _answer(lambda: rollout_json(steering.end(rollout_id, reason=_parsed(_END, body).reason)))
+        return await _answer(lambda: rollout_json(control.end(rollout_id, reason=_parsed(_END, body).reason)))
 
     async def cases(request: Request) -> Response:
-        return await _answer(lambda: _cases(steering, request))
+        return await _answer(lambda: _cases(control, request))
 
     return [
         Route("/api/v1/rollouts", start, methods=["POST"]),
@@ -79,15 +79,15 @@ def rollout_routes(steering: RolloutSteering) -> Sequence[Route]:
     ]
 
 
-def _cases(steering: RolloutSteering, request: Request) -> object:
+def _cases(control: RolloutControl, request: Request) -> object:
     try:
         limit = int(request.query_params.get("limit", DEFAULT_CASES))
     except ValueError:
         limit = 0
     if limit < 1:
         raise UsageError("limit is a number from 1 on, for example ?limit=20.")
-    record, cases = steering.cases(request.path_params["rollout_id"], limit=limit)
-    return cases_json(record.rollout, cases, steering.links)
+    record, cases = control.cases(request.path_params["rollout_id"], limit=limit)
+    return cases_json(record.rollout, cases, control.links)
 
 
 class _NoJson(UsageError):

@@ -17,7 +17,7 @@ from monitor.web.app import Reload, metrics_app
 from monitor.web.basic_auth import BasicAuth
 from monitor.web.connection import ConnectionLimits, guarded_connections
 from monitor.web.request_guard import ANY_HOST, RequestGuard, is_loopback
-from monitor.web.rollout_routes import RolloutSteering
+from monitor.web.rollout_routes import RolloutControl
 from monitor.web.settings import WebSettings
 from monitor.web.tls import load_certificate, tls_context
 from monitor.web.web_config import WebConfig, load_web_config
@@ -42,8 +42,8 @@ class MetricsServer:
         settings: Where to listen.
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
-        steering: What announces and ends rollouts and tells their cases; None where nobody may.
-        stall: One sentence where the process hangs and had better be restarted, else empty; makes `/-/healthy` fail.
+        control: What announces and ends rollouts and tells their cases; None where nobody may.
+        stall_reason: Gives one sentence where the process hangs and needs a restart, which makes `/-/healthy` fail.
 
     Raises:
         UsageError: the address is no HOST:PORT.
@@ -55,15 +55,15 @@ class MetricsServer:
         settings: WebSettings,
         snapshots: SnapshotHolder,
         reload: Reload,
-        steering: RolloutSteering | None = None,
+        control: RolloutControl | None = None,
         *,
-        stall: Callable[[], str] = str,
+        stall_reason: Callable[[], str] = str,
     ) -> None:
         self._host, self._port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
         self._tls = web.tls
         self._reload_config = reload
-        app: ASGIApp = metrics_app(snapshots, self._reload, steering, stall=stall)
+        app: ASGIApp = metrics_app(snapshots, self._reload, control, stall_reason=stall_reason)
         if web.users:
             app = BasicAuth(app, web.users)
         limits = ConnectionLimits(settings.max_connections, settings.timeout_seconds)

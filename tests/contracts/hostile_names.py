@@ -24,10 +24,11 @@ from monitor.ledger.sql import SqlLedger
 from monitor.log import LogSettings, configure
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
+from monitor.service.stages import Stages
 from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.web.server import MetricsServer
@@ -65,7 +66,7 @@ class HostileNames:
     def test_names_without_end_leave_a_bounded_monitor(self, url: str, capfd: pytest.CaptureFixture[str]) -> None:
         """Series, rows and memory stay within the caps, every request is counted, and scrapes go on beside it all."""
         ledger = SqlLedger(url, CAPS)
-        broker, snapshots, review, service = _service(ledger)
+        broker, snapshots, reviewer, service = _service(ledger)
         configure(LogSettings())
         served = MetricsServer(WebSettings(listen_address="127.0.0.1:0"), snapshots, lambda: None)
         served.start()
@@ -80,8 +81,8 @@ class HostileNames:
                 for number in range(turn * per_turn, (turn + 1) * per_turn):
                     broker.append(_record(number))
                 _read_all(service, broker)
-                review.look(now=1_800_000_000.0)
-                service.show()
+                reviewer.review(now=1_800_000_000.0)
+                service.publish()
                 for log in broker.logs.values():  # what was read is in the ledger; a test's memory has an end, too
                     log[:] = [record and None for record in log]  # type: ignore[misc]
                 scraped = client.get("/metrics")
@@ -122,15 +123,15 @@ _REFUSED_BY = {
 _PRINTABLE = {chr(code) for code in range(0x20, 0x7F)}
 
 
-def _service(ledger: SqlLedger) -> tuple[FakeBroker, SnapshotHolder, Review, Service]:
+def _service(ledger: SqlLedger) -> tuple[FakeBroker, SnapshotHolder, Reviewer, Service]:
     broker, policy = FakeBroker(), Policy(candidate_min_requests=1)
     settings = ServiceSettings(review_interval_seconds=1e9, snapshot_interval_seconds=1e9)
     snapshots = SnapshotHolder(Snapshot(now=0.0, policy=policy))
-    review = Review(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
+    reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
     source = FakeSource(broker, ledger.offsets, RECORDS_PER_BATCH)
-    stages = Stages(source, NoDeadLetters(), ledger, review, FakeClock(), snapshots)
+    stages = Stages(source, NoDeadLetters(), ledger, reviewer, FakeClock(), snapshots)
     rules = Rules(Limits(), TraceSettings())
-    return broker, snapshots, review, Service(stages, rules=rules, policy=policy, settings=settings, caps=CAPS)
+    return broker, snapshots, reviewer, Service(stages, rules=rules, settings=settings, caps=CAPS)
 
 
 def _read_all(service: Service, broker: FakeBroker) -> None:

@@ -22,7 +22,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
-from monitor.service.rollout_control import Steering
+from monitor.service.rollout_control import RolloutControl
 from monitor.trace.native import event_schemas
 from monitor.web.app import metrics_app
 from tests.metrics.snapshots import a_snapshot
@@ -84,8 +84,8 @@ def test_the_example_of_an_event_is_one(name: str) -> None:
 def test_every_route_is_there() -> None:
     """Both ways, with its methods."""
     with closing(SqlLedger("sqlite://")) as ledger:
-        steering = Steering(ledger, policy=Policy, now=lambda: 0.0, links=TraceLinks(""))
-        routes = metrics_app(SnapshotHolder(a_snapshot()), lambda: None, steering).routes
+        control = RolloutControl(ledger, policy=Policy, now=lambda: 0.0, links=TraceLinks(""))
+        routes = metrics_app(SnapshotHolder(a_snapshot()), lambda: None, control).routes
 
     assert {
         (method, route.path)

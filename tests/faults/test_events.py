@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.cli.wiring import replay_service
+from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_text
@@ -23,10 +23,10 @@ def test_the_model_of_truth_agrees_with_an_undisturbed_replay(tmp_path: Path, se
 
     patient = AssemblySettings(quiet_seconds=1e6, idle_seconds=1e6, max_age_seconds=1e7)  # so that no span is late
     config = Config().model_copy(update={"traces": TraceSettings(assembly=patient)})
-    with replay_service(config, [str(file)], ledger_url="sqlite://") as (service, snapshots):
-        service.drain(progress=lambda _: None)
-        service.settle(seconds=1)
-        text = encode_text(families_of(snapshots.current)).decode()
+    with file_replay(config, [str(file)], ledger_url="sqlite://") as replayed:
+        replayed.read(progress=lambda _: None)
+        replayed.finish(seconds=1)
+        text = encode_text(families_of(replayed.stages.snapshots.current)).decode()
     samples = {
         (sample.name, tuple(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)

@@ -12,7 +12,7 @@ from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
-    LoopFacts,
+    LoopStatus,
     ModelVersionStatus,
     PartitionLag,
     Snapshot,
@@ -230,9 +230,14 @@ def a_snapshot(**changes: Any) -> Snapshot:
             a_record(a_verdict(), service="gone", ended_at=NOON + 50),
         ),
         "calibration": CalibrationStatus("cal-1", NOON - 3_600, a_trust(), a_live_trust()),
-        "lag": (PartitionLag("agent-traces", 0, 17),),
-        "last_commit_at": NOON + 119.5,
-        "loop": LoopFacts(NOON + 119.75, batches_fenced=2, pauses=3, job_seconds={"review": 0.5, "snapshot": 0.125}),
+        "loop": LoopStatus(
+            turned_at=NOON + 119.75,
+            lag=(PartitionLag("agent-traces", 0, 17),),
+            last_commit_at=NOON + 119.5,
+            batches_fenced=2,
+            pauses=3,
+            job_seconds={"review": 0.5, "snapshot": 0.125},
+        ),
         "is_ready": True,
         "health": (HealthFact("ledger", is_ok=True, sentence="The ledger answers."),),
     }

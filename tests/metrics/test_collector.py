@@ -99,6 +99,8 @@ def test_the_first_scrape_shows_what_is_known_before_the_first_commit() -> None:
         "cliffwatch_dead_letters_total",
         "cliffwatch_duplicate_records_total",
         "cliffwatch_unknown_fields_total",
+        "cliffwatch_batches_fenced_total",
+        "cliffwatch_pauses_total",
         "cliffwatch_spans_waiting",
         "cliffwatch_ready",
         "cliffwatch_build_info",

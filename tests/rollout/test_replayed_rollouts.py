@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.wiring import replay_service
+from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
@@ -18,10 +18,10 @@ CASES = Path(__file__).parent / "cases"
 def replayed(name: str) -> list[RolloutRecord]:
     """The rollouts that a replay of the case finds, in the order of their starts."""
     config = Config()
-    with replay_service(config, [str(CASES / f"{name}.jsonl.gz")], ledger_url=IN_MEMORY_URL) as (service, _):
-        service.drain(progress=lambda _: None)
-        service.settle(seconds=config.rollout.maturity_seconds + 1.0)
-        return list(service.ledger.rollouts())
+    with file_replay(config, [str(CASES / f"{name}.jsonl.gz")], ledger_url=IN_MEMORY_URL) as replayed:
+        replayed.read(progress=lambda _: None)
+        replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+        return list(replayed.stages.ledger.rollouts())
 
 
 def moment(at: str) -> float:

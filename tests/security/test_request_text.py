@@ -18,10 +18,11 @@ from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_openmetrics
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
+from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, TraceSettings
 from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
@@ -117,9 +118,9 @@ def test_text_of_requests_is_kept_nowhere(tmp_path: Path, capfd: pytest.CaptureF
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
     settings, policy = ServiceSettings(review_interval_seconds=1e9, snapshot_interval_seconds=1e9), Policy()
     snapshots = SnapshotHolder(Snapshot(now=0.0, policy=policy))
-    review = Review(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
-    stages = Stages(FakeSource(broker, ledger.offsets), NoDeadLetters(), ledger, review, clock, snapshots)
-    service = Service(stages, rules=Rules(Limits(), TraceSettings()), policy=policy, settings=settings)
+    reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
+    stages = Stages(FakeSource(broker, ledger.offsets), NoDeadLetters(), ledger, reviewer, clock, snapshots)
+    service = Service(stages, rules=Rules(Limits(), TraceSettings()), settings=settings)
     for record in RECORDS.values():
         broker.append(record)
 
@@ -129,7 +130,7 @@ def test_text_of_requests_is_kept_nowhere(tmp_path: Path, capfd: pytest.CaptureF
         waiting = ledger.pending_spans()
         clock.advance(1e6)
         service.run_once()
-        service.show()
+        service.publish()
         requests = sum(counts(ledger, CounterName.REQUESTS).values())
         dead = sum(counts(ledger, CounterName.DEAD_LETTERS).values())
         afterwards = _bytes_of(tmp_path)

@@ -17,10 +17,12 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import replay_json
 from monitor.rollout.policy import Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.replay import Replay
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
+from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, TraceSettings
 from tests.builders import NOON, PARTITION, a_batch, a_trace, tagged
 from tests.contracts.ledger_contract import counts
@@ -95,9 +97,9 @@ def a_house(*, partitions: int = 1, max_poll_records: int = 3) -> Iterator[House
     source = FakeSource(broker, ledger.offsets, max_poll_records=max_poll_records)
     settings, policy = ServiceSettings(), Policy()
     snapshots = SnapshotHolder(Snapshot(now=NOON, policy=policy))
-    review = Review(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
-    stages = Stages(source, dead_letters, ledger, review, EventClock(), snapshots)
-    service = Service(stages, rules=Rules(Limits(), TraceSettings()), policy=policy, settings=settings)
+    reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
+    stages = Stages(source, dead_letters, ledger, reviewer, EventClock(), snapshots)
+    service = Service(stages, rules=Rules(Limits(), TraceSettings()), settings=settings)
     yield House(broker, ledger, dead_letters, snapshots, service, source)
     ledger.close()
 
@@ -128,7 +130,7 @@ def test_records_are_counted_and_shown(house: House) -> None:
 
     while not house.is_quiet():
         house.service.run_once()
-    house.service.settle(seconds=2)
+    Replay(house.service).finish(seconds=2)
 
     assert {PARTITION: 7} == house.ledger.offsets([PARTITION])
     records = replay_json(house.snapshots.current)["records"]

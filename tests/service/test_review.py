@@ -9,7 +9,7 @@ from monitor.ledger.ledger import Ledger
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 
@@ -24,8 +24,8 @@ def ledger() -> Iterator[SqlLedger]:
 
 
 @pytest.fixture
-def review(ledger: Ledger) -> Review:
-    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=Policy())
+def reviewer(ledger: Ledger) -> Reviewer:
+    return Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=Policy())
 
 
 def serve(
@@ -69,125 +69,129 @@ def serve_history(ledger: Ledger, versions: int = 8) -> None:
         )
 
 
-def test_history_is_frozen_before_a_new_version_is_tagged(ledger: Ledger, review: Review) -> None:
+def test_history_is_frozen_before_a_new_version_is_tagged(ledger: Ledger, reviewer: Reviewer) -> None:
     """A calibration is made of the reference history when the first live version appears."""
     serve_history(ledger)
 
-    review.before_new_versions({"live-1"}, now=NOON)
+    reviewer.freeze_before({"live-1"}, now=NOON)
 
-    calibration = review.calibration_in_force()
+    calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert 8 == calibration.trust.versions
     assert [1600] == [record.history_labels for record in ledger.calibrations()]
 
 
-def test_live_versions_teach_nothing(ledger: Ledger, review: Review) -> None:
+def test_live_versions_teach_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
     """However much the baseline and the candidate do, the calibration that reads them stays the same."""
     serve_history(ledger)
-    review.before_new_versions({"live-1"}, now=NOON)
-    frozen = review.calibration_in_force()
+    reviewer.freeze_before({"live-1"}, now=NOON)
+    frozen = reviewer.calibration_in_force()
     assert frozen is not None
     before = frozen.to_json()
 
     for number, version in enumerate(("live-1", "live-2")):
         serve(ledger, version, started_at=NOON + number * DAY, fails_from=100)
-        review.before_new_versions({version}, now=NOON + number * DAY)
-    review.look(now=NOON + 3 * DAY)
+        reviewer.freeze_before({version}, now=NOON + number * DAY)
+    reviewer.review(now=NOON + 3 * DAY)
 
-    after = review.calibration_in_force()
+    after = reviewer.calibration_in_force()
     assert after is not None
     assert before == after.to_json()
     assert 1 == len(ledger.calibrations())
 
 
-def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: Ledger, review: Review) -> None:
+def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: Ledger, reviewer: Reviewer) -> None:
     """Reference runs of the very version that goes live are left out of what judges it."""
     serve_history(ledger)
 
-    review.before_new_versions({"old-3"}, now=NOON)
+    reviewer.freeze_before({"old-3"}, now=NOON)
 
-    calibration = review.calibration_in_force()
+    calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert 7 == calibration.trust.versions
 
 
-def test_a_calibration_that_a_newcomer_taught_is_replaced_before_it_goes_live(ledger: Ledger, review: Review) -> None:
+def test_a_calibration_that_a_new_version_taught_is_replaced_before_it_goes_live(
+    ledger: Ledger, reviewer: Reviewer
+) -> None:
     """What learnt from reference runs of a version is not what judges it, however little the history grew since."""
     serve_history(ledger)
-    draft = review.draft(now=NOON)
+    draft = reviewer.draft(now=NOON)
     assert draft is not None
-    review.put_in_force(draft.calibration, history_labels=draft.history_labels, now=NOON)
+    reviewer.put_in_force(draft.calibration, history_labels=draft.history_labels, now=NOON)
 
-    review.before_new_versions({"old-3"}, now=NOON)
+    reviewer.freeze_before({"old-3"}, now=NOON)
 
-    calibration = review.calibration_in_force()
+    calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert (8, 7) == (draft.calibration.trust.versions, calibration.trust.versions)
 
 
-def test_a_newcomer_that_taught_nothing_changes_nothing(ledger: Ledger, review: Review) -> None:
-    """A version that was never met leaves the calibration in force where it is."""
+def test_a_new_version_that_taught_nothing_changes_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
+    """A version that was never seen leaves the calibration in force where it is."""
     serve_history(ledger)
-    review.before_new_versions({"live-1"}, now=NOON)
+    reviewer.freeze_before({"live-1"}, now=NOON)
 
-    review.before_new_versions({"live-2"}, now=NOON + DAY)
+    reviewer.freeze_before({"live-2"}, now=NOON + DAY)
 
     assert 1 == len(ledger.calibrations())
 
 
-def test_a_calibration_that_is_only_kept_tags_nothing(ledger: Ledger, review: Review) -> None:
+def test_a_calibration_that_is_only_kept_tags_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
     """Until it is promoted, there is none in force."""
     serve_history(ledger)
-    draft = review.draft(now=NOON)
+    draft = reviewer.draft(now=NOON)
     assert draft is not None
 
     ledger.keep(draft.calibration, history_labels=draft.history_labels)
 
-    assert review.calibration_in_force() is None
+    assert reviewer.calibration_in_force() is None
 
 
-def test_a_calibration_put_back_by_hand_stays(ledger: Ledger, review: Review) -> None:
+def test_a_calibration_put_back_by_hand_stays(ledger: Ledger, reviewer: Reviewer) -> None:
     """An earlier calibration that was put in force again is not replaced until the history grows from there."""
     serve_history(ledger, versions=4)
-    review.look(now=NOON)
-    first = review.calibration_in_force()
+    reviewer.review(now=NOON)
+    first = reviewer.calibration_in_force()
     assert first is not None
     serve_history(ledger, versions=8)
-    review.look(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
 
-    review.put_in_force(first, history_labels=review.history_labels(), now=NOON + 2 * DAY)
-    review.look(now=NOON + 3 * DAY)
+    reviewer.put_in_force(first, history_labels=reviewer.history_labels(), now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 3 * DAY)
 
-    assert first == review.calibration_in_force()
+    assert first == reviewer.calibration_in_force()
     assert 2 == len(ledger.calibrations())
 
 
 def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: Ledger) -> None:
     """A rollout that began without a calibration, or with one that is not trusted, holds nothing back."""
     lenient = DifficultySettings(max_calibration_error=0.2)
-    review = Review(ledger, settings=ServiceSettings(), difficulty=lenient, policy=Policy())
+    reviewer = Reviewer(ledger, settings=ServiceSettings(), difficulty=lenient, policy=Policy())
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
-    review.look(now=NOON + 2 * DAY)
-    assert [] == review.held_by()
+    reviewer.review(now=NOON + 2 * DAY)
+    assert [] == reviewer.held_by()
     serve_history(ledger)
 
-    review.look(now=NOON + 3 * DAY)
+    reviewer.review(now=NOON + 3 * DAY)
 
-    assert ["live-2"] == [rollout.candidate for rollout in review.held_by()]
+    assert ["live-2"] == [rollout.candidate for rollout in reviewer.held_by()]
 
 
-def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(ledger: Ledger, review: Review) -> None:
+def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
+    ledger: Ledger, reviewer: Reviewer
+) -> None:
     """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
     serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
     serve_history(ledger)
-    review.before_new_versions({"live-2"}, now=NOON)
+    reviewer.freeze_before({"live-2"}, now=NOON)
     serve(ledger, "live-2", started_at=NOON, fails_from=100, salt=5)
 
-    review.look(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
 
     (record,) = ledger.rollouts()
-    calibration = review.calibration_in_force()
+    calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert ("live-1", "live-2") == (record.rollout.baseline, record.rollout.candidate)
     assert calibration.calibration_id == record.rollout.calibration_id
@@ -195,12 +199,12 @@ def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
     assert (200, 200) == (record.verdict.aggregate.baseline.requests, record.verdict.aggregate.candidate.requests)
 
 
-def test_without_history_the_verdict_waits(ledger: Ledger, review: Review) -> None:
+def test_without_history_the_verdict_waits(ledger: Ledger, reviewer: Reviewer) -> None:
     """Two live versions and nothing else: the rollout is known and nothing is claimed about it."""
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
 
-    review.look(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 2 * DAY)
 
     (record,) = ledger.rollouts()
     assert record.verdict is not None
@@ -208,14 +212,16 @@ def test_without_history_the_verdict_waits(ledger: Ledger, review: Review) -> No
     assert "" == record.rollout.calibration_id
 
 
-def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(ledger: Ledger, review: Review) -> None:
+def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(
+    ledger: Ledger, reviewer: Reviewer
+) -> None:
     """A rollout that began without a calibration is read under the first one that can be made."""
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
-    review.look(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 2 * DAY)
     serve_history(ledger)
 
-    review.look(now=NOON + 3 * DAY)
+    reviewer.review(now=NOON + 3 * DAY)
 
     (record,) = ledger.rollouts()
     assert record.rollout.calibration_id == ledger.calibrations()[-1].calibration_id
@@ -226,29 +232,29 @@ def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(led
 def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
     """After the policy's ramp the watch is over and the rollout is judged no more."""
     policy = Policy(ramp_seconds=10 * DAY)
-    review = Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
+    reviewer = Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
-    review.look(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 2 * DAY)
 
-    review.look(now=NOON + 20 * DAY)
+    reviewer.review(now=NOON + 20 * DAY)
 
     (record,) = ledger.rollouts()
     assert NOON + 11 * DAY == record.rollout.ended_at
     assert "ramp_over" == record.rollout.end_reason
 
 
-def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, review: Review) -> None:
+def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, reviewer: Reviewer) -> None:
     """Three live versions that fail what the history fails leave it standing; none before they have matured."""
     serve_history(ledger)
     for number in range(3):
         serve(ledger, f"live-{number}", started_at=NOON, fails_from=120, salt=number)
-        review.before_new_versions({f"live-{number}"}, now=NOON)
+        reviewer.freeze_before({f"live-{number}"}, now=NOON)
 
-    review.look(now=NOON + 60)
-    young = review.live_trust()
-    review.look(now=NOON + DAY)
-    told = review.live_trust()
+    reviewer.review(now=NOON + 60)
+    young = reviewer.live_trust
+    reviewer.review(now=NOON + DAY)
+    told = reviewer.live_trust
 
     assert young is not None
     assert told is not None
@@ -257,47 +263,47 @@ def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, re
     assert [record.calibration_id for record in ledger.calibrations()] == [told.calibration_id]
 
 
-def test_live_labels_that_speak_against_it_change_no_verdict(ledger: Ledger, review: Review) -> None:
+def test_live_labels_that_speak_against_it_change_no_verdict(ledger: Ledger, reviewer: Reviewer) -> None:
     """Where easy and hard have changed places the calibration is doubted, and read under as before."""
     serve_history(ledger)
-    review.before_new_versions({"live-0"}, now=NOON)
+    reviewer.freeze_before({"live-0"}, now=NOON)
     for number in range(3):
         serve(ledger, f"live-{number}", started_at=NOON + 60 + number * 300, fails_from=200, salt=number)
-    frozen = review.calibration_in_force()
+    frozen = reviewer.calibration_in_force()
 
-    review.look(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
 
-    told = review.live_trust()
+    told = reviewer.live_trust
     assert frozen is not None
     assert told is not None
     assert told.is_trusted is False
     assert told.reasons[-1].startswith("On labels of 3 live versions: ")
-    assert frozen == review.calibration_in_force()
+    assert frozen == reviewer.calibration_in_force()
     assert {frozen.calibration_id} == {record.rollout.calibration_id for record in ledger.rollouts()}
     assert not any("live versions" in reason for r in ledger.rollouts() if r.verdict for reason in r.verdict.reasons)
 
 
-def test_live_labels_are_looked_at_as_seldom_as_history(ledger: Ledger, review: Review) -> None:
+def test_live_labels_are_looked_at_as_seldom_as_history(ledger: Ledger, reviewer: Reviewer) -> None:
     """Between two calibrations what was told stands, however many labels come in."""
     serve_history(ledger)
-    review.before_new_versions({"live-0"}, now=NOON)
+    reviewer.freeze_before({"live-0"}, now=NOON)
     serve(ledger, "live-0", started_at=NOON, fails_from=120)
-    review.look(now=NOON + DAY)
-    before = review.live_trust()
+    reviewer.review(now=NOON + DAY)
+    before = reviewer.live_trust
     serve(ledger, "live-0", environment="probes", started_at=NOON, fails_from=20)
 
-    review.look(now=NOON + DAY + 60)
-    soon = review.live_trust()
-    review.look(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + DAY + 60)
+    soon = reviewer.live_trust
+    reviewer.review(now=NOON + 2 * DAY)
 
     assert before is soon
-    assert before != review.live_trust()
+    assert before != reviewer.live_trust
 
 
-def test_without_a_calibration_there_is_nothing_to_doubt(ledger: Ledger, review: Review) -> None:
+def test_without_a_calibration_there_is_nothing_to_doubt(ledger: Ledger, reviewer: Reviewer) -> None:
     """Live labels alone say nothing."""
     serve(ledger, "live-0", started_at=NOON, fails_from=120)
 
-    review.look(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
 
-    assert review.live_trust() is None
+    assert reviewer.live_trust is None

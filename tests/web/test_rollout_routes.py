@@ -14,7 +14,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
-from monitor.service.rollout_control import Steering
+from monitor.service.rollout_control import RolloutControl
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
 from tests.builders import NOON
@@ -46,9 +46,9 @@ def a_client() -> Iterator[Callable[[Any], httpx.Client]]:
 
         def serve_it(ledger: Any) -> httpx.Client:
             links = TraceLinks("https://traces.example/{service}/{trace_id}?version={model_version}")
-            steering = Steering(ledger, policy=Policy, now=lambda: NOON + 3 * DAY, links=links)
+            control = RolloutControl(ledger, policy=Policy, now=lambda: NOON + 3 * DAY, links=links)
             settings = WebSettings(listen_address="127.0.0.1:0")
-            server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None, steering)
+            server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None, control)
             server.start()
             stack.callback(server.stop)
             return stack.enter_context(httpx.Client(base_url=server.url, trust_env=False))
@@ -87,12 +87,12 @@ def test_a_hook_that_is_retried_makes_one_rollout(client: httpx.Client, ledger: 
 def test_an_announced_rollout_is_judged_as_one_that_was_found(a_client: Callable[[Any], httpx.Client]) -> None:
     """Its candidate's requests count from the first one on, and the stream finds no second rollout."""
     ledger = SqlLedger("sqlite://")
-    review = a_review(ledger)
-    roll_out(ledger, review)
+    reviewer = a_review(ledger)
+    roll_out(ledger, reviewer)
     a_client(ledger).post("/api/v1/rollouts", json=START)
 
     serve(ledger, "live-3", started_at=NOON + 3 * DAY + 60, salt=5)
-    review.look(now=NOON + 4 * DAY)
+    reviewer.review(now=NOON + 4 * DAY)
 
     (record,) = [record for record in ledger.rollouts() if record.rollout.candidate == "live-3"]
     assert record.verdict is not None

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
-from monitor.metrics.snapshot import HealthFact, Snapshot, SnapshotHolder
+from monitor.metrics.snapshot import HealthFact, LoopStatus, Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.policy import Policy
 from monitor.web.server import MetricsServer, parse_address
@@ -73,7 +73,7 @@ def client(running: Running, snapshots: SnapshotHolder, reloads: Reloads) -> htt
 def test_a_scrape_gets_the_current_snapshot(client: httpx.Client, snapshots: SnapshotHolder) -> None:
     """What was published last is shown by the next scrape, never what was encoded before."""
     first = client.get("/metrics")
-    snapshots.publish(a_snapshot(last_commit_at=12_345.0))
+    snapshots.publish(a_snapshot(loop=LoopStatus(last_commit_at=12_345.0)))
     second = client.get("/metrics")
 
     assert first.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -147,7 +147,9 @@ def test_an_unknown_path_is_not_found(client: httpx.Client) -> None:
 def test_two_servers_do_not_share_their_metrics() -> None:
     """Each has a registry of its own, so that tests and replays can run side by side."""
     servers = [
-        MetricsServer(ANY_PORT, SnapshotHolder(Snapshot(now=0.0, policy=Policy(), last_commit_at=at)), Reloads())
+        MetricsServer(
+            ANY_PORT, SnapshotHolder(Snapshot(now=0.0, policy=Policy(), loop=LoopStatus(last_commit_at=at))), Reloads()
+        )
         for at in (1.0, 2.0)
     ]
     for server in servers:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from monitor.ledger.ledger import CounterKey, CounterName
-from monitor.metrics.snapshot import Snapshot, SnapshotHolder
+from monitor.metrics.snapshot import LoopStatus, Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.web.bodies import BodyResponse, SnapshotBodies
 from monitor.web.server import MetricsServer
@@ -29,7 +29,7 @@ def large_snapshot(turn: int) -> Snapshot:
         CounterKey(CounterName.REQUESTS, "shop", "production", f"model-{number % 50}", "hard", f"class-{number}"): turn
         for number in range(SERIES)
     }
-    return Snapshot(now=float(turn), policy=Policy(), counters=counters, last_commit_at=float(turn))
+    return Snapshot(now=float(turn), policy=Policy(), counters=counters, loop=LoopStatus(last_commit_at=float(turn)))
 
 
 Serve = Callable[..., tuple[MetricsServer, SnapshotHolder]]

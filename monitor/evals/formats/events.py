@@ -14,13 +14,12 @@ from monitor.evals.formats.reading import (
     capability_in,
     input_of,
 )
-from monitor.trace.assembly import build_traces
+from monitor.trace.assembler import Assembler
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode
 from monitor.trace.model import InvalidRecord, Outcome, Trace, TraceId
 from monitor.trace.outcome_policy import implied_outcomes, resolve
 from monitor.trace.settings import Limits, OutcomeSettings
-from monitor.trace.span import Span
 
 _NATIVE_SCHEMA = "cliffwatch."
 _OTLP_KEYS = frozenset({"resourceSpans", "resourceLogs", "resource_spans", "resource_logs"})
@@ -59,7 +58,7 @@ class _Records:
 
     def __init__(self) -> None:
         self._traces: dict[TraceId, Trace] = {}
-        self._spans: dict[TraceId, list[Span]] = defaultdict(list)
+        self._assembler = Assembler(OutcomeSettings())
         self._outcomes: dict[TraceId, list[Outcome]] = defaultdict(list)
         self._unreadable = 0
         self._limits = Limits()
@@ -73,13 +72,12 @@ class _Records:
         for trace in decoded.traces:
             self._traces.setdefault(trace.trace_id, trace)
         for span in decoded.spans:
-            self._spans[span.trace_id].append(span)
+            self._assembler.add(span)
         for event in decoded.outcomes:
             self._outcomes[event.trace_id].append(event.outcome)
 
     def assembled(self) -> Sequence[Trace]:
-        built = (build_traces(spans, OutcomeSettings()) for spans in self._spans.values())
-        return [*self._traces.values(), *(run for runs in built for run in runs)]
+        return [*self._traces.values(), *self._assembler.rest()]
 
     def verdict(self, trace: Trace, settings: OutcomeSettings) -> Outcome | None:
         return resolve([*implied_outcomes(trace, settings), *self._outcomes.get(trace.trace_id, ())], settings)

@@ -31,13 +31,13 @@ def state_of(record: RolloutRecord) -> VerdictState:
 
 def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
     """Rollouts that are watched, the worst first, of equal ones the latest first."""
-    watched = [record for record in snapshot.rollouts if record.rollout.ended_at is None]
+    watched = [record for record in snapshot.rollouts if record.rollout.is_under_way]
     return sorted(watched, key=lambda record: (_URGENCY.index(state_of(record)), -record.rollout.started_at))
 
 
 def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
     """Rollouts that are not watched any more, the latest first."""
-    over = [record for record in snapshot.rollouts if record.rollout.ended_at is not None]
+    over = [record for record in snapshot.rollouts if not record.rollout.is_under_way]
     return sorted(over, key=lambda record: -(record.rollout.ended_at or 0.0))
 
 

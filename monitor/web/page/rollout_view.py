@@ -87,7 +87,7 @@ def floors(record: RolloutRecord) -> Sequence[FloorStatus]:
 def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
     """What is still needed and how long that takes as labels come now; empty where nothing is."""
     verdict = record.verdict
-    if verdict is None or not verdict.requests_needed or record.rollout.ended_at is not None:
+    if verdict is None or not verdict.requests_needed or not record.rollout.is_under_way:
         return ""
     needed = f"{count(verdict.requests_needed)} more labelled requests of the candidate"
     per_second = labels_per_second(evidence)

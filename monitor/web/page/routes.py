@@ -16,7 +16,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
 from monitor.web.page.pages import Page
 from monitor.web.page.rendering import PAGE_HEADERS
-from monitor.web.rollout_routes import RolloutSteering
+from monitor.web.rollout_routes import RolloutControl
 
 FEW_CASES, MANY_CASES = 50, 1_000
 """Cases that a page shows, unasked and asked."""
@@ -25,7 +25,7 @@ _REFRESH_SECONDS = (15, 60, 300)
 _MOST_DIGITS = 4
 
 
-def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, steering: RolloutSteering | None) -> Sequence[Route]:
+def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: RolloutControl | None) -> Sequence[Route]:
     """
     The routes.
 
@@ -36,7 +36,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, steering: Rol
     Args:
         snapshots: What is shown.
         bodies: What keeps the pages that need nothing but the snapshot.
-        steering: What tells evidence and cases; None where nobody can.
+        control: What tells evidence and cases; None where nobody can.
     """
     # A ledger that answers slowly delays who asks for it, and no scrape.
     asked = SnapshotBodies(snapshots)
@@ -50,15 +50,15 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, steering: Rol
         wanted, refresh = request.path_params["rollout_id"], _refresh(request)
         if _record(snapshots.current, wanted) is None:
             return _not_found(snapshots.current, root="..")
-        make = partial(_rollout, wanted=wanted, steering=steering, refresh=refresh)
+        make = partial(_rollout, wanted=wanted, control=control, refresh=refresh)
         return _html(await asked.get((wanted, refresh), make), refresh=refresh)
 
     async def cases(request: Request) -> Response:
         wanted, refresh = request.path_params["rollout_id"], _refresh(request)
-        if _record(snapshots.current, wanted) is None or steering is None:
+        if _record(snapshots.current, wanted) is None or control is None:
             return _not_found(snapshots.current, root="../..")
         limit = MANY_CASES if "many" in request.query_params else FEW_CASES
-        make = partial(_cases, wanted=wanted, steering=steering, limit=limit, refresh=refresh)
+        make = partial(_cases, wanted=wanted, control=control, limit=limit, refresh=refresh)
         try:
             return _html(await asked.get((wanted, limit, refresh), make), refresh=refresh)
         except MonitorError as error:
@@ -76,30 +76,30 @@ def _overview(snapshot: Snapshot, *, refresh: int) -> bytes:
     return Page(snapshot, root=".", refresh_seconds=refresh).overview().encode()
 
 
-def _rollout(snapshot: Snapshot, *, wanted: str, steering: RolloutSteering | None, refresh: int) -> bytes:
+def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None, refresh: int) -> bytes:
     page, record = Page(snapshot, root="..", refresh_seconds=refresh), _record(snapshot, wanted)
     if record is None:  # it went with the snapshot before this one
         return page.problem(*_NO_SUCH_ROLLOUT).encode()
-    evidence, problem = _evidence(steering, wanted)
-    return page.rollout(record, evidence, evidence_problem=problem, has_cases=steering is not None).encode()
+    evidence, problem = _evidence(control, wanted)
+    return page.rollout(record, evidence, evidence_problem=problem, has_cases=control is not None).encode()
 
 
-def _cases(snapshot: Snapshot, *, wanted: str, steering: RolloutSteering, limit: int, refresh: int) -> bytes:
-    record, found = steering.cases(wanted, limit=limit)
+def _cases(snapshot: Snapshot, *, wanted: str, control: RolloutControl, limit: int, refresh: int) -> bytes:
+    record, found = control.cases(wanted, limit=limit)
     page = Page(snapshot, root="../..", refresh_seconds=refresh)
-    return page.cases(record, found, steering.links, can_show_more=limit < MANY_CASES).encode()
+    return page.cases(record, found, control.links, can_show_more=limit < MANY_CASES).encode()
 
 
 def _record(snapshot: Snapshot, wanted: str) -> RolloutRecord | None:
     return next((record for record in snapshot.rollouts if record.rollout.rollout_id == wanted), None)
 
 
-def _evidence(steering: RolloutSteering | None, wanted: str) -> tuple[Sequence[Evidence], str]:
+def _evidence(control: RolloutControl | None, wanted: str) -> tuple[Sequence[Evidence], str]:
     """What is remembered of a rollout, and why it is not known where it is not: the rest of the page can do without."""
-    if steering is None:
+    if control is None:
         return (), "There is no ledger to ask."
     try:
-        return steering.evidence(wanted), ""
+        return control.evidence(wanted), ""
     except MonitorError as error:
         return (), str(error)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.snapshot import CalibrationStatus, HealthFact, Snapshot
+from monitor.metrics.snapshot import CalibrationStatus, HealthFact, LoopStatus, Snapshot
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
 from monitor.web.page.pages import Page
@@ -64,7 +64,7 @@ def test_how_long_it_has_been_so_is_told() -> None:
     """Nobody has to subtract times at night, and a monitor that reads nothing gives itself away."""
     record = RolloutRecord(a_record().rollout, a_verdict(), changes=((NOON + 7_200, "cliff"),))
 
-    page = overview(a_snapshot(rollouts=[record], now=NOON + 10_800, last_commit_at=NOON))
+    page = overview(a_snapshot(rollouts=[record], now=NOON + 10_800, loop=LoopStatus(last_commit_at=NOON)))
 
     assert "Cliff for 1 hour, candidate for 3 hours, since 2026-09-21" in page
     assert "last record written 3 hours ago" in page

@@ -18,7 +18,7 @@ from monitor.output.cases import TraceLinks
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
 from monitor.web.page.routes import FEW_CASES, MANY_CASES
-from monitor.web.rollout_routes import RolloutSteering
+from monitor.web.rollout_routes import RolloutControl
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
 from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
@@ -29,7 +29,7 @@ RECORD = a_record(a_verdict())
 
 
 class OneRollout:
-    """Steering that knows one rollout, and can be cut off from its ledger."""
+    """RolloutControl that knows one rollout, and can be cut off from its ledger."""
 
     links = TraceLinks()
 
@@ -59,19 +59,19 @@ class OneRollout:
 
 
 @pytest.fixture
-def steering() -> OneRollout:
+def control() -> OneRollout:
     return OneRollout()
 
 
 @pytest.fixture
-def a_client() -> Iterator[Callable[[RolloutSteering | None], httpx.Client]]:
+def a_client() -> Iterator[Callable[[RolloutControl | None], httpx.Client]]:
     """Serves the pages and gives a client for them."""
     with ExitStack() as stack:
 
-        def serve_them(steering: RolloutSteering | None) -> httpx.Client:
+        def serve_them(control: RolloutControl | None) -> httpx.Client:
             settings = WebSettings(listen_address="127.0.0.1:0")
             snapshots = SnapshotHolder(a_snapshot(rollouts=[RECORD]))
-            server = MetricsServer(settings, snapshots, lambda: None, steering)
+            server = MetricsServer(settings, snapshots, lambda: None, control)
             server.start()
             stack.callback(server.stop)
             return stack.enter_context(httpx.Client(base_url=server.url, trust_env=False))
@@ -80,8 +80,8 @@ def a_client() -> Iterator[Callable[[RolloutSteering | None], httpx.Client]]:
 
 
 @pytest.fixture
-def client(steering: OneRollout, a_client: Callable[[RolloutSteering | None], httpx.Client]) -> httpx.Client:
-    return a_client(steering)
+def client(control: OneRollout, a_client: Callable[[RolloutControl | None], httpx.Client]) -> httpx.Client:
+    return a_client(control)
 
 
 @pytest.mark.parametrize("path", ["/", "/rollouts/r1", "/rollouts/r1/cases", "/rollouts/none"])
@@ -119,9 +119,9 @@ def test_a_page_reloads_itself_only_when_asked_to(client: httpx.Client) -> None:
     assert "http-equiv" not in client.get("/?refresh=60").text
 
 
-def test_a_ledger_that_is_away_takes_only_its_own_part_along(client: httpx.Client, steering: OneRollout) -> None:
+def test_a_ledger_that_is_away_takes_only_its_own_part_along(client: httpx.Client, control: OneRollout) -> None:
     """The verdict stands in the snapshot; cases and evidence are told to be unknown, and why."""
-    steering.is_away = True
+    control.is_away = True
 
     page, cases = client.get("/rollouts/r1"), client.get("/rollouts/r1/cases")
 
@@ -129,16 +129,16 @@ def test_a_ledger_that_is_away_takes_only_its_own_part_along(client: httpx.Clien
     assert all("does not answer: gone." in answer.text for answer in (page, cases))
 
 
-def test_few_cases_are_shown_unless_many_are_asked_for(client: httpx.Client, steering: OneRollout) -> None:
+def test_few_cases_are_shown_unless_many_are_asked_for(client: httpx.Client, control: OneRollout) -> None:
     """Two pages of one rollout, whatever else the address says, each made once."""
     for query in ("", "?limit=999999999999", "?many", "?many=9&other"):
         assert 200 == client.get(f"/rollouts/r1/cases{query}").status_code
 
-    assert [FEW_CASES, MANY_CASES] == steering.limits
+    assert [FEW_CASES, MANY_CASES] == control.limits
 
 
 def test_without_a_ledger_there_is_no_page_of_cases(
-    a_client: Callable[[RolloutSteering | None], httpx.Client],
+    a_client: Callable[[RolloutControl | None], httpx.Client],
 ) -> None:
     """And no link to one."""
     client = a_client(None)

@@ -1,0 +1,163 @@
+"""Tags what was decoded or assembled, and writes it to the ledger in one transaction with its offsets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice, takewhile
+
+import structlog
+
+from monitor.ingest.dead_letter import DeadLetterRecord
+from monitor.ingest.source import Record, TopicPartition
+from monitor.ledger.ledger import Assembled, Batch, DeadLetter, OffsetCommit, Recorded
+from monitor.ledger.settings import LedgerSettings
+from monitor.rollout.tracker import VersionKey
+from monitor.service.new_versions import SeenVersions, fronts, split_before
+from monitor.service.pipeline import BuiltTrace, DecodedRecord, Rules, latest_event_time, tag_events, tag_traces
+from monitor.service.publisher import Publisher
+from monitor.service.stages import Stages
+from monitor.trace.decoded import Ignored
+
+_log = structlog.get_logger()
+
+_MOST_LOGGED = 10  # dead letters of one batch; batch.committed says how many there were
+_MOST_APART = 8  # more versions that begin in one batch are not rollouts: hostile or careless names
+
+
+class BatchWriter:
+    """
+    Writes batches in parts: before the first request of a new version, what came before it is written and frozen.
+
+    Args:
+        stages: Where batches go, and who freezes.
+        publisher: Shows when the last batch was written, and which traces failed.
+        rules: How records are read.
+        caps: How many versions and services the ledger tells apart.
+    """
+
+    def __init__(self, stages: Stages, publisher: Publisher, rules: Rules, caps: LedgerSettings) -> None:
+        self._stages = stages
+        self._publisher = publisher
+        self._rules = rules
+        self._caps = caps
+
+    def write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
+        """
+        Write *records* and, for each of their partitions, the offset to read next.
+
+        Raises:
+            DependencyUnreachable: the ledger or the dead letters cannot be written; the rest was not.
+            OffsetFenced: another owner moved one of the offsets; the rest was not written.
+        """
+        while records:
+            new = self._versions.new_in(trace for record in records for trace in record.traces)
+            if len(new) > _MOST_APART:
+                self._freeze_before(new, records)
+                continue
+            # History may come right before them, and must be in the ledger for the calibration to know it.
+            before, records_left = split_before(records, new) if new else (records, ())
+            if before:
+                ends = {first.partition: first.record.position.offset for first in fronts(records_left)}
+                begun = {record.partition for record in before}
+                self._write(before, {p: ends.get(p, offset) for p, offset in next_offsets.items() if p in begun})
+            else:
+                first = fronts(records)
+                self._freeze_before(self._versions.new_in(t for record in first for t in record.traces), first)
+            records = records_left
+
+    def write_assembled(self, built: Sequence[BuiltTrace]) -> int:
+        """Write the traces; the number of those whose spans are no longer pending."""
+        closed = 0
+        while built:
+            known = list(takewhile(lambda each: not self._versions.new_in(each.runs), built))
+            if known:
+                closed += self._write_assembled(known)
+            else:
+                self._freeze_before(self._versions.new_in(built[0].runs))
+            built = built[len(known) :]
+        return closed
+
+    @cached_property
+    def _versions(self) -> SeenVersions:
+        activity = self._stages.ledger.activity()
+        self._stages.reviewer.load()
+        return SeenVersions(((seen.service, seen.environment, seen.model_version) for seen in activity), self._caps)
+
+    def _freeze_before(self, versions: frozenset[VersionKey], records: Iterable[DecodedRecord] = ()) -> None:
+        clock = self._stages.clock
+        clock.observe(latest_event_time(records))
+        if versions:
+            self._stages.reviewer.freeze_before({model_version for _, _, model_version in versions}, now=clock.time())
+            self._versions.register(versions)
+
+    def _write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
+        stages = self._stages
+        owned = stages.source.assignment()
+        stages.clock.observe(latest_event_time(records))
+        dead = [(each.record, each.dead_letter) for each in records if each.dead_letter is not None]
+        if dead:
+            stages.dead_letters.write(
+                [DeadLetterRecord(record, letter.reason, letter.detail) for record, letter in dead]
+            )
+        events = [event for record in records for event in record.events]
+        recorded = stages.ledger.record(
+            Batch(
+                events=tag_events(events, stages.reviewer.tagger, self._rules),
+                dead_letters=[letter for _, letter in dead],
+                offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
+                records=Counter(record.partition for record in records),
+                received_at=stages.clock.time(),
+                ignored=_ignored(records),
+            )
+        )
+        stages.source.committed(next_offsets)
+        self._publisher.report_failures(recorded.failed_traces)
+        self._publisher.report(last_commit_at=stages.clock.time())
+        _log_committed(len(records), recorded, dead)
+
+    def _write_assembled(self, built: Sequence[BuiltTrace]) -> int:
+        runs = [run for each in built for run in each.runs]
+        tagged = iter(tag_traces(runs, self._stages.reviewer.tagger, self._rules))
+        assembled = [
+            Assembled(pending.trace_id, len(pending.spans), list(islice(tagged, len(runs)))) for pending, runs in built
+        ]
+        now = self._stages.clock.time()
+        recorded = self._stages.ledger.record(
+            Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=now, assembled=assembled)
+        )
+        self._publisher.report_failures(recorded.failed_traces)
+        _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
+        return recorded.closed
+
+
+def _ignored(records: Iterable[DecodedRecord]) -> Mapping[Ignored, int]:
+    ignored: Counter[Ignored] = Counter()
+    for record in records:
+        if record.ignored:
+            ignored.update(record.ignored)
+    return ignored
+
+
+def _log_committed(records: int, recorded: Recorded, dead: Sequence[tuple[Record, DeadLetter]]) -> None:
+    _log.info(
+        "batch.committed",
+        records=records,
+        traces=recorded.counted,
+        duplicates=recorded.duplicates,
+        labelled=recorded.labelled,
+        dead_letters=len(dead),
+    )
+    # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
+    for record, letter in dead[:_MOST_LOGGED]:
+        topic, partition, offset = record.position
+        _log.warning(
+            "record.dead_lettered",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            reason=letter.reason.value,
+            detail=letter.detail,
+            size_bytes=letter.size_bytes,
+        )
