@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
@@ -31,7 +31,7 @@ from monitor.doctor.prometheus_client import ask_prometheus
 from monitor.doctor.topic_sample import sample
 from monitor.errors import DependencyUnreachable, LedgerUnavailable
 from monitor.ingest.cluster import cluster, reach
-from monitor.ingest.kafka_peek import KafkaPeek
+from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import LedgerFacts, inspect_ledger
@@ -109,12 +109,12 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     there = [each.name for each in topics if each.partitions]
     rules, clock = Rules(config.limits, config.traces), WallClock()
     ends: dict[TopicPartition, tuple[int, int]] = {}
-    with KafkaPeek(kafka) as peek:
+    with closing(KafkaReader(kafka)) as reader:
         for topic in there:
             say(f"records of {topic}")
-            found = sample(topic, peek.last(topic, records), rules)
+            found = sample(topic, reader.last(topic, records), rules)
             yield from judge_samples([found], now=clock.time())
-            ends |= {TopicPartition(topic, number): pair for number, pair in peek.ends(topic).items()}
+            ends |= reader.offset_ranges(reader.partitions(topic))
     yield from judge_group(group, None if facts is None else facts.next_offsets or {}, ends)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from monitor.config.model import Config
 from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
-from monitor.ingest.kafka_peek import KafkaPeek, no_such_topic
+from monitor.ingest.kafka_reader import KafkaReader, no_such_topic
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
 from monitor.service.pipeline import Rules
 
@@ -126,8 +126,8 @@ def _settings(config: Config, servers: str, typed: dict[str, str]) -> KafkaSetti
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
     """What each topic that was asked for holds, or each that is there."""
     rules = Rules(config.limits, config.traces)
-    with _waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), KafkaPeek(settings) as peek:
-        there = peek.topics()
+    with _waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), closing(KafkaReader(settings)) as reader:
+        there = reader.topics()
         for topic in asked_for:
             if topic not in there:
                 raise DependencyUnreachable(no_such_topic(settings, topic, there))
@@ -136,7 +136,7 @@ def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> 
         topics = asked_for or [*usual, *others][:_MOST_TOPICS]
         if not topics:
             raise DependencyUnreachable(no_such_topic(settings, config.kafka.topics[0], there))
-        return [sample(topic, peek.last(topic, _PEEKED_RECORDS), rules) for topic in topics]
+        return [sample(topic, reader.last(topic, _PEEKED_RECORDS), rules) for topic in topics]
 
 
 def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Config) -> Sequence[Sample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import Tier
 from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable, MonitorError, UsageError
 from monitor.ingest.file import FileSource
-from monitor.ingest.kafka_peek import KafkaPeek
+from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import schema_version
 from monitor.service.pipeline import Rules
@@ -137,12 +137,12 @@ def _of_kafka(
 ) -> Iterator[SeenRequest]:
     watch, clock = _watch(config, _QUIET_SECONDS), WallClock()
     topics, where = config.kafka.topics, config.kafka.bootstrap_servers
-    with KafkaPeek(config.kafka) as peek:
-        peek.follow(topics, from_beginning=from_beginning)
+    with closing(KafkaReader(config.kafka)) as reader:
+        reader.follow(topics, from_beginning=from_beginning)
         begin = "their beginning" if from_beginning else "now"
         _tell(f"Reading {' and '.join(topics)} on {where} from {begin} on; Ctrl-C ends.")
         while not stop.is_set():
-            records = peek.poll(_POLL_SECONDS)
+            records = sorted(reader.fetch(_POLL_SECONDS), key=lambda record: record.timestamp or 0.0)
             yield from watch.see(records, calibration(), now=clock.monotonic())
             yield from watch.due(calibration(), now=clock.monotonic())
     _tell_unreadable(watch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from monitor.ingest.settings import StartAt
 from monitor.ingest.source import TopicPartition
@@ -25,8 +26,7 @@ class AssignedPartition:
     log_end: int
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetRange:
+class OffsetRange(NamedTuple):
     """Offsets that a partition holds: from *beginning* up to, not including, *end*."""
 
     beginning: int

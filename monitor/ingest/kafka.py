@@ -19,10 +19,10 @@ from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
 from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_readable, is_corrupt
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
-from monitor.ingest.kafka_probe import problem_at
+from monitor.ingest.kafka_reader import as_record, ours, problem_at
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import CorruptBatch, LedgerOffsets, Poll, Position, Record, TopicPartition
-from monitor.ingest.unfolding import BoundedConsumer, StandIn
+from monitor.ingest.source import LedgerOffsets, Poll, TopicPartition
+from monitor.ingest.unfolding import BoundedConsumer
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +175,7 @@ class KafkaSource:
                 raise
         self._follow_rebalances()
         # What was revoked, or revoked and assigned again, during this poll belongs to somebody else or is read again.
-        return {partition: records for partition, records in fetched.items() if _ours(partition) in self.assignment()}
+        return {partition: records for partition, records in fetched.items() if ours(partition) in self.assignment()}
 
     def _recover_from(self, error: Exception) -> None:
         if getattr(error, "retriable", False) or isinstance(error, OSError):
@@ -308,7 +308,7 @@ class KafkaSource:
         timeout_ms = milliseconds(min(_OFFSET_RANGE_SECONDS, self._settings.request_timeout_seconds))
         beginnings = self._consumer.beginning_offsets(wanted, timeout_ms=timeout_ms)
         ends = self._consumer.end_offsets(wanted, timeout_ms=timeout_ms)
-        return {_ours(partition): OffsetRange(beginnings[partition], ends[partition]) for partition in wanted}
+        return {ours(partition): OffsetRange(beginnings[partition], ends[partition]) for partition in wanted}
 
     def _stay_in_group(self) -> None:
         """While the ledger is away nothing may be returned, but a member that never polls holds up every rebalance."""
@@ -340,10 +340,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
     def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
         # Or else this very poll would fetch from Kafka's committed offset.
         self._consumer.pause(*assigned)
-        self._rebalances.append((Assignment.assign, frozenset(map(_ours, assigned))))
+        self._rebalances.append((Assignment.assign, frozenset(map(ours, assigned))))
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        self._rebalances.append((Assignment.revoke, frozenset(map(_ours, revoked))))
+        self._rebalances.append((Assignment.revoke, frozenset(map(ours, revoked))))
 
 
 def _close(consumer: Any) -> None:
@@ -351,29 +351,9 @@ def _close(consumer: Any) -> None:
         consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_SECONDS))
 
 
-def _ours(partition: KafkaPartition) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.partition)
-
-
 def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:
-    read = {_ours(partition): [as_record(record) for record in records] for partition, records in fetched.items()}
+    read = {ours(partition): [as_record(record) for record in records] for partition, records in fetched.items()}
     return Poll(
         records=tuple(record for records in read.values() for record in records),
         next_offsets={partition: records[-1].next_offset for partition, records in read.items()},
     )
-
-
-def as_record(record: Any) -> Record:
-    """What kafka-python read, as ours."""
-    return Record(
-        position=Position(record.topic, record.partition, record.offset),
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-        timestamp=record.timestamp / 1_000 if record.timestamp >= 0 else None,
-        corrupt_batch=_too_large(record.value) if isinstance(record.value, StandIn) else None,
-    )
-
-
-def _too_large(value: StandIn) -> CorruptBatch:
-    return CorruptBatch(value.next_offset, value.detail, is_too_large=True)

@@ -48,17 +48,25 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     } | {name: value for name, value in given.items() if value}
 
 
-def groupless_consumer(settings: KafkaSettings) -> Any:
-    """A consumer of kafka-python that joins no group and commits nothing."""
-    return BoundedConsumer(
-        max_batch_bytes=settings.max_batch_bytes,
-        **client_options(settings),
-        group_id=None,
-        enable_auto_commit=False,
-        allow_auto_create_topics=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
+def groupless_consumer(settings: KafkaSettings, **options: Any) -> Any:
+    """
+    A consumer of kafka-python that joins no group and commits nothing.
+
+    Raises:
+        ConfigInvalid: the client refuses its options.
+        DependencyUnreachable: no broker answers.
+    """
+    with translated_errors(settings):
+        return BoundedConsumer(
+            max_batch_bytes=settings.max_batch_bytes,
+            **client_options(settings),
+            **options,
+            group_id=None,
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
 
 
 def milliseconds(seconds: float) -> int:

@@ -1,21 +1,13 @@
-"""A range of Kafka topics by time, read once from start to end: no group, nothing committed."""
+"""A range of Kafka topics by time, read once from start to end."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
-
-from kafka import TopicPartition as KafkaPartition
-from kafka.errors import KafkaError
 
 from monitor.errors import DependencyUnreachable
-from monitor.ingest.corrupt_batch import is_corrupt
-from monitor.ingest.kafka import as_record
-from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
-from monitor.ingest.kafka_probe import read_past
+from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Poll, Record, TopicPartition
 
@@ -46,13 +38,8 @@ class _Part:
     start: int
     end: int
     waiting: deque[Record] = field(default_factory=deque)
-    read_to: int = 0
     next_offset: int = 0
     committed: int | None = None
-
-    @property
-    def is_read(self) -> bool:
-        return self.read_to >= self.end
 
 
 class KafkaRangeSource:
@@ -72,14 +59,13 @@ class KafkaRangeSource:
     def __init__(self, settings: KafkaSettings, kafka_range: KafkaRange, *, batch_records: int = 500) -> None:
         self._settings = settings
         self._batch_records = batch_records
-        with translated_errors(settings):
-            self._consumer: Any = groupless_consumer(settings)
-            try:
-                self._parts = self._find_parts(kafka_range)
-            except BaseException:
-                self._consumer.close()
-                raise
-        self._go_back()
+        self._reader = KafkaReader(settings)
+        try:
+            self._parts = _parts(self._reader, kafka_range)
+        except BaseException:
+            self._reader.close()
+            raise
+        self.rewind()
 
     def poll(self, timeout_seconds: float) -> Poll:
         records: list[Record] = []
@@ -104,7 +90,11 @@ class KafkaRangeSource:
             self._parts[partition].committed = offset
 
     def rewind(self) -> None:
-        self._go_back()
+        for part in self._parts.values():
+            part.waiting.clear()
+            part.next_offset = part.start if part.committed is None else part.committed
+        ends = {partition: part.end for partition, part in self._parts.items()}
+        self._reader.start({partition: part.next_offset for partition, part in self._parts.items()}, ends=ends)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: max(0, part.end - part.next_offset) for partition, part in self._parts.items()}
@@ -113,48 +103,31 @@ class KafkaRangeSource:
         return ""
 
     def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with suppress(KafkaError, OSError):
-                consumer.close(autocommit=False)
+        self._reader.close()
 
-    def _find_parts(self, kafka_range: KafkaRange) -> dict[TopicPartition, _Part]:
-        wanted: list[KafkaPartition] = []
-        for topic in kafka_range.topics:
-            partitions = self._consumer.partitions_for_topic(topic)
-            if not partitions:
-                raise DependencyUnreachable(
-                    f"Kafka at {self._settings.bootstrap_servers} has no topic {topic}; check its name."
-                )
-            wanted += [KafkaPartition(topic, partition) for partition in sorted(partitions)]
-        self._consumer.assign(wanted)
-        ends = self._consumer.end_offsets(wanted)
-        starts = self._consumer.beginning_offsets(wanted)
-        if kafka_range.since is not None:
-            # None: every record is older, and nothing is to be read.
-            starts = {p: ends[p] if at is None else at for p, at in self._offsets_at(wanted, kafka_range.since).items()}
-        if kafka_range.until is not None:
-            ends = {p: ends[p] if at is None else at for p, at in self._offsets_at(wanted, kafka_range.until).items()}
-        return {TopicPartition(p.topic, p.partition): _Part(starts[p], max(starts[p], ends[p])) for p in wanted}
-
-    def _offsets_at(self, wanted: Sequence[KafkaPartition], moment: float) -> Mapping[KafkaPartition, int | None]:
-        found = self._consumer.offsets_for_times({partition: milliseconds(moment) for partition in wanted})
-        return {p: None if found.get(p) is None else found[p].offset for p in wanted}
-
-    def _go_back(self) -> None:
-        for partition, part in self._parts.items():
-            part.waiting.clear()
-            part.read_to = part.next_offset = part.start if part.committed is None else part.committed
-            self._consumer.seek(KafkaPartition(*partition), part.read_to)
+    def _unread(self) -> Iterator[tuple[TopicPartition, _Part]]:
+        """Partitions of which there is more to read."""
+        positions = self._reader.positions
+        return ((partition, part) for partition, part in self._parts.items() if positions[partition] < part.end)
 
     def _is_exhausted(self) -> bool:
-        return all(part.is_read and not part.waiting for part in self._parts.values())
+        return not any(part.waiting for part in self._parts.values()) and not any(self._unread())
+
+    def _is_short(self) -> bool:
+        """Whether the oldest record may still have to come."""
+        return any(not part.waiting for _, part in self._unread())
 
     def _fill(self, timeout_seconds: float) -> None:
         """Read until every partition has records waiting or is read; ask only partitions that have room."""
         waited = 0.0
-        while any(not part.is_read and not part.waiting for part in self._parts.values()):
-            if not self._fetch(timeout_seconds):
+        while self._is_short():
+            before = dict(self._reader.positions)
+            has_room = [partition for partition, part in self._unread() if len(part.waiting) < _FULL]
+            for record in self._reader.fetch(timeout_seconds, only=has_room, max_records=_FULL):
+                part = self._parts[record.position.topic_partition]
+                if record.position.offset < part.end:
+                    part.waiting.append(record)
+            if self._reader.positions == before:
                 waited += timeout_seconds
                 if waited > self._settings.request_timeout_seconds:
                     raise DependencyUnreachable(
@@ -162,41 +135,21 @@ class KafkaRangeSource:
                         "every partition has a leader."
                     )
 
-    def _fetch(self, timeout_seconds: float) -> bool:
-        """Whether anything moved."""
-        has_room = {p for p, part in self._parts.items() if not part.is_read and len(part.waiting) < _FULL}
-        before = {partition: self._parts[partition].read_to for partition in has_room}
-        with translated_errors(self._settings):
-            self._consumer.pause(*(KafkaPartition(*p) for p in self._parts if p not in has_room))
-            self._consumer.resume(*(KafkaPartition(*p) for p in has_room))
-            try:
-                fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=_FULL)
-            except Exception as error:
-                if not is_corrupt(error):
-                    raise
-                return self._pass_over()
-            for kafka_partition, records in fetched.items():
-                part = self._parts[TopicPartition(kafka_partition.topic, kafka_partition.partition)]
-                part.waiting.extend(as_record(record) for record in records if record.offset < part.end)
-            for partition in has_room:  # not the last record's: what compaction took leaves gaps
-                self._parts[partition].read_to = self._consumer.position(KafkaPartition(*partition))
-        return any(self._parts[partition].read_to > at for partition, at in before.items())
-
-    def _pass_over(self) -> bool:
-        to_read = {partition: (part.read_to, part.end) for partition, part in self._parts.items()}
-        self._consumer, records = read_past(self._settings, self._consumer, to_read)
-        for record in records:
-            part = self._parts[record.position.topic_partition]
-            part.waiting.append(record)
-            part.read_to = record.next_offset
-        return bool(records)
-
     def _merged(self, limit: int) -> Iterator[Record]:
         """Records that wait, the oldest first, as long as none that is older can still come."""
         for _ in range(limit):
-            if any(not part.is_read and not part.waiting for part in self._parts.values()):
-                return
             heads = [part.waiting for part in self._parts.values() if part.waiting]
-            if not heads:
+            if not heads or self._is_short():
                 return
             yield min(heads, key=lambda waiting: waiting[0].timestamp or 0.0).popleft()
+
+
+def _parts(reader: KafkaReader, kafka_range: KafkaRange) -> dict[TopicPartition, _Part]:
+    held = reader.offset_ranges(reader.partitions(*kafka_range.topics))
+    since, until = (reader.offsets_at(held, moment) for moment in (kafka_range.since, kafka_range.until))
+    parts = {}
+    for partition, (beginning, end) in held.items():
+        # Where every record is older, nothing is to be read.
+        start = since.get(partition, beginning if kafka_range.since is None else end)
+        parts[partition] = _Part(start, max(start, until.get(partition, end)))
+    return parts

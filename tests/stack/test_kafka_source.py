@@ -9,7 +9,7 @@ from kafka import TopicPartition as KafkaPartition
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka import KafkaSource
-from monitor.ingest.kafka_peek import KafkaPeek
+from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.settings import KafkaSettings, StartAt
 from monitor.ingest.source import Record, Source, TopicPartition
 from tests.contracts.source_contract import (
@@ -241,11 +241,11 @@ def test_what_the_client_cannot_read_is_passed_over_after_some_tries(
     world.append([b"%d" % number for number in range(30)], partition=1)
     damage_log(kafka, world.topic, b"bad-0" if codec is None else None, damage)
 
-    with KafkaPeek(world.settings) as peek:
-        looked_at = {record.value for record in peek.last(world.topic, 200)}
+    with closing(KafkaReader(world.settings)) as reader:
+        looked_at = {record.value for record in reader.last(world.topic, 200)}
         others = _KafkaWorld(kafka, partitions=1)
         others.append([b"fine"])
-        assert [b"fine"] == values(peek.last(others.topic, 200))
+        assert [b"fine"] == values(reader.last(others.topic, 200))
     with closing(world.open()) as source:
         records = read_and_commit(source, world.ledger, 2 + 1 + 1 + 30)
         blocked = source.blocked()

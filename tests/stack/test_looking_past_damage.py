@@ -11,8 +11,8 @@ import pytest
 from kafka import KafkaProducer
 
 from monitor.cli import run_command
-from monitor.ingest.kafka_peek import KafkaPeek
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
+from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record
 from tests.histories import roll_out_events
@@ -56,17 +56,17 @@ def assert_all_but_the_damaged(topic: str, records: list[Record]) -> None:
 
 def test_a_look_at_the_last_records_passes_it_over(settings: KafkaSettings, topic: str) -> None:
     """Once, with its offsets; what stands behind it is seen."""
-    with KafkaPeek(settings) as peek:
-        assert_all_but_the_damaged(topic, list(peek.last(topic, 100)))
+    with closing(KafkaReader(settings)) as reader:
+        assert_all_but_the_damaged(topic, list(reader.last(topic, 100)))
 
 
 def test_who_follows_a_topic_is_told_once_and_goes_on(settings: KafkaSettings, topic: str) -> None:
     """As `tail` does, from the beginning."""
     records: list[Record] = []
-    with KafkaPeek(settings) as peek:
-        peek.follow([topic], from_beginning=True)
-        wait_until(lambda: (records.extend(peek.poll(0.2)), len(records) >= 8)[1], what="all is seen")
-        records += peek.poll(0.5)
+    with closing(KafkaReader(settings)) as reader:
+        reader.follow([topic], from_beginning=True)
+        wait_until(lambda: (records.extend(reader.fetch(0.2)), len(records) >= 8)[1], what="all is seen")
+        records += reader.fetch(0.5)
 
     assert_all_but_the_damaged(topic, records)
 
