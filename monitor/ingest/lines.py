@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-import zstandard
-from typing_extensions import Buffer
+from backports import zstd
 
 from monitor.ingest.source import Oversize
 
@@ -19,7 +18,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CHUNK_BYTES = 64 * 1024
 
-CORRUPTED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+CORRUPTED = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
 """What reading a stream raises whose compression is broken."""
 
 
@@ -33,12 +32,12 @@ class Line:
 
 
 def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
-    """*stream* as plain bytes: gzip and zstd are told by their first bytes, not by a name."""
+    """*stream* as plain bytes: gzip and zstd are recognised by their first bytes, not by a name."""
     magic = stream.peek(len(_ZSTD_MAGIC))
     if magic.startswith(_GZIP_MAGIC):
         return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=stream)), _CHUNK_BYTES)
     if magic.startswith(_ZSTD_MAGIC):
-        return io.BufferedReader(_ZstdFrames(stream), _CHUNK_BYTES)
+        return io.BufferedReader(cast("io.RawIOBase", zstd.ZstdFile(stream)), _CHUNK_BYTES)
     return stream
 
 
@@ -53,44 +52,6 @@ def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
         else:
             yield Line(index, b"", _hash_to_line_end(line, stream))
         index += 1
-
-
-class _ZstdFrames(io.RawIOBase):
-    """
-    Plain bytes of zstd frames; unlike zstandard's own reader it notices that the last frame was cut off.
-
-    Takes small bites: four bytes may hold a block of 128 KiB, so one bite is at most 32 MiB.
-    """
-
-    _BITE_BYTES = 1024
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._compressed = b""
-        self._plain = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        while not self._plain:
-            self._compressed = self._compressed or self._stream.read(self._BITE_BYTES)
-            if not self._compressed:
-                if self._frame:
-                    raise EOFError("it ends within a frame")
-                return 0
-            self._decompress_bite()
-        target = memoryview(buffer)
-        size = min(len(target), len(self._plain))
-        target[:size], self._plain = self._plain[:size], self._plain[size:]
-        return size
-
-    def _decompress_bite(self) -> None:
-        frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-        self._plain = memoryview(frame.decompress(self._compressed))
-        self._compressed = frame.unused_data if frame.eof else b""
-        self._frame = None if frame.eof else frame
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:

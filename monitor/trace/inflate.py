@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import zlib
 
-import zstandard
+from backports import zstd
 
 from monitor.trace.model import DropReason, InvalidRecord
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
-_LARGEST_ZSTD_WINDOW = 8 * 1024 * 1024
-_ZSTD_BITE_BYTES = 64
+_LARGEST_ZSTD_WINDOW_LOG = 23  # 8 MiB, which every decoder has to know (RFC 8878)
 
 
 def inflated(value: bytes, max_bytes: int) -> bytes:
@@ -45,17 +44,11 @@ def _gunzipped(value: bytes, limit: int) -> bytes:
 
 
 def _unzstd(value: bytes, limit: int) -> bytes:
-    unfolding = zstandard.ZstdDecompressor(max_window_size=_LARGEST_ZSTD_WINDOW).decompressobj()
-    parts: list[bytes] = []
-    size = end = 0
+    unfolding = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _LARGEST_ZSTD_WINDOW_LOG})
     try:
-        # In small bites: a few bytes may unfold to a block of 128 KiB, and only what came out can be measured.
-        while size < limit and end < len(value) and not unfolding.eof:
-            parts.append(unfolding.decompress(value[end : end + _ZSTD_BITE_BYTES]))
-            size += len(parts[-1])
-            end += _ZSTD_BITE_BYTES
-    except zstandard.ZstdError:
+        unfolded = unfolding.decompress(value, limit)
+    except zstd.ZstdError:
         raise InvalidRecord(DropReason.NOT_COMPRESSED, "begins like zstd and is damaged") from None
-    if size < limit and (not unfolding.eof or unfolding.unused_data or end < len(value)):
+    if len(unfolded) < limit and (not unfolding.eof or unfolding.unused_data):
         raise InvalidRecord(DropReason.NOT_COMPRESSED, "zstd breaks off, or more follows it")
-    return b"".join(parts)
+    return unfolded

@@ -63,13 +63,13 @@ def test_tries_come_further_and_further_apart() -> None:
     assert [100.5, 101.5, 103.5, 107.5, 115.5, 130.5, 145.5, 160.5] == moments
 
 
-def test_what_is_passed_over_is_a_dead_letter_with_its_range() -> None:
-    """One record stands for the range, and tells it."""
+def test_what_is_skipped_is_a_dead_letter_with_its_range() -> None:
+    """One record stands for the range, and names it."""
     record = blocked_at(PARTITION, 17, "crc", now=0.0).skipped(42)
 
-    batch = decode_records([record], Rules(Limits(), TraceSettings()))
+    (decoded,) = decode_records([record], Rules(Limits(), TraceSettings()))
 
-    ((_, letter),) = batch.dead_letters
-    assert DropReason.UNREADABLE == letter.reason
-    assert "offsets 17 to 41 cannot be read: crc" == letter.detail
-    assert {PARTITION: 1} == batch.records
+    assert decoded.dead_letter is not None
+    assert DropReason.UNREADABLE == decoded.dead_letter.reason
+    assert "offsets 17 to 41 cannot be read: crc" == decoded.dead_letter.detail
+    assert PARTITION == decoded.partition

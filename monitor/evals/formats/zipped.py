@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 
-import zstandard
+from backports import zstd
 
 from monitor.evals.formats.reading import ResultFileInvalid
 
@@ -52,7 +52,7 @@ class Archive:
             zipfile.BadZipFile,
             NotImplementedError,
             struct.error,
-            zstandard.ZstdError,
+            zstd.ZstdError,
             zlib.error,
             EOFError,
             OSError,
@@ -64,10 +64,8 @@ class Archive:
         header = self._content[info.header_offset : info.header_offset + _LOCAL_HEADER.size]
         *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
         start = info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-        reader = zstandard.ZstdDecompressor().stream_reader(
-            self._content[start : start + info.compress_size], read_across_frames=True
-        )
-        plain = reader.read(info.file_size + 1)
+        with zstd.ZstdFile(io.BytesIO(self._content[start : start + info.compress_size])) as member:
+            plain = member.read(info.file_size + 1)
         if len(plain) != info.file_size:
             raise zipfile.BadZipFile(f"{info.filename} is not as long as the archive says")
         return plain
