@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from monitor.difficulty.settings import DifficultySettings
-from monitor.ledger.ledger import Ledger
+from monitor.ledger.sql import SqlLedger
 from monitor.rollout.policy import Policy
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
@@ -16,7 +16,7 @@ from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 DAY = 86_400.0
 
 
-def a_review(ledger: Ledger, policy: Policy | None = None) -> Reviewer:
+def a_review(ledger: SqlLedger, policy: Policy | None = None) -> Reviewer:
     return Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy or Policy())
 
 
@@ -28,7 +28,7 @@ def runs(fails_from: int, salt: int) -> Iterator[tuple[int, bool]]:
 
 
 def serve(
-    ledger: Ledger,
+    ledger: SqlLedger,
     model_version: str,
     *,
     environment: str = "production",
@@ -74,7 +74,7 @@ def _events(version: str, environment: str, begins: float, fails_from: int, salt
         }
 
 
-def serve_history(ledger: Ledger, versions: int = 10) -> None:
+def serve_history(ledger: SqlLedger, versions: int = 10) -> None:
     for number in range(versions):
         serve(
             ledger,
@@ -86,7 +86,7 @@ def serve_history(ledger: Ledger, versions: int = 10) -> None:
         )
 
 
-def roll_out(ledger: Ledger, reviewer: Reviewer, *, fails_from: int = 120) -> None:
+def roll_out(ledger: SqlLedger, reviewer: Reviewer, *, fails_from: int = 120) -> None:
     """A history, a baseline, and a candidate that is just like it where it need not be worse; looked at after each."""
     serve_history(ledger)
     reviewer.freeze_before({"live-1"}, now=NOON)

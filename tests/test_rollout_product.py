@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitor.ledger.ledger import Ledger
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_rollouts import collect_rollouts
@@ -28,13 +27,13 @@ def ledger() -> Iterator[SqlLedger]:
     ledger.close()
 
 
-def the_verdict(ledger: Ledger) -> Verdict:
+def the_verdict(ledger: SqlLedger) -> Verdict:
     (record,) = [record for record in ledger.rollouts() if record.rollout.environment == "production"]
     assert record.verdict is not None
     return record.verdict
 
 
-def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: Ledger) -> None:
+def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: SqlLedger) -> None:
     """The hard tier of the candidate is far below it, so this is a regression."""
     roll_out(ledger, a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,))))
 
@@ -44,7 +43,7 @@ def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: Ledger) -
     assert "below the floor of 90.0 %" in verdict.reasons[0]
 
 
-def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> None:
+def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: SqlLedger) -> None:
     """A broken floor stays broken, whatever the config says by now, and the reasons say what was changed."""
     reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
     roll_out(ledger, reviewer)
@@ -57,7 +56,7 @@ def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: Ledger) -> No
     assert "was changed from 90.0 % to 1.0 % while the rollout is under way" in verdict.reasons[-1]
 
 
-def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Ledger) -> None:
+def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: SqlLedger) -> None:
     """One tells that it was changed, the other what the candidate is held to."""
     reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
     roll_out(ledger, reviewer)
@@ -75,7 +74,7 @@ def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Led
     assert {"cliffwatch_policy_floor_pass_ratio": [0.01], "cliffwatch_rollout_floor_pass_ratio": [0.9]} == found
 
 
-def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) -> None:
+def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: SqlLedger) -> None:
     """What was seen cannot be used to choose what it is held to."""
     reviewer = a_review(ledger)
     roll_out(ledger, reviewer)
@@ -89,7 +88,7 @@ def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: Ledger) ->
     assert "from none to 90.0 %" in after.reasons[-1]
 
 
-def test_a_changed_floor_judges_the_next_rollout(ledger: Ledger) -> None:
+def test_a_changed_floor_judges_the_next_rollout(ledger: SqlLedger) -> None:
     """A rollout that starts after the change is held to the new floor."""
     reviewer = a_review(ledger)
     roll_out(ledger, reviewer)
@@ -104,7 +103,7 @@ def test_a_changed_floor_judges_the_next_rollout(ledger: Ledger) -> None:
     assert VerdictState.REGRESSION == verdicts["live-3"].state
 
 
-def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledger: Ledger) -> None:
+def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledger: SqlLedger) -> None:
     """The panel replayed on both versions narrows the bounds of the hard tier and leaves the counts as they were."""
     reviewer = a_review(ledger)
     roll_out(ledger, reviewer)
@@ -124,7 +123,7 @@ def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledg
     assert widths[1] < 0.9 * widths[0]
 
 
-def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: Ledger) -> None:
+def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: SqlLedger) -> None:
     """Its own reference runs are left out of the calibration that will judge it."""
     serve_history(ledger)
     serve(ledger, "live-1", started_at=NOON)
@@ -139,7 +138,7 @@ def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: Ledger)
     assert 9 == calibration.trust.versions
 
 
-def test_the_load_on_call_adds_up_to_the_failure_rate(ledger: Ledger) -> None:
+def test_the_load_on_call_adds_up_to_the_failure_rate(ledger: SqlLedger) -> None:
     """Failures per 1,000 requests by tier are the aggregate's rate, and signatures tell capability and class."""
     roll_out(ledger, a_review(ledger))
 

@@ -16,7 +16,6 @@ from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
 from monitor.ledger.engine import IN_MEMORY_URL, is_missing, is_shareable
-from monitor.ledger.ledger import Ledger
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
@@ -146,7 +145,9 @@ def existing_ledger_url(config: Config, url: str | None = None) -> str:
     return named
 
 
-def rollout_control_of(config: Config, ledger: Ledger, *, policy: Callable[[], Policy] | None = None) -> RolloutControl:
+def rollout_control_of(
+    config: Config, ledger: SqlLedger, *, policy: Callable[[], Policy] | None = None
+) -> RolloutControl:
     """What a person or a deploy hook may ask of the rollouts in *ledger*."""
     return RolloutControl(
         ledger,

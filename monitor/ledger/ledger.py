@@ -1,30 +1,22 @@
-"""What the service needs from the ledger, and the values that cross its boundary."""
+"""Values that cross the boundary of the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from msgspec import Struct
 
-from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
-from monitor.rollout.cases import Cases
-from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import CommittedFloor
-from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
-from monitor.rollout.policy import Floor
-from monitor.rollout.tracker import Rollout, VersionActivity
+from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason, Outcome, OutcomeEvent, Trace, TraceId
-from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 
 
@@ -285,187 +277,3 @@ class Pruned:
 
     subject: PruneSubject
     rows: int
-
-
-class Ledger(Protocol):
-    """
-    The truth: SQL behind one method per transaction.
-
-    Every method raises `LedgerUnavailable` when the database cannot answer now.
-    """
-
-    def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Next offset of each partition that the ledger has seen."""
-        ...
-
-    def record(self, batch: Batch) -> Recorded:
-        """
-        Write *batch* in one transaction.
-
-        Raises:
-            OffsetFenced: another owner moved one of the offsets; nothing was written.
-        """
-        ...
-
-    def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[PendingSpans]:
-        """
-        Pending spans of traces that are complete at *now* (Unix seconds) or over their time, the oldest first.
-
-        Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
-        """
-        ...
-
-    def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
-        """Pending spans of these traces, complete or not; traces without any are left out."""
-        ...
-
-    def pending_spans(self) -> int:
-        """How many spans are pending: their trace is not complete yet."""
-        ...
-
-    def counters(self) -> Mapping[CounterKey, int]:
-        """Every counter as committed."""
-        ...
-
-    def activity(self) -> Sequence[VersionActivity]:
-        """What the ledger knows of each model version of each service and environment, oldest first."""
-        ...
-
-    def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
-        """
-        Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
-
-        Args:
-            exclude: Model versions under comparison, left out in every service and environment.
-            limit: At most so many requests of each version, the latest; None for all.
-        """
-        ...
-
-    def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
-        """
-        The latest labelled requests of a model version in all services and environments, in trace order.
-
-        Args:
-            model_version_name: Any version, one under comparison too.
-            matured_before: Only requests that started before, Unix seconds: labels of younger ones are no fair sample.
-            limit: At most so many.
-        """
-        ...
-
-    def history_labels(self, *, exclude: Collection[str] = ()) -> int:
-        """How many labelled requests `history` would give."""
-        ...
-
-    def cohort(self, rollout: Rollout, *, matured_before: float) -> Cohort:
-        """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
-        ...
-
-    def failure_classes(self, rollout: Rollout, *, matured_before: float) -> tuple[FailureCounts, FailureCounts]:
-        """
-        Failures of baseline and candidate by whole signature, in the requests of `cohort`.
-
-        The most frequent ones only: a thousand of each arm.
-        """
-        ...
-
-    def cases(self, rollout: Rollout, *, limit: int) -> Cases:
-        """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""
-        ...
-
-    def rollouts(self) -> Sequence[RolloutRecord]:
-        """Every rollout, oldest first, with its latest verdict."""
-        ...
-
-    def see_floors(self, floors: Sequence[Floor], *, at: float) -> None:
-        """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
-        ...
-
-    def start_rollout(self, rollout: Rollout) -> None:
-        """Keep a new rollout; one that is there already is left as it is."""
-        ...
-
-    def announce_rollout(self, rollout: Rollout) -> bool:
-        """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
-        ...
-
-    def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
-        """Mark a rollout as ended."""
-        ...
-
-    def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
-        """From now on, read both arms of a rollout under another calibration (its own could not be trusted)."""
-        ...
-
-    def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
-        """
-        Keep the latest verdict of a rollout, and its change with the time when the state differs from the last.
-
-        What it rests on is kept as `evidence` as well.
-        """
-        ...
-
-    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
-        """
-        What was found at the looks at a rollout, oldest first.
-
-        The first, the latest, and so many between them, evenly spread over time, as `MOST_EVIDENCE` allows.
-        """
-        ...
-
-    def calibrations(self) -> Sequence[CalibrationRecord]:
-        """
-        Every calibration: those never in force first, then in the order in which they came into force.
-
-        The last one is in force, where it was promoted at all.
-        """
-        ...
-
-    def calibration(self, calibration_id: str) -> Calibration | None:
-        """
-        The calibration of that id, or None.
-
-        Raises:
-            CalibrationInvalid: what is stored cannot be trusted.
-        """
-        ...
-
-    def keep(self, calibration: Calibration, *, history_labels: int) -> None:
-        """Keep *calibration* without putting it in force; one that is there already is left as it is."""
-        ...
-
-    def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
-        """
-        Keep *calibration* and put it in force.
-
-        From *at* (Unix seconds), or right after the last one where that came into force later: a replay lives in the
-        past of the service that it shares a ledger with.
-        """
-        ...
-
-    def retag(self, rollout: Rollout, calibration: Calibration) -> int:
-        """Tag anew the requests of both arms that another calibration tagged; how many there were."""
-        ...
-
-    def asked(self) -> Iterator[Asked]:
-        """Every request that names itself, by capability and name."""
-        ...
-
-    def probe_results(self) -> Iterator[ProbeResult]:
-        """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
-        ...
-
-    def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
-        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
-        ...
-
-    def prune(self, *, now: float) -> Iterator[Pruned]:
-        """
-        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
-
-        A caller that stops iterating stops the deleting; the next call goes on.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release connections."""
-        ...

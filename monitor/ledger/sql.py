@@ -1,4 +1,4 @@
-"""The ledger on SQLite or PostgreSQL, through SQLAlchemy Core; one public method is one transaction."""
+"""The ledger on SQLite or PostgreSQL, through SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so e
 
 class SqlLedger:
     """
-    The `Ledger` in a SQL database.
+    The truth: SQL behind one method per transaction.
+
+    Every method raises `LedgerUnavailable` when the database cannot answer now.
 
     Args:
         url: SQLAlchemy URL of SQLite or PostgreSQL.
@@ -105,7 +107,12 @@ class SqlLedger:
         return {partition: known[partition] for partition in partitions if partition in known}
 
     def record(self, batch: Batch) -> Recorded:
-        """Write *batch* in one transaction; `OffsetFenced` when another owner moved one of the offsets."""
+        """
+        Write *batch* in one transaction.
+
+        Raises:
+            OffsetFenced: another owner moved one of the offsets; nothing was written.
+        """
         for _ in range(_RACES_PER_BATCH):
             try:
                 with self._writing() as connection:
@@ -120,17 +127,21 @@ class SqlLedger:
     # Spans that wait for their trace to be complete.
 
     def due_spans(self, settings: AssemblySettings, *, now: float, max_spans: int) -> Sequence[PendingSpans]:
-        """Spans of traces that are complete at *now* (Unix seconds) or waited long enough, the longest first."""
+        """
+        Pending spans of traces that are complete at *now* (Unix seconds) or over their time, the oldest first.
+
+        Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
+        """
         with self._reading() as connection:
             return due_spans(connection, settings, now=now, max_spans=max_spans)
 
     def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
-        """Spans that wait for these traces, complete or not; traces without any are left out."""
+        """Pending spans of these traces, complete or not; traces without any are left out."""
         with self._reading() as connection:
             return spans_of(connection, sorted(trace_ids))
 
     def pending_spans(self) -> int:
-        """Spans that wait for their trace to be complete."""
+        """How many spans are pending: their trace is not complete yet."""
         with self._reading() as connection:
             return count_spans(connection)
 
@@ -142,14 +153,20 @@ class SqlLedger:
             return select_counters(connection)
 
     def activity(self) -> Sequence[VersionActivity]:
-        """What is known of each model version of each service and environment, oldest first."""
+        """What the ledger knows of each model version of each service and environment, oldest first."""
         with self._reading() as connection:
             return self._activity.read(connection)
 
     # What teaches difficulty.
 
     def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
-        """Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order."""
+        """
+        Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
+
+        Args:
+            exclude: Model versions under comparison, left out in every service and environment.
+            limit: At most so many requests of each version, the latest; None for all.
+        """
         with self._reading() as connection:
             versions = versions_but(connection, exclude)
         for version_id, name in versions:
@@ -157,7 +174,14 @@ class SqlLedger:
                 yield from select_history(connection, version_id, name, limit=limit)
 
     def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
-        """The latest labelled requests of a model version in all services and environments, in trace order."""
+        """
+        The latest labelled requests of a model version in all services and environments, in trace order.
+
+        Args:
+            model_version_name: Any version, one under comparison too.
+            matured_before: Only requests that started before, Unix seconds: labels of younger ones are no fair sample.
+            limit: At most so many.
+        """
         with self._reading() as connection:
             labels = [
                 label
@@ -184,12 +208,21 @@ class SqlLedger:
             yield from select_probe_results(connection)
 
     def calibrations(self) -> Sequence[CalibrationRecord]:
-        """Every calibration: those never in force first, then in the order in which they came into force."""
+        """
+        Every calibration: those never in force first, then in the order in which they came into force.
+
+        The last one is in force, where it was promoted at all.
+        """
         with self._reading() as connection:
             return calibrations.select_calibrations(connection)
 
     def calibration(self, calibration_id: str) -> Calibration | None:
-        """The calibration of that id, or None; `CalibrationInvalid` when what is stored cannot be trusted."""
+        """
+        The calibration of that id, or None.
+
+        Raises:
+            CalibrationInvalid: what is stored cannot be trusted.
+        """
         with self._reading() as connection:
             body = calibrations.select_calibration(connection, calibration_id)
         return None if body is None else Calibration.from_json(body)
@@ -200,7 +233,12 @@ class SqlLedger:
             calibrations.keep(connection, self._insert, calibration, history_labels=history_labels)
 
     def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
-        """Keep *calibration* and put it in force from *at* (Unix seconds), or right after the last one."""
+        """
+        Keep *calibration* and put it in force.
+
+        From *at* (Unix seconds), or right after the last one where that came into force later: a replay lives in the
+        past of the service that it shares a ledger with.
+        """
         with self._writing() as connection:
             calibrations.promote(connection, self._insert, calibration, at=at, history_labels=history_labels)
 
@@ -222,7 +260,11 @@ class SqlLedger:
             return select_cohort(connection, rollout, matured_before=matured_before)
 
     def failure_classes(self, rollout: Rollout, *, matured_before: float) -> tuple[FailureCounts, FailureCounts]:
-        """Failures of baseline and candidate by whole signature, the most frequent ones."""
+        """
+        Failures of baseline and candidate by whole signature, in the requests of `cohort`.
+
+        The most frequent ones only: a thousand of each arm.
+        """
         with self._reading() as connection:
             return select_failure_classes(connection, rollout, matured_before=matured_before)
 
@@ -267,12 +309,20 @@ class SqlLedger:
             rollouts.update_rollout(connection, rollout_id, calibration_id=calibration_id)
 
     def save_verdict(self, rollout_id: str, verdict: Verdict, *, at: float) -> None:
-        """Keep the latest verdict of a rollout, and its change with the time when the state differs from the last."""
+        """
+        Keep the latest verdict of a rollout, and its change with the time when the state differs from the last.
+
+        What it rests on is kept as `evidence` as well.
+        """
         with self._writing() as connection:
             rollouts.save_verdict(connection, rollout_id, verdict, at=at)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
-        """What was found at the looks at a rollout that are remembered, oldest first."""
+        """
+        What was found at the looks at a rollout, oldest first.
+
+        The first, the latest, and so many between them, evenly spread over time, as `MOST_EVIDENCE` allows.
+        """
         with self._reading() as connection:
             return select_evidence(connection, rollout_id)
 
@@ -290,7 +340,11 @@ class SqlLedger:
     # Retention.
 
     def prune(self, *, now: float) -> Iterator[Pruned]:
-        """Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded."""
+        """
+        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
+
+        A caller that stops iterating stops the deleting; the next call goes on.
+        """
         until = cutoffs(self._settings, now=now)
         if until.requests is not None:
             with self._reading() as connection:

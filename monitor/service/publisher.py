@@ -8,7 +8,8 @@ from threading import RLock
 from typing import Any
 
 from monitor.clock import Clock
-from monitor.ledger.ledger import CounterKey, Ledger
+from monitor.ledger.ledger import CounterKey
+from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import (
     CalibrationStatus,
     HealthFact,
@@ -37,7 +38,7 @@ class Publisher:
         snapshots: Where it is published.
     """
 
-    def __init__(self, ledger: Ledger, reviewer: Reviewer, clock: Clock, snapshots: SnapshotHolder) -> None:
+    def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: SnapshotHolder) -> None:
         self._ledger = ledger
         self._reviewer = reviewer
         self._clock = clock

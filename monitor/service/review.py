@@ -15,7 +15,8 @@ from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
-from monitor.ledger.ledger import CalibrationRecord, Lease, Ledger, RolloutRecord
+from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
+from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
@@ -69,7 +70,7 @@ class Reviewer:
     """
 
     def __init__(
-        self, ledger: Ledger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
+        self, ledger: SqlLedger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
     ) -> None:
         self.policy = policy
         self.live_trust: LiveTrust | None = None

@@ -9,7 +9,8 @@ from threading import Lock
 import structlog
 
 from monitor.errors import RolloutUnknown, UsageError
-from monitor.ledger.ledger import Ledger, RolloutRecord
+from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.sql import SqlLedger
 from monitor.output.cases import TraceLinks
 from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
 from monitor.rollout.cases import Cases
@@ -34,7 +35,7 @@ class RolloutControl:
     """
 
     def __init__(
-        self, ledger: Ledger, *, policy: Callable[[], Policy], now: Callable[[], float], links: TraceLinks
+        self, ledger: SqlLedger, *, policy: Callable[[], Policy], now: Callable[[], float], links: TraceLinks
     ) -> None:
         self._ledger = ledger
         self._policy = policy

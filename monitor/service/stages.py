@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from monitor.clock import Clock
 from monitor.ingest.dead_letter import DeadLetterWriter
 from monitor.ingest.source import Source
-from monitor.ledger.ledger import Ledger
+from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.service.review import Reviewer
 
@@ -18,7 +18,7 @@ class Stages:
 
     source: Source
     dead_letters: DeadLetterWriter
-    ledger: Ledger
+    ledger: SqlLedger
     reviewer: Reviewer
     clock: Clock
     snapshots: SnapshotHolder

@@ -25,7 +25,6 @@ from monitor.ledger.ledger import (
     CounterKey,
     CounterName,
     Lease,
-    Ledger,
     ProbeResult,
     Pruned,
     PruneSubject,
@@ -67,7 +66,7 @@ _INHERITED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executo
 """The suite is inherited on purpose, and the examples of one run share a ledger without meeting each other's rows."""
 
 
-def counts(ledger: Ledger, name: CounterName) -> Mapping[str, int]:
+def counts(ledger: SqlLedger, name: CounterName) -> Mapping[str, int]:
     """Totals of one counter by its detail."""
     totals: dict[str, int] = {}
     for key, value in ledger.counters().items():
@@ -76,7 +75,7 @@ def counts(ledger: Ledger, name: CounterName) -> Mapping[str, int]:
     return totals
 
 
-def net_outcomes(ledger: Ledger) -> tuple[int, int]:
+def net_outcomes(ledger: SqlLedger) -> tuple[int, int]:
     """Successes and failures as they stand now: first labels, moved by revisions."""
     first, moved = counts(ledger, CounterName.OUTCOMES), counts(ledger, CounterName.OUTCOME_REVISIONS)
     shift = moved.get("failure>success", 0) - moved.get("success>failure", 0)
@@ -99,19 +98,19 @@ def assembled(trace_id: str, spans: Sequence[Span]) -> Assembled:
     return Assembled(TraceId(trace_id), len(spans), [tagged(run) for run in build_traces(spans, OutcomeSettings())])
 
 
-def close_trace(ledger: Ledger, trace_id: str, spans: Sequence[Span]) -> Recorded:
+def close_trace(ledger: SqlLedger, trace_id: str, spans: Sequence[Span]) -> Recorded:
     """Close a trace as a service does that found *spans* waiting."""
     return ledger.record(dataclasses.replace(a_batch(), assembled=[assembled(trace_id, spans)]))
 
 
-def close_due(ledger: Ledger, *, now: float = NOON + 60) -> int:
+def close_due(ledger: SqlLedger, *, now: float = NOON + 60) -> int:
     """Close every trace that is due; how many there were."""
     due = ledger.due_spans(ASSEMBLY, now=now, max_spans=1_000)
     ledger.record(dataclasses.replace(a_batch(), assembled=[assembled(each.trace_id, each.spans) for each in due]))
     return len(due)
 
 
-def problems(ledger: Ledger) -> list[str]:
+def problems(ledger: SqlLedger) -> list[str]:
     """Where what was counted is not what the rows say."""
     assert isinstance(ledger, SqlLedger)
     return [f"{check.name}: {problem}" for check in ledger.checks() for problem in check.problems]
@@ -150,7 +149,7 @@ def an_event(run: str) -> st.SearchStrategy[TaggedTrace | OutcomeEvent]:
     return traces | st.builds(OutcomeEvent, ids.map(TraceId), verdicts)
 
 
-def spans_left_over(ledger: Ledger) -> int:
+def spans_left_over(ledger: SqlLedger) -> int:
     """Spans received that are nowhere: 0, always."""
     spans = Counter(counts(ledger, CounterName.SPANS))
     return spans["received"] - ledger.pending_spans() - sum(spans[name] for name in SPAN_FATES)
@@ -165,7 +164,7 @@ SPAN_FATES = ("joined", "foreign", "duplicate", "late")
 class LedgerContract:
     """Inherited by the tests of each database; they give the fixture `ledger`, empty."""
 
-    def test_a_trace_that_comes_twice_counts_once(self, ledger: Ledger) -> None:
+    def test_a_trace_that_comes_twice_counts_once(self, ledger: SqlLedger) -> None:
         """A redelivered trace moves the counter of duplicates and nothing else."""
         ledger.record(a_batch(tagged(a_trace())))
 
@@ -175,7 +174,7 @@ class LedgerContract:
         assert {"": 1} == counts(ledger, CounterName.REQUESTS)
         assert {"": 2} == counts(ledger, CounterName.DUPLICATES)
 
-    def test_counters_carry_the_labels_of_the_request(self, ledger: Ledger) -> None:
+    def test_counters_carry_the_labels_of_the_request(self, ledger: SqlLedger) -> None:
         """A request counts under its service, environment, version, tier and capability."""
         ledger.record(a_batch(tagged(a_trace(outcome=failure("timeout")), HARD)))
 
@@ -185,7 +184,7 @@ class LedgerContract:
         by_class = dataclasses.replace(key, name=CounterName.FAILURES_BY_CLASS, capability="", detail="timeout")
         assert 1 == ledger.counters()[by_class]
 
-    def test_work_is_summed_in_whole_units(self, ledger: Ledger) -> None:
+    def test_work_is_summed_in_whole_units(self, ledger: SqlLedger) -> None:
         """Durations, tokens, cost and tool calls add up in seconds and microseconds, tokens, nanodollars and calls."""
         usage = Usage(input_tokens=100, output_tokens=20, cost_usd=0.0041)
         for trace_id in ("a", "b"):
@@ -199,7 +198,7 @@ class LedgerContract:
         assert {"": 6} == counts(ledger, CounterName.TOOL_CALLS)
         assert {"": 2} == counts(ledger, CounterName.BUDGET_EXCEEDED)
 
-    def test_steps_are_counted_in_buckets(self, ledger: Ledger) -> None:
+    def test_steps_are_counted_in_buckets(self, ledger: SqlLedger) -> None:
         """How many model calls requests took is a histogram by tier; a request that does not say is not in it."""
         traces = [a_trace(f"t{steps}", steps=steps) for steps in (1, 4, 5, 2_000)]
         ledger.record(a_batch(*(tagged(trace, HARD) for trace in traces), tagged(a_trace("t"), HARD)))
@@ -208,7 +207,7 @@ class LedgerContract:
         assert {"": 2_010} == counts(ledger, CounterName.STEPS)
         assert {"hard"} == {key.tier for key in ledger.counters() if key.name is CounterName.STEPS}
 
-    def test_an_outcome_may_come_before_its_trace(self, ledger: Ledger) -> None:
+    def test_an_outcome_may_come_before_its_trace(self, ledger: SqlLedger) -> None:
         """An outcome waits for its trace and is counted when it comes."""
         ledger.record(a_batch(an_outcome("t1", failure())))
         assert {} == counts(ledger, CounterName.OUTCOMES)
@@ -217,7 +216,7 @@ class LedgerContract:
 
         assert {"failure": 1} == counts(ledger, CounterName.OUTCOMES)
 
-    def test_a_failure_is_named_beside_the_counter_that_it_moved(self, ledger: Ledger) -> None:
+    def test_a_failure_is_named_beside_the_counter_that_it_moved(self, ledger: SqlLedger) -> None:
         """With its trace or after it: a reader of the counter wants one of the traces behind it."""
         came = ledger.record(a_batch(tagged(a_trace("t1", outcome=failure())), tagged(a_trace("t2"))))
         later = ledger.record(a_batch(an_outcome("t2", failure()), tagged(a_trace("t3", outcome=success()))))
@@ -225,7 +224,7 @@ class LedgerContract:
         (counter,) = [key for key in ledger.counters() if key.name is CounterName.OUTCOMES and key.detail == "failure"]
         assert [{counter: "t1"}, {counter: "t2"}] == [came.failed_traces, later.failed_traces]
 
-    def test_verdicts_that_come_with_a_trace_are_one_label(self, ledger: Ledger) -> None:
+    def test_verdicts_that_come_with_a_trace_are_one_label(self, ledger: SqlLedger) -> None:
         """A run that ended well but over its budget failed, and never counted as a success."""
         trace = a_trace(outcome=success(source="status"), tool_calls=3, budget=Budget(tool_calls=2))
 
@@ -235,7 +234,7 @@ class LedgerContract:
         assert {"budget_exceeded": 1} == counts(ledger, CounterName.FAILURES_BY_CLASS)
         assert {} == counts(ledger, CounterName.OUTCOME_REVISIONS)
 
-    def test_a_later_label_revises_an_earlier_one(self, ledger: Ledger) -> None:
+    def test_a_later_label_revises_an_earlier_one(self, ledger: SqlLedger) -> None:
         """A revision keeps the first label counted and says from what to what it moved."""
         ledger.record(a_batch(tagged(a_trace(outcome=success()))))
 
@@ -245,7 +244,7 @@ class LedgerContract:
         assert {"success>failure": 1} == counts(ledger, CounterName.OUTCOME_REVISIONS)
         assert (0, 1) == net_outcomes(ledger)
 
-    def test_a_better_source_is_not_overruled(self, ledger: Ledger) -> None:
+    def test_a_better_source_is_not_overruled(self, ledger: SqlLedger) -> None:
         """What a human said stands, whatever a judge says later."""
         ledger.record(a_batch(tagged(a_trace(outcome=success(source="human")))))
 
@@ -255,7 +254,7 @@ class LedgerContract:
 
     @settings(max_examples=25, deadline=None, suppress_health_check=_INHERITED)
     @given(data=st.data())
-    def test_order_and_redelivery_change_nothing(self, ledger: Ledger, data: st.DataObject) -> None:
+    def test_order_and_redelivery_change_nothing(self, ledger: SqlLedger, data: st.DataObject) -> None:
         """Any order, duplication and batching of the same events gives the same requests and the same net outcomes."""
         run = data.draw(st.uuids()).hex  # the ledger is shared by the examples of one run
         ids = [f"{run}-{number}" for number in range(4)]
@@ -288,7 +287,7 @@ class LedgerContract:
         assert 4 == requests
         assert {"success": 1, "failure": 2} == outcomes
 
-    def test_spans_wait_until_their_trace_is_complete(self, ledger: Ledger) -> None:
+    def test_spans_wait_until_their_trace_is_complete(self, ledger: SqlLedger) -> None:
         """Spans of several batches make one request when the root has ended and the quiet period has passed."""
         ledger.record(a_batch(a_call("a"), a_tool_call("b")))
         ledger.record(a_batch(a_span(), received_at=NOON + 10))
@@ -308,7 +307,7 @@ class LedgerContract:
             pytest.param(a_span(), 30, id="after its root has ended, a trace waits for the quiet period"),
         ],
     )
-    def test_how_long_a_trace_waits(self, ledger: Ledger, span: Span, waits_seconds: float) -> None:
+    def test_how_long_a_trace_waits(self, ledger: SqlLedger, span: Span, waits_seconds: float) -> None:
         """A trace is due when it has waited, and not a moment before."""
         ledger.record(a_batch(span))
 
@@ -317,7 +316,7 @@ class LedgerContract:
             due.spans for due in ledger.due_spans(ASSEMBLY, now=NOON + waits_seconds + 0.5, max_spans=9)
         ]
 
-    def test_no_trace_waits_longer_than_its_age_allows(self, ledger: Ledger) -> None:
+    def test_no_trace_waits_longer_than_its_age_allows(self, ledger: SqlLedger) -> None:
         """Spans that keep coming keep a trace open, up to the age limit or a number of spans."""
         for number in range(36):
             ledger.record(a_batch(a_call(f"s{number}"), received_at=NOON + number * 100))
@@ -327,7 +326,7 @@ class LedgerContract:
         few = ASSEMBLY.model_copy(update={"max_spans_per_trace": 36})
         assert 36 == len(ledger.due_spans(few, now=NOON + 3_510, max_spans=9)[0].spans)
 
-    def test_due_traces_come_in_portions_and_whole(self, ledger: Ledger) -> None:
+    def test_due_traces_come_in_portions_and_whole(self, ledger: SqlLedger) -> None:
         """What is read together is bounded in spans, and a trace that has more comes alone."""
         for number in range(3):
             spans = [a_call(f"s{n}", trace_id=TraceId(f"t{number}")) for n in range(4)]
@@ -339,7 +338,7 @@ class LedgerContract:
         assert [["t0"], ["t0"], ["t0", "t1"], ["t0", "t1", "t2"]] == [portion(n) for n in (1, 7, 8, 99)]
         assert ["t1", "t2"] == [each.trace_id for each in ledger.spans_of([TraceId("t2"), TraceId("t1"), TraceId("x")])]
 
-    def test_a_span_that_comes_again_counts_once(self, ledger: Ledger) -> None:
+    def test_a_span_that_comes_again_counts_once(self, ledger: SqlLedger) -> None:
         """In the same batch, in another one, or with another account of itself; the better account is kept."""
         running, ended, better = a_span(ended_at=None), a_span(), a_span(service="z")
         ledger.record(a_batch(ended, running, ended))
@@ -352,7 +351,7 @@ class LedgerContract:
         assert {"received": 7, "duplicate": 5} == counts(ledger, CounterName.SPANS)
         assert 2 == ledger.pending_spans()
 
-    def test_a_trace_that_has_grown_goes_on_waiting(self, ledger: Ledger) -> None:
+    def test_a_trace_that_has_grown_goes_on_waiting(self, ledger: SqlLedger) -> None:
         """A span that comes while a trace is put together is not lost: the trace is closed with it later."""
         ledger.record(a_batch(a_span(), a_call("a")))
         (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
@@ -364,7 +363,7 @@ class LedgerContract:
         assert 1 == close_due(ledger, now=NOON + 90)
         assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
 
-    def test_a_trace_that_another_replica_has_closed_is_left_to_it(self, ledger: Ledger) -> None:
+    def test_a_trace_that_another_replica_has_closed_is_left_to_it(self, ledger: SqlLedger) -> None:
         """Two replicas that put the same trace together count it once."""
         ledger.record(a_batch(a_span(), a_call("a")))
         (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
@@ -376,7 +375,7 @@ class LedgerContract:
         assert {"received": 2, "joined": 2} == counts(ledger, CounterName.SPANS)
         assert {} == counts(ledger, CounterName.DUPLICATES)
 
-    def test_late_spans_change_nothing_but_their_count(self, ledger: Ledger) -> None:
+    def test_late_spans_change_nothing_but_their_count(self, ledger: SqlLedger) -> None:
         """What comes after its trace was closed is counted as late, at once, and never waits."""
         ledger.record(a_batch(a_span(), a_call("a")))
         close_due(ledger)
@@ -390,7 +389,7 @@ class LedgerContract:
         assert {"received": 4, "joined": 2, "late": 2} == counts(ledger, CounterName.SPANS)
         assert 0 == ledger.pending_spans()
 
-    def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(self, ledger: Ledger) -> None:
+    def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(self, ledger: SqlLedger) -> None:
         """Whichever comes first is the request; the other is a duplicate, or late."""
         whole, spans = tagged(a_trace("t")), [a_span(), a_call("a")]
         native_first = [tagged(a_trace("u")), *(structs.replace(span, trace_id=TraceId("u")) for span in spans)]
@@ -403,7 +402,7 @@ class LedgerContract:
         assert {"received": 5, "joined": 2, "late": 3} == counts(ledger, CounterName.SPANS)
         assert 0 == spans_left_over(ledger)
 
-    def test_verdicts_wait_for_a_trace_made_of_spans(self, ledger: Ledger) -> None:
+    def test_verdicts_wait_for_a_trace_made_of_spans(self, ledger: SqlLedger) -> None:
         """A verdict before, between and after the spans of its trace is joined, and the best source stands."""
         ledger.record(a_batch(an_outcome("t", failure(source="judge"))))
         ledger.record(a_batch(a_span(), an_outcome("t", success(source="reported")), a_call("a")))
@@ -415,7 +414,7 @@ class LedgerContract:
         assert (1, 0) == net_outcomes(ledger)
         assert {"": 1} == counts(ledger, CounterName.REQUESTS)
 
-    def test_spans_of_no_agent_are_let_go(self, ledger: Ledger) -> None:
+    def test_spans_of_no_agent_are_let_go(self, ledger: SqlLedger) -> None:
         """A trace in which no model is named is closed without a request, and its spans are counted."""
         ledger.record(a_batch(a_span(kind=OperationKind.OTHER), an_outcome("t", failure())))
 
@@ -424,7 +423,7 @@ class LedgerContract:
         assert {"received": 1, "foreign": 1} == counts(ledger, CounterName.SPANS)
         assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
 
-    def test_spans_of_a_fenced_batch_do_not_wait(self, ledger: Ledger) -> None:
+    def test_spans_of_a_fenced_batch_do_not_wait(self, ledger: SqlLedger) -> None:
         """An owner that lost its partition leaves no span behind, and takes none that waits."""
         ledger.record(a_batch(a_span(), a_call("a"), next_offset=2))
         fenced = a_batch(a_call("b"), expected_offset=1, next_offset=3)
@@ -435,7 +434,7 @@ class LedgerContract:
         assert {"received": 2} == counts(ledger, CounterName.SPANS)
         assert [a_call("a"), a_span()] == list(ledger.spans_of([TraceId("t")])[0].spans)
 
-    def test_offsets_move_with_the_batch(self, ledger: Ledger) -> None:
+    def test_offsets_move_with_the_batch(self, ledger: SqlLedger) -> None:
         """A partition never seen is missing; afterwards its next offset is what the batch said."""
         other = TopicPartition("agent-traces", 1)
         assert {} == ledger.offsets([PARTITION, other])
@@ -452,7 +451,7 @@ class LedgerContract:
             pytest.param(4, id="the owner believes in an older offset"),
         ],
     )
-    def test_a_fenced_batch_changes_nothing(self, ledger: Ledger, expected_offset: int | None) -> None:
+    def test_a_fenced_batch_changes_nothing(self, ledger: SqlLedger, expected_offset: int | None) -> None:
         """An owner that lost its partition writes neither counts nor offsets."""
         ledger.record(a_batch(tagged(a_trace("t1")), next_offset=5))
 
@@ -470,7 +469,7 @@ class LedgerContract:
         assert {"": 1} == counts(ledger, CounterName.REQUESTS)
         assert {} == counts(ledger, CounterName.DEAD_LETTERS)
 
-    def test_what_a_fenced_batch_admitted_is_forgotten(self, ledger: Ledger) -> None:
+    def test_what_a_fenced_batch_admitted_is_forgotten(self, ledger: SqlLedger) -> None:
         """A version first met in a batch that was rolled back is written when it comes again."""
         ledger.record(a_batch(next_offset=5))
         with pytest.raises(OffsetFenced):
@@ -481,14 +480,14 @@ class LedgerContract:
         assert [version.model_version for version in ledger.activity()] == ["model-1"]
         assert 1 == ledger.activity()[0].requests
 
-    def test_every_record_is_accounted_for(self, ledger: Ledger) -> None:
+    def test_every_record_is_accounted_for(self, ledger: SqlLedger) -> None:
         """Records read are counted per partition, dead letters by reason."""
         ledger.record(a_batch(tagged(a_trace()), dead_letters=[a_dead_letter(3)], next_offset=4))
 
         assert {"agent-traces/0": 2} == counts(ledger, CounterName.RECORDS)
         assert {"not_json": 1} == counts(ledger, CounterName.DEAD_LETTERS)
 
-    def test_label_values_are_bounded_in_number(self, ledger: Ledger) -> None:
+    def test_label_values_are_bounded_in_number(self, ledger: SqlLedger) -> None:
         """Names over the cap count as `other`, and how often is counted."""
         batch = [tagged(a_trace(f"t{number}", capability=f"c{number}")) for number in range(60)]
 
@@ -499,7 +498,7 @@ class LedgerContract:
         assert "other" in capabilities
         assert {"capability": 10} == counts(ledger, CounterName.SERIES_DROPPED)
 
-    def test_activity_tells_how_traffic_moved(self, ledger: Ledger) -> None:
+    def test_activity_tells_how_traffic_moved(self, ledger: SqlLedger) -> None:
         """Each version knows when how many of its requests started."""
         old = [tagged(a_trace(f"o{number}", started_at=NOON + number)) for number in range(10)]
         new = [tagged(a_trace(f"n{n}", model_version="model-2", started_at=NOON + 7 + n)) for n in range(4)]
@@ -518,7 +517,9 @@ class LedgerContract:
 
     @settings(max_examples=20, deadline=None, suppress_health_check=_INHERITED)
     @given(parts=st.lists(st.lists(st.integers(0, 5 * 3_600), max_size=6), max_size=4))
-    def test_traffic_is_that_of_the_requests_in_each_hour(self, ledger: Ledger, parts: Sequence[Sequence[int]]) -> None:
+    def test_traffic_is_that_of_the_requests_in_each_hour(
+        self, ledger: SqlLedger, parts: Sequence[Sequence[int]]
+    ) -> None:
         """However late a request comes, each hour has its first start, its last and its number."""
         run = f"hours-{next(_STORIES)}"
         starts: list[float] = []
@@ -538,7 +539,7 @@ class LedgerContract:
 
     @settings(max_examples=30, deadline=None, suppress_health_check=_INHERITED)
     @given(data=st.data())
-    def test_counts_are_those_of_a_naive_ledger(self, ledger: Ledger, data: st.DataObject) -> None:
+    def test_counts_are_those_of_a_naive_ledger(self, ledger: SqlLedger, data: st.DataObject) -> None:
         """However a story is cut into batches, every counter is what counting it event by event gives."""
         run = f"story-{next(_STORIES)}"  # the ledger is shared by the examples of one run
         events = data.draw(st.lists(an_event(run), max_size=25))
@@ -551,7 +552,7 @@ class LedgerContract:
         assert naive_counts(events) == mine
         assert [] == problems(ledger)
 
-    def test_old_requests_go_and_what_they_counted_stays(self, ledger: Ledger) -> None:
+    def test_old_requests_go_and_what_they_counted_stays(self, ledger: SqlLedger) -> None:
         """Rows are deleted; counters, activity and their balance stay; arms of a rollout and panels are kept."""
         day = 86_400.0
         ledger.start_rollout(dataclasses.replace(ROLLOUT, service="busy"))
@@ -575,14 +576,14 @@ class LedgerContract:
         assert (1, 0) == (again.counted, again.duplicates)  # nobody knows any more that it came
         assert [] == problems(ledger)
 
-    def test_a_replay_of_the_past_is_not_old(self, ledger: Ledger) -> None:
+    def test_a_replay_of_the_past_is_not_old(self, ledger: SqlLedger) -> None:
         """A request goes when it is old and came long ago."""
         year = 365 * 86_400.0
         ledger.record(a_batch(tagged(a_trace(started_at=NOON - year))))
 
         assert [] == list(ledger.prune(now=NOON + 60))
 
-    def test_outcomes_without_a_trace_and_dead_letters_go(self, ledger: Ledger) -> None:
+    def test_outcomes_without_a_trace_and_dead_letters_go(self, ledger: SqlLedger) -> None:
         """An outcome waits two weeks for its trace, an account of a dead letter is kept for a month."""
         ledger.record(a_batch(an_outcome("t1"), dead_letters=[a_dead_letter(1), a_dead_letter(2)]))
 
@@ -592,7 +593,7 @@ class LedgerContract:
         assert [Pruned(PruneSubject.DEAD_LETTERS, 2)] == second
         assert [] == problems(ledger)
 
-    def test_a_cohort_holds_matured_requests_by_cell(self, ledger: Ledger) -> None:
+    def test_a_cohort_holds_matured_requests_by_cell(self, ledger: SqlLedger) -> None:
         """Requests younger than the maturity window are not in it; unlabelled ones are, as requests."""
         ledger.record(
             a_batch(
@@ -609,7 +610,7 @@ class LedgerContract:
         assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75)] == list(cohort.baseline.strata)
         assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5)] == list(cohort.candidate.strata)
 
-    def test_history_leaves_out_versions_under_comparison(self, ledger: Ledger) -> None:
+    def test_history_leaves_out_versions_under_comparison(self, ledger: SqlLedger) -> None:
         """Only labelled requests of other versions teach, oldest version first, and as many as asked for."""
         for number, version in enumerate(("model-1", "model-2", "model-3")):
             events = [
@@ -637,7 +638,7 @@ class LedgerContract:
         assert all(request.failed for request in history)
         assert 6 == ledger.history_labels(exclude={"model-2"})
 
-    def test_labels_of_a_version_are_its_latest_matured_ones(self, ledger: Ledger) -> None:
+    def test_labels_of_a_version_are_its_latest_matured_ones(self, ledger: SqlLedger) -> None:
         """Of all environments together, in the order of the requests, as many as asked for, and of no other version."""
         events = [
             tagged(
@@ -666,7 +667,7 @@ class LedgerContract:
         assert {"model-1"} == {label.model_version for label in labels}
         assert [] == list(ledger.labels_of("model-3", matured_before=NOON + 30, limit=3))
 
-    def test_a_rollout_keeps_its_verdict_and_its_changes(self, ledger: Ledger) -> None:
+    def test_a_rollout_keeps_its_verdict_and_its_changes(self, ledger: SqlLedger) -> None:
         """The latest verdict replaces the one before; only changes of state are remembered with their time."""
         ledger.start_rollout(ROLLOUT)
         ledger.start_rollout(dataclasses.replace(ROLLOUT, baseline="somebody else"))
@@ -688,7 +689,7 @@ class LedgerContract:
         assert dataclasses.replace(verdict, reasons=list(verdict.reasons)) == record.verdict
         assert [(NOON + 1, verdict.state)] == list(record.changes)
 
-    def test_evidence_is_kept_and_stays_bounded(self, ledger: Ledger) -> None:
+    def test_evidence_is_kept_and_stays_bounded(self, ledger: SqlLedger) -> None:
         """Of a thousand looks at uneven times a few hundred are remembered, evenly spread, the first and last too."""
         ledger.start_rollout(ROLLOUT)
         verdict = judge(
@@ -713,7 +714,7 @@ class LedgerContract:
         assert (NOON, NOON + 2_000, MOST_EVIDENCE) == (kept[0].at, kept[-1].at, len(kept))
         assert [] == list(ledger.evidence("another"))
 
-    def test_floors_are_kept_with_the_time_when_they_were_first_seen(self, ledger: Ledger) -> None:
+    def test_floors_are_kept_with_the_time_when_they_were_first_seen(self, ledger: SqlLedger) -> None:
         """A rollout is held to the floors of its start, however often they were changed and seen since."""
         agreed, lowered = Floor(service="shop", pass_rate=0.5), Floor(service="shop", pass_rate=0.25)
         ledger.see_floors([agreed], at=NOON - 100)
@@ -727,7 +728,7 @@ class LedgerContract:
         assert [CommittedFloor(agreed, NOON - 100)] == list(first.floors)
         assert [CommittedFloor(lowered, NOON + 50)] == list(second.floors)
 
-    def test_announced_names_are_bounded_as_those_of_requests(self, ledger: Ledger) -> None:
+    def test_announced_names_are_bounded_as_those_of_requests(self, ledger: SqlLedger) -> None:
         """A rollout whose names would be over a cap is refused whole; those that are admitted stay."""
         versions = [tagged(a_trace(f"t{number}", model_version=f"v{number}")) for number in range(199)]
         ledger.record(a_batch(*versions))
@@ -738,7 +739,7 @@ class LedgerContract:
         (record,) = ledger.rollouts()
         assert ("v1", "new-3") == (record.rollout.baseline, record.rollout.candidate)
 
-    def test_failures_are_told_by_whole_signature(self, ledger: Ledger) -> None:
+    def test_failures_are_told_by_whole_signature(self, ledger: SqlLedger) -> None:
         """Of matured requests of both arms, by tier, capability and failure class."""
         ledger.record(
             a_batch(
@@ -756,7 +757,7 @@ class LedgerContract:
         assert {Signature(Tier.HARD, "search", "timeout"): 2, Signature(Tier.EASY, "pay", ""): 1} == baseline
         assert {Signature(Tier.HARD, "search", "wrong_tool"): 1} == candidate
 
-    def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(self, ledger: Ledger) -> None:
+    def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(self, ledger: SqlLedger) -> None:
         """One case per request that comes again, with the latest run on either side; easy ones are left out."""
 
         def run(trace_id: str, item: str, *, passes: bool, tag: Tag = HARD, **trace: Any) -> TaggedTrace:
@@ -811,7 +812,7 @@ class LedgerContract:
         limited = ledger.cases(ROLLOUT, limit=1)
         assert (2, [broken]) == (limited.total, list(limited.cases))
 
-    def test_requests_without_a_name_are_cases_by_their_family(self, ledger: Ledger) -> None:
+    def test_requests_without_a_name_are_cases_by_their_family(self, ledger: SqlLedger) -> None:
         """Requests that are alike but for names and numbers stand for one case; those without text for none."""
 
         def run(trace_id: str, family: str | None, model_version: str, *, passes: bool) -> TaggedTrace:
@@ -833,7 +834,7 @@ class LedgerContract:
             (case.name, case.kind, case.candidate, case.established) for case in cases.cases
         ]
 
-    def test_a_calibration_is_read_back_whole(self, ledger: Ledger) -> None:
+    def test_a_calibration_is_read_back_whole(self, ledger: SqlLedger) -> None:
         """The one that was promoted last is in force, and tags as it did before it was stored."""
         first, second = a_calibration(NOON), a_calibration(NOON + 1)
         ledger.promote(first, at=NOON, history_labels=180)
@@ -850,7 +851,7 @@ class LedgerContract:
         assert first.tag(features) == read.tag(features)
         assert ledger.calibration("never frozen") is None
 
-    def test_a_calibration_may_be_kept_without_being_in_force(self, ledger: Ledger) -> None:
+    def test_a_calibration_may_be_kept_without_being_in_force(self, ledger: SqlLedger) -> None:
         """One that is only kept comes before those that were ever promoted, and can be promoted later."""
         in_force, kept = a_calibration(NOON), a_calibration(NOON + 1)
         ledger.promote(in_force, at=NOON, history_labels=180)
@@ -869,7 +870,7 @@ class LedgerContract:
             ledger.calibrations()[-1].history_labels,
         )
 
-    def test_what_is_promoted_last_is_in_force_though_clocks_differ(self, ledger: Ledger) -> None:
+    def test_what_is_promoted_last_is_in_force_though_clocks_differ(self, ledger: SqlLedger) -> None:
         """A promotion by a clock that is behind comes into force right after the last one."""
         early, late = a_calibration(NOON), a_calibration(NOON + 1)
         ledger.promote(early, at=NOON, history_labels=180)
@@ -881,7 +882,7 @@ class LedgerContract:
         assert NOON == first.promoted_at
         assert second.promoted_at == pytest.approx(NOON)
 
-    def test_requests_that_name_themselves_are_listed(self, ledger: Ledger) -> None:
+    def test_requests_that_name_themselves_are_listed(self, ledger: SqlLedger) -> None:
         """Each once, with how often it was asked, whoever answered; requests without a name are left out."""
         ledger.record(
             a_batch(
@@ -896,7 +897,7 @@ class LedgerContract:
 
         assert [("search", "i1", 2), ("search", "i2", 1)] == listed
 
-    def test_probe_results_tell_how_versions_did(self, ledger: Ledger) -> None:
+    def test_probe_results_tell_how_versions_did(self, ledger: SqlLedger) -> None:
         """Runs of the environments `reference` and `probes`, by probe and version, earliest version first."""
         ledger.record(
             a_batch(
@@ -923,7 +924,7 @@ class LedgerContract:
             ProbeResult("i1", "search", "model-1", NOON, runs=3, labelled=2, failures=1),
         ] == list(ledger.probe_results())
 
-    def test_both_arms_are_tagged_anew_under_one_calibration(self, ledger: Ledger) -> None:
+    def test_both_arms_are_tagged_anew_under_one_calibration(self, ledger: SqlLedger) -> None:
         """Requests that another calibration tagged get the tag of this one; counters keep the tier they counted."""
         calibration = a_calibration()
         ledger.record(
@@ -947,14 +948,14 @@ class LedgerContract:
         assert 1 == cohort.candidate.requests
         assert before == ledger.counters()
 
-    def test_one_replica_reviews_at_a_time(self, ledger: Ledger) -> None:
+    def test_one_replica_reviews_at_a_time(self, ledger: SqlLedger) -> None:
         """Whoever asks first may review, and may again after giving it back."""
         with ledger.hold_lease(Lease.REVIEW) as is_ours:
             assert is_ours
         with ledger.hold_lease(Lease.REVIEW) as is_ours:
             assert is_ours
 
-    def test_a_thread_waits_for_a_job_until_another_is_done(self, ledger: Ledger) -> None:
+    def test_a_thread_waits_for_a_job_until_another_is_done(self, ledger: SqlLedger) -> None:
         """Who waits gets the right when it is given back, who does not wait is told no; another job is free."""
         answers: list[bool] = []
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from monitor.difficulty.settings import DifficultySettings
-from monitor.ledger.ledger import Ledger
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
@@ -24,12 +23,12 @@ def ledger() -> Iterator[SqlLedger]:
 
 
 @pytest.fixture
-def reviewer(ledger: Ledger) -> Reviewer:
+def reviewer(ledger: SqlLedger) -> Reviewer:
     return Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=Policy())
 
 
 def serve(
-    ledger: Ledger,
+    ledger: SqlLedger,
     model_version: str,
     *,
     environment: str = "production",
@@ -57,7 +56,7 @@ def serve(
     ledger.record(a_batch(*events))
 
 
-def serve_history(ledger: Ledger, versions: int = 8) -> None:
+def serve_history(ledger: SqlLedger, versions: int = 8) -> None:
     for number in range(versions):
         serve(
             ledger,
@@ -69,7 +68,7 @@ def serve_history(ledger: Ledger, versions: int = 8) -> None:
         )
 
 
-def test_history_is_frozen_before_a_new_version_is_tagged(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_history_is_frozen_before_a_new_version_is_tagged(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """A calibration is made of the reference history when the first live version appears."""
     serve_history(ledger)
 
@@ -81,7 +80,7 @@ def test_history_is_frozen_before_a_new_version_is_tagged(ledger: Ledger, review
     assert [1600] == [record.history_labels for record in ledger.calibrations()]
 
 
-def test_live_versions_teach_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_live_versions_teach_nothing(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """However much the baseline and the candidate do, the calibration that reads them stays the same."""
     serve_history(ledger)
     reviewer.freeze_before({"live-1"}, now=NOON)
@@ -100,7 +99,7 @@ def test_live_versions_teach_nothing(ledger: Ledger, reviewer: Reviewer) -> None
     assert 1 == len(ledger.calibrations())
 
 
-def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Reference runs of the very version that goes live are left out of what judges it."""
     serve_history(ledger)
 
@@ -112,7 +111,7 @@ def test_a_version_that_is_live_teaches_not_even_by_its_reference_runs(ledger: L
 
 
 def test_a_calibration_that_a_new_version_taught_is_replaced_before_it_goes_live(
-    ledger: Ledger, reviewer: Reviewer
+    ledger: SqlLedger, reviewer: Reviewer
 ) -> None:
     """What learnt from reference runs of a version is not what judges it, however little the history grew since."""
     serve_history(ledger)
@@ -127,7 +126,7 @@ def test_a_calibration_that_a_new_version_taught_is_replaced_before_it_goes_live
     assert (8, 7) == (draft.calibration.trust.versions, calibration.trust.versions)
 
 
-def test_a_new_version_that_taught_nothing_changes_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_a_new_version_that_taught_nothing_changes_nothing(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """A version that was never seen leaves the calibration in force where it is."""
     serve_history(ledger)
     reviewer.freeze_before({"live-1"}, now=NOON)
@@ -137,7 +136,7 @@ def test_a_new_version_that_taught_nothing_changes_nothing(ledger: Ledger, revie
     assert 1 == len(ledger.calibrations())
 
 
-def test_a_calibration_that_is_only_kept_tags_nothing(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_a_calibration_that_is_only_kept_tags_nothing(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Until it is promoted, there is none in force."""
     serve_history(ledger)
     draft = reviewer.draft(now=NOON)
@@ -148,7 +147,7 @@ def test_a_calibration_that_is_only_kept_tags_nothing(ledger: Ledger, reviewer: 
     assert reviewer.calibration_in_force() is None
 
 
-def test_a_calibration_put_back_by_hand_stays(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_a_calibration_put_back_by_hand_stays(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """An earlier calibration that was put in force again is not replaced until the history grows from there."""
     serve_history(ledger, versions=4)
     reviewer.review(now=NOON)
@@ -164,7 +163,7 @@ def test_a_calibration_put_back_by_hand_stays(ledger: Ledger, reviewer: Reviewer
     assert 2 == len(ledger.calibrations())
 
 
-def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: Ledger) -> None:
+def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: SqlLedger) -> None:
     """A rollout that began without a calibration, or with one that is not trusted, holds nothing back."""
     lenient = DifficultySettings(max_calibration_error=0.2)
     reviewer = Reviewer(ledger, settings=ServiceSettings(), difficulty=lenient, policy=Policy())
@@ -180,7 +179,7 @@ def test_only_a_rollout_with_trusted_tiers_holds_its_calibration(ledger: Ledger)
 
 
 def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
-    ledger: Ledger, reviewer: Reviewer
+    ledger: SqlLedger, reviewer: Reviewer
 ) -> None:
     """A new version starts a rollout; both arms are read under one calibration, also those tagged before it."""
     serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
@@ -199,7 +198,7 @@ def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
     assert (200, 200) == (record.verdict.aggregate.baseline.requests, record.verdict.aggregate.candidate.requests)
 
 
-def test_without_history_the_verdict_waits(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_without_history_the_verdict_waits(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Two live versions and nothing else: the rollout is known and nothing is claimed about it."""
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
     serve(ledger, "live-2", started_at=NOON + DAY, fails_from=100)
@@ -213,7 +212,7 @@ def test_without_history_the_verdict_waits(ledger: Ledger, reviewer: Reviewer) -
 
 
 def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(
-    ledger: Ledger, reviewer: Reviewer
+    ledger: SqlLedger, reviewer: Reviewer
 ) -> None:
     """A rollout that began without a calibration is read under the first one that can be made."""
     serve(ledger, "live-1", started_at=NOON, fails_from=100)
@@ -229,7 +228,7 @@ def test_history_that_comes_late_still_helps_a_rollout_without_trusted_tiers(
     assert 200 == record.verdict.aggregate.candidate.requests
 
 
-def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
+def test_a_rollout_ends_with_its_ramp(ledger: SqlLedger) -> None:
     """After the policy's ramp the watch is over and the rollout is judged no more."""
     policy = Policy(ramp_seconds=10 * DAY)
     reviewer = Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
@@ -244,7 +243,7 @@ def test_a_rollout_ends_with_its_ramp(ledger: Ledger) -> None:
     assert "ramp_over" == record.rollout.end_reason
 
 
-def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_live_labels_are_asked_about_the_calibration_in_force(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Three live versions that fail what the history fails leave it standing; none before they have matured."""
     serve_history(ledger)
     for number in range(3):
@@ -263,7 +262,7 @@ def test_live_labels_are_asked_about_the_calibration_in_force(ledger: Ledger, re
     assert [record.calibration_id for record in ledger.calibrations()] == [told.calibration_id]
 
 
-def test_live_labels_that_speak_against_it_change_no_verdict(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_live_labels_that_speak_against_it_change_no_verdict(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Where easy and hard have changed places the calibration is doubted, and read under as before."""
     serve_history(ledger)
     reviewer.freeze_before({"live-0"}, now=NOON)
@@ -283,7 +282,7 @@ def test_live_labels_that_speak_against_it_change_no_verdict(ledger: Ledger, rev
     assert not any("live versions" in reason for r in ledger.rollouts() if r.verdict for reason in r.verdict.reasons)
 
 
-def test_live_labels_are_looked_at_as_seldom_as_history(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_live_labels_are_looked_at_as_seldom_as_history(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Between two calibrations what was told stands, however many labels come in."""
     serve_history(ledger)
     reviewer.freeze_before({"live-0"}, now=NOON)
@@ -300,7 +299,7 @@ def test_live_labels_are_looked_at_as_seldom_as_history(ledger: Ledger, reviewer
     assert before != reviewer.live_trust
 
 
-def test_without_a_calibration_there_is_nothing_to_doubt(ledger: Ledger, reviewer: Reviewer) -> None:
+def test_without_a_calibration_there_is_nothing_to_doubt(ledger: SqlLedger, reviewer: Reviewer) -> None:
     """Live labels alone say nothing."""
     serve(ledger, "live-0", started_at=NOON, fails_from=120)
 

@@ -10,16 +10,10 @@ from monitor.ingest.file import FileSource
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Source
-from monitor.ledger.ledger import Ledger
-from monitor.ledger.sql import SqlLedger
 
 
 def clocks() -> list[Clock]:
     return [WallClock(), EventClock()]
-
-
-def ledgers() -> list[Ledger]:
-    return [SqlLedger("sqlite://")]
 
 
 def sources(ledger_offsets: LedgerOffsets) -> list[Source]:
