@@ -12,6 +12,11 @@ from monitor.ledger.sql import SqlLedger
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def test_every_module_has_a_room() -> None:
+    """A new module goes into a room of `monitor/`, not to its top."""
+    assert {"__init__", "clock", "errors", "log"} == {path.stem for path in (ROOT / "monitor").glob("*.py")}
+
+
 @pytest.mark.parametrize("library", ["numpy", "scipy", "river"])
 def test_a_start_waits_for_no_library_of_numbers(library: str) -> None:
     """What `run` imports shows verdicts and tags requests; what judges and calibrates comes when it is due."""

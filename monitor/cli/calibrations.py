@@ -24,7 +24,7 @@ from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tier_table import compare_tags
 from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
-from monitor.ledger.ledger import CalibrationRecord
+from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 
@@ -156,9 +156,10 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
     """The calibration whose id begins so; the one in force where nothing was typed."""
     records = ledger.calibrations()
     if not beginning:
-        if not records or not records[-1].is_promoted:
+        in_force = record_in_force(records)
+        if in_force is None:
             raise UsageError("No calibration is in force; `cliffwatch calibrate FILE...` makes one.")
-        return records[-1]
+        return in_force
     matching = [record for record in records if record.calibration_id.startswith(beginning)]
     if len(matching) != 1:
         problem = "More than one calibration begins" if matching else "No calibration begins"
@@ -182,12 +183,8 @@ def _readable(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration |
 
 
 def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
-    last = ledger.calibrations()[-1]
-    return KeptCalibration(
-        _read(ledger, record.calibration_id),
-        record,
-        in_force=last.is_promoted and last.calibration_id == record.calibration_id,
-    )
+    in_force = record == record_in_force(ledger.calibrations())
+    return KeptCalibration(_read(ledger, record.calibration_id), record, in_force=in_force)
 
 
 def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:

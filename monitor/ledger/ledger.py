@@ -227,6 +227,11 @@ class CalibrationRecord:
         return self.promoted_at is not None
 
 
+def record_in_force(records: Sequence[CalibrationRecord]) -> CalibrationRecord | None:
+    """Of all *records* of a ledger, in its order, the one that is in force; None where there is none."""
+    return records[-1] if records and records[-1].is_promoted else None
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request that names itself (`request_id`), and how often it was asked in all environments together."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Protocol
 
 import structlog
 
@@ -45,27 +44,6 @@ class Job:
         return max(began + self.interval_seconds, ended + self.backoff_ratio * (ended - began))
 
 
-class Jobs(Protocol):
-    """How the jobs of a loop are run."""
-
-    def start(self) -> None:
-        """Before the first turn."""
-        ...
-
-    def turn(self) -> None:
-        """
-        Called after each batch.
-
-        Raises:
-            MonitorError: what a job raised, where the loop has to know.
-        """
-        ...
-
-    def stop(self) -> None:
-        """After the last turn; safe to call twice."""
-        ...
-
-
 class InTurn:
     """
     Each job is done by the loop itself, when it is due: a replay gives the same every time.
@@ -83,6 +61,7 @@ class InTurn:
         """Nothing to start."""
 
     def turn(self) -> None:
+        """Do what is due; called after each batch."""
         for job, due_at in self._due_at.items():
             began = self._clock.monotonic()
             if began >= due_at:
@@ -97,13 +76,13 @@ class OnThreads:
     """
     Each job has a thread of its own, so that the loop never waits for it.
 
-    A dependency out of reach is told through *note* and tried again when the job is next due. Anything else that a job
+    A dependency out of reach goes to *note*, and the job is tried again when it is next due. Anything else that a job
     raises ends that job, and the loop's next turn.
 
     Args:
         jobs: Done side by side.
         clock: For how long they take.
-        note: Told of each run by the job's name: its problem, empty where it had none, and the seconds that it took.
+        note: Called after each run with the job's name, its problem (empty where it had none) and the seconds it took.
     """
 
     def __init__(self, jobs: Sequence[Job], clock: Clock, *, note: Callable[[str, str, float], None]) -> None:
@@ -115,6 +94,7 @@ class OnThreads:
         self._failure: BaseException | None = None
 
     def start(self) -> None:
+        """Before the first turn."""
         self._threads = [
             # A job that hangs must not keep the process from ending: what it had not committed never was.
             Thread(target=self._run, args=(job,), name=job.name, daemon=True)
@@ -124,10 +104,12 @@ class OnThreads:
             thread.start()
 
     def turn(self) -> None:
+        """Called after each batch; raises what ended a job."""
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
+        """After the last turn; safe to call twice."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(_STOP_SECONDS)

@@ -9,7 +9,7 @@ from threading import Lock
 import structlog
 
 from monitor.errors import RolloutUnknown, UsageError
-from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.ledger import RolloutRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.cases import TraceLinks
 from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 class RolloutControl:
     """
-    Rollouts by word of mouth; safe for use by several threads.
+    Starts and ends rollouts on request, and shows their cases; safe for use by several threads.
 
     Args:
         ledger: Where rollouts are kept.
@@ -105,5 +105,5 @@ class RolloutControl:
         raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows those that are.")
 
     def _calibration_in_force(self) -> str:
-        promoted = [each for each in self._ledger.calibrations() if each.is_promoted]
-        return promoted[-1].calibration_id if promoted else ""
+        record = record_in_force(self._ledger.calibrations())
+        return "" if record is None else record.calibration_id
