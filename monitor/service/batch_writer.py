@@ -15,7 +15,15 @@ from monitor.ledger.ledger import Assembled, Batch, DeadLetter, OffsetCommit, Re
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
 from monitor.service.new_versions import SeenVersions, fronts, split_before
-from monitor.service.pipeline import BuiltTrace, DecodedRecord, Rules, latest_event_time, tag_events, tag_traces
+from monitor.service.pipeline import (
+    BuiltTrace,
+    DecodedRecord,
+    Rules,
+    latest_event_time,
+    tag_events,
+    tag_traces,
+    traces_in,
+)
 from monitor.service.publisher import Publisher
 from monitor.service.stages import Stages
 from monitor.trace.decoded import Ignored
@@ -52,7 +60,7 @@ class BatchWriter:
             OffsetFenced: another owner moved one of the offsets; the rest was not written.
         """
         while records:
-            new = self._versions.new_in(trace for record in records for trace in record.traces)
+            new = self._versions.new_in(traces_in(records))
             if len(new) > _MOST_APART:
                 self._freeze_before(new, records)
                 continue
@@ -60,11 +68,10 @@ class BatchWriter:
             before, records_left = split_before(records, new) if new else (records, ())
             if before:
                 ends = {first.partition: first.record.position.offset for first in fronts(records_left)}
-                begun = {record.partition for record in before}
-                self._write(before, {p: ends.get(p, offset) for p, offset in next_offsets.items() if p in begun})
+                self._write(before, {**next_offsets, **ends})
             else:
                 first = fronts(records)
-                self._freeze_before(self._versions.new_in(t for record in first for t in record.traces), first)
+                self._freeze_before(self._versions.new_in(traces_in(first)), first)
             records = records_left
 
     def write_assembled(self, built: Sequence[BuiltTrace]) -> int:
@@ -92,9 +99,11 @@ class BatchWriter:
             self._stages.reviewer.freeze_before({model_version for _, _, model_version in versions}, now=clock.time())
             self._versions.register(versions)
 
-    def _write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
+    def _write(self, records: Sequence[DecodedRecord], ends: Mapping[TopicPartition, int]) -> None:
         stages = self._stages
         owned = stages.source.assignment()
+        counts = Counter([each.record.position[:2] for each in records])
+        next_offsets = {partition: ends[partition] for partition in ends if partition in counts}
         stages.clock.observe(latest_event_time(records))
         dead = [(each.record, each.dead_letter) for each in records if each.dead_letter is not None]
         if dead:
@@ -107,7 +116,7 @@ class BatchWriter:
                 events=tag_events(events, stages.reviewer.tagger, self._rules),
                 dead_letters=[letter for _, letter in dead],
                 offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
-                records=Counter(record.partition for record in records),
+                records={TopicPartition(*partition): count for partition, count in counts.items()},
                 received_at=stages.clock.time(),
                 ignored=_ignored(records),
             )

@@ -9,7 +9,7 @@ from monitor.ingest.source import TopicPartition
 from monitor.ledger.labels import most_versions
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
-from monitor.service.pipeline import DecodedRecord
+from monitor.service.pipeline import DecodedRecord, traces_in
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Trace
 
 
@@ -35,7 +35,7 @@ class SeenVersions:
 
     def new_in(self, traces: Iterable[Trace]) -> frozenset[VersionKey]:
         """Versions of *traces* that are live, were never seen and have a place."""
-        new = set(map(_version_of, traces)) - self._seen
+        new = {(trace.service, trace.environment, trace.model_version) for trace in traces} - self._seen
         return frozenset(each for each in new if _is_judged(each) and self._fits(each))
 
     def register(self, versions: Iterable[VersionKey]) -> None:
@@ -68,7 +68,9 @@ def split_before(
     begun: set[TopicPartition] = set()
     for record in records:
         partition = record.partition
-        if partition not in begun and not versions.isdisjoint(map(_version_of, record.traces)):
+        if partition not in begun and any(
+            (trace.service, trace.environment, trace.model_version) in versions for trace in traces_in([record])
+        ):
             begun.add(partition)
         (rest if partition in begun else before).append(record)
     return before, rest
@@ -85,7 +87,3 @@ def fronts(records: Iterable[DecodedRecord]) -> Sequence[DecodedRecord]:
 def _is_judged(version: VersionKey) -> bool:
     _, environment, model_version = version
     return environment != REFERENCE_ENVIRONMENT and model_version != UNRESOLVED
-
-
-def _version_of(trace: Trace) -> VersionKey:
-    return trace.service, trace.environment, trace.model_version

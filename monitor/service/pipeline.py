@@ -46,11 +46,6 @@ class DecodedRecord(Struct, frozen=True, gc=False):
     def partition(self) -> TopicPartition:
         return self.record.position.topic_partition
 
-    @property
-    def traces(self) -> Iterable[Trace]:
-        """Traces that came whole."""
-        return (event for event in self.events if isinstance(event, Trace))
-
 
 class BuiltTrace(NamedTuple):
     """The agent runs of a trace, out of its pending spans; none where they are not an agent's work."""
@@ -86,7 +81,18 @@ def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecor
 
 def latest_event_time(records: Iterable[DecodedRecord]) -> float:
     """When the latest thing happened of which *records* tell, Unix seconds; minus infinity where none does."""
-    return max((_event_time(event) for record in records for event in record.events), default=float("-inf"))
+    times = [
+        event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
+        for record in records
+        for event in record.events
+        if not isinstance(event, OutcomeEvent)
+    ]
+    return max(times, default=float("-inf"))
+
+
+def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
+    """Traces that came whole."""
+    return [event for record in records for event in record.events if isinstance(event, Trace)]
 
 
 def tag_events(events: Sequence[Event], tagger: Tagger, rules: Rules) -> list[TaggedTrace | OutcomeEvent | Span]:
@@ -129,12 +135,6 @@ def _decoded(record: Record, rules: Rules) -> DecodedRecord:
         # Not only when the trace is put together: another service on the same ledger may be first to do that.
         events += map(_without_text, spans)
     return DecodedRecord(record, events, decoded.ignored)
-
-
-def _event_time(event: Event) -> float:
-    if isinstance(event, OutcomeEvent):
-        return float("-inf")
-    return event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:
