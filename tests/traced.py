@@ -27,8 +27,8 @@ from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, OutcomeSettings, TraceSettings
 from tests.builders import NOON
-from tests.contracts.ledger_contract import counts, spans_left_over
 from tests.fakes import FakeBroker, FakeSource
+from tests.ledgers import counts, spans_left_over
 
 DAY_SECONDS = 86_400.0
 

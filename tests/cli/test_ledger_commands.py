@@ -14,7 +14,7 @@ from monitor.ledger.engine import open_engine
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_dead_letter, a_trace, an_outcome, failure, success, tagged
-from tests.contracts.ledger_contract import a_calibration, counts
+from tests.ledgers import a_calibration, counts
 from tests.trace.spans import a_call
 
 

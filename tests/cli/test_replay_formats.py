@@ -21,7 +21,7 @@ from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch
-from tests.contracts.ledger_contract import counts
+from tests.ledgers import counts
 from tests.trace.otlp import otlp_json
 from tests.trace.spans import a_call, a_span
 

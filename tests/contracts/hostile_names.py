@@ -33,8 +33,8 @@ from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
-from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
+from tests.ledgers import counts
 from tests.traced import FakeClock
 
 NAMES = int(os.environ.get("CLIFFWATCH_HOSTILE_NAMES", "6000"))

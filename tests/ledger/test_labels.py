@@ -23,7 +23,7 @@ from monitor.rollout.tracker import Role, Rollout
 from monitor.rollout.verdict import Interval
 from monitor.trace.model import Budget, Usage
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, success, tagged
-from tests.contracts.ledger_contract import counts
+from tests.ledgers import counts
 from tests.metrics.snapshots import a_comparison, a_policy, a_rate, a_record, a_verdict, a_version
 
 VERSIONS_PAID_FOR = 10_000 // SERIES_OF_VERSION

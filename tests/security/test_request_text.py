@@ -24,8 +24,8 @@ from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, TraceSettings
-from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
+from tests.ledgers import counts
 from tests.traced import FakeClock
 
 CANARY = "canary7Q"

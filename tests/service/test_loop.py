@@ -25,8 +25,8 @@ from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, TraceSettings
 from tests.builders import NOON, PARTITION, a_batch, a_trace, tagged
-from tests.contracts.ledger_contract import counts
 from tests.fakes import FakeBroker, FakeSource
+from tests.ledgers import counts
 
 
 @dataclass

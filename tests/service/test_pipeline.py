@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from monitor.ledger.ledger import CounterKey, CounterName
 from monitor.ledger.schema import model_version, request
-from tests.contracts.ledger_contract import net_outcomes
+from tests.ledgers import net_outcomes
 from tests.trace.otlp import SECOND, STARTED_AT, otlp_json
 from tests.traced import Monitor, a_monitor
 

@@ -12,8 +12,20 @@ from monitor.ledger.ledger import Batch, CounterName, Lease
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, tagged
-from tests.contracts.ledger_contract import (
-    LedgerContract,
+from tests.ledger.test_activity import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_calibrations import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_cases import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_cohorts import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_counting import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_evidence import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_history import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_joining import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_leases import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_pending_spans import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_recording import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_retention import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_rollouts import *  # noqa: F403  (the same tests on this database)
+from tests.ledgers import (
     assembled,
     close_due,
     counts,
@@ -31,12 +43,12 @@ def url(postgres: PostgresServer) -> str:
     return postgres.new_database()
 
 
-class TestPostgres(LedgerContract):
-    @pytest.fixture
-    def ledger(self, url: str) -> Iterator[SqlLedger]:
-        ledger = SqlLedger(url)
-        yield ledger
-        ledger.close()
+@pytest.fixture
+def ledger(url: str) -> Iterator[SqlLedger]:
+    """What the tests of `tests/ledger`, imported above, take here."""
+    ledger = SqlLedger(url)
+    yield ledger
+    ledger.close()
 
 
 def test_replicas_that_meet_in_the_same_traces_count_them_once(url: str) -> None:

@@ -19,7 +19,7 @@ from monitor.ledger.ledger import CounterName, Lease
 from monitor.ledger.schema import REVISION
 from monitor.ledger.sql import SqlLedger
 from tests.builders import NOON, PARTITION, a_batch, a_trace, failure, tagged
-from tests.contracts.ledger_contract import counts, problems
+from tests.ledgers import counts, problems
 from tests.stack.servers import PostgresServer, wait_until
 
 pytestmark = pytest.mark.stack

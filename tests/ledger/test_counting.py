@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.ledger.ledger import (
+    CounterKey,
+    CounterName,
+)
+from monitor.ledger.sql import SqlLedger
+from monitor.trace.model import Budget, Usage
+from tests.builders import (
+    a_batch,
+    a_trace,
+    an_outcome,
+    failure,
+    success,
+    tagged,
+)
+from tests.ledger.naive_counts import naive_counts
+from tests.ledgers import (
+    HARD,
+    SHARED_LEDGER,
+    STORIES,
+    an_event,
+    counts,
+    problems,
+)
+
+
+def test_counters_carry_the_labels_of_the_request(ledger: SqlLedger) -> None:
+    """A request counts under its service, environment, version, tier and capability."""
+    ledger.record(a_batch(tagged(a_trace(outcome=failure("timeout")), HARD)))
+
+    key = CounterKey(CounterName.REQUESTS, "shop", "production", "model-1", "hard", "search")
+    assert 1 == ledger.counters()[key]
+    assert 1 == ledger.counters()[dataclasses.replace(key, name=CounterName.OUTCOMES, detail="failure")]
+    by_class = dataclasses.replace(key, name=CounterName.FAILURES_BY_CLASS, capability="", detail="timeout")
+    assert 1 == ledger.counters()[by_class]
+
+
+def test_work_is_summed_in_whole_units(ledger: SqlLedger) -> None:
+    """Durations, tokens, cost and tool calls add up in seconds and microseconds, tokens, nanodollars and calls."""
+    usage = Usage(input_tokens=100, output_tokens=20, cost_usd=0.0041)
+    for trace_id in ("a", "b"):
+        trace = a_trace(trace_id, duration_seconds=2.5, usage=usage, tool_calls=3, budget=Budget(tool_calls=2))
+        ledger.record(a_batch(tagged(trace)))
+
+    assert {"whole": 4, "": 1_000_000} == counts(ledger, CounterName.DURATION_MICROSECONDS)
+    assert {"2.5": 2} == counts(ledger, CounterName.DURATION_BUCKET)
+    assert {"input": 200, "output": 40} == counts(ledger, CounterName.TOKENS)
+    assert {"": 8_200_000} == counts(ledger, CounterName.COST_NANODOLLARS)
+    assert {"": 6} == counts(ledger, CounterName.TOOL_CALLS)
+    assert {"": 2} == counts(ledger, CounterName.BUDGET_EXCEEDED)
+
+
+def test_steps_are_counted_in_buckets(ledger: SqlLedger) -> None:
+    """How many model calls requests took is a histogram by tier; a request that does not say is not in it."""
+    traces = [a_trace(f"t{steps}", steps=steps) for steps in (1, 4, 5, 2_000)]
+    ledger.record(a_batch(*(tagged(trace, HARD) for trace in traces), tagged(a_trace("t"), HARD)))
+
+    assert {"1.0": 1, "5.0": 2, "+Inf": 1} == counts(ledger, CounterName.STEPS_BUCKET)
+    assert {"": 2_010} == counts(ledger, CounterName.STEPS)
+    assert {"hard"} == {key.tier for key in ledger.counters() if key.name is CounterName.STEPS}
+
+
+def test_a_failure_is_named_beside_the_counter_that_it_moved(ledger: SqlLedger) -> None:
+    """With its trace or after it: a reader of the counter wants one of the traces behind it."""
+    came = ledger.record(a_batch(tagged(a_trace("t1", outcome=failure())), tagged(a_trace("t2"))))
+    later = ledger.record(a_batch(an_outcome("t2", failure()), tagged(a_trace("t3", outcome=success()))))
+
+    (counter,) = [key for key in ledger.counters() if key.name is CounterName.OUTCOMES and key.detail == "failure"]
+    assert [{counter: "t1"}, {counter: "t2"}] == [came.failed_traces, later.failed_traces]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=SHARED_LEDGER)
+@given(data=st.data())
+def test_counts_are_those_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObject) -> None:
+    """However a story is cut into batches, every counter is what counting it event by event gives."""
+    run = f"story-{next(STORIES)}"  # the ledger is shared by the examples of one run
+    events = data.draw(st.lists(an_event(run), max_size=25))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=3)))
+
+    for start, end in pairwise([0, *cuts, len(events)]):
+        ledger.record(a_batch(*events[start:end]))
+
+    mine = {key: value for key, value in ledger.counters().items() if key.service == run}
+    assert naive_counts(events) == mine
+    assert [] == problems(ledger)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
+from monitor.ledger.engine import open_engine
+from monitor.ledger.sql import SqlLedger
+from tests.builders import a_batch, a_trace, tagged
+
+
+def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    """A schema that this version does not know is left alone."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    SqlLedger(url).close()
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+
+    with pytest.raises(LedgerInvalid, match="newer version"):
+        SqlLedger(url)
+
+
+def test_a_locked_database_is_an_outage(tmp_path: Path) -> None:
+    """A database that cannot answer now is told apart from one that is wrong."""
+    path = tmp_path / "ledger.db"
+    ledger = SqlLedger(f"sqlite:///{path}?timeout=0.1")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(LedgerUnavailable):
+        ledger.record(a_batch(tagged(a_trace())))
+
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert 1 == ledger.record(a_batch(tagged(a_trace()))).counted
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        pytest.param("nonsense", "sqlite:///FILE", id="not a URL"),
+        pytest.param("mysql://u@h/d", "not in mysql", id="a database that is not supported"),
+        pytest.param("nodb+driver://u@h/d", "not in nodb", id="a database nobody knows"),
+    ],
+)
+def test_a_url_that_cannot_be_used_says_what_to_write(url: str, advice: str) -> None:
+    """The sentence names the forms that work."""
+    with pytest.raises(ConfigInvalid, match=advice):
+        open_engine(url)
+
+
+def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
+    """A SQLite file in a folder that is not there cannot be opened, and the sentence says so."""
+    with pytest.raises(LedgerUnavailable, match="unable to open database file"):
+        SqlLedger(f"sqlite:///{tmp_path}/missing/ledger.db")

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from monitor.ledger.ledger import (
+    CounterKey,
+    CounterName,
+)
+from monitor.ledger.sql import SqlLedger
+from monitor.trace.model import TraceId
+from monitor.trace.span import OperationKind, Span
+from tests.builders import (
+    NOON,
+    a_batch,
+    an_outcome,
+    failure,
+)
+from tests.ledgers import (
+    ASSEMBLY,
+    close_due,
+    close_trace,
+    counts,
+)
+from tests.trace.spans import a_call, a_span, a_tool_call
+
+
+def test_spans_wait_until_their_trace_is_complete(ledger: SqlLedger) -> None:
+    """Spans of several batches make one request when the root has ended and the quiet period has passed."""
+    ledger.record(a_batch(a_call("a"), a_tool_call("b")))
+    ledger.record(a_batch(a_span(), received_at=NOON + 10))
+
+    assert (0, 3) == (close_due(ledger, now=NOON + 39), ledger.pending_spans())
+    assert 1 == close_due(ledger, now=NOON + 40)
+
+    assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+    assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
+    assert 0 == ledger.pending_spans() == len(ledger.spans_of([TraceId("t")]))
+
+
+@pytest.mark.parametrize(
+    ("span", "waits_seconds"),
+    [
+        pytest.param(a_call("a"), 300, id="without its root, a trace waits until it is idle"),
+        pytest.param(a_span(ended_at=None), 300, id="a root that still runs closes nothing"),
+        pytest.param(a_span(), 30, id="after its root has ended, a trace waits for the quiet period"),
+    ],
+)
+def test_how_long_a_trace_waits(ledger: SqlLedger, span: Span, waits_seconds: float) -> None:
+    """A trace is due when it has waited, and not a moment before."""
+    ledger.record(a_batch(span))
+
+    assert [] == ledger.due_spans(ASSEMBLY, now=NOON + waits_seconds - 0.5, max_spans=9)
+    assert [[span]] == [due.spans for due in ledger.due_spans(ASSEMBLY, now=NOON + waits_seconds + 0.5, max_spans=9)]
+
+
+def test_no_trace_waits_longer_than_its_age_allows(ledger: SqlLedger) -> None:
+    """Spans that keep coming keep a trace open, up to the age limit or a number of spans."""
+    for number in range(36):
+        ledger.record(a_batch(a_call(f"s{number}"), received_at=NOON + number * 100))
+
+    assert [] == ledger.due_spans(ASSEMBLY, now=NOON + 3_590, max_spans=9)
+    assert 1 == len(ledger.due_spans(ASSEMBLY, now=NOON + 3_610, max_spans=9))
+    few = ASSEMBLY.model_copy(update={"max_spans_per_trace": 36})
+    assert 36 == len(ledger.due_spans(few, now=NOON + 3_510, max_spans=9)[0].spans)
+
+
+def test_due_traces_come_in_portions_and_whole(ledger: SqlLedger) -> None:
+    """What is read together is bounded in spans, and a trace that has more comes alone."""
+    for number in range(3):
+        spans = [a_call(f"s{n}", trace_id=TraceId(f"t{number}")) for n in range(4)]
+        ledger.record(a_batch(*spans, received_at=NOON + number))
+
+    def portion(max_spans: int) -> list[str]:
+        return [due.trace_id for due in ledger.due_spans(ASSEMBLY, now=NOON + 400, max_spans=max_spans)]
+
+    assert [["t0"], ["t0"], ["t0", "t1"], ["t0", "t1", "t2"]] == [portion(n) for n in (1, 7, 8, 99)]
+    assert ["t1", "t2"] == [each.trace_id for each in ledger.spans_of([TraceId("t2"), TraceId("t1"), TraceId("x")])]
+
+
+def test_a_span_that_comes_again_counts_once(ledger: SqlLedger) -> None:
+    """In the same batch, in another one, or with another account of itself; the better account is kept."""
+    running, ended, better = a_span(ended_at=None), a_span(), a_span(service="z")
+    ledger.record(a_batch(ended, running, ended))
+    ledger.record(a_batch(better, a_call("a"), running))
+    ledger.record(a_batch(ended))
+
+    (waiting,) = ledger.spans_of([TraceId("t")])
+
+    assert [a_call("a"), better] == list(waiting.spans)
+    assert {"received": 7, "duplicate": 5} == counts(ledger, CounterName.SPANS)
+    assert 2 == ledger.pending_spans()
+
+
+def test_a_trace_that_has_grown_goes_on_waiting(ledger: SqlLedger) -> None:
+    """A span that comes while a trace is put together is not lost: the trace is closed with it later."""
+    ledger.record(a_batch(a_span(), a_call("a")))
+    (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
+    ledger.record(a_batch(a_call("b"), received_at=NOON + 60))
+
+    assert 0 == close_trace(ledger, "t", looked_at.spans).closed
+    assert ({}, 3) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
+
+    assert 1 == close_due(ledger, now=NOON + 90)
+    assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
+
+
+def test_a_trace_that_another_replica_has_closed_is_left_to_it(ledger: SqlLedger) -> None:
+    """Two replicas that put the same trace together count it once."""
+    ledger.record(a_batch(a_span(), a_call("a")))
+    (looked_at,) = ledger.due_spans(ASSEMBLY, now=NOON + 60, max_spans=9)
+
+    closed = [close_trace(ledger, "t", looked_at.spans).closed for _ in range(2)]
+
+    assert [1, 0] == closed
+    assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+    assert {"received": 2, "joined": 2} == counts(ledger, CounterName.SPANS)
+    assert {} == counts(ledger, CounterName.DUPLICATES)
+
+
+def test_late_spans_change_nothing_but_their_count(ledger: SqlLedger) -> None:
+    """What comes after its trace was closed is counted as late, at once, and never waits."""
+    ledger.record(a_batch(a_span(), a_call("a")))
+    close_due(ledger)
+    before = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
+
+    ledger.record(a_batch(a_call("b"), a_call("a")))
+
+    after = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
+    records = CounterKey(CounterName.RECORDS, detail="agent-traces/0")
+    assert before == after | {records: before[records]}
+    assert {"received": 4, "joined": 2, "late": 2} == counts(ledger, CounterName.SPANS)
+    assert 0 == ledger.pending_spans()
+
+
+def test_spans_of_no_agent_are_let_go(ledger: SqlLedger) -> None:
+    """A trace in which no model is named is closed without a request, and its spans are counted."""
+    ledger.record(a_batch(a_span(kind=OperationKind.OTHER), an_outcome("t", failure())))
+
+    assert 1 == close_due(ledger)
+
+    assert {"received": 1, "foreign": 1} == counts(ledger, CounterName.SPANS)
+    assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
