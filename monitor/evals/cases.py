@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -32,6 +32,7 @@ class CaseKey(NamedTuple):
 
 _NO_FACTS: Mapping[str, MetadataValue] = MappingProxyType({})
 _NO_DIGEST: frozenset[str] = frozenset()
+_UNNAMED = (None,)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +81,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         unscored: Attempts without a score.
         failure: What went wrong in the last failed attempt, in the suite's words.
         input_digests: Questions that went under this name; more than one is a duplicate id.
-        has_unnamed_repeats: Attempts of the same repeat, or without any, came more than once.
+        repeats: What tells the attempts apart, one entry each.
         input_text: What was asked, or None.
     """
 
@@ -93,8 +94,13 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     unscored_because: str | None
     input_digests: frozenset[str]
     metadata: Mapping[str, MetadataValue]
-    has_unnamed_repeats: bool = False
-    input_text: str | None = None
+    repeats: tuple[str | None, ...]
+    input_text: str | None
+
+    @property
+    def has_unnamed_repeats(self) -> bool:
+        """Attempts of the same repeat, or without any, came more than once."""
+        return len(set(self.repeats)) < len(self.repeats)
 
     @property
     def is_scored(self) -> bool:
@@ -125,46 +131,60 @@ class Run:
         return sum(case.scored for case in self.cases.values())
 
 
+class CaseFold:
+    """Attempts folded into cases as they come; one that is written twice counts once."""
+
+    def __init__(self) -> None:
+        self.cases: dict[CaseKey, Case] = {}
+        self._counted: set[tuple[CaseKey, str]] = set()
+
+    def add(self, attempt: Attempt) -> None:
+        """Count *attempt* for its case."""
+        if attempt.attempt_id is not None:
+            if (attempt.key, attempt.attempt_id) in self._counted:
+                return
+            self._counted.add((attempt.key, attempt.attempt_id))
+        earlier = self.cases.get(attempt.key)
+        self.cases[attempt.key] = _case(attempt) if earlier is None else merged(earlier, _case(attempt))
+
+
 def runs_of(attempts: Iterable[Attempt]) -> Mapping[str, Run]:
     """The runs that *attempts* make up, by model."""
-    by_model: dict[str, dict[CaseKey, Attempt | list[Attempt]]] = defaultdict(dict)
-    counted: set[tuple[CaseKey, str]] = set()
+    by_model: dict[str, CaseFold] = defaultdict(CaseFold)
     for attempt in attempts:
-        if attempt.attempt_id is not None:
-            if (attempt.key, attempt.attempt_id) in counted:
-                continue
-            counted.add((attempt.key, attempt.attempt_id))
-        cases = by_model[attempt.model]
-        earlier = cases.get(attempt.key)
-        if earlier is None:
-            cases[attempt.key] = attempt
-        elif isinstance(earlier, list):
-            earlier.append(attempt)
-        else:
-            cases[attempt.key] = [earlier, attempt]
-    return {
-        model: Run(model, {key: _case(found if isinstance(found, list) else [found]) for key, found in cases.items()})
-        for model, cases in sorted(by_model.items())
-    }
+        by_model[attempt.model].add(attempt)
+    return {model: Run(model, fold.cases) for model, fold in sorted(by_model.items())}
 
 
-def _case(attempts: Sequence[Attempt]) -> Case:
-    scored = [attempt for attempt in attempts if attempt.passed is not None]
-    failures = [attempt.failure for attempt in scored if not attempt.passed and attempt.failure]
-    reasons = [attempt.unscored_because for attempt in attempts if attempt.unscored_because]
-    digests = frozenset(attempt.input_digest for attempt in attempts if attempt.input_digest)
-    repeats = Counter(attempt.repeat for attempt in attempts) if len(attempts) > 1 else None
-    facts = [attempt.metadata for attempt in attempts if attempt.metadata]
+def merged(one: Case, other: Case) -> Case:
+    """Two parts of the attempts of one case together; the second came later."""
     return Case(
-        key=attempts[0].key,
-        capability=next((attempt.capability for attempt in attempts if attempt.capability), ""),
-        scored=len(scored),
-        passed=sum(bool(attempt.passed) for attempt in scored),
-        unscored=len(attempts) - len(scored),
-        failure=failures[-1] if failures else None,
-        unscored_because=reasons[-1] if reasons else None,
-        input_digests=digests or _NO_DIGEST,
-        metadata=facts[0] if len(facts) == 1 else {name: value for each in facts for name, value in each.items()},
-        has_unnamed_repeats=repeats is not None and max(repeats.values()) > 1,
-        input_text=next((attempt.input_text for attempt in attempts if attempt.input_text), None),
+        key=one.key,
+        capability=one.capability or other.capability,
+        scored=one.scored + other.scored,
+        passed=one.passed + other.passed,
+        unscored=one.unscored + other.unscored,
+        failure=other.failure or one.failure,
+        unscored_because=other.unscored_because or one.unscored_because,
+        input_digests=one.input_digests | other.input_digests,
+        metadata=one.metadata if one.metadata == other.metadata else {**one.metadata, **other.metadata},
+        repeats=one.repeats + other.repeats,
+        input_text=one.input_text or other.input_text,
+    )
+
+
+def _case(attempt: Attempt) -> Case:
+    passed = attempt.passed
+    return Case(
+        key=attempt.key,
+        capability=attempt.capability,
+        scored=int(passed is not None),
+        passed=int(bool(passed)),
+        unscored=int(passed is None),
+        failure=None if passed is None or passed else attempt.failure,
+        unscored_because=attempt.unscored_because,
+        input_digests=_NO_DIGEST if attempt.input_digest is None else frozenset({attempt.input_digest}),
+        metadata=attempt.metadata,
+        repeats=_UNNAMED if attempt.repeat is None else (attempt.repeat,),
+        input_text=attempt.input_text,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from msgspec import to_builtins
+from msgspec import Raw, json
 
 from monitor.evals.cases import CaseKey, Run
 from monitor.evals.comparison import Stratum
@@ -16,7 +16,7 @@ from monitor.evals.share import ShareReport
 SCHEMA = "cliffwatch.eval-report/v1"
 
 
-def report_json(report: EvalReport, gate: GateResult | None = None) -> dict[str, Any]:
+def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """*report* in its stable form, and what the gate says of it, if there is one; rates are pass rates, 0 to 1."""
     comparison, pairing = report.comparison, report.pairing
     unpaired = pairing.unpaired
@@ -66,8 +66,7 @@ def report_json(report: EvalReport, gate: GateResult | None = None) -> dict[str,
         },
         "gate": None if gate is None else {"open": gate.is_open, "rules": gate.rules},
     }
-    built: dict[str, Any] = to_builtins(document)
-    return built
+    return f"{json.format(json.encode(document), indent=2).decode()}\n"
 
 
 def _arm(source: ArmSource, run: Run) -> dict[str, Any]:
@@ -117,13 +116,15 @@ def _share(share: ShareReport | None) -> dict[str, Any] | None:
     }
 
 
-def _cases(changes: Iterable[CaseChange]) -> list[dict[str, Any]]:
-    return [{"task": each.key.task, "case": each.key.case_id, **_rest(each)} for each in changes]
+def _cases(changes: Iterable[CaseChange]) -> Raw:
+    """Encoded one by one: a large suite has many."""
+    return Raw(b"[%s]" % b",".join(map(_case, changes)))
 
 
-def _rest(change: CaseChange) -> dict[str, Any]:
+def _case(change: CaseChange) -> bytes:
     names = ("tier", "capability", "before", "after", "failure", "flaky")
-    return {name: getattr(change, name) for name in names}
+    rest = {name: getattr(change, name) for name in names}
+    return json.encode({"task": change.key.task, "case": change.key.case_id, **rest})
 
 
 def _keys(keys: Sequence[CaseKey]) -> list[dict[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import PurePath
 
 from monitor.errors import UsageError
 from monitor.evals.gate import GateResult
 from monitor.evals.html import html_report
-from monitor.evals.json_report import report_json
+from monitor.evals.json_report import json_report
 from monitor.evals.junit import junit_report
 from monitor.evals.markdown import markdown_report
 from monitor.evals.report import EvalReport
@@ -58,4 +57,4 @@ def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> s
         case ReportFormat.HTML:
             return html_report(report, gate)
         case ReportFormat.JSON | ReportFormat.TABLE:
-            return json.dumps(report_json(report, gate), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+            return json_report(report, gate)

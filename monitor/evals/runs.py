@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-import msgspec
+from msgspec import structs
 
 from monitor.errors import UsageError
-from monitor.evals.cases import Attempt, CaseKey, Run, runs_of
+from monitor.evals.cases import Attempt, Case, CaseFold, CaseKey, Run, merged, runs_of
 from monitor.evals.formats.reading import Options, ResultFile
 from monitor.evals.pairing import Pairing, pair_runs
 from monitor.evals.report import ArmSource
 
 _ENOUGH_IN_COMMON = 0.5
-_FEWEST_VARIANTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,10 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
     while len(tried) < len(columns):
         column = columns[len(tried)]
         asked = options if column is None else replace(options, columns={**options.columns, "case": column})
-        results = [read(side, asked) for side in (before, after)]
+        found = [_Folded(side, read(side, asked)) for side in (before, after)]  # one by one: attempts are many
         if column is None:
-            files = [file for each in results for file in each]
-            shared = [name for name in files[0].case_columns if all(name in file.case_columns for file in files)]
-            columns = [None, *(name for name in shared if name != files[0].case_columns[0])]
-        tried.append(_pair((before, after), results))
+            columns = [None, *(name for name in found[0].case_columns[1:] if name in found[1].case_columns)]
+        tried.append(_pair(*found))
         if _names_cases(tried[-1][0]):
             return tried[-1]
     return max(tried, key=lambda each: len(each[0].pairs))
@@ -72,72 +70,75 @@ def _names_cases(pairing: Pairing) -> bool:
     return is_unique and shared >= _ENOUGH_IN_COMMON * fewest
 
 
-def _pair(sides: tuple[Side, Side], results: Sequence[Sequence[ResultFile]]) -> tuple[Pairing, ArmSource, ArmSource]:
-    found = [_Attempts(side, files) for side, files in zip(sides, results, strict=True)]
-    names = [each.variants() for each in found]
-    is_kept = all(len(each) >= _FEWEST_VARIANTS for each in names) and bool(names[0] & names[1])
-    before, after = (each.run(keep_variants=is_kept) for each in found)
-    return pair_runs(before, after), found[0].source(before), found[1].source(after)
+def _pair(before: _Folded, after: _Folded) -> tuple[Pairing, ArmSource, ArmSource]:
+    names = [set(each.variants) for each in (before, after)]
+    is_kept = all(len(each) > 1 for each in names) and bool(names[0] & names[1])
+    runs = [each.run(keep_variants=is_kept) for each in (before, after)]
+    return pair_runs(*runs), before.source, after.source
 
 
-class _Attempts:
-    """The attempts of one model among files; where it is not said which model, the files may hold only one."""
+class _Folded:
+    """
+    The cases of one model among files; where it is not said which model, the files may hold only one.
+
+    Attributes:
+        variants: Its cases by the prompt that they were asked with, or by file where they name no task.
+        case_columns: Columns that may name the case in every file.
+        source: Where the cases came from.
+    """
 
     def __init__(self, side: Side, results: Sequence[ResultFile]) -> None:
-        self._side = side
-        self._results = results
         models = sorted({attempt.model for result in results for attempt in result.attempts})
-        asked = side.model
-        self._variant: str | None = None
+        asked, chosen = side.model, None
         if asked is None and len(models) == 1:
             asked = models[0]
         if asked is not None and asked not in models and asked.endswith("]"):
-            asked, _, variant = asked[:-1].partition(" [")
-            self._variant = variant
-        if asked not in models or not list(self._chosen(asked)):
+            asked, _, chosen = asked[:-1].partition(" [")
+        variants: dict[str, CaseFold] = defaultdict(CaseFold)
+        prompts = set()
+        for variant, attempt in _of_model(results, asked):
+            if chosen in {None, variant}:
+                variants[variant].add(attempt)
+                prompts.add(attempt.variant)
+        if not variants or asked is None:
             names = ", ".join(model or "(no name)" for model in models)
             what = "several models" if side.model is None else f"no model {side.model}"
             raise UsageError(f"{side.path} has {what}; choose one with {side.option}: {names}.")
         self._model = asked
-
-    def _chosen(self, model: str) -> Iterator[tuple[str, Attempt]]:
-        for result in self._results:
-            stem = PurePath(result.name).name.partition(".")[0] if len(self._results) > 1 else ""
-            for attempt in result.attempts:
-                variant = attempt.variant or ("" if attempt.key.task else stem)
-                if attempt.model == model and self._variant in {None, variant}:
-                    yield variant, attempt
-
-    def variants(self) -> set[str]:
-        """Prompts that the cases were asked with, or files that hold cases without a task."""
-        return {variant for variant, _ in self._chosen(self._model)}
-
-    def run(self, *, keep_variants: bool) -> Run:
-        """All of them as one run; with *keep_variants*, a case is one with each prompt, or in each file."""
-        attempts = self._chosen(self._model)
-        if keep_variants:
-            named = (msgspec.structs.replace(each, key=_within(each.key, name)) for name, each in attempts)
-            return runs_of(named)[self._model]
-        return runs_of(attempt for _, attempt in attempts)[self._model]
-
-    def source(self, run: Run) -> ArmSource:
-        """Where *run* came from."""
-        prompts = sorted({attempt.variant for _, attempt in self._chosen(self._model) if attempt.variant})
-        notes = [note for result in self._results for note in result.notes]
+        self.variants = {variant: fold.cases for variant, fold in variants.items()}
+        columns = [result.case_columns for result in results]
+        self.case_columns = [name for name in columns[0] if all(name in each for each in columns)]
+        label = asked or PurePath(side.path).name or side.path
+        notes = [note for result in results for note in result.notes]
         if len(prompts) > 1:
-            example = f"{self._side.option} '{self._model} [{prompts[0]}]'"
-            notes.append(f"{len(prompts)} prompts are pooled ({', '.join(prompts)}); {example} takes one.")
-        label = run.model or PurePath(self._side.path).name or self._side.path
-        return ArmSource(
-            label if self._variant is None else f"{label} [{self._variant}]",
-            [result.name for result in self._results],
-            list(dict.fromkeys(result.format.value for result in self._results)),
+            example = f"{side.option} '{asked} [{min(prompts)}]'"
+            notes.append(f"{len(prompts)} prompts are pooled ({', '.join(sorted(prompts))}); {example} takes one.")
+        self.source = ArmSource(
+            label if chosen is None else f"{label} [{chosen}]",
+            [result.name for result in results],
+            list(dict.fromkeys(result.format.value for result in results)),
             list(dict.fromkeys(notes)),
         )
 
+    def run(self, *, keep_variants: bool) -> Run:
+        """All of them as one run; with *keep_variants*, a case is one with each prompt, or in each file."""
+        if len(self.variants) == 1:
+            return Run(self._model, next(iter(self.variants.values())))
+        cases: dict[CaseKey, Case] = {}
+        for variant, found in self.variants.items():
+            for key, case in found.items():
+                name = CaseKey(key.task or variant, key.case_id) if keep_variants else key
+                named = structs.replace(case, key=name)
+                cases[name] = merged(cases[name], named) if name in cases else named
+        return Run(self._model, cases)
 
-def _within(key: CaseKey, variant: str) -> CaseKey:
-    return CaseKey(key.task or variant, key.case_id)
+
+def _of_model(results: Sequence[ResultFile], model: str | None) -> Iterator[tuple[str, Attempt]]:
+    for result in results:
+        stem = PurePath(result.name).name.partition(".")[0] if len(results) > 1 else ""
+        for attempt in result.attempts:
+            if attempt.model == model:
+                yield attempt.variant or ("" if attempt.key.task else stem), attempt
 
 
 def reference_runs(results: Sequence[ResultFile]) -> Mapping[str, Run]:

@@ -137,7 +137,8 @@ def tiers_by_label(runs: Sequence[Run], rule: LabelRule) -> Tiering | None:
     if column is None:
         return None
     labels = {key: _label(case, column) for key, case in cases.items()}
-    grades = {key: UNGRADED if label is None else Grade(rule.tier(label)) for key, label in labels.items()}
+    by_label = {label: UNGRADED if label is None else Grade(rule.tier(label)) for label in set(labels.values())}
+    grades = {key: by_label[label] for key, label in labels.items()}
     notes = tuple(_notes(labels, grades))
     if all(grade is UNGRADED or grade.tier is Tier.UNTIERED for grade in grades.values()):
         explanation = f"The suite's labels ({column}) name no tier, so this report is only an aggregate."

@@ -6,13 +6,14 @@ import csv
 import io
 import math
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from pydantic import JsonValue
 
-from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.cases import Attempt, CaseKey, MetadataValue
 from monitor.evals.formats.reading import (
     ChoiceAbsent,
     ChoiceMissing,
@@ -291,6 +292,7 @@ class _RowReader:
         self._states = [each for each in table.all_named(_STATE_NAMES) if each not in roles.values()]
         self._flags = table.all_named(_CRASH_FLAGS)
         self._facts = table.facts
+        self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
         self._error = next(iter(table.all_named(("error", "error_message", "exception"))), None)
         self._scores = Scores(name, options)
         self._unclear: Counter[str] = Counter()
@@ -308,16 +310,15 @@ class _RowReader:
         if self._row in {1, self._rows} and self._rows > 1 and case_id.casefold() in _SUMMARIES:
             self._summaries.append(case_id)
             return None
-        told = facts({column: row.get(column) for column in self._facts}, self._options)
-        metadata = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
+        metadata = self._metadata(row)
         passed, because = self._outcome(row)
         text, digest = input_of(self._get(row, "input"), keep_text=self._options.keep_text)
         return Attempt(
-            key=CaseKey(self._text(row, "task"), case_id),
-            model=self._text(row, "model"),
+            key=CaseKey(sys.intern(self._text(row, "task")), case_id),
+            model=sys.intern(self._text(row, "model")),
             passed=passed,
-            repeat=self._text(row, "repeat") or None,
-            capability=self._text(row, "capability") or capability_in(metadata, self._options),
+            repeat=sys.intern(self._text(row, "repeat")) or None,
+            capability=sys.intern(self._text(row, "capability")) or capability_in(metadata, self._options),
             failure=shortened(self._text(row, "failure")),
             unscored_because=because,
             input_text=text,
@@ -339,6 +340,15 @@ class _RowReader:
         if self._nameless:
             yield f"{self._nameless:,} rows name no case and are left out."
         yield from self._scores.notes()
+
+    def _metadata(self, row: Row) -> Mapping[str, MetadataValue]:
+        """What tells tier and capability, by its whole and its last name; rows that say the same share it."""
+        found = (row.get(column) for column in self._facts)
+        values = tuple(None if isinstance(value, list) else value for value in found)
+        if values not in self._shared:
+            told = facts(dict(zip(self._facts, values, strict=True)), self._options)
+            self._shared[values] = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
+        return self._shared[values]
 
     def _named_unclear(self) -> str:
         return ", ".join(f'"{value}"' for value, _ in self._unclear.most_common(_SHOWN))
