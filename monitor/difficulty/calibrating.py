@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
 from monitor.difficulty.cuts import bin_edges
 from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.frozen import FrozenDifficulty
 from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.tiers import TierCuts
-from monitor.difficulty.trust import Trust
-from monitor.difficulty.trust_gate import Prediction, assess, response_slope
+from monitor.difficulty.tiers import TIERS, Tier, TierCuts
+from monitor.difficulty.trust import TierPromise, Trust
+from monitor.difficulty.trust_gate import Prediction, assess, own_ability, response_slope
 
 
 def calibrate(
     history: Iterable[LabelledRequest], *, frozen_at: float, settings: DifficultySettings = DEFAULT_SETTINGS
 ) -> Calibration | None:
     """
-    Learn difficulty from *history* in one pass, then freeze; None where the history is empty.
+    Learn difficulty from *history*, then freeze; None where the history is empty.
+
+    One pass tells how well difficulty is told of labels not learnt; then all labels are learnt at once.
 
     Args:
         history: Versions in order of first appearance, each in trace order.
@@ -30,27 +36,28 @@ def calibrate(
     labels = list(history)
     if not labels:
         return None
-    learner = Learner(settings, measure_scales(labels))
-    predictions: dict[str, list[Prediction]] = defaultdict(list)
-    for request in labels:
-        predictions[request.model_version].append(learner.learn(request))
+    learner, predictions = _learn(labels, settings)
     latest = list(predictions)[-settings.evaluated_versions :]
     told = [prediction for version in latest for prediction in predictions[version]]
     slope = response_slope(told)
     trust = assess([prediction.stretched(slope) for prediction in told], versions=len(predictions), settings=settings)
     reference_version = _reference_version(learner, settings)
-    cuts = _cuts(slope * learner.ability(reference_version), settings)
-    return Calibration(
+    difficulty = learner.freeze()
+    reference = [label for label in labels if label.model_version == reference_version]
+    cuts = _cuts(difficulty, reference, settings)
+    calibration = Calibration(
         calibration_id="",
         frozen_at=frozen_at,
         cuts=cuts,
         trust=trust,
         reference_version=reference_version,
         bin_edges=bin_edges(cuts),
-        difficulty=learner.freeze(slope=slope),
+        difficulty=difficulty,
         min_tag_probability=settings.min_tag_probability,
         frontier_min_versions=settings.frontier_min_versions,
-    ).named()
+    )
+    others, _ = _learn([label for label in labels if label.model_version != reference_version], settings)
+    return replace(calibration, promises=_promises(calibration, others.freeze(), reference, settings)).named()
 
 
 def assess_traffic(
@@ -71,6 +78,19 @@ def assess_traffic(
     return assess(told, versions=calibration.trust.versions, settings=settings)
 
 
+def _learn(
+    labels: Sequence[LabelledRequest], settings: DifficultySettings
+) -> tuple[Learner, dict[str, list[Prediction]]]:
+    """What *labels* teach all at once, and what was told of each, by version, by those before it."""
+    learner = Learner(settings, measure_scales(labels))
+    predictions: dict[str, list[Prediction]] = defaultdict(list)
+    for request in labels:
+        predictions[request.model_version].append(learner.learn(request))
+    if labels:
+        learner.refit(labels)
+    return learner, predictions
+
+
 def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
     """The ablest version with labels enough; the one with most labels where none has."""
     labels = learner.labels_by_version
@@ -80,7 +100,38 @@ def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
     return max(labels, key=lambda version: labels[version])
 
 
-def _cuts(ability: float, settings: DifficultySettings) -> TierCuts:
-    """Cuts on the difficulty logit at which a version of *ability* fails as often as the settings say."""
-    rates = (settings.medium_failure_rate, settings.hard_failure_rate, settings.frontier_failure_rate)
-    return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in rates))
+def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], settings: DifficultySettings) -> TierCuts:
+    """
+    Cuts on the difficulty logit at which the reference version fails as often as the settings say.
+
+    Its ability is the one at which the difficulties of its own requests, on average, fail as often as they did; its
+    weight alone would leave out what it is good at among the capabilities.
+    """
+    told = [difficulty.estimate(label.features) for label in reference]
+    part = np.array(
+        [(belief.logit, belief.variance, 1, label.failed) for belief, label in zip(told, reference, strict=True)]
+    )
+    ability = own_ability(part)
+    return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in _cut_rates(settings)))
+
+
+def _promises(
+    calibration: Calibration,
+    difficulty: FrozenDifficulty,
+    reference: Sequence[LabelledRequest],
+    settings: DifficultySettings,
+) -> tuple[TierPromise, ...]:
+    """How often the reference version failed in each tier, told by a *difficulty* that has not learnt its labels."""
+    told = replace(calibration, difficulty=difficulty, cuts=_cuts(difficulty, reference, settings))
+    outcomes: dict[Tier, list[bool]] = {tier: [] for tier in Tier}
+    for label in reference:
+        outcomes[told.likeliest_tier(difficulty.estimate(label.features))].append(label.failed)
+    ends = (0.0, *_cut_rates(settings), 1.0)
+    return tuple(
+        TierPromise(tier, len(outcomes[tier]), sum(outcomes[tier]), least, most)
+        for tier, least, most in zip(TIERS, ends, ends[1:], strict=False)
+    )
+
+
+def _cut_rates(settings: DifficultySettings) -> tuple[float, float, float]:
+    return settings.medium_failure_rate, settings.hard_failure_rate, settings.frontier_failure_rate

@@ -13,7 +13,7 @@ from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier, TierCuts
-from monitor.difficulty.trust import ReliabilityPoint, Trust
+from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
 from monitor.errors import CalibrationInvalid
 
 DEFAULT_SETTINGS = DifficultySettings()
@@ -29,8 +29,9 @@ class Calibration:
     Attributes:
         calibration_id: Hash of everything below.
         frozen_at: Unix seconds.
-        reference_version: The established version whose predicted failures place the cuts.
+        reference_version: The established version whose failures place the cuts.
         bin_edges: Difficulty logits between bins, ascending; every cut is one of them.
+        promises: How often the reference version failed in each tier, on labels that the tags had not learnt.
     """
 
     calibration_id: str
@@ -42,6 +43,7 @@ class Calibration:
     difficulty: FrozenDifficulty
     min_tag_probability: float
     frontier_min_versions: int
+    promises: tuple[TierPromise, ...] = ()
 
     def tag(self, features: RequestFeatures) -> Tag:
         """Tag of a request with *features*."""
@@ -58,6 +60,10 @@ class Calibration:
     def _tier(self, capability: str, estimate: Estimate) -> Tier:
         if not self.trust.is_trusted or capability not in self.difficulty.tiered_capabilities:
             return Tier.UNTIERED
+        return self.likeliest_tier(estimate)
+
+    def likeliest_tier(self, estimate: Estimate) -> Tier:
+        """Tier by *estimate* alone, whether or not tiers may be trusted; `untiered` where it is too wide."""
         scale = math.sqrt(2.0 * estimate.variance) or _SMALLEST_DEVIATION
         below_medium = 0.5 * math.erfc((estimate.logit - self.cuts.medium) / scale)
         below_hard = 0.5 * math.erfc((estimate.logit - self.cuts.hard) / scale)
@@ -109,6 +115,7 @@ class Calibration:
             "difficulty": self.difficulty.to_content(),
             "min_tag_probability": self.min_tag_probability,
             "frontier_min_versions": self.frontier_min_versions,
+            "promises": self.promises,
         }
 
     @classmethod
@@ -131,4 +138,5 @@ class Calibration:
             difficulty=FrozenDifficulty.from_content(content["difficulty"]),
             min_tag_probability=content["min_tag_probability"],
             frontier_min_versions=content["frontier_min_versions"],
+            promises=tuple(TierPromise(Tier(tier), *counts) for tier, *counts in content.get("promises", ())),
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
+
+from monitor.difficulty.tiers import Tier
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _Deviation = Annotated[float, Ge(0)]
@@ -60,6 +62,7 @@ class _Content(TypedDict):
     difficulty: _Difficulty
     min_tag_probability: float
     frontier_min_versions: _Count
+    promises: NotRequired[list[tuple[Tier, _Count, _Count, float, float]]]  # missing before version 1.1
 
 
 _CONTENT = TypeAdapter(_Content)

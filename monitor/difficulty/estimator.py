@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from river import base
 from river.base.typing import ClfTarget, FeatureName
 
 from monitor.difficulty.frozen import Belief
+from monitor.difficulty.posterior_mode import design_of, posterior_mode
 
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,
@@ -122,6 +124,23 @@ class DifficultyClassifier(base.Classifier):
             weight.variance -= gain * gain * curvature
         if len(weights) > self.max_features:
             self._evict()
+
+    def refit(self, rows: Iterable[Mapping[Any, float]], failed: Sequence[bool]) -> None:
+        """
+        Give every weight kept its posterior mode under all labels at once; one pass depends on the order of versions.
+
+        Args:
+            rows: Features by label; those without a weight are left out.
+            failed: Outcome by label, True for a failure.
+        """
+        weights = [*self._weights.values(), self._bias]
+        design = design_of(rows, {name: column for column, name in enumerate(self._weights)})
+        prior = np.array([weight.prior_variance for weight in weights])
+        is_item = np.array([*(group_of(name) == "item" for name in self._weights), False])
+        for weight, mean, variance in zip(
+            weights, *posterior_mode(design, failed, prior, is_item=is_item), strict=True
+        ):
+            weight.mean, weight.variance = float(mean), float(variance)
 
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:
         """Probability that a request with features *x* succeeds (False) or fails (True)."""

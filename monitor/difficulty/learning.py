@@ -65,30 +65,26 @@ class Learner:
         for name in x:
             self._meetings[name].meet(request)
         self.labels_by_version[request.model_version] += 1
-        version, capability = request.model_version, request.features.capability
-        x[f"version={version}"] = 1.0
-        x[f"version|capability={version}|{capability}"] = 1.0
-        self.estimator.learn_one(x, request.failed)
+        self.estimator.learn_one(x | _who_answered(request), request.failed)
         if len(self._meetings) > _SLACK * self.settings.max_features:
             self._forget_evicted()
-        return Prediction(version, belief.mean, belief.variance, is_known, request.failed)
+        return Prediction(request.model_version, belief.mean, belief.variance, is_known, request.failed)
 
     def ability(self, model_version: str) -> float:
         """Posterior mean of a version's term in the logit of failing; low is able."""
         weight = self.estimator.weights.get(f"version={model_version}")
         return 0.0 if weight is None else weight.mean
 
-    def freeze(self, *, slope: float) -> FrozenDifficulty:
-        """
-        The difficulty part of what was learnt.
+    def refit(self, labels: Sequence[LabelledRequest]) -> None:
+        """Learn *labels*, of those learnt before, anew and all at once."""
+        self.estimator.refit(map(self._row, labels), [label.failed for label in labels])
 
-        Args:
-            slope: Logits of failing per logit of difficulty learnt, among versions that had not been learnt.
-        """
+    def freeze(self) -> FrozenDifficulty:
+        """The difficulty part of what was learnt."""
         weights = {
             name: FrozenWeight(
-                slope * weight.mean,
-                slope * slope * weight.variance,
+                weight.mean,
+                weight.variance,
                 len(self._meetings[name].versions),
                 failed_by_all=not self._meetings[name].has_success,
             )
@@ -96,13 +92,16 @@ class Learner:
             if group_of(name) not in NUISANCE_GROUPS
         }
         return FrozenDifficulty(
-            bias=slope * self.estimator.bias.mean,
+            bias=self.estimator.bias.mean,
             weights=weights,
-            unmet=_unmet_beliefs(weights, slope),
+            unmet=_unmet_beliefs(weights),
             items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
             scales=self.scales,
             tiered_capabilities=frozenset(self._tiered_capabilities()),
         )
+
+    def _row(self, request: LabelledRequest) -> dict[str, float]:
+        return indicators(request.features, self._known_as(request.features), self.scales) | _who_answered(request)
 
     def _known_as(self, features: RequestFeatures) -> str | None:
         """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
@@ -131,6 +130,11 @@ class Learner:
             del self._items[prompt]
 
 
+def _who_answered(request: LabelledRequest) -> dict[str, float]:
+    version = request.model_version
+    return {f"version={version}": 1.0, f"version|capability={version}|{request.features.capability}": 1.0}
+
+
 def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
     """Mean and standard deviation of each numeric attribute over the requests of *history*."""
     values: dict[str, list[float]] = defaultdict(list)
@@ -141,7 +145,7 @@ def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
     return {name: Scale(float(np.mean(column)), float(np.std(column))) for name, column in sorted(values.items())}
 
 
-def _unmet_beliefs(weights: dict[str, FrozenWeight], slope: float) -> dict[str, Belief]:
+def _unmet_beliefs(weights: dict[str, FrozenWeight]) -> dict[str, Belief]:
     """What a weight never met may be: as spread as those of its group that were met, or its prior where few were."""
     by_group: dict[str, list[FrozenWeight]] = defaultdict(list)
     for name, weight in weights.items():
@@ -152,6 +156,6 @@ def _unmet_beliefs(weights: dict[str, FrozenWeight], slope: float) -> dict[str, 
         beliefs[group] = (
             Belief(float(met[:, 0].mean()), float(met[:, 0].var() + met[:, 1].mean()))
             if len(met) >= _FEWEST_WEIGHTS
-            else Belief(0.0, slope * slope * prior)
+            else Belief(0.0, prior)
         )
     return beliefs

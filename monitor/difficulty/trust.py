@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from monitor.difficulty.tiers import Tier
+
+_Z_90 = 1.6449
 
 
 class ReliabilityPoint(NamedTuple):
@@ -20,6 +25,47 @@ class ReliabilityPoint(NamedTuple):
     predicted: float
     observed: float
     labels: int
+
+
+class TierPromise(NamedTuple):
+    """
+    What a tier promises of the reference version, and what it did.
+
+    Attributes:
+        requests: Its labels in the tier, tagged by a calibration that had not learnt them.
+        failures: Those that failed.
+        least, most: Failure rates between which the tier lies by the cuts, ratios 0 to 1.
+    """
+
+    tier: Tier
+    requests: int
+    failures: int
+    least: float
+    most: float
+
+    @property
+    def is_kept(self) -> bool | None:
+        """Whether the rate lies within the promise, as far as 90 % bounds can tell; None without a request."""
+        if not self.requests:
+            return None
+        lower, upper = wilson(self.failures, self.requests)
+        return lower <= self.most and upper >= self.least
+
+
+def wilson(failures: int, requests: int) -> tuple[float, float]:
+    """
+    90 % bounds of a failure rate.
+
+    Source:
+        Wilson (1927), Journal of the American Statistical Association 22:209.
+
+    >>> [round(bound, 3) for bound in wilson(3, 100)]
+    [0.012, 0.074]
+    """
+    rate, weight = failures / requests, _Z_90**2 / requests
+    middle = (rate + weight / 2) / (1 + weight)
+    reach = math.sqrt(rate * (1 - rate) * weight + weight**2 / 4) / (1 + weight)
+    return middle - reach, middle + reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from monitor.difficulty.trust import Trust
+from monitor.difficulty.trust import TierPromise, Trust
 from monitor.doctor.finding import Finding, duration, ok, problem, warning
 from monitor.ledger.inspection import LabelFlow, LedgerFacts
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
@@ -114,6 +114,21 @@ def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
     elif served:
         names: Collection[str] = {each.model_version for each in served}
         yield ok("versions", "aliases", f"All {len(names)} versions that serve are pinned.")
+
+
+def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
+    """Whether the reference version fails as often in each tier as the tier's name says."""
+    broken = [promise for promise in promises if promise.is_kept is False]
+    for promise in broken:
+        yield warning(
+            "tiers",
+            "promise",
+            f"The reference version fails {promise.failures} of {promise.requests} requests tagged {promise.tier}; "
+            f"the tier promises {promise.least:.0%} to {promise.most:.0%}.",
+            "Replay the probe panel on more models that are like the ones in use, then `cliffwatch calibrate`.",
+        )
+    if promises and not broken:
+        yield ok("tiers", "promise", "The reference version fails as often in each tier as the tier promises.")
 
 
 def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ def _calibration(kept: KeptCalibration) -> Json:
         "trusted_for_hard_rate": trust.is_trusted_for_hard_rate,
         **judged,
         "cuts": plain(calibration.cuts),
+        "promises": [{**fields_of(promise), "is_kept": promise.is_kept} for promise in calibration.promises],
     }
 
 

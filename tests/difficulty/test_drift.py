@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.drift import MIN_LABELS, find_drift
+from monitor.difficulty.drift import MAX_ANCHORS_MOVED, MIN_LABELS, find_drift
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.live_trust import Drift
 from tests.difficulty.made_up import answers, history
@@ -92,7 +92,8 @@ def test_items_that_became_others_are_found_by_the_anchors(calibration: Calibrat
     drift = find_drift(calibration, swapped(live(seed), every=5))
 
     assert drift.is_drifting
-    assert drift.anchors_moved_ratio == pytest.approx(0.2, abs=0.1)
+    assert drift.anchors_moved_ratio is not None
+    assert MAX_ANCHORS_MOVED < drift.anchors_moved_ratio <= 0.2  # those of middling difficulty hardly move
     assert f"of {ITEMS} well-known requests fail more or less often than it says" in drift.sentence
 
 

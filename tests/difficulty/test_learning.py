@@ -46,7 +46,7 @@ def test_items_without_end_leave_no_more_than_the_limit() -> None:
     pass_by(learner, ITEMS - traced, ITEMS)
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    frozen = learner.freeze(slope=1.0)
+    frozen = learner.freeze()
 
     assert ITEMS + ITEMS // 100 == sum(learner.labels_by_version.values())
     assert grown < 1_500_000

@@ -25,7 +25,6 @@ from monitor.difficulty.tiers import NO_TAG, Tag
 from tests.trace.events import decode_native
 
 SETTINGS = DifficultySettings()
-SLOPE = 1.25
 NEVER_MET = "never met"
 LABELS = 4_000
 
@@ -90,7 +89,7 @@ def test_tags_are_what_river_predicts_on_real_requests(
     learner = Learner(SETTINGS, measure_scales(history))
     for label in history:
         learner.learn(label)
-    frozen = replace(calibration, difficulty=learner.freeze(slope=SLOPE))
+    frozen = replace(calibration, difficulty=learner.freeze())
     asked = [label.features for label in history]
 
     told = Tagger(frozen).tag_all(asked)
@@ -98,8 +97,8 @@ def test_tags_are_what_river_predicts_on_real_requests(
     for features, tag in zip(asked, told, strict=True):
         x = indicators(features, learner._known_as(features), learner.scales)
         river = learner.estimator.difficulty(x)
-        assert pytest.approx(SLOPE * river.mean, abs=1e-9) == tag.difficulty_logit
-        assert pytest.approx(SLOPE**2 * river.variance, abs=1e-9) == tag.difficulty_variance
+        assert pytest.approx(river.mean, abs=1e-9) == tag.difficulty_logit
+        assert pytest.approx(river.variance, abs=1e-9) == tag.difficulty_variance
 
 
 _names = st.sampled_from([NEVER_MET, "0", "1", "2"])

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.difficulty.trust import Trust
+from monitor.difficulty.tiers import Tier
+from monitor.difficulty.trust import TierPromise, Trust
 from monitor.doctor.finding import Finding, Health, duration, exit_code, ok, problem, unreachable, warning
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.doctor.ledger import judge_labels, judge_ledger, judge_tiers, judge_versions
+from monitor.doctor.ledger import judge_labels, judge_ledger, judge_promises, judge_tiers, judge_versions
 from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
@@ -186,6 +187,16 @@ def test_tiers_without_history_or_trust_are_told_with_the_reason() -> None:
     grown = judge_tiers(TRUST, reference_versions=12, labels=(500, 3_000))
     assert_told(grown, ("warning", "learnt from 500 labels; by now the history holds 3,000"))
     assert_told(judge_tiers(TRUST, reference_versions=12, labels=(500, 600)))
+
+
+def test_a_tier_that_breaks_its_promise_is_named_with_the_counts() -> None:
+    """Ten of 100 easy requests failed where at most 2 % are promised; 3 of 100 may be chance."""
+    broken, kept = (TierPromise(Tier.EASY, 100, failures, 0.0, 0.02) for failures in (10, 3))
+
+    words = "fails 10 of 100 requests tagged easy; the tier promises 0% to 2%"
+    assert_told(judge_promises([broken]), ("warning", words))
+    assert_told(judge_promises([kept]))
+    assert_told(judge_promises(()))
 
 
 @pytest.mark.parametrize(

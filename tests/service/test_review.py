@@ -48,7 +48,7 @@ def serve(
                     environment=environment,
                     model_version=model_version,
                     request_id=f"item-{item}",
-                    started_at=started_at + item,
+                    started_at=started_at + item * 37 % 200,  # easy and hard ones by turns
                     outcome=outcome,
                 )
             )

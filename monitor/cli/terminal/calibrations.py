@@ -12,7 +12,7 @@ from rich.text import Text
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.tier_table import ALL_TIERS, Tally, TierTable
 from monitor.difficulty.tiers import Tier
-from monitor.difficulty.trust import ReliabilityPoint, Trust
+from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
 from monitor.output.calibrations import CalibrateResult, CalibrationComparison, KeptCalibration
 from monitor.output.plain import iso_time
 from monitor.output.rollouts import RecordCounts
@@ -56,10 +56,22 @@ def print_calibration(console: Console, kept: KeptCalibration) -> None:
     console.print(Text("  ") + _verdict(trust), soft_wrap=True)
     for reason in (*trust.reasons, *trust.hard_rate_reasons):
         console.print(Text(f"  - {reason}"), soft_wrap=True)
+    for promise in calibration.promises:
+        if promise.requests:
+            console.print(Text(f"  {_promise(promise)}"), soft_wrap=True)
     if trust.reliability:
         console.print()
         console.print(Padding(_reliability(trust.reliability), _INDENT))
     console.print()
+
+
+def _promise(promise: TierPromise) -> str:
+    """One tier's promise beside what the reference version did."""
+    kept = "" if promise.is_kept else ", promise broken"
+    return (
+        f"{promise.tier}: the reference version fails {percent(promise.failures / promise.requests)} of "
+        f"{promise.requests:,} requests not learnt ({percent(promise.least)} to {percent(promise.most)} promised){kept}"
+    )
 
 
 def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]) -> None:
