@@ -40,6 +40,9 @@ class DifficultySettings(Settings):
     min_capability_versions: Annotated[int, Ge(1)] = 2
     """Versions that these labels must come from."""
 
+    min_class_labels: Annotated[int, Ge(1)] = 100
+    """Labels of the baseline before a rollout from which a class of requests has a tier of its own."""
+
     min_versions: Annotated[int, Ge(1)] = 3
     """History versions before tiers and shares are trusted."""
 

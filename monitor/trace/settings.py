@@ -86,6 +86,48 @@ class CapabilityRule(Settings):
         return self
 
 
+class TierRule(Settings):
+    """
+    One rule that declares the difficulty tier of a request; everything that it names has to fit.
+
+    Raises:
+        ValueError: *attribute* stands alone, or is missing where a value is given.
+    """
+
+    tier: Literal["easy", "medium", "hard", "frontier"]
+    """Tier of the requests that fit: easy, medium, hard or frontier."""
+
+    capability: str = "*"
+    """Capability class; * stands for any characters."""
+
+    min_tools: Annotated[int | None, Ge(0)] = None
+    """Fewest tools on offer."""
+
+    max_tools: Annotated[int | None, Ge(0)] = None
+    """Most tools on offer; a request whose trace names no tools has none."""
+
+    min_messages: Annotated[int | None, Ge(0)] = None
+    """Fewest messages of the conversation so far; a request that does not say how many fits no limit."""
+
+    max_messages: Annotated[int | None, Ge(0)] = None
+    """Most messages of the conversation so far."""
+
+    attribute: str | None = None
+    """Name of a request attribute that equals and at_least look at."""
+
+    equals: str | float | None = None
+    """Value of that attribute."""
+
+    at_least: float | None = None
+    """Smallest value of that attribute, a number."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.attribute is not None) != (self.equals is not None or self.at_least is not None):
+            raise ValueError("attribute needs equals or at_least, and they need attribute")
+        return self
+
+
 class EvaluationRule(Settings):
     """What one kind of evaluation or score says about success; the first rule whose name matches holds."""
 
@@ -185,6 +227,12 @@ class TraceSettings(Settings):
 
     capabilities: tuple[CapabilityRule, ...] = (CapabilityRule(look_at="attribute", attribute="cliffwatch.capability"),)
     """Rules that name the capability class of a request; the first that matches any of its spans holds."""
+
+    tiers: tuple[TierRule, ...] = ()
+    """
+    Rules that declare the tier of a request; the first that fits holds. The request attribute tier
+    (cliffwatch.request.tier) comes before them. End with a rule for all that is left, or it has no tier.
+    """
 
     version_attributes: tuple[str, ...] = ()
     """
