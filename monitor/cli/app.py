@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from rich.console import Console
 
 from monitor import __version__
 from monitor.cli.gc import kept_for_good
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.rollouts import print_error
 from monitor.config.model import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
@@ -47,13 +47,6 @@ COMMANDS = (
 """Commands and groups of commands, in the order of `--help`; each has a module of its name."""
 
 
-class OutputFormat(StrEnum):
-    """How a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 app = typer.Typer(
     name="cliffwatch",
     help="Shows what a model rollout did to the hard requests, from live agent traces.",
@@ -63,24 +56,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigFileOption = Annotated[
-    Path | None,
-    typer.Option("--config.file", metavar="FILE", help="YAML config; without it, defaults and CLIFFWATCH_* hold."),
-]
-LogLevelOption = Annotated[
-    LogLevel | None, typer.Option("--log.level", help="Lowest level that is logged; overrules the config.")
-]
-LogFormatOption = Annotated[
-    LogFormat | None, typer.Option("--log.format", help="How a log line is written; overrules the config.")
-]
-LedgerOption = Annotated[
-    str | None, typer.Option("--ledger", metavar="URL", help="The ledger; without it, the one that the config names.")
-]
-OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How the result is printed.")]
-ListenOption = Annotated[
-    str | None, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Where to serve page and metrics.")
-]
 
 
 def _print_version(asked: bool) -> None:

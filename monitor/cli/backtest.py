@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from monitor.cli.app import (
-    OutputFormat,
-    print_result,
-)
+from monitor.cli.app import print_result
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.rollout_list import print_backtest
 from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config

@@ -9,19 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    EXIT_PROBLEM,
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-    writing,
-)
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config, writing
 from monitor.cli.gc import collect_rarely
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.calibrations import print_calibrate
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
@@ -48,8 +39,8 @@ def calibrate(
         ),
     ] = None,
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,8 +53,8 @@ def calibrate(
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw reliability curve and tier table as SVG.")
     ] = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Load outcomes of past or other models as reference history, learn difficulty, freeze it, say whether to trust it.

@@ -7,16 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.clock import WallClock
@@ -41,10 +34,10 @@ ForceOption = Annotated[
 @calibrations.command("list")
 def list_calibrations(
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Every calibration that the ledger keeps, the one in force last.
@@ -64,10 +57,10 @@ def show_calibration(
         str, typer.Argument(metavar="[ID]", help="A calibration, or the beginning of its id; the one in force without.")
     ] = "",
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     One calibration: what it rests on, whether it may be believed and why not, and its reliability curve.
@@ -87,10 +80,10 @@ def compare_calibrations(
         str, typer.Argument(metavar="[ID]", help="The one to compare with; the one in force without.")
     ] = "",
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Two calibrations beside each other, and which requests of the ledger change their tier between them.
@@ -111,10 +104,10 @@ def promote_calibration(
     calibration_id: IdArgument,
     *,
     force: ForceOption = False,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Put a calibration in force; refused while a rollout with trusted tiers is under way.
@@ -133,10 +126,10 @@ def promote_calibration(
 def roll_back_calibration(
     *,
     force: ForceOption = False,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Put the calibration in force that was so before the present one.

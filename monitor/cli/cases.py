@@ -8,17 +8,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-    writing,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config, writing
+from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollout_list import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
@@ -45,10 +37,10 @@ def list_cases(
     rollout: RolloutOption = "",
     service: ServiceOption = "",
     limit: LimitOption = 100,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Cases of one rollout, grouped by tier, capability and failure class.
@@ -72,9 +64,9 @@ def export_cases(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write here instead of standard output.")
     ] = None,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Write cases as a probe set: native events, one JSON object per line, for an eval harness or `cliffwatch replay`.

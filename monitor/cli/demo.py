@@ -9,14 +9,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import (
-    ListenOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    writing,
-)
+from monitor.cli import options
+from monitor.cli.app import app, writing
+from monitor.cli.options import OutputFormat
 from monitor.cli.replay import drain, serve_until_stopped, show
 from monitor.cli.wiring import file_replay
 from monitor.config.model import load_config
@@ -31,14 +26,14 @@ _MATURE = timedelta(hours=2)
 @app.command()
 def demo(
     *,
-    output: OutputOption = OutputFormat.TABLE,
+    output: options.Output = OutputFormat.TABLE,
     write: Annotated[
         Path | None,
         typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago."),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
-    listen_address: ListenOption = None,
-    log_level: LogLevelOption = None,
+    listen_address: options.ListenAddress = None,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Replay real rollouts that ship with the package: a cliff, an ordinary gain, and a version against itself.

@@ -9,16 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
@@ -42,16 +35,16 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT
 @app.command()
 def doctor(
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
     prometheus: Annotated[
         str, typer.Option("--prometheus", metavar="URL", help="Also ask this Prometheus about target and rules.")
     ] = "",
     records: Annotated[
         int, typer.Option("--records", min=1, max=10_000, help="Records of each topic that are looked at.")
     ] = 100,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Check broker, topics, formats, clocks, group, ledger, labels, versions and tiers, and say what to do.

@@ -15,12 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import ArgumentError
 
-from monitor.cli.app import (
-    LogLevelOption,
-    app,
-    quiet_config,
-    writing,
-)
+from monitor.cli import options
+from monitor.cli.app import app, quiet_config, writing
 from monitor.config.model import Config
 from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
@@ -63,7 +59,7 @@ def init(
     output_file: FileOption = Path("cliffwatch.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take what is found.")] = False,
-    log_level: LogLevelOption = None,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Look at your broker and write a first config, with comments.

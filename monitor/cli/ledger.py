@@ -9,17 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    EXIT_PROBLEM,
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
@@ -38,10 +30,10 @@ app.add_typer(ledger_app, name="ledger")
 @ledger_app.command("migrate")
 def migrate_ledger(
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Bring the schema up to date, as `cliffwatch run` does when it starts; a ledger that is missing is made.
@@ -63,10 +55,10 @@ def prune_ledger(
         typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
@@ -97,10 +89,10 @@ def prune_ledger(
 @ledger_app.command("check")
 def check_ledger(
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Compare every count with the rows that it was made from; exit 1 where they differ. Nothing is changed.

@@ -9,17 +9,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-    writing,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config, writing
+from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.config.model import Config
@@ -58,10 +50,10 @@ def select(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the panel here, one JSON line per probe.")
     ] = None,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Choose the requests that tell most about the tiers: informative at the cuts, spread over capabilities and families.
@@ -91,10 +83,10 @@ def select(
 @probes.command("list")
 def list_probes(
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Every probe that was run as environment `probes` or `reference`, with what each version made of it.

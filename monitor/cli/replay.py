@@ -10,19 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    ListenOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-    web_settings,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config, web_settings
 from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.gc import collect_rarely
+from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.rollouts import print_rollouts, reading_progress
 from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
@@ -62,8 +54,8 @@ def replay(
             "may be repeated.",
         ),
     ] = None,
-    config_file: ConfigFileOption = None,
-    output: OutputOption = OutputFormat.TABLE,
+    config_file: options.ConfigFile = None,
+    output: options.Output = OutputFormat.TABLE,
     ledger: Annotated[
         str, typer.Option("--ledger", metavar="URL", help="Ledger to write to; without it, one in memory.")
     ] = IN_MEMORY_URL,
@@ -71,8 +63,8 @@ def replay(
         Path | None, typer.Option("--dead-letters", metavar="FILE", help="Write records that say nothing here.")
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
-    listen_address: ListenOption = None,
-    log_level: LogLevelOption = None,
+    listen_address: options.ListenAddress = None,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Run the same pipeline over files or a range of Kafka topics, with event time for clock, and print what it found.

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import EXIT_PROBLEM, ConfigFileOption, LogLevelOption, app, quiet_config
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, quiet_config
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
 from monitor.cli.wiring import existing_ledger, reviewer_of
@@ -91,8 +92,8 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Print into this file instead of standard output.")
     ] = None,
-    config_file: ConfigFileOption = None,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Compare two runs of an eval suite, tier by tier, before the upgrade ships.

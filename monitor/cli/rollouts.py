@@ -6,16 +6,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
 from monitor.cli.terminal.rollout_list import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
@@ -31,12 +24,12 @@ app.add_typer(rollouts, name="rollouts")
 def list_rollouts(
     service: ServiceArgument = "",
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
     environment: EnvironmentOption = "",
     candidate: CandidateOption = "",
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Every rollout, ended ones included, with every change of its verdict.
@@ -59,10 +52,10 @@ def start_rollout(
         typer.Option("--baseline", metavar="VERSION", help="What it replaces; the established version without."),
     ] = None,
     environment: Annotated[str, typer.Option("--environment", metavar="NAME", help="Where.")] = "production",
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Announce a rollout, so that it is watched from its first request on; again changes nothing.
@@ -86,10 +79,10 @@ def end_rollout(
             "--reason", help="Why, in your words; `rolled_back` says that the candidate is not to be established."
         ),
     ],
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     End the watch over a rollout before its ramp is over.

@@ -8,15 +8,8 @@ from pathlib import Path
 import structlog
 
 from monitor import __version__
-from monitor.cli.app import (
-    ConfigFileOption,
-    ListenOption,
-    LogFormatOption,
-    LogLevelOption,
-    app,
-    log_settings,
-    web_settings,
-)
+from monitor.cli import options
+from monitor.cli.app import app, log_settings, web_settings
 from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
@@ -30,10 +23,10 @@ _log = structlog.get_logger()
 
 @app.command()
 def run(
-    config_file: ConfigFileOption = None,
-    log_level: LogLevelOption = None,
-    log_format: LogFormatOption = None,
-    listen_address: ListenOption = None,
+    config_file: options.ConfigFile = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    listen_address: options.ListenAddress = None,
 ) -> None:
     """
     Run the service: Kafka in, /metrics out.

@@ -12,15 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli.app import (
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import app, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.tail import RequestTable, request_json
 from monitor.cli.wiring import existing_ledger, ledger_url, reviewer_of
@@ -78,10 +72,10 @@ def tail(
     version: Annotated[str, typer.Option("--version", metavar="VERSION", help="Only this model version.")] = "",
     tier: Annotated[list[Tier] | None, typer.Option("--tier", help="Only this tier; may be repeated.")] = None,
     failures: Annotated[bool, typer.Option("--failures", help="Only requests that failed.")] = False,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Show requests with their tier as they come, one line each, until Ctrl-C.

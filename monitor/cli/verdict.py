@@ -10,17 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from monitor.cli.app import (
-    EXIT_PROBLEM,
-    ConfigFileOption,
-    LedgerOption,
-    LogLevelOption,
-    OutputFormat,
-    OutputOption,
-    app,
-    print_result,
-    quiet_config,
-)
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import (
     CandidateOption,
     EnvironmentOption,
@@ -67,8 +59,8 @@ def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
 def verdict(
     service: ServiceArgument = "",
     *,
-    config_file: ConfigFileOption = None,
-    ledger: LedgerOption = None,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
     environment: EnvironmentOption = "",
     candidate: CandidateOption = "",
     gate: Annotated[
@@ -82,8 +74,8 @@ def verdict(
     require_verdict: Annotated[
         bool, typer.Option("--require-verdict", help="With --gate: exit 1 also while waiting, or without a rollout.")
     ] = False,
-    output: OutputOption = OutputFormat.TABLE,
-    log_level: LogLevelOption = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
 ) -> None:
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.
