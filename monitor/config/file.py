@@ -1,15 +1,16 @@
-"""A YAML file as plain values, with the line that each of them stands on."""
+"""A YAML file as plain values, with the line of each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes from the root."""
+"""The place of a value: keys and list indexes from the root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Problem:
     line: int
     path: KeyPath
     sentence: str
+
+    @property
+    def key(self) -> str:
+        """Keys and list indexes from the root with dots between them; empty for the file as a whole."""
+        return ".".join(str(step) for step in self.path)
+
+    def of(self, file_name: str) -> str:
+        """The problem as one line, `file:line: key: what is wrong`."""
+        return f"{file_name}:{self.line}: {f'{self.key}: ' if self.path else ''}{self.sentence}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,16 @@ class ConfigFile:
         return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
 
 
+def unknown_key(key: str, allowed: Iterable[str]) -> str:
+    """What is wrong with a key that does not exist, with the one that was probably meant."""
+    names = list(allowed)
+    near = difflib.get_close_matches(key, names, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"unknown key ({meant}allowed: {', '.join(names)})"
+
+
 def parse_config_file(content: bytes) -> ConfigFile:
-    """The values of a YAML document; never raises, a file that is no YAML has its problem in the answer."""
+    """The values of a YAML document; never raises, but reports a problem if the file is not YAML."""
     loader = yaml.SafeLoader(b"")
     try:
         loader = yaml.SafeLoader(content)

@@ -6,7 +6,6 @@ The config: one YAML file, plus `CLIFFWATCH_*` in the environment, which wins.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file
+from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, unknown_key
 from monitor.config.reference import accepts, allowed, entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
@@ -136,12 +135,12 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
 def _unknown_sections(file: ConfigFile) -> Iterator[Problem]:
     for name in file.values:
         if name not in _SECTIONS:
-            yield Problem(file.line((name,)), (name,), _unknown(name, _SECTIONS))
+            yield Problem(file.line((name,)), (name,), unknown_key(name, _SECTIONS))
 
 
 def _unknown_variables() -> list[str]:
     return [
-        f"{variable}: {_unknown(path[0], _SECTIONS)}"
+        f"{variable}: {unknown_key(path[0], _SECTIONS)}"
         for variable in sorted(os.environ)
         if len(path := _path_of(variable)) > 1 and path[0] not in _SECTIONS
     ]
@@ -187,7 +186,7 @@ def _sentence(path: KeyPath, details: ErrorDetails) -> str:
     setting = setting_at(Config, path)
     above = setting_at(Config, path[:-1])
     if details["type"] == "extra_forbidden" and above is not None:
-        return _unknown(str(path[-1]), settings_of(above.annotation))
+        return unknown_key(str(path[-1]), settings_of(above.annotation))
     if setting is None or details["type"] == "value_error":
         return details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing":
@@ -212,21 +211,14 @@ def _shown(value: Any, setting: FieldInfo) -> str:
             return "a mapping"
 
 
-def _unknown(key: str, allowed: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, allowed, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"unknown key ({meant}allowed: {', '.join(allowed)})"
-
-
 def _sorted_sentences(problems: Iterable[Problem], name: str, environment: Mapping[str, Any]) -> list[str]:
     in_file, in_environment = [], []
     for problem in problems:
-        key = ".".join(str(step) for step in problem.path)
         variable = _variable(problem.path, environment)
         if variable:
-            in_environment.append(f"{variable}: {key}: {problem.sentence}")
+            in_environment.append(f"{variable}: {problem.key}: {problem.sentence}")
         else:
-            in_file.append((problem.line, f"{name}:{problem.line}: {f'{key}: ' if key else ''}{problem.sentence}"))
+            in_file.append((problem.line, problem.of(name)))
     return [sentence for _, sentence in sorted(in_file)] + sorted(in_environment)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.config.file import ConfigFile, KeyPath, parse_config_file
+from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, unknown_key
 from monitor.errors import ConfigInvalid
 
 _Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -85,7 +84,7 @@ def read_floors(name: str, content: bytes) -> Floors:
         ConfigInvalid: with a line for everything that is wrong.
     """
     file = parse_config_file(content)
-    problems = [(problem.line, _key(problem.path), problem.sentence) for problem in file.problems]
+    problems = list(file.problems)
     floors = Floors()
     if not problems:
         try:
@@ -95,37 +94,30 @@ def read_floors(name: str, content: bytes) -> Floors:
         else:
             problems = list(_nothing_to_hold(floors))
     if problems:
-        lines = [f"{name}:{line}: {f'{key}: ' if key else ''}{sentence}" for line, key, sentence in sorted(problems)]
-        raise ConfigInvalid("\n".join(lines))
+        found = sorted(problems, key=lambda problem: (problem.line, problem.key, problem.sentence))
+        raise ConfigInvalid("\n".join(problem.of(name) for problem in found))
     return floors
 
 
-def _nothing_to_hold(floors: Floors) -> Iterator[tuple[int, str, str]]:
+def _nothing_to_hold(floors: Floors) -> Iterator[Problem]:
     if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
-        yield 1, "", "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
+        yield Problem(1, (), "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass")
 
 
-def _problem(details: ErrorDetails, file: ConfigFile) -> tuple[int, str, str]:
+def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:
     path = tuple(step for step in details["loc"] if step != "[key]")
-    line = file.line(path)
+    return Problem(file.line(path), path, _sentence(path, details))
+
+
+def _sentence(path: KeyPath, details: ErrorDetails) -> str:
     if details["type"] == _UNKNOWN_KEY:
-        return line, _key(path), _unknown(str(path[-1]), _allowed_at(path[:-1]))
+        return unknown_key(str(path[-1]), _allowed_at(path[:-1]))
     if details["type"] == _MISSING:
-        return line, _key(path), "is missing"
+        return "is missing"
     message = details["msg"]
-    return line, _key(path), f"{message[:1].lower()}{message[1:]}"
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def _allowed_at(path: KeyPath) -> Sequence[str]:
     models: Mapping[tuple[str, ...], type[BaseModel]] = {(): Floors, ("floors",): FloorRule, ("limits",): Limits}
     return list(models[tuple(step for step in path if isinstance(step, str))].model_fields)
-
-
-def _unknown(key: str, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, allowed, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"unknown key ({meant}allowed: {', '.join(allowed)})"
-
-
-def _key(path: Sequence[Any]) -> str:
-    return ".".join(str(step) for step in path)

@@ -14,7 +14,7 @@ from monitor.ingest.source import Position, TopicPartition
 from monitor.rollout.commitment import CommittedFloor
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import Rollout
-from monitor.rollout.verdict import Verdict
+from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason, Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.span import Span
@@ -203,6 +203,11 @@ class RolloutRecord:
     verdict: Verdict | None = None
     changes: Sequence[tuple[float, str]] = field(default=())
     floors: Sequence[CommittedFloor] = field(default=())
+
+    @property
+    def state(self) -> VerdictState:
+        """The latest verdict; `waiting` before the first review."""
+        return VerdictState.WAITING if self.verdict is None else self.verdict.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from monitor.rollout.verdict import FailureRate, ShareComparison, TierComparison
 NOT_LOOKED_AT = "not looked at yet"
 """The reason of a rollout that has no verdict so far."""
 
+_MOST_URGENT_FIRST = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
 _NOBODY = FailureRate(0, 0, None, None)
 _NOT_REVIEWED = Verdict(
     state=VerdictState.WAITING,
@@ -83,11 +84,8 @@ def replay_json(snapshot: Snapshot) -> Json:
 
 def record_counts(counters: Mapping[CounterKey, int], *, since: Mapping[CounterKey, int] | None = None) -> RecordCounts:
     """The sums of *counters*, less what they were before (*since*)."""
-    totals: Counter[CounterName] = Counter()
-    for key, value in counters.items():
-        totals[key.name] += value
-    for key, value in (since or {}).items():
-        totals[key.name] -= value
+    totals = counter_totals(counters)
+    totals.subtract(counter_totals(since or {}))
     return RecordCounts(
         read=totals[CounterName.RECORDS],
         counted=totals[CounterName.REQUESTS],
@@ -95,6 +93,19 @@ def record_counts(counters: Mapping[CounterKey, int], *, since: Mapping[CounterK
         dead_lettered=totals[CounterName.DEAD_LETTERS],
         unlabelled=totals[CounterName.REQUESTS] - totals[CounterName.OUTCOMES],
     )
+
+
+def counter_totals(counters: Mapping[CounterKey, int]) -> Counter[CounterName]:
+    """*counters*, each added up over its labels."""
+    totals: Counter[CounterName] = Counter()
+    for key, value in counters.items():
+        totals[key.name] += value
+    return totals
+
+
+def urgency(record: RolloutRecord) -> int:
+    """The place of *record* in a list that begins with what somebody has to look at first."""
+    return _MOST_URGENT_FIRST.index(record.state)
 
 
 @plain.register

@@ -87,7 +87,7 @@ def load_web_config(path: Path) -> WebConfig:
         raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; mend or empty it") from error
     problems = sorted([*file.problems, *_problems(file, path.parent)], key=lambda problem: problem.line)
     if problems:
-        raise ConfigInvalid("\n".join(f"{path}:{each.line}: {_key(each.path)}{each.sentence}" for each in problems))
+        raise ConfigInvalid("\n".join(each.of(str(path)) for each in problems))
     tls, http = file.values.get("tls_server_config"), file.values.get("http_server_config") or {}
     return WebConfig(
         tls=None if tls is None else _tls(tls, path.parent),
@@ -111,7 +111,7 @@ def _tls(tls: Mapping[str, str], folder: Path) -> TlsConfig:
 def _problems(file: ConfigFile, folder: Path) -> Iterator[Problem]:
     for key in file.values:
         if key not in _KEYS:
-            yield _unknown(file, (key,), _KEYS)
+            yield _not_read(file, (key,), _KEYS)
     tls, users = file.values.get("tls_server_config"), file.values.get("basic_auth_users")
     if tls is not None:
         yield from _tls_problems(file, tls, folder)
@@ -128,7 +128,7 @@ def _tls_problems(file: ConfigFile, tls: Any, folder: Path) -> Iterator[Problem]
         return
     for key in tls:
         if key not in _TLS_KEYS:
-            yield _unknown(file, (*path, key), _TLS_KEYS)
+            yield _not_read(file, (*path, key), _TLS_KEYS)
     yield from _file_problems(file, tls, folder)
     yield from _choice_problems(file, tls)
 
@@ -164,7 +164,7 @@ def _http_problems(file: ConfigFile, http: Any) -> Iterator[Problem]:
         return
     for key in http:
         if key not in _HTTP_KEYS:
-            yield _unknown(file, (*path, key), _HTTP_KEYS)
+            yield _not_read(file, (*path, key), _HTTP_KEYS)
     if http.get("http2", False) is not False:
         yield Problem(file.line((*path, "http2")), (*path, "http2"), "must be false: HTTP/1.1 is spoken")
     headers = http.get("headers")
@@ -174,7 +174,7 @@ def _http_problems(file: ConfigFile, http: Any) -> Iterator[Problem]:
         return
     for name, value in (headers or {}).items():
         if name not in _HEADERS:
-            yield _unknown(file, (*at, name), _HEADERS)
+            yield _not_read(file, (*at, name), _HEADERS)
         elif not (isinstance(value, str) and value.isascii() and value.isprintable()):
             yield Problem(file.line((*at, name)), (*at, name), "must be a line of plain text")
 
@@ -194,9 +194,5 @@ def _user_problems(file: ConfigFile, users: Any) -> Iterator[Problem]:
             yield Problem(file.line((*path, name)), (*path, name), f"{sentence}; `htpasswd -nBC 10 USER` makes another")
 
 
-def _unknown(file: ConfigFile, path: KeyPath, allowed: tuple[str, ...]) -> Problem:
+def _not_read(file: ConfigFile, path: KeyPath, allowed: tuple[str, ...]) -> Problem:
     return Problem(file.line(path), path, f"is not read by this version (allowed: {', '.join(allowed)})")
-
-
-def _key(path: KeyPath) -> str:
-    return f"{'.'.join(str(step) for step in path)}: " if path else ""

@@ -16,6 +16,7 @@ from rich.text import Text
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
+from monitor.output.rollouts import urgency
 from monitor.rollout.oncall import OnCallLoad, Signature
 from monitor.rollout.verdict import (
     Decomposition,
@@ -52,16 +53,9 @@ def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
             "No rollout was found: every service kept its model version, or a new one had too few requests.",
             soft_wrap=True,
         )
-    for record in sorted(records, key=_urgency):
+    for record in sorted(records, key=urgency):
         console.print(_rollout(record))
         console.print()
-
-
-_URGENCY = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
-
-
-def _urgency(record: RolloutRecord) -> int:
-    return _URGENCY.index(VerdictState.WAITING if record.verdict is None else record.verdict.state)
 
 
 def _rollout(record: RolloutRecord) -> RenderableType:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
+from monitor.output.rollouts import urgency
 from monitor.rollout.verdict import VerdictState
 
 _DAY_SECONDS = 86_400.0
-_URGENCY = (VerdictState.REGRESSION, VerdictState.CLIFF, VerdictState.WAITING, VerdictState.OK)
 _ALARMS = (VerdictState.REGRESSION, VerdictState.CLIFF)
 
 
@@ -24,15 +23,10 @@ class Happening:
     what: str
 
 
-def state_of(record: RolloutRecord) -> VerdictState:
-    """The latest verdict; `waiting` before the first look."""
-    return VerdictState.WAITING if record.verdict is None else record.verdict.state
-
-
 def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
     """Rollouts that are watched, the worst first, of equal ones the latest first."""
     watched = [record for record in snapshot.rollouts if record.rollout.is_under_way]
-    return sorted(watched, key=lambda record: (_URGENCY.index(state_of(record)), -record.rollout.started_at))
+    return sorted(watched, key=lambda record: (urgency(record), -record.rollout.started_at))
 
 
 def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
@@ -43,7 +37,7 @@ def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
 
 def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
     """Those of *records* that somebody has to look at."""
-    return [record for record in records if state_of(record) in _ALARMS]
+    return [record for record in records if record.state in _ALARMS]
 
 
 def since(record: RolloutRecord) -> float | None:
@@ -72,14 +66,6 @@ def _story(record: RolloutRecord) -> Sequence[Happening]:
     if rollout.ended_at is not None:
         story.append(Happening(rollout.ended_at, record, f"ended: {rollout.end_reason.replace('_', ' ')}"))
     return story
-
-
-def totals(snapshot: Snapshot) -> Mapping[CounterName, int]:
-    """Every counter, added up over its labels."""
-    sums: Counter[CounterName] = Counter()
-    for key, value in snapshot.counters.items():
-        sums[key.name] += value
-    return sums
 
 
 def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.cases import TraceLinks
+from monitor.output.rollouts import counter_totals
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.policy import Policy
@@ -39,7 +40,7 @@ class Page:
         """Every rollout with its verdict and reasons, the worst first, and whether the monitor can be believed."""
         snapshot = self._snapshot
         watched = overview.under_way(snapshot)
-        sums = overview.totals(snapshot)
+        sums = counter_totals(snapshot.counters)
         return render(
             "overview.html",
             **self._shared,

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from monitor.output.charts import CHART_STYLE
 from monitor.rollout.wording import percent, points, signed, with_bounds
 from monitor.web.page import words
-from monitor.web.page.overview import since, state_of
+from monitor.web.page.overview import since
 
 _STYLE = CHART_STYLE + resources.files(__package__).joinpath("templates", "style.css").read_text(encoding="utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -55,7 +55,6 @@ def _environment() -> Environment:
         "ratio": words.ratio,
         "signed": signed,
         "since": since,
-        "state": state_of,
         "when": words.when,
         "with_bounds": with_bounds,
     }
