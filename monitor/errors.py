@@ -10,7 +10,7 @@ class MonitorError(Exception):
 
 
 class ConfigInvalid(MonitorError):
-    """The config file cannot be used: tell the person, by line, and exit 1."""
+    """The config file cannot be used; exit code 1."""
 
 
 class UsageError(MonitorError):

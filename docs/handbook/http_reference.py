@@ -50,7 +50,7 @@ ERRORS = {
 
 _HEAD = f"""# HTTP
 
-`{PROGRAM} run` listens on `{WebSettings().listen_address}` (`web.listen_address`), for this machine only unless told otherwise.
+`{PROGRAM} run` listens on `{WebSettings().listen_address}` (`web.listen_address`), for this machine only unless you change it.
 TLS and basic auth come from a [web config file](config.md#web.config_file) of the form that Prometheus and its exporters use.
 Whoever reaches the port may announce and end rollouts.
 
@@ -63,5 +63,5 @@ def page() -> str:
     errors = table(("status", "when"), [(str(status), text) for status, text in ERRORS.items()])
     return (
         f"{_HEAD}{routes}\n## Errors\n\n"
-        'What is asked of `/api/v1` in vain is answered with `{"error": "one sentence"}` and a status:\n\n' + errors
+        'A request to `/api/v1` that fails is answered with `{"error": "one sentence"}` and a status:\n\n' + errors
     )

@@ -71,7 +71,7 @@ def _common(
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Options that stand before any command."""
+    """Options before any command."""
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def whole_app() -> typer.Typer:
 
 
 def _load(names: Sequence[str]) -> None:
-    """Add the commands of these *names* to `app`; each brings what the others do without, so none is loaded in vain."""
+    """Add the commands of these *names* to `app`; each has imports of its own, so only those asked for are loaded."""
     for name in names:
         import_module(f"monitor.cli.{name.replace('-', '_')}")
 
@@ -143,7 +143,7 @@ def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
 
 def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config:
     """
-    The checked config of a command that answers a person: only errors are logged, unless asked for more.
+    The checked config of a command; only errors are logged, unless asked for more.
 
     Raises:
         ConfigInvalid: with a line for every problem.

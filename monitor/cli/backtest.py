@@ -20,7 +20,7 @@ from monitor.rollout.policy import Policy
 from monitor.service.replay import Replay
 
 AS_CONFIGURED = "config"
-"""Name of the policy of the config itself, which is always told beside the others."""
+"""Name of the policy of the config itself, which is always shown beside the others."""
 
 Opened = Callable[[Config], AbstractContextManager[Replay]]
 """Opens a replay of the records."""
@@ -36,14 +36,14 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
         config: Where everything else comes from.
 
     Raises:
-        UsageError: one is no NAME=FILE, or has the name of another.
+        UsageError: one is not NAME=FILE, or repeats a name.
         ConfigInvalid: a file cannot be used.
     """
     named = {AS_CONFIGURED: config.rollout}
     for word in given:
         name, separator, file = word.partition("=")
         if not name or not separator or not file:
-            raise UsageError(f"--policy {word} is no NAME=FILE; write --policy careful=careful.yaml, for example.")
+            raise UsageError(f"--policy {word} is not NAME=FILE; write --policy careful=careful.yaml, for example.")
         if name in named:
             raise UsageError(f"Two policies are named {name}; `{AS_CONFIGURED}` is the one of the config itself.")
         named[name] = _policy(Path(file), config.rollout)
@@ -75,14 +75,14 @@ def moment(text: str | None, option: str) -> float | None:
     *text* as Unix seconds; without a zone it is UTC.
 
     Raises:
-        UsageError: it is no date and time.
+        UsageError: it is not a date and time.
     """
     if text is None:
         return None
     try:
         read = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{option} {text} is no time; write 2026-11-23T05:00:00Z, for example.") from error
+        raise UsageError(f"{option} {text} is not a time; write 2026-11-23T05:00:00Z, for example.") from error
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 

@@ -63,7 +63,7 @@ def show_calibration(
     log_level: options.LogLevel = None,
 ) -> None:
     """
-    One calibration: what it rests on, whether it may be believed and why not, and its reliability curve.
+    One calibration: what it rests on, whether it is trusted and why not, and its reliability curve.
 
     Example: [bold]cliffwatch calibrations show[/]
     """

@@ -94,9 +94,9 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
             topics = asked.topics(kafka.topics)
             group = asked.group(kafka.group_id)
     except DependencyUnreachable as refused:
-        said = f"A connection is accepted, and then nobody lets us in: {refused}"
+        said = f"The brokers accept a connection and refuse the client: {refused}"
         yield unreachable("broker", "login", said, "Compare kafka.security_protocol and sasl_* with the listener's.")
-        yield from _not_asked("The brokers do not let us in.")
+        yield from _not_asked("The brokers refuse the client.")
         return
     yield from judge_topics(topics, maturity_seconds=maturity)
     there = [each.name for each in topics if each.partitions]
@@ -129,7 +129,7 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
 def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
     if facts is None or facts.labels is None:
         for area in ("labels", "versions", "tiers"):
-            yield skipped(area, area, "The ledger does not tell.")
+            yield skipped(area, area, "The ledger cannot be read.")
         return
     yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
     with opened_ledger(config, url) as opened:

@@ -1,4 +1,4 @@
-"""`cliffwatch probes`: the panel that tells most about the tiers, and what versions made of it."""
+"""`cliffwatch probes`: the panel that says most about the tiers, and what versions made of it."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def select(
     log_level: options.LogLevel = None,
 ) -> None:
     """
-    Choose the requests that tell most about the tiers: informative at the cuts, spread over capabilities and families.
+    Choose the requests that say most about the tiers: informative at the cuts, spread over capabilities and families.
 
     A line of FILE is a native event or just its request (`request_id`, `capability`, `text`, `tools`, `attributes`).
-    How hard they are is told by the calibration in force in the ledger that --ledger or --config.file names; without
+    How hard they are comes from the calibration in force in the ledger that --ledger or --config.file names; without
     either, the panel is spread evenly. Replay the panel on past models and load the outcomes with `cliffwatch
     calibrate`; replay it on every new version as environment `probes`.
 

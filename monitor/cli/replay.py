@@ -116,7 +116,7 @@ def show(snapshot: Snapshot, output: OutputFormat) -> None:
 
 
 def serve_until_stopped(config: Config, listen_address: str | None, stages: Stages) -> None:
-    """Keep the status page and the metrics up until somebody asks the process to end."""
+    """Keep the status page and the metrics up until the process is asked to end."""
     control = rollout_control_of(config, stages.ledger)
     server = MetricsServer(web_settings(config.web, listen_address), stages.snapshots, lambda: None, control)
     server.start()

@@ -16,15 +16,15 @@ _EXIT_CODE = 3  # something that had to be waited for did not answer
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that is set when somebody asks the process to end; asked a second time, it ends at once."""
+    """An event that is set on the first SIGINT or SIGTERM; a second one ends the process at once."""
     stop = threading.Event()
-    told, telling = socket.socketpair()
-    telling.setblocking(False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
     # Python runs handlers on the main thread, between two of its steps: one that hangs never would.
-    signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # without a handler of Python's, nothing is told
-    threading.Thread(target=_listen, args=(told, telling, stop), name="signals", daemon=True).start()
+        signal.signal(number, lambda *_: None)  # without a handler of Python's, no byte is written
+    threading.Thread(target=_listen, args=(reader, writer, stop), name="signals", daemon=True).start()
     return stop
 
 
@@ -45,9 +45,9 @@ def when_stopping(stop: threading.Event, do_first: Callable[[], None], *, grace_
     threading.Thread(target=watch, name="stopping", daemon=True).start()
 
 
-def _listen(told: socket.socket, _telling: socket.socket, stop: threading.Event) -> None:
-    """Each byte is the number of a signal; *_telling* is held open for as long as somebody listens."""
-    while number := told.recv(1):
+def _listen(reader: socket.socket, _writer: socket.socket, stop: threading.Event) -> None:
+    """Each byte is the number of a signal; *_writer* stays open as long as this thread listens."""
+    while number := reader.recv(1):
         if stop.is_set():
             os._exit(128 + number[0])
         stop.set()

@@ -43,7 +43,7 @@ _STOPS = {
 
 
 class _WithPlainGate(TyperCommand):
-    """A command whose `--gate` may stand alone, which Typer has no words for."""
+    """A command whose `--gate` may come without a value, which Typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, list(_with_gate_values(args)))
@@ -121,7 +121,7 @@ def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:
         yield "passed, because no rollout is under way."
     for record in records:
         state = VerdictState.WAITING if record.verdict is None else record.verdict.state
-        doubt = f", which is no all-clear{_needed(record)}" if state is VerdictState.WAITING else ""
+        doubt = f", which is not an all-clear{_needed(record)}" if state is VerdictState.WAITING else ""
         yield f"passed with verdict {state} of {_name(record)}{doubt}."
 
 

@@ -160,7 +160,7 @@ def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
         key = str(path[-1])
         if isinstance(value, str) and value and (key.endswith("_password") or _PASSWORD_IN_URL.search(value)):
             variable = ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path).upper()
-            sentence = f"holds a password, and none may stand in this file (set {variable}"
+            sentence = f"holds a password, which does not belong in this file (set {variable}"
             has_file_key = setting_at(Config, (*path[:-1], f"{key}_file")) is not None
             sentence += f", or name a file with {key}_file)" if has_file_key else ")"
             yield Problem(file.line(path), path, sentence)

@@ -92,7 +92,7 @@ class Choice:
 
     Attributes:
         path: Section and keys.
-        why: What speaks for the value, in a sentence; may be empty.
+        why: Reason for the value, in a sentence; may be empty.
     """
 
     path: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a person may set about difficulty: how much is remembered, and when tiers are believed."""
+"""Settings of difficulty: how much is remembered, and when tiers are trusted."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def problem(area: str, check: str, sentence: str, advice: str) -> Finding:
 
 
 def unreachable(area: str, check: str, sentence: str, advice: str) -> Finding:
-    """Nothing can be told, because a dependency is out of reach."""
+    """Unknown, because a dependency is out of reach."""
     return Finding(area, check, Health.PROBLEM, sentence, advice, is_unreachable=True)
 
 

@@ -1,4 +1,4 @@
-"""What a first config says, and what a person is told, after a look at the topics of a broker."""
+"""What `cliffwatch init` writes and prints after a look at the topics of a broker."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _choices(answers: Answers) -> Iterator[Choice]:
         yield Choice(
             ("traces", "outcomes", "status"),
             "ignored",
-            "Evaluations were seen, so only they speak: a run that nobody judged is not labelled, never a success.",
+            "Evaluations were found, so only they count: a run without one is unlabelled, not a success.",
         )
     if answers.ledger_url:
         yield Choice(("ledger", "url"), answers.ledger_url)
@@ -62,13 +62,13 @@ def _found_words(samples: Sequence[Sample]) -> str:
 
 
 def _is_judged(samples: Sequence[Sample]) -> bool:
-    """Whether spans are judged by somebody, so that their status need not speak."""
+    """Whether spans come with evaluations, so that their status can be ignored."""
     has_spans = any(each.traces and any("OTLP" in form for form in each.formats) for each in samples)
     return has_spans and any(each.outcomes for each in samples)
 
 
 def format_words(sample: Sample) -> str:
-    """What the records of *sample* are written in, and whose names they bear."""
+    """The formats of *sample*, and whose attribute names it uses."""
     words = " and ".join(sample.formats) or "empty"
     return f"{words} ({', '.join(sample.conventions)})" if sample.conventions else words
 

@@ -86,8 +86,8 @@ def _readability(each: Sample) -> Finding:
         return problem(
             "formats", each.topic, unreadable_words(each), "`cliffwatch init` says which topics hold what it reads."
         )
-    told = f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
-    told += f"{each.records} records."
+    words = f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
+    words += f"{each.records} records."
     if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
         reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
         return warning(
@@ -104,7 +104,7 @@ def _readability(each: Sample) -> Finding:
             f"{each.unmapped} evaluations in {each.topic} say nothing about success.",
             "Give traces.outcomes.evaluations a rule for their scores.",
         )
-    return ok("formats", each.topic, told)
+    return ok("formats", each.topic, words)
 
 
 def _times(each: Sample, now: float) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def _times(each: Sample, now: float) -> Iterator[Finding]:
             "clocks",
             each.topic,
             f"The newest record of {each.topic} is {duration(age)} old.",
-            "Check that somebody still writes to it.",
+            "Check that its producers still run.",
         )
     elif each.happened_at is not None and each.happened_at > each.written_at + _FUTURE_SECONDS:
         yield warning(
@@ -149,7 +149,7 @@ def judge_group(
     ends: Mapping[TopicPartition, tuple[int, int]],
 ) -> Iterator[Finding]:
     """
-    Whether somebody reads, how far behind, and whether the ledger's offsets can be gone on from.
+    Whether the group is active, how far behind it is, and whether the ledger's offsets still exist.
 
     Args:
         group: The group.

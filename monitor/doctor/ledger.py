@@ -41,11 +41,11 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
         few = facts.free_bytes < _GIGABYTE
         yield warning("ledger", "room", room, "Make room, or move it.") if few else ok("ledger", "room", room)
     if facts.clock_skew_seconds is not None:
-        told = f"The database's clock is {duration(abs(facts.clock_skew_seconds))} from ours."
+        found = f"The database's clock is {duration(abs(facts.clock_skew_seconds))} from ours."
         if abs(facts.clock_skew_seconds) > _SKEW_SECONDS:
-            yield warning("ledger", "clock", told, "Set both by NTP.")
+            yield warning("ledger", "clock", found, "Set both by NTP.")
         else:
-            yield ok("ledger", "clock", told)
+            yield ok("ledger", "clock", found)
 
 
 def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
@@ -56,24 +56,24 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
         )
         return
     share = labels.labelled / labels.requests
-    told = f"{share:.0%} of {labels.requests:,} requests have an outcome"
+    found = f"{share:.0%} of {labels.requests:,} requests have an outcome"
     if labels.sources:
-        told += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
+        found += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
     if not labels.labelled:
         yield problem(
-            "labels", "coverage", f"{told}.", "Send outcomes (docs/traces.md); without them there is no verdict."
+            "labels", "coverage", f"{found}.", "Send outcomes (docs/traces.md); without them there is no verdict."
         )
     elif share < _LOW_COVERAGE:
-        yield warning("labels", "coverage", f"{told}.", "Let a judge look at more of the traffic.")
+        yield warning("labels", "coverage", f"{found}.", "Let a judge look at more of the traffic.")
     elif set(labels.sources) == {"status"}:
         yield warning(
             "labels",
             "coverage",
-            f"{told}: nothing but the end of each run.",
+            f"{found}: nothing but the end of each run.",
             "Every silent failure counts as a success; send evaluations or outcomes.",
         )
     else:
-        yield ok("labels", "coverage", f"{told}.")
+        yield ok("labels", "coverage", f"{found}.")
     yield from _delay(labels, maturity_seconds)
     yield _orphans(labels)
 
@@ -81,23 +81,23 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
 def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
     if labels.delay_seconds is None:
         return
-    told = f"90 % of the latest labels came within {duration(labels.delay_seconds)} of their request's start"
+    found = f"90 % of the latest labels came within {duration(labels.delay_seconds)} of their request's start"
     if labels.delay_seconds > maturity_seconds:
         yield warning(
             "labels",
             "delay",
-            f"{told}, and requests are judged after {duration(maturity_seconds)}.",
+            f"{found}, and requests are judged after {duration(maturity_seconds)}.",
             "Raise rollout.maturity_seconds above it.",
         )
     else:
-        yield ok("labels", "delay", f"{told}; requests are judged after {duration(maturity_seconds)}.")
+        yield ok("labels", "delay", f"{found}; requests are judged after {duration(maturity_seconds)}.")
 
 
 def _orphans(labels: LabelFlow) -> Finding:
-    told = f"{labels.without_trace:,} outcomes name a trace that never came."
+    found = f"{labels.without_trace:,} outcomes name a trace that never came."
     if labels.without_trace > _MANY_ORPHANS * max(1, labels.labelled):
-        return warning("labels", "orphans", told, "Check that traces and outcomes share their trace ids and topics.")
-    return ok("labels", "orphans", told)
+        return warning("labels", "orphans", found, "Check that traces and outcomes share their trace ids and topics.")
+    return ok("labels", "orphans", found)
 
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
 
 def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:
     """
-    Whether tiers can be told, and what is missing where not.
+    Whether tiers are available, and what is missing if not.
 
     Args:
         trust: That in the calibration in force; None where there is none.
@@ -163,8 +163,8 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
             "Replay the probe panel on more models, then `cliffwatch calibrate`.",
         )
     else:
-        told = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
-        yield ok("tiers", "calibration", f"Tiers are trusted: {trust.versions} versions of history{told}.")
+        found = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
+        yield ok("tiers", "calibration", f"Tiers are trusted: {trust.versions} versions of history{found}.")
         if trust.hard_rate_reasons:
             yield warning(
                 "tiers",

@@ -26,7 +26,7 @@ def ask_prometheus(url: str) -> PrometheusFacts:
     """
     base = url.rstrip("/")
     if urlsplit(base).scheme not in {"http", "https"}:
-        raise UsageError(f"--prometheus {url} is no URL; write http://127.0.0.1:9090, for example.")
+        raise UsageError(f"--prometheus {url} is not a URL; write http://127.0.0.1:9090, for example.")
     try:
         active = _get(base, "/api/v1/targets?state=active")["activeTargets"]
         series = _get(base, f"/api/v1/query?{urlencode({'query': f'count by (job, instance) ({_OUR_SERIES})'})}")

@@ -1,4 +1,4 @@
-"""What a handful of records of a topic turn out to be: their format, whose attributes they bear, and what they hold."""
+"""What a handful of records of a topic turn out to be: format, attribute names, contents."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Glimpse:
         format: What it is written in.
         looks_like: What an unreadable one seems to be, in words; empty for the others.
         compression: How the payload itself was packed; empty where it was not.
-        conventions: Whose names its attributes bear.
+        conventions: Whose attribute names it uses.
         decoded: What it says; nothing where it is unreadable.
         reason: Why it is unreadable, or None.
         written_at: Unix seconds, or None.
@@ -69,7 +69,7 @@ class Sample:
     Attributes:
         topic: Where they are from.
         formats: Records by what they are written in and how they are packed, in words; the most frequent first.
-        conventions: Whose names the attributes bear.
+        conventions: Whose attribute names they use.
         reasons: Unreadable records by reason.
         looks_like: What most unreadable ones seem to be.
         traces: Whole traces, and distinct trace ids among the spans.
@@ -77,7 +77,7 @@ class Sample:
         unmapped: Evaluations of which no rule says whether they are a success.
         versions: Model versions by service.
         written_at: When the newest record was written, Unix seconds, or None.
-        happened_at: When the newest thing happened of which one tells, Unix seconds, or None.
+        happened_at: When the newest event in them happened, Unix seconds, or None.
     """
 
     topic: str
@@ -104,7 +104,7 @@ class Sample:
 
 
 def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
-    """What *records* of *topic* are, told by their content."""
+    """What *records* of *topic* are, by their content."""
     seen = [glimpse(record, rules) for record in records]
     decoded = [each.decoded for each in seen]
     native = [trace for each in decoded for trace in each.traces]
@@ -187,7 +187,7 @@ def _seems(value: bytes, invalid: InvalidRecord) -> str:
             value.decode()
         except UnicodeDecodeError:
             return f"binary data ({invalid.detail or invalid.reason})"
-        return f"text that is no JSON ({invalid.detail or invalid.reason})"
+        return f"text that is not JSON ({invalid.detail or invalid.reason})"
     if isinstance(document, dict):
         return f"JSON of another kind, with the keys {', '.join(sorted(document)[:_KEYS_SHOWN]) or 'none'}"
-    return "JSON that is no object"
+    return "JSON that is not an object"

@@ -12,14 +12,14 @@ from monitor.config.settings import Settings
 
 
 class StartAt(StrEnum):
-    """Where a partition begins that the ledger has never seen."""
+    """Where to begin in a partition that the ledger has never seen."""
 
     EARLIEST = "earliest"
     LATEST = "latest"
 
 
 class SecurityProtocol(StrEnum):
-    """How brokers are spoken to."""
+    """Protocol to brokers."""
 
     PLAINTEXT = "PLAINTEXT"
     SSL = "SSL"
@@ -28,7 +28,7 @@ class SecurityProtocol(StrEnum):
 
 
 class KafkaSettings(Settings):
-    """The topics that are read, the group that reads them, and what becomes of records that say nothing."""
+    """The topics that are read, the group that reads them, and what happens to records that cannot be read."""
 
     bootstrap_servers: Annotated[str, MinLen(1)] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
@@ -49,7 +49,7 @@ class KafkaSettings(Settings):
     """Name under which brokers log and limit this client."""
 
     start: StartAt = StartAt.EARLIEST
-    """Where a partition begins that the ledger has never seen."""
+    """Where to begin in a partition that the ledger has never seen."""
 
     max_poll_records: Annotated[int, Ge(1)] = 4_000
     """Most records in one batch, and so in one transaction."""
@@ -64,13 +64,13 @@ class KafkaSettings(Settings):
     """Longest time that one batch may take before the replica loses its partitions, in seconds."""
 
     request_timeout_seconds: Annotated[float, Ge(1)] = 10.0
-    """How long to wait for a broker before it counts as out of reach, in seconds."""
+    """Time to wait for a broker before it counts as out of reach, in seconds."""
 
     metadata_max_age_seconds: PositiveFloat = 30.0
     """How soon new topics and partitions are noticed, in seconds."""
 
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
-    """How brokers are spoken to."""
+    """Protocol to brokers."""
 
     ssl_ca_file: str = ""
     """PEM file of the authority that signed the brokers; empty for the system's."""
@@ -88,7 +88,7 @@ class KafkaSettings(Settings):
     """File that holds the password of the key; empty for none."""
 
     ssl_check_hostname: bool = True
-    """Whether a broker's certificate must bear its host name."""
+    """Whether a broker's certificate must match its host name."""
 
     sasl_mechanism: str = ""
     """PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or GSSAPI; empty where the protocol is without SASL."""
@@ -105,11 +105,11 @@ class KafkaSettings(Settings):
     unreadable_tries: NonNegativeInt = 8
     """
     Tries, over about a minute, before a batch that cannot be read (broken checksum, corrupt compression) is passed
-    over as a dead letter; 0 to let its partition wait for a person.
+    over as a dead letter; 0 to keep its partition waiting for you.
     """
 
     dead_letter_topic: str = ""
-    """Topic for records that say nothing; empty for TOPIC.GROUP.dlq beside each topic."""
+    """Topic for records that cannot be read; empty for TOPIC.GROUP.dlq beside each topic."""
 
     dead_letter_payload: bool = False
     """Whether the payload itself goes to the dead-letter topic, or only its hash and length."""

@@ -16,7 +16,7 @@ class LedgerSettings(Settings):
     url: Annotated[str, MinLen(1), Field(repr=False)] = "sqlite:///cliffwatch.db"
     """
     SQLAlchemy URL: sqlite:///FILE for one replica, postgresql+psycopg://USER@HOST/DATABASE for several (a password
-    may not stand in this file: use CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file).
+    does not belong in this file: use CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file).
     """
 
     url_file: str = ""
@@ -36,7 +36,7 @@ class LedgerSettings(Settings):
 
     retention_days: NonNegativeFloat = 90.0
     """
-    Days that a request is kept after it started and came; 0 keeps all. Counters never go down, and requests of
+    Days to keep a request after its start and its arrival; 0 keeps all. Counters never go down, and requests of
     rollouts under way and of the environments reference and probes are kept.
     """
 

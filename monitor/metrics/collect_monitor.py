@@ -1,4 +1,4 @@
-"""Families of the monitor itself: model versions met, calibration in force, lag, health."""
+"""Families of the monitor itself: model versions seen, calibration in force, lag, health."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def collect_model_versions(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def collect_calibration(snapshot: Snapshot) -> Iterator[Family]:
-    """The calibration in force, and how far it may be believed."""
+    """The calibration in force, and whether to trust it."""
     calibration = snapshot.calibration
     if calibration is None:
         return

@@ -45,7 +45,7 @@ def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:
 
 def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:
     """Every (service, environment) that may have a rollout."""
-    met = {(version.activity.service, version.activity.environment) for version in snapshot.model_versions}
+    seen = {(version.activity.service, version.activity.environment) for version in snapshot.model_versions}
     watched = {(record.rollout.service, record.rollout.environment) for record in snapshot.rollouts}
     agreed = {(floor.service, floor.environment) for floor in snapshot.policy.floors}
-    return {pair for pair in met | watched | agreed if pair[1] != REFERENCE_ENVIRONMENT}
+    return {pair for pair in seen | watched | agreed if pair[1] != REFERENCE_ENVIRONMENT}

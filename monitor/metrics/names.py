@@ -225,7 +225,7 @@ POLICY_OK_MARGIN_HARD = _gauge(
     "cliffwatch_policy_ok_margin_hard_ratio", "Rise of the hard tier's failure rate that `ok` rules out.", _ENVIRONMENT
 )
 POLICY_BASELINE = _gauge(
-    "cliffwatch_policy_baseline_seconds", "Time before a cutover that stands in for the baseline.", _ENVIRONMENT
+    "cliffwatch_policy_baseline_seconds", "Time before a cutover that is used as the baseline.", _ENVIRONMENT
 )
 POLICY_MATURITY = _gauge(
     "cliffwatch_policy_maturity_seconds", "Age at which a request is judged, in seconds.", _ENVIRONMENT
@@ -261,7 +261,7 @@ POLICY_FLOOR = _gauge(
 CALIBRATION_INFO = _gauge("cliffwatch_calibration_info", "1 for the calibration in force.", ("calibration",))
 CALIBRATION_AUC = _gauge(
     "cliffwatch_calibration_auc",
-    "Within-version AUC of the difficulty on labels not learnt, 0 to 1.",
+    "Within-version AUC of the difficulty on held-out labels, 0 to 1.",
     ("calibration",),
 )
 CALIBRATION_ERROR = _gauge(
@@ -271,31 +271,31 @@ CALIBRATION_AGE = _gauge(
     "cliffwatch_calibration_age_seconds", "Seconds since the calibration was frozen.", ("calibration",)
 )
 CALIBRATION_TRUSTED = _gauge(
-    "cliffwatch_calibration_trusted", "1 where the calibration may be believed, else 0.", ("calibration",)
+    "cliffwatch_calibration_trusted", "1 if the calibration is trusted, else 0.", ("calibration",)
 )
 CALIBRATION_VERSIONS = _gauge(
     "cliffwatch_calibration_versions", "Model versions that the calibration learnt from.", ("calibration",)
 )
 CALIBRATION_KNOWN = _gauge(
     "cliffwatch_calibration_known_ratio",
-    "Share of the evaluated requests whose like was met in at least two versions, 0 to 1.",
+    "Share of the evaluated requests whose item or family was seen in at least two versions, 0 to 1.",
     ("calibration",),
 )
 CALIBRATION_MISSING = _gauge(
     "cliffwatch_calibration_missing_info",
-    "1 for each gate that the calibration does not pass, and for what live labels say against it; reason says what is "
+    "1 for each gate that the calibration does not pass, and for each doubt of live labels; reason says what is "
     "missing.",
     ("calibration", "reason"),
 )
 CALIBRATION_LIVE_TRUSTED = _gauge(
     "cliffwatch_calibration_live_trusted",
-    "0 where labels of live versions speak against the calibration, 1 where they do not, missing with too few labels; "
+    "0 if labels of live versions contradict the calibration, 1 if not, missing with too few labels; "
     "verdicts do not depend on it.",
     ("calibration",),
 )
 CALIBRATION_LIVE_VERSIONS = _gauge(
     "cliffwatch_calibration_live_versions",
-    "Live model versions with labels enough to tell trust from; three have to speak against a calibration together.",
+    "Live model versions with enough labels to check trust; three together are needed to doubt a calibration.",
     ("calibration",),
 )
 CALIBRATION_LIVE_AUC = _gauge(
@@ -310,12 +310,12 @@ CALIBRATION_LIVE_ERROR = _gauge(
 )
 CALIBRATION_LIVE_KNOWN = _gauge(
     "cliffwatch_calibration_live_known_ratio",
-    "Share of the labelled requests of live versions whose like was met in at least two versions, 0 to 1.",
+    "Share of the labelled requests of live versions whose item or family was seen in at least two versions, 0 to 1.",
     ("calibration",),
 )
 CALIBRATION_DRIFTING = _gauge(
     "cliffwatch_calibration_drifting",
-    "1 where live labels and the calibration come apart, else 0; missing with too few labels to tell.",
+    "1 if live labels drift away from the calibration, else 0; missing with too few labels.",
     ("calibration",),
 )
 CALIBRATION_LIVE_RESIDUAL = _gauge(
@@ -359,7 +359,7 @@ CONSUMER_LAG = _gauge(
 LAST_COMMIT = _gauge("cliffwatch_last_commit_timestamp_seconds", "Unix time of the last batch written to the ledger.")
 LAST_TURN = _gauge(
     "cliffwatch_last_turn_timestamp_seconds",
-    "Unix time when the loop of this replica last polled and recorded; it stands still where the loop hangs.",
+    "Unix time when the loop of this replica last polled and recorded; it stops when the loop hangs.",
 )
 BATCHES_FENCED = _counter(
     "cliffwatch_batches_fenced_total",

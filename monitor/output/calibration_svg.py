@@ -67,7 +67,7 @@ def _axes(picture: Drawing) -> None:
         picture.text(_PLOT_LEFT - 8, y + 4, f"{tick:.0%}", anchor="end", fill=_FAINT)
     picture.line(_at(0, 0), _at(1, 1), stroke=_FAINT, dashes="4 4")
     picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT + 40, "failures predicted", anchor="middle")
-    picture.text(_PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on labels not learnt")
+    picture.text(_PLOT_LEFT, _PLOT_TOP - 10, "failures observed, on held-out labels")
 
 
 def _curve(picture: Drawing, points: Sequence[ReliabilityPoint]) -> None:

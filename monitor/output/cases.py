@@ -56,7 +56,7 @@ def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Jso
     """
     *cases* as native events, for `replay` and for an eval harness that asks these requests again.
 
-    They have no outcome: chosen because they failed, the runs behind them are no fair sample of anything.
+    They have no outcome: they were chosen because they failed, so their runs are not a fair sample.
     """
     for signature, group in by_signature(cases.cases):
         for case in group:

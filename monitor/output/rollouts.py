@@ -104,7 +104,7 @@ def counter_totals(counters: Mapping[CounterKey, int]) -> Counter[CounterName]:
 
 
 def urgency(record: RolloutRecord) -> int:
-    """The place of *record* in a list that begins with what somebody has to look at first."""
+    """The place of *record* in a list that begins with what you need to look at first."""
     return _MOST_URGENT_FIRST.index(record.state)
 
 

@@ -44,7 +44,7 @@ class ServiceSettings(Settings):
     """Longest wait between two tries during an outage, in seconds."""
 
     grace_seconds: PositiveFloat = 25.0
-    """Longest time to end after SIGTERM, in seconds; below the orchestrator's own grace period."""
+    """Longest time to shut down after SIGTERM, in seconds; keep it below the orchestrator's grace period."""
 
     stall_unhealthy_seconds: PositiveFloat = 300.0
     """Time without a turn of the loop after which /-/healthy fails, in seconds."""

@@ -30,7 +30,7 @@ _DEEPEST = 6
 
 def parsed(value: Any) -> Any:
     """
-    *value* with JSON inside a text taken out of it; text that is no JSON object or array stays text.
+    *value* with JSON inside a text taken out of it; text that is not JSON object or array stays text.
 
     >>> parsed('[{"role": "user"}]'), parsed("[sic] hello")
     ([{'role': 'user'}], '[sic] hello')

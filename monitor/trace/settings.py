@@ -59,7 +59,7 @@ class CapabilityRule(Settings):
     One rule that names the capability class of a request.
 
     Raises:
-        ValueError: the pattern is no regular expression, or *attribute* does not fit *look_at*.
+        ValueError: the pattern is not a regular expression, or *attribute* does not fit *look_at*.
     """
 
     look_at: Literal["attribute", "span_name", "tool_name"]
@@ -147,10 +147,10 @@ class EvaluationRule(Settings):
     """Labels that say success, in any case."""
 
     source: str | None = None
-    """Who speaks through it (human, judge, reported); null: as it says itself."""
+    """Source of its verdicts (human, judge, reported); null for what the evaluation itself says."""
 
     ignored: bool = False
-    """Whether it says nothing about success."""
+    """Whether to ignore it: it says nothing about success."""
 
 
 class BudgetRule(Settings):
@@ -176,22 +176,22 @@ class BudgetRule(Settings):
 
 
 class OutcomeSettings(Settings):
-    """What counts as a failure, and who is believed when several disagree."""
+    """What counts as a failure, and which source wins when several disagree."""
 
     sources: tuple[str, ...] = ("human", "budget", "judge", "reported", "status")
-    """Who is believed, best first; one that is not listed is not believed (other names count as reported)."""
+    """Sources that count, best first; one that is not listed is ignored (other names count as reported)."""
 
     status: Literal["error_or_success", "error_only", "ignored"] = "error_or_success"
     """
-    What a span status says: error_or_success (a run that ended without an error succeeded, until somebody better
-    says otherwise), error_only (only errors speak; the failure rate is then biased) or ignored.
+    What a span status says: error_or_success (a run that ended without an error succeeded, until a better
+    source says otherwise), error_only (only errors count; the failure rate is then biased) or ignored.
     """
 
     no_answer_fails: bool = True
     """Whether a run that visibly gave no answer failed."""
 
     aborted_fails: bool = False
-    """Whether a run that somebody stopped failed; otherwise its status says nothing."""
+    """Whether a run that was stopped from outside failed; otherwise its status is ignored."""
 
     over_budget_fails: bool = True
     """Whether a run over its budget failed."""
@@ -241,7 +241,7 @@ class TraceSettings(Settings):
     """
 
     service_namespace: bool = True
-    """Whether service.namespace stands before the name of a service, as namespace/name."""
+    """Whether service.namespace is put before the name of a service, as namespace/name."""
 
     assembly: AssemblySettings = AssemblySettings()
     """When a trace is complete."""

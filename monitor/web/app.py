@@ -40,7 +40,7 @@ def metrics_app(
     Args:
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls.
-        control: What announces and ends rollouts and tells their cases; None where nobody may.
+        control: Announces and ends rollouts and lists their cases; None if that is not offered.
         stall_reason: Gives one sentence where the process hangs and needs a restart, else empty.
     """
     bodies = SnapshotBodies(snapshots)

@@ -20,7 +20,7 @@ class ConnectionLimits:
     What a listener grants to its connections.
 
     Attributes:
-        most: Connections at a time; one more, and the one that has waited longest is closed.
+        most: Most connections at a time; one more closes the one that has waited longest.
         seconds: Longest time for a request to come whole and its answer to be taken whole.
     """
 

@@ -42,11 +42,11 @@ class MetricsServer:
         settings: Where to listen.
         snapshots: What is shown.
         reload: What a POST to `/-/reload` calls; raises `MonitorError` with one sentence where it fails.
-        control: What announces and ends rollouts and tells their cases; None where nobody may.
+        control: Announces and ends rollouts and lists their cases; None if that is not offered.
         stall_reason: Gives one sentence where the process hangs and needs a restart, which makes `/-/healthy` fail.
 
     Raises:
-        UsageError: the address is no HOST:PORT.
+        UsageError: the address is not HOST:PORT.
         ConfigInvalid: the web config file cannot be used.
     """
 
@@ -102,7 +102,7 @@ class MetricsServer:
 
         Raises:
             DependencyUnreachable: the address is taken or not ours.
-            ConfigInvalid: the files for TLS are no pair of a certificate and its key.
+            ConfigInvalid: the files for TLS are not a certificate and its key.
         """
         self._load()
         listener = self._bind()
@@ -155,7 +155,7 @@ class MetricsServer:
 
 def parse_address(address: str) -> tuple[str, int]:
     """
-    Host and port of `HOST:PORT`; an empty host stands for every interface.
+    Host and port of `HOST:PORT`; an empty host means every interface.
 
     Raises:
         UsageError: *address* is something else.

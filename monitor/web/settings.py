@@ -21,15 +21,15 @@ class WebSettings(Settings):
 
     allowed_hosts: tuple[str, ...] = ()
     """
-    Host names by which this listener may be asked, besides addresses and localhost, or *; none of them means any
-    where it listens beyond the loopback interface.
+    Host names that requests may use, besides IP addresses and localhost, or * for any; empty means any where it
+    listens beyond the loopback interface.
     """
 
     max_connections: Annotated[int, Ge(10)] = 256
-    """Connections at a time; one more, and the one that has waited longest is closed."""
+    """Most connections at a time; one more closes the one that has waited longest."""
 
     timeout_seconds: PositiveFloat = 30.0
-    """Longest time for a request to come and its answer to be read, in seconds."""
+    """Longest time to receive a request and to send its answer, in seconds."""
 
     trace_url: str = ""
     """Link to a trace, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for no links."""

@@ -20,7 +20,7 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext:
     A server's context out of the files of *tls*.
 
     Raises:
-        ConfigInvalid: the files are no pair of a certificate and its key, or hold no authority for clients.
+        ConfigInvalid: the files are not a certificate and its key, or hold no authority for clients.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
@@ -43,13 +43,13 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
     Let *context* show the certificate that the files of *tls* hold now.
 
     Raises:
-        ConfigInvalid: they are no pair of a certificate and its key.
+        ConfigInvalid: they are not a certificate and its key.
     """
     try:
         context.load_cert_chain(tls.certificate, tls.key, password=_no_password)
     except ssl.SSLError as error:
         raise ConfigInvalid(
-            f"web.config_file: cert_file and key_file are no certificate with its key ({error.reason}); "
+            f"web.config_file: cert_file and key_file are not a certificate and its key ({error.reason}); "
             "both must be PEM files, the key without a password"
         ) from error
     except OSError as error:
@@ -57,5 +57,5 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
 
 
 def _no_password() -> str:
-    """Keeps OpenSSL from asking at the terminal, where nobody sits."""
+    """Keeps OpenSSL from prompting at the terminal."""
     return ""

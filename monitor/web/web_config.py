@@ -84,7 +84,7 @@ def load_web_config(path: Path) -> WebConfig:
     try:
         file = parse_config_file(path.read_bytes())
     except OSError as error:
-        raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; mend or empty it") from error
+        raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; correct or empty it") from error
     problems = sorted([*file.problems, *_problems(file, path.parent)], key=lambda problem: problem.line)
     if problems:
         raise ConfigInvalid("\n".join(each.of(str(path)) for each in problems))
@@ -141,7 +141,7 @@ def _file_problems(file: ConfigFile, tls: Mapping[str, Any], folder: Path) -> It
     for key in (*_FILE_KEYS, "client_ca_file"):
         name = tls.get(key)
         if isinstance(name, str) and name and not (folder / name).is_file():
-            yield Problem(file.line((*path, key)), (*path, key), f"{folder / name} is no file")
+            yield Problem(file.line((*path, key)), (*path, key), f"{folder / name} is not a file")
     if tls.get("client_auth_type", ClientAuth.NONE) != ClientAuth.NONE and not tls.get("client_ca_file"):
         at = (*path, "client_ca_file")
         yield Problem(file.line(at), at, "is missing (a PEM file of the authorities that sign clients' certificates)")
@@ -187,7 +187,7 @@ def _user_problems(file: ConfigFile, users: Any) -> Iterator[Problem]:
     for name, hashed in users.items():
         found = _BCRYPT_HASH.fullmatch(hashed) if isinstance(hashed, str) else None
         if found is None:
-            sentence = "is no bcrypt hash; `htpasswd -nBC 10 USER` makes one"
+            sentence = "is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one"
             yield Problem(file.line((*path, name)), (*path, name), sentence)
         elif int(found[1]) > _HIGHEST_BCRYPT_COST:
             sentence = f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy"

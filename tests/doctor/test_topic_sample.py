@@ -65,8 +65,8 @@ def test_a_format_is_told_by_its_content(value: bytes, expected: Format, packed:
     ("value", "words"),
     [
         pytest.param(b'{"level": "info", "msg": "hi"}', "JSON of another kind, with the keys level, msg", id="JSON"),
-        pytest.param(b"[1]", "JSON that is no object", id="a list"),
-        pytest.param(b"hello", "text that is no JSON", id="text"),
+        pytest.param(b"[1]", "JSON that is not an object", id="a list"),
+        pytest.param(b"hello", "text that is not JSON", id="text"),
         pytest.param(b"\x00\x00\x00\x00\x07avro", "behind a schema registry", id="a schema registry"),
         pytest.param(b"\xff\xfe\xfd", "binary data", id="bytes"),
         pytest.param(None, "nothing (a tombstone)", id="a tombstone"),

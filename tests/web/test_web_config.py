@@ -135,7 +135,7 @@ def test_tls_is_spoken_with_the_files_named(serve: Serve, certificate: Path) -> 
 
 def test_files_that_are_no_pair_are_said_so(serve: Serve, certificate: Path) -> None:
     """The mistake is told at start, to the person, and not lost in a thread."""
-    with pytest.raises(ConfigInvalid, match="no certificate with its key"):
+    with pytest.raises(ConfigInvalid, match="not a certificate and its key"):
         serve(f"tls_server_config:\n  cert_file: {certificate}/key.pem\n  key_file: {certificate}/cert.pem\n")
 
 
@@ -244,7 +244,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
     [
         (
             "basic_auth_users:\n  alice: 271828\n",
-            ["web.yml:2: basic_auth_users.alice: is no bcrypt hash; `htpasswd -nBC 10 USER` makes one"],
+            ["web.yml:2: basic_auth_users.alice: is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one"],
         ),
         (
             "basic_auth_users: [alice]\n",
@@ -254,7 +254,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
             "tls_server_config:\n  cert_file: nowhere.pem\n",
             [
                 "web.yml:1: tls_server_config.key_file: is missing (the path of a PEM file)",
-                "web.yml:2: tls_server_config.cert_file: FOLDER/nowhere.pem is no file",
+                "web.yml:2: tls_server_config.cert_file: FOLDER/nowhere.pem is not a file",
             ],
         ),
         (
@@ -324,7 +324,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         (
             "basic_auth_users:\n  alice: a\n  alice: b\n",
             [
-                "web.yml:2: basic_auth_users.alice: is no bcrypt hash; `htpasswd -nBC 10 USER` makes one",
+                "web.yml:2: basic_auth_users.alice: is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one",
                 "web.yml:3: basic_auth_users.alice: is given twice (first on line 2; keep one of them)",
             ],
         ),

@@ -26,7 +26,7 @@ _DAY = len("2026-11-23")
 
 
 def print_calibrate(console: Console, result: CalibrateResult) -> None:
-    """What `calibrate` did, and whether its calibration may be believed."""
+    """What `calibrate` did, and whether to trust its calibration."""
     if result.records.read:
         console.print(_loaded(result.records), soft_wrap=True, highlight=False)
     print_calibration(console, result.difficulty)
@@ -42,7 +42,7 @@ def _loaded(records: RecordCounts) -> str:
 
 
 def print_calibration(console: Console, kept: KeptCalibration) -> None:
-    """What one calibration rests on, whether it may be believed, and its reliability curve."""
+    """What one calibration rests on, whether it is trusted, and its reliability curve."""
     calibration, trust = kept.calibration, kept.calibration.trust
     console.print(
         Text.assemble(

@@ -41,7 +41,7 @@ _SIGNATURES_SHOWN = 3
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
-    """Every rollout of *snapshot* as a table with its verdict, and on what calibration it stands."""
+    """Every rollout of *snapshot* as a table with its verdict, and the calibration behind it."""
     print_verdicts(console, snapshot.rollouts)
     console.print(_calibration(snapshot), soft_wrap=True)
 
@@ -124,7 +124,7 @@ def signature_name(signature: Signature) -> str:
 
 
 def columns(first: str, *rest: str) -> Table:
-    """An empty table without lines: *first* stands left, the others right."""
+    """An empty table without lines: *first* is aligned left, the others right."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for title in rest:
@@ -142,7 +142,7 @@ def _calibration(snapshot: Snapshot) -> Text:
     if status is None:
         return Text(
             "No calibration yet: load outcomes of past or other models as environment `reference`, "
-            "so that requests can be told easy or hard."
+            "so that Cliffwatch learns which requests are hard."
         )
     trust = status.trust
     facts = f"Tiers: calibration {status.calibration_id[:12]} from {trust.versions} model versions"
@@ -150,8 +150,8 @@ def _calibration(snapshot: Snapshot) -> Text:
         facts += f", AUC {trust.auc:.2f}"
     if trust.calibration_error is not None:
         facts += f", calibration error {trust.calibration_error:.3f}"
-    told = ", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"
-    return Text(f"{facts}{told} Counts are by tag; rates and shares are corrected for doubtful tags.")
+    trusted = ", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"
+    return Text(f"{facts}{trusted} Counts are by tag; rates and shares are corrected for doubtful tags.")
 
 
 def _counts(rate: FailureRate) -> str:

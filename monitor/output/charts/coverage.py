@@ -35,10 +35,10 @@ def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseli
         candidate: Name of the candidate.
     """
     at = Scale(0.0, 1.0, _LEFT, _RIGHT)
-    told = "; ".join(
+    text = "; ".join(
         f"{row.name}: baseline {_percent(row.baseline)}, candidate {_percent(row.candidate)}" for row in rows
     )
-    picture = Drawing(name, title=title, description=f"{told}.", width=_WIDTH, height=_TOP + _ROW * len(rows) + 2)
+    picture = Drawing(name, title=title, description=f"{text}.", width=_WIDTH, height=_TOP + _ROW * len(rows) + 2)
     picture.legend(14, baseline, candidate)
     hatch = picture.hatch(Arm.CANDIDATE)
     for index, row in enumerate(rows):

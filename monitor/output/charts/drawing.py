@@ -11,7 +11,7 @@ from monitor.output.charts.palette import BASELINE, CANDIDATE, INK, PAPER
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 FONT_SIZE = 12
 _GLYPH = 0.56
-"""Width of an average letter, in font sizes; nobody measures text on the server."""
+"""Width of an average letter, in font sizes; text is not measured on the server."""
 
 
 class Arm(StrEnum):

@@ -38,8 +38,8 @@ def parts_chart(parts: Sequence[Part], *, name: str, title: str, sum_name: str =
     marks = ticks(min(0.0, *(row.change for row in rows)), max(0.01, *(row.change for row in rows)), most=4)
     at = Scale(marks[0], marks[-1], _LEFT, _RIGHT)
     bottom = _TOP + _ROW * len(rows)
-    told = ", ".join(f"{row.name} {points(row.change)}" for row in rows)
-    picture = Drawing(name, title=title, description=f"{told}.", width=_WIDTH, height=bottom + 22)
+    description = ", ".join(f"{row.name} {points(row.change)}" for row in rows)
+    picture = Drawing(name, title=title, description=f"{description}.", width=_WIDTH, height=bottom + 22)
     for mark in marks:
         picture.line((at(mark), _TOP), (at(mark), bottom), stroke=INK if mark == 0 else GRID)
         picture.text(at(mark), bottom + 16, f"{100 * mark:+g}" if mark else "0", anchor="middle", fill=MUTED)

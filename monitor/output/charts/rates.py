@@ -96,8 +96,8 @@ def _draw(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
 
 
 def _told(row: RateRow, limit_name: str) -> str:
-    told = f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}"
-    return told if row.limit is None else f"{told}, {limit_name} {percent(row.limit)}"
+    text = f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}"
+    return text if row.limit is None else f"{text}, {limit_name} {percent(row.limit)}"
 
 
 def _rate(rate: Interval | None) -> str:

@@ -31,7 +31,7 @@ def share_chart(
         title: What the picture is of.
         baseline: The hard tier's share of the baseline's failures, ratio 0 to 1.
         candidate: The same of the candidate, at the same traffic mix.
-        expected_change: The change that a uniform gain would give; None where it cannot be told.
+        expected_change: The change that a uniform gain would give; None if unknown.
         baseline_name: Name of the baseline.
         candidate_name: Name of the candidate.
     """

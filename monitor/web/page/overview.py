@@ -1,4 +1,4 @@
-"""What the overview tells: the worst rollout first, what changed since yesterday, how the monitor fares."""
+"""What the overview shows: the worst rollout first, what changed since yesterday, how the monitor fares."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
 
 
 def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
-    """Those of *records* that somebody has to look at."""
+    """Those of *records* that you need to look at."""
     return [record for record in records if record.state in _ALARMS]
 
 

@@ -37,7 +37,7 @@ class Page:
         }
 
     def overview(self) -> str:
-        """Every rollout with its verdict and reasons, the worst first, and whether the monitor can be believed."""
+        """Every rollout with its verdict and reasons, the worst first, and whether to trust the monitor."""
         snapshot = self._snapshot
         watched = overview.under_way(snapshot)
         sums = counter_totals(snapshot.counters)
@@ -89,7 +89,7 @@ class Page:
             evidence=evidence,
             evidence_problem=evidence_problem,
             evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._policy),
-            told=rollout_view.told(evidence),
+            listed=rollout_view.listed(evidence),
             has_cases=has_cases,
         )
 

@@ -1,4 +1,4 @@
-"""What the page of one rollout tells beside its numbers: pictures, floors, and how long the answer still takes."""
+"""What the page of one rollout shows beside its numbers: pictures, floors, and how long the answer still takes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FloorStatus:
 
     Attributes:
         pass_rate: With bounds, ratio 0 to 1; None while it is not known.
-        is_judged: Whether the verdict rests on it; a hard-tier rate that may not be believed is shown, but not judged.
+        is_judged: Whether the verdict rests on it; an untrusted hard-tier rate is shown, but not judged.
     """
 
     committed: CommittedFloor
@@ -110,8 +110,8 @@ def labels_per_second(evidence: Sequence[Evidence]) -> float | None:
     return max(0, last.labelled - first.labelled) / (last.at - first.at)
 
 
-def told(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
-    """A dozen looks, evenly chosen, and every look at which the verdict changed."""
+def listed(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
+    """A dozen reviews, evenly spread, and every review at which the verdict changed."""
     every = max(1, len(evidence) // _TABLE_LOOKS)
     changed = {later.at for earlier, later in pairwise(evidence) if earlier.state != later.state}
     last = len(evidence) - 1
@@ -143,7 +143,7 @@ def rates_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
 
 
 def share_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
-    """The hard tier's share of failures; empty while it cannot be told."""
+    """The hard tier's share of failures; empty while it is unknown."""
     share = verdict.share
     if share is None:
         return Markup()
@@ -161,7 +161,7 @@ def share_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
 
 
 def parts_picture(verdict: Verdict) -> Markup:
-    """What the raw change of the share is made of; empty while it cannot be told."""
+    """What the raw change of the share is made of; empty while it is unknown."""
     parts = verdict.decomposition
     if parts is None:
         return Markup()

@@ -36,7 +36,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
     Args:
         snapshots: What is shown.
         bodies: What keeps the pages that need nothing but the snapshot.
-        control: What tells evidence and cases; None where nobody can.
+        control: Source of evidence and cases; None if there is none.
     """
     # A ledger that answers slowly delays who asks for it, and no scrape.
     asked = SnapshotBodies(snapshots)

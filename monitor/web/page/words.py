@@ -18,10 +18,10 @@ _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 HEADLINES = {
     VerdictState.REGRESSION: "Hard requests fail more often than before, or fall below an agreed floor.",
     VerdictState.CLIFF: "The average held or got better; hard requests were left behind.",
-    VerdictState.WAITING: "Not enough is known yet. This is no all-clear.",
+    VerdictState.WAITING: "Not enough is known yet. This is not an all-clear.",
     VerdictState.OK: "No sign that hard requests were left behind.",
 }
-"""What each verdict means to somebody who was just woken."""
+"""What each verdict means, for a reader who was just woken."""
 
 
 def when(unix_seconds: float) -> Markup:

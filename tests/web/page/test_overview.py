@@ -57,7 +57,7 @@ def test_silence_of_a_monitor_that_is_not_ready_is_no_all_clear() -> None:
     assert "Nothing to look at" in overview(a_snapshot(rollouts=records))
     page = overview(a_snapshot(rollouts=records, is_ready=False))
     assert "Nothing to look at" not in page
-    assert "No alarm, but the monitor cannot be believed now" in page
+    assert "No alarm, but the monitor cannot be trusted now" in page
 
 
 def test_how_long_it_has_been_so_is_told() -> None:

@@ -18,7 +18,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
 from monitor.rollout.verdict import VerdictState
 from monitor.web.page.pages import Page
-from monitor.web.page.rollout_view import labels_per_second, told
+from monitor.web.page.rollout_view import labels_per_second, listed
 from tests.metrics.snapshots import NO_REQUESTS, NOON, a_comparison, a_rate, a_record, a_snapshot, a_verdict
 from tests.web.page.reading import Reader, words
 
@@ -141,7 +141,7 @@ def test_the_table_of_evidence_is_short_and_leaves_no_change_out(states: list[Ve
     looks = [a_look(hour, hour, state) for hour, state in enumerate(states)]
     changes = {later.at for earlier, later in pairwise(looks) if earlier.state != later.state}
 
-    shown = told(looks)
+    shown = listed(looks)
 
     assert (looks[0], looks[-1]) == (shown[0], shown[-1])
     assert changes <= {look.at for look in shown}
