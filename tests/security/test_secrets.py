@@ -97,7 +97,7 @@ def test_no_secret_may_stand_in_the_file(tmp_path: Path, section: str, key: str,
         load_config(file)
 
     told = str(caught.value)
-    assert f"{section}.{key}: holds a password, and none may stand in this file" in told
+    assert f"{section}.{key}: holds a password, which does not belong in this file" in told
     assert f"set CLIFFWATCH_{section}__{key}".upper() in told.upper()
     assert f"{key}_file" in told
     assert CANARY not in told

@@ -186,7 +186,7 @@ def test_a_reload_takes_a_renewed_certificate(serve: Serve, certificate: Path, t
         taken = client.post(f"{server.url}/-/reload")
 
     assert (500, 200) == (refused.status_code, taken.status_code)
-    assert "no certificate with its key" in refused.text
+    assert "not a certificate and its key" in refused.text
 
 
 def test_headers_of_the_file_are_sent_with_every_answer(serve: Serve) -> None:
