@@ -19,16 +19,11 @@ def matching(
     records: Sequence[RolloutRecord], *, service: str = "", environment: str = "", candidate: str = ""
 ) -> Sequence[RolloutRecord]:
     """The rollouts of that service, environment and candidate, oldest first; an empty word matches all."""
-    wanted = (service, environment, candidate)
+    wanted = {"service": service, "environment": environment, "candidate": candidate}
     return [
         record
         for record in records
-        if all(
-            not word or word == name
-            for word, name in zip(
-                wanted, (record.rollout.service, record.rollout.environment, record.rollout.candidate), strict=True
-            )
-        )
+        if all(not word or word == getattr(record.rollout, name) for name, word in wanted.items())
     ]
 
 

@@ -47,6 +47,11 @@ def warning(area: str, check: str, sentence: str, advice: str) -> Finding:
     return Finding(area, check, Health.WARNING, sentence, advice)
 
 
+def warning_if(is_bad: bool, area: str, check: str, sentence: str, advice: str) -> Finding:  # noqa: FBT001
+    """A warning, or nothing to do."""
+    return warning(area, check, sentence, advice) if is_bad else ok(area, check, sentence)
+
+
 def problem(area: str, check: str, sentence: str, advice: str) -> Finding:
     """It does not work."""
     return Finding(area, check, Health.PROBLEM, sentence, advice)

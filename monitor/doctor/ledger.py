@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Finding, duration, ok, problem, warning
+from monitor.doctor.finding import Finding, duration, ok, problem, warning, warning_if
 from monitor.ledger.inspection import LabelFlow, LedgerFacts
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
 from monitor.trace.model import REFERENCE_ENVIRONMENT
@@ -38,14 +38,11 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
         yield ok("ledger", "writing", "It can be written.")
     if facts.free_bytes is not None:
         room = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
-        few = facts.free_bytes < _GIGABYTE
-        yield warning("ledger", "room", room, "Make room, or move it.") if few else ok("ledger", "room", room)
+        yield warning_if(facts.free_bytes < _GIGABYTE, "ledger", "room", room, "Make room, or move it.")
     if facts.clock_skew_seconds is not None:
         found = f"The database's clock is {duration(abs(facts.clock_skew_seconds))} from ours."
-        if abs(facts.clock_skew_seconds) > _SKEW_SECONDS:
-            yield warning("ledger", "clock", found, "Set both by NTP.")
-        else:
-            yield ok("ledger", "clock", found)
+        is_skewed = abs(facts.clock_skew_seconds) > _SKEW_SECONDS
+        yield warning_if(is_skewed, "ledger", "clock", found, "Set both by NTP.")
 
 
 def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
@@ -95,9 +92,9 @@ def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
 
 def _orphans(labels: LabelFlow) -> Finding:
     found = f"{labels.without_trace:,} outcomes name a trace that never came."
-    if labels.without_trace > _MANY_ORPHANS * max(1, labels.labelled):
-        return warning("labels", "orphans", found, "Check that traces and outcomes share their trace ids and topics.")
-    return ok("labels", "orphans", found)
+    are_many = labels.without_trace > _MANY_ORPHANS * max(1, labels.labelled)
+    advice = "Check that traces and outcomes share their trace ids and topics."
+    return warning_if(are_many, "labels", "orphans", found, advice)
 
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from monitor.doctor.finding import Finding, Health
+from monitor.output.plain import Json, fields_of, plain
 
 _STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
 _WIDTH = len(Health.PROBLEM) + 2
@@ -32,20 +32,13 @@ def print_tally(console: Console, findings: Sequence[Finding]) -> None:
     console.print(", ".join(f"{tally[health]} {health.value}" for health in Health if tally[health]), highlight=False)
 
 
-def findings_json(findings: Sequence[Finding]) -> dict[str, Any]:
+def findings_json(findings: Sequence[Finding]) -> Json:
     """All of them with their tally."""
     tally = Counter(finding.health for finding in findings)
-    return {
-        "checks": [
-            {
-                "area": finding.area,
-                "check": finding.check,
-                "health": finding.health.value,
-                "finding": finding.sentence,
-                "advice": finding.advice,
-                "unreachable": finding.is_unreachable,
-            }
-            for finding in findings
-        ],
-        "tally": {health.value: tally[health] for health in Health},
-    }
+    return {"checks": list(findings), "tally": {health.value: tally[health] for health in Health}}
+
+
+@plain.register
+def _finding(finding: Finding) -> Json:
+    fields = fields_of(finding)
+    return {"finding": fields.pop("sentence"), "unreachable": fields.pop("is_unreachable"), **fields}
