@@ -163,7 +163,7 @@ def test_a_wrong_password_is_told_and_not_shown(
     right_code, right_odd = doctor(path)
 
     assert (3, 3) == (code, run_code)
-    assert "A connection is accepted, and then nobody lets us in" in odd["broker login"]["finding"]
+    assert "The brokers accept a connection and refuse the client" in odd["broker login"]["finding"]
     assert "lets us in; check kafka.security_protocol, sasl_*" in said
     assert "wr0ng-one" not in said + str(odd)
     assert 3 != right_code
