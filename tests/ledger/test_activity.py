@@ -56,3 +56,19 @@ def test_traffic_is_that_of_the_requests_in_each_hour(ledger: SqlLedger, parts: 
         mine = [spell for seen in ledger.activity() if seen.service == run for spell in seen.traffic]
 
         assert [(min(each), max(each), len(each)) for _, each in sorted(by_hour.items())] == mine
+
+
+def test_the_first_and_the_last_start_are_the_earliest_and_the_latest(ledger: SqlLedger) -> None:
+    """In whatever order requests come, within a batch and over several, and whatever tier and capability they have."""
+    batches = [[5.0], [9.0, 2.0], [4.0], [1.5, 30.0, 3.0]]
+    spans = []
+    for number, starts in enumerate(batches):
+        traces = [
+            a_trace(f"t{number}-{place}", capability=f"c{place}", started_at=NOON + start)
+            for place, start in enumerate(starts)
+        ]
+        ledger.record(a_batch(*map(tagged, traces)))
+        (seen,) = ledger.activity()
+        spans.append((seen.first_started_at - NOON, seen.last_started_at - NOON, seen.requests))
+
+    assert [(5.0, 5.0, 1), (2.0, 9.0, 3), (2.0, 9.0, 4), (1.5, 30.0, 7)] == spans

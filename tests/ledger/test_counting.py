@@ -6,6 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.ledger import (
     CounterKey,
     CounterName,
@@ -90,3 +91,73 @@ def test_counts_are_those_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObje
     mine = {key: value for key, value in ledger.counters().items() if key.service == run}
     assert naive_counts(events) == mine
     assert [] == problems(ledger)
+
+
+SHOP = ("shop", "production", "model-1")
+
+
+def test_a_version_has_the_activity_of_all_its_deltas() -> None:
+    """Earliest and latest start, requests and labels of every tier and capability; starts by the hour."""
+    deltas = CounterDeltas()
+    for tier, capability, starts in (("hard", "pay", [7_300.0, 7_250.0]), ("easy", "search", [3_700.0, 9_000.0])):
+        delta = deltas.of(SHOP, tier, capability)
+        delta.traces += [tagged(a_trace(f"{tier}{start}", started_at=start)) for start in starts]
+        delta.successes, delta.failures = 2, 1
+
+    seen = deltas.activity()[SHOP]
+
+    assert (3_700.0, 9_000.0, 4, 6) == (seen.first_started_at, seen.last_started_at, seen.requests, seen.labelled)
+    assert {2: [7_300.0, 7_250.0, 9_000.0], 1: [3_700.0]} == seen.hours
+
+
+def test_labels_alone_are_activity_and_duplicates_alone_are_not() -> None:
+    """A batch of late labels moves a version's labels and no start; one of redelivered traces moves nothing of it."""
+    late, again = CounterDeltas(), CounterDeltas()
+    late.of(SHOP, "hard", "pay").failures = 1
+    again.of(SHOP, "hard", "pay").duplicates = 3
+
+    seen = late.activity()[SHOP]
+
+    assert (0, 1, {}) == (seen.requests, seen.labelled, seen.hours)
+    assert float("inf") == seen.first_started_at == -seen.last_started_at
+    assert ({}, 3) == (again.activity(), again.duplicates())
+
+
+def test_only_what_moved_is_written() -> None:
+    """Of the forty counters of a version, tier and capability a row is written for each that is not zero."""
+    deltas = CounterDeltas()
+    deltas.of(SHOP, "hard", "pay").duplicates = 1
+    deltas.count(CounterName.IGNORED, detail="span_invalid", by=0)
+    deltas.count(CounterName.RECORDS, detail="t/0", by=2)
+    deltas.count(CounterName.RECORDS, detail="t/0")
+
+    duplicate = (CounterName.DUPLICATES, *SHOP, "", "", "")
+    assert {duplicate: 1, (CounterName.RECORDS, "", "", "", "", "", "t/0"): 3} == dict(deltas.counts())
+
+
+def test_a_duration_on_a_bound_is_within_it() -> None:
+    """As Prometheus counts: a bucket holds what is less than or equal to its bound."""
+    deltas = CounterDeltas()
+    durations = [0.1, 0.100001, 3_600.0, 3_600.5]
+    deltas.of(SHOP, "hard", "pay").traces += [
+        tagged(a_trace(f"t{seconds}", started_at=0.0, duration_seconds=seconds)) for seconds in durations
+    ]
+
+    counted = {key[-1]: value for key, value in deltas.counts().items() if key[0] == CounterName.DURATION_BUCKET}
+
+    assert {"0.1": 1, "0.25": 1, "3600.0": 1, "+Inf": 1} == counted
+
+
+def test_a_microsecond_and_a_nanodollar_are_rounded_not_cut() -> None:
+    """Each request by itself, so that sums do not depend on which requests share a batch."""
+    deltas = CounterDeltas()
+    usage = Usage(cost_usd=1.0000000007)
+    deltas.of(SHOP, "hard", "pay").traces += [
+        tagged(a_trace(f"t{number}", started_at=0.0, duration_seconds=2.0000017, usage=usage)) for number in range(2)
+    ]
+
+    counted = {(key[0], key[-1]): value for key, value in deltas.counts().items()}
+
+    assert 4 == counted[CounterName.DURATION_MICROSECONDS, "whole"]
+    assert 4 == counted[CounterName.DURATION_MICROSECONDS, ""]
+    assert (2, 2) == (counted[CounterName.COST_NANODOLLARS, "whole"], counted[CounterName.COST_NANODOLLARS, ""])

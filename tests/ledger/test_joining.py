@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from monitor.ledger.ledger import (
+    CounterKey,
     CounterName,
     TaggedTrace,
 )
@@ -20,10 +21,12 @@ from tests.builders import (
     tagged,
 )
 from tests.ledgers import (
+    HARD,
     SHARED_LEDGER,
     close_due,
     counts,
     net_outcomes,
+    problems,
     spans_left_over,
 )
 from tests.trace.spans import a_call, a_span
@@ -142,3 +145,22 @@ def test_verdicts_wait_for_a_trace_made_of_spans(ledger: SqlLedger) -> None:
 
     assert (1, 0) == net_outcomes(ledger)
     assert {"": 1} == counts(ledger, CounterName.REQUESTS)
+
+
+def test_a_label_in_a_later_batch_counts_where_its_trace_does(ledger: SqlLedger) -> None:
+    """Under the version, tier and capability of the trace; the request itself is not counted again."""
+    ledger.record(a_batch(tagged(a_trace("t1", capability="pay"), HARD)))
+
+    recorded = ledger.record(a_batch(an_outcome("t1", failure("timeout"))))
+
+    assert (0, 1) == (recorded.counted, recorded.labelled)
+    labels = ("shop", "production", "model-1", "hard")
+    expected = {
+        CounterKey(CounterName.REQUESTS, *labels, "pay"): 1,
+        CounterKey(CounterName.OUTCOMES, *labels, "pay", "failure"): 1,
+        CounterKey(CounterName.FAILURES_BY_CLASS, *labels, "", "timeout"): 1,
+    }
+    assert expected == {
+        key: value for key, value in ledger.counters().items() if key.name in {k.name for k in expected}
+    }
+    assert [] == problems(ledger)
