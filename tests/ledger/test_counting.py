@@ -138,7 +138,7 @@ def test_only_what_moved_is_written() -> None:
 def test_a_duration_on_a_bound_is_within_it() -> None:
     """As Prometheus counts: a bucket holds what is less than or equal to its bound."""
     deltas = CounterDeltas()
-    durations = [0.1, 0.100001, 3_600.0, 3_600.5]
+    durations = [3_600.5, 0.100001, 3_600.0, 0.1]
     deltas.of(SHOP, "hard", "pay").traces += [
         tagged(a_trace(f"t{seconds}", started_at=0.0, duration_seconds=seconds)) for seconds in durations
     ]
