@@ -19,6 +19,8 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "model_version": "gpt-4-0613",
         "capability": "refunds",
         "request_id": "probe-17",
+        "conversation_id": "c-4711",
+        "user_id": "u-42",
         "started_at": "2026-11-23T05:02:00.123Z",
         "ended_at": "2026-11-23T05:02:03.400Z",
         "request": {

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
+from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
@@ -25,6 +26,7 @@ from monitor.ledger.schema import (
     pending_trace,
     pruned,
     request,
+    stratum,
     traffic,
 )
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
@@ -67,6 +69,7 @@ def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
         "failures by class = outcomes that were failures", _summed(counters, CounterName.FAILURES_BY_CLASS), failures
     )
     yield from _versions(connection, counters)
+    yield _strata(connection, dialect)
     yield from _spans(connection, counters)
     yield from _positions(connection, counters)
     yield _calibrations(connection)
@@ -152,6 +155,24 @@ def _versions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> 
         .where(request.c.model_version_id.not_in(sa.select(columns.id)))
     )
     yield _equal("requests without their version", {("rows",): lost or 0}, {("rows",): 0})
+
+
+def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
+    """Cells against a recount; sums of logits are rounded as their order rounds them."""
+    key = ("model_version_id", *KEY)
+    rows = (
+        sa.select(request.c.model_version_id, *one_request(dialect.hour(request.c.started_at)))
+        .where(request.c.model_version_id.is_not(None))
+        .subquery()
+    )
+    by = [rows.c[name] for name in key]
+    recount = connection.execute(sa.select(*by, *(sa.func.sum(rows.c[name]) for name in SUMS)).group_by(*by))
+    cells = connection.execute(sa.select(*(stratum.c[name] for name in (*key, *SUMS))))
+    counted, found = (
+        {(*row[: len(key)], name): round(row[len(key) + place], 3) for row in rows for place, name in enumerate(SUMS)}
+        for rows in (cells, recount)
+    )
+    return _equal("cells of evidence = requests and labels of rows", counted, found)
 
 
 def _by_version(counts: _Counts) -> Counter[tuple[Any, ...]]:

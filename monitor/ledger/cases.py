@@ -93,6 +93,7 @@ def _of_candidate(rollout: Rollout) -> _Conditions:
         model_version.c.environment == rollout.environment,
         model_version.c.model_version == rollout.candidate,
         request.c.calibration_id == rollout.calibration_id,
+        request.c.started_at >= rollout.started_at,
         request.c.tier.in_([tier.value for tier in Tier if tier in HARD_TIER]),
         _KEY.is_not(None),
     )

@@ -1,105 +1,395 @@
-"""Both arms of a rollout as the statistics take them, read under one calibration."""
+"""Both arms of a rollout as the statistics take them: from cells, and from rows only where an hour is cut in two."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tiers import Tier
+from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
+from monitor.ledger.cells import CELL_COLUMNS, KEY, SUMS, cell_of, one_request
+from monitor.ledger.counting import HOUR_SECONDS
+from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of, tag_columns
-from monitor.ledger.schema import model_version, request
-from monitor.rollout.cohort import Arm, Cohort, Stratum
+from monitor.ledger.schema import model_version, request, stratum, traffic
+from monitor.ledger.stored import readable, real, whole
+from monitor.ledger.strata import StratumWriter
+from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Comparison, SharedClusterSums, Stratum, TierGroup, TiersBy
 from monitor.rollout.oncall import Signature
-from monitor.rollout.tracker import Rollout
+from monitor.rollout.tier_view import TierView
+from monitor.rollout.tracker import EvidenceWindow, Rollout
+from monitor.trace.model import PROBES_ENVIRONMENT
 
 _MOST_SIGNATURES = 1_000
+_MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
+_CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
+_CLUSTERS = 2**63
+_ENOUGH_BESIDE = 200  # candidate requests beside as many of the baseline, with which hours are compared with themselves
 
 
-def select_cohort(connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> Cohort:
-    """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by stratum."""
-    return Cohort(
-        baseline=_arm(connection, rollout, rollout.baseline, matured_before),
-        candidate=_arm(connection, rollout, rollout.candidate, matured_before),
+def select_cohort(
+    connection: sa.Connection, rollout: Rollout, window: EvidenceWindow, view: TierView, *, matured_before: float
+) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
+    """
+    Both arms of *rollout*, and the most frequent signatures of their failures.
+
+    Requests of *window* that started before *matured_before* (Unix seconds).
+    """
+    baseline, candidate, comparison = _arms(connection, rollout, window, matured_before)
+    # The same part of all clusters in both arms, so that those which both serve meet.
+    part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version(), candidate.requests_of_version(), 1))
+    old, new = baseline.clusters(view, part), candidate.clusters(view, part)
+    cohort = Cohort(
+        baseline=Arm(rollout.baseline, baseline.strata(view), old.sums()),
+        candidate=Arm(rollout.candidate, candidate.strata(view), new.sums()),
         calibration_id=rollout.calibration_id,
+        tiers_by=view.tiers_by,
+        comparison=comparison,
+        shared_clusters=old.shared_with(new),
     )
+    return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
 
 
-def select_failure_classes(
-    connection: sa.Connection, rollout: Rollout, *, matured_before: float
-) -> tuple[FailureCounts, FailureCounts]:
-    """Failures of baseline and candidate by whole signature, the most frequent ones."""
-    return (
-        _failure_classes(connection, rollout, rollout.baseline, matured_before),
-        _failure_classes(connection, rollout, rollout.candidate, matured_before),
-    )
+def select_classes(
+    connection: sa.Connection, rollout: Rollout, *, since: float
+) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """
+    Labelled requests and failures of the baseline from *since* (Unix seconds) until *rollout* began, by class.
+
+    A class is a capability, or a set of tools where the capability is `unclassified`.
+    """
+    evidence = _evidence(connection, rollout, rollout.baseline, since, rollout.started_at, any_calibration=True)
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in evidence.cells:
+        counts[cell.capability, cell.tool_set][0] += int(cell.labelled)
+        counts[cell.capability, cell.tool_set][1] += int(cell.failures)
+    return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
 
 
-def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[Any]:
-    """Requests of both arms that another calibration tagged, with what tags them."""
-    return connection.execute(
-        sa.select(request.c.trace_id, *FEATURE_COLUMNS)
-        .join(model_version)
-        .where(*_of_service(rollout))
-        .where(model_version.c.model_version.in_((rollout.baseline, rollout.candidate)))
+def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[str]:
+    """Trace ids of both arms that another calibration tagged; cells say in which hours to look for them."""
+    ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]
+    hours = connection.execute(
+        sa.select(stratum.c.model_version_id, sa.func.min(stratum.c.hour), sa.func.max(stratum.c.hour))
+        .where(stratum.c.model_version_id.in_([each for each in ids if each is not None]))
+        .where(stratum.c.calibration_id != calibration.calibration_id)
+        .group_by(stratum.c.model_version_id)
+    ).all()
+    found = [
+        connection.scalars(
+            sa.select(request.c.trace_id)
+            .where(request.c.model_version_id == version_id)
+            .where(request.c.started_at >= first * HOUR_SECONDS, request.c.started_at < (last + 1) * HOUR_SECONDS)
+            .where(request.c.calibration_id != calibration.calibration_id)
+        ).all()
+        for version_id, first, last in readable("stratum", hours, _whole_row)
+    ]
+    return sorted(chain.from_iterable(found))
+
+
+def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str], calibration: Calibration) -> None:
+    """Tag some requests of `tagged_otherwise` anew, and count them where they belong now."""
+    rows = connection.execute(
+        sa.select(request.c.trace_id, *dict.fromkeys((*FEATURE_COLUMNS, *CELL_COLUMNS)))
+        .where(dialect.among(request.c.trace_id))
         .where(request.c.calibration_id != calibration.calibration_id)
         .order_by(request.c.trace_id)
+        .with_for_update(),  # PostgreSQL: a verdict that comes meanwhile would move the cell that is left here
+        {"among": dialect.values(trace_ids)},
     ).all()
-
-
-def retag(connection: sa.Connection, rows: Sequence[Any], calibration: Calibration) -> None:
-    """Tag *rows* of `tagged_otherwise` anew."""
+    if not rows:
+        return
+    tags = [calibration.tag(features_of(row)) for row in rows]
     connection.execute(
         sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
-        [tag_columns(calibration.tag(features_of(row))) | {"_trace_id": row.trace_id} for row in rows],
+        [tag_columns(tag) | {"_trace_id": row.trace_id} for row, tag in zip(rows, tags, strict=True)],
     )
+    cells = [cell_of(row) for row in rows]
+    StratumWriter(dialect).move(connection, cells, [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)])
 
 
-def _of_service(rollout: Rollout) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    return (model_version.c.service == rollout.service, model_version.c.environment == rollout.environment)
+def _whole_row(row: sa.Row[Any]) -> Sequence[int]:
+    return [whole(number) for number in row]
 
 
-def _arm(connection: sa.Connection, rollout: Rollout, version: str, matured_before: float) -> Arm:
-    columns = request.c
-    rows = connection.execute(
-        sa.select(
-            columns.tier,
-            columns.capability,
-            columns.bin,
-            columns.is_known,
-            sa.func.count(),
-            sa.func.count(columns.success),
-            sa.func.count(sa.case((columns.success.is_(False), 1))),
-            sa.func.sum(columns.difficulty_logit),
-            sa.func.sum(columns.difficulty_variance),
+def _arms(
+    connection: sa.Connection, rollout: Rollout, window: EvidenceWindow, until: float
+) -> tuple[_Evidence, _Evidence, Comparison]:
+    candidate = _evidence(connection, rollout, rollout.candidate, window.candidate_since, until)
+    comparison = Comparison.CONCURRENT
+    since = window.candidate_since
+    if rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
+        since = window.baseline_since
+    elif not _is_concurrent(connection, rollout, since, until):
+        comparison, since = Comparison.BEFORE_AFTER, window.baseline_since
+    return _evidence(connection, rollout, rollout.baseline, since, until), candidate, comparison
+
+
+def _is_concurrent(connection: sa.Connection, rollout: Rollout, since: float, until: float) -> bool:
+    """Whether enough of the candidate's requests have requests of the baseline beside them in their hour."""
+    hours = []
+    for version in (rollout.baseline, rollout.candidate):
+        rows = connection.execute(
+            sa.select(traffic.c.hour, traffic.c.requests)
+            .where(traffic.c.model_version_id == _version_id(connection, rollout, version))
+            .where(traffic.c.last_started_at >= since, traffic.c.first_started_at < until)
         )
-        .join(model_version)
-        .where(*_of_service(rollout))
-        .where(model_version.c.model_version == version)
-        .where(columns.started_at < matured_before)
-        .where(columns.calibration_id == rollout.calibration_id)
-        .group_by(columns.tier, columns.capability, columns.bin, columns.is_known)
-        .order_by(columns.tier, columns.capability, columns.bin, columns.is_known)
-    )
-    return Arm(version, [Stratum(Tier(tier), capability, *rest) for tier, capability, *rest in rows])
+        hours.append({row.hour: int(row.requests) for row in rows})
+    baseline, candidate = hours
+    beside = sum(min(requests, baseline.get(hour, 0)) for hour, requests in candidate.items())
+    return 2 * beside >= sum(candidate.values()) or beside >= _ENOUGH_BESIDE
 
 
-def _failure_classes(connection: sa.Connection, rollout: Rollout, version: str, matured_before: float) -> FailureCounts:
-    columns = request.c
-    failures = sa.func.count()
-    rows = connection.execute(
-        sa.select(columns.tier, columns.capability, columns.failure_class, failures)
-        .join(model_version)
-        .where(*_of_service(rollout))
-        .where(model_version.c.model_version == version)
-        .where(columns.started_at < matured_before)
-        .where(columns.calibration_id == rollout.calibration_id)
-        .where(columns.success.is_(False))
-        .group_by(columns.tier, columns.capability, columns.failure_class)
-        .order_by(failures.desc(), columns.tier, columns.capability, columns.failure_class)
-        .limit(_MOST_SIGNATURES)
+def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
+    columns = model_version.c
+    return connection.scalar(
+        sa.select(columns.id)
+        .where(columns.service == rollout.service, columns.environment == rollout.environment)
+        .where(columns.model_version == version)
     )
-    return {Signature(Tier(tier), capability, name or ""): count for tier, capability, name, count in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """
+    Requests of one version that started from *since* until *until* (Unix seconds), read once.
+
+    Attributes:
+        cells: Sums of requests that are alike; two may have the same key.
+    """
+
+    connection: sa.Connection
+    version_id: int | None
+    since: float
+    until: float
+    calibration_id: str
+    cells: Sequence[sa.Row[Any]]
+
+    def strata(self, view: TierView) -> Sequence[Stratum]:
+        merged: dict[tuple[Any, ...], list[float]] = {}
+        for key, sums in readable("stratum", self.cells, partial(_stratum, view)):
+            have = merged.setdefault(key, [0, 0, 0, 0.0, 0.0])
+            for place, number in enumerate(sums):
+                have[place] += number
+        return [
+            Stratum(tier, capability, number, known, int(n), int(labelled), int(failed), logits, variances, hour)
+            for (hour, tier, capability, number, known), (n, labelled, failed, logits, variances) in sorted(
+                merged.items()
+            )
+        ]
+
+    def failure_classes(self, view: TierView) -> FailureCounts:
+        counts: Counter[Signature] = Counter()
+        for signature, failures in readable("stratum", self.cells, partial(_signature, view)):
+            counts[signature] += failures
+        return dict((+counts).most_common(_MOST_SIGNATURES))
+
+    def clusters(self, view: TierView, part: float) -> _Clusters:
+        """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
+        alone: dict[TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for groups, labelled, failures in readable("stratum", self.cells, partial(_alone, view)):
+            for group in groups:
+                alone[group][0] += part * labelled
+                alone[group][1] += part * failures
+        sizes: dict[TierGroup, dict[int, list[int]]] = defaultdict(dict)
+        sampled = self._sampled(part) if any(cell.clustered for cell in self.cells) else ()
+        for groups, cluster, labelled, failures in readable("request", sampled, partial(_clustered, view)):
+            for group in groups:
+                size = sizes[group].setdefault(cluster, [0, 0])
+                size[0] += labelled
+                size[1] += failures
+        return _Clusters(sizes, alone)
+
+    def requests_of_version(self) -> int:
+        total = self.connection.scalar(_REQUESTS_OF_VERSION, {"version_id": self.version_id})
+        return int(total or 0)
+
+    def _sampled(self, part: float) -> Sequence[sa.Row[Any]]:
+        """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
+        among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
+        return self.connection.execute(
+            _SAMPLED,
+            {
+                "version_id": self.version_id,
+                "calibration_id": self.calibration_id,
+                "since": self.since,
+                "until": self.until,
+                "among": among,
+                "hour": 0,
+            },
+        ).all()
+
+
+def _evidence(
+    connection: sa.Connection,
+    rollout: Rollout,
+    version: str,
+    since: float,
+    until: float,
+    *,
+    any_calibration: bool = False,
+) -> _Evidence:
+    version_id = _version_id(connection, rollout, version)
+    since, calibration = max(since, 0.0), "" if any_calibration else rollout.calibration_id
+    where = {"version_id": version_id, "calibration_id": calibration, "any_calibration": any_calibration}
+    if rollout.environment == PROBES_ENVIRONMENT:
+        parts = [connection.execute(_FIRST_RUNS, {**where, "since": since, "until": until, "hour": 0}).all()]
+    else:
+        first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
+        parts = [connection.execute(_CELLS, {**where, "first": first, "last": last}).all()]
+        for start, end in _cut_hours(since, until):
+            hour = int(start // HOUR_SECONDS)
+            requests = connection.scalar(_REQUESTS_OF_HOUR, {"version_id": version_id, "hour": hour}) or 0
+            if 0 < requests <= _MOST_CUT:
+                piece = {**where, "since": start, "until": end, "hour": hour}
+                parts.append(connection.execute(_PIECE, piece).all())
+    return _Evidence(connection, version_id, since, until, calibration, list(chain.from_iterable(parts)))
+
+
+def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:
+    """What of the time from *since* until *until* is no whole hour."""
+    first, last = math.ceil(since / HOUR_SECONDS) * HOUR_SECONDS, until // HOUR_SECONDS * HOUR_SECONDS
+    for start, end in ((since, min(first, until)), (max(last, first), until)):
+        if start < end:
+            yield start, end
+
+
+def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
+    """*select* within the parameters `version_id` and `calibration_id`, or `any_calibration`."""
+    return select.where(table.c.model_version_id == sa.bindparam("version_id")).where(
+        sa.or_(
+            sa.bindparam("any_calibration", type_=sa.Boolean),
+            table.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text),
+        )
+    )
+
+
+def _started_between(select: sa.Select[Any]) -> sa.Select[Any]:
+    started_at = request.c.started_at
+    return select.where(started_at >= sa.bindparam("since", type_=sa.Double)).where(
+        started_at < sa.bindparam("until", type_=sa.Double)
+    )
+
+
+def _summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
+    keys = [rows.c[name] for name in by]
+    return sa.select(*keys, *(sa.func.sum(rows.c[name]).label(name) for name in sums)).group_by(*keys)
+
+
+# Made once: each costs more to make than to run.
+_HOUR = sa.bindparam("hour", type_=sa.Integer)
+_ROW = tuple(one_request(_HOUR))
+_CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in (*KEY, *SUMS)))).where(
+    stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last")
+)
+_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
+_RUN = sa.func.row_number().over(
+    partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
+    order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
+)
+_RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
+_FIRST_RUNS = _summed(
+    sa.select(*(_RUNS.c[name] for name in (*KEY, *SUMS))).where(_RUNS.c.run == 1).subquery(), KEY, SUMS
+)
+_SAMPLED = _summed(
+    _started_between(sa.select(request.c.cluster, *_ROW))
+    .where(request.c.model_version_id == sa.bindparam("version_id"))
+    .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
+    .where(request.c.cluster.is_not(None), request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger))
+    .where(request.c.success.is_not(None))
+    .subquery(),
+    ("cluster", "tier", "declared_tier", "capability", "tool_set"),
+    ("labelled", "failures"),
+)
+_REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
+_REQUESTS_OF_VERSION, _REQUESTS_OF_HOUR = _REQUESTS, _REQUESTS.where(traffic.c.hour == _HOUR)
+
+
+def _tier(view: TierView, row: sa.Row[Any]) -> Tier:
+    match view.tiers_by:
+        case TiersBy.LEARNT:
+            return Tier(row.tier)
+        case TiersBy.DECLARED:
+            return Tier(row.declared_tier or Tier.UNTIERED)
+        case TiersBy.CLASS:
+            return view.class_tiers.get((row.capability, row.tool_set), Tier.UNTIERED)
+        case TiersBy.NONE:
+            return Tier.UNTIERED
+
+
+def _stratum(view: TierView, row: sa.Row[Any]) -> tuple[tuple[Any, ...], Sequence[float]]:
+    key = (whole(row.hour), _tier(view, row), str(row.capability), whole(row.bin), bool(row.is_known))
+    counted = (whole(int(row.requests)), whole(int(row.labelled)), whole(int(row.failures)))
+    return key, (*counted, real(row.logit_sum), real(row.variance_sum))
+
+
+def _signature(view: TierView, row: sa.Row[Any]) -> tuple[Signature, int]:
+    return Signature(_tier(view, row), row.capability, row.failure_class), int(row.failures)
+
+
+def _alone(view: TierView, row: sa.Row[Any]) -> tuple[Sequence[TierGroup], int, int]:
+    return _groups(_tier(view, row)), int(row.labelled - row.clustered), int(row.failures - row.clustered_failures)
+
+
+def _clustered(view: TierView, row: sa.Row[Any]) -> tuple[Sequence[TierGroup], int, int, int]:
+    return _groups(_tier(view, row)), row.cluster, int(row.labelled), int(row.failures)
+
+
+def _groups(tier: Tier) -> Sequence[TierGroup]:
+    group = TierGroup.HARD if tier in HARD_TIER else TierGroup.EASIER if tier in EASIER_TIERS else None
+    return (TierGroup.ALL,) if group is None else (TierGroup.ALL, group)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clusters:
+    """
+    Labelled requests and failures of one arm.
+
+    Attributes:
+        sizes: Of each cluster in each group.
+        alone: Of the requests without a cluster, each one of its own, in each group.
+    """
+
+    sizes: Mapping[TierGroup, Mapping[int, Sequence[int]]]
+    alone: Mapping[TierGroup, Sequence[float]]
+
+    def sums(self) -> Sequence[ClusterSums]:
+        return tuple(self._sums(group, list(sizes.values())) for group, sizes in self.sizes.items())
+
+    def _sums(self, group: TierGroup, sizes: Sequence[Sequence[int]]) -> ClusterSums:
+        alone, failed = map(round, self.alone.get(group, (0.0, 0.0)))
+        return ClusterSums(
+            group,
+            clusters=len(sizes) + alone,
+            requests=sum(n for n, _ in sizes) + alone,
+            failures=sum(f for _, f in sizes) + failed,
+            requests_squared=sum(n * n for n, _ in sizes) + alone,
+            requests_failures=sum(n * f for n, f in sizes) + failed,
+            failures_squared=sum(f * f for _, f in sizes) + failed,
+        )
+
+    def shared_with(self, other: _Clusters) -> Sequence[SharedClusterSums]:
+        """Products over the clusters that both arms served."""
+        return tuple(
+            SharedClusterSums(
+                group,
+                requests_requests=sum(n * m for (n, _), (m, _) in pairs),
+                failures_requests=sum(f * m for (_, f), (m, _) in pairs),
+                requests_failures=sum(n * g for (n, _), (_, g) in pairs),
+                failures_failures=sum(f * g for (_, f), (_, g) in pairs),
+            )
+            for group, sizes in self.sizes.items()
+            if (
+                pairs := [
+                    (size, also) for cluster, size in sizes.items() if (also := other.sizes.get(group, {}).get(cluster))
+                ]
+            )
+        )

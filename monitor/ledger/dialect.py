@@ -25,6 +25,7 @@ Excluded = Callable[[Any], Mapping[str, Any]]
 
 
 _json = Encoder().encode
+_HOUR_SECONDS = 3_600.0
 
 
 class RaceLost(Exception):
@@ -56,6 +57,10 @@ class Dialect(Protocol):
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
+        ...
+
+    def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
+        """Hours since 1970 of Unix seconds."""
         ...
 
     one_state: Mapping[str, Any]
@@ -106,6 +111,9 @@ class SqliteDialect:
 
         return change
 
+    def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
+        return sa.cast(column / _HOUR_SECONDS, sa.Integer)  # which cuts, where PostgreSQL rounds
+
     one_state: Mapping[str, Any] = MappingProxyType({})  # as every transaction does
 
     def damage(self, connection: sa.Connection) -> Sequence[str]:
@@ -147,6 +155,9 @@ class PostgresDialect:
             sa.update(table).where(table.c[key] == given.c[key]).values({name: given.c[name] for name in columns})
         )
         return _as_parameter(statement)
+
+    def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
+        return sa.cast(sa.func.floor(column / _HOUR_SECONDS), sa.Integer)
 
     one_state: Mapping[str, Any] = MappingProxyType({"isolation_level": "REPEATABLE READ"})
 

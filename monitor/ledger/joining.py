@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
@@ -26,6 +27,7 @@ class Slot(Struct, gc=False):
         standing: The latest word of each source on each evaluation.
         label: The verdict that counts, None where no source that the settings accept has given one.
         new_trace: The trace that this batch brought.
+        cell: Where the ledger counts it as evidence, where it has the trace.
         has_new_outcome: This batch changed the label.
     """
 
@@ -34,6 +36,7 @@ class Slot(Struct, gc=False):
     standing: tuple[Outcome, ...] = ()
     label: Outcome | None = None
     new_trace: TaggedTrace | None = None
+    cell: Cell | None = None
     has_new_outcome: bool = False
 
 

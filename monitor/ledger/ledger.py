@@ -28,6 +28,8 @@ class TaggedTrace(Struct, frozen=True, gc=False):
         features: What tagged it.
         outcomes: Every verdict that it carries itself.
         is_over_budget: It used more than it was allowed.
+        declared_tier: The tier that its sender, or a rule of the config, gives it.
+        cluster: Hash of what it shares with requests like it: its conversation, else its user, else its item.
     """
 
     trace: Trace
@@ -35,6 +37,8 @@ class TaggedTrace(Struct, frozen=True, gc=False):
     tag: Tag
     outcomes: Sequence[Outcome] = ()
     is_over_budget: bool = False
+    declared_tier: str | None = None
+    cluster: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from monitor.ledger.pending_spans import add_spans, take_complete
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.strata import StratumWriter
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
 from monitor.trace.settings import OutcomeSettings
@@ -46,6 +47,7 @@ class Recorder:
         self._outcomes = outcomes
         self._labels = LabelBudget(dialect.insert, settings)
         self._requests = RequestRows(dialect)
+        self._strata = StratumWriter(dialect)
         self._write_traffic = dialect.upserter(
             traffic,
             _TRAFFIC_COLUMNS,
@@ -112,7 +114,7 @@ class Recorder:
 
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
-        # pending traces, label values, versions, new requests, traffic, counters.
+        # pending traces, label values, versions, new requests, cells, traffic, counters.
         deltas = CounterDeltas()
         runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
         trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}
@@ -132,6 +134,7 @@ class Recorder:
         activity = deltas.activity()
         version_ids = self._write_versions(connection, activity)
         self._requests.write(connection, slots, version_ids, received_at=batch.received_at)
+        self._strata.add_slots(connection, slots.values(), version_ids)
         self._write_traffic(
             connection,
             sorted(

@@ -13,6 +13,7 @@ from msgspec.json import Decoder, Encoder
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
+from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Slot
@@ -103,6 +104,7 @@ class RequestRows:
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
         slot = Slot(stored=True)
         if row.model_version_id is not None:
+            slot.cell = cell_of(row)
             slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
         if row.success is not None:
             slot.label = Outcome(
@@ -174,11 +176,8 @@ def tag_columns(tag: Tag) -> dict[str, Any]:
 _STORED = (
     sa.select(
         request.c.trace_id,
-        request.c.model_version_id,
+        *CELL_COLUMNS,
         request.c.counted_tier,
-        request.c.capability,
-        request.c.success,
-        request.c.failure_class,
         request.c.outcome_score,
         request.c.outcome_source,
         request.c.labelled_at,
@@ -209,6 +208,8 @@ def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[An
         tag.is_known,
         tag.bin,
         tag.calibration_id,
+        slot.new_trace.declared_tier,
+        slot.new_trace.cluster,
     )
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.strata import StratumWriter
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _DAY_SECONDS = 86_400.0
@@ -55,6 +57,7 @@ class Pruner:
     def __init__(self, dialect: Dialect) -> None:
         self._among = dialect.among(request.c.trace_id)
         self._values = dialect.values
+        self._strata = StratumWriter(dialect)
         self._tally = dialect.upserter(
             pruned,
             [column.name for column in pruned.columns],
@@ -95,8 +98,9 @@ class Pruner:
         """Delete some old requests of a version and remember how they were counted; how many there were."""
         columns = request.c
         rows = connection.execute(
-            _some(_old_requests(version_id, before, columns.trace_id, columns.counted_tier, columns.success))
+            _some(_old_requests(version_id, before, columns.trace_id, columns.counted_tier, *CELL_COLUMNS))
         ).all()
+        self._strata.move(connection, [cell_of(row) for row in rows])
         tally: dict[str, Counter[Any]] = {}
         for row in rows:
             tally.setdefault(row.counted_tier, Counter())[row.success] += 1

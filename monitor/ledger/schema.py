@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -91,6 +91,8 @@ request = sa.Table(
     sa.Column("is_known", sa.Boolean),
     sa.Column("bin", sa.Integer),
     sa.Column("calibration_id", sa.Text),
+    sa.Column("declared_tier", sa.Text),
+    sa.Column("cluster", sa.BigInteger),  # hash of the conversation, else the user, else the item
     sa.Column("success", sa.Boolean),
     sa.Column("failure_class", sa.Text),
     sa.Column("outcome_source", sa.Text),
@@ -98,6 +100,36 @@ request = sa.Table(
     sa.Column("labelled_at", sa.Double),
     sa.Column("outcomes", sa.Text),  # every standing verdict as JSON, where the label alone does not say it
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
+    sa.Index(
+        "ix_request_model_version_id_cluster",
+        "model_version_id",
+        "cluster",
+        sqlite_where=sa.text("cluster IS NOT NULL"),
+        postgresql_where=sa.text("cluster IS NOT NULL"),
+    ),
+)
+
+# Evidence: requests and labels by what they have in common, each hour of their starts for itself.
+stratum = sa.Table(
+    "stratum",
+    metadata,
+    sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("calibration_id", sa.Text, primary_key=True),
+    sa.Column("tier", sa.Text, primary_key=True),
+    sa.Column("declared_tier", sa.Text, primary_key=True),
+    sa.Column("capability", sa.Text, primary_key=True),
+    sa.Column("tool_set", sa.Text, primary_key=True),  # empty but for requests without a capability
+    sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("is_known", sa.Boolean, primary_key=True),
+    sa.Column("failure_class", sa.Text, primary_key=True),  # empty but for failures
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("labelled", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("logit_sum", sa.Double, nullable=False),
+    sa.Column("variance_sum", sa.Double, nullable=False),
+    sa.Column("clustered", sa.BigInteger, nullable=False),  # labelled requests with a cluster
+    sa.Column("clustered_failures", sa.BigInteger, nullable=False),
 )
 
 # The tables of pending spans keep the names that they have had since the first migration.

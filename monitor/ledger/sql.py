@@ -16,7 +16,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import retag, select_cohort, select_failure_classes, tagged_otherwise
+from monitor.ledger.cohorts import retag, select_classes, select_cohort, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
@@ -53,7 +53,8 @@ from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.policy import Floor
-from monitor.rollout.tracker import Rollout, VersionActivity
+from monitor.rollout.tier_view import LEARNT, TierView
+from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity, since_start
 from monitor.rollout.verdict import Verdict
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
@@ -249,24 +250,51 @@ class SqlLedger:
         # In short transactions: a million rows in one would keep batches from being recorded meanwhile.
         for start in range(0, len(rows), _ROWS_PER_RETAG):
             with self._writing() as connection:
-                retag(connection, rows[start : start + _ROWS_PER_RETAG], calibration)
+                retag(connection, self._dialect, rows[start : start + _ROWS_PER_RETAG], calibration)
         return len(rows)
 
     # What rollouts are judged by, and what was said of them.
 
-    def cohort(self, rollout: Rollout, *, matured_before: float) -> Cohort:
-        """Both arms of *rollout*: requests that started before *matured_before* (Unix seconds), by cell."""
-        with self._reading() as connection:
-            return select_cohort(connection, rollout, matured_before=matured_before)
-
-    def failure_classes(self, rollout: Rollout, *, matured_before: float) -> tuple[FailureCounts, FailureCounts]:
+    def cohort(
+        self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None, view: TierView = LEARNT
+    ) -> Cohort:
         """
-        Failures of baseline and candidate by whole signature, in the requests of `cohort`.
+        Both arms of *rollout*, by stratum.
+
+        Read from cells, and from rows only for hours of which a part belongs to the evidence.
+
+        Args:
+            rollout: Whose arms they are.
+            matured_before: Only requests that started before, Unix seconds.
+            window: From when on requests count; None for all since the rollout began.
+            view: What gives them their tier.
+        """
+        with self._reading() as connection:
+            return select_cohort(
+                connection, rollout, window or since_start(rollout), view, matured_before=matured_before
+            )[0]
+
+    def class_counts(self, rollout: Rollout, *, since: float) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """
+        Labelled requests and failures of the baseline from *since* (Unix seconds) until *rollout* began, by class.
+
+        A class is a capability, or a set of tools where the capability is `unclassified`.
+        """
+        with self._reading() as connection:
+            return select_classes(connection, rollout, since=since)
+
+    def cohort_and_signatures(
+        self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None, view: TierView = LEARNT
+    ) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
+        """
+        `cohort`, and the failures of baseline and candidate in it by whole signature.
 
         The most frequent ones only: a thousand of each arm.
         """
         with self._reading() as connection:
-            return select_failure_classes(connection, rollout, matured_before=matured_before)
+            return select_cohort(
+                connection, rollout, window or since_start(rollout), view, matured_before=matured_before
+            )
 
     def cases(self, rollout: Rollout, *, limit: int) -> Cases:
         """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""

@@ -13,6 +13,7 @@ _MISSED = (
     10.0  # requests that a version would have had by now, had it still served: chance alone misses them once in 20,000
 )
 _MISSED_BY_FEW = 20_000.0  # requests of others, where the version had too few to tell its rate
+_FEWEST_MORE = 5
 _PAUSES = 6  # a gap between two requests counts as service up to the sixth part of the silence that ends a deployment
 
 
@@ -70,6 +71,36 @@ class Deployment:
     def is_over(self, at: float) -> bool:
         """Whether its end had shown at *at*, Unix seconds."""
         return self.ended_at is not None and self.ended_at <= at
+
+
+def growth_times(
+    traffic: Sequence[Traffic], since: float, until: float, *, counted: float, growth: float
+) -> Iterator[tuple[float, float]]:
+    """
+    When the requests since *since* had grown by *growth* (a ratio, at least five requests), again and again.
+
+    Args:
+        traffic: Requests over time, oldest first.
+        since: Where counting begins, Unix seconds.
+        until: Where it ends, Unix seconds.
+        counted: Requests at which to begin.
+        growth: From one time to the next.
+
+    Yields:
+        Unix seconds and the requests by then.
+
+    >>> list(growth_times([Traffic(0.0, 100.0, 50)], 0.0, 100.0, counted=20, growth=0.5))
+    [(60.0, 30.0), (90.0, 45.0)]
+    """
+    before = 0.0
+    wanted = max(counted * (1 + growth), counted + _FEWEST_MORE)
+    for spell in traffic:
+        more = spell.between(since, until)
+        first, last = max(spell.first_started_at, since), min(spell.last_started_at, until)
+        while more and before + more >= wanted:
+            yield first + (wanted - before) / more * (last - first), wanted
+            wanted = max(wanted * (1 + growth), wanted + _FEWEST_MORE)
+        before += more
 
 
 def deployments_of(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from monitor.rollout.deployment import Deployment, Traffic, deployments_of
 from monitor.rollout.policy import Policy
@@ -157,6 +158,42 @@ def version_roles(
         policy: Thresholds.
     """
     return {key: role for watch in _watches(activity, rollouts, policy) for key, role in watch.roles()}
+
+
+class EvidenceWindow(NamedTuple):
+    """
+    From when on requests are evidence, Unix seconds.
+
+    Attributes:
+        candidate_since: The start of this attempt.
+        baseline_since: Where the baseline serves no more beside the candidate, its requests since then stand in.
+    """
+
+    candidate_since: float
+    baseline_since: float
+
+
+def since_start(rollout: Rollout) -> EvidenceWindow:
+    """Requests since *rollout* began, or all of the baseline's before that."""
+    return EvidenceWindow(rollout.started_at, -math.inf)
+
+
+def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy) -> EvidenceWindow:
+    """
+    What counts as evidence on *rollout*: nothing that its names stood for earlier.
+
+    Args:
+        rollout: What is judged.
+        rollouts: Every rollout, oldest first, ended ones included.
+        policy: Says how many days of the baseline stand in after a cutover.
+    """
+    days_before = rollout.started_at - policy.baseline_days * _DAY
+    return EvidenceWindow(rollout.started_at, max(days_before, baseline_since(rollout, rollouts)))
+
+
+def probes_window(rollout: Rollout, rollouts: Sequence[Rollout]) -> EvidenceWindow:
+    """As `evidence_window`, of the probe panel, which may have been replayed long before the rollout."""
+    return EvidenceWindow(candidate_since(rollout, rollouts), baseline_since(rollout, rollouts))
 
 
 def baseline_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -107,9 +108,20 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[Ta
     features = [request_features(trace.request) for trace in traces]
     over_budget = [is_over_budget(trace, outcomes) for trace in traces]
     return [
-        TaggedTrace(trace, asked, tag, implied_outcomes(trace, outcomes, is_over=is_over), is_over)
+        TaggedTrace(
+            trace, asked, tag, implied_outcomes(trace, outcomes, is_over=is_over), is_over, cluster=_cluster_of(trace)
+        )
         for trace, asked, tag, is_over in zip(traces, features, tagger.tag_all(features), over_budget, strict=True)
     ]
+
+
+def _cluster_of(trace: Trace) -> int | None:
+    """63 bits that stand for what makes requests alike: their conversation, else their user, else their item."""
+    for kind, name in (("c", trace.conversation_id), ("u", trace.user_id), ("i", trace.request.request_id)):
+        if name is not None:
+            digest = blake2b(f"{kind}{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            return int.from_bytes(digest, "big") >> 1
+    return None
 
 
 def assemble(pending: Iterable[PendingSpans], rules: Rules) -> list[BuiltTrace]:

@@ -20,8 +20,19 @@ from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort
 from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
+from monitor.rollout.pace import too_small
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import Role, Rollout, RolloutEnded, RolloutStarted, find_rollouts, version_roles
+from monitor.rollout.tracker import (
+    EvidenceWindow,
+    Role,
+    Rollout,
+    RolloutEnded,
+    RolloutStarted,
+    evidence_window,
+    find_rollouts,
+    probes_window,
+    version_roles,
+)
 from monitor.rollout.verdict import VerdictState
 from monitor.service.settings import ServiceSettings
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -105,10 +116,18 @@ class Reviewer:
             self._calibrate_if_due(now=now, new_versions=())
         self._ledger.see_floors(self.policy.floors, at=now)
         self._follow_rollouts(now)
-        for record in self._ledger.rollouts():
-            if record.rollout.is_under_way:
-                self._judge(record, now)
+        self.judge(now=now)
         self._prune_if_due(now)
+
+    def judge(self, *, now: float) -> None:
+        """Judge every rollout under way by what is known at *now*, Unix seconds."""
+        records = self._ledger.rollouts()
+        for record in records:
+            if record.rollout.is_under_way:
+                self._judge(record, [each.rollout for each in records], now)
+
+    def finish(self, *, now: float) -> None:
+        """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
 
     def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
         """Freeze what is known before the first request of *new_versions*: they must not teach what judges them."""
@@ -278,8 +297,12 @@ class Reviewer:
                 case RolloutStarted(rollout):
                     self._start(rollout)
                 case RolloutEnded(rollout, ended_at, reason):
+                    self._before_end(rollout, min(ended_at, now))
                     self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=reason)
                     _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=reason)
+
+    def _before_end(self, rollout: Rollout, ended_at: float) -> None:
+        """The last look was a moment ago."""
 
     def _start(self, rollout: Rollout) -> None:
         calibration = self.calibration_in_force()
@@ -294,7 +317,8 @@ class Reviewer:
             candidate=rollout.candidate,
         )
 
-    def _judge(self, record: RolloutRecord, now: float) -> None:
+    def _judge(self, record: RolloutRecord, rollouts: Sequence[Rollout], now: float) -> RolloutRecord:
+        """*record*, one of *rollouts*, with its verdict at *now*, Unix seconds."""
         from monitor.rollout.judging import judge  # noqa: PLC0415  (brings SciPy, for which no start need wait)
 
         rollout = record.rollout
@@ -302,7 +326,8 @@ class Reviewer:
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
         matured_before = now - self.policy.maturity_seconds
-        cohort = self._ledger.cohort(rollout, matured_before=matured_before)
+        window = evidence_window(rollout, rollouts, self.policy)
+        cohort, signatures = self._ledger.cohort_and_signatures(rollout, matured_before=matured_before, window=window)
         verdict = judge(
             cohort,
             calibration,
@@ -310,13 +335,16 @@ class Reviewer:
             service=rollout.service,
             environment=rollout.environment,
             previous=record.verdict,
-            probes=self._probes(rollout, calibration, now),
+            probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now),
         )
         verdict = replace(
             verdict,
             reasons=(*verdict.reasons, *changed_floors(self.policy.floors, record.floors, rollout)),
-            on_call=on_call_load(cohort, self._ledger.failure_classes(rollout, matured_before=matured_before)),
+            on_call=on_call_load(cohort, signatures),
         )
+        seconds = matured_before - rollout.started_at
+        if small := too_small(cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
+            verdict = replace(verdict, obstacles=(*verdict.obstacles, small), reasons=(*verdict.reasons, small))
         self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
         if record.verdict is None or record.verdict.state != verdict.state:
             _log.info(
@@ -327,14 +355,17 @@ class Reviewer:
                 verdict=verdict.state.value,
                 reason=next(iter(verdict.reasons), ""),
             )
+        return replace(record, verdict=verdict)
 
-    def _probes(self, rollout: Rollout, calibration: Calibration | None, now: float) -> Cohort | None:
+    def _probes(
+        self, rollout: Rollout, calibration: Calibration | None, window: EvidenceWindow, now: float
+    ) -> Cohort | None:
         """The probe panel replayed on both versions, under the calibration of *rollout*; None where it is no help."""
         if calibration is None or rollout.environment == PROBES_ENVIRONMENT:
             return None
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)
         self._ledger.retag(panel, calibration)
-        return self._ledger.cohort(panel, matured_before=now - self.policy.maturity_seconds)
+        return self._ledger.cohort(panel, matured_before=now - self.policy.maturity_seconds, window=window)
 
     def _is_trusted(self, calibration_id: str) -> bool:
         calibration = self._calibration(calibration_id)
@@ -362,6 +393,9 @@ class NoReview(Reviewer):
 
     def review(self, *, now: float) -> None:
         """Nothing is judged."""
+
+    def finish(self, *, now: float) -> None:
+        """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
 
     def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
         """Nothing is frozen."""

@@ -88,6 +88,7 @@ def _trace(run: _Run, settings: OutcomeSettings, own_id: str | None) -> Trace:
         floating_alias=_asked_for_alias(run, version),
         agent_version=run.first(lambda span: span.agent_version),
         conversation_id=run.first(lambda span: span.conversation_id),
+        user_id=run.first(lambda span: span.user_id),
         answered=None if aborted else _answered(run),
         aborted=aborted,
     )

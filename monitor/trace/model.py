@@ -182,6 +182,7 @@ class Trace(Struct, frozen=True, gc=False):
     floating_alias: bool = False
     agent_version: str | None = None
     conversation_id: str | None = None
+    user_id: str | None = None
     answered: bool | None = None
     aborted: bool = False
     version_by: VersionBy = VersionBy.SENDER

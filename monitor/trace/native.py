@@ -115,6 +115,8 @@ class _TraceEvent(_Wire, tag_field="schema", tag="cliffwatch.trace/v1"):
     steps: _Count | None = None
     budget: _Budget | UnsetType = UNSET
     outcome: _Outcome | None = None
+    conversation_id: _Identifier | None = None
+    user_id: _Identifier | None = None
 
 
 class _OutcomeEvent(_Wire, tag_field="schema", tag="cliffwatch.outcome/v1"):
@@ -237,6 +239,8 @@ def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Tr
         budget=_NO_BUDGET if budget is UNSET else _budget(budget),
         outcome=None if outcome is None else _outcome(outcome, started_at if ended_at is None else ended_at),
         unknown_fields=unknown_fields,
+        conversation_id=event.conversation_id and _identifier("conversation_id", event.conversation_id),
+        user_id=event.user_id and _identifier("user_id", event.user_id),
     )
 
 

@@ -269,6 +269,7 @@ class Reader:
             agent_name=facts.first(Field.AGENT_NAME, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
             conversation_id=facts.first(Field.CONVERSATION, identifier),
+            user_id=facts.first(Field.USER, identifier),
             request_id=facts.first(Field.REQUEST_ID, identifier),
             capability=None if capability is None else capability[1],
             capability_rule=None if capability is None else capability[0],

@@ -32,6 +32,7 @@ class Field(StrEnum):
     AGENT_NAME = "agent"
     AGENT_VERSION = "agent version"
     CONVERSATION = "conversation"
+    USER = "user"
     REQUEST_ID = "request that comes again"
     INPUT = "request text, messages"
     OUTPUT = "answer (whether there is one, and the model that it names)"
@@ -171,6 +172,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_LANGSMITH, "langsmith.trace.session_id"),
         (_MLFLOW, "mlflow.trace.session"),
     ),
+    *_rows(Field.USER, (_OTEL, "user.id")),
     *_rows(Field.REQUEST_ID, (_OURS, "cliffwatch.request_id"), (_LANGFUSE, "langfuse.experiment.item.id")),
     *_rows(
         Field.INPUT,

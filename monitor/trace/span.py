@@ -53,6 +53,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         agent_name: Name of the agent.
         agent_version: Version of the agent.
         conversation_id: Conversation or session.
+        user_id: Who asked.
         request_id: Names a request that comes again.
         capability: Class of the request by the rule in *capability_rule* (its index from 0), or None.
         tool_name: Tool that was called.
@@ -87,6 +88,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
     agent_name: str | None = None
     agent_version: str | None = None
     conversation_id: str | None = None
+    user_id: str | None = None
     request_id: str | None = None
     capability: str | None = None
     capability_rule: int | None = None

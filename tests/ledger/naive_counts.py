@@ -41,6 +41,27 @@ def naive_counts(events: Iterable[TaggedTrace | OutcomeEvent]) -> dict[CounterKe
     return {key: value for key, value in counts.items() if value}
 
 
+def naive_evidence(events: Iterable[TaggedTrace | OutcomeEvent], version: str) -> dict[tuple[object, ...], list[int]]:
+    """Requests, labelled and failed ones of *version* in production, by hour, tier and capability, as they are now."""
+    known: dict[str, _Known] = {}
+    for event in events:
+        trace = known.setdefault(event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id, _Known())
+        trace.outcomes.extend(event.outcomes if isinstance(event, TaggedTrace) else [event.outcome])
+        if isinstance(event, TaggedTrace) and trace.trace is None:
+            trace.trace = event
+    evidence: dict[tuple[object, ...], list[int]] = {}
+    for trace in known.values():
+        if trace.trace is None:
+            continue
+        served, label = trace.trace.trace, _label(trace)
+        if (served.environment, served.model_version) == ("production", version):
+            key = (int(served.started_at // 3_600), trace.trace.tag.tier, served.request.capability)
+            sums = evidence.setdefault(key, [0, 0, 0])
+            for place, number in enumerate((1, label is not None, label is not None and not label.success)):
+                sums[place] += number
+    return evidence
+
+
 def _add_outcomes(counts: Counter[CounterKey], known: _Known, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         before = _label(known)

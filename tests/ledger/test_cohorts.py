@@ -3,12 +3,17 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import Stratum
+from monitor.rollout.cohort import ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
+from monitor.rollout.tracker import EvidenceWindow
+from monitor.trace.model import OutcomeEvent
 from tests.builders import (
     NOON,
     a_batch,
@@ -17,12 +22,8 @@ from tests.builders import (
     success,
     tagged,
 )
-from tests.ledgers import (
-    EASY,
-    HARD,
-    ROLLOUT,
-    a_calibration,
-)
+from tests.ledger.naive_counts import naive_evidence
+from tests.ledgers import EASY, HARD, ROLLOUT, SHARED_LEDGER, STORIES, a_calibration, an_event, problems
 
 
 def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
@@ -39,8 +40,12 @@ def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
 
     cohort = ledger.cohort(ROLLOUT, matured_before=NOON + 50)
 
-    assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75)] == list(cohort.baseline.strata)
-    assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5)] == list(cohort.candidate.strata)
+    assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, int(NOON // 3_600))] == list(
+        cohort.baseline.strata
+    )
+    assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, int(NOON // 3_600))] == list(
+        cohort.candidate.strata
+    )
 
 
 def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
@@ -56,7 +61,7 @@ def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
         )
     )
 
-    baseline, candidate = ledger.failure_classes(ROLLOUT, matured_before=NOON + 50)
+    _, (baseline, candidate) = ledger.cohort_and_signatures(ROLLOUT, matured_before=NOON + 50)
 
     assert {Signature(Tier.HARD, "search", "timeout"): 2, Signature(Tier.EASY, "pay", ""): 1} == baseline
     assert {Signature(Tier.HARD, "search", "wrong_tool"): 1} == candidate
@@ -85,3 +90,115 @@ def test_both_arms_are_tagged_anew_under_one_calibration(ledger: SqlLedger) -> N
     assert tag.difficulty_logit == pytest.approx(stratum.logit_sum)
     assert 1 == cohort.candidate.requests
     assert before == ledger.counters()
+    assert [] == problems(ledger)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=SHARED_LEDGER)
+@given(data=st.data())
+def test_evidence_is_that_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObject) -> None:
+    """However late its verdicts come, each request is in the cells with what is known of it now."""
+    run = f"evidence-{next(STORIES)}"
+    events = data.draw(st.lists(an_event(run), max_size=25))
+    cut = data.draw(st.integers(0, len(events)))
+    rollout = dataclasses.replace(ROLLOUT, service=run, started_at=0.0, calibration_id="c1")
+    tags = [event for event in events if isinstance(event, OutcomeEvent) or event.tag.calibration_id == "c1"]
+
+    ledger.record(a_batch(*tags[:cut]))
+    ledger.record(a_batch(*tags[cut:]))
+
+    cohort = ledger.cohort(rollout, matured_before=NOON + data.draw(st.sampled_from([7_201.0, 86_400.0])))
+    for arm in (cohort.baseline, cohort.candidate):
+        mine = {
+            (each.block, each.tier, each.capability): [each.requests, each.labelled, each.failures]
+            for each in arm.strata
+        }
+        assert naive_evidence(tags, arm.model_version) == mine
+
+
+def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) -> None:
+    """Squares and products over clusters; a request without one is one of its own, an unlabelled one is none."""
+    rollout = dataclasses.replace(ROLLOUT, started_at=NOON - 10)
+    served = [
+        ("model-1", 7, failure()),
+        ("model-1", 7, failure()),
+        ("model-1", 7, success()),
+        ("model-1", 8, success()),
+        ("model-1", None, failure()),
+        ("model-1", 8, None),
+        ("model-2", 7, success()),
+        ("model-2", 7, failure()),
+    ]
+    ledger.record(
+        a_batch(
+            *(
+                structs.replace(
+                    tagged(a_trace(f"t{number}", model_version=version, outcome=outcome), HARD), cluster=cluster
+                )
+                for number, (version, cluster, outcome) in enumerate(served)
+            )
+        )
+    )
+
+    cohort = ledger.cohort(rollout, matured_before=NOON + 1)
+
+    groups = (TierGroup.ALL, TierGroup.HARD)
+    assert [ClusterSums(group, 3, 5, 3, 11, 7, 5) for group in groups] == list(cohort.baseline.clusters)
+    assert [ClusterSums(group, 1, 2, 1, 4, 2, 1) for group in groups] == list(cohort.candidate.clusters)
+    assert [SharedClusterSums(group, 6, 4, 3, 2) for group in groups] == list(cohort.shared_clusters)
+
+
+def test_evidence_begins_with_the_attempt(ledger: SqlLedger) -> None:
+    """What a name served before, in the same hour or earlier ones, belongs to another attempt."""
+    starts = [NOON - 7_200, NOON - 10, NOON + 10, NOON + 3_700]
+    ledger.record(
+        a_batch(
+            *(
+                tagged(a_trace(f"{version}{start}", model_version=version, started_at=start), HARD)
+                for version in ("model-1", "model-2")
+                for start in starts
+            )
+        )
+    )
+
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON), matured_before=NOON + 7_200)
+
+    assert (2, 2) == (cohort.baseline.requests, cohort.candidate.requests)
+    assert Comparison.CONCURRENT is cohort.comparison
+
+
+def test_days_before_a_cutover_stand_in_for_the_baseline(ledger: SqlLedger) -> None:
+    """Where the baseline serves no more, its requests since the window began are what the candidate is held to."""
+    days = [tagged(a_trace(f"o{n}", started_at=NOON - n * 86_400), HARD) for n in range(1, 20)]
+    new = [tagged(a_trace(f"n{n}", model_version="model-2", started_at=NOON + n), HARD) for n in range(5)]
+    ledger.record(a_batch(*days, *new))
+    window = EvidenceWindow(NOON, NOON - 14 * 86_400)
+
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON), matured_before=NOON + 7_200, window=window)
+
+    assert Comparison.BEFORE_AFTER is cohort.comparison
+    assert (14, 5) == (cohort.baseline.requests, cohort.candidate.requests)
+
+
+def test_a_probe_counts_once_however_often_it_is_replayed(ledger: SqlLedger) -> None:
+    """The first labelled run of each probe stands for it."""
+    rollout = dataclasses.replace(ROLLOUT, environment="probes", started_at=NOON)
+    runs = [
+        tagged(
+            a_trace(
+                f"{version}{n}",
+                environment="probes",
+                model_version=version,
+                request_id=f"i{n % 3}",
+                started_at=NOON + n,
+                outcome=outcome,
+            ),
+            HARD,
+        )
+        for version in ("model-1", "model-2")
+        for n, outcome in enumerate([None, failure(), success(), success(), success(), failure()])
+    ]
+    ledger.record(a_batch(*runs))
+
+    cohort = ledger.cohort(rollout, matured_before=NOON + 7_200)
+
+    assert (3, 3, 1) == (cohort.candidate.requests, cohort.candidate.labelled, cohort.candidate.failures)

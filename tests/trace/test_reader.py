@@ -324,6 +324,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         "c",
     ),
     "langsmith.trace.session_id": ({"langsmith.trace.session_id": "c"}, _span("conversation_id"), "c"),
+    "user.id": ({"user.id": "u"}, _span("user_id"), "u"),
     "mlflow.trace.session": ({"mlflow.trace.session": '"c"'}, _span("conversation_id"), "c"),
     "llm.request.functions.N.*": ({"llm.request.functions.0.name": "book"}, _tool_names, ["book"]),
     "ai.prompt.tools": ({"ai.prompt.tools": ['{"type": "function", "name": "book"}']}, _tool_names, ["book"]),

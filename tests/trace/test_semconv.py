@@ -10,6 +10,7 @@ from opentelemetry.semconv._incubating.attributes import (
     gen_ai_attributes,
     service_attributes,
     session_attributes,
+    user_attributes,
 )
 
 from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Convention, Field, as_markdown
@@ -32,6 +33,7 @@ OPENTELEMETRY = constants(
     gen_ai_attributes,
     service_attributes,
     session_attributes,
+    user_attributes,
 )
 LANGFUSE = constants(LangfuseOtelSpanAttributes) | GIVEN_UP | MAPPED
 OPENINFERENCE = constants(

@@ -1,0 +1,145 @@
+"""Where a request counts as evidence: the cell of its version, hour, tier, class, bin and failure class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from monitor.difficulty.tiers import Tag
+from monitor.ledger.counting import HOUR_SECONDS
+from monitor.ledger.schema import request
+from monitor.trace.capability import UNCLASSIFIED
+from monitor.trace.model import Outcome
+
+
+class Key(NamedTuple):
+    """What the requests of a cell have in common: the primary key of `stratum`."""
+
+    model_version_id: int
+    hour: int
+    calibration_id: str
+    tier: str
+    declared_tier: str
+    capability: str
+    tool_set: str
+    bin: int
+    is_known: bool
+    failure_class: str
+
+
+class Cell(NamedTuple):
+    """
+    Where a request that the ledger has counts, and how.
+
+    Attributes:
+        key: With the failure class that the ledger has.
+        success: Its label, or None.
+    """
+
+    key: Key
+    success: bool | None
+    logit: float
+    variance: float
+    is_clustered: bool
+
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """What the request adds to its cell."""
+        labelled, failed = int(self.success is not None), int(self.success is False)
+        return (1, labelled, failed, self.logit, self.variance, *((labelled, failed) if self.is_clustered else (0, 0)))
+
+    def labelled(self, label: Outcome | None) -> Cell:
+        """Where it counts once *label* is its label."""
+        failure_class = (label.failure_class or "") if label is not None and not label.success else ""
+        return self._replace(
+            key=self.key._replace(failure_class=failure_class), success=None if label is None else label.success
+        )
+
+    def tagged(self, tag: Tag) -> Cell:
+        """Where it counts under another tag."""
+        key = self.key._replace(calibration_id=tag.calibration_id, tier=tag.tier, bin=tag.bin, is_known=tag.is_known)
+        return self._replace(key=key, logit=tag.difficulty_logit, variance=tag.difficulty_variance)
+
+
+CELL_COLUMNS = (
+    request.c.model_version_id,
+    request.c.started_at,
+    request.c.calibration_id,
+    request.c.tier,
+    request.c.declared_tier,
+    request.c.capability,
+    request.c.tool_set,
+    request.c.bin,
+    request.c.is_known,
+    request.c.difficulty_logit,
+    request.c.difficulty_variance,
+    request.c.cluster,
+    request.c.success,
+    request.c.failure_class,
+)
+"""What `cell_of` reads."""
+
+
+def cell_of(row: Any) -> Cell:
+    """Where a row of `request` with `CELL_COLUMNS`, and with a version, counts."""
+    key = Key(
+        row.model_version_id,
+        int(row.started_at // HOUR_SECONDS),
+        row.calibration_id,
+        row.tier,
+        row.declared_tier or "",
+        row.capability,
+        class_tools(row.capability, row.tool_set),
+        row.bin,
+        bool(row.is_known),
+        (row.failure_class or "") if row.success is not None and not row.success else "",
+    )
+    success = None if row.success is None else bool(row.success)
+    return Cell(key, success, row.difficulty_logit, row.difficulty_variance, row.cluster is not None)
+
+
+def class_tools(capability: str, tool_set: str | None) -> str:
+    """The tools by which requests without a capability are told apart; empty for all others."""
+    return (tool_set or "") if capability == UNCLASSIFIED else ""
+
+
+KEY = tuple(name for name in Key._fields if name != "model_version_id")
+SUMS = ("requests", "labelled", "failures", "logit_sum", "variance_sum", "clustered", "clustered_failures")
+"""The columns of `stratum` by which cells are told apart within a version, and those that are added up."""
+
+_ONE = sa.literal_column("1", sa.BigInteger)
+_NONE = sa.literal_column("0", sa.BigInteger)
+_NO_TEXT = sa.literal_column("''", sa.Text)
+_LABELLED = sa.case((request.c.success.is_not(None), _ONE), else_=_NONE)
+_FAILED = sa.case((request.c.success.is_(False), _ONE), else_=_NONE)
+_TOOL_SET = sa.case(
+    (request.c.capability == sa.literal_column(f"'{UNCLASSIFIED}'"), sa.func.coalesce(request.c.tool_set, _NO_TEXT)),
+    else_=_NO_TEXT,
+).label("tool_set")
+
+
+def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
+    """`KEY` and `SUMS` of one row of `request` that started in *hour*."""
+    columns = request.c
+    is_clustered = columns.cluster.is_not(None)
+    failure_class = sa.func.coalesce(columns.failure_class, _NO_TEXT)
+    return (
+        hour.label("hour"),
+        columns.calibration_id,
+        columns.tier,
+        sa.func.coalesce(columns.declared_tier, _NO_TEXT).label("declared_tier"),
+        columns.capability,
+        _TOOL_SET,
+        columns.bin,
+        columns.is_known,
+        sa.case((columns.success.is_(False), failure_class), else_=_NO_TEXT).label("failure_class"),
+        _ONE.label("requests"),
+        _LABELLED.label("labelled"),
+        _FAILED.label("failures"),
+        columns.difficulty_logit.label("logit_sum"),
+        columns.difficulty_variance.label("variance_sum"),
+        sa.case((is_clustered, _LABELLED), else_=_NONE).label("clustered"),
+        sa.case((is_clustered, _FAILED), else_=_NONE).label("clustered_failures"),
+    )
