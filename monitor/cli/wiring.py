@@ -24,6 +24,7 @@ from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
 from monitor.service.replay import Replay
+from monitor.service.replay_review import ReplayReviewer
 from monitor.service.review import NoReview, Reviewer
 from monitor.service.rollout_control import RolloutControl
 from monitor.service.stages import Stages
@@ -62,7 +63,7 @@ def file_replay(
     """
     letters = NoDeadLetters() if dead_letters is None else FileDeadLetters(dead_letters)
     with opened_ledger(config, ledger_url) as ledger, _opened_files(config, files, ledger) as source:
-        yield Replay(_service(config, ledger, source, letters, EventClock()))
+        yield _replay(config, ledger, source, letters)
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
         opened_ledger(config, IN_MEMORY_URL) as ledger,
         closing(KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)) as source,
     ):
-        yield Replay(_service(config, ledger, source, NoDeadLetters(), EventClock()))
+        yield _replay(config, ledger, source, NoDeadLetters())
 
 
 @contextmanager
@@ -183,6 +184,11 @@ def _opened_files(
             files, ledger.offsets, batch_records=_REPLAY_BATCH_RECORDS, max_record_bytes=limit, translate=translate
         )
     )
+
+
+def _replay(config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter) -> Replay:
+    reviewer = ReplayReviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+    return Replay(_service(config, ledger, source, dead_letters, EventClock(), reviewer=reviewer))
 
 
 def _service(

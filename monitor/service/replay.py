@@ -48,6 +48,7 @@ class Replay:
             pass
         clock.observe(clock.time() + seconds)
         self._service.review()
+        self.stages.reviewer.finish(now=clock.time())
         self._service.publish()
 
     def _note_open(self, turn: Turn) -> None:
