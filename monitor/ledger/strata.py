@@ -42,7 +42,7 @@ class StratumWriter:
         moves: dict[Key, list[float]] = {}
         for slot in slots:
             if slot.new_trace is not None:
-                _move(moves, _new_cell(slot, version_ids), 1)
+                _add(moves, slot, version_ids)
             elif slot.has_new_outcome and slot.cell is not None:
                 _move(moves, slot.cell, -1)
                 _move(moves, slot.cell.labelled(slot.label), 1)
@@ -68,17 +68,16 @@ class StratumWriter:
 
 
 def _move(moves: dict[Key, list[float]], cell: Cell, sign: int) -> None:
-    sums = moves.get(cell.key)
-    if sums is None:
-        sums = moves[cell.key] = [0] * len(SUMS)
+    sums = moves.setdefault(cell.key, [0] * len(SUMS))
     for place, number in enumerate(cell.sums):
         sums[place] += sign * number
 
 
-def _new_cell(slot: Slot, version_ids: Mapping[VersionKey, int]) -> Cell:
-    assert slot.new_trace is not None  # noqa: S101  (asked by the caller)
-    assert slot.delta is not None  # noqa: S101
+def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[VersionKey, int]) -> None:
+    """Count the trace that *slot* brought: what `_move` does, in the steps that each new request costs."""
     tagged, delta, label = slot.new_trace, slot.delta, slot.label
+    if tagged is None or delta is None:
+        return
     tag = tagged.tag
     failed = label is not None and not label.success
     key = Key(
@@ -93,5 +92,15 @@ def _new_cell(slot: Slot, version_ids: Mapping[VersionKey, int]) -> Cell:
         tag.is_known,
         (label.failure_class or "") if label is not None and failed else "",
     )
-    success = None if label is None else label.success
-    return Cell(key, success, tag.difficulty_logit, tag.difficulty_variance, tagged.cluster is not None)
+    sums = moves.get(key)
+    if sums is None:
+        sums = moves[key] = [0] * len(SUMS)
+    labelled = label is not None
+    sums[0] += 1
+    sums[1] += labelled
+    sums[2] += failed
+    sums[3] += tag.difficulty_logit
+    sums[4] += tag.difficulty_variance
+    if tagged.cluster is not None:
+        sums[5] += labelled
+        sums[6] += failed

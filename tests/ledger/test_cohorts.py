@@ -40,12 +40,9 @@ def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
 
     cohort = ledger.cohort(ROLLOUT, matured_before=NOON + 50)
 
-    assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, int(NOON // 3_600))] == list(
-        cohort.baseline.strata
-    )
-    assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, int(NOON // 3_600))] == list(
-        cohort.candidate.strata
-    )
+    hour = int(NOON // 3_600)
+    assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour)] == list(cohort.baseline.strata)
+    assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour)] == list(cohort.candidate.strata)
 
 
 def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
