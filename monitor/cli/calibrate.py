@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from monitor.cli import options
+from monitor.cli import options, reading
 from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config, writing
 from monitor.cli.gc import collect_rarely
 from monitor.cli.options import OutputFormat
@@ -20,6 +20,7 @@ from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.tier_table import tier_table
 from monitor.errors import MonitorError
+from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
@@ -35,7 +36,7 @@ def calibrate(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Events or eval results, plain, .gz or .zst; - is stdin. Without one, the ledger alone teaches.",
+            help="Events or eval results, files or folders; - is stdin. Without one, the ledger alone teaches.",
         ),
     ] = None,
     *,
@@ -53,6 +54,11 @@ def calibrate(
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw reliability curve and tier table as SVG.")
     ] = None,
+    column: reading.Column = None,
+    metric: reading.Metric = None,
+    filter_name: reading.Filter = None,
+    pass_at: reading.PassAt = None,
+    capability: reading.Capability = None,
     output: options.Output = OutputFormat.TABLE,
     log_level: options.LogLevel = None,
 ) -> None:
@@ -70,8 +76,9 @@ def calibrate(
     Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
     """
     config = quiet_config(config_file, log_level)
+    asked = reading.asked(column, metric, filter_name, pass_at, capability)
     with opened_ledger(config, IN_MEMORY_URL if dry_run else ledger) as opened:
-        loaded = _load(config, files or [], opened)
+        loaded = _load(config, files or [], opened, asked)
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
         promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
@@ -84,12 +91,12 @@ def calibrate(
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _load(config: Config, files: Sequence[str], ledger: SqlLedger) -> RecordCounts:
+def _load(config: Config, files: Sequence[str], ledger: SqlLedger, asked: Options) -> RecordCounts:
     before = ledger.counters()
     if files:
         collect_rarely()
         with (
-            history_replay(config, files, ledger) as history,
+            history_replay(config, files, ledger, asked) as history,
             reading_progress(Console(stderr=True), "load") as advance,
         ):
             history.read(progress=advance)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import options
+from monitor.cli import options, reading
 from monitor.cli.app import app, print_result, quiet_config, writing
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.probes import print_panel, print_probes
@@ -19,6 +19,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.probes import forecast_trust, select_probes
 from monitor.errors import UsageError
 from monitor.evals.files import events_of_results
+from monitor.evals.formats.reading import Options
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.output.probe_panel import (
@@ -42,7 +43,7 @@ def select(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Requests as JSON lines, or results of an eval tool; - is stdin. Without one, those of the ledger.",
+            help="Requests as JSON lines, or eval results, files or folders; - is stdin. Without one, the ledger's.",
         ),
     ] = None,
     *,
@@ -50,6 +51,11 @@ def select(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the panel here, one JSON line per probe.")
     ] = None,
+    column: reading.Column = None,
+    metric: reading.Metric = None,
+    filter_name: reading.Filter = None,
+    pass_at: reading.PassAt = None,
+    capability: reading.Capability = None,
     config_file: options.ConfigFile = None,
     ledger: options.Ledger = None,
     output: options.Output = OutputFormat.TABLE,
@@ -66,10 +72,11 @@ def select(
     Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
     """
     config = quiet_config(config_file, log_level)
+    asked = reading.asked(column, metric, filter_name, pass_at, capability)
     is_known = not files or ledger is not None or config_file is not None
     with opened_ledger(config, ledger if is_known else IN_MEMORY_URL) as opened:
         calibration = reviewer_of(config, opened).calibration_in_force()
-        requests, skipped = _requests(files, config) if files else (asked_requests(opened.asked()), {})
+        requests, skipped = _requests(files, config, asked) if files else (asked_requests(opened.asked()), {})
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
     panel = _panel(requests, skipped, calibration, config, count=count)
@@ -99,9 +106,12 @@ def list_probes(
     print_result(output, histories, print_probes)
 
 
-def _requests(files: Sequence[str], config: Config) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
+def _requests(files: Sequence[str], config: Config, asked: Options) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
     source = FileSource(
-        files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes, translate=events_of_results
+        files,
+        lambda _: {},
+        max_record_bytes=config.limits.max_record_bytes,
+        translate=lambda path: events_of_results(path, asked),
     )
     try:
         return read_requests(source, config.limits)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from monitor.cli import options
+from monitor.cli import options, reading
 from monitor.cli.app import EXIT_PROBLEM, app, quiet_config
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
@@ -20,7 +21,6 @@ from monitor.errors import ConfigInvalid, UsageError
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
 from monitor.evals.floors import Floors, read_floors
-from monitor.evals.formats.reading import Options
 from monitor.evals.gate import GateResult, check
 from monitor.evals.graded import learn_reference, tiers_by_calibration
 from monitor.evals.rendering import ReportFormat, format_of, render
@@ -60,24 +60,11 @@ def report(
     ledger: Annotated[
         str | None, typer.Option("--ledger", metavar="URL", help="Tiers by the calibration in force in this ledger.")
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="ROLE=NAME", help="Which column is what, as case=id, passed=correct."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="The score that counts; repeat where files have different ones."),
-    ] = None,
-    filter_name: Annotated[
-        list[str] | None, typer.Option("--filter", metavar="NAME", help="The lm-evaluation-harness filter that counts.")
-    ] = None,
-    pass_at: Annotated[
-        float | None,
-        typer.Option("--pass-at", metavar="SCORE", help="Lowest score that is a pass; 1 for scores from 0 to 1."),
-    ] = None,
-    capability: Annotated[
-        str | None, typer.Option("--capability", metavar="NAME", help="Metadata that holds the capability class.")
-    ] = None,
+    column: reading.Column = None,
+    metric: reading.Metric = None,
+    filter_name: reading.Filter = None,
+    pass_at: reading.PassAt = None,
+    capability: reading.Capability = None,
     gate: Annotated[
         Path | None,
         typer.Option("--gate", metavar="FILE", help="Floors agreed on beforehand; exit 1 when one is broken."),
@@ -110,12 +97,8 @@ def report(
     Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
     """
     config = quiet_config(config_file, log_level)
-    options = Options(
-        columns=_assignments(column or [], "--column", "case=id"),
-        metrics=tuple(metric or ()),
-        filters=tuple(filter_name or ()),
-        pass_at=pass_at,
-        capability_key=capability,
+    asked = replace(
+        reading.asked(column, metric, filter_name, pass_at, capability),
         tier_column=tier_column,
         keep_text=bool(reference) or ledger is not None,
     )
@@ -126,10 +109,10 @@ def report(
         pairing, baseline_source, candidate_source = paired(
             Side(baseline, baseline_model, "--baseline-model"),
             Side(candidate, candidate_model, "--candidate-model"),
-            lambda side, asked: read_results([side.path], asked, advance),
-            options,
+            lambda side, how: read_results([side.path], how, advance),
+            asked,
         )
-        others = reference_runs(read_results(reference or [], options, advance))
+        others = reference_runs(read_results(reference or [], asked, advance))
     tiering = _tiering([pairing.baseline, pairing.candidate], config, rule=rule, others=others, ledger=ledger)
     built = build_report(pairing, tiering, baseline=baseline_source, candidate=candidate_source, policy=config.rollout)
     held = None if floors is None else check(built, floors)
@@ -187,20 +170,10 @@ def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportF
         raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
 
 
-def _assignments(pairs: Sequence[str], option: str, example: str) -> Mapping[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name or not value:
-            raise UsageError(f"{option} {pair} is not of the form NAME=VALUE, such as {option} {example}.")
-        found[name] = value
-    return found
-
-
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     labels = {}
     for pair in pairs:
-        for name, label in _assignments([pair], "--tier", "hard=level5").items():
+        for name, label in reading.assignments([pair], "--tier", "hard=level5").items():
             if name not in {tier.value for tier in TIERS}:
                 raise UsageError(f"--tier {pair} names no tier; tiers are {', '.join(tier.value for tier in TIERS)}.")
             labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})

@@ -10,6 +10,7 @@ from monitor.clock import Clock, EventClock, WallClock
 from monitor.config.model import Config
 from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.evals.files import events_of_results
+from monitor.evals.formats.reading import Options
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource, Translate
 from monitor.ingest.kafka import KafkaSource
@@ -82,17 +83,17 @@ def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
 
 
 @contextmanager
-def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger) -> Iterator[Replay]:
+def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, options: Options) -> Iterator[Replay]:
     """
     A replay that only loads *files* into *ledger*, every trace as reference history; it judges and tags nothing.
 
-    Results of eval tools are read as the events that they stand for.
+    Results of eval tools, read by *options*, become the events that they stand for.
 
     Raises:
         MonitorError: a file cannot be used.
     """
     reviewer = NoReview(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
-    with _opened_files(config, files, ledger, translate=events_of_results) as source:
+    with _opened_files(config, files, ledger, translate=lambda path: events_of_results(path, options)) as source:
         yield Replay(
             _service(
                 config, ledger, source, NoDeadLetters(), WallClock(), reviewer=reviewer, read_as=REFERENCE_ENVIRONMENT

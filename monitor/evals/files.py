@@ -26,7 +26,6 @@ _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
 _HEAD_BYTES = 1024**2
 _SHOWN = 3
-_DEFAULT = Options()
 
 
 class ReadProgress(Protocol):
@@ -95,7 +94,7 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
     return found
 
 
-def events_of_results(path: str, options: Options = _DEFAULT) -> Iterable[bytes] | None:
+def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     """
     The eval results at *path*, a file or a folder, as native events; None where it holds events or bare requests.
 

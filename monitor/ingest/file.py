@@ -114,7 +114,8 @@ class FileSource:
         self._open_file.close()
 
     def _check(self, path: str) -> None:
-        if path != STANDARD_INPUT:
+        is_folder = self._translate is not None and Path(path).is_dir()
+        if path != STANDARD_INPUT and not is_folder:
             with self._opened(path):
                 """It can be opened: better found now than after an hour of other files."""
 

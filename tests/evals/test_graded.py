@@ -147,6 +147,24 @@ def test_results_of_every_tool_load_as_history(capsys: pytest.CaptureFixture[str
         assert (counted, unlabelled) == (result["records"]["counted"], result["records"]["unlabelled"])
 
 
+def test_history_and_panel_read_folders_with_the_options_of_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of tables with a judge's scores: the column that names the case, and the score that passes."""
+    for model in ("one", "two"):
+        rows = [{"nr": n, "model": model, "judge": 1 + n % 5, "question": f"What is {n}?"} for n in range(10)]
+        write_csv(tmp_path / f"{model}.csv", rows)
+    (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
+    options = ("--column", "case=nr", "--metric", "judge", "--pass-at", "4")
+    loaded = printed(capsys, "calibrate", str(tmp_path), "--dry-run", *options, code=1)
+    panel = printed(capsys, "probes", "select", str(tmp_path), "--count", "4", *options)
+
+    assert (20, 0) == (loaded["records"]["counted"], loaded["records"]["unlabelled"])
+    assert 10 == panel["candidates"]
+    assert 2 == run_command(["calibrate", str(tmp_path), "--dry-run", *options[:4]])
+    assert "such as --pass-at 4" in capsys.readouterr().err
+
+
 def test_events_are_read_as_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is an event already is handed on untouched."""
     events = tmp_path / "events.jsonl"
