@@ -51,7 +51,7 @@ class CheckedRule:
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """
-    Every rule, and whether the report may pass.
+    Every rule, those that are kept last, and whether the report may pass.
 
     Attributes:
         floors: Lowest pass rate agreed on by tier (`hard_tier` is hard and frontier together, `all` everything), ratio.
@@ -79,7 +79,8 @@ def check(report: EvalReport, floors: Floors) -> GateResult:
     limits: dict[str, float] = {
         floor.tier or "all": floor.pass_rate for floor in floors.floors if floor.capability is None
     }
-    return GateResult(list(checker.rules()), undecided_fails=floors.undecided == "fails", floors=limits)
+    rules = sorted(checker.rules(), key=lambda rule: rule.state is RuleState.KEPT)
+    return GateResult(rules, undecided_fails=floors.undecided == "fails", floors=limits)
 
 
 class _Checker:
@@ -120,7 +121,7 @@ class _Checker:
         turns = any(stratum.has_fallen for name, stratum in worst.items() if name not in report.scope)
         is_decided = self._counts_unscored or turns or report.comparison.aggregate is None
         decided = report.decided_by_unknown if is_decided else None
-        told = decided or "Cases without a score are too few to change the verdict."
+        told = decided or "Cases without a score do not turn the verdict."
         yield CheckedRule("no verdict by cases without a score", _kept_if(decided is None), told)
 
     def _floor(self, floor: FloorRule) -> CheckedRule:

@@ -253,9 +253,10 @@ class _Judge:
     def decided_by_unknown(self) -> str | None:
         """What would be worse, shown or beyond its margin, if the cases without a score in the candidate failed."""
         unknown, observed, worst = self._pairing.unknown_after, self._comparison.judged(), self._worst.judged()
-        fallen = [name for name in _fallen(self._worst) if name not in self.scope]
+        fallen = _fallen(self._worst)
         beyond = [name for name, (stratum, margin) in self._claims().items() if stratum.change.estimate < -margin]
-        changes = {name: worst[name].change.estimate for name in (*fallen, *beyond)} if unknown else {}
+        turned = [name for name in (*fallen, *beyond) if unknown and name not in self.scope]
+        changes = {name: worst[name].change.estimate for name in turned}
         lost = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
         if not lost:
             return None
@@ -372,7 +373,8 @@ def _rates(stratum: Stratum) -> str:
 def _moved(scope: str, judged: Mapping[str, Stratum]) -> str:
     stratum = judged[scope]
     sides = f"{stratum.newly_failing:,} lost, {stratum.newly_passing:,} won"
-    change = f"{change_words(stratum.change)}, p {probability(stratum.p_value)}"
+    p_value = probability(stratum.p_value)
+    change = f"{change_words(stratum.change)}, p {p_value if p_value.startswith('<') else f'= {p_value}'}"
     return f"{scope_words(scope)}, {_rates(stratum)} pass, {change}; {sides}"
 
 

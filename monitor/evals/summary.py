@@ -57,7 +57,7 @@ def cases_line(report: EvalReport) -> str:
 
 
 def case_words(case: CaseChange, longest: int) -> str:
-    """One case of a list, and what went wrong in at most *longest* letters."""
+    """One case of a list, and what went wrong in at most *longest* letters; 0 leaves it out."""
     about = [case.tier] if case.tier != "untiered" else []
     about += [case.capability] if case.capability else []
     about += [f"{percent(case.before)} → {percent(case.after)}"] if not {case.before, case.after} <= {0.0, 1.0} else []
