@@ -70,7 +70,7 @@ class Floors(_Part):
 
     floors: tuple[FloorRule, ...] = ()
     limits: Limits = Limits()
-    verdict: tuple[Literal["ok", "cliff", "waiting"], ...] = ("ok", "cliff", "waiting")
+    verdict: Annotated[tuple[Literal["ok", "cliff", "waiting"], ...], Field(min_length=1)] = ("ok", "cliff", "waiting")
     must_pass: tuple[str, ...] = ()
     undecided: Literal["fails", "passes"] = "fails"
     unscored: Literal["fails", "left_out"] = "fails"

@@ -107,7 +107,8 @@ class _Checker:
         yield from map(self._must_pass, self._floors.must_pass)
 
     def _verdict(self) -> CheckedRule:
-        allowed = " or ".join(self._floors.verdict)
+        *others, last = self._floors.verdict
+        allowed = f"{', '.join(others)} or {last}" if others else last
         verdict = self._report.verdict.value
         told = f"The verdict is {verdict}; the gate opens on {allowed}."
         return CheckedRule(f"verdict is {allowed}", _kept_if(verdict in self._floors.verdict), told)

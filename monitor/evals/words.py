@@ -54,10 +54,11 @@ def points_of(ratio: float) -> str:
     """
     A size in points, without a sign.
 
-    >>> points_of(0.03), points_of(0.1254)
-    ('3 points', '12.5 points')
+    >>> points_of(0.01), points_of(0.1254)
+    ('1 point', '12.5 points')
     """
-    return f"{round(100 * ratio, 1):g} points"
+    size = round(100 * ratio, 1)
+    return f"{size:g} point" if size == 1.0 else f"{size:g} points"
 
 
 def some_of(names: Sequence[str], shown: int = 3) -> str:
