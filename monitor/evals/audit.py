@@ -13,7 +13,7 @@ from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.paired import simultaneous
 from monitor.evals.pairing import Pairing
 from monitor.evals.power import cases_to_see, smallest_visible_drop
-from monitor.evals.words import counted
+from monitor.evals.words import counted, some_of
 
 MIN_HARD_SHARE = 0.30
 """Share of hard or adversarial cases from which a suite can tell a cliff from noise."""
@@ -198,8 +198,8 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         if duplicates:
             yield BlindSpot(
                 Blindness.DUPLICATE_IDS,
-                f"Ids of the {name} that stand for several questions: {len(duplicates):,} ({_named(duplicates)}); give "
-                "each question its own.",
+                f"Ids of the {name} that stand for several questions: {len(duplicates):,} ({some_of(duplicates)}); "
+                "give each question its own.",
             )
         repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in run.cases.values())
         if repeated:
@@ -219,7 +219,7 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
             yield BlindSpot(
                 Blindness.UNPAIRED_CASES,
                 f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} "
-                f"({_named([str(key) for key in keys])}).",
+                f"({some_of([str(key) for key in keys])}).",
             )
 
 
@@ -227,16 +227,9 @@ def _unscored(name: str, run: Run) -> Iterator[BlindSpot]:
     unscored = [case for case in run.cases.values() if case.unscored]
     if unscored:
         reasons = sorted({case.unscored_because for case in unscored if case.unscored_because})
-        because = f" ({', '.join(reasons[:_SHOWN])})" if reasons else ""
+        because = f" ({', '.join(reasons[:3])})" if reasons else ""
         yield BlindSpot(
             Blindness.UNSCORED_CASES,
             f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success "
-            f"({_named([str(case.key) for case in unscored])}).",
+            f"({some_of([str(case.key) for case in unscored])}).",
         )
-
-
-_SHOWN = 3
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import TypeVar
@@ -188,10 +188,3 @@ def _correlation(rates: RepeatedRates) -> float:
 
 def _square_and_add(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(one * one - 2.0 * correlation * one * other + other * other, 0.0))
-
-
-def together(groups: Sequence[RepeatedRates]) -> RepeatedRates:
-    """The cases of all *groups* as one."""
-    return RepeatedRates(
-        *(np.concatenate([getattr(group, name) for group in groups]) for name in RepeatedRates.__slots__)
-    )

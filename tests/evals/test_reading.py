@@ -174,7 +174,10 @@ def test_words_for_passed_and_failed(
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "NaN", "error", "Timed out", "cancelled", "skipped", "n/a", "OOM", "aborted", "pending", "limit"],
+    [
+        *(None, "", "NaN", "error", "Timed out", "cancelled", "skipped", "n/a", "OOM", "aborted", "pending", "limit"),
+        *("agent_error", "Rate limit exceeded", "context_limit", "cancelled by user", "internal exception", "DNF"),
+    ],
 )
 def test_what_is_no_outcome_is_unknown(value: object, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A word for a run that broke is neither passed nor failed."""

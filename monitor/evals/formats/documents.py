@@ -5,30 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from monitor.evals.formats.table import GUESSES, flat, has_outcome
+from monitor.evals.formats.table import GUESSES, WORDS, flat, has_outcome
 
 _DEEPEST = 4
 _LOOKED_AT = 50
-_LIST_KEYS = frozenset(
-    {"results", "rows", "data", "samples", "examples", "test_results", "testCases", "test_cases", "simulations"}
-    | {"cases", "records", "items", "instances", "evaluations", "tests", "runs"}
-)
-_MODEL_KEYS = (*GUESSES["model"], "llm")
-_OTHER_MODELS = frozenset({"user_info", "judge", "grader", "evaluator", "tasks"})
-_OUTCOME_OF_LIST = (  # of lists of case ids, by how their name begins
-    ("resolved", True),
-    ("passed", True),
-    ("solved", True),
-    ("unresolved", False),
-    ("failed", False),
-    ("unsolved", False),
-    ("empty_patch", False),
-    ("error", None),
-    ("incomplete", None),
-    ("submitted", None),
-    ("no_generation", None),
-    ("no_logs", None),
-)
+_WORDS = WORDS["documents"]
+_MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
+_OF_LIST = {"passed": True, "failed": False, "unknown": None}
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -37,13 +20,12 @@ def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if not any(name.startswith("resolved") or name in {"passed", "passed_ids"} for name in lists):
         return []
     rows: dict[str, Mapping[str, Any]] = {}
-    for start, passed in _OUTCOME_OF_LIST:
+    for kind, starts in _WORDS["id_lists"].items():
         for name, ids in lists.items():
-            if name.startswith(start):
-                for case_id in ids:
-                    rows.setdefault(
-                        case_id, {"id": case_id, "passed": passed, "status": "" if passed is not None else start}
-                    )
+            told = next((start for start in starts if name.startswith(start)), None)
+            for case_id in ids if told else ():
+                row = {"id": case_id, "passed": _OF_LIST[kind], "status": told if kind == "unknown" else ""}
+                rows.setdefault(case_id, row)
     return list(rows.values())
 
 
@@ -61,7 +43,7 @@ def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[s
     found = list(_lists(document, {}, _DEEPEST))
     if found:
         return max(found, key=len)
-    empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _LIST_KEYS)
+    empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _WORDS["lists"])
     return [] if empty else None
 
 
@@ -76,7 +58,7 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int) -> Iterator[Sequenc
                 if isinstance(inner, Mapping | list):
                     yield from _lists(inner, inherited, depth - 1)
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-        holds_lists = any(isinstance(entry.get(key), list) for entry in value[:_LOOKED_AT] for key in _LIST_KEYS)
+        holds_lists = any(isinstance(entry.get(key), list) for entry in value[:_LOOKED_AT] for key in _WORDS["lists"])
         if not holds_lists and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
             yield [{**above, **entry} for entry in value] if above else value
         elif depth:
@@ -106,7 +88,11 @@ def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
             return {"model": value[key]}
     if depth:
         for name, inner in value.items():
-            if isinstance(inner, Mapping) and name not in _OTHER_MODELS and (found := _model_of(inner, depth - 1)):
+            if (
+                isinstance(inner, Mapping)
+                and name not in _WORDS["other_models"]
+                and (found := _model_of(inner, depth - 1))
+            ):
                 return found
     return {}
 

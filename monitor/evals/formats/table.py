@@ -7,9 +7,11 @@ import io
 import math
 import re
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 
 from pydantic import JsonValue
 
@@ -32,61 +34,22 @@ Row = Mapping[str, JsonValue]
 Rows = Callable[[], Iterable[Row]]
 """Flat rows, from the first each time it is called: a file is gone through twice, and never held as rows."""
 
-_VERDICTS = (
-    *("passed", "pass", "correct", "is_correct", "resolved", "is_resolved", "solved", "is_solved", "all_passed"),
-    *("success", "is_success", "succeeded", "successful", "valid"),
-)
-_SCORES = (
-    *("score_binarized", "score", "final_score", "overall_score", "total_score", "reward", "accuracy", "acc"),
-    *("exact_match", "em", "quasi_exact_match", "mark", "marks", "points", "rating", "grade"),
-)
-_BOOLEAN = frozenset({"true", "false", "1", "0", "1.0", "0.0", ""})
-_RAN = frozenset({"success", "is_success", "succeeded", "successful"})
-_STATUSES = ("verdict", "outcome", "result", "status", "state", "label")
+WORDS = tomllib.loads(files("monitor.evals.formats").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+"""The words of `vocabulary.toml`."""
+
+_VERDICTS, _SCORES, _STATUSES = (WORDS["outcomes"][kind] for kind in ("verdict", "score", "status"))
 GUESSES: Mapping[str, Sequence[str]] = {
-    "case": (
-        *("case_id", "case", "sample_id", "test_id", "example_id", "reference_example_id", "question_id"),
-        *("instance_id", "request_id", "item_id", "scenario_id", "problem_id", "prompt_id", "task_id", "task_name"),
-        *("test_case", "test_name", "id", "uid", "name", "key"),
-    ),
+    "case": WORDS["columns"]["case"],
     "passed": (*_VERDICTS, *_STATUSES),
     "score": _SCORES,
-    "task": ("task", "suite", "dataset", "benchmark"),
-    "model": ("model_version", "model", "model_name", "model_id"),
-    "capability": ("capability", "capability_class", "category", "subject"),
-    "repeat": ("epoch", "repeat", "trial", "attempt", "iteration", "train_trial_index", "seed"),
-    "failure": (
-        *("failure", "failure_text", "failure_class", "failure_mode", "error", "error_message", "reason"),
-        *("explanation", "termination_reason"),
-    ),
-    "input": ("input", "inputs", "prompt", "question", "user_input", "query", "text"),
+    **WORDS["columns"],
 }
 """Roles that a column may play, and the names by which it is guessed, likeliest first."""
 
-_SCORE_PARENTS = frozenset(
-    {"scores", "score", "feedback", "feedback_stats", "metrics", "metrics_data", "stats", "evaluation", "evaluations"}
-    | {"evaluation_results", "evaluators", "grades", "reward_info"}
-)
-_EXPECTED = frozenset({"expected", "expected_output", "target", "reference", "gold", "ideal", "ground_truth", "answer"})
-_STATE_NAMES = ("status", "state", "run_status", "execution_status")
-_CRASH_FLAGS = ("errored", "is_error", "has_error", "crashed", "timed_out", "cancelled", "canceled")
-_PASSING = frozenset(
-    {"true", "t", "yes", "y", "pass", "passed", "passing", "success", "succeeded", "successful", "correct", "right"}
-    | {"resolved", "solved", "ok", "accepted", "c", "1", "1.0", "✓", "✔", "✅", "☑", "👍"}
-)
-_FAILING = frozenset(
-    {"false", "f", "no", "n", "fail", "failed", "failing", "failure", "incorrect", "wrong", "unresolved", "unsolved"}
-    | {"rejected", "i", "0", "0.0", "✗", "✘", "❌", "✖", "👎"}
-)
-_CRASHED = frozenset(
-    {"error", "errored", "exception", "crash", "crashed", "timeout", "timedout", "cancelled", "canceled", "aborted"}
-    | {"killed", "interrupted", "incomplete", "running", "pending", "skipped", "skip", "not_run", "oom", "limit"}
-    | {"timed_out", "invalid", "missing"}
-)
-_UNSCORED = _CRASHED | {"", "-", "?", "null", "none", "nan", "na", "n/a", "unknown", "unscored", "inconclusive"}
-_PARTLY = frozenset({"partial", "partially_correct", "partly"})
-_UNDERSTOOD = _PASSING | _FAILING | _UNSCORED | _PARTLY
-_SUMMARIES = frozenset({"total", "totals", "overall", "average", "avg", "mean", "summary", "all", "aggregate", "macro"})
+_VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words in WORDS["values"].items()}
+_PASSING, _FAILING, _PARTLY = _VALUES["passing"], _VALUES["failing"], _VALUES["partly"]
+_OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
+_WANTED = frozenset(WORDS["outcomes"]["expected"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
@@ -162,9 +125,6 @@ def has_outcome(row: Row) -> bool:
     return any(_plain(column.rpartition(".")[2]) in _OUTCOMES or _is_named_score(column) for column in row)
 
 
-_OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
-
-
 class _Columns:
     """The columns of a file, and which values those have that may be an outcome; one use per file."""
 
@@ -188,7 +148,7 @@ class _Columns:
     @staticmethod
     def _may_matter(column: str) -> bool:
         last = _plain(column.rpartition(".")[2])
-        return last in _OUTCOMES or last in _EXPECTED or _is_named_score(column)
+        return last in _OUTCOMES or last in _WANTED or _is_named_score(column)
 
     def all_named(self, names: Sequence[str]) -> Sequence[str]:
         """Columns with one of *names*, likeliest first: one at the top is likelier than one that is nested."""
@@ -255,25 +215,25 @@ class _Columns:
 
     def _only_says_that_it_ran(self, column: str, score: str) -> bool:
         """A success that scored 0 is the success of a run, not of an answer."""
-        if _plain(column.rpartition(".")[2]) not in _RAN:
+        if _plain(column.rpartition(".")[2]) not in WORDS["outcomes"]["ran"]:
             return False
         return any(_word(row.get(column)) in _PASSING and _number(row.get(score)) == 0.0 for row in self._rows())
 
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
         words = {_word(value) for value in self._values[column]}
-        if 2 * len(words & _UNDERSTOOD) < max(len(words), 1):
+        if 2 * sum(map(_is_understood, words)) < max(len(words), 1):
             return False
         last = _plain(column.rpartition(".")[2])
-        if last not in {"correct", *_STATUSES} or (last == "correct" and words <= _BOOLEAN):
+        if last not in {"correct", *_STATUSES} or (last == "correct" and words <= _VALUES["boolean"]):
             return True
-        expected = (self._values[each] for each in self._values if _plain(each.rpartition(".")[2]) in _EXPECTED)
-        return not any(words & {_word(value) for value in values} - _UNSCORED for values in expected)
+        expected = (self._values[each] for each in self._values if _plain(each.rpartition(".")[2]) in _WANTED)
+        return not any(words & {_word(value) for value in values} - _VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds."""
-        values = [value for value in self._values[column] if _word(value) not in _UNSCORED]
-        numbers = sum(_number(value) is not None or _word(value) in _UNDERSTOOD for value in values)
+        values = [value for value in self._values[column] if not _is_unscored(_word(value))]
+        numbers = sum(_number(value) is not None or _is_understood(_word(value)) for value in values)
         return 2 * numbers >= len(values)
 
     def _listed(self) -> str:
@@ -289,11 +249,11 @@ class _RowReader:
         self._options = options
         self._rows = table.rows
         self._row = 0
-        self._states = [each for each in table.all_named(_STATE_NAMES) if each not in roles.values()]
-        self._flags = table.all_named(_CRASH_FLAGS)
+        self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
+        self._flags = table.all_named(WORDS["runs"]["flags"])
         self._facts = table.facts
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
-        self._error = next(iter(table.all_named(("error", "error_message", "exception"))), None)
+        self._error = next(iter(table.all_named(WORDS["runs"]["errors"])), None)
         self._scores = Scores(name, options)
         self._unclear: Counter[str] = Counter()
         self._summaries: list[str] = []
@@ -307,7 +267,7 @@ class _RowReader:
         if not case_id:
             self._nameless += 1
             return None
-        if self._row in {1, self._rows} and self._rows > 1 and case_id.casefold() in _SUMMARIES:
+        if self._row in {1, self._rows} and self._rows > 1 and case_id.casefold() in _VALUES["summaries"]:
             self._summaries.append(case_id)
             return None
         metadata = self._metadata(row)
@@ -377,7 +337,7 @@ class _RowReader:
         if crash is not None:
             return None, crash
         error = _word(row.get(self._error)) if self._error is not None and passed is not False else ""
-        if error not in _UNSCORED | _FAILING and _number(error) is None:
+        if error not in _VALUES["unscored"] | _FAILING and _number(error) is None:
             return None, "error"
         return passed, because
 
@@ -385,11 +345,11 @@ class _RowReader:
         """What a status beside the outcome says went wrong with the run, as against the answer."""
         states = (_word(row.get(column)) for column in self._states)
         flags = (column for column in self._flags if _word(row.get(column)) in _PASSING)
-        return next((word for word in states if word in _CRASHED), None) or next(flags, None)
+        return next(filter(_is_broken, states), None) or next(flags, None)
 
     def _judged(self, value: JsonValue, role: str) -> tuple[bool | None, str | None]:
         word = _word(value)
-        if word in _UNSCORED:
+        if _is_unscored(word):
             return None, word or "no score"
         if word in _PASSING | _FAILING and (role == "passed" or _number(value) is None):
             self._understood = True
@@ -415,13 +375,28 @@ def _plain(name: str) -> str:
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
     parents = [_plain(part) for part in column.split(".")[:-1]]
-    return bool(parents) and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] == ["scores"])
+    return bool(parents) and (parents[-1] in WORDS["outcomes"]["score_parents"] or parents[-2:-1] == ["scores"])
 
 
 def _word(value: JsonValue) -> str:
     if isinstance(value, str):
         return value.strip().casefold().replace(" ", "_") if len(value) <= _LONGEST_NAME else value
     return str(value).casefold() if value is not None else ""
+
+
+@cache
+def _is_broken(word: str) -> bool:
+    """A word for a run that did not end."""
+    is_within = any(part in word for part in _VALUES["broken_within"])
+    return word in _VALUES["broken"] or (is_within and not word.startswith("no_"))
+
+
+def _is_unscored(word: str) -> bool:
+    return word in _VALUES["unscored"] or (len(word) <= _LONGEST_NAME and _is_broken(word))
+
+
+def _is_understood(word: str) -> bool:
+    return word in _PASSING | _FAILING | _PARTLY or _is_unscored(word)
 
 
 def _number(value: JsonValue) -> float | None:
