@@ -18,6 +18,7 @@ FILES = Path(__file__).with_name("files")
 _TOOLS = Path(__file__).with_name("tools")
 _SERVERS = ROOT / ".servers"
 _PYTHON = _SERVERS / "eval-tools" / "bin" / "python"
+_DEEPEVAL = _SERVERS / "deepeval" / "bin" / "python"
 _PROMPTFOO = _SERVERS / "promptfoo" / "node_modules" / ".bin" / "promptfoo"
 _SECONDS = 240
 _OFFLINE = {
@@ -41,6 +42,10 @@ def has_lm_eval() -> bool:
 
 def has_promptfoo() -> bool:
     return _PROMPTFOO.exists() and shutil.which("node") is not None
+
+
+def has_deepeval() -> bool:
+    return (_SERVERS / "deepeval" / "bin" / "deepeval").exists()
 
 
 def inspect_logs(folder: Path) -> tuple[Path, Path]:
@@ -68,6 +73,16 @@ def promptfoo_results(folder: Path) -> tuple[Path, Path]:
     return folder / "results.json", folder / "results.jsonl"
 
 
+def deepeval_results(folder: Path) -> tuple[Path, Path]:
+    """The results files of adder-1 and adder-2, named by the version."""
+    files = []
+    for version in ("adder-1", "adder-2"):
+        _run([_DEEPEVAL, _TOOLS / "deepeval_suite.py", folder / version, version], folder)
+        made = next((folder / version).glob("test_run_*.json"))
+        files.append(made.rename(folder / f"{version}.json"))
+    return files[0], files[1]
+
+
 def _run(command: Sequence[str | Path], folder: Path, *, may_fail: bool = False) -> None:
     environment = {**os.environ, **_OFFLINE, "PROMPTFOO_CONFIG_DIR": str(folder / ".promptfoo")}
     done = subprocess.run(
@@ -85,6 +100,7 @@ def _run(command: Sequence[str | Path], folder: Path, *, may_fail: bool = False)
 
 def _write_files(names: Sequence[str]) -> None:
     runs = {"inspect": inspect_logs, "lm_eval": lm_eval_samples, "promptfoo": promptfoo_results}
+    runs["deepeval"] = deepeval_results
     for name in names or runs:
         run = runs[name]
         shutil.rmtree(FILES / name, ignore_errors=True)

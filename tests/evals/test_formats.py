@@ -190,6 +190,20 @@ def test_promptfoo_results_say_what_the_suite_knows(
     assert "has several models; choose one with --baseline-model: adder-1, adder-2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("files", [committed("deepeval"), fresh(real_tools.deepeval_results, real_tools.has_deepeval)])
+def test_deepeval_results_say_what_the_suite_knows(
+    files: Callable[[Path], tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric that broke is no failure, though the tool says that the case did not succeed."""
+    before, after = files(tmp_path)
+    result = reported(capsys, before, after)
+    unanswered = UNANSWERED["adder-1"] | UNANSWERED["adder-2"]
+
+    assert expected_tiers(unanswered, WRONG["adder-1"], WRONG["adder-2"]) == tiers_of(result)
+    assert unanswered == {key["case"] for key in result["unpaired"]["unscored"]}
+    assert {"sums", "products", "roots"} == set(result["capabilities"])
+
+
 def an_event(case: str, version: str, *, success: bool | None, trace: str | None = None) -> dict[str, Any]:
     event: dict[str, Any] = {
         "schema": "cliffwatch.trace/v1",

@@ -441,4 +441,6 @@ def _named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
         if not isinstance(name, str) or isinstance(value, dict | list):
             return {}
         found.setdefault(name, value)
+        if entry.get("error"):
+            found["errored"] = True
     return found
