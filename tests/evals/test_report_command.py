@@ -134,6 +134,8 @@ def test_without_tiers_the_report_says_how_to_get_them(tmp_path: Path, capsys: p
     ("content", "arguments", "sentence"),
     [
         ("", (), "is empty"),
+        ("id,passed\n", (), "holds no case; run the suite again"),
+        ('{"model": "m", "results": []}', (), "holds no case; run the suite again"),
         ("[1, 2]", (), "holds no eval results that can be read; what is read: Inspect AI logs"),
         ("{\n\nnonsense", (), "line 1 cannot be parsed"),
         ("id,score\na,1\n", ("--column", "passed=won"), "has no column won for passed; it has id, score"),
@@ -145,6 +147,8 @@ def test_without_tiers_the_report_says_how_to_get_them(tmp_path: Path, capsys: p
     ],
     ids=[
         "an empty file",
+        "a header and nothing else",
+        "an empty list",
         "no results",
         "broken JSON",
         "a column that is not there",

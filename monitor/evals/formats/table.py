@@ -110,6 +110,8 @@ def read_rows(name: str, rows: Rows, options: Options, kind: Format = Format.TAB
         ResultFileInvalid: the columns do not say which case passed.
     """
     table = _Columns(name, rows, options)
+    if not table.rows:
+        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
     roles, notes = table.roles()
     reader = _RowReader(name, roles, table, options)
     attempts = [attempt for row in rows() if (attempt := reader.attempt(row)) is not None]
