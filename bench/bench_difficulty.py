@@ -74,7 +74,6 @@ TARGETS: dict[tuple[int, float, str], Target] = {
     (12, 0.3, "product auc"): Target(0.71, 0.76, is_floor=True),
     (12, 0.6, "product auc"): Target(0.74, 0.81, is_floor=True),
     (12, 0.6, "product ece"): Target(0.075, 0.08),
-    (12, 0.6, "share error, best estimate"): Target(0.045, 0.025),
     (12, 0.3, "excess sign"): Target(0.75, None, is_floor=True),
     (12, 0.6, "excess sign"): Target(0.85, None, is_floor=True),
     (12, 0.6, "cliff: bias of the hard rate's change"): Target(0.03, None, is_absolute=True),

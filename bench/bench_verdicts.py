@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,6 @@ from bench.real_rollouts import Pair, Protocol, judge_pairs
 from bench.replayed_rollouts import replay, replay_pairs
 from bench.rival_tests import fixed_threshold, kayenta, peeked_z_test
 from bench.rollout_streams import (
-    CLASSIC_CANDIDATE_RATE,
     FAILURE_RATE,
     KnownTiers,
     Labelling,
@@ -35,8 +34,8 @@ from bench.rollout_streams import (
     Truth,
     simulate,
     simulate_late_labels,
-    uniform_gain,
 )
+from bench.verdict_table import Result, results
 from monitor.demo.events import write_demo_events
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.rollout.judging import judge
@@ -49,10 +48,7 @@ POLICY = Policy()
 CALIBRATION = KnownTiers()
 ALARMS = (VerdictState.CLIFF, VerdictState.REGRESSION)
 NO_CHANGE = Truth(candidate_rate=FAILURE_RATE)
-CLASSIC = Truth(candidate_rate=CLASSIC_CANDIDATE_RATE)
 MIX_SHIFT = Truth(candidate_rate=FAILURE_RATE, candidate_mix=np.array([0.45, 0.30, 0.25, 0.0]))
-REGRESSION = Truth(candidate_rate=np.array([0.02, 0.10, 0.70, 0.999]))
-UNIFORM_GAIN = Truth(candidate_rate=uniform_gain(FAILURE_RATE, logits=0.7))
 THREE_TIMES_SLOWER = Labelling(success_delay=2.0, failure_delay=6.0, maturity=6)
 SIGN_TARGETS: Mapping[float, float] = {0.3: 0.75, 0.6: 0.85}
 """Least share of right signs by share of known requests; ratios."""
@@ -128,66 +124,6 @@ def rate_per_look(counts: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArra
     return rate
 
 
-@dataclass(frozen=True, slots=True)
-class FirstTimes:
-    """Labelled candidate requests at which something was first said, one per run; None where it never was."""
-
-    requests: Sequence[int | None]
-
-    @property
-    def reached(self) -> float:
-        return sum(first is not None for first in self.requests) / len(self.requests)
-
-    @property
-    def median(self) -> float:
-        return float(np.median([np.inf if first is None else first for first in self.requests]))
-
-
-def first_times(
-    truth: Truth, said: Callable[[Verdict], bool], *, runs: int, looks: int, per_look: int, seed: int
-) -> FirstTimes:
-    """When *said* first holds in each of *runs* rollouts."""
-    firsts = []
-    for run in range(runs):
-        stream = simulate(truth, looks=looks, per_look=per_look, rng=np.random.default_rng((seed, run)))
-        verdicts = (verdict for verdict in watch(stream) if said(verdict))
-        first = next(verdicts, None)
-        firsts.append(None if first is None else first.aggregate.candidate.requests)
-    return FirstTimes(firsts)
-
-
-def is_jump_established(verdict: Verdict) -> bool:
-    """The share rose by the policy's jump, with a lower bound above 0."""
-    share = verdict.share
-    if share is None or verdict.state is VerdictState.WAITING:
-        return False
-    return share.change.estimate >= POLICY.share_jump and share.change.lower > 0
-
-
-def classic_runs(*, runs: int) -> list[Row]:
-    """Criterion 2: easier tiers gain, the hard one hardly."""
-    rows = []
-    for label, candidate_share, per_look, most_jump, most_cliff in (
-        ("50/50", 0.5, 100, 2500, 4500),
-        ("10 % canary", 0.1, 50, 2000, 3500),
-    ):
-        truth = replace(CLASSIC, candidate_share=candidate_share)
-        for name, said, most in (
-            ("share jump established", is_jump_established, most_jump),
-            ("cliff", lambda verdict: verdict.state is VerdictState.CLIFF, most_cliff),
-        ):
-            firsts = first_times(truth, said, runs=runs, looks=20_000 // per_look, per_look=per_look, seed=2)
-            rows.append(
-                Row(
-                    f"2 classic case, {label}, {runs} runs: {name}",
-                    f"{firsts.reached:.1%}, median {firsts.median:.0f}",
-                    f">= 95 %, median <= {most}",
-                    firsts.reached >= 0.95 and firsts.median <= most,
-                )
-            )
-    return rows
-
-
 def mix_runs(*, runs: int, looks: int) -> list[Row]:
     """Criterion 3: only the traffic mix changes."""
     alarms, to_mix, raw = 0, 0.0, 0.0
@@ -209,19 +145,9 @@ def mix_runs(*, runs: int, looks: int) -> list[Row]:
     ]
 
 
-def regression_runs(*, runs: int, looks: int) -> list[Row]:
-    """Criterion 4: a worse hard tier, and failures that are labelled late."""
-    firsts = first_times(
-        REGRESSION, lambda verdict: verdict.state is VerdictState.REGRESSION, runs=runs, looks=200, per_look=100, seed=4
-    )
-    rows = [
-        Row(
-            f"4 hard tier 40 % -> 30 % pass, {runs} runs: regression",
-            f"{firsts.reached:.1%}, median {firsts.median:.0f}",
-            ">= 95 %",
-            firsts.reached >= 0.95,
-        )
-    ]
+def late_label_runs(*, runs: int, looks: int) -> list[Row]:
+    """Criterion 4: failures that are labelled late."""
+    rows = []
     for label, is_cutover in (("side by side", False), ("after a cutover", True)):
         alarms = 0
         for run in range(runs):
@@ -237,28 +163,6 @@ def regression_runs(*, runs: int, looks: int) -> list[Row]:
         name = f"4 failures labelled three times slower, {label}, {runs} runs x {looks} looks: false alarms"
         rows.append(_alarm_row(name, alarms / runs))
     return rows
-
-
-def uniform_gain_runs(*, runs: int, looks: int) -> list[Row]:
-    """Criterion 5: every request's log-odds of failing fall by 0.7."""
-    cliffs = explained = 0
-    for run in range(runs):
-        verdicts = list(watch(simulate(UNIFORM_GAIN, looks=looks, per_look=100, rng=np.random.default_rng((6, run)))))
-        is_cliff = any(verdict.state is VerdictState.CLIFF for verdict in verdicts)
-        cliffs += is_cliff
-        last = verdicts[-1]
-        is_said = any("as a uniform gain implies" in reason for reason in last.reasons)
-        explained += not is_cliff and last.state is VerdictState.OK and is_said
-    rest = runs - cliffs
-    return [
-        _alarm_row(f"5 ordinary gain of 0.7 logits, {runs} runs x {looks} looks: ever a cliff", cliffs / runs),
-        Row(
-            "5 ordinary gain: ok, 'as a uniform gain implies', in the rest",
-            f"{explained} of {rest}",
-            f"{rest} of {rest}",
-            explained == rest,
-        ),
-    ]
 
 
 def _alarm_row(criterion: str, rate: float) -> Row:
@@ -481,16 +385,15 @@ def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
     """Every criterion, and the pairs that were replayed; quick: fewer runs."""
     part = 0.1 if is_quick else 1.0
     runs = round(200 * part)
+    lines = [_shown(_row(result)) for result in results(round(400 * part))]
     criteria: tuple[Callable[[], list[Row]], ...] = (
         partial(null_runs, runs=round(400 * part), looks=200, per_look=50),
-        partial(classic_runs, runs=runs),
         partial(mix_runs, runs=runs, looks=100),
-        partial(regression_runs, runs=runs, looks=100),
-        partial(uniform_gain_runs, runs=runs, looks=100),
+        partial(late_label_runs, runs=runs, looks=100),
         partial(constructed_cliffs, pairs=2 if is_quick else 6, looks=30, per_look=200),
         demo_rows,
     )
-    rows = [_shown(row) for criterion in criteria for row in criterion()]
+    rows = [*lines, *(_shown(row) for criterion in criteria for row in criterion())]
     judged = [
         pair
         for seed in ((7,) if is_quick else (7, 8, 9))
@@ -504,6 +407,10 @@ def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
             rows += [_shown(row) for row in summarise(chosen, sign_target=sign_target, name=label)]
     rows.append(_shown(beside_the_statistics(replayed, judged)))
     return rows, replayed
+
+
+def _row(result: Result) -> Row:
+    return Row(result.line.name, result.figure, result.goal, result.is_met)
 
 
 def _shown(row: Row) -> Row:

@@ -210,7 +210,6 @@ def _shares(oracle: Oracle, split: Split, view: View, failed: _Flags) -> Figures
     telling = np.abs(excess) >= TELLING_EXCESS
     improved = np.array([failed[new].mean() < failed[old].mean() for old, new in pairs])
     return {
-        "share error, best estimate": _mean_error([shift.best_change for shift in shifts], change),
         "share error, as measured": _mean_error([shift.change for shift in shifts], change),
         "share error, aggregate-only curve": _mean_error([shift.expected_change for shift in shifts], change),
         "share error, tag counting": _counting_error(oracle, split, view, failed),

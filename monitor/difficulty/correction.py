@@ -15,9 +15,6 @@ _Array = NDArray[np.float64]
 
 _DIAGONAL = np.diag_indices(len(TIERS))
 _IS_HARD = np.array([tier in HARD_TIER for tier in TIERS], dtype=float)
-_REQUESTS_PER_CERTAINTY = 1_600.0
-_SMOOTHING_WEIGHT = 16.0
-_SMOOTHING_EVIDENCE = 0.25
 _GRID_POINTS = 48
 _GRID_DEVIATIONS = 4.0
 _ITERATIONS = 50
@@ -47,9 +44,9 @@ class DifficultyBin:
     difficulty_logit: float
     difficulty_variance: float
     is_known: bool
-    requests: int
-    labelled: int
-    failures: int
+    requests: float
+    labelled: float
+    failures: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,7 @@ class MeasuredArm:
             the easier half of them would pass for a gain of hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
-        traffic_gain_rate: *uniform_gain_rate* of all labelled requests, known or not.
-        smoothed_failure_rate: *failure_rate* pulled firmly to *traffic_gain_rate*: less noise, but cliffs fade.
+        uniform_gain_bin_rate: Failure rate per bin on that curve, shape (bins,).
         known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
@@ -81,8 +77,7 @@ class MeasuredArm:
     aggregate_failure_rate: float
     aggregate_variance: float
     aggregate_covariance: _Array
-    traffic_gain_rate: _Array
-    smoothed_failure_rate: _Array
+    uniform_gain_bin_rate: _Array
     known_failures: int
 
 
@@ -96,8 +91,6 @@ class ShareShift:
     Attributes:
         expected_change: The change that a uniform gain in ability would give.
         excess: *change* minus *expected_change*.
-        best_change: The change with the least error to expect: the excess counts only as far as the evidence carries.
-            For people; never for a verdict, since it hides cliffs.
     """
 
     baseline: float
@@ -109,7 +102,6 @@ class ShareShift:
     expected_change: float
     excess: float
     excess_se: float
-    best_change: float
 
 
 def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: float = 3.0) -> MeasuredArm | None:
@@ -133,24 +125,70 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     traffic = _Traffic.of(columns, cuts)
     tiers, known_labelled, known_failures = traffic.tiers[known], labelled[known], failures[known]
     aggregate = float(known_failures.sum() / known_labelled.sum())
-    curve, gradient = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
+    curve, gradient, by_bin = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
     rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight)
-    traffic_curve, _ = traffic.uniform_gain(labelled, float(failures.sum() / labelled.sum()))
-    smoothed = _maximise(tiers, known_labelled, known_failures, traffic_curve, _SMOOTHING_WEIGHT)
     sampling = _covariance(tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
         tier_mix=requests @ traffic.tiers / requests.sum(),
         failure_rate=rate,
-        failure_rate_covariance=sampling * _saturation(tiers, known_labelled),
+        failure_rate_covariance=sampling,
         uniform_gain_rate=curve,
         uniform_gain_rate_gradient=gradient,
         aggregate_failure_rate=aggregate,
         aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
         aggregate_covariance=sampling @ (known_labelled @ tiers) / known_labelled.sum(),
-        traffic_gain_rate=traffic_curve,
-        smoothed_failure_rate=smoothed,
+        uniform_gain_bin_rate=by_bin,
         known_failures=int(known_failures.sum()),
     )
+
+
+def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[MeasuredArm, MeasuredArm] | None:
+    """
+    Baseline and candidate whose tiers are known without doubt; None without a label in both.
+
+    The uniform-gain curve takes every tier's baseline rate to lie at one point: what the tier says of itself.
+
+    Args:
+        traffic: Requests, labelled or not, by arm and tier, shape (2, 4).
+        labelled: Those with an outcome.
+        failures: Those whose outcome is a failure.
+    """
+    if (labelled.sum(axis=1) <= 0).any():
+        return None
+    pooled = (failures.sum(axis=0) + 0.5) / (labelled.sum(axis=0) + 1.0)
+    rates = np.clip((failures + pooled) / (labelled + 1.0), _SMALLEST_RATE, 1 - _SMALLEST_RATE)
+    mixes = traffic / traffic.sum(axis=1, keepdims=True)
+    aggregates = rates @ mixes[0]
+    curves = (rates[0], _shifted(rates[0], mixes[0], float(aggregates[1])))
+    nothing = np.zeros(len(TIERS))
+    baseline, candidate = (
+        MeasuredArm(
+            tier_mix=mixes[arm],
+            failure_rate=rates[arm],
+            failure_rate_covariance=np.diag(rates[arm] * (1 - rates[arm]) / (labelled[arm] + 1.0)),
+            uniform_gain_rate=curves[arm],
+            uniform_gain_rate_gradient=nothing,
+            aggregate_failure_rate=float(failures[arm].sum() / labelled[arm].sum()),
+            aggregate_variance=0.0,
+            aggregate_covariance=nothing,
+            uniform_gain_bin_rate=curves[arm],
+            known_failures=int(failures[arm].sum()),
+        )
+        for arm in (0, 1)
+    )
+    return baseline, candidate
+
+
+def _shifted(rate: _Array, mix: _Array, aggregate: float) -> _Array:
+    """*rate* with one number added to every log-odds, so that *mix* fails *aggregate*."""
+    logits, shift = logit(rate), 0.0
+    for _ in range(_ITERATIONS):
+        shifted: _Array = expit(logits + shift)
+        step = (float(mix @ shifted) - aggregate) / max(float(mix @ (shifted * (1 - shifted))), _SMALLEST_SHARE)
+        shift -= max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
+        if abs(step) < _TOLERANCE:
+            break
+    return shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +221,9 @@ class _Traffic:
         tier_of_cell = np.eye(len(TIERS))[np.searchsorted(at_cuts, np.append(edges, np.inf), side="left")]
         return cls(middle, inside, tier_of_cell, inside @ tier_of_cell)
 
-    def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array]:
+    def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array, _Array]:
         """
-        Failure rate per tier of the ability that fails *aggregate* of *requests*, and its derivative by *aggregate*.
+        Failure rates of the ability that fails *aggregate* of *requests*: per tier, their derivative, and per bin.
 
         Args:
             requests: Requests that the curve stands on, by bin.
@@ -211,7 +249,7 @@ class _Traffic:
         weight = share @ self.tier_of_cell + _SMALLEST_SHARE
         curve = np.clip((share * rate) @ self.tier_of_cell / weight, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
         by_ability = (share * slope) @ self.tier_of_cell / weight
-        return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE)
+        return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE), self.inside @ rate
 
 
 def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
@@ -250,18 +288,6 @@ def _covariance(tiers: _Array, labelled: _Array, rate: _Array, prior_weight: flo
     return np.asarray(np.linalg.inv(information), dtype=np.float64)
 
 
-def _saturation(tiers: _Array, labelled: _Array) -> float:
-    """
-    Factor on the sampling variance, for what no number of requests can tell.
-
-    Errors of the difficulty itself are common to all requests that are alike, so evidence stops growing where they
-    rule: at 1,600 known requests were every tag wrong, at ever more of them the surer the tags are; tiers known without
-    doubt leave plain counting.
-    """
-    expected_wrong = labelled @ (1 - tiers.max(axis=1))
-    return float(1 + expected_wrong / _REQUESTS_PER_CERTAINTY)
-
-
 def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift | None:
     """The share shift with its expected part and excess; None where an arm has no failure to share out."""
     if min(baseline.aggregate_failure_rate, candidate.aggregate_failure_rate) <= 0:
@@ -287,7 +313,6 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
         expected_change=expected_change,
         excess=change - expected_change,
         excess_se=max(excess_variance, 0.0) ** 0.5,
-        best_change=_best_change(mix, baseline, candidate, excess_variance),
     )
 
 
@@ -296,17 +321,6 @@ def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
     total = float(mix @ rate)
     share = float((mix * _IS_HARD) @ rate) / total
     return share, mix * (_IS_HARD - share) / total
-
-
-def _best_change(mix: _Array, baseline: MeasuredArm, candidate: MeasuredArm, excess_variance: float) -> float:
-    """The smoothed change; its excess counts little while it is small beside its standard error."""
-    expected = _hard_share(mix, candidate.traffic_gain_rate)[0] - _hard_share(mix, baseline.traffic_gain_rate)[0]
-    smoothed = (
-        _hard_share(mix, candidate.smoothed_failure_rate)[0] - _hard_share(mix, baseline.smoothed_failure_rate)[0]
-    )
-    evidence = (smoothed - expected) ** 2
-    carried = evidence / (evidence + _SMOOTHING_EVIDENCE * max(excess_variance, _SMALLEST_VARIANCE))
-    return expected + carried * (smoothed - expected)
 
 
 def _expected_variance(mix: _Array, arm: MeasuredArm, measured_slope: _Array) -> float:

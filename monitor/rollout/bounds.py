@@ -1,62 +1,91 @@
-"""Anytime-valid bounds, with the policy's error rate shared between the alarms that may be false."""
+"""The error budget of one rollout, and the bounds that keep it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import TierGroup
 from monitor.rollout.comparison import Interval
-from monitor.rollout.confidence_sequence import bernoulli_bounds, normal_mixture_bounds
+from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds, normal_bounds
 from monitor.rollout.policy import Policy
 
-_DECISION_Z = 3.0
+_CLIFF_SHARE = 0.5
+_CAPABILITIES_SHARE = 0.05
+_FLOORS_SHARE = 0.05
+_GROUP_SHARES = {TierGroup.ALL: 0.15, TierGroup.HARD: 0.15, TierGroup.EASIER: 0.10}
+_OK_SHARE = 0.5
+_LOGIT_SCALE = 0.75
 _SMALLEST_SE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """
-    How bounds are made.
+    Bounds that keep the false alarms of one rollout, over all scopes and looks, within the policy's error rate.
 
-    A false alarm comes from a cliff, from a risen hard-tier rate or from a broken floor: each has a third of the
-    policy's error rate. The first two need one side of a two-sided interval; floors share the last third.
+    Half of the budget is for `cliff`, the rest for regressions: of all requests, the hard tier, the easier tiers, the
+    capability classes together and the floors together. A claim of `ok` has a budget of its own, half of the error
+    rate for each margin.
 
     Attributes:
-        error_rate: Chance that a two-sided interval is ever wrong, half of it on either side, ratio 0 to 1.
-        best_standard_error: Where intervals are tightest: where a jump of the policy's size is decided.
+        error_rate: The policy's, ratio 0 to 1.
+        share_jump: The policy's: bounds of shares are tuned for changes of this size.
         floors: Floors that are checked beside each other, at least 1.
     """
 
     error_rate: float
-    best_standard_error: float
+    share_jump: float
     floors: int
 
     @classmethod
     def of(cls, policy: Policy, *, floors: int = 0) -> Bounds:
-        """Bounds that keep the false alarms of *policy*, with so many floors to check, within its error rate."""
-        return cls(
-            error_rate=2.0 * policy.error_rate / 3.0,
-            best_standard_error=policy.share_jump / _DECISION_Z,
-            floors=max(floors, 1),
-        )
+        """The bounds of *policy* with so many floors to check."""
+        return cls(policy.error_rate, policy.share_jump, max(floors, 1))
 
-    def change(self, estimate: float, standard_error: float, *, largest: float = 1.0) -> Interval:
-        """An estimate with a standard error, within -*largest* to *largest*."""
-        lower, upper = normal_mixture_bounds(
-            estimate,
-            max(standard_error, _SMALLEST_SE),
-            error_rate=self.error_rate,
-            best_standard_error=self.best_standard_error,
+    @property
+    def ok_level(self) -> float:
+        """Chance that a rise of the size of a margin is ever taken for less."""
+        return self.error_rate * _OK_SHARE
+
+    @property
+    def cliff_level(self) -> float:
+        """Chance that a uniform gain is ever taken for a cliff."""
+        return self.error_rate * _CLIFF_SHARE
+
+    @property
+    def capabilities_level(self) -> float:
+        """Largest expected share of false ones among the capability classes named."""
+        return self.error_rate * _CAPABILITIES_SHARE
+
+    def change(self, baseline: Counts, candidate: Counts, group: TierGroup) -> Interval:
+        """Candidate's rate minus baseline's: above 0 with the group's part of the budget, below with that of `ok`."""
+        lower, upper = change_bounds(
+            baseline, candidate, lower_level=self.error_rate * _GROUP_SHARES[group], upper_level=self.ok_level
         )
+        return Interval(candidate.rate - baseline.rate, lower, upper)
+
+    def rate(self, rate: float, requests: float) -> Interval:
+        """A failure rate known as well as by so many independent requests, with the floors' part of the budget."""
+        lower, upper = bernoulli_bounds(
+            rate * requests, requests, error_rate=2 * self.error_rate * _FLOORS_SHARE / self.floors
+        )
+        return Interval(rate, min(lower, rate), max(upper, rate))
+
+    def share(self, estimate: float, standard_error: float, *, largest: float = 1.0) -> Interval:
+        """A share or its change, within -*largest* to *largest*."""
+        error = max(standard_error, _SMALLEST_SE)
+        lower, upper = normal_bounds(estimate, error, level=self.cliff_level, scale=self.share_jump)
         return Interval(estimate, max(lower, -largest), min(upper, largest))
 
-    def rate(self, estimate: float, standard_error: float, labelled: float) -> Interval:
-        """A rate as if counted on as many requests as would give it this standard error, *labelled* at most."""
-        variance = standard_error**2
-        effective = min(labelled, estimate * (1.0 - estimate) / variance) if variance > 0 else labelled
-        lower, upper = bernoulli_bounds(estimate * effective, effective, error_rate=self.error_rate / 2.0 / self.floors)
-        return Interval(estimate, lower, upper)
+    def left_behind(self, logits: float, standard_error: float) -> Interval:
+        """How much more the hard tier's odds of failing rose than the easier tiers', in logits."""
+        lower, upper = normal_bounds(logits, standard_error, level=self.cliff_level, scale=_LOGIT_SCALE)
+        return Interval(logits, lower, upper)
 
-    def ratio(self, estimate: float, standard_error: float) -> Interval:
-        """A share, within 0 to 1."""
-        interval = self.change(estimate, standard_error)
-        return Interval(estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
+
+def group_of(tier: Tier) -> TierGroup:
+    """The group whose design effect the requests of *tier* have."""
+    if tier in (Tier.HARD, Tier.FRONTIER):
+        return TierGroup.HARD
+    return TierGroup.EASIER if tier in (Tier.EASY, Tier.MEDIUM) else TierGroup.ALL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from monitor.rollout.floors import floor_name
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout
 
@@ -51,12 +52,11 @@ def changed_floors(configured: Sequence[Floor], committed: Sequence[CommittedFlo
         committed: What holds for *rollout*.
         rollout: Whose floors they are.
     """
-    now = {floor.capability: floor.pass_rate for floor in _of(rollout, configured)}
-    then = {each.floor.capability: each.floor.pass_rate for each in committed}
-    for capability in sorted({*now, *then}, key=lambda name: name or ""):
-        before, after = then.get(capability), now.get(capability)
+    now = {floor_name(floor): floor.pass_rate for floor in _of(rollout, configured)}
+    then = {floor_name(each.floor): each.floor.pass_rate for each in committed}
+    for where in sorted({*now, *then}):
+        before, after = then.get(where), now.get(where)
         if before != after:
-            where = "the hard tier" if capability is None else f"the hard tier of {capability}"
             yield (
                 f"The floor of {where} was changed from {_percent(before)} to {_percent(after)} while the rollout is "
                 "under way; the change takes effect at the next one."
@@ -78,9 +78,13 @@ def _seen_at(floor: Floor, until: Sequence[FloorSet]) -> float:
 
 
 def _value(floor: Floor, floors: Sequence[Floor]) -> float | None:
-    key = (floor.service, floor.environment, floor.capability)
-    same = (other for other in floors if (other.service, other.environment, other.capability) == key)
+    same = (other for other in floors if _is_same(other, floor))
     return next((other.pass_rate for other in same), None)
+
+
+def _is_same(one: Floor, other: Floor) -> bool:
+    """Whether both are about the same requests of the same service, whatever their values."""
+    return (one.service, one.environment, floor_name(one)) == (other.service, other.environment, floor_name(other))
 
 
 def _percent(ratio: float | None) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from monitor.rollout.cohort import Cohort
+from collections.abc import Mapping
+from dataclasses import replace
+
+from monitor.rollout.cohort import ArmName, Cohort, TierGroup
 from monitor.rollout.floors import check_floors, floors_of
-from monitor.rollout.measurement import Yardstick, measure
-from monitor.rollout.needed import requests_to_cliff, requests_to_ok
+from monitor.rollout.measurement import Measurement, Yardstick, measure
+from monitor.rollout.needed import margins, requests_needed
 from monitor.rollout.policy import Policy
 from monitor.rollout.reasons import explain
 from monitor.rollout.state import find
@@ -39,17 +42,13 @@ def judge(
     """
     floors = floors_of(policy, service=service, environment=environment)
     measurement = measure(cohort, calibration, policy, floors=len(floors), probes=probes)
-    checks = check_floors(floors, measurement.hard_tier, measurement.capabilities)
-    findings = find(measurement, calibration, checks, policy)
+    findings = find(measurement, check_floors(floors, measurement), policy)
     state = findings.state
-    needed = 0
-    if state is VerdictState.WAITING:
-        needed = requests_to_ok(measurement, policy)
-    elif state is VerdictState.OK:
-        needed = requests_to_cliff(measurement, policy)
-    return Verdict(
+    is_waiting = state is VerdictState.WAITING and not findings.obstacles
+    needed = requests_needed(measurement, policy) if is_waiting else 0
+    verdict = Verdict(
         state=state,
-        reasons=tuple(explain(findings, measurement, calibration, policy, needed=needed)),
+        reasons=(),
         requests_needed=needed,
         requests_to_verdict=_requests_to_verdict(state, cohort.candidate.labelled, previous),
         share=measurement.share,
@@ -58,9 +57,25 @@ def judge(
         tiers=measurement.tiers,
         calibration_id="" if calibration is None else calibration.calibration_id,
         hard_tier=measurement.hard_tier,
+        easier_tiers=measurement.easier_tiers,
         capabilities=measurement.capabilities,
+        hard_capabilities=measurement.hard_capabilities,
         regressed_capabilities=measurement.regressed_capabilities,
+        scope=findings.scope if state is VerdictState.REGRESSION else (),
+        tiers_by=measurement.tiers_by,
+        comparison=measurement.comparison,
+        could_still_be=_could_still_be(measurement, policy),
+        obstacles=tuple(findings.obstacles),
+        design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
+        unresolved=cohort.unresolved,
     )
+    return replace(verdict, reasons=tuple(explain(verdict, findings, measurement, calibration, policy)))
+
+
+def _could_still_be(measurement: Measurement, policy: Policy) -> Mapping[str, float]:
+    """The largest rise of each group that `ok` has to rule out."""
+    changes = ((str(group), measurement.changes[group]) for group, _ in margins(measurement, policy))
+    return {group: 1.0 if change is None else change.upper for group, change in changes}
 
 
 def _requests_to_verdict(state: VerdictState, labelled: int, previous: Verdict | None) -> int:

@@ -1,30 +1,44 @@
-"""What a cohort says: rates, changes, the hard tier's share of failures and its causes, all with bounds."""
+"""What a cohort says: changes within groups of alike requests, and the hard tier's share of failures and its causes."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift, compare_shares, measure_arm
+from monitor.difficulty.correction import (
+    DifficultyBin,
+    MeasuredArm,
+    ShareShift,
+    compare_shares,
+    count_arms,
+    measure_arm,
+)
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier, TierCuts
 from monitor.difficulty.trust import Trust
-from monitor.rollout.bounds import Bounds
-from monitor.rollout.cohort import Cohort, Stratum
+from monitor.rollout.bounds import Bounds, group_of
+from monitor.rollout.clustering import design_effects
+from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
-from monitor.rollout.confidence_sequence import rate_rise_log_e_value
+from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
+from monitor.rollout.homogeneity import mantel_haenszel
+from monitor.rollout.matching import Matched, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
 
 _Array = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
 
-_IS_HARD = np.array([tier in HARD_TIER for tier in TIERS])
+_TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
+_LEAST_TELLING = 0.125  # of the width of its interval: the least estimate whose test bounds another
+_GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
+
+_Belongs = Callable[[Stratum], bool]
 
 
 class Yardstick(Protocol):
@@ -46,39 +60,6 @@ class Yardstick(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """
-    Everything that a verdict rests on.
-
-    Attributes:
-        aggregate: All tiers together, counted.
-        tiers: One entry per tier of `TIERS`.
-        hard_tier: Hard and frontier together, at the baseline's mix of the two.
-        easier_tiers: Easy and medium together, at the baseline's mix of the two.
-        capabilities: The hard tier of each capability class, counted by tag.
-        regressed_capabilities: Those shown to fail more often; the share of false ones among them is at most the
-            policy's error rate on average.
-        share: None while it cannot be told.
-        shift: *share* with standard errors instead of bounds.
-        decomposition: None while it cannot be told.
-        standardised_change: Change of the aggregate failure rate at the baseline's traffic mix, or None.
-        known_failures: Failures of known requests in the arm that has fewer, probes included.
-    """
-
-    aggregate: TierComparison
-    tiers: Mapping[Tier, TierComparison]
-    hard_tier: TierComparison
-    easier_tiers: TierComparison
-    capabilities: Mapping[str, TierComparison]
-    regressed_capabilities: Sequence[str]
-    share: ShareComparison | None
-    shift: ShareShift | None
-    decomposition: Decomposition | None
-    standardised_change: float | None
-    known_failures: int
-
-
 def measure(
     cohort: Cohort,
     calibration: Yardstick | None,
@@ -90,7 +71,8 @@ def measure(
     """
     What *cohort* says.
 
-    Without a calibration, or without a known label in both arms, there are counts but neither tier changes nor shares.
+    All requests and capability classes need no tiers. Where tiers are learnt, their rates are corrected for noisy tags
+    on known requests; what is decided rests on the tags as they are.
 
     Args:
         cohort: Matured requests of both arms.
@@ -100,193 +82,321 @@ def measure(
         probes: The probe panel replayed on both versions, or None. It adds to what is known of each tier's failure
             rate, and neither to the traffic mix nor to the counts that are shown.
     """
-    bounds = Bounds.of(policy, floors=floors)
-    beside = ((), ()) if probes is None else (probes.baseline.strata, probes.candidate.strata)
-    evidence = ([*cohort.baseline.strata, *beside[0]], [*cohort.candidate.strata, *beside[1]])
-    known_failures = min(sum(stratum.failures for stratum in strata if stratum.is_known) for strata in evidence)
-    measured = None if calibration is None else _measured_arms(cohort, beside, calibration)
-    aggregate = _counted(cohort, _is_any, bounds)
-    capabilities = _capabilities(cohort, bounds)
-    regressed = _regressed(capabilities, policy.error_rate)
-    if measured is None:
-        return Measurement(
-            aggregate=aggregate,
-            tiers={tier: _counted(cohort, partial(_is_in, (tier,)), bounds) for tier in TIERS},
-            hard_tier=_counted(cohort, _is_hard, bounds),
-            easier_tiers=_counted(cohort, partial(_is_in, EASIER_TIERS), bounds),
-            capabilities=capabilities,
-            regressed_capabilities=regressed,
-            share=None,
-            shift=None,
-            decomposition=None,
-            standardised_change=None,
-            known_failures=known_failures,
+    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes)
+
+
+class Measurement:
+    """
+    Everything that a verdict rests on, computed when it is asked for.
+
+    Attributes:
+        tiers_by: What gives the tiers; `none` where they cannot be trusted.
+        comparison: Whether the arms are compared at the same hours.
+        design: Design effects by group.
+    """
+
+    def __init__(self, cohort: Cohort, calibration: Yardstick | None, bounds: Bounds, probes: Cohort | None) -> None:
+        self._sides = (cohort.baseline, cohort.candidate)
+        self._bounds = bounds
+        self._calibration = calibration
+        self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
+        self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self._matched.rows], dtype=int)
+        self._is_probe = np.array([row.is_probe for row in self._matched.rows], dtype=bool)
+        self.tiers_by = _trusted(cohort.tiers_by, calibration)
+        self.comparison = self._matched.comparison
+        self.design = design_effects(cohort)
+
+    @cached_property
+    def changes(self) -> Mapping[TierGroup, Interval | None]:
+        """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
+        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
+
+    @cached_property
+    def left_behind(self) -> Interval | None:
+        """How much more the odds of failing of hard requests rose than easier ones', beyond a uniform gain; logits."""
+        if self._arms is None:
+            return None
+        learnt = self.tiers_by is TiersBy.LEARNT
+        chosen = self._matched.known if learnt else np.ones_like(self._is_probe)
+        measured = self._odds(self._matched.failures, chosen)
+        uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen) if learnt else None
+        if measured is None:
+            return None
+        return self._bounds.left_behind(measured[0] - (uniform or (0.0,))[0], measured[1])
+
+    def least(self, group: TierGroup) -> tuple[float, float]:
+        """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
+        chosen, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])
+        failures = self._matched.failures[:, chosen].sum(axis=1) / effect
+        requests = self._matched.requests[:, chosen].sum(axis=1) / effect
+        return float(failures.min()), float((requests - failures).min())
+
+    @cached_property
+    def regressed_capabilities(self) -> Sequence[str]:
+        """Classes shown to fail more often; a class that is alone says nothing that all requests do not."""
+        if len(self._classes) == 1:
+            return ()
+        evidence, gap = {}, self.coverage_gaps[TierGroup.ALL]
+        for name, chosen in self._classes.items():
+            pair = self._compare(chosen, TierGroup.ALL)
+            if pair is not None:
+                evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
+        return sorted(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+
+    @cached_property
+    def coverage_gaps(self) -> Mapping[TierGroup, float]:
+        """
+        By how much the arms are shown to differ in the share of their requests that are labelled, ratio 0 to 1.
+
+        Those labels are missing in one arm alone, so they can hide or feign a change of that size.
+        """
+        return {group: self._coverage_gap(_TIERS_OF[group]) for group in TierGroup}
+
+    @cached_property
+    def aggregate(self) -> TierComparison:
+        """All requests, as counted."""
+        return self._counted(_in(tuple(Tier)), TierGroup.ALL, self.changes[TierGroup.ALL])
+
+    @cached_property
+    def tiers(self) -> Mapping[Tier, TierComparison]:
+        """Each tier; rates are corrected for noisy tags where tiers are learnt."""
+        return {tier: self._shown((tier,), self._change(group_of(tier), (tier,))) for tier in TIERS}
+
+    @cached_property
+    def hard_tier(self) -> TierComparison:
+        """Hard and frontier together, at the baseline's mix of the two."""
+        return self._shown(HARD_TIER, self.changes[TierGroup.HARD])
+
+    @cached_property
+    def easier_tiers(self) -> TierComparison:
+        """Easy and medium together, likewise."""
+        return self._shown(EASIER_TIERS, self.changes[TierGroup.EASIER])
+
+    @cached_property
+    def capabilities(self) -> Mapping[str, TierComparison]:
+        """All requests of each capability class."""
+        return {name: self._of_class(name, TierGroup.ALL) for name in self._classes}
+
+    @cached_property
+    def hard_capabilities(self) -> Mapping[str, TierComparison]:
+        """The hard tier of each capability class, counted by tag."""
+        names = () if self.tiers_by is TiersBy.NONE else self._classes
+        return {name: self._of_class(name, TierGroup.HARD) for name in names}
+
+    @cached_property
+    def shift(self) -> ShareShift | None:
+        """The hard tier's share of failures with standard errors; None while it cannot be told."""
+        return None if self._arms is None else compare_shares(*self._arms)
+
+    @cached_property
+    def share(self) -> ShareComparison | None:
+        """The same with bounds."""
+        shift, bounds = self.shift, self._bounds
+        if shift is None:
+            return None
+        effect = max(max(pair) for pair in self.design.values()) ** 0.5
+        excess = bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
+        return ShareComparison(
+            baseline=_ratio(bounds.share(shift.baseline, shift.baseline_se * effect)),
+            candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
+            change=bounds.share(shift.change, shift.change_se * effect),
+            expected_change=shift.expected_change,
+            excess=_by_test(excess, self.left_behind),
         )
-    baseline, candidate = measured
-    shift = compare_shares(baseline, candidate)
-    corrected = partial(_corrected, _Evidence(cohort, evidence, measured, bounds))
-    return Measurement(
-        aggregate=aggregate,
-        tiers={tier: corrected(np.eye(len(TIERS))[index], (tier,)) for index, tier in enumerate(TIERS)},
-        hard_tier=corrected(_weights(baseline.tier_mix, _IS_HARD), HARD_TIER),
-        easier_tiers=corrected(_weights(baseline.tier_mix, ~_IS_HARD), EASIER_TIERS),
-        capabilities=capabilities,
-        regressed_capabilities=regressed,
-        share=None if shift is None else _share(shift, bounds),
-        shift=shift,
-        decomposition=decompose(
+
+    @cached_property
+    def decomposition(self) -> Decomposition | None:
+        """Why the share changed; None while it cannot be told."""
+        if self._arms is None:
+            return None
+        baseline, candidate = self._arms
+        return decompose(
             baseline_mix=baseline.tier_mix,
             baseline_rate=baseline.failure_rate,
             candidate_mix=candidate.tier_mix,
             candidate_rate=candidate.failure_rate,
-        ),
-        standardised_change=float(baseline.tier_mix @ (candidate.failure_rate - baseline.failure_rate)),
-        known_failures=known_failures,
-    )
-
-
-def difficulty_bins(strata: Iterable[Stratum]) -> Sequence[DifficultyBin]:
-    """
-    Strata that share a difficulty bin, known and unknown ones apart; tier and capability are left out.
-
-    Requests too unlike the history to be given one tier still have a difficulty, if a wide one, and belong to the
-    traffic mix; those that no calibration has seen (`NO_TAG`) have none.
-    """
-    groups: dict[tuple[int, bool], list[Stratum]] = defaultdict(list)
-    for stratum in strata:
-        if stratum.requests > 0 and (stratum.tier is not Tier.UNTIERED or stratum.variance_sum > 0):
-            groups[stratum.bin, stratum.is_known].append(stratum)
-    return [_bin(group, is_known=is_known) for (_, is_known), group in sorted(groups.items())]
-
-
-def _bin(strata: Sequence[Stratum], *, is_known: bool) -> DifficultyBin:
-    requests = sum(stratum.requests for stratum in strata)
-    return DifficultyBin(
-        difficulty_logit=sum(stratum.logit_sum for stratum in strata) / requests,
-        difficulty_variance=sum(stratum.variance_sum for stratum in strata) / requests,
-        is_known=is_known,
-        requests=requests,
-        labelled=sum(stratum.labelled for stratum in strata),
-        failures=sum(stratum.failures for stratum in strata),
-    )
-
-
-def _measured_arms(
-    cohort: Cohort, probes: tuple[Sequence[Stratum], Sequence[Stratum]], calibration: Yardstick
-) -> tuple[MeasuredArm, MeasuredArm] | None:
-    baseline, candidate = (
-        measure_arm([*difficulty_bins(arm.strata), *_outside_the_mix(beside)], calibration.cuts)
-        for arm, beside in zip((cohort.baseline, cohort.candidate), probes, strict=True)
-    )
-    return None if baseline is None or candidate is None else (baseline, candidate)
-
-
-def _outside_the_mix(probes: Sequence[Stratum]) -> Sequence[DifficultyBin]:
-    return [replace(group, requests=0) for group in difficulty_bins(probes)]
-
-
-def _share(shift: ShareShift, bounds: Bounds) -> ShareComparison:
-    return ShareComparison(
-        baseline=bounds.ratio(shift.baseline, shift.baseline_se),
-        candidate=bounds.ratio(shift.candidate, shift.candidate_se),
-        change=bounds.change(shift.change, shift.change_se),
-        expected_change=shift.expected_change,
-        excess=bounds.change(shift.excess, shift.excess_se, largest=2.0),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    """What corrected rates rest on: counts to show, counts that inform (probes beside them), rates, bounds."""
-
-    cohort: Cohort
-    strata: tuple[Sequence[Stratum], Sequence[Stratum]]
-    measured: tuple[MeasuredArm, MeasuredArm]
-    bounds: Bounds
-
-
-def _corrected(evidence: _Evidence, weights: _Array, tiers: Sequence[Tier]) -> TierComparison:
-    """Rates corrected for noisy tags, averaged over *tiers* by *weights*; the counts beside them are by tag."""
-    arms = []
-    shown = (evidence.cohort.baseline.strata, evidence.cohort.candidate.strata)
-    for strata, informing, arm in zip(shown, evidence.strata, evidence.measured, strict=True):
-        rate = float(weights @ arm.failure_rate)
-        error = float(weights @ arm.failure_rate_covariance @ weights) ** 0.5
-        labelled = sum(stratum.labelled for stratum in informing if stratum.tier in tiers)
-        interval = evidence.bounds.rate(rate, error, labelled) if labelled else None
-        arms.append((_failure_rate([stratum for stratum in strata if stratum.tier in tiers], interval), rate, error))
-    (baseline, before, before_error), (candidate, after, after_error) = arms
-    told = baseline.rate is not None and candidate.rate is not None
-    error = float(np.hypot(before_error, after_error))
-    return TierComparison(baseline, candidate, evidence.bounds.change(after - before, error) if told else None)
-
-
-def _counted(cohort: Cohort, belongs: Callable[[Stratum], bool], bounds: Bounds) -> TierComparison:
-    """Rates as counted over the strata that belong."""
-    arms = []
-    for arm in (cohort.baseline, cohort.candidate):
-        strata = [stratum for stratum in arm.strata if belongs(stratum)]
-        labelled, failures = sum(stratum.labelled for stratum in strata), sum(stratum.failures for stratum in strata)
-        rate = bounds.rate(failures / labelled, 0.0, labelled) if labelled else None
-        arms.append((_failure_rate(strata, rate), _smoothed_variance(failures, labelled)))
-    (baseline, before_variance), (candidate, after_variance) = arms
-    change = None
-    if baseline.rate is not None and candidate.rate is not None:
-        estimate = candidate.rate.estimate - baseline.rate.estimate
-        change = bounds.change(estimate, (before_variance + after_variance) ** 0.5)
-    return TierComparison(baseline, candidate, change)
-
-
-def _failure_rate(strata: Sequence[Stratum], rate: Interval | None) -> FailureRate:
-    requests, labelled = sum(stratum.requests for stratum in strata), sum(stratum.labelled for stratum in strata)
-    return FailureRate(
-        requests=labelled,
-        failures=sum(stratum.failures for stratum in strata),
-        rate=rate,
-        coverage=labelled / requests if requests else None,
-    )
-
-
-def _smoothed_variance(failures: int, labelled: int) -> float:
-    """Variance of a counted rate; one failure and one pass are added, or no failure would look like no doubt."""
-    rate = (failures + 1) / (labelled + 2)
-    return rate * (1.0 - rate) / max(labelled, 1)
-
-
-def _capabilities(cohort: Cohort, bounds: Bounds) -> Mapping[str, TierComparison]:
-    names = {
-        stratum.capability for arm in (cohort.baseline, cohort.candidate) for stratum in arm.strata if _is_hard(stratum)
-    }
-    return {name: _counted(cohort, partial(_is_hard_of, name), bounds) for name in sorted(names)}
-
-
-def _regressed(capabilities: Mapping[str, TierComparison], level: float) -> Sequence[str]:
-    evidence = {
-        name: rate_rise_log_e_value(
-            baseline_failures=tier.baseline.failures,
-            baseline_requests=tier.baseline.requests,
-            candidate_failures=tier.candidate.failures,
-            candidate_requests=tier.candidate.requests,
         )
-        for name, tier in capabilities.items()
-    }
-    return sorted(closed_e_bh(evidence, level=level))
+
+    @cached_property
+    def standardised_change(self) -> float | None:
+        """Change of the failure rate of all requests at the baseline's tier mix."""
+        if self._arms is None:
+            return None
+        baseline, candidate = self._arms
+        return float(baseline.tier_mix @ (candidate.failure_rate - baseline.failure_rate))
+
+    @cached_property
+    def _arms(self) -> tuple[MeasuredArm, MeasuredArm] | None:
+        if self.tiers_by is TiersBy.NONE or not self._matched.rows:
+            return None
+        if self.tiers_by is TiersBy.LEARNT and self._calibration is not None:
+            cuts = self._calibration.cuts
+            baseline, candidate = (measure_arm(_bins(self._matched, side, self._has_tag), cuts) for side in (0, 1))
+            return None if baseline is None or candidate is None else (baseline, candidate)
+        by_tier = np.arange(len(TIERS))[:, None] == self._tier
+        return count_arms(*(each @ by_tier.T for each in self._matched.columns))
+
+    @cached_property
+    def _has_tag(self) -> _Mask:
+        """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
+        has_tag: _Mask = (self._tier >= 0) | (self._matched.variance.max(axis=0) > 0)
+        return has_tag
+
+    @cached_property
+    def _classes(self) -> Mapping[str, _Mask]:
+        names = {stratum.capability for arm in self._sides for stratum in arm.strata}
+        capability = np.array([row.capability for row in self._matched.rows], dtype=object)
+        return {name: (capability == name) & ~self._is_probe for name in sorted(names)}
+
+    def _of(self, tiers: Sequence[Tier]) -> _Mask:
+        within = [TIERS.index(tier) for tier in tiers if tier in TIERS]
+        chosen: _Mask = np.isin(self._tier, within) if len(within) < len(TIERS) else ~self._is_probe
+        return chosen
+
+    def _compare(self, chosen: _Mask, group: TierGroup) -> tuple[Counts, Counts] | None:
+        pair = self._matched.compare(chosen)
+        if pair is None:
+            return None
+        (baseline, candidate), (before, after) = pair, self.design[group]
+        return baseline.shrunk(before), candidate.shrunk(after)
+
+    def _change(self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None) -> Interval | None:
+        if group is not TierGroup.ALL and self.tiers_by is TiersBy.NONE:
+            return None
+        chosen = self._of(tiers) if of_class is None else self._of(tiers) & of_class
+        pair = self._compare(chosen, group)
+        if pair is None:
+            return None
+        change, gap = self._bounds.change(*pair, group), self._coverage_gap(tiers)
+        return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
+
+    def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
+        baseline, candidate = (_unlabelled(arm, tiers) for arm in self._sides)
+        if not baseline.requests or not candidate.requests or not baseline.failures + candidate.failures:
+            return 0.0
+        lower, upper = change_bounds(baseline, candidate, lower_level=_GAP_LEVEL, upper_level=_GAP_LEVEL)
+        return abs(candidate.rate - baseline.rate) if lower > 0 or upper < 0 else 0.0
+
+    def _odds(self, failures: _Array, chosen: _Mask) -> tuple[float, float] | None:
+        """The hard tier's log odds ratio less the easier tiers', with its standard error."""
+        ratios = []
+        for group in (TierGroup.HARD, TierGroup.EASIER):
+            rows, effect = chosen & self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
+            ratios.append(mantel_haenszel(self._matched.requests[:, rows] / effect, failures[:, rows] / effect))
+        hard, easier = ratios
+        if hard is None or easier is None:
+            return None
+        return hard.estimate - easier.estimate, (hard.variance + easier.variance) ** 0.5
+
+    def _uniform_gain_rate(self, arms: tuple[MeasuredArm, MeasuredArm]) -> _Array:
+        rate = np.zeros_like(self._matched.requests)
+        rate[:, self._has_tag] = [arm.uniform_gain_bin_rate for arm in arms]
+        return rate
+
+    def _counted(self, belongs: _Belongs, group: TierGroup, change: Interval | None) -> TierComparison:
+        """Rates as counted."""
+        baseline, candidate = (
+            self._rate(arm, belongs, None, effect) for arm, effect in zip(self._sides, self.design[group], strict=True)
+        )
+        return TierComparison(baseline, candidate, change)
+
+    def _shown(self, tiers: Sequence[Tier], change: Interval | None) -> TierComparison:
+        """Rates corrected for noisy tags, averaged over *tiers* at the baseline's mix; the counts beside are by tag."""
+        group = group_of(tiers[0])
+        if self._arms is None or self.tiers_by is not TiersBy.LEARNT:
+            return self._counted(_in(tiers), group, change)
+        weights = _weights(self._arms[0].tier_mix, np.array([tier in tiers for tier in TIERS]))
+        effects = self.design[group]
+        rates = [float(weights @ arm.failure_rate) for arm in self._arms]
+        errors = [
+            (float(weights @ arm.failure_rate_covariance @ weights) * effect) ** 0.5
+            for arm, effect in zip(self._arms, effects, strict=True)
+        ]
+        baseline, candidate = (
+            self._rate(arm, _in(tiers), (rate, error), effect)
+            for arm, rate, error, effect in zip(self._sides, rates, errors, effects, strict=True)
+        )
+        corrected = self._bounds.share(rates[1] - rates[0], float(np.hypot(*errors)))
+        is_told = baseline.rate is not None and candidate.rate is not None
+        return TierComparison(baseline, candidate, _by_test(corrected, change) if is_told else None)
+
+    def _rate(self, arm: Arm, belongs: _Belongs, corrected: tuple[float, float] | None, effect: float) -> FailureRate:
+        strata = [stratum for stratum in arm.strata if belongs(stratum)]
+        requests, labelled = sum(each.requests for each in strata), sum(each.labelled for each in strata)
+        failures = sum(each.failures for each in strata)
+        rate = None
+        if labelled:
+            estimate, error = corrected or (failures / labelled, 0.0)
+            independent = labelled / effect
+            if error > 0:  # as if counted on as many requests as would give it this error
+                independent = min(independent, estimate * (1.0 - estimate) / error**2)
+            rate = self._bounds.rate(estimate, independent)
+        return FailureRate(labelled, failures, rate, labelled / requests if requests else None)
+
+    def _of_class(self, name: str, group: TierGroup) -> TierComparison:
+        tiers = _TIERS_OF[group]
+        change = self._change(group, tiers, self._classes[name])
+        return self._counted(lambda stratum: stratum.capability == name and stratum.tier in tiers, group, change)
 
 
-def _is_any(_: Stratum) -> bool:
-    return True
+def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
+    strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
+    requests = sum(stratum.requests for stratum in strata)
+    return Counts(requests, requests - sum(stratum.labelled for stratum in strata))
 
 
-def _is_in(tiers: Sequence[Tier], stratum: Stratum) -> bool:
-    return stratum.tier in tiers
+def _trusted(tiers_by: TiersBy, calibration: Yardstick | None) -> TiersBy:
+    if tiers_by is TiersBy.LEARNT and (calibration is None or not calibration.trust.is_trusted):
+        return TiersBy.NONE
+    return tiers_by
 
 
-def _is_hard(stratum: Stratum) -> bool:
-    return stratum.tier in HARD_TIER
+def _panel(probes: Cohort) -> Matched:
+    """Rows of a panel: outside the traffic, each probe counted once per version."""
+    matched, design = match(probes), design_effects(probes)
+    effect = np.array([design[group_of(row.tier)] for row in matched.rows]).reshape(-1, 2).T
+    return replace(
+        matched,
+        rows=[replace(row, is_probe=True) for row in matched.rows],
+        traffic=np.zeros_like(matched.traffic),
+        requests=matched.requests / effect,
+        failures=matched.failures / effect,
+    )
 
 
-def _is_hard_of(capability: str, stratum: Stratum) -> bool:
-    return _is_hard(stratum) and stratum.capability == capability
+def _bins(matched: Matched, side: int, chosen: _Mask) -> Sequence[DifficultyBin]:
+    columns = (
+        matched.logit[side],
+        matched.variance[side],
+        matched.known,
+        matched.traffic[side],
+        matched.requests[side],
+        matched.failures[side],
+    )
+    return [DifficultyBin(*row) for row in zip(*(column[chosen].tolist() for column in columns), strict=True)]
+
+
+def _ratio(interval: Interval) -> Interval:
+    return Interval(interval.estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
+
+
+def _by_test(corrected: Interval, test: Interval | None) -> Interval:
+    """
+    *corrected* with the bounds of the *test* that decides, in proportion, where the two agree on the direction.
+
+    Source:
+        Test-based limits of Miettinen (1976), Am. J. Epidemiol. 103:226.
+    """
+    if test is None or corrected.estimate * test.estimate <= 0:
+        return corrected
+    if abs(test.estimate) < _LEAST_TELLING * (test.upper - test.lower):
+        return corrected
+    scale = corrected.estimate / test.estimate
+    return Interval(corrected.estimate, scale * test.lower, scale * test.upper)
+
+
+def _in(tiers: Sequence[Tier]) -> _Belongs:
+    return lambda stratum: stratum.tier in tiers
 
 
 def _weights(tier_mix: _Array, chosen: NDArray[np.bool_]) -> _Array:

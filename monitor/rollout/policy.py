@@ -8,19 +8,22 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from monitor.config.settings import Settings
-from monitor.rollout.cohort import TiersBy
+from monitor.rollout.cohort import TierGroup, TiersBy
 
 _DAY = 86_400.0
 
 
 class Floor(Settings):
-    """A pre-committed lower limit of the hard tier's pass rate."""
+    """A pre-committed lower limit of a pass rate."""
 
     service: str
     """Service that the floor is for."""
 
     pass_rate: Annotated[float, Gt(0), Lt(1)]
-    """Lowest acceptable pass rate of the hard tier, ratio 0 to 1."""
+    """Lowest acceptable pass rate, ratio 0 to 1."""
+
+    tier: TierGroup = TierGroup.HARD
+    """Requests that it is for: all, the easier tiers, or the hard tier."""
 
     environment: str = "production"
     """Environment that the floor is for."""
@@ -48,7 +51,7 @@ class Policy(Settings):
     """Labelled requests that each arm needs before `ok`."""
 
     min_hard_failures: Annotated[int, Ge(1)] = 30
-    """Hard-tier failures that each arm needs before `ok` or `cliff`."""
+    """Hard-tier failures, and passes, that each arm needs before `cliff`."""
 
     ok_margin: Annotated[float, Gt(0), Lt(1)] = 0.03
     """Rise of the failure rate of all requests that `ok` rules out, ratio 0 to 1."""
@@ -58,6 +61,12 @@ class Policy(Settings):
 
     tiers_by: tuple[TiersBy, ...] = (TiersBy.DECLARED, TiersBy.LEARNT, TiersBy.CLASS)
     """What may give requests their tier, best first; a rollout takes the first that can be trusted."""
+
+    watched_capabilities: tuple[str, ...] = ()
+    """Capability classes whose rise is a regression, however rare they are."""
+
+    capability_min_share: Annotated[float, Gt(0), Le(1)] = 0.05
+    """Share of the candidate's requests from which any class's rise is a regression, ratio 0 to 1."""
 
     baseline_days: PositiveFloat = 14.0
     """Days before a cutover whose same hours of the week stand in for the baseline."""
@@ -78,7 +87,7 @@ class Policy(Settings):
     """Requests of a new model version before it is a rollout."""
 
     max_coverage_gap: Annotated[float, Gt(0), Le(1)] = 0.20
-    """Largest difference of label coverage between the arms that is still judged, ratio 0 to 1."""
+    """Difference of label coverage between the arms that raises an alert, ratio 0 to 1."""
 
     floors: tuple[Floor, ...] = ()
-    """Pre-committed floors of the hard tier's pass rate."""
+    """Pre-committed floors of pass rates."""

@@ -4,61 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from monitor.rollout.comparison import ShareComparison, TierComparison
-from monitor.rollout.floors import FloorCheck
+from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
+from monitor.rollout.comparison import Interval, ShareComparison, TierComparison
+from monitor.rollout.floors import FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement, Yardstick
+from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
+
+_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
+_FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
+_LEAST_DESIGN_EFFECT = 1.1
 
 
 def explain(
-    findings: Findings, measurement: Measurement, calibration: Yardstick | None, policy: Policy, *, needed: int
+    verdict: Verdict, findings: Findings, measurement: Measurement, calibration: Yardstick | None, policy: Policy
 ) -> Sequence[str]:
-    """Why the state is what it is: the finding first, then the rates behind it, then what else was seen."""
-    sentences = [*findings.obstacles]
-    if not findings.obstacles:
-        sentences += _headlines(findings, measurement, policy, needed)
-        sentences += _evidence(measurement)
-    if calibration is not None and calibration.trust.is_trusted and not findings.has_hard_rate:
-        gates = " ".join(calibration.trust.hard_rate_reasons)
-        sentences.append(f"The hard tier's own failure rate is shown, but not judged. {gates}")
-    return sentences
+    """Why the state is what it is: the finding first, then the rates behind it, then what limits it."""
+    is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
+    return [
+        *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
+        *findings.obstacles,
+        *_evidence(measurement, findings),
+        *_limits(verdict, calibration),
+    ]
 
 
-def _headlines(findings: Findings, measurement: Measurement, policy: Policy, needed: int) -> Iterator[str]:
-    hard, share = measurement.hard_tier.change, measurement.share
-    state = findings.state
-    if state is VerdictState.WAITING or share is None:
-        yield _too_little(measurement, policy, needed)
-    if findings.has_hard_rate_risen and hard is not None:
-        yield f"The hard tier fails more often: {with_bounds(hard)}."
-    yield from (_broken_floor(check) for check in findings.broken_floors)
-    if state is VerdictState.CLIFF and share is not None:
-        yield _left_behind(share)
-    if state is VerdictState.OK and share is not None:
-        yield _no_alarm(findings, measurement, share, policy, needed)
+def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, policy: Policy) -> Iterator[str]:
+    share = measurement.share
+    match verdict.state:
+        case VerdictState.REGRESSION:
+            yield from (_risen_group(group, measurement.changes[group]) for group in findings.risen)
+            yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
+            yield from (_broken_floor(check) for check in findings.broken_floors)
+        case VerdictState.CLIFF if share is not None:
+            yield _left_behind(share)
+        case VerdictState.OK:
+            yield f"{_ruled_out(measurement, policy)}."
+            if share is not None and share.change.estimate >= policy.share_jump:
+                yield _gain(share)
+        case _:
+            yield _open(verdict, measurement, policy)
 
 
-def _too_little(measurement: Measurement, policy: Policy, needed: int) -> str:
-    aggregate, hard = measurement.aggregate, measurement.hard_tier
-    return (
-        f"Too little is labelled yet: baseline {aggregate.baseline.requests} requests with {hard.baseline.failures} "
-        f"hard-tier failures, candidate {aggregate.candidate.requests} with {hard.candidate.failures} "
-        f"({policy.min_labelled_requests} and {policy.min_hard_failures} needed in each); about {needed} more labelled "
-        "candidate requests."
-    )
+def _told(change: Interval | None) -> str:
+    return "" if change is None else with_bounds(change)
+
+
+def _risen_group(group: TierGroup, change: Interval | None) -> str:
+    return f"{_capitalised(_NAMES[group])} {_FAIL[group]} more often: {_told(change)}."
+
+
+def _risen_class(name: str, measurement: Measurement) -> str:
+    return f"The class {name} fails more often: {_told(measurement.capabilities[name].change)}."
 
 
 def _broken_floor(check: FloorCheck) -> str:
     floor, rate = check.floor, check.pass_rate
-    where = "The hard tier" if floor.capability is None else f"The hard tier of {floor.capability}"
     agreed = "".join(
         (f" agreed by {floor.agreed_by}" * bool(floor.agreed_by), f" on {floor.agreed_on}" * bool(floor.agreed_on))
     )
-    passes = "" if rate is None else f" passes {percent(rate.estimate)} ({percent(rate.upper)} at most),"
-    return f"{where}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
+    verb = "passes" if floor.tier is TierGroup.HARD else "pass"
+    passes = "" if rate is None else f" {verb} {percent(rate.estimate)} ({percent(rate.upper)} at most),"
+    return f"{_capitalised(floor_name(floor))}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
 
 
 def _left_behind(share: ShareComparison) -> str:
@@ -68,63 +78,86 @@ def _left_behind(share: ShareComparison) -> str:
     )
 
 
-def _no_alarm(findings: Findings, measurement: Measurement, share: ShareComparison, policy: Policy, needed: int) -> str:
+def _ruled_out(measurement: Measurement, policy: Policy) -> str:
+    parts = [
+        f"{_NAMES[group]} {_FAIL[group]} {_at_most(change)} (margin {points(margin)})"
+        for group, margin in margins(measurement, policy)
+        if (change := measurement.changes[group]) is not None
+    ]
+    return _capitalised("; ".join(parts))
+
+
+def _at_most(change: Interval) -> str:
+    if change.upper < 0:
+        return f"less often: {with_bounds(change)}"
+    return f"at most {points(change.upper)} more often"
+
+
+def _gain(share: ShareComparison) -> str:
     change = f"The hard tier's share of failures changed by {with_bounds(share.change)}"
     implied = f"{points(share.expected_change)} expected, excess {with_bounds(share.excess)}"
-    if share.excess.lower > 0 and findings.has_share_jumped:
-        return f"{change}, beyond what a uniform gain implies ({implied}), but the aggregate got worse: no cliff."
-    if share.excess.lower > 0:
-        return f"{change}, less than the jump of {points(policy.share_jump)} that matters ({implied})."
-    if share.change.estimate <= 0 < share.expected_change and _has_improved(measurement.aggregate):
-        return f"{change}, at most as a uniform gain implies ({implied})."
-    if share.change.estimate > 0 and _has_improved(measurement.aggregate):
-        forecast = f"; about {needed} more labelled candidate requests would tell them apart" if needed else ""
-        return f"{change}, as a uniform gain implies ({implied}){forecast}."
-    return f"Neither a regression nor a cliff is shown. {change} ({implied})."
+    return f"{change}, which a uniform gain may explain ({implied})."
 
 
-def _evidence(measurement: Measurement) -> Iterator[str]:
-    share = measurement.share
-    parts = [
-        _movement("hard tier", measurement.hard_tier),
-        _movement("easier tiers", measurement.easier_tiers),
+def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:
+    open_groups = [
+        f"{_NAMES[group]} may fail up to {points(change.upper)} more often (`ok` needs less than {points(margin)})"
+        for group, margin in margins(measurement, policy)
+        if (change := measurement.changes[group]) is not None and change.upper >= margin
     ]
+    baseline, candidate = measurement.aggregate.baseline, measurement.aggregate.candidate
+    seen = f"{baseline.requests} labelled requests of the baseline and {candidate.requests} of the candidate"
+    ahead = f"About {verdict.requests_needed} more labelled candidate requests are needed"
+    if not open_groups:
+        return f"Too little is labelled yet: {seen}. {ahead}."
+    return f"After {seen}, {' and '.join(open_groups)}. {ahead} at the present estimates."
+
+
+def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
+    parts = [_movement("all requests", measurement.aggregate, measurement.changes[TierGroup.ALL])]
+    if measurement.tiers_by is not TiersBy.NONE:
+        parts.append(_movement("easier tiers", measurement.easier_tiers, measurement.easier_tiers.change))
+        parts.append(_movement("hard tier", measurement.hard_tier, measurement.hard_tier.change))
+    share, causes = measurement.share, measurement.decomposition
     if share is not None:
-        parts.append(
-            f"{percent(share.baseline.estimate)} -> {percent(share.candidate.estimate)} of failures are now hard"
-        )
-    yield _sentence("; ".join(part for part in parts if part))
-    yield _sentence(_movement("all requests", measurement.aggregate))
-    causes = measurement.decomposition
+        parts.append(f"{percent(share.baseline.estimate)} -> {percent(share.candidate.estimate)} of failures are hard")
+    if told := "; ".join(part for part in parts if part):
+        yield f"{_capitalised(told)}."
     if causes is not None:
         yield (
             f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
             f"{points(causes.easier_tiers)} easier tiers and {points(causes.hard_tiers)} hard tiers."
         )
-    for capability in measurement.regressed_capabilities:
-        yield _sentence(_movement(f"the hard tier of {capability}", measurement.capabilities[capability]))
+    for name in measurement.regressed_capabilities:
+        if name not in findings.risen_capabilities:
+            yield _risen_class(name, measurement)
 
 
-def _movement(name: str, tier: TierComparison) -> str:
+def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     before, after = tier.baseline.rate, tier.candidate.rate
-    if before is None or after is None or tier.change is None:
+    if before is None or after is None or change is None:
         return ""
-    change = tier.change
-    shown = (
-        "improved"
-        if change.upper < 0
-        else "got worse"
-        if change.lower > 0
-        else "not shown to improve"
-        if change.estimate <= 0
-        else "not shown to get worse"
-    )
-    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {shown}"
+    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, change {with_bounds(change)}"
 
 
-def _has_improved(aggregate: TierComparison) -> bool:
-    return aggregate.change is not None and aggregate.change.upper < 0
+def _limits(verdict: Verdict, calibration: Yardstick | None) -> Iterator[str]:
+    """What the verdict does not know, and what it rests on less firmly."""
+    if verdict.tiers_by is TiersBy.NONE:
+        reasons = () if calibration is None else calibration.trust.reasons
+        yield " ".join(("Without trusted tiers, nothing is known of the hard tier.", *reasons))
+    if verdict.tiers_by is TiersBy.CLASS:
+        yield "Tiers are those of whole classes: hard requests inside an easier class are not seen."
+    if verdict.comparison is Comparison.BEFORE_AFTER:
+        yield "The arms served one after the other, so this cannot tell the model from the time."
+    if max(verdict.design_effect.values(), default=1.0) >= _LEAST_DESIGN_EFFECT:
+        effects = " and ".join(f"{effect:.1f} of the {arm}'s" for arm, effect in verdict.design_effect.items())
+        yield f"Requests of one conversation, user or item are alike: {effects} say as much as one that is not."
+    if verdict.unresolved.requests:
+        yield (
+            f"{verdict.unresolved.requests} requests ({verdict.unresolved.failures} failures) name no model version "
+            "and count for neither arm."
+        )
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}." if words else ""
+def _capitalised(words: str) -> str:
+    return words[:1].upper() + words[1:]

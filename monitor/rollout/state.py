@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.comparison import FailureRate
+from monitor.rollout.cohort import TierGroup
+from monitor.rollout.comparison import TierComparison
 from monitor.rollout.floors import FloorCheck
-from monitor.rollout.measurement import Measurement, Yardstick
+from monitor.rollout.measurement import Measurement
+from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import points
+
+MIN_EASIER_FAILURES = 10
+"""Failures of the easier tiers that each arm needs before `cliff`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,95 +24,97 @@ class Findings:
     What the evidence supports, before it is put into words.
 
     Attributes:
-        obstacles: Sentences saying why tiers cannot be judged at all; empty where they can.
-        has_enough: Both arms hold the policy's minimum counts.
-        has_hard_rate: The hard tier's failure rate may be believed.
-        has_hard_rate_risen: Shown to have risen.
-        broken_floors: Floors that the candidate's hard tier is shown to be below.
-        has_share_jumped: The hard tier's share of failures rose by the policy's jump, and is shown to have risen.
-        is_left_behind: The rise is shown to exceed the one that a uniform gain would give.
-        has_aggregate_held: The aggregate did not get worse at the baseline's traffic mix.
+        obstacles: What more requests will not remove, as sentences; only a regression is called in spite of them.
+        risen: Groups whose failure rate is shown to have risen.
+        risen_capabilities: Classes likewise that the policy watches or that have a large share of the traffic.
+        broken_floors: Floors that the candidate is shown to be below.
+        is_left_behind: The hard tier's share of failures rose by the policy's jump, beyond what a uniform gain gives.
+        is_ruled_out: No margin can still be exceeded, and both arms hold the minimum of labelled requests.
     """
 
     obstacles: Sequence[str]
-    has_enough: bool
-    has_hard_rate: bool
-    has_hard_rate_risen: bool
+    risen: Sequence[TierGroup]
+    risen_capabilities: Sequence[str]
     broken_floors: Sequence[FloorCheck]
-    has_share_jumped: bool
     is_left_behind: bool
-    has_aggregate_held: bool
+    is_ruled_out: bool
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """What a regression is about."""
+        classes = (f"capability:{name}" for name in self.risen_capabilities)
+        return (*self.risen, *classes, *(check.scope for check in self.broken_floors))
 
     @property
     def state(self) -> VerdictState:
         """The state, worst first."""
+        if self.scope:
+            return VerdictState.REGRESSION
         if self.obstacles:
             return VerdictState.WAITING
-        if self.has_hard_rate_risen or self.broken_floors:
-            return VerdictState.REGRESSION
-        if not self.has_enough:
-            return VerdictState.WAITING
-        if self.has_share_jumped and self.is_left_behind and self.has_aggregate_held:
+        if self.is_left_behind:
             return VerdictState.CLIFF
-        return VerdictState.OK
+        return VerdictState.OK if self.is_ruled_out else VerdictState.WAITING
 
 
-def find(
-    measurement: Measurement, calibration: Yardstick | None, floors: Sequence[FloorCheck], policy: Policy
-) -> Findings:
+def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy) -> Findings:
     """What *measurement* supports under *policy*."""
-    share, hard = measurement.share, measurement.hard_tier
-    has_hard_rate = calibration is not None and calibration.trust.is_trusted_for_hard_rate
-    has_failures = _has_hard_failures(measurement, policy)
-    change = measurement.standardised_change
     return Findings(
-        obstacles=_obstacles(measurement, calibration, policy),
-        has_enough=share is not None and has_failures and _has_labels(measurement, policy),
-        has_hard_rate=has_hard_rate,
-        has_hard_rate_risen=has_hard_rate and has_failures and hard.change is not None and hard.change.lower > 0,
-        broken_floors=[check for check in floors if has_hard_rate and check.is_broken],
-        has_share_jumped=share is not None and share.change.estimate >= policy.share_jump and share.change.lower > 0,
-        is_left_behind=share is not None and share.excess.lower > 0,
-        has_aggregate_held=change is not None and change <= 0,
+        obstacles=tuple(_obstacles(measurement, policy)),
+        risen=[group for group, change in measurement.changes.items() if change is not None and change.lower > 0],
+        risen_capabilities=[name for name in measurement.regressed_capabilities if _counts(name, measurement, policy)],
+        broken_floors=[check for check in floors if check.is_broken],
+        is_left_behind=_is_left_behind(measurement, policy),
+        is_ruled_out=_is_ruled_out(measurement, policy),
     )
 
 
-def _has_labels(measurement: Measurement, policy: Policy) -> bool:
+def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
+    of_class, everything = measurement.capabilities[capability].candidate, measurement.aggregate.candidate
+    is_large = of_class.requests >= policy.capability_min_share * everything.requests
+    return is_large or capability in policy.watched_capabilities
+
+
+def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
+    shift, behind, change = measurement.shift, measurement.left_behind, measurement.standardised_change
+    if shift is None or behind is None or change is None:
+        return False
+    return (
+        behind.lower > 0
+        and shift.change >= policy.share_jump
+        and change <= 0
+        and not any(measurement.coverage_gaps.values())
+        and min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
+        and measurement.least(TierGroup.EASIER)[0] >= MIN_EASIER_FAILURES
+    )
+
+
+def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
     arms = (measurement.aggregate.baseline, measurement.aggregate.candidate)
-    return all(arm.requests >= policy.min_labelled_requests for arm in arms)
-
-
-def _has_hard_failures(measurement: Measurement, policy: Policy) -> bool:
-    """Standard errors can be believed from here on: failures by tag, and failures that the correction stands on."""
-    arms = (measurement.hard_tier.baseline, measurement.hard_tier.candidate)
-    enough_known = measurement.known_failures >= policy.min_hard_failures
-    return enough_known and all(arm.failures >= policy.min_hard_failures for arm in arms)
-
-
-def _obstacles(measurement: Measurement, calibration: Yardstick | None, policy: Policy) -> Sequence[str]:
-    if calibration is None:
-        return ["No calibration is in force, so requests have no tiers: load reference runs or wait for history."]
-    if not calibration.trust.is_trusted:
-        return ["Tiers are not trusted yet.", *calibration.trust.reasons]
-    gaps = (
-        ("labels", measurement.aggregate.baseline, measurement.aggregate.candidate),
-        ("hard-tier labels", measurement.hard_tier.baseline, measurement.hard_tier.candidate),
+    if any(arm.requests < policy.min_labelled_requests for arm in arms):
+        return False
+    return all(
+        (change := measurement.changes[group]) is not None and change.upper < margin
+        for group, margin in margins(measurement, policy)
     )
-    return [sentence for what, *arms in gaps if (sentence := _coverage_gap(what, arms[0], arms[1], policy))]
 
 
-def _coverage_gap(what: str, baseline: FailureRate, candidate: FailureRate, policy: Policy) -> str:
-    if baseline.coverage is None or candidate.coverage is None:
-        return ""
-    gap = baseline.coverage - candidate.coverage
-    if abs(gap) <= policy.max_coverage_gap:
-        return ""
-    behind, lower, upper = (
-        ("candidate", candidate.coverage, baseline.coverage)
-        if gap > 0
-        else ("baseline", baseline.coverage, candidate.coverage)
-    )
+def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
+    compared = {TierGroup.ALL: measurement.aggregate, TierGroup.HARD: measurement.hard_tier}
+    for group, margin in margins(measurement, policy):
+        gap = measurement.coverage_gaps[group]
+        if gap >= margin:
+            yield _coverage_gap(group, compared[group], gap)
+    arms = (measurement.aggregate.baseline, measurement.aggregate.candidate)
+    if all(arm.requests >= policy.min_labelled_requests and arm.failures == arm.requests for arm in arms):
+        yield "Every label is a failure: successes seem to go unlabelled, so failure rates cannot be told."
+
+
+def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:
+    before, after = compared.baseline.coverage or 0.0, compared.candidate.coverage or 0.0
+    behind, lower, upper = ("candidate", after, before) if after < before else ("baseline", before, after)
+    what = "hard-tier labels" if group is TierGroup.HARD else "labels"
     return (
         f"The {behind}'s {what} lag behind: {lower:.0%} of its matured requests are labelled, {upper:.0%} of the other "
-        "arm's, so the arms cannot be compared."
+        f"arm's. The missing ones could hide a change of {points(gap)}."
     )

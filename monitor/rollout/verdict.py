@@ -46,9 +46,10 @@ class Verdict:
         calibration_id: The calibration that both arms were read under; empty where there was none.
         hard_tier: Hard and frontier together, at the baseline's mix of the two; what regressions and floors are
             judged by.
-        capabilities: The hard tier of each capability class, counted by tag.
-        regressed_capabilities: Capability classes whose hard tier is shown to fail more often, several looked at
-            together allowed for.
+        easier_tiers: Easy and medium together, likewise.
+        capabilities: All requests of each capability class.
+        hard_capabilities: The hard tier of each capability class, counted by tag.
+        regressed_capabilities: Capability classes shown to fail more often, several looked at together allowed for.
         on_call: What each arm brings the people on call, or None while it cannot be told.
         scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`, `floor:...`; else empty.
         tiers_by: What gave the tiers.
@@ -71,6 +72,8 @@ class Verdict:
     capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
     regressed_capabilities: Sequence[str] = ()
     on_call: OnCallLoad | None = None
+    easier_tiers: TierComparison | None = None
+    hard_capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
     scope: tuple[str, ...] = ()
     tiers_by: TiersBy = TiersBy.NONE
     comparison: Comparison = Comparison.CONCURRENT

@@ -1,25 +1,35 @@
-"""How the error rate is shared, and what a corrected rate counts for."""
+"""How the error rate of a rollout is shared."""
 
 from __future__ import annotations
 
 import pytest
 
+from monitor.rollout import bounds as module
 from monitor.rollout.bounds import Bounds
+from monitor.rollout.cohort import TierGroup
+from monitor.rollout.confidence_sequence import Counts
 from monitor.rollout.policy import Policy
 
 
-def test_error_rate_is_shared_by_cliffs_rates_and_floors() -> None:
-    """Each side of a two-sided interval has a third of the policy's error rate, tightest where a jump is decided."""
-    bounds = Bounds.of(Policy(error_rate=0.06, share_jump=0.3))
+def test_the_parts_of_the_budget_add_up_to_the_error_rate() -> None:
+    """Cliffs, groups, classes and floors together may raise a false alarm with the policy's chance, and no more."""
+    groups = sum(module._GROUP_SHARES.values())
 
-    assert bounds.error_rate == pytest.approx(0.04)
-    assert bounds.best_standard_error == pytest.approx(0.1)
+    assert pytest.approx(1.0) == module._CLIFF_SHARE + groups + module._CAPABILITIES_SHARE + module._FLOORS_SHARE
 
 
-def test_corrected_rate_counts_as_many_requests_as_its_error_allows() -> None:
-    """A rate with twice the standard error of counting has the bounds of a quarter of the requests, never of more."""
+def test_a_rise_is_shown_the_sooner_the_larger_its_part_of_the_budget() -> None:
+    """All requests and the hard tier have more of it than the easier tiers."""
     bounds = Bounds.of(Policy())
-    counting_error = (0.4 * 0.6 / 1000) ** 0.5
+    before, after = Counts(400, 40), Counts(400, 66)
 
-    assert bounds.rate(0.4, 0.0, 250).lower == pytest.approx(bounds.rate(0.4, 2 * counting_error, 1000).lower)
-    assert bounds.rate(0.4, counting_error, 1000).lower == pytest.approx(bounds.rate(0.4, 1e-6, 1000).lower)
+    lower = {group: bounds.change(before, after, group).lower for group in TierGroup}
+
+    assert lower[TierGroup.ALL] == lower[TierGroup.HARD] > lower[TierGroup.EASIER]
+
+
+def test_more_floors_make_each_harder_to_break() -> None:
+    """The floors' part is shared between them."""
+    alone, among = (Bounds.of(Policy(), floors=floors).rate(0.4, 250) for floors in (1, 8))
+
+    assert among.lower < alone.lower < 0.4 < alone.upper < among.upper

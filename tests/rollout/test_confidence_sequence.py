@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from monitor.rollout.confidence_sequence import (
+    Counts,
     bernoulli_bounds,
-    normal_mixture_bounds,
-    normal_mixture_z,
-    rate_rise_log_e_value,
+    change_bounds,
+    mixture_log_e_value,
+    mixture_z,
+    normal_bounds,
+    rise_log_e_value,
 )
 
 RUNS = 400
@@ -44,17 +47,16 @@ def test_rate_bounds_agree_with_an_independent_implementation(
     assert (lower, upper) == pytest.approx(bernoulli_bounds(failures, requests, error_rate=0.05), abs=1e-9)
 
 
-# Computed with ville 0.1.0: normal_mixture(v, alpha, best_rho(900, alpha)) / sqrt(v); best_rho minimises numerically.
+# Computed with ville 0.1.0: normal_mixture(v, alpha, rho) / sqrt(v) at information v / rho, two-sided alpha = 2 level.
 @pytest.mark.parametrize(
-    ("information", "error_rate", "z"), [(900, 0.05, 3.03512241), (100, 0.05, 3.73053125), (5000, 0.02, 3.47731846)]
+    ("information", "level", "z"), [(1.0, 0.025, 3.6637), (8.0, 0.025, 3.0352), (100.0, 0.0075, 3.6272)]
 )
-def test_mixture_boundary_agrees_with_an_independent_implementation(
-    information: float, error_rate: float, z: float
-) -> None:
-    """The normal mixture is the published one, and its tuning the best one at 900 units of information."""
-    told = normal_mixture_z(information**-0.5, error_rate=error_rate, best_standard_error=1 / 30)
+def test_mixture_boundary_has_its_published_values(information: float, level: float, z: float) -> None:
+    """Half of the two-sided level of the normal mixture lies on either side."""
+    expected = math.sqrt((1 + 1 / information) * math.log((1 + information) / (2 * level) ** 2))
 
-    assert z == pytest.approx(told, abs=1e-6)
+    assert expected == pytest.approx(mixture_z(information, level=level))
+    assert z == pytest.approx(expected, abs=0.02)
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.floats(0.001, 0.4))
@@ -81,19 +83,69 @@ def test_rate_bounds_take_fractions(failures: float, more: float) -> None:
 
 
 def test_nothing_seen_says_nothing() -> None:
-    """Without requests, or without a standard error, the bounds are the widest."""
+    """Without requests the bounds are the widest."""
     assert (0.0, 1.0) == bernoulli_bounds(0, 0, error_rate=0.05)
-    assert (-math.inf, math.inf) == normal_mixture_bounds(0.3, 0.0, error_rate=0.05, best_standard_error=0.03)
 
 
 @given(st.floats(-1, 1), st.floats(1e-4, 1), st.floats(0.001, 0.4))
-def test_asymptotic_bounds_are_symmetric_and_nested(estimate: float, error: float, error_rate: float) -> None:
-    """Bounds lie as far below as above the estimate, further than a single look's, and widen with strictness."""
-    lower, upper = normal_mixture_bounds(estimate, error, error_rate=error_rate, best_standard_error=0.03)
-    wider, _ = normal_mixture_bounds(estimate, error, error_rate=error_rate / 2, best_standard_error=0.03)
+def test_asymptotic_bounds_are_symmetric_and_nested(estimate: float, error: float, level: float) -> None:
+    """Bounds lie as far below as above the estimate, and widen with strictness."""
+    lower, upper = normal_bounds(estimate, error, level=level, scale=0.1)
+    wider, _ = normal_bounds(estimate, error, level=level / 2, scale=0.1)
 
     assert upper - estimate == pytest.approx(estimate - lower)
     assert wider < lower < estimate
+
+
+counts = st.builds(lambda failures, passes: Counts(failures + passes, failures), st.floats(0, 500), st.floats(0.1, 500))
+
+
+@given(counts, counts)
+def test_change_bounds_hold_the_change_and_mirror_the_arms(one: Counts, other: Counts) -> None:
+    """The measured change is inside, within -1 to 1, and arms exchanged turn the bounds around."""
+    lower, upper = change_bounds(one, other, lower_level=0.01, upper_level=0.01)
+    mirrored = change_bounds(other, one, lower_level=0.01, upper_level=0.01)
+
+    assert -1 - 1e-9 <= lower <= other.rate - one.rate <= upper <= 1 + 1e-9
+    assert (-upper, -lower) == pytest.approx(mirrored, abs=1e-6)
+
+
+def alarms(rates: tuple[float, float], sizes: tuple[int, int], *, margin: float, level: float) -> tuple[int, int]:
+    """Runs in which the lower bound ever passes the margin, and in which the upper one ever falls below it."""
+    rng = np.random.default_rng(20)
+    failures = [rng.binomial(n, rate, (RUNS, LOOKS)).cumsum(axis=1) for n, rate in zip(sizes, rates, strict=True)]
+    above = below = 0
+    for before, after in zip(*failures, strict=True):
+        bounds = [
+            change_bounds(
+                Counts(sizes[0] * (look + 1), int(before[look])),
+                Counts(sizes[1] * (look + 1), int(after[look])),
+                lower_level=level,
+                upper_level=level,
+            )
+            for look in range(0, LOOKS, 2)
+        ]
+        above += any(lower > margin for lower, _ in bounds)
+        below += any(upper < margin for _, upper in bounds)
+    return above, below
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rates", "sizes", "margin"),
+    [
+        pytest.param((0.02, 0.02), (990, 10), 0.0, id="few failures, canary 1 %"),
+        pytest.param((0.98, 0.98), (990, 10), 0.0, id="few passes, canary 1 %"),
+        pytest.param((0.5, 0.5), (10, 10), 0.0, id="even"),
+        pytest.param((0.6, 0.7), (90, 10), 0.1, id="as much worse as the margin, canary 10 %"),
+        pytest.param((0.02, 0.05), (20, 20), 0.03, id="as much worse as the margin, few failures"),
+    ],
+)
+def test_change_bounds_hold_over_all_looks(rates: tuple[float, float], sizes: tuple[int, int], margin: float) -> None:
+    """From the first request on, at any rate and allocation, a bound is ever wrong at most at its level."""
+    above, below = alarms(rates, sizes, margin=margin, level=0.05)
+
+    assert max(above, below) <= most_expected(0.05)
 
 
 def test_rate_bounds_hold_over_all_looks() -> None:
@@ -108,34 +160,28 @@ def test_rate_bounds_hold_over_all_looks() -> None:
     assert misses <= most_expected(0.05)
 
 
-def test_asymptotic_bounds_hold_over_all_looks() -> None:
-    """A difference of two means without a cause is ever shown in at most 5 % of runs, on both sides together."""
-    rng = np.random.default_rng(21)
-    counts = 50 * np.arange(1, LOOKS + 1)
-    rates = (rng.binomial(50, 0.3, (2, RUNS, LOOKS)).cumsum(axis=2)) / counts
-    errors = np.sqrt((rates * (1 - rates)).sum(axis=0) / counts)
-    z = np.vectorize(lambda error: normal_mixture_z(error, error_rate=0.05, best_standard_error=0.03))(errors)
-    misses = int((np.abs(rates[1] - rates[0]) > z * errors).any(axis=1).sum())
-
-    assert misses <= most_expected(0.05)
-
-
-def test_bounds_of_a_single_look_do_not_hold_over_all_looks() -> None:
-    """The same runs under the usual 1.96 standard errors err far more often: the test above can fail."""
-    rng = np.random.default_rng(21)
-    counts = 50 * np.arange(1, LOOKS + 1)
-    rates = (rng.binomial(50, 0.3, (2, RUNS, LOOKS)).cumsum(axis=2)) / counts
-    errors = np.sqrt((rates * (1 - rates)).sum(axis=0) / counts)
-
-    assert (np.abs(rates[1] - rates[0]) > 1.96 * errors).any(axis=1).sum() > most_expected(0.05)
-
-
 def test_planted_difference_is_shown() -> None:
-    """10 points between 500 requests of each arm, seen at 4.4 standard errors."""
-    error = math.sqrt(0.3 * 0.7 / 900 + 0.4 * 0.6 / 900)
-    lower, _ = normal_mixture_bounds(0.10, error, error_rate=0.05, best_standard_error=0.03)
+    """10 points between 1,000 requests of each arm."""
+    lower, upper = change_bounds(Counts(1000, 300), Counts(1000, 400), lower_level=0.01, upper_level=0.01)
 
-    assert 0.0 < lower < 0.10
+    assert 0.0 < lower < 0.10 < upper < 0.20
+
+
+def test_evidence_for_a_rise_grows_with_a_rise_only() -> None:
+    """A rise from 30 % to 50 % on 300 requests each is convincing; a fall speaks against a rise; nothing is neutral."""
+    assert rise_log_e_value(Counts(300, 90), Counts(300, 150)) > math.log(100)
+    assert rise_log_e_value(Counts(300, 150), Counts(300, 90)) < 0
+    assert rise_log_e_value(Counts(1, 0), Counts(1, 0)) == pytest.approx(0.0, abs=0.1)
+
+
+def test_evidence_is_that_of_the_mixture_integral() -> None:
+    """The closed form is the integral of the likelihood ratio over the half-normal mixture."""
+    z, information = 2.5, 3.0
+    effects = np.linspace(0, 12, 20_001) * math.sqrt(information)
+    density = 2 * np.exp(-0.5 * effects**2 / information) / math.sqrt(2 * math.pi * information)
+    expected = math.log(np.trapezoid(density * np.exp(effects * z - effects**2 / 2), effects))
+
+    assert expected == pytest.approx(mixture_log_e_value(z, information), abs=1e-6)
 
 
 def test_evidence_for_a_rise_is_an_e_value() -> None:
@@ -146,30 +192,9 @@ def test_evidence_for_a_rise_is_an_e_value() -> None:
     alarms = 0
     for before, after in zip(baseline, candidate, strict=True):
         evidence = [
-            rate_rise_log_e_value(
-                baseline_failures=int(b),
-                baseline_requests=7 * (look + 1),
-                candidate_failures=int(c),
-                candidate_requests=2 * (look + 1),
-            )
+            rise_log_e_value(Counts(7 * (look + 1), int(b)), Counts(2 * (look + 1), int(c)))
             for look, (b, c) in enumerate(zip(before, after, strict=True))
         ]
         alarms += max(evidence) >= math.log(20)
 
     assert alarms <= most_expected(0.05)
-
-
-def test_evidence_for_a_rise_grows_with_a_rise_only() -> None:
-    """A rise from 30 % to 50 % on 300 requests each is convincing; a fall speaks against a rise; nothing is neutral."""
-
-    def evidence(before: int, after: int, requests: int = 300) -> float:
-        return rate_rise_log_e_value(
-            baseline_failures=before,
-            baseline_requests=requests,
-            candidate_failures=after,
-            candidate_requests=requests,
-        )
-
-    assert evidence(90, 150) > math.log(100)
-    assert evidence(150, 90) < 0
-    assert evidence(0, 0, requests=0) == 0

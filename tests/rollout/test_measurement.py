@@ -6,41 +6,9 @@ import numpy as np
 import pytest
 
 from bench.rollout_streams import ArmStream, KnownTiers
-from monitor.difficulty.correction import DifficultyBin
-from monitor.difficulty.tiers import NO_TAG, Tier
-from monitor.rollout.cohort import Arm, Cohort, Stratum
-from monitor.rollout.measurement import difficulty_bins, measure
+from monitor.rollout.cohort import Arm, Cohort, TierGroup
+from monitor.rollout.measurement import measure
 from monitor.rollout.policy import Policy
-
-
-def a_cell(
-    tier: Tier = Tier.HARD, *, bin_: int = 4, is_known: bool = True, requests: int = 10, logit: float = 1.0
-) -> Stratum:
-    return Stratum(tier, "any", bin_, is_known, requests, requests - 2, 3, logit * requests, 0.5 * requests)
-
-
-def test_cells_of_one_bin_are_put_together() -> None:
-    """Tier and capability do not matter to the correction, known or not does; difficulty is the mean."""
-    strata = [
-        a_cell(logit=1.0),
-        a_cell(Tier.MEDIUM, logit=2.0, requests=30),
-        a_cell(is_known=False),
-        a_cell(bin_=2),
-    ]
-
-    assert [
-        DifficultyBin(1.0, 0.5, is_known=True, requests=10, labelled=8, failures=3),
-        DifficultyBin(1.0, 0.5, is_known=False, requests=10, labelled=8, failures=3),
-        DifficultyBin(1.75, 0.5, is_known=True, requests=40, labelled=36, failures=6),
-    ] == difficulty_bins(strata)
-
-
-def test_requests_without_a_clear_tier_belong_to_the_mix() -> None:
-    """An untiered request has a wide difficulty; one that no calibration has seen has none."""
-    unclear = a_cell(Tier.UNTIERED, is_known=False)
-    unseen = Stratum(NO_TAG.tier, "any", NO_TAG.bin, NO_TAG.is_known, 10, 10, 5, 0.0, 0.0)
-
-    assert [10] == [group.requests for group in difficulty_bins([unclear, unseen])]
 
 
 def test_hard_tier_is_compared_at_one_mix() -> None:
@@ -76,8 +44,8 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     beside = measure(production, KnownTiers(), Policy(), probes=probes)
 
     assert alone.aggregate == beside.aggregate
-    assert alone.known_failures == 74
-    assert beside.known_failures == 302
+    assert beside.changes[TierGroup.ALL] == alone.changes[TierGroup.ALL]
+    assert 74 < beside.least(TierGroup.HARD)[0]
     assert alone.hard_tier.change is not None
     assert beside.hard_tier.change is not None
     assert beside.hard_tier.change.lower > alone.hard_tier.change.lower

@@ -5,61 +5,70 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.bench_verdicts import CLASSIC
-from bench.rollout_streams import ArmStream, KnownTiers, simulate
-from monitor.rollout.cohort import Arm, Cohort
+from bench.rollout_streams import Truth, simulate
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 from monitor.rollout.judging import judge
-from monitor.rollout.measurement import Measurement, measure
-from monitor.rollout.needed import requests_to_cliff, requests_to_ok
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Verdict, VerdictState
 
 POLICY = Policy()
 
 
-def measured(baseline: tuple[int, int], candidate: tuple[int, int]) -> Measurement:
-    """Arms as (requests, hard-tier failures); a tenth of the requests are hard, no easier one fails."""
-
-    def arm(requests: int, failures: int) -> Arm:
-        counts = np.array([[requests - requests // 10, 0, requests // 10, 0]])
-        return Arm("version", ArmStream(counts, counts, np.array([[0, 0, failures, 0]])).strata(0))
-
-    return measure(Cohort(arm(*baseline), arm(*candidate), "known-tiers"), KnownTiers(), POLICY)
+def judged(baseline: tuple[int, int], candidate: tuple[int, int]) -> Verdict:
+    """Arms as (requests, failures), without tiers."""
+    arms = [
+        Arm("version", [Stratum(Tier.UNTIERED, "any", 0, False, n, n, f, 0.0, 0.0)]) for n, f in (baseline, candidate)
+    ]
+    cohort = Cohort(arms[0], arms[1], "", TiersBy.NONE)
+    return judge(cohort, None, POLICY, service="agent", environment="production", previous=None)
 
 
 @pytest.mark.parametrize(
-    ("baseline", "candidate", "needed"),
+    ("before", "after", "ends"),
     [
-        pytest.param((1000, 60), (100, 10), 200, id="20 more failures at one in ten requests"),
-        pytest.param((1000, 15), (1000, 60), 1000, id="the baseline is the slower arm"),
-        pytest.param((1000, 60), (100, 0), 500, id="no failure yet: the baseline's rate stands in"),
-        pytest.param((0, 0), (0, 0), 200, id="nothing seen yet"),
+        pytest.param(0.10, 0.10, VerdictState.OK, id="nothing changed"),
+        pytest.param(0.10, 0.06, VerdictState.OK, id="it got better"),
+        pytest.param(0.10, 0.17, VerdictState.REGRESSION, id="it got worse"),
+        pytest.param(0.00, 0.00, VerdictState.OK, id="nothing ever fails"),
+        pytest.param(0.10, 0.131, VerdictState.REGRESSION, id="as much worse as the margin"),
     ],
 )
-def test_counts_that_are_missing_are_forecast(
-    baseline: tuple[int, int], candidate: tuple[int, int], needed: int
-) -> None:
-    """The slowest of the minimum counts decides, at the rates seen so far."""
-    assert needed == requests_to_ok(measured(baseline, candidate), POLICY)
+def test_so_many_more_requests_end_the_waiting(before: float, after: float, ends: VerdictState) -> None:
+    """At the present rates, what is forecast is about what it takes, and it takes that to an end."""
+    n = 200
+    waiting = judged((n, round(n * before)), (n, round(n * after)))
+    assert VerdictState.WAITING is waiting.state
+    asked = [waiting.requests_needed]
+    while (verdict := judged((n, round(n * before)), (n, round(n * after)))).state is VerdictState.WAITING:
+        asked.append(verdict.requests_needed)
+        n += max(verdict.requests_needed, 1)
+
+    assert ends is verdict.state
+    assert len(asked) <= 12
+    assert verdict.requests_needed == 0
+    assert n <= 3 * (200 + asked[0])
 
 
-def test_forecast_of_a_cliff_is_about_what_it_takes() -> None:
-    """Half-way through the classic cliff, the forecast lies within a factor of three of the truth in most runs."""
-    ratios = []
-    for run in range(20):
-        stream = simulate(CLASSIC, looks=80, per_look=100, rng=np.random.default_rng((9, run)))
-        forecast, previous = None, None
-        for cohort in stream.cohorts():
-            previous = judge(cohort, KnownTiers(), POLICY, service="agent", environment="production", previous=previous)
-            if cohort.candidate.labelled == 1500:
-                forecast = 1500 + requests_to_cliff(measure(cohort, KnownTiers(), POLICY), POLICY)
-            if previous.state is VerdictState.CLIFF and forecast is not None:
-                ratios.append(forecast / cohort.candidate.labelled)
-                break
+def test_nothing_seen_needs_the_minimum() -> None:
+    """Before the first request the forecast is the minimum of labelled requests."""
+    empty = Cohort(Arm("old", []), Arm("new", []), "")
 
-    assert np.mean([1 / 3 <= ratio <= 3 for ratio in ratios]) >= 0.7
+    verdict = judge(empty, None, POLICY, service="agent", environment="production", previous=None)
+
+    assert POLICY.min_labelled_requests == verdict.requests_needed
 
 
-def test_nothing_that_leads_to_a_cliff_has_no_forecast() -> None:
-    """Without a jump of the share there is no next state to count down to."""
-    assert requests_to_cliff(measured((1000, 60), (1000, 60)), POLICY) == 0
+def test_forecast_shrinks_as_requests_arrive() -> None:
+    """Over a rollout that changed nothing, the forecast falls to 0 with `ok`."""
+    verdict: Verdict | None = None
+    needed = []
+    no_change = Truth(candidate_rate=Truth(candidate_rate=np.zeros(4)).baseline_rate)
+    for cohort in simulate(no_change, looks=60, per_look=150, rng=np.random.default_rng(1)).cohorts():
+        verdict = judge(cohort, None, POLICY, service="agent", environment="production", previous=verdict)
+        needed.append(verdict.requests_needed)
+
+    assert verdict is not None
+    assert VerdictState.OK is verdict.state
+    assert 0 == needed[-1]
+    assert needed[0] > 1_000

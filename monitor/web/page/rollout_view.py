@@ -25,7 +25,7 @@ from monitor.output.charts import (
 from monitor.rollout.commitment import CommittedFloor
 from monitor.rollout.comparison import Interval, TierComparison
 from monitor.rollout.evidence import Evidence
-from monitor.rollout.floors import hard_pass_rate
+from monitor.rollout.floors import pass_rate_of
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.web.page.words import count, duration
@@ -75,9 +75,7 @@ def floors(record: RolloutRecord) -> Sequence[FloorStatus]:
     return [
         FloorStatus(
             committed,
-            None
-            if verdict is None or verdict.hard_tier is None
-            else hard_pass_rate(committed.floor, verdict.hard_tier, verdict.capabilities),
+            None if verdict is None or verdict.hard_tier is None else pass_rate_of(committed.floor, verdict),
             is_judged=verdict is not None and verdict.state is VerdictState.REGRESSION,
         )
         for committed in record.floors

@@ -1,0 +1,150 @@
+"""
+The table of docs/statistics.md: how often each line raises an alarm, and how soon.
+
+Run: python -m bench.verdict_table [--runs 400] [--only WORDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bench.verdict_lines import Line, lines
+from monitor.rollout.cohort import Cohort
+from monitor.rollout.measurement import Measurement, Yardstick, measure
+from monitor.rollout.policy import Policy
+from monitor.rollout.state import Findings, find
+from monitor.rollout.verdict import VerdictState
+
+POLICY = Policy()
+ALARMS = (VerdictState.CLIFF, VerdictState.REGRESSION)
+_PROCESSES = min(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Labelled candidate requests when something was first said in one rollout; None where it never was."""
+
+    alarm: int | None
+    found: int | None
+    ok: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line, run many times."""
+
+    line: Line
+    runs: Sequence[Run]
+
+    @property
+    def alarms(self) -> float:
+        return sum(run.alarm is not None for run in self.runs) / len(self.runs)
+
+    @property
+    def found(self) -> float:
+        return sum(run.found is not None for run in self.runs) / len(self.runs)
+
+    @property
+    def oks(self) -> float:
+        return sum(run.ok is not None for run in self.runs) / len(self.runs)
+
+    @property
+    def median(self) -> float:
+        return float(np.median([np.inf if run.found is None else run.found for run in self.runs]))
+
+    @property
+    def is_met(self) -> bool:
+        line = self.line
+        if line.limit is not None:
+            return self.alarms <= line.limit
+        is_ok_rare = line.never_ok is None or self.oks <= line.never_ok
+        return self.found >= line.found and self.median <= line.median and is_ok_rare
+
+    @property
+    def figure(self) -> str:
+        """What was measured."""
+        if self.line.limit is not None:
+            return f"{self.alarms:.1%} alarm"
+        ever_ok = "" if self.line.never_ok is None else f", ok {self.oks:.1%}"
+        return f"{self.found:.1%}, median {self.median:.0f}{ever_ok}"
+
+    @property
+    def goal(self) -> str:
+        """What it is held to."""
+        line = self.line
+        if line.limit is not None:
+            return f"<= {line.limit:.0%}"
+        in_time = f", <= {line.median:.0f}" if line.median < np.inf else ""
+        ever_ok = "" if line.never_ok is None else f", ok <= {line.never_ok:.0%}"
+        return f">= {line.found:.0%}{in_time}{ever_ok}"
+
+    def __str__(self) -> str:
+        mark = "ok" if self.is_met else "MISSED"
+        return f"{self.line.name:<66} {self.figure:<34} {self.goal:<22} {self.line.today:<18} {mark}"
+
+
+def decide(cohort: Cohort, calibration: Yardstick | None) -> tuple[Findings, Measurement]:
+    """What `judge` decides by, without the numbers that it shows."""
+    measurement = measure(cohort, calibration, POLICY)
+    return find(measurement, (), POLICY), measurement
+
+
+def run_once(line: Line, seed: Sequence[int]) -> Run:
+    """One rollout of *line*, watched until its outcome is known."""
+    scene = line.play(np.random.default_rng(seed))
+    alarm = found = ok = None
+    for cohort in scene.cohorts:
+        (findings, measurement), labelled = decide(cohort, scene.calibration), cohort.candidate.labelled
+        state = findings.state
+        alarm = labelled if alarm is None and state in ALARMS else alarm
+        ok = labelled if ok is None and state is VerdictState.OK else ok
+        if found is None and is_found(line, findings, measurement):
+            found = labelled
+        if (alarm if line.limit is not None else found) is not None:
+            break
+    return Run(alarm, found, ok)
+
+
+def is_found(line: Line, findings: Findings, measurement: Measurement) -> bool:
+    """Whether what is wrong was said."""
+    if "gap" in line.states and findings.obstacles:
+        return True
+    if "named" in line.states:
+        return line.named in measurement.regressed_capabilities
+    return findings.state in line.states
+
+
+def results(runs: int, *, only: str = "", processes: int = _PROCESSES) -> Iterator[Result]:
+    """Every line whose name holds *only*, as they are done."""
+    with ProcessPoolExecutor(processes) as pool:
+        for number, line in enumerate(lines()):
+            if only in line.name:
+                seeds = [(number, run) for run in range(runs)]
+                yield Result(line, list(pool.map(partial(_run, number), seeds, chunksize=10)))
+
+
+def _run(number: int, seed: tuple[int, int]) -> Run:
+    return run_once(lines()[number], seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    missed = 0
+    for result in results(arguments.runs, only=arguments.only):
+        print(result, flush=True)
+        missed += not result.is_met
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,85 @@
+"""Design effects: how many requests that are alike say as much as one that stands for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierGroup
+
+_PRIOR_CORRELATION = 0.3
+_PRIOR_CLUSTERS = 20.0
+_CAUTION = 6.0  # Student's t beside the normal deviate at 3.1: their squares differ by about 6 / clusters
+
+DesignEffects = Mapping[TierGroup, tuple[float, float]]
+"""Of baseline and candidate, each at least 1."""
+
+NO_CLUSTERS: DesignEffects = dict.fromkeys(TierGroup, (1.0, 1.0))
+
+
+def design_effects(cohort: Cohort) -> DesignEffects:
+    """
+    Variance of each arm's failure rate over the one that independent requests would give, in each group of tiers.
+
+    Requests of one cluster share an intra-cluster correlation, estimated from both arms together: a small canary has
+    too few clusters of its own. With few clusters in all, it is drawn towards a cautious one. Clusters that both arms
+    served are as hard in one as in the other, and their covariance is taken off.
+
+    Source:
+        Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size.
+    """
+    baseline = {sums.group: sums for sums in cohort.baseline.clusters}
+    candidate = {sums.group: sums for sums in cohort.candidate.clusters}
+    shared = {sums.group: sums for sums in cohort.shared_clusters}
+    return {
+        group: _effects(baseline[group], candidate[group], shared.get(group))
+        if group in baseline and group in candidate
+        else (1.0, 1.0)
+        for group in TierGroup
+    }
+
+
+def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:
+    arms = [arm for arm in (baseline, candidate) if 0 < arm.failures < arm.requests]
+    if not arms or not baseline.requests or not candidate.requests:
+        return 1.0, 1.0
+    correlation = _correlation(arms)
+    effects = [1.0 + correlation * (arm.requests_squared / arm.requests - 1.0) for arm in (baseline, candidate)]
+    variances = [effect * _binomial_variance(arm) for effect, arm in zip(effects, (baseline, candidate), strict=True)]
+    net = 1.0
+    if shared is not None and sum(variances) > 0:
+        net = max(1.0 - 2.0 * _covariance(baseline, candidate, shared) / sum(variances), 0.0)
+    return max(1.0, effects[0] * net), max(1.0, effects[1] * net)
+
+
+def _correlation(arms: list[ClusterSums]) -> float:
+    """Of two requests of a cluster, 0 to 1: products of deviations between different requests, over the variance."""
+    products = pairs = clusters = 0.0
+    for arm in arms:
+        rate = arm.failures / arm.requests
+        squares = arm.failures_squared - 2 * rate * arm.requests_failures + rate**2 * arm.requests_squared
+        spread = rate * (1 - rate)
+        products += squares / spread * arm.clusters / max(arm.clusters - 1, 1) - arm.requests
+        pairs += arm.requests_squared - arm.requests
+        clusters += arm.clusters
+    prior = _PRIOR_CLUSTERS * pairs / max(clusters, 1.0)
+    if pairs <= 0:
+        return 0.0
+    correlation = (products + _PRIOR_CORRELATION * prior) / (pairs + prior)
+    return min(max(correlation * (1 + _CAUTION / clusters), 0.0), 1.0)
+
+
+def _binomial_variance(arm: ClusterSums) -> float:
+    rate = arm.failures / arm.requests
+    return rate * (1 - rate) / arm.requests
+
+
+def _covariance(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums) -> float:
+    """Of the failure rates of both arms, by the clusters that both served."""
+    before, after = baseline.failures / baseline.requests, candidate.failures / candidate.requests
+    products = (
+        shared.failures_failures
+        - after * shared.failures_requests
+        - before * shared.requests_failures
+        + before * after * shared.requests_requests
+    )
+    return max(products, 0.0) / (baseline.requests * candidate.requests)

@@ -1,0 +1,179 @@
+"""Like with like: both arms at the same hours, and inside groups of requests that were alike beforehand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
+from monitor.rollout.confidence_sequence import Counts
+
+_Array = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
+
+_HOURS_OF_WEEK = 168
+_HOURS_OF_DAY = 24
+_LEAST_COVERED = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What makes requests alike before they are answered; under these an arm is compared with the other."""
+
+    tier: Tier
+    capability: str
+    bin: int
+    is_known: bool
+    is_probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """
+    Both arms at the same hours, grouped by what was known of a request beforehand.
+
+    The first axis of every array is the arm, baseline first; the second is the row.
+
+    Attributes:
+        comparison: Whether the hours are the same ones, or the same of earlier weeks.
+        traffic: Weighted requests, labelled or not.
+        requests, failures: Labelled requests and failures, as many as say the same without weights.
+        logit, variance: Mean difficulty logit and its mean posterior variance.
+    """
+
+    comparison: Comparison
+    rows: Sequence[Row]
+    traffic: _Array
+    requests: _Array
+    failures: _Array
+    logit: _Array
+    variance: _Array
+
+    @property
+    def known(self) -> _Mask:
+        """Rows of known requests, shape (rows,)."""
+        return np.array([row.is_known for row in self.rows], dtype=bool)
+
+    def compare(self, chosen: _Mask) -> tuple[Counts, Counts] | None:
+        """
+        Both arms over the *chosen* rows, each row with the same weight in both; None without a common row.
+
+        A row weighs n m / (n + m) with n and m requests in the arms, which is where their difference is known best.
+
+        Source:
+            Weights of Mantel and Haenszel (1959); effective size by Kish (1965), "Survey Sampling".
+        """
+        chosen = chosen & (self.requests.min(axis=0) > 0)
+        requests, failures = self.requests[:, chosen], self.failures[:, chosen]
+        if requests.shape[1] == 0:
+            return None
+        weight = requests.prod(axis=0) / requests.sum(axis=0)
+        size = weight.sum() ** 2 / (weight**2 / requests).sum(axis=1)
+        rate = (failures / requests) @ weight / weight.sum()
+        baseline, candidate = (Counts(float(n), float(n * p)) for n, p in zip(size, rate, strict=True))
+        return baseline, candidate
+
+    def beside(self, other: Matched) -> Matched:
+        """The rows of both, each compared by itself."""
+        return Matched(
+            self.comparison,
+            [*self.rows, *other.rows],
+            *(np.concatenate(pair, axis=1) for pair in zip(self._arrays, other._arrays, strict=True)),
+        )
+
+    @property
+    def columns(self) -> tuple[_Array, _Array, _Array]:
+        """Traffic, labelled requests and failures."""
+        return self.traffic, self.requests, self.failures
+
+    @property
+    def _arrays(self) -> tuple[_Array, ...]:
+        return *self.columns, self.logit, self.variance
+
+
+def match(cohort: Cohort) -> Matched:
+    """
+    The arms of *cohort* at the same hours.
+
+    A request of the baseline weighs m / (n + m), one of the candidate n / (n + m), with n and m labelled requests of
+    the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Arms that
+    share no hour are matched by the hour of the week; where the baseline has not seen the candidate's, by the hour of
+    the day, else not at all.
+
+    Source:
+        Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
+    """
+    comparison, period = _period(cohort)
+    weights = _weights(cohort, period)
+    index: dict[tuple[Tier, str, int, bool], int] = {}
+    sums: tuple[list[list[float]], list[list[float]]] = ([], [])
+    for side, arm in enumerate((cohort.baseline, cohort.candidate)):
+        for stratum in arm.strata:
+            weight = weights.get(_hour(stratum, period))
+            if weight is None:
+                continue
+            key = (stratum.tier, stratum.capability, stratum.bin, stratum.is_known)
+            row = index.setdefault(key, len(index))
+            for each in sums:
+                each.extend([0.0] * 6 for _ in range(row + 1 - len(each)))
+            _add(sums[side][row], stratum, weight[side])
+    traffic, labelled, squared, failures, logits, variances = np.moveaxis(
+        np.array(sums, dtype=float).reshape(2, len(index), 6), 2, 0
+    )
+    scale = labelled / np.maximum(squared, 1e-300)
+    whole = np.maximum(traffic, 1e-300)
+    return Matched(
+        comparison=comparison,
+        rows=[Row(*key) for key in index],
+        traffic=traffic,
+        requests=labelled * scale,
+        failures=failures * scale,
+        logit=logits / whole,
+        variance=variances / whole,
+    )
+
+
+def _add(sums: list[float], stratum: Stratum, weight: float) -> None:
+    sums[0] += weight * stratum.requests
+    sums[1] += weight * stratum.labelled
+    sums[2] += weight * weight * stratum.labelled
+    sums[3] += weight * stratum.failures
+    sums[4] += weight * stratum.logit_sum
+    sums[5] += weight * stratum.variance_sum
+
+
+def _period(cohort: Cohort) -> tuple[Comparison, int | None]:
+    """How hours are told apart: None for each by itself, else hours until they repeat."""
+    if cohort.comparison is Comparison.CONCURRENT and _covered(cohort, None) > 0:
+        return Comparison.CONCURRENT, None
+    periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
+    fine = next((period for period in periods if _covered(cohort, period) >= _LEAST_COVERED), 1)
+    return Comparison.BEFORE_AFTER, fine
+
+
+def _covered(cohort: Cohort, period: int | None) -> float:
+    """Share of the candidate's labels in hours that the baseline has too; ratio 0 to 1."""
+    baseline, candidate = _by_hour(cohort.baseline, period), _by_hour(cohort.candidate, period)
+    return sum(candidate[hour] for hour in candidate if baseline[hour]) / max(candidate.total(), 1)
+
+
+def _weights(cohort: Cohort, period: int | None) -> Mapping[int, tuple[float, float]]:
+    baseline, candidate = _by_hour(cohort.baseline, period), _by_hour(cohort.candidate, period)
+    both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
+    return {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
+
+
+def _by_hour(arm: Arm, period: int | None) -> Counter[int]:
+    labelled: Counter[int] = Counter()
+    for stratum in arm.strata:
+        labelled[_hour(stratum, period)] += stratum.labelled
+    return labelled
+
+
+def _hour(stratum: Stratum, period: int | None) -> int:
+    return stratum.block if period is None else stratum.block % period

@@ -1,0 +1,95 @@
+"""Like with like: hours, groups of alike requests, and what their weights leave of the counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
+from monitor.rollout.confidence_sequence import Counts
+from monitor.rollout.matching import match
+
+MONDAY = 168 * 2_900
+
+
+def a_stratum(requests: int, failures: int, *, block: int = 0, tier: Tier = Tier.EASY) -> Stratum:
+    return Stratum(tier, "any", 0, True, requests, requests, failures, 0.0, 0.0, block)
+
+
+def compared(*arms: list[Stratum], comparison: Comparison = Comparison.CONCURRENT) -> tuple[Counts, Counts]:
+    matched = match(Cohort(Arm("old", arms[0]), Arm("new", arms[1]), "", comparison=comparison))
+    pair = matched.compare(matched.known)
+    assert pair is not None
+    return pair
+
+
+def test_one_hour_is_plain_counting() -> None:
+    """Without a difference of time or mix, counts are what they are."""
+    baseline, candidate = compared([a_stratum(900, 90)], [a_stratum(100, 20)])
+
+    assert (900, 90) == pytest.approx((baseline.requests, baseline.failures))
+    assert (100, 20) == pytest.approx((candidate.requests, candidate.failures))
+
+
+def test_hours_without_a_candidate_weigh_nothing() -> None:
+    """A hard night that only the baseline served is not held against the day."""
+    baseline, _ = compared([a_stratum(500, 400, block=1), a_stratum(900, 90, block=2)], [a_stratum(100, 10, block=2)])
+
+    assert (900, 0.1) == pytest.approx((baseline.requests, baseline.rate))
+
+
+def test_a_ramp_through_a_harder_day_is_no_change() -> None:
+    """The canary grows while everything gets harder; at the same hours both arms fail alike."""
+    baseline, candidate = compared(
+        [a_stratum(950, 95, block=1), a_stratum(500, 200, block=2)],
+        [a_stratum(50, 5, block=1), a_stratum(500, 200, block=2)],
+    )
+
+    assert candidate.rate == pytest.approx(baseline.rate)
+    assert candidate.requests < 550
+
+
+def test_another_mix_of_tiers_is_no_change() -> None:
+    """A candidate that gets harder requests is compared inside each tier."""
+    baseline, candidate = compared(
+        [a_stratum(900, 90), a_stratum(100, 60, tier=Tier.HARD)],
+        [a_stratum(500, 50), a_stratum(500, 300, tier=Tier.HARD)],
+    )
+
+    assert candidate.rate == pytest.approx(baseline.rate)
+
+
+def test_requests_that_only_one_arm_served_are_left_out() -> None:
+    """They cannot be compared with anything."""
+    baseline, candidate = compared([a_stratum(100, 10), a_stratum(50, 50, tier=Tier.HARD)], [a_stratum(100, 10)])
+
+    assert (baseline.requests, baseline.rate) == pytest.approx((candidate.requests, candidate.rate))
+
+
+def test_after_a_cutover_the_same_hours_of_the_week_stand_in() -> None:
+    """Monday is compared with the Monday before, not with the Sunday between."""
+    monday, sunday = MONDAY, MONDAY + 140
+    baseline, _ = compared(
+        [a_stratum(200, 40, block=monday), a_stratum(800, 640, block=sunday)],
+        [a_stratum(200, 40, block=monday + 168)],
+        comparison=Comparison.BEFORE_AFTER,
+    )
+
+    assert (200, 0.2) == pytest.approx((baseline.requests, baseline.rate))
+
+
+def test_arms_that_share_no_hour_are_compared_before_and_after() -> None:
+    """Where not even the hour of the day is shared, all hours stand in, and the comparison says so."""
+    cohort = Cohort(Arm("old", [a_stratum(100, 10, block=1)]), Arm("new", [a_stratum(100, 10, block=9)]), "")
+
+    matched = match(cohort)
+
+    assert Comparison.BEFORE_AFTER is matched.comparison
+    assert matched.compare(matched.known) is not None
+
+
+def test_nothing_has_no_comparison() -> None:
+    """Empty arms have no rows."""
+    matched = match(Cohort(Arm("old", []), Arm("new", []), ""))
+
+    assert matched.compare(matched.known) is None
