@@ -34,6 +34,7 @@ def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:
     yield names.POLICY_MIN_HARD_FAILURES, policy.min_hard_failures
     yield names.POLICY_OK_MARGIN, policy.ok_margin
     yield names.POLICY_OK_MARGIN_HARD, policy.ok_margin_hard
+    yield names.POLICY_CAPABILITY_MIN_SHARE, policy.capability_min_share
     yield names.POLICY_BASELINE, policy.baseline_days * _DAY
     yield names.POLICY_MATURITY, policy.maturity_seconds
     yield names.POLICY_RAMP, policy.ramp_seconds

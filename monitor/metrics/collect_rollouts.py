@@ -80,9 +80,10 @@ def _hard_tier(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
 def _capabilities(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
     ratio, regressed = Series(names.ROLLOUT_CAPABILITY_FAILURE_RATIO), Series(names.ROLLOUT_CAPABILITY_REGRESSED)
     for labels, verdict in _verdicts(rollouts):
-        for capability, comparison in verdict.capabilities.items():
+        for capability, comparison in verdict.hard_capabilities.items():
             for arm, rate in _arms(comparison):
                 _set_interval(ratio, rate.rate, *labels, capability, arm.value)
+        for capability in verdict.capabilities:
             regressed.set(capability in verdict.regressed_capabilities, *labels, capability)
     return iter((ratio, regressed))
 

@@ -224,6 +224,11 @@ POLICY_OK_MARGIN = _gauge(
 POLICY_OK_MARGIN_HARD = _gauge(
     "cliffwatch_policy_ok_margin_hard_ratio", "Rise of the hard tier's failure rate that `ok` rules out.", _ENVIRONMENT
 )
+POLICY_CAPABILITY_MIN_SHARE = _gauge(
+    "cliffwatch_policy_capability_min_share_ratio",
+    "Share of the candidate's requests from which any capability class's rise is a regression.",
+    _ENVIRONMENT,
+)
 POLICY_BASELINE = _gauge(
     "cliffwatch_policy_baseline_seconds", "Time before a cutover that is used as the baseline.", _ENVIRONMENT
 )

@@ -93,6 +93,7 @@ class Measurement:
         tiers_by: What gives the tiers; `none` where they cannot be trusted.
         comparison: Whether the arms are compared at the same hours.
         design: Design effects by group.
+        labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
     """
 
     def __init__(self, cohort: Cohort, calibration: Yardstick | None, bounds: Bounds, probes: Cohort | None) -> None:
@@ -105,6 +106,8 @@ class Measurement:
         self.tiers_by = _trusted(cohort.tiers_by, calibration)
         self.comparison = self._matched.comparison
         self.design = design_effects(cohort)
+        self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
+        self.failures = (cohort.baseline.failures, cohort.candidate.failures)
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, Interval | None]:
@@ -114,15 +117,18 @@ class Measurement:
     @cached_property
     def left_behind(self) -> Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', beyond a uniform gain; logits."""
-        if self._arms is None:
+        if self.tiers_by is TiersBy.NONE:
             return None
         learnt = self.tiers_by is TiersBy.LEARNT
         chosen = self._matched.known if learnt else np.ones_like(self._is_probe)
         measured = self._odds(self._matched.failures, chosen)
-        uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen) if learnt else None
         if measured is None:
             return None
-        return self._bounds.left_behind(measured[0] - (uniform or (0.0,))[0], measured[1])
+        expected = 0.0
+        if learnt and self._arms is not None:
+            uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen)
+            expected = 0.0 if uniform is None else uniform[0]
+        return self._bounds.left_behind(measured[0] - expected, measured[1])
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
@@ -130,6 +136,11 @@ class Measurement:
         failures = self._matched.failures[:, chosen].sum(axis=1) / effect
         requests = self._matched.requests[:, chosen].sum(axis=1) / effect
         return float(failures.min()), float((requests - failures).min())
+
+    @property
+    def has_hard_requests(self) -> bool:
+        """Whether either arm has a request of the hard tier that it can be compared by."""
+        return bool(self._of(HARD_TIER).any())
 
     @cached_property
     def regressed_capabilities(self) -> Sequence[str]:
@@ -249,8 +260,10 @@ class Measurement:
         return {name: (capability == name) & ~self._is_probe for name in sorted(names)}
 
     def _of(self, tiers: Sequence[Tier]) -> _Mask:
-        within = [TIERS.index(tier) for tier in tiers if tier in TIERS]
-        chosen: _Mask = np.isin(self._tier, within) if len(within) < len(TIERS) else ~self._is_probe
+        if len(tiers) > len(TIERS):
+            return ~self._is_probe
+        within = np.array([*(tier in tiers for tier in TIERS), False])  # the last one is that of untiered requests
+        chosen: _Mask = within[self._tier]
         return chosen
 
     def _compare(self, chosen: _Mask, group: TierGroup) -> tuple[Counts, Counts] | None:

@@ -19,20 +19,18 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
 
     Bounds narrow with the root of the counts. What is as much worse as a margin is headed for a regression instead.
     """
-    aggregate = measurement.aggregate
-    smaller = min(aggregate.baseline.requests, aggregate.candidate.requests)
+    smaller = min(measurement.labelled)
     if not smaller:
         return policy.min_labelled_requests
     ahead = min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy), _LARGEST_FORECAST)
     growth = max(policy.min_labelled_requests / smaller, ahead)
-    return min(max(1, math.ceil((growth - 1.0) * aggregate.candidate.requests)), _LARGEST_FORECAST)
+    return min(max(1, math.ceil((growth - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
 
 
 def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGroup, float]]:
     """What `ok` has to rule out: rises of these sizes."""
     yield TierGroup.ALL, policy.ok_margin
-    hard = measurement.hard_tier
-    if measurement.tiers_by is not TiersBy.NONE and hard.baseline.requests + hard.candidate.requests:
+    if measurement.tiers_by is not TiersBy.NONE and measurement.has_hard_requests:
         yield TierGroup.HARD, policy.ok_margin_hard
 
 

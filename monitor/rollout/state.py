@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import TierGroup
+from monitor.rollout.cohort import TierGroup, TiersBy
 from monitor.rollout.comparison import TierComparison
 from monitor.rollout.floors import FloorCheck
 from monitor.rollout.measurement import Measurement
@@ -76,22 +76,20 @@ def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
-    shift, behind, change = measurement.shift, measurement.left_behind, measurement.standardised_change
-    if shift is None or behind is None or change is None:
-        return False
-    return (
-        behind.lower > 0
-        and shift.change >= policy.share_jump
-        and change <= 0
-        and not any(measurement.coverage_gaps.values())
+    has_enough = (
+        measurement.tiers_by is not TiersBy.NONE
         and min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
         and measurement.least(TierGroup.EASIER)[0] >= MIN_EASIER_FAILURES
     )
+    behind = measurement.left_behind if has_enough else None
+    if behind is None or behind.lower <= 0 or any(measurement.coverage_gaps.values()):
+        return False
+    shift, change = measurement.shift, measurement.standardised_change
+    return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
 
 
 def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
-    arms = (measurement.aggregate.baseline, measurement.aggregate.candidate)
-    if any(arm.requests < policy.min_labelled_requests for arm in arms):
+    if min(measurement.labelled) < policy.min_labelled_requests:
         return False
     return all(
         (change := measurement.changes[group]) is not None and change.upper < margin
@@ -100,13 +98,11 @@ def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
 
 
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
-    compared = {TierGroup.ALL: measurement.aggregate, TierGroup.HARD: measurement.hard_tier}
     for group, margin in margins(measurement, policy):
         gap = measurement.coverage_gaps[group]
         if gap >= margin:
-            yield _coverage_gap(group, compared[group], gap)
-    arms = (measurement.aggregate.baseline, measurement.aggregate.candidate)
-    if all(arm.requests >= policy.min_labelled_requests and arm.failures == arm.requests for arm in arms):
+            yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
+    if min(measurement.labelled) >= policy.min_labelled_requests and measurement.failures == measurement.labelled:
         yield "Every label is a failure: successes seem to go unlabelled, so failure rates cannot be told."
 
 

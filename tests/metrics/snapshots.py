@@ -99,6 +99,7 @@ def a_verdict(**changes: Any) -> Verdict:
         "calibration_id": "cal-1",
         "hard_tier": hard,
         "capabilities": {"search": hard, "refund": a_comparison(NO_REQUESTS, NO_REQUESTS)},
+        "hard_capabilities": {"search": hard, "refund": a_comparison(NO_REQUESTS, NO_REQUESTS)},
         "regressed_capabilities": ("search",),
         "on_call": A_LOAD,
     }

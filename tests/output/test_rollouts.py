@@ -83,7 +83,7 @@ def test_history_floors_and_load_are_told_whole() -> None:
 
     assert ("2026-09-21T14:14:20.000Z", "rolled_back") == (report["ended_at"], report["end_reason"])
     assert [{"at": "2026-09-21T14:13:20.000Z", "verdict": "waiting"}] == report["changes"]
-    floor = {"service": "shop", "environment": "production", "capability": "search"}
+    floor = {"service": "shop", "environment": "production", "tier": "hard", "capability": "search"}
     floor |= {"pass_rate": 0.375, "agreed_by": "", "agreed_on": ""}
     assert floor | {"seen_at": "2026-09-20T14:13:20.000Z"} == report["floors"][1]
     load = {"tier": "hard", "capability": "search", "failure_class": "timeout", "baseline": 60.0, "candidate": 40.0}

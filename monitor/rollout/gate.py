@@ -1,0 +1,52 @@
+"""Whether a pipeline or a progressive delivery may go on with a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monitor.rollout.cohort import TierGroup
+from monitor.rollout.verdict import Verdict, VerdictState
+
+_RETRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRules:
+    """
+    What stops beside a regression.
+
+    Attributes:
+        strict: A cliff.
+        require_verdict: Waiting, or no rollout.
+        require_tiers: An `ok` that knows nothing of the hard tier.
+    """
+
+    strict: bool = False
+    require_verdict: bool = False
+    require_tiers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswer:
+    """
+    Attributes:
+        reason: One sentence.
+        wait_seconds: When to ask again, in seconds; 0 where the answer stands until something changes.
+    """
+
+    is_pass: bool
+    verdict: VerdictState
+    reason: str
+    wait_seconds: float
+
+
+def ask_gate(verdict: Verdict | None, rules: GateRules) -> GateAnswer:
+    """What *rules* say of *verdict*; None is a rollout that was not looked at yet."""
+    state = VerdictState.WAITING if verdict is None else verdict.state
+    reason = "not looked at yet" if verdict is None else next(iter(verdict.reasons), "")
+    if verdict is None or state is VerdictState.WAITING:
+        return GateAnswer(not rules.require_verdict, state, reason, _RETRY_SECONDS)
+    if rules.require_tiers and state is VerdictState.OK and TierGroup.HARD not in verdict.could_still_be:
+        return GateAnswer(False, state, "The verdict is ok without tiers: nothing is known of the hard tier.", 0.0)
+    stops = state is VerdictState.REGRESSION or (rules.strict and state is VerdictState.CLIFF)
+    return GateAnswer(not stops, state, reason, 0.0)
