@@ -170,6 +170,7 @@ def test_a_verdict_without_shares_leaves_them_out() -> None:
         tiers={},
         aggregate=nothing,
         capabilities={},
+        hard_capabilities={},
         requests_needed=200,
         on_call=None,
     )
