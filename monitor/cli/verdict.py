@@ -26,6 +26,7 @@ from monitor.cli.wiring import existing_ledger
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollouts_json
+from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.verdict import VerdictState
 
 
@@ -34,12 +35,6 @@ class Gate(StrEnum):
 
     REGRESSION = "regression"
     STRICT = "strict"
-
-
-_STOPS = {
-    Gate.REGRESSION: {VerdictState.REGRESSION},
-    Gate.STRICT: {VerdictState.REGRESSION, VerdictState.CLIFF},
-}
 
 
 class _WithPlainGate(TyperCommand):
@@ -74,13 +69,16 @@ def verdict(
     require_verdict: Annotated[
         bool, typer.Option("--require-verdict", help="With --gate: exit 1 also while waiting, or without a rollout.")
     ] = False,
+    require_tiers: Annotated[
+        bool, typer.Option("--require-tiers", help="With --gate: exit 1 also on an ok that knows no hard tier.")
+    ] = False,
     output: options.Output = OutputFormat.TABLE,
     log_level: options.LogLevel = None,
 ) -> None:
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.
 
-    A gate looks at rollouts under way only, unless --candidate names what it is about.
+    A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if that one is not found.
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
     """
@@ -95,25 +93,24 @@ def verdict(
     print_result(output, rollouts_json(current), print_verdicts, current)
     if gate is not None:
         gated = current if candidate else under_way(current)
-        stopping = [*_stops(gated, gate)] + ([*_open(gated)] if require_verdict else [])
+        is_missing = not gated and (require_verdict or bool(candidate))
+        rules = GateRules(strict=gate is Gate.STRICT, require_verdict=require_verdict, require_tiers=require_tiers)
+        stopping = ["stopped, because no rollout is under way."] if is_missing else [*_stops(gated, rules)]
         for sentence in stopping or _passes(gated):
             typer.echo(f"gate: {sentence}", err=True)
         if stopping:
             raise typer.Exit(EXIT_PROBLEM)
 
 
-def _stops(records: Sequence[RolloutRecord], gate: Gate) -> Iterator[str]:
+def _stops(records: Sequence[RolloutRecord], rules: GateRules) -> Iterator[str]:
     for record in records:
-        if record.verdict is not None and record.verdict.state in _STOPS[gate]:
-            yield f"stopped by {record.verdict.state} of {_name(record)}: {next(iter(record.verdict.reasons), '')}"
-
-
-def _open(records: Sequence[RolloutRecord]) -> Iterator[str]:
-    if not records:
-        yield "stopped, because no rollout is under way."
-    for record in records:
-        if record.verdict is None or record.verdict.state is VerdictState.WAITING:
+        answer = ask_gate(record.verdict, rules)
+        if answer.is_pass:
+            continue
+        if answer.verdict is VerdictState.WAITING:
             yield f"stopped, because nothing is known of {_name(record)} yet{_needed(record)}."
+        else:
+            yield f"stopped by {answer.verdict} of {_name(record)}: {answer.reason}"
 
 
 def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:

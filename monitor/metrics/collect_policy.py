@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from monitor.metrics import names
 from monitor.metrics.family import Family, Series
 from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.cohort import TierGroup
 from monitor.rollout.policy import Policy
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -22,7 +23,7 @@ def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
             series.set(value, service, environment)
         yield from series.families()
     floors = Series(names.POLICY_FLOOR)
-    for floor in policy.floors:
+    for floor in (floor for floor in policy.floors if floor.tier is TierGroup.HARD):
         floors.set(floor.pass_rate, floor.service, floor.environment, floor.capability or "")
     yield from floors.families()
 

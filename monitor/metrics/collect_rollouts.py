@@ -10,7 +10,7 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics import names
 from monitor.metrics.family import Family, Labels, Series
 from monitor.metrics.snapshot import Snapshot
-from monitor.rollout.cohort import ArmName
+from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
 
@@ -18,7 +18,7 @@ from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdi
 def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
     """Everything that is said of each rollout under way."""
     rollouts = rollouts_under_way(snapshot.rollouts)
-    for group in (_facts, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence, _floors, _load):
+    for group in (_facts, _scopes, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence, _floors, _load):
         for series in group(rollouts):
             yield from series.families()
 
@@ -52,6 +52,15 @@ def _facts(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
     return iter((info, start, verdict))
 
 
+def _scopes(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
+    regression, tiers = Series(names.ROLLOUT_REGRESSION), Series(names.ROLLOUT_TIERS)
+    for labels, verdict in _verdicts(rollouts):
+        for scope in sorted({*TierGroup, *verdict.scope}):
+            regression.set(scope in verdict.scope, *labels, str(scope))
+        tiers.set(1, *labels, verdict.tiers_by.value, verdict.comparison.value)
+    return iter((regression, tiers))
+
+
 def _failure_ratios(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
     tiers, tier_changes = Series(names.ROLLOUT_FAILURE_RATIO), Series(names.ROLLOUT_FAILURE_CHANGE)
     aggregate = Series(names.ROLLOUT_AGGREGATE_FAILURE_RATIO)
@@ -78,14 +87,16 @@ def _hard_tier(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
 
 
 def _capabilities(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    ratio, regressed = Series(names.ROLLOUT_CAPABILITY_FAILURE_RATIO), Series(names.ROLLOUT_CAPABILITY_REGRESSED)
+    hard, ratio = Series(names.ROLLOUT_CAPABILITY_FAILURE_RATIO), Series(names.ROLLOUT_CLASS_FAILURE_RATIO)
+    regressed = Series(names.ROLLOUT_CAPABILITY_REGRESSED)
     for labels, verdict in _verdicts(rollouts):
-        for capability, comparison in verdict.hard_capabilities.items():
-            for arm, rate in _arms(comparison):
-                _set_interval(ratio, rate.rate, *labels, capability, arm.value)
+        for series, compared in ((hard, verdict.hard_capabilities), (ratio, verdict.capabilities)):
+            for capability, comparison in compared.items():
+                for arm, rate in _arms(comparison):
+                    _set_interval(series, rate.rate, *labels, capability, arm.value)
         for capability in verdict.capabilities:
             regressed.set(capability in verdict.regressed_capabilities, *labels, capability)
-    return iter((ratio, regressed))
+    return iter((hard, ratio, regressed))
 
 
 def _shares(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
@@ -123,7 +134,8 @@ def _floors(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
     floors = Series(names.ROLLOUT_FLOOR)
     for labels, record in rollouts.items():
         for committed in record.floors:
-            floors.set(committed.floor.pass_rate, *labels, committed.floor.capability or "")
+            if committed.floor.tier is TierGroup.HARD:
+                floors.set(committed.floor.pass_rate, *labels, committed.floor.capability or "")
     return iter((floors,))
 
 

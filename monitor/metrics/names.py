@@ -108,6 +108,18 @@ ROLLOUT_VERDICT = _gauge(
     "1 for the verdict that holds, 0 for the others: ok, cliff, regression, waiting.",
     (*_ROLLOUT, "verdict"),
 )
+ROLLOUT_REGRESSION = _gauge(
+    "cliffwatch_rollout_regression",
+    "1 where the failure rate of a scope is shown to have risen or its floor is broken, else 0: all, hard, easier, "
+    "capability:NAME, floor:....",
+    (*_ROLLOUT, "scope"),
+)
+ROLLOUT_TIERS = _gauge(
+    "cliffwatch_rollout_tiers_info",
+    "1 for what gives requests their tier (declared, class, learnt, none) and how the arms are compared (concurrent, "
+    "before_after).",
+    (*_ROLLOUT, "tiers_by", "comparison"),
+)
 ROLLOUT_FAILURE_RATIO = _gauge(
     "cliffwatch_rollout_failure_ratio",
     f"Failures per labelled, matured request of one arm and tier, 0 to 1{_BOUND}.",
@@ -134,9 +146,14 @@ ROLLOUT_CAPABILITY_FAILURE_RATIO = _gauge(
     f"Failures per labelled, matured hard-tier request of one capability class and arm, 0 to 1{_BOUND}.",
     (*_ROLLOUT, "capability", "arm", "bound"),
 )
+ROLLOUT_CLASS_FAILURE_RATIO = _gauge(
+    "cliffwatch_rollout_class_failure_ratio",
+    f"Failures per labelled, matured request of one capability class and arm over all tiers, 0 to 1{_BOUND}.",
+    (*_ROLLOUT, "capability", "arm", "bound"),
+)
 ROLLOUT_CAPABILITY_REGRESSED = _gauge(
     "cliffwatch_rollout_capability_regressed",
-    "1 where the hard tier of a capability class is shown to fail more often, several looked at together allowed for.",
+    "1 where a capability class is shown to fail more often, several looked at together allowed for.",
     (*_ROLLOUT, "capability"),
 )
 ROLLOUT_AGGREGATE_FAILURE_RATIO = _gauge(

@@ -65,7 +65,7 @@ class Policy(Settings):
     watched_capabilities: tuple[str, ...] = ()
     """Capability classes whose rise is a regression, however rare they are."""
 
-    capability_min_share: Annotated[float, Gt(0), Le(1)] = 0.05
+    capability_min_share: Annotated[float, Gt(0), Le(1)] = 0.5
     """Share of the candidate's requests from which any class's rise is a regression, ratio 0 to 1."""
 
     baseline_days: PositiveFloat = 14.0

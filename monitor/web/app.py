@@ -18,6 +18,7 @@ from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies
+from monitor.web.gate_route import gate_route
 from monitor.web.page.routes import page_routes
 from monitor.web.rollout_routes import RolloutControl, rollout_routes
 
@@ -77,6 +78,7 @@ def metrics_app(
             Route("/-/ready", ready),
             Route("/-/reload", reload_config, methods=["POST"]),
             Route("/api/v1/rollouts", rollouts, methods=["GET"]),
+            gate_route(lambda: snapshots.current.rollouts),
             *([] if control is None else rollout_routes(control)),
         ]
     )

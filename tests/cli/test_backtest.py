@@ -45,7 +45,7 @@ def test_every_policy_says_what_it_would_have_said_and_when(
     policies = json.loads(capsys.readouterr().out)["policies"]
     assert ["config", "floored"] == [policy["name"] for policy in policies]
     (as_configured,), (as_floored,) = (policy["rollouts"] for policy in policies)
-    assert ("ok", "regression") == (as_configured["verdict"], as_floored["verdict"])
+    assert ("waiting", "regression") == (as_configured["verdict"], as_floored["verdict"])
     assert "floor of 90.0 %" in as_floored["reasons"][0]
     assert as_floored["changes"][-1]["verdict"] == "regression"
     assert as_configured["share"] is not None
@@ -61,7 +61,7 @@ def test_the_table_has_a_row_per_policy(
     title, heading, *rows = capsys.readouterr().out.strip().splitlines()
     assert "shop (production)  live-1 → live-2" == title
     assert ["policy", "verdict", "said", "at", "requests", "before"] == heading.split()
-    assert [["config", "ok"], ["floored", "regression"]] == [row.split()[:2] for row in rows]
+    assert [["config", "waiting"], ["floored", "regression"]] == [row.split()[:2] for row in rows]
 
 
 @pytest.mark.parametrize(

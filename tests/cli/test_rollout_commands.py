@@ -98,7 +98,7 @@ def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixtur
         pytest.param(["--gate", "shop"], 1, "stopped by regression of shop", id="a gate before the service"),
         pytest.param(["shop", "--gate", "--environment", "staging"], 0, "no rollout is under way", id="elsewhere"),
         pytest.param(["--gate", "--candidate", "live-2"], 1, "stopped by regression", id="the candidate by name"),
-        pytest.param(["--gate", "--candidate", "live-9"], 0, "no rollout is under way", id="another candidate"),
+        pytest.param(["--gate", "--candidate", "live-9"], 1, "no rollout is under way", id="another candidate"),
         pytest.param(
             ["--gate", "--candidate", "live-9", "--require-verdict"], 1, "no rollout", id="a verdict is required"
         ),
@@ -123,7 +123,7 @@ def test_a_regression_stops_a_gate(
         (VerdictState.REGRESSION, ["--gate"], 1),
         (VerdictState.WAITING, ["--gate", "strict"], 0),
         (VerdictState.WAITING, ["--gate", "--require-verdict"], 1),
-        (VerdictState.OK, ["--gate", "strict", "--require-verdict"], 0),
+        (VerdictState.OK, ["--gate", "strict", "--require-verdict", "--require-tiers"], 0),
     ],
 )
 def test_every_verdict_has_its_exit_code(

@@ -284,7 +284,7 @@ def test_capability_that_got_worse_is_named(watched: tuple[str, ...]) -> None:
         return Arm("version", [*easy, *hard])
 
     verdict = a_verdict(
-        arm(380, 220), arm(300, 300), policy=Policy(watched_capabilities=watched, capability_min_share=0.2)
+        arm(380, 220), arm(300, 300), policy=Policy(watched_capabilities=watched, capability_min_share=0.5)
     )
 
     assert ["search"] == list(verdict.regressed_capabilities)

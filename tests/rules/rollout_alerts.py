@@ -48,14 +48,56 @@ CAPABILITY_CLIFF = AlertSpec(
     resolved_at="22m",
 )
 
+CANDIDATE_REGRESSION = AlertSpec(
+    alert="CandidateRegression",
+    needs={rollout("regression", scope="all"): "1"},
+    shows={
+        rollout("regression", scope="easier"): "1",
+        rollout("regression", scope="hard"): "0",
+        rollout("aggregate_failure_ratio", arm="baseline", bound="estimate"): "0.125",
+        rollout("aggregate_failure_ratio", arm="candidate", bound="estimate"): "0.25",
+        rollout("aggregate_failure_change", bound="lower"): "0.0625",
+    },
+    after="30s",
+    labels={"severity": "critical", "signature": "candidate-regression", **ROLLOUT},
+    annotations={
+        "summary": "The candidate fails more requests than the baseline.",
+        "description": "shop (production), m-1 to m 2: the failure rate of all requests went from 12.5% to 25%; at the "
+        "same hours and the same mix of requests, by at least 6.2 points. Shown to be worse: all, easier.",
+        "cause": "the candidate, whatever the traffic mix",
+    },
+    dashboard=f"rollout{ROLLOUT_QUERY}",
+    silent={
+        "it is not shown": {rollout("regression", scope="all"): "0"},
+        "only the hard tier fails more often, which has its own alert": {
+            rollout("regression", scope="all"): "0",
+            rollout("regression", scope="hard"): "1",
+        },
+        "only one class fails more often, which has its own alert": {
+            rollout("regression", scope="all"): "0",
+            rollout("regression", scope="capability:all"): "1",
+        },
+    },
+    fires={
+        "the easier tiers fail more often": {
+            rollout("regression", scope="all"): "0",
+            rollout("regression", scope="easier"): "1",
+        },
+        "a floor of all requests is broken": {
+            rollout("regression", scope="all"): "0",
+            rollout("regression", scope="floor:all"): "1",
+        },
+    },
+    resolves={rollout("regression", scope="all"): "1x20 0x200"},
+    resolved_at="22m",
+)
+
 HARD_TIER_REGRESSION = AlertSpec(
     alert="HardTierRegression",
-    needs={
-        rollout("verdict", verdict="regression"): "1",
-        rollout("hard_tier_failure_change", bound="lower"): "0.03125",
-    },
+    needs={rollout("regression", scope="hard"): "1"},
     shows={
         **_AVERAGE,
+        rollout("hard_tier_failure_change", bound="lower"): "0.03125",
         rollout("hard_tier_failure_ratio", arm="baseline", bound="estimate"): "0.5",
         rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate"): "0.625",
     },
@@ -69,17 +111,13 @@ HARD_TIER_REGRESSION = AlertSpec(
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
-        "the lower bound is just zero": {rollout("hard_tier_failure_change", bound="lower"): "0"},
-        "only the estimate rose, because there is too little data": {
-            rollout("hard_tier_failure_change", bound="lower"): "-0.125",
-            rollout("hard_tier_failure_change", bound="estimate"): "0.25",
-        },
-        "the verdict waits, because tiers are not trusted": {
-            rollout("verdict", verdict="regression"): "0",
-            rollout("verdict", verdict="waiting"): "1",
+        "it is not shown": {rollout("regression", scope="hard"): "0"},
+        "only all requests fail more often": {
+            rollout("regression", scope="hard"): "0",
+            rollout("regression", scope="all"): "1",
         },
     },
-    resolves={rollout("verdict", verdict="regression"): "1x20 0x200"},
+    resolves={rollout("regression", scope="hard"): "1x20 0x200"},
     resolved_at="22m",
 )
 
@@ -189,43 +227,32 @@ HARD_TIER_FAILURE_SHARE_JUMP = AlertSpec(
 
 CAPABILITY_CLASS_REGRESSION = AlertSpec(
     alert="CapabilityClassRegression",
-    needs={
-        rollout("verdict", verdict="ok"): "1",
-        rollout("capability_regressed", capability="refunds"): "1",
-    },
+    needs={rollout("capability_regressed", capability="refunds"): "1"},
     shows={
         **_AVERAGE,
-        rollout("capability_failure_ratio", capability="refunds", arm="baseline", bound="estimate"): "0.25",
-        rollout("capability_failure_ratio", capability="refunds", arm="candidate", bound="estimate"): "0.5",
+        rollout("class_failure_ratio", capability="refunds", arm="baseline", bound="estimate"): "0.25",
+        rollout("class_failure_ratio", capability="refunds", arm="candidate", bound="estimate"): "0.5",
     },
     after="30s",
     labels={
         "severity": "warning",
-        "signature": "hard-tier-class",
-        "tier": "hard",
+        "signature": "capability-class",
         "capability": "refunds",
         **ROLLOUT,
     },
     annotations={
-        "summary": "One capability class fails more hard-tier requests than before the rollout.",
-        "description": "shop (production), m-1 to m 2: the failure rate of hard refunds requests went from 25% to 50%, "
+        "summary": "One capability class fails more requests than before the rollout.",
+        "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25% to 50%, "
         "while that of all requests went from 25% to 12.5%.",
         "cause": "this capability class, whatever the traffic mix",
     },
     dashboard=f"canary{ROLLOUT_QUERY}&var-capability=refunds",
     silent={
         "the class is not shown to fail more often": {rollout("capability_regressed", capability="refunds"): "0"},
-        "the verdict waits, because tiers are not trusted": {
-            rollout("verdict", verdict="ok"): "0",
-            rollout("verdict", verdict="waiting"): "1",
-        },
     },
     fires={
         "another class is well": {rollout("capability_regressed", capability="returns"): "0"},
-        "the verdict is regression": {
-            rollout("verdict", verdict="ok"): "0",
-            rollout("verdict", verdict="regression"): "1",
-        },
+        "the verdict waits, because tiers are not trusted": {rollout("verdict", verdict="waiting"): "1"},
     },
     resolves={rollout("capability_regressed", capability="refunds"): "1x20 0x200"},
     resolved_at="22m",
@@ -233,6 +260,7 @@ CAPABILITY_CLASS_REGRESSION = AlertSpec(
 
 ALERTS = (
     CAPABILITY_CLIFF,
+    CANDIDATE_REGRESSION,
     HARD_TIER_REGRESSION,
     HARD_TIER_FLOOR_BREACHED,
     HARD_TIER_FAILURE_SHARE_JUMP,

@@ -19,7 +19,7 @@ ROLLOUT_QUERY = "?var-service=shop&var-environment=production&var-baseline=m-1&v
 SERVICE_QUERY = "?var-service=shop&var-environment=production"
 """What a dashboard link chooses."""
 
-_TELLING_LABELS = {"arm", "bound", "tier", "component", "verdict", "capability", "model_version", "outcome"}
+_TELLING_LABELS = {"arm", "bound", "tier", "component", "verdict", "scope", "capability", "model_version", "outcome"}
 
 Values = Mapping[str, str | None]
 """Values by series, as promtool writes both; one number is a constant series, None takes the series away."""

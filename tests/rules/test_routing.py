@@ -19,6 +19,7 @@ CONFIG = RULES.parent / "alertmanager.yml"
 
 RECEIVERS = {
     "CapabilityCliff": "model-oncall",
+    "CandidateRegression": "model-oncall",
     "HardTierRegression": "model-oncall",
     "HardTierFloorBreached": "model-oncall",
     "HardTierFailureShareJump": "model-team",
@@ -64,7 +65,7 @@ def test_it_reaches_those_who_know_its_signature(alert: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "receivers"),
     [
-        ({"signature": "hard-tier-class", "severity": "warning"}, ["tool-calling-team"]),
+        ({"signature": "capability-class", "severity": "warning"}, ["tool-calling-team"]),
         ({"signature": "hard-tier-floor", "severity": "critical"}, ["tool-calling-team", "model-oncall"]),
     ],
     ids=["a class that regressed is a ticket of its team", "a floor of a class wakes the people on call as well"],
@@ -94,6 +95,7 @@ def alertmanager() -> Iterator[AlertmanagerServer]:
         ("HardTierRegression", "HardTierFailureShareJump", True),
         ("HardTierFloorBreached", "HardTierFailureShareJump", True),
         ("CapabilityCliff", "HardTierFailureShareJump", True),
+        ("CliffwatchTiersUntrusted", "CandidateRegression", False),
         ("HardTierRegression", "CapabilityClassRegression", False),
         ("HardTierFailureShareJump", "HardTierRegression", False),
         ("OnCallRamp", "HardTierGapWidening", True),

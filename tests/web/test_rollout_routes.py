@@ -170,3 +170,23 @@ def test_cases_come_with_their_traces(a_client: Callable[[Any], httpx.Client]) -
 def test_a_limit_that_is_no_number_is_refused(client: httpx.Client, limit: str) -> None:
     """Rather than taken for all."""
     assert 400 == client.get(f"/api/v1/rollouts/x/cases?limit={limit}").status_code
+
+
+def test_a_gate_answers_a_progressive_delivery(client: httpx.Client) -> None:
+    """A GET always answers with the four fields; a POST has a status that a webhook understands."""
+    gate = "/api/v1/rollouts/shop/model-2/gate"
+
+    asked, strict = client.get(gate), client.get(gate, params={"strict": "true"})
+
+    assert {"pass", "verdict", "reason", "wait_seconds"} == set(asked.json())
+    assert (200, 200) == (asked.status_code, strict.status_code)
+    assert ("cliff", True, False) == (asked.json()["verdict"], asked.json()["pass"], strict.json()["pass"])
+    assert (200, 412) == (client.post(gate).status_code, client.post(gate, params={"strict": "true"}).status_code)
+
+
+@pytest.mark.parametrize("path", ["shop/nobody/gate", "nobody/model-2/gate", "shop/model-2/gate?environment=staging"])
+def test_a_gate_never_passes_what_it_does_not_find(client: httpx.Client, path: str) -> None:
+    """404, and `pass` is false."""
+    answer = client.get(f"/api/v1/rollouts/{path}")
+
+    assert (404, False) == (answer.status_code, answer.json()["pass"])

@@ -24,9 +24,17 @@ class Happening:
 
 
 def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
-    """Rollouts that are watched, the worst first, of equal ones the latest first."""
+    """Rollouts that are watched, the worst first: by verdict, by the rise that is shown, the latest first."""
     watched = [record for record in snapshot.rollouts if record.rollout.is_under_way]
-    return sorted(watched, key=lambda record: (urgency(record), -record.rollout.started_at))
+    return sorted(watched, key=lambda record: (urgency(record), -_shown_rise(record), -record.rollout.started_at))
+
+
+def _shown_rise(record: RolloutRecord) -> float:
+    """The largest rise of a failure rate that is shown, with tiers or without; 0 where none is."""
+    if record.verdict is None or not record.verdict.scope:
+        return 0.0
+    compared = (record.verdict.aggregate, record.verdict.easier_tiers, record.verdict.hard_tier)
+    return max((each.change.lower for each in compared if each is not None and each.change is not None), default=0.0)
 
 
 def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
