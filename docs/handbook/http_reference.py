@@ -30,6 +30,14 @@ ROUTES = {
         "/api/v1/rollouts",
     ): 'Announces a rollout: `{"service": ..., "candidate": ..., "environment": ..., "baseline": ...}`, the last two may be left out; answers with the rollout.',
     (
+        "GET",
+        "/api/v1/rollouts/{service}/{candidate}/gate",
+    ): "Whether the rollout may go on: `pass`, `verdict`, `reason`, `wait_seconds`; `?strict=true`, `require_verdict=true`, `require_tiers=true`, `environment=NAME`. 404 with `pass` false where there is no such rollout.",
+    (
+        "POST",
+        "/api/v1/rollouts/{service}/{candidate}/gate",
+    ): "The same for webhooks: 412 where the gate stops.",
+    (
         "POST",
         "/api/v1/rollouts/{rollout_id}/end",
     ): 'Ends the watch: `{"reason": "rolled_back"}`, or any other reason; answers with the rollout.',

@@ -55,6 +55,9 @@ def alert_words(rollout: Mapping[str, Any]) -> list[str]:
 def _all(rollout: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
     for verdict in ("ok", "cliff", "regression", "waiting"):
         yield "verdict", {"verdict": verdict}, float(verdict == rollout["verdict"])
+    for scope in {"all", "easier", "hard", *rollout["scope"]}:
+        yield "regression", {"scope": scope}, float(scope in rollout["scope"])
+    yield "tiers_info", {"tiers_by": rollout["tiers_by"], "comparison": rollout["comparison"]}, 1.0
     yield "requests_needed", {}, rollout["requests_needed"]
     for tier, rates in rollout["tiers"].items():
         yield from _rates("failure", rates, tier=tier)

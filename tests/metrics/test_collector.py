@@ -181,6 +181,8 @@ def test_a_verdict_without_shares_leaves_them_out() -> None:
         "cliffwatch_rollout_info",
         "cliffwatch_rollout_start_timestamp_seconds",
         "cliffwatch_rollout_verdict",
+        "cliffwatch_rollout_regression",
+        "cliffwatch_rollout_tiers_info",
         "cliffwatch_rollout_requests_needed",
         "cliffwatch_rollout_labelled_requests",
         "cliffwatch_rollout_hard_failures",

@@ -15,6 +15,7 @@ TOLD_ELSEWHERE = {
     "cliffwatch_rollout_start_timestamp_seconds",
     "cliffwatch_rollout_hard_share_ratio",
     "cliffwatch_rollout_capability_failure_ratio",
+    "cliffwatch_rollout_class_failure_ratio",
     "cliffwatch_rollout_capability_regressed",
 }
 """The JSON has no capability classes and no bounds of each arm's share; starts are dates there."""
