@@ -55,8 +55,7 @@ def alert_words(rollout: Mapping[str, Any]) -> list[str]:
 def _all(rollout: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
     for verdict in ("ok", "cliff", "regression", "waiting"):
         yield "verdict", {"verdict": verdict}, float(verdict == rollout["verdict"])
-    for scope in {"all", "easier", "hard", *rollout["scope"]}:
-        yield "regression", {"scope": scope}, float(scope in rollout["scope"])
+    yield from _scopes(rollout)
     yield "tiers_info", {"tiers_by": rollout["tiers_by"], "comparison": rollout["comparison"]}, 1.0
     yield "requests_needed", {}, rollout["requests_needed"]
     for tier, rates in rollout["tiers"].items():
@@ -80,6 +79,11 @@ def _all(rollout: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], floa
             yield "failures_per_1000_requests", {"arm": arm, "tier": tier}, load[arm]
     for floor in rollout["floors"]:
         yield "floor_pass_ratio", {"capability": floor["capability"] or ""}, floor["pass_rate"]
+
+
+def _scopes(rollout: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
+    for scope in {"all", "easier", "hard", *rollout["scope"]}:
+        yield "regression", {"scope": scope}, float(scope in rollout["scope"])
 
 
 def _rates(prefix: str, rates: Mapping[str, Any], **labels: str) -> Iterator[tuple[str, dict[str, str], float]]:
