@@ -35,7 +35,6 @@ _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
-_LEAST_TELLING = 0.125  # of the width of its interval: the least estimate whose test bounds another
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 _Belongs = Callable[[Stratum], bool]
@@ -395,14 +394,14 @@ def _ratio(interval: Interval) -> Interval:
 
 def _by_test(corrected: Interval, test: Interval | None) -> Interval:
     """
-    *corrected* with the bounds of the *test* that decides, in proportion, where the two agree on the direction.
+    *corrected* with the bounds of the *test* that decides, in proportion, where it shows a change of that direction.
+
+    Else an alarm could stand beside bounds that speak against it.
 
     Source:
         Test-based limits of Miettinen (1976), Am. J. Epidemiol. 103:226.
     """
-    if test is None or corrected.estimate * test.estimate <= 0:
-        return corrected
-    if abs(test.estimate) < _LEAST_TELLING * (test.upper - test.lower):
+    if test is None or test.lower <= 0 <= test.upper or corrected.estimate * test.estimate <= 0:
         return corrected
     scale = corrected.estimate / test.estimate
     return Interval(corrected.estimate, scale * test.lower, scale * test.upper)

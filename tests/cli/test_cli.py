@@ -20,8 +20,8 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
 
 
 def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
-    """The true cliff is called; the ordinary gain and the version against itself are not."""
-    assert {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "ok"} == {
+    """The cliff is called, the gain is `ok`, and 675 requests of a version against itself do not rule out 3 points."""
+    assert {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "waiting"} == {
         service: rollout["verdict"] for service, rollout in demo.items()
     }
 
