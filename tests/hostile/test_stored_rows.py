@@ -17,10 +17,11 @@ from monitor.ledger.schema import metadata
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Floor, Policy
-from monitor.service.loop import Service, Stages
+from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.review import Review
+from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
+from monitor.service.stages import Stages
 from monitor.trace.settings import Limits, TraceSettings
 from tests.builders import NOON, a_batch
 from tests.fakes import FakeBroker, FakeSource
@@ -33,8 +34,8 @@ BAD_VALUES = ("'odd'", "''", "x'00ff'", "-1", "0.5", "1e308", "9e999", "-9e999",
 _POLICY = Policy(floors=(Floor(service="shop", pass_rate=0.1),))
 
 
-def a_review(ledger: SqlLedger) -> Review:
-    return Review(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=_POLICY)
+def a_review(ledger: SqlLedger) -> Reviewer:
+    return Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=_POLICY)
 
 
 def start(url: str) -> SnapshotHolder:
@@ -48,7 +49,6 @@ def start(url: str) -> SnapshotHolder:
         service = Service(
             stages,
             rules=Rules(Limits(), TraceSettings()),
-            policy=_POLICY,
             settings=ServiceSettings(poll_timeout_seconds=0.01),
         )
         service.begin()
@@ -66,10 +66,10 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     serve_history(ledger)
     review = a_review(ledger)
     serve(ledger, "base", started_at=NOON, fails_from=100)
-    review.look(now=NOON + DAY)
+    review.review(now=NOON + DAY)
     serve(ledger, "next", started_at=NOON + DAY, fails_from=90)
     ledger.record(a_batch(a_span()))
-    review.look(now=NOON + 2 * DAY)
+    review.review(now=NOON + 2 * DAY)
     assert ledger.rollouts()
     ledger.close()
     return path
