@@ -52,6 +52,14 @@ def start_rollout(
         typer.Option("--baseline", metavar="VERSION", help="What it replaces; the established version without."),
     ] = None,
     environment: Annotated[str, typer.Option("--environment", metavar="NAME", help="Where.")] = "production",
+    stands_for: Annotated[
+        str | None,
+        typer.Option(
+            "--stands-for",
+            metavar="TEXT",
+            help="What the name stands for, such as a digest; another one starts anew.",
+        ),
+    ] = None,
     config_file: options.ConfigFile = None,
     ledger: options.Ledger = None,
     output: options.Output = OutputFormat.TABLE,
@@ -63,7 +71,9 @@ def start_rollout(
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
     """
     config = quiet_config(config_file, log_level)
-    announcement = Announcement(service=service, candidate=candidate, baseline=baseline, environment=environment)
+    announcement = Announcement(
+        service=service, candidate=candidate, baseline=baseline, environment=environment, stands_for=stands_for
+    )
     with existing_ledger(config, ledger) as opened:
         record = rollout_control_of(config, opened).start(announcement)
     _show(record, output)

@@ -17,11 +17,18 @@ MOST_UNDER_WAY = 10
 """Announced rollouts that one service and environment may have under way; each has metrics of its own."""
 
 _LONGEST_REASON = 200
+_CONTENT = "v"  # no hexadecimal digit: the id says what the candidate stands for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """What is rolled out where; *baseline* is the established version where nobody names one."""
+    """
+    What is rolled out where.
+
+    Attributes:
+        baseline: None for the established version.
+        stands_for: What the candidate's name stands for now, such as a digest or a commit; None where names say enough.
+    """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -29,6 +36,7 @@ class Announcement:
     candidate: str
     baseline: str | None = None
     environment: str = "production"
+    stands_for: str | None = None
 
 
 def announced_rollout(
@@ -60,6 +68,8 @@ def announced_rollout(
     under_way = [rollout for rollout in ours if rollout.is_under_way]
     same = [rollout for rollout in under_way if rollout.candidate == announcement.candidate]
     if same and same[0].baseline == baseline:
+        if _is_replaced(announcement, same[0], policy, now):
+            return _new_rollout(announcement, baseline, ours, now)
         return same[0]
     if same:
         raise UsageError(
@@ -68,15 +78,38 @@ def announced_rollout(
         )
     if len(under_way) >= MOST_UNDER_WAY:
         raise UsageError(f"{len(under_way)} rollouts of {announcement.service} are under way; end some of them first.")
+    return _new_rollout(announcement, baseline, ours, _started_at(announcement, activity, ours, now))
+
+
+def _is_replaced(announcement: Announcement, rollout: Rollout, policy: Policy, now: float) -> bool:
+    """Whether the name of the candidate of *rollout* stands for something else by now."""
+    content = _content(announcement)
+    if not content or rollout.rollout_id.startswith(content):
+        return False
+    # One that the stream found a moment before its hook came is what the hook speaks of.
+    return rollout.rollout_id.startswith(_CONTENT) or now - rollout.started_at > policy.rollback_seconds
+
+
+def _new_rollout(announcement: Announcement, baseline: str, ours: Sequence[Rollout], started_at: float) -> Rollout:
     rollout = Rollout(
         rollout_id="",
         service=announcement.service,
         environment=announcement.environment,
         baseline=baseline,
         candidate=announcement.candidate,
-        started_at=_started_at(announcement, activity, ours, now),
+        started_at=started_at,
     )
-    return replace(rollout, rollout_id=_rollout_id(rollout, len(ours)))
+    rollout_id = _rollout_id(rollout, len(ours))
+    content = _content(announcement)
+    return replace(rollout, rollout_id=content + rollout_id[len(content) :])
+
+
+def _content(announcement: Announcement) -> str:
+    """The part of a rollout's id that says what its candidate stands for; empty where that is not known."""
+    if announcement.stands_for is None:
+        return ""
+    digest = hashlib.blake2b(announcement.stands_for.encode("utf-8", "surrogatepass"), digest_size=4)
+    return _CONTENT + digest.hexdigest()
 
 
 def checked_reason(reason: str) -> str:

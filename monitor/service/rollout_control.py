@@ -16,6 +16,7 @@ from monitor.rollout.announcement import Announcement, announced_rollout, checke
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import EndReason, Rollout
 
 MOST_CASES = 1_000
 """Cases that one answer holds at most."""
@@ -56,6 +57,7 @@ class RolloutControl:
                 announcement, self._ledger.activity(), rollouts, self._policy(), now=self._now()
             )
             if rollout not in rollouts:
+                self._end_replaced(announcement, rollouts)
                 rollout = replace(rollout, calibration_id=self._calibration_in_force())
                 if not self._ledger.announce_rollout(rollout):
                     raise UsageError(
@@ -64,6 +66,14 @@ class RolloutControl:
                     )
                 _log.info("rollout.announced", rollout_id=rollout.rollout_id, service=rollout.service)
             return self._find(rollout.rollout_id)
+
+    def _end_replaced(self, announcement: Announcement, rollouts: Sequence[Rollout]) -> None:
+        place = (announcement.service, announcement.environment, announcement.candidate)
+        for rollout in rollouts:
+            if rollout.is_under_way and (rollout.service, rollout.environment, rollout.candidate) == place:
+                ended_at = max(self._now(), rollout.started_at)
+                self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=EndReason.REPLACED)
+                _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=EndReason.REPLACED)
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
         """

@@ -123,3 +123,26 @@ def test_a_reason_is_a_line_that_can_be_shown(reason: str) -> None:
         checked_reason(reason)
 
     assert "rolled back by hand" == checked_reason(" rolled back\n by hand ")
+
+
+def test_another_content_under_the_same_name_starts_anew() -> None:
+    """A hook that is retried says the same content; a hotfix says another, and has only its own evidence."""
+    first = announce(stands_for="sha256:1")
+
+    retried = announce([first], stands_for="sha256:1")
+    hotfix = announce([first], stands_for="sha256:2")
+
+    assert first == retried
+    assert first.rollout_id != hotfix.rollout_id
+    assert NOW == hotfix.started_at
+
+
+@pytest.mark.parametrize(
+    ("started_at", "is_the_same"),
+    [pytest.param(NOW - 60, True, id="a minute before"), pytest.param(NOW - 40_000, False, id="half a day before")],
+)
+def test_a_rollout_of_unknown_content_is_what_a_hook_speaks_of_soon_after(started_at: float, is_the_same: bool) -> None:  # noqa: FBT001 - a column of the table
+    """The stream may find a canary a moment before its hook; what has served for longer was something else."""
+    found = dataclasses.replace(announce(), started_at=started_at)
+
+    assert is_the_same == (found == announce([found], stands_for="sha256:1"))

@@ -52,3 +52,15 @@ def test_a_rollout_ends_once(control: RolloutControl) -> None:
         control.end(rollout_id, reason="again")
     with pytest.raises(RolloutUnknown, match="no rollout nobody"):
         control.end("nobody", reason="gone")
+
+
+def test_another_content_ends_the_rollout_and_starts_one(ledger: SqlLedger, control: RolloutControl) -> None:
+    """The name stands for something else: the first attempt is over, and is not taken for the established version."""
+    control.start(Announcement(service="shop", baseline="model-1", candidate="blue", stands_for="a"))
+
+    second = control.start(Announcement(service="shop", baseline="model-1", candidate="blue", stands_for="b"))
+
+    first, again = ledger.rollouts()
+    assert "replaced" in {first.rollout.end_reason, again.rollout.end_reason}
+    assert second.rollout.is_under_way
+    assert 1 == sum(record.rollout.is_under_way for record in ledger.rollouts())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,6 +13,20 @@ branch_labels = None
 depends_on = None
 
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+_KEY: dict[str, Any] = {
+    "model_version_id": _Id,
+    "hour": sa.Integer(),
+    **dict.fromkeys(("calibration_id", "tier", "declared_tier", "capability", "tool_set"), sa.Text()),
+    "bin": sa.Integer(),
+    "is_known": sa.Boolean(),
+    "failure_class": sa.Text(),
+}
+_SUMS: dict[str, Any] = {
+    **dict.fromkeys(("requests", "labelled", "failures"), sa.BigInteger()),
+    **dict.fromkeys(("logit_sum", "variance_sum"), sa.Double()),
+    **dict.fromkeys(("clustered", "clustered_failures"), sa.BigInteger()),
+}
 
 _FILL = """
     INSERT INTO stratum (
@@ -40,29 +56,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "stratum",
-        sa.Column("model_version_id", _Id, nullable=False),
-        sa.Column("hour", sa.Integer(), nullable=False),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in ("calibration_id", "tier", "declared_tier")),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in ("capability", "tool_set")),
-        sa.Column("bin", sa.Integer(), nullable=False),
-        sa.Column("is_known", sa.Boolean(), nullable=False),
-        sa.Column("failure_class", sa.Text(), nullable=False),
-        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("requests", "labelled", "failures")),
-        *(sa.Column(name, sa.Double(), nullable=False) for name in ("logit_sum", "variance_sum")),
-        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("clustered", "clustered_failures")),
-        sa.PrimaryKeyConstraint(
-            "model_version_id",
-            "hour",
-            "calibration_id",
-            "tier",
-            "declared_tier",
-            "capability",
-            "tool_set",
-            "bin",
-            "is_known",
-            "failure_class",
-            name=op.f("pk_stratum"),
-        ),
+        *(sa.Column(name, kind, nullable=False) for name, kind in (*_KEY.items(), *_SUMS.items())),
+        sa.PrimaryKeyConstraint(*_KEY, name=op.f("pk_stratum")),
     )
     is_postgresql = op.get_bind().dialect.name == "postgresql"
     # Without its optional functions SQLite has no floor; times are never before 1970, so it only cuts.
