@@ -11,6 +11,7 @@ from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
+from monitor.rollout.verdict import VerdictState
 
 CASES = Path(__file__).parent / "cases"
 
@@ -58,3 +59,35 @@ def test_a_retry_begins_with_its_own_first_request() -> None:
     assert first.rollout.ended_at is not None
     assert first.rollout.ended_at < retry.rollout.started_at
     assert moment("2026-09-02T12:00:00Z") <= retry.rollout.started_at < moment("2026-09-02T13:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "scope"),
+    [
+        pytest.param(
+            "all-doubles-norefs", VerdictState.REGRESSION, "all", id="all failures triple, without references"
+        ),
+        pytest.param("day1-K0", VerdictState.REGRESSION, "all", id="the same on the first day"),
+        pytest.param("second-service", VerdictState.REGRESSION, "all", id="references of another service say nothing"),
+        pytest.param(
+            "easy-collapse", VerdictState.REGRESSION, "all", marks=pytest.mark.slow, id="only the easy tier collapses"
+        ),
+        pytest.param(
+            "20-blue-green-names-repeat", VerdictState.REGRESSION, "all", id="another model under an old name"
+        ),
+        pytest.param(
+            "reroll", VerdictState.WAITING, "", marks=pytest.mark.slow, id="a repaired retry has only its own requests"
+        ),
+        pytest.param(
+            "28-retry-carries-old-failures", VerdictState.OK, "", id="a retry that is better than the baseline"
+        ),
+        pytest.param("21-rollback-then-retry", VerdictState.WAITING, "", id="a retry with few requests"),
+    ],
+)
+def test_verdict_on_the_last_rollout_of_a_case(case: str, state: VerdictState, scope: str) -> None:
+    """What is said of the attempt that is under way."""
+    verdict = replayed(case)[-1].verdict
+
+    assert verdict is not None
+    assert state is verdict.state
+    assert scope == next(iter(verdict.scope), "")
