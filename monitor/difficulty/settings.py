@@ -52,6 +52,9 @@ class DifficultySettings(Settings):
     min_known_share: Annotated[float, Ge(0), Le(1)] = 0.50
     """Share of known requests before the hard tier's failure rate is trusted, ratio."""
 
+    min_known_share_tiers: Annotated[float, Ge(0), Le(1)] = 0.10
+    """Share of known requests before learnt tiers are trusted in a rollout at all, ratio."""
+
     min_auc: Annotated[float, Gt(0), Lt(1)] = 0.72
     """Within-version AUC of the difficulty before tiers are trusted, ratio 0 to 1."""
 

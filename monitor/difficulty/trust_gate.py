@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,33 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
         known_share=known_share,
         hard_rate_reasons=tuple(_hard_rate_reasons(versions, known_share, len(columns), settings)),
         reliability=reliability,
+    )
+
+
+def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultySettings) -> Trust:
+    """
+    Trust for the requests of one rollout: too few of them may be known, whatever the history knows of its own.
+
+    Args:
+        trust: As the history gave it.
+        known: Live requests that the calibration knows.
+        requests: All live requests.
+        settings: The gates.
+    """
+    if not requests:
+        return trust
+    share = known / requests
+    reasons = list(trust.reasons)
+    if share < settings.min_known_share_tiers:
+        probes = round((settings.min_known_share_tiers - share) * requests)
+        reasons.append(f"Only {share:.0%} of the live requests are known: replay {max(1, probes)} more as probes.")
+    hard_rate_reasons = _hard_rate_reasons(trust.versions, share, requests, settings)
+    return replace(
+        trust,
+        is_trusted=not reasons,
+        reasons=tuple(reasons),
+        known_share=share,
+        hard_rate_reasons=tuple(hard_rate_reasons),
     )
 
 

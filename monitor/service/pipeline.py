@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor.difficulty.declared import declared_tier
 from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
@@ -109,7 +110,13 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[Ta
     over_budget = [is_over_budget(trace, outcomes) for trace in traces]
     return [
         TaggedTrace(
-            trace, asked, tag, implied_outcomes(trace, outcomes, is_over=is_over), is_over, cluster=_cluster_of(trace)
+            trace,
+            asked,
+            tag,
+            implied_outcomes(trace, outcomes, is_over=is_over),
+            is_over,
+            declared_tier=declared_tier(trace.request, rules.traces.tiers),
+            cluster=_cluster_of(trace),
         )
         for trace, asked, tag, is_over in zip(traces, features, tagger.tag_all(features), over_budget, strict=True)
     ]

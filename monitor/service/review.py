@@ -17,7 +17,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import Cohort
+from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.commitment import changed_floors
 from monitor.rollout.oncall import on_call_load
 from monitor.rollout.pace import too_small
@@ -320,30 +320,39 @@ class Reviewer:
     def _judge(self, record: RolloutRecord, rollouts: Sequence[Rollout], now: float) -> RolloutRecord:
         """*record*, one of *rollouts*, with its verdict at *now*, Unix seconds."""
         from monitor.rollout.judging import judge  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
         rollout = record.rollout
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
         matured_before = now - self.policy.maturity_seconds
-        window = evidence_window(rollout, rollouts, self.policy)
-        cohort, signatures = self._ledger.cohort_and_signatures(rollout, matured_before=matured_before, window=window)
+        read = Ladder(
+            ledger=self._ledger,
+            policy=self.policy,
+            difficulty=self._difficulty,
+            rollout=rollout,
+            calibration=calibration,
+            window=evidence_window(rollout, rollouts, self.policy),
+            matured_before=matured_before,
+        ).climb()
+        is_learnt = read.view.tiers_by is TiersBy.LEARNT
         verdict = judge(
-            cohort,
-            calibration,
+            read.cohort,
+            read.calibration,
             self.policy.model_copy(update={"floors": tuple(committed.floor for committed in record.floors)}),
             service=rollout.service,
             environment=rollout.environment,
             previous=record.verdict,
-            probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now),
+            probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
         )
         verdict = replace(
             verdict,
             reasons=(*verdict.reasons, *changed_floors(self.policy.floors, record.floors, rollout)),
-            on_call=on_call_load(cohort, signatures),
+            on_call=on_call_load(read.cohort, read.signatures),
         )
         seconds = matured_before - rollout.started_at
-        if small := too_small(cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
+        if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
             verdict = replace(verdict, obstacles=(*verdict.obstacles, small), reasons=(*verdict.reasons, small))
         self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
         if record.verdict is None or record.verdict.state != verdict.state:

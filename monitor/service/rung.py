@@ -1,0 +1,102 @@
+"""Which rung of the ladder a rollout is read by: the best that gives its requests tiers that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.class_tiers import class_tiers
+from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.trust_gate import on_traffic
+from monitor.ledger.ledger import FailureCounts
+from monitor.ledger.sql import SqlLedger
+from monitor.rollout.cohort import Cohort, Comparison, TiersBy
+from monitor.rollout.policy import Policy
+from monitor.rollout.tier_view import LEARNT, TierView, gives_tiers
+from monitor.rollout.tracker import EvidenceWindow, Rollout
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBy:
+    """
+    Both arms of a rollout as one rung reads them.
+
+    Attributes:
+        signatures: Failures of baseline and candidate by signature.
+        calibration: That of the rollout, trusted as far as its own traffic is known; None where there is none.
+    """
+
+    cohort: Cohort
+    signatures: tuple[FailureCounts, FailureCounts]
+    view: TierView
+    window: EvidenceWindow
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """
+    Finds the rung of a rollout.
+
+    Args:
+        window: What counts as evidence, where no rung says otherwise.
+        matured_before: Requests that started later do not count yet, Unix seconds.
+    """
+
+    ledger: SqlLedger
+    policy: Policy
+    difficulty: DifficultySettings
+    rollout: Rollout
+    calibration: Calibration | None
+    window: EvidenceWindow
+    matured_before: float
+
+    def climb(self) -> ReadBy:
+        """The first rung of the policy that gives tiers; else learnt tiers, untrusted, which say what is missing."""
+        for tiers_by in self.policy.tiers_by:
+            for view, window in self._views(tiers_by):
+                read = self._read(view, window)
+                if self._is_usable(read):
+                    return read
+        return self._read(LEARNT if TiersBy.LEARNT in self.policy.tiers_by else TierView(TiersBy.NONE), self.window)
+
+    def _views(self, tiers_by: TiersBy) -> Iterator[tuple[TierView, EvidenceWindow]]:
+        if tiers_by is not TiersBy.CLASS:
+            yield TierView(tiers_by), self.window
+            return
+        started_at = self.rollout.started_at
+        # No outcome serves twice. After a cutover the later half of the baseline's days stands in, the earlier teaches.
+        for taught_until in (started_at, started_at - self.policy.baseline_days * _DAY / 2):
+            earlier = replace(self.rollout, started_at=taught_until)
+            counts = self.ledger.class_counts(earlier, since=self.window.baseline_since)
+            view = TierView(tiers_by, class_tiers(counts, self.difficulty))
+            yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
+
+    def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
+        cohort, signatures = self.ledger.cohort_and_signatures(
+            self.rollout, matured_before=self.matured_before, window=window, view=view
+        )
+        calibration = self.calibration
+        if calibration is not None:
+            strata = [*cohort.baseline.strata, *cohort.candidate.strata]
+            known = sum(stratum.requests for stratum in strata if stratum.is_known)
+            requests = sum(stratum.requests for stratum in strata)
+            trust = on_traffic(calibration.trust, known=known, requests=requests, settings=self.difficulty)
+            calibration = replace(calibration, trust=trust)
+        return ReadBy(cohort, signatures, view, window, calibration)
+
+    def _is_usable(self, read: ReadBy) -> bool:
+        match read.view.tiers_by:
+            case TiersBy.NONE:
+                return True
+            case TiersBy.LEARNT:
+                return read.calibration is not None and read.calibration.trust.is_trusted
+            case TiersBy.CLASS if not read.view.class_tiers:
+                return False
+            case TiersBy.CLASS if read.window.baseline_since >= self.rollout.started_at:
+                return read.cohort.comparison is Comparison.CONCURRENT and gives_tiers(read.cohort)
+            case _:
+                return gives_tiers(read.cohort)

@@ -1,0 +1,145 @@
+"""The ladder: which rung gives a rollout its tiers, and on which requests it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tiers import Tier
+from monitor.ledger.sql import SqlLedger
+from monitor.rollout.cohort import Comparison, TiersBy
+from monitor.rollout.policy import Policy
+from monitor.rollout.tracker import EvidenceWindow, Rollout
+from monitor.service.rung import Ladder, ReadBy
+from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
+from tests.difficulty.made_up import history
+
+DAY = 86_400.0
+FAILS_EVERY = {"faq": 100, "booking": 10, "refund": 2}
+ROLLOUT = Rollout("r1", "shop", "production", "old", "new", NOON, calibration_id="")
+
+
+@pytest.fixture
+def ledger() -> Iterator[SqlLedger]:
+    ledger = SqlLedger("sqlite://")
+    yield ledger
+    ledger.close()
+
+
+def serve(ledger: SqlLedger, version: str, *, since: float, until: float, declared: str | None = None) -> None:
+    """Two hundred labelled requests of each class, evenly over the time; *declared* is the tier of refunds."""
+    events = [
+        replace(
+            tagged(
+                a_trace(
+                    f"{version}-{since}-{capability}-{number}",
+                    model_version=version,
+                    capability=capability,
+                    started_at=since + (until - since) * number / 200,
+                    outcome=failure() if number % every == 0 else success(),
+                )
+            ),
+            declared_tier=None if declared is None else declared if capability == "refund" else "easy",
+        )
+        for capability, every in FAILS_EVERY.items()
+        for number in range(200)
+    ]
+    ledger.record(a_batch(*events))
+
+
+def climb(ledger: SqlLedger, *, policy: Policy | None = None, calibration: Calibration | None = None) -> ReadBy:
+    chosen = policy or Policy()
+    return Ladder(
+        ledger=ledger,
+        policy=chosen,
+        difficulty=DifficultySettings(),
+        rollout=ROLLOUT,
+        calibration=calibration,
+        window=EvidenceWindow(NOON, NOON - chosen.baseline_days * DAY),
+        matured_before=NOON + DAY,
+    ).climb()
+
+
+def requests_of(read: ReadBy) -> tuple[int, int]:
+    return read.cohort.baseline.requests, read.cohort.candidate.requests
+
+
+def test_without_references_classes_have_tiers_and_no_request_counts_twice(ledger: SqlLedger) -> None:
+    """The baseline's labels before the start give the tiers; only its requests since then are compared."""
+    serve(ledger, "old", since=NOON - DAY, until=NOON)
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    read = climb(ledger)
+
+    assert (TiersBy.CLASS, Comparison.CONCURRENT) == (read.cohort.tiers_by, read.cohort.comparison)
+    assert {("faq", ""): Tier.EASY, ("booking", ""): Tier.MEDIUM, ("refund", ""): Tier.HARD} == read.view.class_tiers
+    assert (600, 600) == requests_of(read)
+    assert {Tier.HARD} == {each.tier for each in read.cohort.candidate.strata if each.capability == "refund"}
+
+
+def test_after_a_cutover_the_earlier_half_of_the_baselines_days_teaches(ledger: SqlLedger) -> None:
+    """Its later half stands in for the baseline, and no request is in both."""
+    serve(ledger, "old", since=NOON - 14 * DAY, until=NOON - 7 * DAY)
+    serve(ledger, "old", since=NOON - 7 * DAY, until=NOON)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    read = climb(ledger)
+
+    assert (TiersBy.CLASS, Comparison.BEFORE_AFTER) == (read.cohort.tiers_by, read.cohort.comparison)
+    assert (600, 600) == requests_of(read)
+
+
+def test_a_new_service_without_earlier_labels_has_no_tiers(ledger: SqlLedger) -> None:
+    """Nothing taught before the start: counts are there, tiers are not."""
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    read = climb(ledger)
+
+    assert {Tier.UNTIERED} == {each.tier for each in read.cohort.candidate.strata}
+    assert (600, 600) == requests_of(read)
+
+
+@pytest.mark.parametrize(
+    ("tiers_by", "expected"),
+    [
+        pytest.param(("declared", "learnt", "class"), TiersBy.DECLARED, id="declared tiers come first"),
+        pytest.param(("class", "declared"), TiersBy.CLASS, id="unless the policy puts another before them"),
+        pytest.param(("none",), TiersBy.NONE, id="none are wanted"),
+    ],
+)
+def test_the_policy_says_which_tiers_come_first(
+    ledger: SqlLedger, tiers_by: tuple[str, ...], expected: TiersBy
+) -> None:
+    """Where several rungs give tiers, the first of the policy does."""
+    serve(ledger, "old", since=NOON - DAY, until=NOON, declared="frontier")
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2, declared="frontier")
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2, declared="frontier")
+
+    read = climb(ledger, policy=Policy.model_validate({"tiers_by": tiers_by}))
+
+    assert expected is read.cohort.tiers_by
+    assert (Tier.FRONTIER in {each.tier for each in read.cohort.candidate.strata}) is (expected is TiersBy.DECLARED)
+
+
+def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlLedger) -> None:
+    """A calibration that is trusted on its history is not where it knows none of the live requests."""
+    calibration = calibrate(history(), frozen_at=NOON)
+    assert calibration is not None
+    assert calibration.trust.is_trusted
+    serve(ledger, "old", since=NOON - DAY, until=NOON)
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    by_class = climb(ledger, calibration=calibration)
+    learnt = climb(ledger, calibration=calibration, policy=Policy.model_validate({"tiers_by": ["learnt"]}))
+
+    assert TiersBy.CLASS is by_class.cohort.tiers_by
+    assert learnt.calibration is not None
+    assert "Only 0% of the live requests are known: replay 120 more as probes." in learnt.calibration.trust.reasons
