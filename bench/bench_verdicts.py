@@ -52,7 +52,12 @@ MIX_SHIFT = Truth(candidate_rate=FAILURE_RATE, candidate_mix=np.array([0.45, 0.3
 THREE_TIMES_SLOWER = Labelling(success_delay=2.0, failure_delay=6.0, maturity=6)
 SIGN_TARGETS: Mapping[float, float] = {0.3: 0.75, 0.6: 0.85}
 """Least share of right signs by share of known requests; ratios."""
-DEMO_VERDICTS = {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "waiting"}
+DEMO_VERDICTS = {
+    "booking-agent": "cliff",
+    "search-agent": "ok",
+    "billing-agent": "waiting",
+    "support-agent": "regression",
+}
 """What the demo says of its cliff, its ordinary gain and its version against itself."""
 _REPLAY_PROCESSES = min(2, os.cpu_count() or 1)
 

@@ -43,7 +43,7 @@ from monitor.rollout.wording import percent
 FOLDER = ROOT / "docs" / "images" / "concepts"
 NUMBERS = Path(__file__).with_name("demo.json")
 
-CLIFF, GAIN, SAME = (rollout.service for rollout in ROLLOUTS)
+CLIFF, GAIN, SAME = (rollout.service for rollout in ROLLOUTS if not rollout.is_canary)
 """Services of the demo's rollouts: a cliff, an ordinary gain, and a version against itself."""
 
 _GAP = 24.0

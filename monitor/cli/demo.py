@@ -36,7 +36,7 @@ def demo(
     log_level: options.LogLevel = None,
 ) -> None:
     """
-    Replay real rollouts that ship with the package: a cliff, an ordinary gain, and a version against itself.
+    Replay real rollouts: a cliff, an ordinary gain, a version against itself, and a regression without references.
 
     Example: [bold]cliffwatch demo --serve[/]
     """

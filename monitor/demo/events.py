@@ -1,4 +1,4 @@
-"""The demo's facts as native events: twelve versions of history, then three rollouts side by side."""
+"""The demo's facts as native events: twelve versions of history, then four rollouts side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,22 @@ class DemoRollout:
 
     Attributes:
         halves: Each arm serves its own half of the requests, so that a version can stand against itself.
+        is_canary: The baseline serves one half of the requests before and the other beside the candidate, and nothing
+            ties its requests to the history: no names, and classes of its own. Its tiers are those of its classes.
     """
 
     service: str
     baseline: str
     candidate: str
     candidate_name: str
+    baseline_name: str = ""
     halves: bool = False
+    is_canary: bool = False
+
+    @property
+    def old_name(self) -> str:
+        """Name that the baseline serves under: one that also serves must not be missing in the history."""
+        return self.baseline_name or self.baseline
 
 
 ROLLOUTS = (
@@ -73,8 +82,19 @@ ROLLOUTS = (
         "NousResearch_Hermes-2-Pro-Llama-3-8B-redeployed",
         halves=True,
     ),
+    DemoRollout(
+        "support-agent",
+        "gpt-4-0613",
+        "gpt-4-0613-FC",
+        "gpt-4-0613-tool-calls",
+        baseline_name="gpt-4-0613-prompted",
+        is_canary=True,
+    ),
 )
-"""A cliff, an ordinary gain, and a version against itself."""
+"""A cliff, an ordinary gain, a version against itself, and a regression that is found without any reference."""
+
+_CLASSES = {"relevance": "no_call", "parallel": "parallel_calls", "multiple": "one_of_several"}
+_OTHER_CLASS = "single_call"
 
 _SERVED = timedelta(days=3)
 _HISTORY_LASTS = timedelta(days=1)
@@ -90,9 +110,14 @@ class _Fact:
     input_tokens: int
     output_tokens: int
 
+    is_named: bool = True
+
     @property
     def capability(self) -> str:
-        return self.request_id.rpartition("-")[0]
+        name = self.request_id.rpartition("-")[0]
+        if self.is_named:
+            return name
+        return next((given for part, given in _CLASSES.items() if part in name), _OTHER_CLASS)
 
 
 def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
@@ -107,8 +132,16 @@ def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
         before, after = facts[rollout.baseline], facts[rollout.candidate]
         if rollout.halves:
             before, after = before[0::2], after[1::2]  # sorted by request id, so both hold the same mix
+        elif rollout.is_canary:
+            before, after = _unnamed(before), _unnamed(after)
+            beside = before[1::2]
+            before = before[0::2]
+            starts = begins + _SERVED
+            streams.append(
+                _served(rollout.service, "production", rollout.old_name, beside, starts=starts, lasting=_SERVED)
+            )
         streams += [
-            _served(rollout.service, "production", rollout.baseline, before, starts=begins, lasting=_SERVED),
+            _served(rollout.service, "production", rollout.old_name, before, starts=begins, lasting=_SERVED),
             _served(
                 rollout.service, "production", rollout.candidate_name, after, starts=begins + _SERVED, lasting=_SERVED
             ),
@@ -143,6 +176,10 @@ def _read_facts() -> dict[str, list[_Fact]]:
     return facts
 
 
+def _unnamed(facts: Sequence[_Fact]) -> list[_Fact]:
+    return [replace(fact, is_named=False) for fact in facts]
+
+
 def _served(
     service: str,
     environment: str,
@@ -164,7 +201,7 @@ def _served(
             "environment": environment,
             "model_version": version,
             "capability": fact.capability,
-            "request_id": fact.request_id,
+            **({"request_id": fact.request_id} if fact.is_named else {}),
             "started_at": started_at.isoformat(),
             "outcome": {"success": fact.success, "source": "judge"},
         }

@@ -20,10 +20,13 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
 
 
 def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
-    """The cliff is called, the gain is `ok`, and 675 requests of a version against itself do not rule out 3 points."""
-    assert {"booking-agent": "cliff", "search-agent": "ok", "billing-agent": "waiting"} == {
-        service: rollout["verdict"] for service, rollout in demo.items()
-    }
+    """The cliff and the regression are called; the gain and the version against itself are not."""
+    assert {
+        "booking-agent": "cliff",
+        "search-agent": "ok",
+        "billing-agent": "waiting",
+        "support-agent": "regression",
+    } == {service: rollout["verdict"] for service, rollout in demo.items()}
 
 
 def test_the_demo_measures_the_cliff(demo: dict[str, dict[str, object]]) -> None:
@@ -63,7 +66,7 @@ def test_the_demo_shows_rates_shares_decomposition_and_verdicts() -> None:
     for word in (*TIERS, "verdict: cliff", "verdict: ok", "uniform gain", "traffic mix", "excess"):
         assert word in text
     assert "nan" not in text.lower().split()
-    assert "22,950 records of 22,950" in done.stderr.decode()
+    assert "25,650 records of 25,650" in done.stderr.decode()
 
 
 def test_a_replay_reads_standard_input(tmp_path: Path) -> None:
