@@ -18,7 +18,14 @@ from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.doctor.finding import Finding, exit_code, ok, skipped, unreachable
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.doctor.ledger import judge_labels, judge_ledger, judge_promises, judge_tiers, judge_versions
+from monitor.doctor.ledger import (
+    judge_coverage,
+    judge_labels,
+    judge_ledger,
+    judge_promises,
+    judge_tiers,
+    judge_versions,
+)
 from monitor.doctor.prometheus import judge_prometheus
 from monitor.doctor.prometheus_client import ask_prometheus
 from monitor.doctor.topic_sample import sample
@@ -143,6 +150,7 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     yield from judge_tiers(
         None if calibration is None else calibration.trust, reference_versions=len(reference), labels=labels
     )
+    yield from judge_coverage(facts.tiers)
     yield from judge_promises(() if calibration is None else calibration.promises)
 
 

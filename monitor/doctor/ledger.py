@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from monitor.difficulty.trust import TierPromise, Trust
 from monitor.doctor.finding import Finding, duration, ok, problem, warning, warning_if
-from monitor.ledger.inspection import LabelFlow, LedgerFacts
+from monitor.ledger.inspection import LabelFlow, LedgerFacts, TierCoverage
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -15,6 +15,7 @@ _SKEW_SECONDS = 5.0
 _LOW_COVERAGE = 0.2
 _MANY_ORPHANS = 0.05
 _STALE_GROWTH = 1.5
+_LEAST_AGREEMENT = 0.7
 
 
 def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
@@ -126,6 +127,19 @@ def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
         )
     if promises and not broken:
         yield ok("tiers", "promise", "The reference version fails as often in each tier as the tier promises.")
+
+
+def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:
+    """Whether declared tiers leave requests out, and how far they agree with learnt ones, by service."""
+    for each in services:
+        if not each.declared:
+            continue
+        told = f"{each.service}: {each.declared / each.requests:.0%} of the requests have a declared tier"
+        if each.both:
+            told += f"; {each.agreeing / each.both:.0%} of {each.both:,} with a learnt tier too agree on hard or easier"
+        is_bad = each.declared < each.requests or each.agreeing < _LEAST_AGREEMENT * each.both
+        advice = "Let the last rule of traces.tiers fit all requests, and look at those whose tiers differ."
+        yield warning_if(is_bad, "tiers", "declared", f"{told}.", advice)
 
 
 def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from monitor.clock import Clock
+from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import ledger_errors, open_engine, revision_of
-from monitor.ledger.schema import REVISION, kafka_offset, model_version, request
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.ledger.schema import REVISION, kafka_offset, model_version, request, stratum
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _LATEST_LABELS = 5_000
 _MAY_INSERT = sa.text(
@@ -55,6 +56,25 @@ class LabelFlow:
     without_trace: int
 
 
+class TierCoverage(NamedTuple):
+    """
+    How many requests of one service have a tier, by what gives it; reference history and probes are left out.
+
+    Attributes:
+        known: Requests that the calibration which tagged them knows.
+        declared: Requests with a declared tier.
+        both: Those that have a learnt tier too.
+        agreeing: Those whose declared and learnt tiers are both hard or both easier.
+    """
+
+    service: str
+    requests: int
+    known: int
+    declared: int
+    both: int
+    agreeing: int
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
     """
@@ -67,6 +87,7 @@ class LedgerFacts:
         clock_skew_seconds: How far the database's clock is before ours, or None for a file.
         next_offsets: What it holds of each partition; empty where its schema is not current.
         labels: How labels come, or None where its schema is not current.
+        tiers: What gives the requests of each service a tier; empty where its schema is not current.
     """
 
     schema: SchemaVersion
@@ -75,6 +96,7 @@ class LedgerFacts:
     clock_skew_seconds: float | None = None
     next_offsets: Mapping[TopicPartition, int] | None = None
     labels: LabelFlow | None = None
+    tiers: Sequence[TierCoverage] = ()
 
 
 def schema_version(url: str) -> SchemaVersion:
@@ -107,6 +129,7 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
             skew = _clock_skew_seconds(connection, clock)
             offsets = _offsets(connection) if schema.is_current else None
             labels = _label_flow(connection) if schema.is_current else None
+            tiers = _tier_coverage(connection) if schema.is_current else ()
         return LedgerFacts(
             schema,
             write_problem=_write_problem(engine),
@@ -114,6 +137,7 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
             clock_skew_seconds=skew,
             next_offsets=offsets,
             labels=labels,
+            tiers=tiers,
         )
 
 
@@ -141,6 +165,24 @@ def _schema_of(connection: sa.Connection) -> SchemaVersion:
 def _offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
     rows = connection.execute(sa.select(kafka_offset))
     return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+
+
+def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:
+    cells, has_tier = stratum.c, stratum.c.declared_tier != ""
+    both = sa.and_(has_tier, cells.tier != Tier.UNTIERED.value)
+    agree = cells.tier.in_(HARD_TIER) == cells.declared_tier.in_(HARD_TIER)
+    counts = (
+        sa.func.sum(sa.case((condition, cells.requests), else_=0))
+        for condition in (sa.true(), cells.is_known, has_tier, both, sa.and_(both, agree))
+    )
+    rows = connection.execute(
+        sa.select(model_version.c.service, *counts)
+        .join_from(stratum, model_version, cells.model_version_id == model_version.c.id)
+        .where(model_version.c.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+        .group_by(model_version.c.service)
+        .order_by(model_version.c.service)
+    )
+    return [TierCoverage(row[0], *map(int, row[1:])) for row in rows]
 
 
 def _label_flow(connection: sa.Connection) -> LabelFlow:

@@ -21,12 +21,15 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
 
 def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
     """The cliff and the regression are called; the gain and the version against itself are not."""
-    assert {
+    expected = {
         "booking-agent": "cliff",
         "search-agent": "ok",
         "billing-agent": "waiting",
         "support-agent": "regression",
-    } == {service: rollout["verdict"] for service, rollout in demo.items()}
+    }
+
+    assert expected == {service: rollout["verdict"] for service, rollout in demo.items()}
+    assert "class" == demo["support-agent"]["tiers_by"]
 
 
 def test_the_demo_measures_the_cliff(demo: dict[str, dict[str, object]]) -> None:

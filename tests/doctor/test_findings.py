@@ -11,12 +11,19 @@ from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import TierPromise, Trust
 from monitor.doctor.finding import Finding, Health, duration, exit_code, ok, problem, unreachable, warning
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.doctor.ledger import judge_labels, judge_ledger, judge_promises, judge_tiers, judge_versions
+from monitor.doctor.ledger import (
+    judge_coverage,
+    judge_labels,
+    judge_ledger,
+    judge_promises,
+    judge_tiers,
+    judge_versions,
+)
 from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.inspection import LabelFlow, LedgerFacts, SchemaVersion
+from monitor.ledger.inspection import LabelFlow, LedgerFacts, SchemaVersion, TierCoverage
 from monitor.rollout.tracker import VersionActivity
 
 NOW = 1_795_500_000.0
@@ -187,6 +194,24 @@ def test_tiers_without_history_or_trust_are_told_with_the_reason() -> None:
     grown = judge_tiers(TRUST, reference_versions=12, labels=(500, 3_000))
     assert_told(grown, ("warning", "learnt from 500 labels; by now the history holds 3,000"))
     assert_told(judge_tiers(TRUST, reference_versions=12, labels=(500, 600)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "health", "words"),
+    [
+        pytest.param((1_000, 500, 900, 400, 380), "warning", "shop: 90% of the requests have a declared", id="no rule"),
+        pytest.param((1_000, 500, 1_000, 400, 200), "warning", "50% of 400 with a learnt tier too", id="they differ"),
+        pytest.param((1_000, 500, 1_000, 400, 380), None, "", id="all declared, and alike"),
+        pytest.param((1_000, 500, 0, 0, 0), None, "", id="nothing is declared"),
+    ],
+)
+def test_declared_tiers_are_compared_with_the_traffic_and_with_learnt_ones(
+    counts: tuple[int, int, int, int, int], health: str | None, words: str
+) -> None:
+    """What no rule fits, and how far declared and learnt tiers agree, by service."""
+    told = judge_coverage([TierCoverage("shop", *counts)])
+
+    assert_told(told, *([] if health is None else [(health, words)]))
 
 
 def test_a_tier_that_breaks_its_promise_is_named_with_the_counts() -> None:

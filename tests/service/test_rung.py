@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from monitor.clock import WallClock
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
+from monitor.ledger.inspection import TierCoverage, inspect_ledger
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Comparison, TiersBy
 from monitor.rollout.policy import Policy
@@ -143,3 +146,16 @@ def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlL
     assert TiersBy.CLASS is by_class.cohort.tiers_by
     assert learnt.calibration is not None
     assert "Only 0% of the live requests are known: replay 120 more as probes." in learnt.calibration.trust.reasons
+
+
+def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None:
+    """All requests, those with a declared tier, and those that have a learnt one as well."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = SqlLedger(url)
+    serve(ledger, "old", since=NOON - DAY, until=NOON, declared="hard")
+    serve(ledger, "new", since=NOON, until=NOON + DAY)
+    ledger.close()
+
+    facts = inspect_ledger(url, WallClock())
+
+    assert [TierCoverage("shop", requests=1_200, known=0, declared=600, both=0, agreeing=0)] == facts.tiers
