@@ -15,8 +15,11 @@ from monitor.rollout.cohort import Cohort, Comparison, TiersBy
 from monitor.rollout.policy import Policy
 from monitor.rollout.tier_view import LEARNT, TierView, gives_tiers
 from monitor.rollout.tracker import EvidenceWindow, Rollout
+from monitor.trace.capability import UNCLASSIFIED
 
 _DAY = 86_400.0
+_NO_CLASS = (UNCLASSIFIED, "")
+"""Requests with neither a capability nor tools are no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Ladder:
         for taught_until in (started_at, started_at - self.policy.baseline_days * _DAY / 2):
             earlier = replace(self.rollout, started_at=taught_until)
             counts = self.ledger.class_counts(earlier, since=self.window.baseline_since)
-            view = TierView(tiers_by, class_tiers(counts, self.difficulty))
+            classes = {name: pair for name, pair in counts.items() if name != _NO_CLASS}
+            view = TierView(tiers_by, class_tiers(classes, self.difficulty))
             yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
 
     def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
