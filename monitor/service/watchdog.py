@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ class Watchdog:
     """
     Knows how long ago the loop last turned.
 
+    A loop that hangs is ended by a thread, a library that holds the whole interpreter by a timer that needs none of it.
     The restart that it forces loses and doubles nothing: what was not committed with its offset is read again.
 
     Args:
@@ -83,8 +85,17 @@ class Watchdog:
             self._thread = None
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._exit_seconds / _LOOKS_PER_LIMIT):
-            self.look()
+        try:
+            self._arm()
+            while not self._stopping.wait(self._exit_seconds / _LOOKS_PER_LIMIT):
+                self.look()
+                self._arm()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _arm(self) -> None:
+        # This thread does not run either while a library holds the interpreter; the timer of C does, and ends us.
+        faulthandler.dump_traceback_later(self._exit_seconds, exit=True, file=sys.__stderr__ or 2)
 
 
 def stacks() -> str:

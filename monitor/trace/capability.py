@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monitor.trace.expressions import compiled, full_match
 from monitor.trace.labels import clean_label
 from monitor.trace.settings import CapabilityRule
 
 UNCLASSIFIED = "unclassified"
 
 _LOOKED_AT_CHARS = 1_024
-"""Longest text that a rule is tried on: a slow expression must not meet an endless text."""
+"""Longest text that a rule is tried on."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapabilityRules:
     """Rules ready for use; *attributes* are the names that they look at."""
 
-    rules: tuple[tuple[CapabilityRule, re.Pattern[str]], ...]
+    rules: tuple[tuple[CapabilityRule, Any], ...]
     attributes: frozenset[str]
 
     @classmethod
     def of(cls, rules: Sequence[CapabilityRule]) -> CapabilityRules:
         """The compiled form of *rules*, first match first."""
         return cls(
-            tuple((rule, re.compile(rule.pattern, re.DOTALL)) for rule in rules),
+            tuple((rule, compiled(rule.pattern)) for rule in rules),
             frozenset(rule.attribute for rule in rules if rule.attribute is not None),
         )
 
@@ -40,7 +40,7 @@ class CapabilityRules:
                 looked_at = span_name if rule.look_at == "span_name" else tool_name
             if looked_at is None:
                 continue
-            found = pattern.fullmatch(str(looked_at)[:_LOOKED_AT_CHARS])
+            found = full_match(pattern, str(looked_at)[:_LOOKED_AT_CHARS])
             if found is None:
                 continue
             capability = clean_label(found[0] if rule.capability is None else found.expand(rule.capability))

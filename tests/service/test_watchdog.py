@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -59,3 +61,20 @@ def test_stacks_name_every_thread() -> None:
 
     assert "thread reader:" in told
     assert "wait_for_a_database" in told
+
+
+_BUSY = """
+import re
+from monitor.clock import WallClock
+from monitor.service.watchdog import Watchdog
+Watchdog(WallClock(), unhealthy_seconds=0.5, exit_seconds=1.0).start()
+re.fullmatch(r"(a|aa)+b", "a" * 200)
+"""
+
+
+def test_a_library_that_holds_the_interpreter_is_ended() -> None:
+    """No thread of ours runs meanwhile, and the process ends all the same and says where it was."""
+    ended = subprocess.run([sys.executable, "-c", _BUSY], capture_output=True, text=True, timeout=120, check=False)
+
+    assert 1 == ended.returncode
+    assert "fullmatch" in ended.stderr
