@@ -206,7 +206,13 @@ def _service(
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
     return Service(
         Stages(source, dead_letters, ledger, reviewer or reviewer_of(config, ledger), clock, snapshots),
-        rules=Rules(config.limits, config.traces, read_as=read_as),
+        rules=Rules(
+            config.limits,
+            config.traces,
+            read_as=read_as,
+            now=WallClock().time,
+            is_live=isinstance(clock, WallClock) and read_as is None,
+        ),
         settings=config.service,
         caps=config.ledger,
         in_background=in_background,

@@ -24,6 +24,9 @@ OTHER = "other"
 OTHERS: VersionKey = (OTHER, OTHER, OTHER)
 """The version that requests of services over the cap are counted for."""
 
+CAPS = ("service", "model_version", "capability", "failure_class", "series")
+"""What a name may be over."""
+
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
 

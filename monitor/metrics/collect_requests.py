@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
 from monitor.metrics import names
 from monitor.metrics.family import Family, Labels, Series, histogram_family
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
+from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason
 
 Counted = Mapping[CounterName, Mapping[CounterKey, int]]
@@ -24,7 +26,8 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     for histogram in _HISTOGRAMS:
         yield from _histogram(counted, histogram)
     yield from _tier_traffic(counted).families()
-    yield from _dead_letters(counted).families()
+    for name, metric, reasons in _REASONS:
+        yield from _by_reason(counted[name], metric, reasons).families()
     yield from _total(counted, CounterName.DUPLICATES, names.DUPLICATE_RECORDS).families()
     yield from _total(counted, CounterName.UNKNOWN_FIELDS, names.UNKNOWN_FIELDS).families()
 
@@ -82,8 +85,6 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
     (CounterName.ALIAS_REQUESTS, names.ALIAS_REQUESTS, _version, 1),
     (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
     (CounterName.SPANS, names.SPANS, _detail, 1),
-    (CounterName.IGNORED, names.IGNORED, _detail, 1),
-    (CounterName.SERIES_DROPPED, names.SERIES_DROPPED, _detail, 1),
 )
 """Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
 
@@ -154,11 +155,18 @@ def _tier_traffic(counted: Counted) -> Series:
     return series
 
 
-def _dead_letters(counted: Counted) -> Series:
-    series = Series(names.DEAD_LETTERS)
-    for reason in DropReason:
-        series.add(0, (reason.value,))  # a rise from a missing series would be no rise to Prometheus
-    for key, value in counted[CounterName.DEAD_LETTERS].items():
+_REASONS: tuple[tuple[CounterName, names.Metric, Sequence[str]], ...] = (
+    (CounterName.DEAD_LETTERS, names.DEAD_LETTERS, tuple(DropReason)),
+    (CounterName.IGNORED, names.IGNORED, tuple(Ignored)),
+    (CounterName.SERIES_DROPPED, names.SERIES_DROPPED, CAPS),
+)
+
+
+def _by_reason(counters: Mapping[CounterKey, int], metric: names.Metric, reasons: Sequence[str]) -> Series:
+    series = Series(metric)
+    for reason in reasons:
+        series.add(0, (reason,))  # a rise from a missing series would be no rise to Prometheus
+    for key, value in counters.items():
         series.add(value, (key.detail,))
     return series
 

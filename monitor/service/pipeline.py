@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
@@ -23,6 +23,7 @@ from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
+from monitor.trace.timing import held_run
 
 _Event = TypeVar("_Event", Trace, Span)
 
@@ -65,11 +66,15 @@ class Rules:
         limits: What is decoded.
         traces: How spans become traces and evaluations outcomes.
         read_as: Environment that every trace is read as, whatever it says; None to believe it.
+        now: The machine's clock, which no event may be ahead of; None to believe any time.
+        is_live: Whether records arrive as they are written, so that what is very old is refused.
     """
 
     limits: Limits
     traces: TraceSettings
     read_as: str | None = None
+    now: Callable[[], float] | None = None
+    is_live: bool = False
     options: DecodeOptions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +83,8 @@ class Rules:
 
 def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecord]:
     """Decode each record once; one that cannot be read says why."""
-    return [_decoded(record, rules) for record in records]
+    arrival = None if rules.now is None else rules.now()
+    return [_decoded(record, rules, arrival) for record in records]
 
 
 def latest_event_time(records: Iterable[DecodedRecord]) -> float:
@@ -134,14 +140,17 @@ def _cluster_of(trace: Trace) -> int | None:
 def assemble(pending: Iterable[PendingSpans], rules: Rules) -> list[BuiltTrace]:
     """The agent runs of each trace, in the order of their starts."""
     built = [
-        BuiltTrace(each, [_dated(run) for run in build_traces(each.spans, rules.traces.outcomes)]) for each in pending
+        BuiltTrace(each, [_dated(_held(run, rules)) for run in build_traces(each.spans, rules.traces.outcomes)])
+        for each in pending
     ]
     return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0)
 
 
-def _decoded(record: Record, rules: Rules) -> DecodedRecord:
+def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedRecord:
     try:
         decoded = _decode(record, rules)
+        if arrival is not None:
+            decoded = _held_to_arrival(decoded, arrival, rules)
     except InvalidRecord as invalid:
         return DecodedRecord(record, dead_letter=_dead_letter(record, invalid))
     traces, spans = decoded.traces, decoded.spans
@@ -154,6 +163,13 @@ def _decoded(record: Record, rules: Rules) -> DecodedRecord:
         # Not only when the trace is put together: another service on the same ledger may be first to do that.
         events += map(_without_text, spans)
     return DecodedRecord(record, events, decoded.ignored)
+
+
+def _held(run: Trace, rules: Rules) -> Trace:
+    if rules.now is None:
+        return run
+    # Never a day ahead, so never refused: such spans were left out as they came.
+    return held_run(run, arrival=rules.now(), slack_seconds=rules.limits.max_future_seconds)
 
 
 def _decode(record: Record, rules: Rules) -> Decoded:

@@ -32,6 +32,8 @@ class Ignored(StrEnum):
     """An attribute above the limit of their number."""
     LABEL_MENDED = "label_mended"
     """A text that had to be changed to be a metric label."""
+    CLOCK_SKEWED = "clock_skewed"
+    """A time ahead of its arrival, taken as the arrival; a span that is dated days ahead is left out."""
 
 
 class Decoded(Struct, frozen=True, gc=False):

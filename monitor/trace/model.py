@@ -75,6 +75,7 @@ class DropReason(StrEnum):
     FIELD_MISSING = "field_missing"
     FIELD_INVALID = "field_invalid"
     LABEL_INVALID = "label_invalid"
+    CLOCK_SKEWED = "clock_skewed"
 
 
 class InvalidRecord(Exception):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from monitor.config.settings import Settings
+from monitor.trace.expressions import check_template
 
 _HOUR = 3_600.0
 
@@ -36,6 +36,12 @@ class Limits(Settings):
 
     max_text_chars: Annotated[int, Ge(64)] = 16_384
     """Longest request text that is looked at, in characters."""
+
+    max_future_seconds: NonNegativeFloat = 300.0
+    """How far ahead of its arrival an event may be dated; beyond it the arrival counts, from a day on nothing."""
+
+    max_past_days: PositiveFloat = 400.0
+    """How old a live event may be, in days, but for the environment `reference`; an older one is a dead letter."""
 
 
 class AssemblySettings(Settings):
@@ -69,7 +75,7 @@ class CapabilityRule(Settings):
     """Name of the span or resource attribute, where look_at is attribute."""
 
     pattern: str = r".+"
-    """Regular expression that the whole value has to match; only its first 1,024 characters are looked at."""
+    """Expression of RE2 that the whole value has to match; only its first 1,024 characters are looked at."""
 
     capability: str | None = None
     r"""Name of the class (\1 stands for the first group), or null for the value itself."""
@@ -78,11 +84,7 @@ class CapabilityRule(Settings):
     def _check(self) -> Self:
         if (self.look_at == "attribute") != (self.attribute is not None):
             raise ValueError("attribute is needed where look_at is attribute, and nowhere else")
-        try:
-            # Substituting in no text at all: a group that the pattern lacks fails here and not on the first trace.
-            re.compile(self.pattern).sub(self.capability or "", "")
-        except (re.error, IndexError) as error:
-            raise ValueError(f"{error}") from error
+        check_template(self.pattern, self.capability or "")
         return self
 
 

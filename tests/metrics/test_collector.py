@@ -97,6 +97,8 @@ def test_the_first_scrape_shows_what_is_known_before_the_first_commit() -> None:
 
     assert {
         "cliffwatch_dead_letters_total",
+        "cliffwatch_ignored_total",
+        "cliffwatch_series_dropped_total",
         "cliffwatch_duplicate_records_total",
         "cliffwatch_unknown_fields_total",
         "cliffwatch_batches_fenced_total",

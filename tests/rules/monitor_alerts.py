@@ -11,6 +11,9 @@ _LAG = series("cliffwatch_consumer_lag_records", topic="agent-traces", partition
 _CONSUMED = series("cliffwatch_records_consumed_total", topic="agent-traces", partition="0")
 _LAST_COMMIT = series("cliffwatch_last_commit_timestamp_seconds")
 _DEAD_LETTERS = series("cliffwatch_dead_letters_total", reason="too_large")
+_SKEWED = series("cliffwatch_ignored_total", reason="clock_skewed")
+_SKEWED_LETTERS = series("cliffwatch_dead_letters_total", reason="clock_skewed")
+_DROPPED = series("cliffwatch_series_dropped_total", reason="series")
 
 
 def _coverage(arm: str, tier: str) -> str:
@@ -169,6 +172,39 @@ DEAD_LETTERS_RISING = AlertSpec(
     resolved_at="3105s",
 )
 
+CLOCK_SKEW = AlertSpec(
+    alert="CliffwatchClockSkew",
+    needs={_SKEWED: "0x80 30x400", _SKEWED_LETTERS: "0x480"},
+    after="1275s",
+    labels={"severity": "warning", "signature": "monitor-clock-skew"},
+    annotations={
+        "summary": "A producer dates its events ahead of their arrival or ages ago, so its clock cannot be believed.",
+        "description": "30 events in 15 minutes were dated so; their arrival counts, or they are dead letters.",
+    },
+    dashboard="monitor",
+    silent={"every time can be believed": {_SKEWED: "30x480"}},
+    fires={"all of them are refused": {_SKEWED: "0x480", _SKEWED_LETTERS: "0x80 30x400"}},
+    resolves={_SKEWED: "0x80 30x400"},
+    resolved_at="3015s",
+)
+
+SERIES_DROPPED = AlertSpec(
+    alert="CliffwatchSeriesDropped",
+    needs={_DROPPED: "0x80 40x400"},
+    after="1515s",
+    labels={"severity": "warning", "signature": "monitor-series-dropped"},
+    annotations={
+        "summary": "Names are over their cap, so new versions of a service are counted as `other` and get no verdict.",
+        "description": "40 requests and failures in 15 minutes were counted as other; "
+        "most often over the cap of series.",
+    },
+    dashboard="monitor",
+    silent={"names were over it long ago": {_DROPPED: "40x480"}},
+    fires={"there is just one": {_DROPPED: "0x80 1x400"}},
+    resolves={_DROPPED: "0x80 40x400"},
+    resolved_at="3015s",
+)
+
 ABSENT = AlertSpec(
     alert="CliffwatchAbsent",
     needs={},
@@ -197,5 +233,7 @@ ALERTS = (
     CONSUMER_LAGGING,
     CONSUMER_STALLED,
     DEAD_LETTERS_RISING,
+    CLOCK_SKEW,
+    SERIES_DROPPED,
     ABSENT,
 )

@@ -33,6 +33,8 @@ RECEIVERS = {
     "CliffwatchLabelCoverageLow": "monitor-team",
     "CliffwatchConsumerLagging": "monitor-team",
     "CliffwatchDeadLettersRising": "monitor-team",
+    "CliffwatchClockSkew": "monitor-team",
+    "CliffwatchSeriesDropped": "monitor-team",
     "CliffwatchConsumerStalled": "monitor-oncall",
     "CliffwatchAbsent": "monitor-oncall",
 }

@@ -1,0 +1,91 @@
+"""
+Times of events held against the moment in which they arrive: one bad clock must not move what everybody else is shown.
+
+Late is normal (a backlog, a back-fill), early is not. What is dated a little ahead is dated back to its arrival; a run
+that is dated a day or more ahead says nothing of when it happened, and is refused.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from monitor.trace.model import REFERENCE_ENVIRONMENT, DropReason, InvalidRecord, Outcome, OutcomeEvent, Trace
+from monitor.trace.span import Span
+
+_DAY = 86_400.0
+_ZONE_STEP = 1_800.0
+_FURTHEST_ZONE = 14 * 3_600.0
+_ZONE_SLACK = 120.0
+
+
+def held_run(run: Trace, *, arrival: float, slack_seconds: float) -> Trace:
+    """
+    *run* as it can be believed, and the very same where nothing of it is dated ahead.
+
+    Args:
+        run: What was read.
+        arrival: Unix seconds.
+        slack_seconds: How far ahead of its arrival a time may lie.
+
+    Raises:
+        InvalidRecord: it is dated a day or more ahead of its arrival.
+    """
+    latest = arrival + slack_seconds
+    if run.started_at > latest:
+        run = _moved(run, arrival)
+    elif run.ended_at is not None and run.ended_at > latest:
+        run = replace(run, ended_at=max(run.started_at, arrival))
+    outcome = None if run.outcome is None else _held(run.outcome, latest, arrival)
+    return run if outcome is run.outcome else replace(run, outcome=outcome)
+
+
+def held_verdict(event: OutcomeEvent, *, arrival: float, slack_seconds: float) -> OutcomeEvent:
+    """*event* dated no later than its *arrival*, as in `held_run`."""
+    outcome = _held(event.outcome, arrival + slack_seconds, arrival)
+    return event if outcome is event.outcome else replace(event, outcome=outcome)
+
+
+def refuse_ancient(run: Trace, *, arrival: float, most_days: float) -> None:
+    """
+    Let *run* pass unless it is older than *most_days* at its *arrival* (Unix seconds).
+
+    Raises:
+        InvalidRecord: it is, and no part of the reference history.
+    """
+    days = (arrival - run.started_at) / _DAY
+    if days > most_days and run.environment != REFERENCE_ENVIRONMENT:
+        raise InvalidRecord(DropReason.CLOCK_SKEWED, f"started_at: is {days:,.0f} days old ({run.service})")
+
+
+def is_far_ahead(span: Span, *, arrival: float) -> bool:
+    """Whether *span* is dated a day or more ahead of its *arrival* (Unix seconds)."""
+    return (span.started_at if span.ended_at is None else span.ended_at) >= arrival + _DAY
+
+
+def zone_of(offset_seconds: float) -> str:
+    """
+    The time zone whose local time, written as UTC, is *offset_seconds* ahead of UTC; empty where it is none.
+
+    >>> zone_of(7_190.0), zone_of(-18_015.0), zone_of(400.0)
+    ('UTC+02:00', 'UTC-05:00', '')
+    """
+    steps = round(offset_seconds / _ZONE_STEP)
+    is_off = abs(offset_seconds - steps * _ZONE_STEP) > _ZONE_SLACK
+    if not steps or is_off or abs(offset_seconds) > _FURTHEST_ZONE + _ZONE_SLACK:
+        return ""
+    hours, half = divmod(abs(steps), 2)
+    return f"UTC{'+' if steps > 0 else '-'}{hours:02}:{30 * half:02}"
+
+
+def _moved(run: Trace, arrival: float) -> Trace:
+    ahead = run.started_at - arrival
+    if ahead >= _DAY:
+        detail = f"started_at: is {ahead / _DAY:,.0f} days ahead ({run.service})"
+        raise InvalidRecord(DropReason.CLOCK_SKEWED, detail)
+    return replace(run, started_at=arrival, ended_at=None if run.ended_at is None else run.ended_at - ahead)
+
+
+def _held(outcome: Outcome, latest: float, arrival: float) -> Outcome:
+    # The latest word of a source stands, so one from the future would stand for ever.
+    is_early = outcome.labelled_at is not None and outcome.labelled_at > latest
+    return replace(outcome, labelled_at=arrival) if is_early else outcome
