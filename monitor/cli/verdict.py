@@ -21,6 +21,7 @@ from monitor.cli.rollout_choice import (
     matching,
     under_way,
 )
+from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_verdicts
 from monitor.cli.wiring import existing_ledger
 from monitor.errors import UsageError
@@ -78,7 +79,7 @@ def verdict(
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.
 
-    A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if that one is not found.
+    A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if what is named has no rollout.
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
     """
@@ -96,8 +97,10 @@ def verdict(
         is_missing = not gated and (require_verdict or bool(candidate))
         rules = GateRules(strict=gate is Gate.STRICT, require_verdict=require_verdict, require_tiers=require_tiers)
         stopping = ["stopped, because no rollout is under way."] if is_missing else [*_stops(gated, rules)]
+        if not records and (service or candidate):
+            stopping = [f"stopped, because there is no rollout of {' to '.join(filter(None, (service, candidate)))}."]
         for sentence in stopping or _passes(gated):
-            typer.echo(f"gate: {sentence}", err=True)
+            say(f"gate: {sentence}", err=True)
         if stopping:
             raise typer.Exit(EXIT_PROBLEM)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,12 +48,32 @@ _SERIES = {
     "version_capability": SERIES_OF_CAPABILITY,
     "version_failure_class": SERIES_OF_FAILURE_CLASS,
 }
+_OWN_VERSIONS = 8
 _LOCK = {"label": "", "scope": "", "value": ""}
 
 
-def most_versions(settings: LedgerSettings) -> int:
-    """Most versions of all services and environments that the ledger tells apart."""
-    return settings.max_series // SERIES_OF_VERSION
+def has_room(taken: Mapping[str, int], pair: str, more: int, settings: LedgerSettings) -> bool:
+    """
+    Whether a service may make *more* series, so that no other is starved.
+
+    Each service and environment has the first versions to itself; beyond them all services share half of the budget.
+    Who makes names without end uses up that half, and leaves the rest to services that come later.
+
+    Args:
+        taken: Series by service and environment.
+        pair: The service and environment that asks.
+        more: Series.
+        settings: How many there may be in all.
+    """
+    own = _OWN_VERSIONS * SERIES_OF_VERSION
+    is_own = taken.get(pair, 0) + more <= own
+    shared = 0 if is_own else sum(max(0, series - own) for series in taken.values())
+    return sum(taken.values()) + more <= settings.max_series and (is_own or shared + more <= settings.max_series // 2)
+
+
+def _pair(scope: str) -> str:
+    """Service and environment of the scope of a label value."""
+    return " ".join(scope.split(" ", 2)[:2])
 
 
 @dataclass(slots=True)
@@ -64,17 +84,20 @@ class _Admitted:
     Attributes:
         values: Values by label and scope.
         rows: Rows of the table that they were read from.
-        series: Series that they may make.
+        series: Series that they may make, by service and environment.
     """
 
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     rows: int = 0
-    series: int = SERIES_OF_VERSION  # those of `other`, which need no admission
+    series: Counter[str] = field(
+        default_factory=lambda: Counter({OTHER: SERIES_OF_VERSION})
+    )  # which needs no admission
 
     def add(self, label: str, scope: str, value: str) -> None:
         self.values.setdefault((label, scope), set()).add(value)
         self.rows += 1
-        self.series += _SERIES.get(label, 0)
+        if label in _SERIES:
+            self.series[_pair(scope)] += _SERIES[label]
 
 
 class LabelBudget:
@@ -168,7 +191,8 @@ class Admission:
     def _cap_reached(self, label: str, scope: str, cap: int) -> str:
         if len(self._admitted.values.get((label, scope), ())) >= cap:
             return label
-        return "series" if self._admitted.series + _SERIES.get(label, 0) > self._settings.max_series else ""
+        more = _SERIES.get(label, 0)
+        return "" if not more or has_room(self._admitted.series, _pair(scope), more, self._settings) else "series"
 
     def _refresh(self) -> None:
         """Wait for whoever admits names now, then learn what was admitted since this process last looked."""

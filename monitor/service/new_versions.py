@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.labels import most_versions
+from monitor.ledger.labels import SERIES_OF_VERSION, has_room
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
 from monitor.service.pipeline import DecodedRecord, traces_in
@@ -27,9 +27,8 @@ class SeenVersions:
 
     def __init__(self, known: Iterable[VersionKey], caps: LedgerSettings) -> None:
         self._caps = caps
-        self._most = most_versions(caps)
         self._seen: set[VersionKey] = set()
-        self._places: Counter[tuple[str, str]] = Counter()
+        self._series: Counter[str] = Counter()
         for version in known:
             self._add(version)
 
@@ -45,14 +44,15 @@ class SeenVersions:
                 self._add(version)
 
     def _fits(self, version: VersionKey) -> bool:
-        taken = self._places.get(version[:2], 0)
-        within = taken < self._caps.max_model_versions if taken else len(self._places) < self._caps.max_services
-        return within and len(self._seen) < self._most
+        pair = " ".join(version[:2])
+        taken = self._series.get(pair, 0) // SERIES_OF_VERSION
+        within = taken < self._caps.max_model_versions if taken else len(self._series) < self._caps.max_services
+        return within and has_room(self._series, pair, SERIES_OF_VERSION, self._caps)
 
     def _add(self, version: VersionKey) -> None:
         if version not in self._seen:
             self._seen.add(version)
-            self._places[version[:2]] += 1
+            self._series[" ".join(version[:2])] += SERIES_OF_VERSION
 
 
 def split_before(

@@ -182,6 +182,23 @@ def _decode(record: Record, rules: Rules) -> Decoded:
     return decode(record.value, rules.limits, rules.options)
 
 
+def _held_to_arrival(decoded: Decoded, arrival: float, rules: Rules) -> Decoded:
+    limits = rules.limits
+    if rules.is_live:
+        for trace in decoded.traces:
+            refuse_ancient(trace, arrival=arrival, most_days=limits.max_past_days)
+    slack = limits.max_future_seconds
+    traces = [held_run(each, arrival=arrival, slack_seconds=slack) for each in decoded.traces]
+    outcomes = [held_verdict(each, arrival=arrival, slack_seconds=slack) for each in decoded.outcomes]
+    spans = [span for span in decoded.spans if not is_far_ahead(span, arrival=arrival)]
+    skewed = len(decoded.spans) - len(spans)
+    skewed += sum(map(operator.is_not, (*traces, *outcomes), (*decoded.traces, *decoded.outcomes)))
+    if not skewed:
+        return decoded
+    ignored = {**decoded.ignored, Ignored.CLOCK_SKEWED: skewed}
+    return replace(decoded, traces=traces, outcomes=outcomes, spans=spans, ignored=ignored)
+
+
 def _read_as(environment: str, events: Iterable[_Event]) -> list[_Event]:
     return [replace(event, environment=environment) for event in events]
 
