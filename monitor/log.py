@@ -78,14 +78,24 @@ def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
     root.setLevel(logging.WARNING)
 
 
+def printable(text: str) -> str:
+    r"""
+    *text* with each character that would colour a terminal, move its cursor or turn text around written as what it is.
+
+    >>> printable("a\x1b[31m\u202eb")
+    'a\\x1b[31m\\u202eb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each in "\n\t" or each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def _without_controls(_: object, __: str, event: EventDict) -> EventDict:
-    """Characters that would end a line, colour a terminal or turn text around are written as what they are."""
-    for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[key] = "".join(
-                char if char == "\n" or char.isprintable() else char.encode("unicode_escape").decode() for char in value
-            )
-    return event
+    return {key: printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _renderer(form: LogFormat) -> Processor:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor import __version__
 from monitor.cli.gc import kept_for_good
 from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import print_error
 from monitor.config.model import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError

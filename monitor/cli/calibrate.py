@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options, reading
 from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config, writing
 from monitor.cli.gc import collect_rarely
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.calibrations import print_calibrate
+from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock

@@ -11,6 +11,7 @@ from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
+from monitor.cli.terminal.console import say
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
@@ -171,7 +172,7 @@ def _readable(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration |
     try:
         return _kept(ledger, record)
     except CalibrationInvalid as error:
-        typer.echo(f"{record.calibration_id}: {error}", err=True)
+        say(f"{record.calibration_id}: {error}", err=True)
         return None
 
 

@@ -12,6 +12,7 @@ from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config, writing
 from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import found, matching
+from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollout_list import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.config.model import Config
@@ -80,11 +81,11 @@ def export_cases(
         for event in probe_set(record.rollout, found_cases, links)
     )
     if write is None:
-        typer.echo(lines, nl=False)
+        say(lines, nl=False)
         return
     with writing(write):
         write.write_text(lines, encoding="utf-8")
-    typer.echo(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
+    say(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
 
 
 def _asked(

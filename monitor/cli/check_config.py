@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.app import app
+from monitor.cli.terminal.console import say
 from monitor.config.model import load_config
 
 
@@ -21,4 +22,4 @@ def check_config(
     Example: [bold]cliffwatch check-config cliffwatch.yaml[/]
     """
     load_config(file)
-    typer.echo(f"{file}: no problem found")
+    say(f"{file}: no problem found")

@@ -13,6 +13,7 @@ from monitor.cli import options
 from monitor.cli.app import app, writing
 from monitor.cli.options import OutputFormat
 from monitor.cli.replay import drain, serve_until_stopped, show
+from monitor.cli.terminal.console import say
 from monitor.cli.wiring import file_replay
 from monitor.config.model import load_config
 from monitor.demo.events import write_demo_events
@@ -42,7 +43,7 @@ def demo(
     """
     configure(LogSettings(level=log_level or LogLevel.ERROR))
     if write is not None:
-        typer.echo(f"{write}: {_write_demo(write):,} events")
+        say(f"{write}: {_write_demo(write):,} events")
         return
     config = load_config()
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config
 from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import ArgumentError
 
 from monitor.cli import options
 from monitor.cli.app import app, quiet_config, writing
+from monitor.cli.terminal.console import Console
 from monitor.config.model import Config
 from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
 from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger

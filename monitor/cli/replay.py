@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config, web_settings
@@ -16,6 +15,7 @@ from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.gc import collect_rarely
 from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
+from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.rollouts import print_rollouts, reading_progress
 from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.model import Config
@@ -120,6 +120,6 @@ def serve_until_stopped(config: Config, listen_address: str | None, stages: Stag
     control = rollout_control_of(config, stages.ledger)
     server = MetricsServer(web_settings(config.web, listen_address), stages.snapshots, lambda: None, control)
     server.start()
-    typer.echo(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
+    say(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
     stop_on_signals().wait()
     server.stop()

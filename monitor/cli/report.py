@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options, reading
 from monitor.cli.app import EXIT_PROBLEM, app, quiet_config
+from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
 from monitor.cli.wiring import existing_ledger, reviewer_of
@@ -123,7 +123,7 @@ def report(
     elif output is ReportFormat.TABLE:
         print_eval_report(Console(), built, held)
     else:
-        typer.echo(render(built, held, output), nl=False)
+        say(render(built, held, output), nl=False)
     if held is not None and not held.is_open:
         for broken in held.broken:
             print_error(Console(stderr=True), broken.sentence)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options
 from monitor.cli.app import app, quiet_config
 from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
+from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.tail import RequestTable, request_json
 from monitor.cli.wiring import existing_ledger, ledger_url, reviewer_of
 from monitor.clock import WallClock
@@ -189,4 +189,4 @@ def _tell_unreadable(watch: Watch) -> None:
 
 
 def _tell(sentence: str) -> None:
-    typer.echo(sentence, err=True)
+    say(sentence, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -23,7 +24,7 @@ from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
-from monitor.trace.timing import held_run
+from monitor.trace.timing import held_run, held_verdict, is_far_ahead, refuse_ancient
 
 _Event = TypeVar("_Event", Trace, Span)
 

@@ -1,0 +1,39 @@
+"""Where everything is printed: names and texts of tenants can neither steer a terminal nor command a CI runner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import rich.console
+import typer
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from monitor.log import printable
+
+# Runners obey these in whatever a step prints: GitHub at the start of a line, it and others anywhere in one.
+_COMMAND = re.compile(r"(?m)(^\s*)(?=::[A-Za-z])|(#)(?=#(?:\[|vso\[|teamcity\[))")
+
+
+class Console(rich.console.Console):
+    """A console that shows what it is given, and nothing more."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text))
+
+
+def harmless(text: str) -> str:
+    r"""
+    *text* without control characters and without commands to a CI runner.
+
+    >>> harmless("::error::all is lost"), harmless("a::b \x9b31m")
+    ('\\\\::error::all is lost', 'a::b \\\\x9b31m')
+    """
+    return _COMMAND.sub(r"\g<0>\\", printable(text))
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print *text* as it is, but for what would be more than text."""
+    typer.echo(harmless(text), err=err, nl=nl)
