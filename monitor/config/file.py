@@ -71,12 +71,16 @@ def parse_config_file(content: bytes) -> ConfigFile:
     try:
         loader = yaml.SafeLoader(content)
         root = loader.get_single_node()
+        return _Reader(loader).read(root)
     except yaml.MarkedYAMLError as error:
         return ConfigFile(problems=(_syntax_problem(error),))
     except yaml.reader.ReaderError as error:
         return ConfigFile(problems=(Problem(1, (), f"is not a text file in UTF-8 ({error.reason})"),))
-    else:
-        return _Reader(loader).read(root)
+    except RecursionError:
+        return ConfigFile(problems=(Problem(1, (), "is nested too deeply"),))
+    except _TooMany:
+        problem = f"holds more than {_MOST_VALUES:,} values, counting each YAML alias as what it stands for"
+        return ConfigFile(problems=(Problem(1, (), problem),))
     finally:
         loader.dispose()
 
@@ -87,6 +91,13 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     return Problem(mark.line + 1 if mark else 1, (), f"is not valid YAML: {what}")
 
 
+_MOST_VALUES = 100_000
+
+
+class _TooMany(Exception):
+    """More values than any config has: aliases of aliases."""
+
+
 class _Reader:
     """Turns nodes into values and notes their lines; one use per file."""
 
@@ -95,6 +106,7 @@ class _Reader:
         self._lines: dict[KeyPath, int] = {}
         self._problems: list[Problem] = []
         self._open: set[int] = set()
+        self._values = 0
 
     def read(self, root: yaml.Node | None) -> ConfigFile:
         values: Any = {} if root is None else self._value(root, ())
@@ -111,6 +123,9 @@ class _Reader:
             self._problems.append(Problem(line, path, "refers to itself through a YAML alias"))
             return None
         self._open.add(id(node))
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise _TooMany
         try:
             if isinstance(node, yaml.MappingNode):
                 return dict(self._entries(node, path))

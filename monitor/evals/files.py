@@ -24,6 +24,7 @@ STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
+_UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
 _HEAD_BYTES = 1024**2
 _SHOWN = 3
 
@@ -144,14 +145,22 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     try:
         with _opened(path) as stream:
-            content = decompressed(stream).read(at_most)
+            content = decompressed(stream).read(min(at_most, _most_of(path) + 1))
     except CORRUPTED as error:
         raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; check the name.") from error
+    if _most_of(path) < len(content) <= _LARGEST_BYTES:
+        raise ResultFileInvalid(f"{path} unfolds to over {_LARGEST_RATIO} times its size; give it unfolded.")
     if len(content) > _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} is larger than 2 GiB; give its parts as several files.")
     return content
+
+
+def _most_of(path: str) -> int:
+    """Bytes that may come out of the file at *path*; no results are folded as tightly as a bomb."""
+    size = _LARGEST_BYTES if path == STANDARD_INPUT else Path(path).stat().st_size
+    return min(_LARGEST_BYTES, max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * size))
 
 
 def _opened(path: str) -> io.BufferedReader:

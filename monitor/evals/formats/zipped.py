@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -16,6 +17,11 @@ ZIP_MAGIC = b"PK\x03\x04"
 _ZSTD = 93  # APPNOTE.TXT 4.4.5
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _LARGEST_MEMBER = 1024**3
+_UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
+_DAMAGES = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),  # encrypted, or not even that
+)
 
 
 class Archive:
@@ -31,7 +37,7 @@ class Archive:
         self._content = content
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
-        except zipfile.BadZipFile as error:
+        except _DAMAGES as error:
             raise self._damaged(error) from error
         self._members: Mapping[str, zipfile.ZipInfo] = {info.filename: info for info in self._zip.infolist()}
 
@@ -44,19 +50,13 @@ class Archive:
         info = self._members.get(member)
         if info is None:
             return None
+        if info.file_size > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * info.compress_size):
+            raise ResultFileInvalid(f"{self._name}: {member} unfolds to over {_LARGEST_RATIO} times its size.")
         if info.file_size > _LARGEST_MEMBER:
             raise ResultFileInvalid(f"{self._name}: {member} is larger than 1 GiB; write the log without attachments.")
         try:
             return self._zstd(info) if info.compress_type == _ZSTD else self._zip.read(info)
-        except (
-            zipfile.BadZipFile,
-            NotImplementedError,
-            struct.error,
-            zstd.ZstdError,
-            zlib.error,
-            EOFError,
-            OSError,
-        ) as error:
+        except _DAMAGES as error:
             raise self._damaged(error) from error
 
     def _zstd(self, info: zipfile.ZipInfo) -> bytes:
