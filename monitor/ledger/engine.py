@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,17 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
     return engine
 
 
+def _keep_to_ourselves(path: str) -> None:
+    """Make a new file at *path* that only its owner may read; what SQLite puts beside it has the same mode."""
+    if not path.startswith("file:"):
+        with suppress(OSError):  # an existing one keeps its mode; what else is wrong SQLite says better
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _open_sqlite(url: sa.URL) -> sa.Engine:
     in_memory = _is_in_memory(url)
+    if not in_memory:
+        _keep_to_ourselves(str(url.database))
     engine = (
         sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)
         if in_memory

@@ -17,7 +17,10 @@ _OPENMETRICS = "application/openmetrics-text"
 
 def choose_format(accept: str) -> tuple[Encoder, str]:
     """Encoder and content type for an `Accept` header: OpenMetrics where it is asked for, else Prometheus text."""
-    content_type = choose_encoder(accept)[1]
+    try:
+        content_type = choose_encoder(accept)[1]
+    except (ValueError, LookupError, TypeError, AttributeError):  # what a client of its own making wrote
+        content_type = choose_encoder("")[1]
     return (encode_openmetrics if content_type.startswith(_OPENMETRICS) else encode_text), content_type
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from monitor.config.settings import Settings
 
@@ -31,5 +31,8 @@ class WebSettings(Settings):
     timeout_seconds: PositiveFloat = 30.0
     """Longest time to receive a request and to send its answer, in seconds."""
 
-    trace_url: str = ""
-    """Link to a trace, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for no links."""
+    trace_url: Annotated[str, Field(pattern=r"^(https?://[^\s{}/?#]+([/?#]\S*)?)?$")] = ""
+    """
+    Link to a trace, http or https, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for
+    no links.
+    """

@@ -1,0 +1,202 @@
+"""Relatives of the cases: names, files and texts of the same kinds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import stat
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from monitor.cli.app import run_command
+from monitor.cli.terminal.console import Console, harmless
+from monitor.config.file import parse_config_file
+from monitor.evals.formats.reading import ResultFileInvalid
+from monitor.evals.formats.zipped import Archive
+from monitor.ledger.labels import SERIES_OF_VERSION, has_room
+from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.sql import SqlLedger
+from monitor.metrics.exposition import choose_format
+from monitor.web.settings import WebSettings
+from tests.builders import a_batch, a_trace, tagged
+
+CASES = Path(__file__).parent / "cases"
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_names_of_some_services_leave_room_for_others(greedy: list[int], dice: random.Random) -> None:
+    """However many versions a few services name, in whatever order, the next ones have theirs."""
+    settings, taken = LedgerSettings(), Counter[str]({"other": SERIES_OF_VERSION})
+    asking = [f"evil{number} production" for number, versions in enumerate(greedy) for _ in range(versions)]
+    dice.shuffle(asking)
+
+    for pair in asking:
+        if has_room(taken, pair, SERIES_OF_VERSION, settings):
+            taken[pair] += SERIES_OF_VERSION
+
+    assert taken.total() <= settings.max_series
+    assert all(has_room(taken, f"honest{number} production", SERIES_OF_VERSION, settings) for number in range(5))
+
+
+def test_a_service_keeps_its_place_beside_one_that_names_without_end() -> None:
+    """A candidate that comes after hundreds of names of others is counted under its own."""
+    ledger = SqlLedger("sqlite://")
+    ledger.record(a_batch(tagged(a_trace("first", service="shop", model_version="m-1"))))
+    for number in range(700):
+        hostile = a_trace(f"t{number}", service=f"evil{number // 250}", model_version=f"m-{number}")
+        ledger.record(a_batch(tagged(hostile)))
+    ledger.record(a_batch(tagged(a_trace("last", service="shop", model_version="m-2"))))
+    ledger.record(a_batch(tagged(a_trace("new", service="new", model_version="m-1"))))
+
+    named = {(version.service, version.model_version) for version in ledger.activity()}
+    ledger.close()
+    assert {("shop", "m-1"), ("shop", "m-2"), ("new", "m-1")} <= named
+
+
+_CONTROLS = [
+    "\x1b[31m",
+    "\x1b]8;;http://evil\x07",
+    "\x9b31m",
+    "\u202e",
+    "\u2066",
+    "\x00",
+    "\x7f",
+    "\r",
+    "\n",
+    "\x85",
+    "\u2028",
+]
+_COMMANDS = [
+    "::error::",
+    "::set-output name=x::",
+    "##[error]",
+    "##vso[task.complete]",
+    "##teamcity[x]",
+    "[red]",
+    "[link=x]",
+]
+_UNSAFE = st.sampled_from([*_CONTROLS, *_COMMANDS, " "])
+
+
+@given(st.lists(_UNSAFE | st.text(), max_size=8).map("".join))
+def test_nothing_that_is_printed_is_more_than_text(text: str) -> None:
+    """On a console or without one, whatever a name or an answer holds."""
+    written = io.StringIO()
+    console = Console(file=written, width=200)
+
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for shown in (written.getvalue(), harmless(text)):
+        assert all(line.replace("\t", " ").isprintable() for line in shown.split("\n"))
+        assert not any(line.lstrip().startswith("::e") or line.lstrip().startswith("::s") for line in shown.split("\n"))
+        assert "##[" not in shown
+        assert "##vso[" not in shown
+
+
+@given(st.integers(0, 2**32))
+def test_a_damaged_archive_is_one_sentence(seed: int) -> None:
+    """Whichever bytes are wrong, reading it says so or reads what is left, and nothing else is raised."""
+    dice, content = random.Random(seed), bytearray((CASES / "zlib.eval").read_bytes())
+    for _ in range(dice.randrange(1, 8)):
+        content[dice.randrange(len(content))] = dice.randrange(256)
+    if dice.random() < 0.3:
+        del content[dice.randrange(len(content)) :]
+
+    try:
+        archive = Archive("a.eval", bytes(content))
+        for member in archive.names():
+            archive.read(member)
+    except ResultFileInvalid as refused:
+        said = str(refused)
+    else:
+        said = ""
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["bomb.eval", "bomb.json.gz", "bomb.csv.gz"])
+def test_a_folded_bomb_is_not_unfolded(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results fold to a tenth or so; what unfolds to hundreds of times its size is none."""
+    bomb, path = b"0" * 80_000_000, tmp_path / name
+    if name.endswith(".eval"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("header.json", bomb)
+    else:
+        path.write_bytes(gzip.compress(bomb))
+
+    assert 2 == run_command(["report", str(path), str(path)])
+    assert "unfolds to over 200 times its size" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
+        "a: &a {k: x}\n" + "".join(f"b{n}: &b{n} {{k: *{f'b{n - 1}' if n else 'a'}, l: *a}}\n" for n in range(30)),
+        "a: " + "[" * 3_000 + "]" * 3_000,
+        "a: &a [*a]",
+        "<<: &a {<<: *a}",
+        "\x00",
+        "%YAML 9.9\n---\n- !!python/object:os.system x",
+        "? [a]\n: b",
+        "a: 0x" + "f" * 10_000,
+        "a: 1e" + "9" * 400,
+    ],
+)
+def test_odd_yaml_is_read_or_refused(text: str) -> None:
+    """In bounded time, and with a sentence instead of a traceback."""
+    parse_config_file(text.encode())
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil/{trace_id}",
+        "ftp://x/",
+        "https://",
+        "https://{service}/",
+        "HTTP s://x",
+    ],
+)
+def test_a_link_that_is_no_web_address_is_refused(link: str) -> None:
+    """It stands on the status page, in cases and in exports."""
+    with pytest.raises(ValidationError):
+        WebSettings(trace_url=link)
+
+
+@pytest.mark.parametrize(
+    "link", ["", "https://traces.example/{trace_id}", "http://localhost:3000/?id={trace_id}&s={service}"]
+)
+def test_a_web_address_is_a_link(link: str) -> None:
+    """Placeholders stand in its path or its query."""
+    assert link == WebSettings(trace_url=link).trace_url
+
+
+def test_a_new_ledger_is_ours_alone(tmp_path: Path) -> None:
+    """Whatever the umask says, nobody else on the machine reads the names in it."""
+    path = tmp_path / "ledger.db"
+    ledger = SqlLedger(f"sqlite:///{path}")
+    ledger.record(a_batch(tagged(a_trace())))
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    ledger.close()
+
+    assert {0o600} == modes
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["text/plain", ";q=", "version=", "1.0.0", ",", "*/*", "=", ";", "x"])).map("".join)
+)
+def test_any_accept_header_is_answered(header: str) -> None:
+    """What no format fits gets the text format."""
+    _, content_type = choose_format(header)
+
+    assert content_type.startswith(("text/plain", "application/openmetrics-text"))
