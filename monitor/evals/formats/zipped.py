@@ -19,7 +19,7 @@ _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _LARGEST_MEMBER = 1024**3
 _UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
 _DAMAGES = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error, EOFError, OSError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstd.ZstdError, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),  # encrypted, or not even that
 )
 
