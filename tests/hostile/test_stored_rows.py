@@ -64,7 +64,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ledger") / "whole.db"
     ledger = SqlLedger(f"sqlite:///{path}")
     serve_history(ledger)
-    review = a_review(ledger)
+    reviewer = a_review(ledger)
     serve(ledger, "base", started_at=NOON, fails_from=100)
     review.review(now=NOON + DAY)
     serve(ledger, "next", started_at=NOON + DAY, fails_from=90)
