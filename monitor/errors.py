@@ -27,6 +27,10 @@ class DependencyUnreachable(MonitorError):
     retriable = True
 
 
+class BrokersUnreachable(DependencyUnreachable):
+    """No Kafka broker answers, or none lets us in."""
+
+
 class LedgerUnavailable(DependencyUnreachable):
     """The database cannot answer now: pause the partitions and try again."""
 

@@ -45,7 +45,7 @@ def live_service(config: Config) -> Iterator[Service]:
     url = ledger_url(config.ledger)
     with (
         opened_ledger(config, url) as ledger,
-        closing(KafkaSource(config.kafka, ledger.offsets)) as source,
+        closing(KafkaSource(config.kafka, ledger.offsets, silence_seconds=config.service.unready_seconds)) as source,
         closing(KafkaDeadLetters(config.kafka)) as dead_letters,
     ):
         source.check_topics()

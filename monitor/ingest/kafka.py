@@ -12,7 +12,7 @@ import structlog
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import FencedInstanceIdError, KafkaError
+from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
 
 from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
@@ -30,6 +30,7 @@ _SLICE_SECONDS = 0.1
 _OFFSET_RANGE_SECONDS = 2.0
 _METADATA_ATTEMPTS = 3
 _CLOSE_SECONDS = 5.0
+_JOIN_SECONDS = 8.0  # a group without a lost member is joined in 3 to 6
 
 
 class KafkaSource:
@@ -46,19 +47,31 @@ class KafkaSource:
         settings: Brokers, topics and group.
         ledger_offsets: Next offsets as the ledger holds them.
         clock: For how long to wait before what cannot be read is tried again.
+        silence_seconds: Time without a record after which the brokers have to answer a question.
 
     Raises:
         DependencyUnreachable: no broker answers.
         ConfigInvalid: the client refuses its options.
     """
 
-    def __init__(self, settings: KafkaSettings, ledger_offsets: LedgerOffsets, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        ledger_offsets: LedgerOffsets,
+        clock: Clock | None = None,
+        *,
+        silence_seconds: float = 30.0,
+    ) -> None:
         self._settings = settings
         self._ledger_offsets = ledger_offsets
         self._clock = clock or WallClock()
         self._assignment = Assignment()
         self._blocked: dict[TopicPartition, BlockedPartition] = {}
         self._named_at = float("-inf")
+        self._silence_seconds = silence_seconds
+        self._began_at = self._clock.monotonic()
+        self._told_of_waiting = False
+        self._heard_at = self._clock.monotonic()
         self._lost_name: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
@@ -86,7 +99,10 @@ class KafkaSource:
         # In slices: a partition that is assigned meanwhile is read in this call, not after the next one's idle wait.
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
             if fetched := self._poll_once(min(timeout_seconds, _SLICE_SECONDS)):
+                self._heard_at = self._clock.monotonic()
                 return _as_poll(fetched)
+        self._need_an_answer()
+        self._tell_of_waiting()
         return Poll()
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
@@ -122,6 +138,35 @@ class KafkaSource:
             _close(consumer)
         self._rebalances.clear()
         self._assignment = Assignment()
+
+    def _tell_of_waiting(self) -> None:
+        """Say once why a replica that has just started owns nothing yet."""
+        if self._assignment.owned or self._told_of_waiting or self._clock.monotonic() - self._began_at < _JOIN_SECONDS:
+            return
+        self._told_of_waiting = True
+        log.warning(
+            "group.waiting",
+            group=self._settings.group_id,
+            seconds=self._settings.session_timeout_seconds,
+            cause="the group still counts a replica that ended without leaving, or there are fewer partitions than "
+            "replicas; with kafka.group_instance_id a replica that starts again takes its place at once",
+        )
+
+    def _need_an_answer(self) -> None:
+        """
+        After a long silence, ask: to kafka-python brokers that are away are brokers that have no records.
+
+        Raises:
+            BrokersUnreachable: none answers.
+        """
+        if self._consumer is None or self._clock.monotonic() - self._heard_at < self._silence_seconds:
+            return
+        with translated_errors(self._settings):
+            if owned := list(self._assignment.owned):
+                self._offset_ranges(owned)
+            elif not self._consumer.topics():
+                raise KafkaTimeoutError
+        self._heard_at = self._clock.monotonic()
 
     def _connect(self) -> Any:
         settings = self._settings

@@ -16,7 +16,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from monitor.errors import ConfigInvalid, DependencyUnreachable
+from monitor.errors import BrokersUnreachable, ConfigInvalid
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
 from monitor.ingest.unfolding import BoundedConsumer
 
@@ -81,7 +81,7 @@ def translated_errors(settings: KafkaSettings) -> Iterator[None]:
 
     Raises:
         ConfigInvalid: the client refuses its options, or another replica has taken our name in the group.
-        DependencyUnreachable: anything else that went wrong between us and the brokers.
+        BrokersUnreachable: anything else that went wrong between us and the brokers.
     """
     try:
         yield
@@ -92,7 +92,7 @@ def translated_errors(settings: KafkaSettings) -> Iterator[None]:
             f"kafka.group_instance_id: another replica runs as {settings.group_instance_id}; give each its own."
         ) from error
     except (KafkaError, OSError) as error:
-        raise DependencyUnreachable(_sentence(error, settings)) from error
+        raise BrokersUnreachable(_sentence(error, settings)) from error
 
 
 def _sentence(error: Exception, settings: KafkaSettings) -> str:

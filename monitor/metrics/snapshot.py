@@ -76,6 +76,7 @@ class LoopStatus:
     Attributes:
         turned_at: Unix seconds of its last turn, or None before the first.
         problem: Why nothing is read now; empty while all is well.
+        kafka_problem: The same where it is the brokers that do not answer.
         is_stopping: The replica is going away.
         lag: Partitions that this replica owns, where the end is known.
         blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
@@ -88,6 +89,7 @@ class LoopStatus:
 
     turned_at: float | None = None
     problem: str = ""
+    kafka_problem: str = ""
     is_stopping: bool = False
     lag: Sequence[PartitionLag] = ()
     blocked: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from monitor.errors import DependencyUnreachable, OffsetFenced
+from monitor.errors import BrokersUnreachable, DependencyUnreachable, OffsetFenced
 from monitor.ingest.source import Poll, Record, TopicPartition
 from monitor.ledger.ledger import PendingSpans
 from monitor.ledger.settings import LedgerSettings
@@ -24,6 +24,7 @@ from monitor.trace.model import TraceId
 
 _log = structlog.get_logger()
 
+_PAUSE_LOG_SECONDS = 60.0
 _SPANS_PER_ASSEMBLY = 5_000
 
 
@@ -79,7 +80,7 @@ class Service:
         self._watchdog = Watchdog(
             clock, unhealthy_seconds=settings.stall_unhealthy_seconds, exit_seconds=settings.stall_exit_seconds
         )
-        self._assembled_at = float("-inf")
+        self._assembled_at = self._pause_logged_at = float("-inf")
 
     def run(self, *, is_stopping: Callable[[], bool], wait: Callable[[float], object]) -> None:
         """
@@ -98,8 +99,7 @@ class Service:
                 try:
                     self.run_once()
                 except DependencyUnreachable as outage:
-                    _log.warning("service.paused", problem=str(outage), retry_seconds=delay)
-                    self._report(problem=str(outage), pauses=self._publisher.status.pauses + 1)
+                    self._pause(outage, delay)
                     wait(delay)
                     delay = min(2 * delay, self._settings.max_retry_seconds)
                 else:
@@ -108,6 +108,14 @@ class Service:
             self.begin_shutdown()
             self._watchdog.stop()
             self._jobs.stop()
+
+    def _pause(self, outage: DependencyUnreachable, retry_seconds: float) -> None:
+        now, problem, status = self.stages.clock.monotonic(), str(outage), self._publisher.status
+        if problem != status.problem or now - self._pause_logged_at >= _PAUSE_LOG_SECONDS:
+            self._pause_logged_at = now
+            _log.warning("service.paused", problem=problem, retry_seconds=retry_seconds)
+        kafka_problem = problem if isinstance(outage, BrokersUnreachable) else ""
+        self._report(problem=problem, kafka_problem=kafka_problem, pauses=status.pauses + 1)
 
     def run_once(self) -> Turn:
         """
@@ -120,7 +128,7 @@ class Service:
         records = decode_records(self._owned(poll), self.rules)
         self._write(records, poll.next_offsets)
         assembled = self._assemble_if_due()
-        self._report(problem="", turned_at=self.stages.clock.time())
+        self._report(problem="", kafka_problem="", turned_at=self.stages.clock.time())
         self._jobs.turn()
         return Turn(records, assembled, poll.at_end)
 

@@ -139,6 +139,7 @@ def _health(status: LoopStatus) -> list[HealthFact]:
     """Checks of the loop and of its jobs."""
     checks = [
         ("pipeline", _problem(status), "Records are read and recorded."),
+        ("kafka", status.kafka_problem, "The brokers answer."),
         ("consumer", status.blocked, "No partition is blocked."),
         *((job, problem, f"The {job} is up to date.") for job, problem in status.job_problems.items()),
     ]

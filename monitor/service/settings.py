@@ -43,6 +43,9 @@ class ServiceSettings(Settings):
     max_retry_seconds: PositiveFloat = 15.0
     """Longest wait between two tries during an outage, in seconds."""
 
+    unready_seconds: Annotated[float, Ge(1)] = 30.0
+    """Silence of the brokers after which they are asked for an answer; without one /-/ready fails, in seconds."""
+
     grace_seconds: PositiveFloat = 25.0
     """Longest time to shut down after SIGTERM, in seconds; keep it below the orchestrator's grace period."""
 

@@ -11,6 +11,7 @@ _LAG = series("cliffwatch_consumer_lag_records", topic="agent-traces", partition
 _CONSUMED = series("cliffwatch_records_consumed_total", topic="agent-traces", partition="0")
 _LAST_COMMIT = series("cliffwatch_last_commit_timestamp_seconds")
 _DEAD_LETTERS = series("cliffwatch_dead_letters_total", reason="too_large")
+_KAFKA = series("cliffwatch_health", check="kafka")
 _SKEWED = series("cliffwatch_ignored_total", reason="clock_skewed")
 _SKEWED_LETTERS = series("cliffwatch_dead_letters_total", reason="clock_skewed")
 _DROPPED = series("cliffwatch_series_dropped_total", reason="series")
@@ -205,6 +206,25 @@ SERIES_DROPPED = AlertSpec(
     resolved_at="3015s",
 )
 
+KAFKA_UNREACHABLE = AlertSpec(
+    alert="CliffwatchKafkaUnreachable",
+    needs={_KAFKA: "0"},
+    shows={_READY: "0"},
+    after="1m",
+    labels={"severity": "critical", "signature": "monitor-kafka", "check": "kafka"},
+    annotations={
+        "summary": "Kafka's brokers do not answer, so nothing is read and verdicts stand still.",
+        "description": "0 replicas are ready; records wait in Kafka as long as its retention lasts.",
+    },
+    dashboard="monitor",
+    silent={
+        "the brokers answer": {_KAFKA: "1"},
+        "they were away for just less than a minute": {_KAFKA: "0x3 1x400"},
+    },
+    resolves={_KAFKA: "0x30 1x200"},
+    resolved_at="465s",
+)
+
 ABSENT = AlertSpec(
     alert="CliffwatchAbsent",
     needs={},
@@ -235,5 +255,6 @@ ALERTS = (
     DEAD_LETTERS_RISING,
     CLOCK_SKEW,
     SERIES_DROPPED,
+    KAFKA_UNREACHABLE,
     ABSENT,
 )

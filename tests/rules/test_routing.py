@@ -34,6 +34,7 @@ RECEIVERS = {
     "CliffwatchConsumerLagging": "monitor-team",
     "CliffwatchDeadLettersRising": "monitor-team",
     "CliffwatchClockSkew": "monitor-team",
+    "CliffwatchKafkaUnreachable": "monitor-oncall",
     "CliffwatchSeriesDropped": "monitor-team",
     "CliffwatchConsumerStalled": "monitor-oncall",
     "CliffwatchAbsent": "monitor-oncall",
