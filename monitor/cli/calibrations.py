@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
-from monitor.cli.terminal.console import say
+from monitor.cli.terminal.console import Console, say
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
