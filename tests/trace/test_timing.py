@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.ingest.source import Position, Record
 from monitor.ledger.ledger import PendingSpans
-from monitor.service.pipeline import Rules, assemble_due, decode_records
+from monitor.service.pipeline import Rules, assemble, decode_records, traces_in
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason, OutcomeEvent, Trace
 from monitor.trace.settings import Limits, TraceSettings
@@ -48,10 +48,10 @@ def test_nothing_is_counted_ahead_of_its_arrival(started: float, seconds: float,
         outcome={"success": True, "labelled_at": iso(ARRIVAL + labelled)},
     )
 
-    batch = decode_records([record], REPLAYED)
+    (batch,) = decode_records([record], REPLAYED)
 
     assert (not batch.events) == (started >= DAY)
-    for run in batch.traces:
+    for run in traces_in([batch]):
         times = [run.started_at, run.ended_at or 0.0, run.outcome.labelled_at if run.outcome else 0.0]
         is_moved = started > SLACK
         assert max(times[0], times[2] or 0.0) <= ARRIVAL + SLACK + 0.001
@@ -65,15 +65,15 @@ def test_nothing_is_counted_ahead_of_its_arrival(started: float, seconds: float,
 )
 def test_what_is_very_old_is_refused_as_it_arrives(days: float, environment: str, *, read: bool) -> None:
     """A back-fill of a year is read, history of any age too, and a clock that stands at its first day is not."""
-    batch = decode_records([a_record(started_at=iso(ARRIVAL - days * DAY), environment=environment)], LIVE)
+    (batch,) = decode_records([a_record(started_at=iso(ARRIVAL - days * DAY), environment=environment)], LIVE)
 
     assert read == bool(batch.events)
-    assert ([] if read else [DropReason.CLOCK_SKEWED]) == [letter.reason for _, letter in batch.dead_letters]
+    assert (None if read else DropReason.CLOCK_SKEWED) == (batch.dead_letter and batch.dead_letter.reason)
 
 
 def test_an_old_file_is_replayed() -> None:
     """What a file holds is as old as it may be."""
-    assert decode_records([a_record(started_at="2003-05-01T00:00:00Z")], REPLAYED).events
+    assert traces_in(decode_records([a_record(started_at="2003-05-01T00:00:00Z")], REPLAYED))
 
 
 def test_a_verdict_from_the_future_is_dated_back() -> None:
@@ -85,7 +85,7 @@ def test_a_verdict_from_the_future_is_dated_back() -> None:
     }
     record = Record(Position("agent-outcomes", 0, 0), key=None, value=json.dumps(event).encode())
 
-    (verdict,) = decode_records([record], LIVE).events
+    ((verdict,),) = (read.events for read in decode_records([record], LIVE))
 
     assert isinstance(verdict, OutcomeEvent)
     assert ARRIVAL == verdict.outcome.labelled_at
@@ -106,16 +106,13 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
     }
     value = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
 
-    batch = decode_records([Record(Position("t", 0, 0), key=None, value=value)], LIVE)
+    (batch,) = decode_records([Record(Position("t", 0, 0), key=None, value=value)], LIVE)
 
     assert kept == len(batch.events)
     assert 1 - kept == batch.ignored.get(Ignored.CLOCK_SKEWED, 0)
     spans = [event for event in batch.events if isinstance(event, Span)]
-    runs = [
-        run
-        for _, found in assemble_due([PendingSpans(spans[0].trace_id, spans)] if spans else [], LIVE)
-        for run in found
-    ]
+    pending = [PendingSpans(spans[0].trace_id, spans)] if spans else []
+    runs = [run for built in assemble(pending, LIVE) for run in built.runs]
     assert all(run.started_at <= ARRIVAL + SLACK for run in runs)
 
 
@@ -130,7 +127,8 @@ def test_local_time_written_as_utc_is_told_from_a_wrong_clock(hours: float, late
 
 def test_time_is_believed_where_no_clock_is_given() -> None:
     """Tests and simulations have a time of their own."""
-    (run,) = decode_records([a_record(started_at="2099-01-01T00:00:00Z")], Rules(Limits(), TraceSettings())).traces
+    rules = Rules(Limits(), TraceSettings())
+    (run,) = traces_in(decode_records([a_record(started_at="2099-01-01T00:00:00Z")], rules))
 
     assert isinstance(run, Trace)
     assert 2_000 * DAY < run.started_at - ARRIVAL
