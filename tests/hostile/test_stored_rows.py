@@ -66,10 +66,10 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     serve_history(ledger)
     reviewer = a_review(ledger)
     serve(ledger, "base", started_at=NOON, fails_from=100)
-    review.review(now=NOON + DAY)
+    reviewer.review(now=NOON + DAY)
     serve(ledger, "next", started_at=NOON + DAY, fails_from=90)
     ledger.record(a_batch(a_span()))
-    review.review(now=NOON + 2 * DAY)
+    reviewer.review(now=NOON + 2 * DAY)
     assert ledger.rollouts()
     ledger.close()
     return path
