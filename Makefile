@@ -93,6 +93,9 @@ bench: bench-decode bench-pipeline bench-startup bench-growth  ## Time what is o
 test-hostile-names: $(VENV)/.dev servers  ## Read a million records with new names into SQLite and PostgreSQL (an hour)
 	CLIFFWATCH_HOSTILE_NAMES=1000000 $(BIN)/pytest tests/ledger/test_hostile_names.py tests/stack/test_hostile_names.py -q
 
+test-hostile: $(VENV)/.dev servers  ## Read bombs and 100,000 hostile events beside three honest services into SQLite and PostgreSQL
+	CLIFFWATCH_HOSTILE_EVENTS=100000 $(BIN)/pytest -s -p no:randomly tests/stack/test_hostile.py tests/stack/test_bombs.py tests/hostile -q
+
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
 	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/service/test_pipeline.py -q
 
@@ -114,4 +117,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
