@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -75,24 +74,18 @@ def select_classes(
 
 
 def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[str]:
-    """Trace ids of both arms that another calibration tagged; cells say in which hours to look for them."""
+    """Trace ids of both arms that another calibration tagged; cells say whether there are any."""
     ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]
-    hours = connection.execute(
-        sa.select(stratum.c.model_version_id, sa.func.min(stratum.c.hour), sa.func.max(stratum.c.hour))
-        .where(stratum.c.model_version_id.in_([each for each in ids if each is not None]))
-        .where(stratum.c.calibration_id != calibration.calibration_id)
-        .group_by(stratum.c.model_version_id)
-    ).all()
-    found = [
-        connection.scalars(
-            sa.select(request.c.trace_id)
-            .where(request.c.model_version_id == version_id)
-            .where(request.c.started_at >= first * HOUR_SECONDS, request.c.started_at < (last + 1) * HOUR_SECONDS)
-            .where(request.c.calibration_id != calibration.calibration_id)
-        ).all()
-        for version_id, first, last in readable("stratum", hours, _whole_row)
-    ]
-    return sorted(chain.from_iterable(found))
+    is_tagged_otherwise, is_other = (
+        sa.and_(
+            table.c.model_version_id.in_([each for each in ids if each is not None]),
+            table.c.calibration_id != calibration.calibration_id,
+        )
+        for table in (stratum, request)
+    )
+    if connection.scalar(sa.select(sa.exists().where(is_tagged_otherwise))) is not True:
+        return ()
+    return connection.scalars(sa.select(request.c.trace_id).where(is_other).order_by(request.c.trace_id)).all()
 
 
 def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str], calibration: Calibration) -> None:
@@ -116,36 +109,20 @@ def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str],
     StratumWriter(dialect).move(connection, cells, [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)])
 
 
-def _whole_row(row: sa.Row[Any]) -> Sequence[int]:
-    return [whole(number) for number in row]
-
-
 def _arms(
     connection: sa.Connection, rollout: Rollout, window: EvidenceWindow, until: float
 ) -> tuple[_Evidence, _Evidence, Comparison]:
     candidate = _evidence(connection, rollout, rollout.candidate, window.candidate_since, until)
-    comparison = Comparison.CONCURRENT
-    since = window.candidate_since
     if rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
-        since = window.baseline_since
-    elif not _is_concurrent(connection, rollout, since, until):
-        comparison, since = Comparison.BEFORE_AFTER, window.baseline_since
-    return _evidence(connection, rollout, rollout.baseline, since, until), candidate, comparison
-
-
-def _is_concurrent(connection: sa.Connection, rollout: Rollout, since: float, until: float) -> bool:
-    """Whether enough of the candidate's requests have requests of the baseline beside them in their hour."""
-    hours = []
-    for version in (rollout.baseline, rollout.candidate):
-        rows = connection.execute(
-            sa.select(traffic.c.hour, traffic.c.requests)
-            .where(traffic.c.model_version_id == _version_id(connection, rollout, version))
-            .where(traffic.c.last_started_at >= since, traffic.c.first_started_at < until)
-        )
-        hours.append({row.hour: int(row.requests) for row in rows})
-    baseline, candidate = hours
-    beside = sum(min(requests, baseline.get(hour, 0)) for hour, requests in candidate.items())
-    return 2 * beside >= sum(candidate.values()) or beside >= _ENOUGH_BESIDE
+        baseline = _evidence(connection, rollout, rollout.baseline, window.baseline_since, until)
+        return baseline, candidate, Comparison.CONCURRENT
+    baseline = _evidence(connection, rollout, rollout.baseline, window.candidate_since, until)
+    old, new = baseline.by_hour(), candidate.by_hour()
+    beside = sum(min(requests, old[hour]) for hour, requests in new.items())
+    if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
+        return baseline, candidate, Comparison.CONCURRENT
+    baseline = _evidence(connection, rollout, rollout.baseline, window.baseline_since, until)
+    return baseline, candidate, Comparison.BEFORE_AFTER
 
 
 def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
@@ -173,39 +150,44 @@ class _Evidence:
     calibration_id: str
     cells: Sequence[sa.Row[Any]]
 
+    def by_hour(self) -> Counter[int]:
+        requests: Counter[int] = Counter()
+        for cell in self.cells:
+            requests[cell.hour] += int(cell.requests)
+        return requests
+
     def strata(self, view: TierView) -> Sequence[Stratum]:
         merged: dict[tuple[Any, ...], list[float]] = {}
-        for key, sums in readable("stratum", self.cells, partial(_stratum, view)):
-            have = merged.setdefault(key, [0, 0, 0, 0.0, 0.0])
-            for place, number in enumerate(sums):
-                have[place] += number
+        for cell in self.cells:
+            key = (cell.hour, _tier(view, cell), cell.capability, cell.bin, bool(cell.is_known))
+            sums = merged.setdefault(key, [0, 0, 0, 0.0, 0.0])
+            counted = (cell.requests, cell.labelled, cell.failures, cell.logit_sum, cell.variance_sum)
+            merged[key] = [have + more for have, more in zip(sums, counted, strict=True)]
         return [
             Stratum(tier, capability, number, known, int(n), int(labelled), int(failed), logits, variances, hour)
-            for (hour, tier, capability, number, known), (n, labelled, failed, logits, variances) in sorted(
-                merged.items()
-            )
+            for (hour, tier, capability, number, known), sums in sorted(merged.items())
+            for n, labelled, failed, logits, variances in [sums]
         ]
 
     def failure_classes(self, view: TierView) -> FailureCounts:
         counts: Counter[Signature] = Counter()
-        for signature, failures in readable("stratum", self.cells, partial(_signature, view)):
-            counts[signature] += failures
+        for cell in self.cells:
+            counts[Signature(_tier(view, cell), cell.capability, cell.failure_class)] += int(cell.failures)
         return dict((+counts).most_common(_MOST_SIGNATURES))
 
     def clusters(self, view: TierView, part: float) -> _Clusters:
         """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
         alone: dict[TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for groups, labelled, failures in readable("stratum", self.cells, partial(_alone, view)):
-            for group in groups:
-                alone[group][0] += part * labelled
-                alone[group][1] += part * failures
+        for cell in self.cells:
+            for group in _groups(_tier(view, cell)):
+                alone[group][0] += part * float(cell.labelled - cell.clustered)
+                alone[group][1] += part * float(cell.failures - cell.clustered_failures)
         sizes: dict[TierGroup, dict[int, list[int]]] = defaultdict(dict)
-        sampled = self._sampled(part) if any(cell.clustered for cell in self.cells) else ()
-        for groups, cluster, labelled, failures in readable("request", sampled, partial(_clustered, view)):
-            for group in groups:
-                size = sizes[group].setdefault(cluster, [0, 0])
-                size[0] += labelled
-                size[1] += failures
+        for cell in self._sampled(part) if any(cell.clustered for cell in self.cells) else ():
+            for group in _groups(_tier(view, cell)):
+                size = sizes[group].setdefault(cell.cluster, [0, 0])
+                size[0] += int(cell.labelled)
+                size[1] += int(cell.failures)
         return _Clusters(sizes, alone)
 
     def requests_of_version(self) -> int:
@@ -251,7 +233,8 @@ def _evidence(
             if 0 < requests <= _MOST_CUT:
                 piece = {**where, "since": start, "until": end, "hour": hour}
                 parts.append(connection.execute(_PIECE, piece).all())
-    return _Evidence(connection, version_id, since, until, calibration, list(chain.from_iterable(parts)))
+    cells = list(readable("stratum", chain.from_iterable(parts), _checked))
+    return _Evidence(connection, version_id, since, until, calibration, cells)
 
 
 def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:
@@ -325,22 +308,13 @@ def _tier(view: TierView, row: sa.Row[Any]) -> Tier:
             return Tier.UNTIERED
 
 
-def _stratum(view: TierView, row: sa.Row[Any]) -> tuple[tuple[Any, ...], Sequence[float]]:
-    key = (whole(row.hour), _tier(view, row), str(row.capability), whole(row.bin), bool(row.is_known))
-    counted = (whole(int(row.requests)), whole(int(row.labelled)), whole(int(row.failures)))
-    return key, (*counted, real(row.logit_sum), real(row.variance_sum))
-
-
-def _signature(view: TierView, row: sa.Row[Any]) -> tuple[Signature, int]:
-    return Signature(_tier(view, row), row.capability, row.failure_class), int(row.failures)
-
-
-def _alone(view: TierView, row: sa.Row[Any]) -> tuple[Sequence[TierGroup], int, int]:
-    return _groups(_tier(view, row)), int(row.labelled - row.clustered), int(row.failures - row.clustered_failures)
-
-
-def _clustered(view: TierView, row: sa.Row[Any]) -> tuple[Sequence[TierGroup], int, int, int]:
-    return _groups(_tier(view, row)), row.cluster, int(row.labelled), int(row.failures)
+def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
+    """*cell*, if it says what cells say."""
+    Tier(cell.tier), Tier(cell.declared_tier or Tier.UNTIERED)
+    for number in (cell.hour, cell.bin, *(int(getattr(cell, name)) for name in SUMS if not name.endswith("_sum"))):
+        whole(number)
+    real(cell.logit_sum), real(cell.variance_sum)
+    return cell
 
 
 def _groups(tier: Tier) -> Sequence[TierGroup]:
