@@ -21,8 +21,8 @@ def design_effects(cohort: Cohort) -> DesignEffects:
     Variance of each arm's failure rate over the one that independent requests would give, in each group of tiers.
 
     Requests of one cluster share an intra-cluster correlation, estimated from both arms together: a small canary has
-    too few clusters of its own. With few clusters in all, it is drawn towards a cautious one. Clusters that both arms
-    served are as hard in one as in the other, and their covariance is taken off.
+    too few clusters of its own. With few clusters in all, it is drawn towards a cautious one, unless both arms served
+    the same ones: these are as hard in one as in the other, and their covariance is taken off.
 
     Source:
         Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size.
@@ -42,7 +42,7 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     arms = [arm for arm in (baseline, candidate) if 0 < arm.failures < arm.requests]
     if not arms or not baseline.requests or not candidate.requests:
         return 1.0, 1.0
-    correlation = _correlation(arms)
+    correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - _overlap(baseline, candidate, shared)))
     effects = [1.0 + correlation * (arm.requests_squared / arm.requests - 1.0) for arm in (baseline, candidate)]
     variances = [effect * _binomial_variance(arm) for effect, arm in zip(effects, (baseline, candidate), strict=True)]
     net = 1.0
@@ -51,7 +51,7 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     return max(1.0, effects[0] * net), max(1.0, effects[1] * net)
 
 
-def _correlation(arms: list[ClusterSums]) -> float:
+def _correlation(arms: list[ClusterSums], *, prior_clusters: float) -> float:
     """Of two requests of a cluster, 0 to 1: products of deviations between different requests, over the variance."""
     products = pairs = clusters = 0.0
     for arm in arms:
@@ -61,11 +61,17 @@ def _correlation(arms: list[ClusterSums]) -> float:
         products += squares / spread * arm.clusters / max(arm.clusters - 1, 1) - arm.requests
         pairs += arm.requests_squared - arm.requests
         clusters += arm.clusters
-    prior = _PRIOR_CLUSTERS * pairs / max(clusters, 1.0)
+    prior = prior_clusters * pairs / max(clusters, 1.0)
     if pairs <= 0:
         return 0.0
     correlation = (products + _PRIOR_CORRELATION * prior) / (pairs + prior)
     return min(max(correlation * (1 + _CAUTION / clusters), 0.0), 1.0)
+
+
+def _overlap(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> float:
+    """How far both arms served the same clusters alike: the cosine of their counts by cluster, 0 to 1."""
+    norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
+    return min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
 
 
 def _binomial_variance(arm: ClusterSums) -> float:

@@ -77,3 +77,14 @@ def test_few_clusters_are_judged_with_caution() -> None:
 def test_an_arm_without_clusters_counts_every_request() -> None:
     """No key, no effect."""
     assert (1.0, 1.0) == design_effects(Cohort(Arm("old", []), Arm("new", []), ""))[TierGroup.HARD]
+
+
+def test_items_that_fail_alike_in_both_arms_cost_nothing() -> None:
+    """Sixty items of one failure rate, met by both arms: nothing speaks against counting every request."""
+    rng = np.random.default_rng(4)
+    n = np.full(60, 12)
+    apart, together = (
+        effects(n, rng.binomial(n, 0.6), rng.binomial(n, 0.6), is_shared=shared)[0] for shared in (False, True)
+    )
+
+    assert 1.0 <= together <= 1.25 < apart
