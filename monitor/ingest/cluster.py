@@ -30,7 +30,7 @@ class Reach:
     Attributes:
         addresses: What its name resolves to.
         name_problem: Why it does not resolve.
-        connect_problem: Why nobody accepts a connection.
+        connect_problem: Why no connection is accepted.
         tls_problem: Why there is no encrypted connection.
     """
 
@@ -49,7 +49,7 @@ class TopicFacts:
     Attributes:
         partitions: How many; 0 where there is no such topic.
         leaderless: Those without a leader.
-        retention_seconds: How long records are kept; None where that is not told or for ever.
+        retention_seconds: How long records are kept; None for ever, or where the broker does not say.
     """
 
     name: str
@@ -64,7 +64,7 @@ class GroupFacts:
     A consumer group as the brokers know it.
 
     Attributes:
-        state: `Stable` and the like; empty where nobody ever joined.
+        state: `Stable` and the like; empty where no member ever joined.
         members: Who is in it now.
         next_offsets: What it committed.
     """
@@ -171,8 +171,8 @@ class Cluster:
         """None for ever, and where we may not know: that right is rarely given."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         try:
-            told = self._admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)["topic"][topic]
-            milliseconds = int(told["retention.ms"]["value"])
+            reported = self._admin.describe_configs([resource], config_filter=ConfigFilterType.ALL)["topic"][topic]
+            milliseconds = int(reported["retention.ms"]["value"])
         except (KafkaError, KeyError, TypeError, ValueError):
             return None
         return milliseconds / _MILLISECONDS if milliseconds >= 0 else None

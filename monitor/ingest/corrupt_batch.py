@@ -1,4 +1,4 @@
-"""Batches that the client cannot read: told apart from outages, and tried again before they are passed over."""
+"""Batches that the client cannot read: not the same as an outage, and tried again before they are skipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_RETRY_SECONDS = 15.0
 @dataclass(frozen=True, slots=True)
 class BlockedPartition:
     """
-    A partition that stands still before something that cannot be read.
+    A partition that is blocked by a batch that cannot be read.
 
     Attributes:
         partition: Which one.
@@ -38,16 +38,16 @@ class BlockedPartition:
         return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + _pause(self.tries))
 
     def skipped(self, end: int) -> Record:
-        """What stands for everything from here up to, not including, *end*."""
+        """A record that stands for everything from here up to, not including, *end*."""
         detail = f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}"
         return Record(
             Position(*self.partition, self.offset), key=None, value=None, corrupt_batch=CorruptBatch(end, detail)
         )
 
     def sentence(self, limit: int) -> str:
-        """For a person: what stands still, and what becomes of it."""
+        """For a person: which partition is blocked, why, and what happens next."""
         topic, partition = self.partition
-        then = f"passed over after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
+        then = f"skipped after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
         return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {then}."
 
 
@@ -60,7 +60,7 @@ def is_corrupt(error: Exception) -> bool:
     """
     Whether what was fetched is at fault, rather than the way to it.
 
-    A codec whose library is missing is not: everything that it wrote is good, and must not be passed over.
+    A codec whose library is missing is not: everything that it wrote is good, and must not be skipped.
     """
     if isinstance(error, UnsupportedCodecError):
         return "not found" not in str(error)
@@ -74,7 +74,7 @@ def first_readable(offset: int, end: int, problem_at: Callable[[int], str]) -> i
     The first offset after *offset* that can be read, or *end* where none is.
 
     Every offset within a batch fails alike, so the end of it is found by doubling and halving: some twenty tries for a
-    hundred thousand records. Bad batches that lie next to each other are passed over as one.
+    hundred thousand records. Bad batches that lie next to each other are skipped as one.
 
     Args:
         offset: One that cannot be read.

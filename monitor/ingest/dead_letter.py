@@ -39,7 +39,7 @@ class DeadLetterRecord:
 
 
 class DeadLetterWriter(Protocol):
-    """Keeps dead letters; one that was kept twice after a crash is told by its position."""
+    """Keeps dead letters; the position shows which was kept twice after a crash."""
 
     def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         """

@@ -32,9 +32,10 @@ class FileSource:
     """
     Lines of files, one file after the other: topic is the path as given, partition 0, offset the line's index from 0.
 
-    A file of protobuf messages, each with its length in front, is told by its first bytes and read message by message.
+    A file of protobuf messages, each with its length in front, is recognised by its first bytes and read message by
+    message.
 
-    Blank lines are no records but keep their index. A line longer than *max_record_bytes* comes as a record without
+    Blank lines give no record but keep their index. A line longer than *max_record_bytes* comes as a record without
     value whose `oversize` says how long it is.
 
     Args:
@@ -42,7 +43,7 @@ class FileSource:
         ledger_offsets: Next offsets as the ledger holds them.
         batch_records: Most records of one poll.
         max_record_bytes: Longest line that is kept in memory, in bytes.
-        standard_input: What `-` stands for.
+        standard_input: The stream that `-` reads.
         translate: Gives the lines of a file that is to be read as something else than it is; None reads it as it is.
 
     Raises:
@@ -179,7 +180,7 @@ class FileSource:
 
 
 def _messages(stream: io.BufferedReader, *, max_bytes: int) -> Iterator[Line]:
-    """Lines, or protobuf messages that each have their length in front: told by the first bytes."""
+    """Lines, or protobuf messages that each have their length in front; the first bytes decide."""
     read_length = frame_lengths(stream.peek(PEEK_BYTES))
     if read_length is None:
         return read_lines(stream, max_bytes=max_bytes)

@@ -29,7 +29,7 @@ ReadLength = Callable[[BinaryIO], int | None]
 
 def frame_lengths(head: bytes) -> ReadLength | None:
     """
-    How the messages of a stream that begins with *head* are framed, or None where it is no such stream.
+    How the messages of a stream that begins with *head* are framed, or None where it is not framed.
 
     A message begins with its first field, and lines of text begin with neither a zero nor half a character: so the
     first byte tells which it is, and the first byte of the message confirms it.

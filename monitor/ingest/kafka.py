@@ -111,7 +111,7 @@ class KafkaSource:
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         ours = self._assignment.commit(next_offsets)
         if ours and self._consumer is not None:
-            # Nobody waits for it, and nobody minds when it fails: the next one says the same and more.
+            # Not waited for, and its failure does no harm: the next commit says the same and more.
             self._write_group_offsets(ours)
             self._read_on(partition for partition in ours if partition in self._blocked)
 
@@ -230,7 +230,7 @@ class KafkaSource:
             self.close()
 
     def _block(self) -> bool:
-        """Let the partitions stand still whose next batch cannot be read, and the others go on; whether any do."""
+        """Block the partitions whose next batch cannot be read, and let the others go on; whether any is blocked."""
         with translated_errors(self._settings):
             logs = self._offset_ranges(list(self._assignment.owned))
         # All before it was returned and recorded, so the batch is the next one of its partition.
@@ -255,7 +255,7 @@ class KafkaSource:
         return found
 
     def _retry_blocked(self) -> Poll | None:
-        """Try again what could not be read; what stands for it, where that was tried often enough."""
+        """Try corrupt batches again; after enough tries, a poll of the record that stands for one."""
         for partition, blocked in sorted(self._blocked.items()):
             if partition not in self._assignment.owned or self._clock.monotonic() < blocked.retry_at:
                 continue
@@ -278,7 +278,7 @@ class KafkaSource:
         return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
 
     def _read_on(self, partitions: Iterable[TopicPartition]) -> None:
-        """Go on with partitions that stood still, from where the ledger is."""
+        """Go on with partitions that were blocked, from the ledger's offset."""
         for partition in list(partitions):
             del self._blocked[partition]
             at = KafkaPartition(*partition)

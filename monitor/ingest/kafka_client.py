@@ -1,4 +1,4 @@
-"""What every Kafka client of ours is told: address, name, security; and what its errors mean to us."""
+"""Options that all our Kafka clients share: address, name, security; and what their errors mean to us."""
 
 from __future__ import annotations
 

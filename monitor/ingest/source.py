@@ -18,7 +18,7 @@ class TopicPartition(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a record stands: unique within a Kafka cluster or a set of files."""
+    """Position of a record: unique within a Kafka cluster or a set of files."""
 
     topic: str
     partition: int
@@ -141,7 +141,7 @@ class Source(Protocol):
         ...
 
     def blocked(self) -> str:
-        """One sentence where a part of the stream stands still before what cannot be read, else empty."""
+        """One sentence where a partition is blocked by a corrupt batch, else empty."""
         ...
 
     def close(self) -> None:

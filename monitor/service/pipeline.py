@@ -89,7 +89,7 @@ def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecor
 
 
 def latest_event_time(records: Iterable[DecodedRecord]) -> float:
-    """When the latest thing happened of which *records* tell, Unix seconds; minus infinity where none does."""
+    """The latest time in *records*, Unix seconds; minus infinity if they have none."""
     times = [
         event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
         for record in records
@@ -205,7 +205,7 @@ def _read_as(environment: str, events: Iterable[_Event]) -> list[_Event]:
 
 
 def _without_text(span: Span) -> Span:
-    """*span* as it may wait in the ledger, for a day perhaps: what was asked is needed only to tell what it is like."""
+    """*span* as it may be pending in the ledger, for a day perhaps: a hash of the text is all that difficulty needs."""
     if span.text is None:
         return span
     return replace(span, text=None, prompt_family=prompt_family(span.text) if span.text else None)

@@ -213,7 +213,7 @@ class Reviewer:
         if not labels or not earlier:
             return labels > 0
         taught_by_new = self._ledger.history_labels(exclude=live) > labels
-        # While nobody is served there is nothing to tag, and history comes in by leaps.
+        # Without live traffic there is nothing to tag, and history comes in by leaps.
         growth = (
             self._settings.min_history_growth if live or new_versions else max(1.0, self._settings.min_history_growth)
         )

@@ -30,7 +30,7 @@ class RolloutControl:
 
     Args:
         ledger: Where rollouts are kept.
-        policy: Gives the policy in force, which tells the established version.
+        policy: Gives the policy in force, which decides what the established version is.
         now: Gives the time, Unix seconds.
         links: Where traces are looked at.
     """

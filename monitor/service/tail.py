@@ -30,7 +30,7 @@ class SeenRequest:
 
     Attributes:
         tag: What the calibration in force says of it.
-        outcome: The verdict that stands by now, or None.
+        outcome: The verdict that counts now, or None.
         is_revised: It was shown before, with another outcome or none.
     """
 
