@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from monitor.service.pipeline import Rules, assemble, tag_traces
 from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId
+from monitor.trace.served import ServedModels
 from monitor.trace.settings import AssemblySettings, Limits, OutcomeSettings, TraceSettings
 from monitor.trace.span import Span
 
@@ -149,7 +151,7 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
             events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
             ledger.record(replace(batch, events=events))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
-            built = assemble(due, rules)
+            built = assemble(due, ServedModels((), 0.0), rules, now=inf, is_last_chance=True).built
             closed = [
                 Assembled(each.trace_id, len(each.spans), tag_traces(runs, Tagger(None), rules)) for each, runs in built
             ]

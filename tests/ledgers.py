@@ -134,4 +134,4 @@ def spans_left_over(ledger: SqlLedger) -> int:
 STORIES = count()
 
 ASSEMBLY = AssemblySettings(quiet_seconds=30, idle_seconds=300, max_age_seconds=3_600)
-SPAN_FATES = ("joined", "foreign", "duplicate", "late")
+SPAN_FATES = ("joined", "non_agent", "duplicate", "late")

@@ -469,7 +469,7 @@ def test_a_run_over_its_budget_is_a_failure_of_its_own_class(*, named_on_the_tra
 
 
 def test_what_became_of_the_spans_is_shown() -> None:
-    """Received, joined, foreign, duplicate, late and waiting ones are all on the same scrape, and add up."""
+    """Received, joined, non_agent, duplicate, late and waiting ones are all on the same scrape, and add up."""
 
     def play(tracer: Tracer) -> None:
         with tracer.start_as_current_span("agent", attributes=AGENT):
@@ -485,8 +485,8 @@ def test_what_became_of_the_spans_is_shown() -> None:
         monitor.read_all()
         samples = monitor.shown()
 
-    fates = {state: samples.total("cliffwatch_spans_total", state=state) for state in ("joined", "foreign", "late")}
-    assert {"joined": 2.0, "foreign": 1.0, "late": 1.0} == fates
+    fates = {state: samples.total("cliffwatch_spans_total", state=state) for state in ("joined", "non_agent", "late")}
+    assert {"joined": 2.0, "non_agent": 1.0, "late": 1.0} == fates
     assert 1.0 == samples.total("cliffwatch_spans_total", state="duplicate")
     assert 3.0 == samples.total("cliffwatch_spans_waiting")
     assert 8.0 == samples.total("cliffwatch_spans_total", state="received")

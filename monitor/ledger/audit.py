@@ -15,6 +15,7 @@ from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
+from monitor.ledger.pending_spans import count_spans
 from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import (
     calibration,
@@ -31,7 +32,7 @@ from monitor.ledger.schema import (
 )
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
 
-_FATES_OF_SPANS = ("joined", "foreign", "duplicate", "late")
+_FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
 _MOST_PROBLEMS = 10
 _ROWS_PER_FETCH = 5_000
 
@@ -191,8 +192,9 @@ def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Ite
         {(trace_id,): spans for trace_id, spans in noted},
         pending,
     )
+    waiting = count_spans(connection)
     spans = {key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS}
-    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + sum(pending.values())
+    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + waiting
     yield _equal(
         "spans received = spans accounted for + waiting",
         {("spans",): spans.get("received", 0)},

@@ -25,7 +25,7 @@ from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Comparison, SharedC
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tier_view import TierView
 from monitor.rollout.tracker import EvidenceWindow, Rollout
-from monitor.trace.model import PROBES_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
 _MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
@@ -55,6 +55,19 @@ def select_cohort(
         shared_clusters=old.shared_with(new),
     )
     return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
+
+
+def count_unresolved(connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> tuple[int, int]:
+    """Requests of the service of *rollout* since its start whose version nothing told, and failures among them."""
+    found = connection.execute(
+        sa.select(sa.func.count(), sa.func.sum(sa.case((request.c.success.is_(False), 1), else_=0)))
+        .select_from(request.join(model_version))
+        .where(model_version.c.service == rollout.service, model_version.c.environment == rollout.environment)
+        .where(model_version.c.model_version == UNRESOLVED)
+        .where(request.c.started_at >= rollout.started_at)
+        .where(request.c.started_at < matured_before)
+    ).one()
+    return int(found[0]), int(found[1] or 0)
 
 
 def select_classes(

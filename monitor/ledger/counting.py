@@ -113,6 +113,10 @@ class CounterDeltas:
         if by:
             self._others[name, "", "", "", "", "", detail] += by
 
+    def count_unresolved(self, service: str, environment: str, requested_model: str, outcome: str) -> None:
+        """Count a request whose version nothing told."""
+        self._others[CounterName.VERSIONS_UNRESOLVED, service, environment, requested_model, "", "", outcome] += 1
+
     def counts(self) -> Counter[Counted]:
         """Everything that was counted, by name and labels."""
         counts = Counter(self._others)

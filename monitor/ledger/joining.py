@@ -11,8 +11,8 @@ from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
-from monitor.trace.model import Outcome, OutcomeEvent, Trace
-from monitor.trace.outcome_policy import resolve, standing
+from monitor.trace.model import UNRESOLVED, Outcome, OutcomeEvent, Trace
+from monitor.trace.outcome_policy import BUDGET, STATUS, resolve, standing
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
@@ -94,19 +94,44 @@ class Joining:
             delta.traces.append(tagged)
             if slot.label is not None:
                 self._count_label(delta, slot.label, trace.trace_id)
+            if trace.model_version == UNRESOLVED:
+                self._count_unresolved(trace, slot)
         else:
             slot.delta.duplicates += 1
         if trace.unknown_fields:
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
 
-    def add_assembled(self, assembled: Assembled) -> None:
-        """Count the runs of a trace that waited for its spans, and what became of them."""
-        new = [tagged for tagged in assembled.tagged if not self.is_counted(tagged.trace.trace_id)]
-        for tagged in new:
-            self.add_trace(tagged)
-        # Late: they came while another replica was closing the trace.
-        became = "joined" if new else "late" if assembled.tagged else "foreign"
-        self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count)
+    def add_assembled(self, assembled: Assembled, *, counted_before: int) -> None:
+        """
+        Count the runs of a trace out of its spans, and what became of them.
+
+        Args:
+            assembled: The runs.
+            counted_before: Spans out of which runs of it were counted before; what came since may revise their outcome.
+        """
+        new = False
+        for tagged in assembled.tagged:
+            if not self.is_counted(tagged.trace.trace_id):
+                self.add_trace(tagged)
+                new = True
+            elif counted_before:
+                self._revise(tagged)
+        became = "joined" if new else "late" if assembled.tagged else "non_agent"
+        self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count - counted_before)
+
+    def _revise(self, tagged: TaggedTrace) -> None:
+        """Let what the run says of itself by now replace what it said when it was counted."""
+        trace_id = tagged.trace.trace_id
+        own = {outcome.source for outcome in tagged.outcomes} & {STATUS, BUDGET}
+        of_others = [each for each in self._slot(trace_id).standing if each.source not in own]
+        self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
+
+    def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
+        outcome = "unlabelled" if slot.label is None else _outcome_label(slot.label)
+        version = (trace.service, trace.environment, UNRESOLVED)
+        # Names of models are bounded as those of capabilities are.
+        requested = self._labels.capability(version, trace.requested_model or "none")
+        self._deltas.count_unresolved(trace.service, trace.environment, requested, outcome)
 
     def _slot(self, trace_id: str) -> Slot:
         slot = self._slots.get(trace_id)
@@ -117,10 +142,15 @@ class Joining:
     def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
         """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
         slot = self._slot(trace_id)
-        now_standing = standing((*slot.standing, outcome)) if slot.standing else (outcome,)
+        self._set_standing(trace_id, standing((*slot.standing, outcome)) if slot.standing else (outcome,))
+
+    def _set_standing(self, trace_id: str, now_standing: tuple[Outcome, ...]) -> None:
+        slot = self._slot(trace_id)
         if now_standing == slot.standing:
             return
         previous, label = slot.label, resolve(now_standing, self._outcomes)
+        if label is None and previous is not None:
+            return  # what was counted stays
         slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
         if slot.delta is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks

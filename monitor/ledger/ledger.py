@@ -43,10 +43,17 @@ class TaggedTrace(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class PendingSpans:
-    """Spans of a trace that is complete, or pending for longer than the settings allow."""
+    """
+    Spans of a trace that is complete, or pending for longer than the settings allow.
+
+    The first and the last of them came at a time in Unix seconds; *counted* are the heads of runs counted before.
+    """
 
     trace_id: TraceId
     spans: Sequence[Span]
+    first_received_at: float = 0.0
+    last_received_at: float = 0.0
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,8 @@ class Batch:
         received_at: Unix seconds.
         assembled: Traces whose pending spans are put together here.
         ignored: What was left aside in records that were read.
+        postponed: Traces that are complete and still wait, and until when, Unix seconds.
+        forget_before: Spans of counted traces are let go when the last of them came before, Unix seconds.
     """
 
     events: Sequence[TaggedTrace | OutcomeEvent | Span]
@@ -114,6 +123,8 @@ class Batch:
     received_at: float
     assembled: Sequence[Assembled] = ()
     ignored: Mapping[Ignored, int] = field(default_factory=dict)
+    postponed: Mapping[TraceId, float] = field(default_factory=dict)
+    forget_before: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +183,11 @@ class CounterName(StrEnum):
     ALIAS_REQUESTS = "alias_requests"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
-    SPANS = "spans"  # detail: received | joined | foreign | duplicate | late
+    SPANS = "spans"  # detail: received | joined | non_agent | duplicate | late
     IGNORED = "ignored"  # detail: what was left aside
     RECORDS = "records"  # detail: topic/partition
     DEAD_LETTERS = "dead_letters"  # detail: reason
+    VERSIONS_UNRESOLVED = "versions_unresolved"  # model_version: that was asked for; detail: outcome
     SERIES_DROPPED = "series_dropped"  # detail: label
 
 

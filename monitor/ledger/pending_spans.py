@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from monitor.ledger.labels import DialectInsert
-from monitor.ledger.ledger import PendingSpans
+from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace
 from monitor.ledger.stored import readable
 from monitor.trace.model import TraceId
@@ -83,6 +83,7 @@ def _touch_traces(connection: sa.Connection, insert: DialectInsert, spans: Itera
                     (add.last_received_at > have.last_received_at, add.last_received_at), else_=have.last_received_at
                 ),
                 "root_ended": sa.or_(have.root_ended, add.root_ended),
+                "not_before": 0.0,
             },
         ),
         [
@@ -120,12 +121,14 @@ def due_spans(
     columns = pending_trace.c
     due = connection.execute(
         sa.select(columns.trace_id, columns.span_count)
+        .where(columns.span_count > columns.counted_spans)
+        .where(columns.not_before <= now)
         .where(
             sa.or_(
                 sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
                 columns.last_received_at <= now - settings.idle_seconds,
                 columns.first_received_at <= now - settings.max_age_seconds,
-                columns.span_count >= settings.max_spans_per_trace,
+                columns.span_count - columns.counted_spans >= settings.max_spans_per_trace,
             )
         )
         .order_by(columns.last_received_at, columns.trace_id)
@@ -142,20 +145,66 @@ def due_spans(
 
 
 def count_spans(connection: sa.Connection) -> int:
-    """How many spans are pending."""
-    return connection.scalar(sa.select(sa.func.sum(pending_trace.c.span_count))) or 0
+    """How many spans are pending; those of runs that were counted are kept, and pending no more."""
+    columns = pending_trace.c
+    return connection.scalar(sa.select(sa.func.sum(columns.span_count - columns.counted_spans))) or 0
+
+
+def kept_traces(connection: sa.Connection, trace_ids: Iterable[str]) -> set[str]:
+    """Those of *trace_ids* whose spans are still there, pending or kept."""
+    found: set[str] = set()
+    for part in _parts(sorted(trace_ids)):
+        found.update(
+            connection.scalars(sa.select(pending_trace.c.trace_id).where(pending_trace.c.trace_id.in_(part))).all()
+        )
+    return found
+
+
+def postpone(connection: sa.Connection, until: Mapping[TraceId, float]) -> None:
+    """Put off traces until those Unix seconds, or until another span comes."""
+    if until:
+        columns = pending_trace.c
+        connection.execute(
+            sa.update(pending_trace)
+            .where(columns.trace_id == sa.bindparam("_id"))
+            .values(not_before=sa.bindparam("_to")),
+            [{"_id": trace_id, "_to": at} for trace_id, at in sorted(until.items())],
+        )
+
+
+def forget_counted(connection: sa.Connection, *, before: float) -> None:
+    """Let go of some traces that were counted and whose last span came *before* those Unix seconds."""
+    columns = pending_trace.c
+    rows = connection.scalars(
+        sa.select(columns.trace_id)
+        .where(columns.span_count == columns.counted_spans)
+        .where(columns.last_received_at < before)
+        .order_by(columns.trace_id)
+        .limit(_IDS_PER_STATEMENT)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for table in (pending_trace, pending_span) if rows else ():
+        connection.execute(sa.delete(table).where(table.c.trace_id.in_(rows)))
 
 
 def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[PendingSpans]:
     """Pending spans of these traces, in the order of *trace_ids*; traces without any are left out."""
     spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
+    came: dict[TraceId, tuple[float, float, tuple[str, ...]]] = {}
+    columns = pending_trace.c
     for part in _parts(trace_ids):
+        for row in connection.execute(sa.select(pending_trace).where(columns.trace_id.in_(part))):
+            came[row.trace_id] = (row.first_received_at, row.last_received_at, tuple(row.counted_heads.split()))
         rows = connection.execute(
             sa.select(pending_span).where(pending_span.c.trace_id.in_(part)).order_by(pending_span.c.span_id)
         )
         for row in rows:
             spans[row.trace_id].append(_span(row))
-    return [PendingSpans(trace_id, of_trace) for trace_id, of_trace in spans.items() if of_trace]
+    return [
+        PendingSpans(trace_id, of_trace, *came.get(trace_id, (0.0, 0.0, ())))
+        for trace_id, of_trace in spans.items()
+        if of_trace
+    ]
 
 
 def _span(row: Any) -> Span:
@@ -164,31 +213,45 @@ def _span(row: Any) -> Span:
     return next(readable("pending_span", [row], lambda row: Span.from_json(row.body)), blank)
 
 
-def take_complete(connection: sa.Connection, span_counts: Mapping[TraceId, int]) -> set[TraceId]:
+def take_complete(connection: sa.Connection, assembled: Iterable[Assembled]) -> dict[TraceId, int]:
     """
-    Take traces whose spans are complete off the pending ones.
+    Note that the runs of these traces are counted.
 
     Args:
         connection: In the transaction that counts them.
-        span_counts: How many spans each of them had when it was looked at.
+        assembled: How many spans each of them had when it was looked at, and its runs.
 
     Returns:
-        Those that were taken: no other replica was first, and no span has come since.
+        Those whose spans no other replica counted and to which no span has come since: spans that were counted before.
     """
-    taken: set[TraceId] = set()
+    taken: dict[TraceId, int] = {}
     columns = pending_trace.c
-    for part in _parts(sorted(span_counts)):
+    looked_at = {each.trace_id: each for each in assembled}
+    for part in _parts(sorted(looked_at)):
         rows = connection.execute(
-            sa.select(columns.trace_id, columns.span_count)
+            sa.select(columns.trace_id, columns.span_count, columns.counted_spans, columns.counted_heads)
             .where(columns.trace_id.in_(part))
+            .where(columns.span_count > columns.counted_spans)
             .order_by(columns.trace_id)
             .with_for_update()
         )
-        ours = [TraceId(trace_id) for trace_id, span_count in rows if span_count == span_counts[trace_id]]
-        for table in (pending_trace, pending_span):
-            connection.execute(sa.delete(table).where(table.c.trace_id.in_(ours)))
-        taken.update(ours)
+        ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
+        if ours:
+            connection.execute(
+                sa.update(pending_trace)
+                .where(columns.trace_id == sa.bindparam("_id"))
+                .values(counted_spans=columns.span_count, counted_heads=sa.bindparam("_heads")),
+                [{"_id": row.trace_id, "_heads": _heads(row, looked_at[row.trace_id])} for row in ours],
+            )
+        taken.update((TraceId(row.trace_id), row.counted_spans) for row in ours)
     return taken
+
+
+def _heads(row: Any, assembled: Assembled) -> str:
+    """Heads of the runs that are counted by now, in the order in which they were."""
+    heads = dict.fromkeys(row.counted_heads.split())
+    heads.update(dict.fromkeys(tagged.trace.head_span_id for tagged in assembled.tagged if tagged.trace.head_span_id))
+    return " ".join(heads)
 
 
 def _parts(keys: Sequence[_Key]) -> Iterator[Sequence[_Key]]:

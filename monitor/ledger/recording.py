@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from monitor.errors import OffsetFenced
 from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect
-from monitor.ledger.joining import Joining
+from monitor.ledger.joining import Joining, Slot
 from monitor.ledger.labels import LabelBudget
 from monitor.ledger.ledger import (
     CEILING,
@@ -21,13 +21,14 @@ from monitor.ledger.ledger import (
     Recorded,
     TaggedTrace,
 )
-from monitor.ledger.pending_spans import add_spans, take_complete
+from monitor.ledger.pending_spans import add_spans, forget_counted, kept_traces, postpone, take_complete
 from monitor.ledger.request_rows import RequestRows
-from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, traffic
+from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.strata import StratumWriter
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
+from monitor.trace.served import taught_by
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
@@ -63,7 +64,14 @@ class Recorder:
         self._write_activity = dialect.upserter(
             model_version, _ACTIVITY_COLUMNS, keys=_VERSION_KEY, become=_more_active
         )
+        self._write_served = dialect.upserter(
+            served_model,
+            _SERVED_COLUMNS,
+            keys=served_model.primary_key.columns.keys(),
+            become=lambda added: _wider(served_model.c, added),
+        )
         self._version_ids: dict[VersionKey, int] = {}
+        self._served: set[tuple[str, ...]] = set()
 
     def record(self, connection: sa.Connection, batch: Batch) -> Recorded:
         """
@@ -83,6 +91,7 @@ class Recorder:
         self._labels.forget()
         self._requests.forget()
         self._version_ids.clear()
+        self._served.clear()
 
     def _commit_offset(self, connection: sa.Connection, commit: OffsetCommit) -> None:
         topic, partition = commit.partition
@@ -122,12 +131,15 @@ class Recorder:
         admission = self._labels.within(connection)
         joining = Joining(slots, deltas, admission, self._outcomes)
         self._add_pending(connection, batch, joining, deltas)
-        taken = take_complete(connection, {each.trace_id: each.span_count for each in batch.assembled})
+        taken = take_complete(connection, batch.assembled)
         for event in batch.events:
             joining.add(event)
         for assembled in batch.assembled:
             if assembled.trace_id in taken:
-                joining.add_assembled(assembled)
+                joining.add_assembled(assembled, counted_before=taken[assembled.trace_id])
+        postpone(connection, batch.postponed)
+        if batch.assembled:
+            forget_counted(connection, before=batch.forget_before)
         _count_records(batch, deltas)
         for cap, times in admission.dropped.items():
             deltas.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
@@ -143,6 +155,7 @@ class Recorder:
                 for hour, starts in seen.hours.items()
             ),
         )
+        self._write_served(connection, self._taught(connection, slots.values()))
         self._write_counters(
             connection,
             [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value],
@@ -157,11 +170,29 @@ class Recorder:
 
     def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:
         spans = [event for event in batch.events if isinstance(event, Span)]
-        pending = [span for span in spans if not joining.is_counted(span.trace_id)]
+        counted = {span.trace_id for span in spans if joining.is_counted(span.trace_id)}
+        gone = counted - kept_traces(connection, counted)
+        pending = [span for span in spans if span.trace_id not in gone]
         duplicates = add_spans(connection, self._insert, pending, received_at=batch.received_at)
         deltas.count(CounterName.SPANS, detail="received", by=len(spans))
         deltas.count(CounterName.SPANS, detail="late", by=len(spans) - len(pending))
         deltas.count(CounterName.SPANS, detail="duplicate", by=duplicates)
+
+    def _taught(self, connection: sa.Connection, slots: Iterable[Slot]) -> list[tuple[Any, ...]]:
+        """What the new runs teach, of versions that have a place of their own and of so many names."""
+        new = [
+            slot.new_trace.trace
+            for slot in slots
+            if slot.new_trace is not None
+            and slot.delta is not None
+            and slot.delta.version[-1] == slot.new_trace.trace.model_version
+        ]
+        taught = taught_by(new)
+        if not taught.keys() <= self._served:
+            self._served = {tuple(row) for row in connection.execute(sa.select(*served_model.primary_key.columns))}
+            room = max(0, _MOST_SERVED - len(self._served))
+            self._served.update(sorted(taught.keys() - self._served)[:room])
+        return [(*key, first, last) for key, (first, last) in sorted(taught.items()) if key in self._served]
 
     def _write_versions(
         self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
@@ -211,6 +242,10 @@ _VERSION_ID = sa.select(model_version.c.id).where(
     *(model_version.c[name] == sa.bindparam(name) for name in _VERSION_KEY)
 )
 _ACTIVITY_COLUMNS = (*_VERSION_KEY, "first_started_at", "last_started_at", "requests", "labelled")
+_MOST_SERVED = 10_000
+"""Names of models and versions served under them that are remembered; hostile names could be endless."""
+
+_SERVED_COLUMNS = tuple(column.name for column in served_model.columns)
 _TRAFFIC_COLUMNS = tuple(column.name for column in traffic.columns)
 _COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -141,6 +141,9 @@ pending_trace = sa.Table(
     sa.Column("last_received_at", sa.Double, nullable=False),
     sa.Column("root_ended", sa.Boolean, nullable=False),
     sa.Column("span_count", sa.Integer, nullable=False),
+    sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
+    sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # put off until then, or until more comes
+    sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
 )
 
 pending_span = sa.Table(
@@ -149,6 +152,18 @@ pending_span = sa.Table(
     sa.Column("trace_id", sa.Text, primary_key=True),
     sa.Column("span_id", sa.Text, primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
+)
+
+# Versions that a service is served under the name of a model ('' where none is named), and when.
+served_model = sa.Table(
+    "served_model",
+    metadata,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("requested_model", sa.Text, primary_key=True),
+    sa.Column("model_version", sa.Text, primary_key=True),
+    sa.Column("first_started_at", sa.Double, nullable=False),
+    sa.Column("last_started_at", sa.Double, nullable=False),
 )
 
 counter = sa.Table(

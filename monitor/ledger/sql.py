@@ -16,7 +16,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import retag, select_classes, select_cohort, tagged_otherwise
+from monitor.ledger.cohorts import count_unresolved, retag, select_classes, select_cohort, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
@@ -47,7 +47,7 @@ from monitor.ledger.ledger import (
 from monitor.ledger.pending_spans import count_spans, due_spans, spans_of
 from monitor.ledger.recording import Recorder
 from monitor.ledger.retention import Pruner, cutoffs
-from monitor.ledger.schema import kafka_offset
+from monitor.ledger.schema import kafka_offset, served_model
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import Cohort
@@ -57,6 +57,7 @@ from monitor.rollout.tier_view import LEARNT, TierView
 from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity, since_start
 from monitor.rollout.verdict import Verdict
 from monitor.trace.model import TraceId
+from monitor.trace.served import Served
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
 
 _ROWS_PER_RETAG = 2_000
@@ -253,6 +254,11 @@ class SqlLedger:
                 retag(connection, self._dialect, rows[start : start + _ROWS_PER_RETAG], calibration)
         return len(rows)
 
+    def served_models(self) -> Sequence[Served]:
+        """Every version that a service was served under the name of a model."""
+        with self._reading() as connection:
+            return [Served(*row) for row in connection.execute(sa.select(served_model))]
+
     # What rollouts are judged by, and what was said of them.
 
     def cohort(
@@ -273,6 +279,11 @@ class SqlLedger:
             return select_cohort(
                 connection, rollout, window or since_start(rollout), view, matured_before=matured_before
             )[0]
+
+    def unresolved(self, rollout: Rollout, *, matured_before: float) -> tuple[int, int]:
+        """Requests since the start of *rollout* whose version nothing told, and failures among them."""
+        with self._reading() as connection:
+            return count_unresolved(connection, rollout, matured_before=matured_before)
 
     def class_counts(self, rollout: Rollout, *, since: float) -> Mapping[tuple[str, str], tuple[int, int]]:
         """

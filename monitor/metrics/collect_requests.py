@@ -43,6 +43,10 @@ def _version(key: CounterKey) -> Labels:
     return key.service, key.environment, key.model_version
 
 
+def _version_detail(key: CounterKey) -> Labels:
+    return *_version(key), key.detail
+
+
 def _tiered(key: CounterKey) -> Labels:
     return *_version(key), key.tier
 
@@ -85,6 +89,7 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
     (CounterName.ALIAS_REQUESTS, names.ALIAS_REQUESTS, _version, 1),
     (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
     (CounterName.SPANS, names.SPANS, _detail, 1),
+    (CounterName.VERSIONS_UNRESOLVED, names.VERSIONS_UNRESOLVED, _version_detail, 1),
 )
 """Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
 

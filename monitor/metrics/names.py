@@ -361,12 +361,17 @@ DUPLICATE_RECORDS = _counter("cliffwatch_duplicate_records_total", "Traces that 
 UNKNOWN_FIELDS = _counter("cliffwatch_unknown_fields_total", "Fields of events that were not understood and ignored.")
 SPANS = _counter(
     "cliffwatch_spans_total",
-    "Spans by what became of them: received = joined + foreign + duplicate + late + those still waiting.",
+    "Spans by what became of them: received = joined + non_agent + duplicate + late + those still waiting.",
     ("state",),
 )
 SPANS_WAITING = _gauge("cliffwatch_spans_waiting", "Spans that wait for their trace to be complete.")
 IGNORED = _counter(
     "cliffwatch_ignored_total", "What was left aside or mended in records that were read, by reason.", ("reason",)
+)
+VERSIONS_UNRESOLVED = _counter(
+    "cliffwatch_versions_unresolved_total",
+    "Requests whose version no source told, by the model that was asked for and their first outcome (or unlabelled).",
+    ("service", "environment", "requested_model", "outcome"),
 )
 SERIES_DROPPED = _counter(
     "cliffwatch_series_dropped_total",

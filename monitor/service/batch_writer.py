@@ -16,6 +16,7 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
 from monitor.service.new_versions import SeenVersions, fronts, split_before
 from monitor.service.pipeline import (
+    AssembledBatch,
     BuiltTrace,
     DecodedRecord,
     Rules,
@@ -27,6 +28,7 @@ from monitor.service.pipeline import (
 from monitor.service.publisher import Publisher
 from monitor.service.stages import Stages
 from monitor.trace.decoded import Ignored
+from monitor.trace.model import TraceId
 
 _log = structlog.get_logger()
 
@@ -74,9 +76,11 @@ class BatchWriter:
                 self._freeze_before(self._versions.new_in(traces_in(first)), first)
             records = records_left
 
-    def write_assembled(self, built: Sequence[BuiltTrace]) -> int:
+    def write_assembled(self, assembled: AssembledBatch) -> int:
         """Write the traces; the number of those whose spans are no longer pending."""
-        closed = 0
+        closed, built = 0, assembled.built
+        if assembled.postponed:
+            self._write_assembled((), postponed=assembled.postponed)
         while built:
             known = list(takewhile(lambda each: not self._versions.new_in(each.runs), built))
             if known:
@@ -126,7 +130,7 @@ class BatchWriter:
         self._publisher.report(last_commit_at=stages.clock.time())
         _log_committed(len(records), recorded, dead)
 
-    def _write_assembled(self, built: Sequence[BuiltTrace]) -> int:
+    def _write_assembled(self, built: Sequence[BuiltTrace], *, postponed: Mapping[TraceId, float] | None = None) -> int:
         runs = [run for each in built for run in each.runs]
         tagged = iter(tag_traces(runs, self._stages.reviewer.tagger, self._rules))
         assembled = [
@@ -134,7 +138,16 @@ class BatchWriter:
         ]
         now = self._stages.clock.time()
         recorded = self._stages.ledger.record(
-            Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=now, assembled=assembled)
+            Batch(
+                events=(),
+                dead_letters=(),
+                offsets=(),
+                records={},
+                received_at=now,
+                assembled=assembled,
+                postponed=postponed or {},
+                forget_before=now - self._rules.traces.assembly.late_seconds,
+            )
         )
         self._publisher.report_failures(recorded.failed_traces)
         _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)

@@ -21,6 +21,7 @@ from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
 from monitor.service.watchdog import Watchdog
 from monitor.trace.model import TraceId
+from monitor.trace.served import ServedModels
 
 _log = structlog.get_logger()
 
@@ -157,12 +158,23 @@ class Service:
     def assemble_due(self, *, now: float) -> Collection[TraceId]:
         """Assemble some of the traces that are complete at *now* (Unix seconds); empty where none are left."""
         settings = self.rules.traces.assembly
-        due = self.stages.ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY)
-        return [pending.trace_id for pending in due] if self.assemble(due) else ()
+        return self.assemble(self.stages.ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY), now=now)
 
-    def assemble(self, pending: Sequence[PendingSpans]) -> int:
-        """Count the traces that these spans make up; the number of those that are no longer pending."""
-        return self._writer.write_assembled(assemble(pending, self.rules))
+    def assemble(
+        self, pending: Sequence[PendingSpans], *, now: float, is_last_chance: bool = False
+    ) -> Collection[TraceId]:
+        """
+        Count the runs that these spans make up, or put their traces off (see `monitor.service.pipeline.assemble`).
+
+        Returns:
+            Traces that were counted here.
+        """
+        if not pending:
+            return ()
+        served = ServedModels(self.stages.ledger.served_models(), self.rules.traces.served_within_seconds)
+        assembled = assemble(pending, served, self.rules, now=now, is_last_chance=is_last_chance)
+        closed = self._writer.write_assembled(assembled)
+        return [built.pending.trace_id for built in assembled.built] if closed else ()
 
     def _owned(self, poll: Poll) -> Sequence[Record]:
         """Records of *poll* without those of partitions that another replica has by now."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import inf
 from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -16,13 +17,14 @@ from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
-from monitor.trace.assembly import build_traces
+from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
+from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
-from monitor.trace.settings import Limits, TraceSettings
+from monitor.trace.served import ServedModels
+from monitor.trace.settings import AssemblySettings, Limits, TraceSettings
 from monitor.trace.span import Span
 from monitor.trace.timing import held_run, held_verdict, is_far_ahead, refuse_ancient
 
@@ -138,13 +140,58 @@ def _cluster_of(trace: Trace) -> int | None:
     return None
 
 
-def assemble(pending: Iterable[PendingSpans], rules: Rules) -> list[BuiltTrace]:
-    """The agent runs of each trace, in the order of their starts."""
-    built = [
-        BuiltTrace(each, [_dated(_held(run, rules)) for run in build_traces(each.spans, rules.traces.outcomes)])
-        for each in pending
+@dataclass(frozen=True, slots=True)
+class AssembledBatch:
+    """
+    What became of traces that are due.
+
+    Attributes:
+        built: Each with its agent runs, in the order of their starts; with none where its spans are no agent's work.
+        postponed: Those that still wait for a span or for an answered call, and until when, Unix seconds.
+    """
+
+    built: Sequence[BuiltTrace]
+    postponed: Mapping[TraceId, float]
+
+
+def assemble(
+    due: Collection[PendingSpans], served: ServedModels, rules: Rules, *, now: float, is_last_chance: bool = False
+) -> AssembledBatch:
+    """
+    The agent runs of traces that are *due*.
+
+    Args:
+        due: Their spans.
+        served: Tells the versions of runs that do not name any.
+        rules: How records are read.
+        now: Unix seconds; infinite where no more spans are to be waited for.
+        is_last_chance: Whether no answered call is to be waited for either.
+    """
+    whole_at = {pending.trace_id: _whole_at(pending, rules.traces.assembly) for pending in due}
+    postponed = {trace_id: at for trace_id, at in whole_at.items() if now < at}
+    whole = [
+        (pending, build_traces(pending.spans, rules.traces.outcomes, pending.counted))
+        for pending in due
+        if pending.trace_id not in postponed
     ]
-    return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0)
+    served = served.and_taught_by(run for _, runs in whole for run in runs)
+    built: list[BuiltTrace] = []
+    for pending, runs in whole:
+        told_at = whole_at[pending.trace_id] + rules.traces.assembly.quiet_seconds
+        told = [served.resolve(run, is_last_chance=is_last_chance or told_at <= now < inf) for run in runs]
+        if None in told:
+            postponed[pending.trace_id] = told_at
+        else:
+            built.append(BuiltTrace(pending, [_dated(_held(run, rules)) for run in told if run is not None]))
+    return AssembledBatch(sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed)
+
+
+def _whole_at(pending: PendingSpans, settings: AssemblySettings) -> float:
+    """When to take the spans of a trace for all that will come, Unix seconds."""
+    if len(pending.spans) >= settings.max_spans_per_trace:
+        return 0.0
+    patience = min(max(settings.quiet_seconds, missing_seconds(pending.spans)), settings.idle_seconds)
+    return min(pending.last_received_at + patience, pending.first_received_at + settings.max_age_seconds)
 
 
 def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedRecord:

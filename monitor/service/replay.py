@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from math import inf
 
 from monitor.service.loop import Service, Turn
 from monitor.trace.model import TraceId
@@ -60,7 +61,9 @@ class Replay:
 
     def _close_open(self) -> None:
         """Assemble what this replay left open, and only that: another service on the ledger waits for its own."""
-        left = iter(sorted(self._open_traces, key=lambda trace_id: (self._open_traces[trace_id], trace_id)))
-        while some := list(islice(left, _TRACES_PER_ASSEMBLY)):
-            self._service.assemble(self.stages.ledger.spans_of(some))
+        for is_last_chance in (False, True):  # answered calls first: they tell the versions of the others
+            left = iter(sorted(self._open_traces, key=lambda trace_id: (self._open_traces[trace_id], trace_id)))
+            while some := list(islice(left, _TRACES_PER_ASSEMBLY)):
+                pending = self.stages.ledger.spans_of(some)
+                self._service.assemble(pending, now=inf, is_last_chance=is_last_chance)
         self._open_traces.clear()

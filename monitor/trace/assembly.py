@@ -42,30 +42,51 @@ def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
     return kept
 
 
-def build_traces(spans: Iterable[Span], settings: OutcomeSettings) -> list[Trace]:
+def build_traces(spans: Iterable[Span], settings: OutcomeSettings, counted: Sequence[str] = ()) -> list[Trace]:
     """
     The agent runs that the *spans* of one trace make up, earliest first; none where no model or agent did any work.
 
     A run is what one agent's span encloses, nested agents and all; where no agent has a span, it is all there is.
     Agents side by side, under nothing or under a span of the application, are runs of their own. The first run bears
-    the id of the trace, each other one `trace id:id of its head`.
+    the id of the trace, each other one `trace id:id of its head`; runs that were *counted* before, by the ids of their
+    heads, keep their ids, whatever came since.
 
     What the head of a run does not say is taken from the earliest span that does. A model call that encloses another is
     two layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
     another call of the same tool. What evaluators do is no part of a run.
     """
-    runs = [run for run in _runs(spans) if run.is_agents_work]
-    return [_trace(run, settings, run.head.span_id if number else None) for number, run in enumerate(runs)]
+    heads = list(counted)
+    traces = []
+    for run in _runs(spans):
+        if run.is_agents_work:
+            known_by = next((span.span_id for span in run.ordered if span.span_id in counted), run.head.span_id)
+            heads.append(known_by)
+            traces.append(_trace(run, settings, known_by, is_first=known_by == heads[0]))
+    return traces
 
 
-def _trace(run: _Run, settings: OutcomeSettings, own_id: str | None) -> Trace:
+def missing_seconds(spans: Iterable[Span]) -> float:
+    """
+    How long to wait on for a parent that has not come or a span that has not ended; 0 where none is missing.
+
+    That is twice as long as what has come took: a run that was busy for a minute may go on for another.
+    """
+    by_id = unique_spans(spans)
+    work = [span for span in by_id.values() if span.kind is not OperationKind.OTHER]
+    if all(span.ended_at is not None and (span.parent_span_id or span.span_id) in by_id for span in work):
+        return 0.0
+    ends = [span.ended_at or span.started_at for span in by_id.values()]
+    return 2 * (max(ends) - min(span.started_at for span in by_id.values()))
+
+
+def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: bool) -> Trace:
     head, last = run.head, run.last
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
     version = _version(run)
     error = _error(run)
     aborted = error is not None and error.error_type is not None and ABORTS.search(error.error_type) is not None
     return Trace(
-        trace_id=head.trace_id if own_id is None else TraceId(f"{head.trace_id}:{own_id}"),
+        trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
         service=_service(run),
         environment=run.first(lambda span: span.environment) or PRODUCTION,
         model_version=ModelVersion(version.name),
@@ -91,6 +112,7 @@ def _trace(run: _Run, settings: OutcomeSettings, own_id: str | None) -> Trace:
         user_id=run.first(lambda span: span.user_id),
         answered=None if aborted else _answered(run),
         aborted=aborted,
+        head_span_id=known_by,
     )
 
 

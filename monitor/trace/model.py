@@ -164,7 +164,8 @@ class Trace(Struct, frozen=True, gc=False):
 
     Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
     request asked for whatever version is the latest, `answered` whether an answer came out (None: not known), `aborted`
-    that somebody stopped it. `version_by` says what told the version, `requested_model` the model that was asked for.
+    that somebody stopped it. `version_by` says what told the version, `requested_model` the model that was asked for,
+    and `head_span_id` which span of the trace the run is known by.
     """
 
     trace_id: TraceId
@@ -188,6 +189,7 @@ class Trace(Struct, frozen=True, gc=False):
     aborted: bool = False
     version_by: VersionBy = VersionBy.SENDER
     requested_model: str | None = None
+    head_span_id: str | None = None
 
     @property
     def duration_seconds(self) -> float | None:

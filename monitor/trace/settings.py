@@ -53,6 +53,9 @@ class AssemblySettings(Settings):
     idle_seconds: PositiveFloat = 0.5 * _HOUR
     """How long no span may have come of a trace whose root was never seen, in seconds."""
 
+    late_seconds: NonNegativeFloat = 600.0
+    """How long after its last span a counted trace still takes spans, which may revise its outcome, in seconds."""
+
     max_age_seconds: PositiveFloat = 24 * _HOUR
     """Longest wait for a trace, in seconds since its first span came; above the longest run."""
 
@@ -240,6 +243,12 @@ class TraceSettings(Settings):
     """
     Attributes of spans and resources that name the version, best first, before the model does: gen_ai.agent.version,
     service.version, or feature_flag:KEY for the variant of one flag.
+    """
+
+    served_within_seconds: PositiveFloat = _HOUR
+    """
+    How long before or after a run that names only the model it asked for an answered call tells its version, in
+    seconds; where calls under that name were answered by two versions, the run counts for none.
     """
 
     service_namespace: bool = True

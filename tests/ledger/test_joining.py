@@ -130,7 +130,7 @@ def test_a_trace_told_as_a_whole_and_by_its_spans_counts_once(ledger: SqlLedger)
 
     assert {"": 2} == counts(ledger, CounterName.REQUESTS)
     assert {"": 1} == counts(ledger, CounterName.DUPLICATES)
-    assert {"received": 5, "joined": 2, "late": 3} == counts(ledger, CounterName.SPANS)
+    assert {"received": 5, "joined": 2, "late": 2, "duplicate": 1} == counts(ledger, CounterName.SPANS)
     assert 0 == spans_left_over(ledger)
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from monitor.ledger.ledger import (
-    CounterKey,
     CounterName,
 )
 from monitor.ledger.sql import SqlLedger
@@ -17,9 +18,11 @@ from tests.builders import (
 )
 from tests.ledgers import (
     ASSEMBLY,
+    assembled,
     close_due,
     close_trace,
     counts,
+    net_outcomes,
 )
 from tests.trace.spans import a_call, a_span, a_tool_call
 
@@ -34,7 +37,7 @@ def test_spans_wait_until_their_trace_is_complete(ledger: SqlLedger) -> None:
 
     assert {"": 1} == counts(ledger, CounterName.REQUESTS)
     assert {"received": 3, "joined": 3} == counts(ledger, CounterName.SPANS)
-    assert 0 == ledger.pending_spans() == len(ledger.spans_of([TraceId("t")]))
+    assert 0 == ledger.pending_spans() == close_due(ledger, now=NOON + 4_000)
 
 
 @pytest.mark.parametrize(
@@ -117,19 +120,41 @@ def test_a_trace_that_another_replica_has_closed_is_left_to_it(ledger: SqlLedger
     assert {} == counts(ledger, CounterName.DUPLICATES)
 
 
-def test_late_spans_change_nothing_but_their_count(ledger: SqlLedger) -> None:
-    """What comes after its trace was closed is counted as late, at once, and never waits."""
+def test_late_spans_revise_the_outcome_and_nothing_else(ledger: SqlLedger) -> None:
+    """What comes after its trace was counted is counted as late; an error in it fails the run, once."""
     ledger.record(a_batch(a_span(), a_call("a")))
     close_due(ledger)
-    before = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
+    before = ledger.counters()
 
-    ledger.record(a_batch(a_call("b"), a_call("a")))
+    ledger.record(a_batch(a_call("b", error=True), a_call("a"), received_at=NOON + 60))
+    ledger.record(a_batch(a_call("b", error=True), received_at=NOON + 60))
+    assert (1, 0) == (close_due(ledger, now=NOON + 120), close_due(ledger, now=NOON + 240))
 
-    after = {key: value for key, value in ledger.counters().items() if key.name is not CounterName.SPANS}
-    records = CounterKey(CounterName.RECORDS, detail="agent-traces/0")
-    assert before == after | {records: before[records]}
-    assert {"received": 4, "joined": 2, "late": 2} == counts(ledger, CounterName.SPANS)
+    moved = {key.name for key, value in ledger.counters().items() if value != before.get(key)}
+    assert {
+        CounterName.SPANS,
+        CounterName.RECORDS,
+        CounterName.OUTCOME_REVISIONS,
+        CounterName.FAILURES_BY_CLASS,
+    } == moved
+    assert ({"success>failure": 1}, (0, 1)) == (counts(ledger, CounterName.OUTCOME_REVISIONS), net_outcomes(ledger))
+    assert {"received": 5, "joined": 2, "late": 1, "duplicate": 2} == counts(ledger, CounterName.SPANS)
     assert 0 == ledger.pending_spans()
+
+
+def test_spans_of_a_counted_trace_are_let_go_after_a_while(ledger: SqlLedger) -> None:
+    """From then on what comes is late at once, and revises nothing."""
+    ledger.record(a_batch(a_span(), a_call("a")))
+    close_due(ledger)
+    other = [a_span(trace_id=TraceId("u")), a_call("a", trace_id=TraceId("u"))]
+    ledger.record(a_batch(*other, received_at=NOON + 900))
+    ledger.record(dataclasses.replace(a_batch(), assembled=[assembled("u", other)], forget_before=NOON + 300))
+
+    ledger.record(a_batch(a_call("b", error=True), received_at=NOON + 1_000))
+
+    assert [] == ledger.spans_of([TraceId("t")])
+    assert {"received": 5, "joined": 4, "late": 1} == counts(ledger, CounterName.SPANS)
+    assert (2, 0) == net_outcomes(ledger)
 
 
 def test_spans_of_no_agent_are_let_go(ledger: SqlLedger) -> None:
@@ -138,5 +163,5 @@ def test_spans_of_no_agent_are_let_go(ledger: SqlLedger) -> None:
 
     assert 1 == close_due(ledger)
 
-    assert {"received": 1, "foreign": 1} == counts(ledger, CounterName.SPANS)
+    assert {"received": 1, "non_agent": 1} == counts(ledger, CounterName.SPANS)
     assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())

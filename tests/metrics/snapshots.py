@@ -211,6 +211,7 @@ COUNTERS: Mapping[CounterKey, int] = {
     CounterKey(CounterName.SPANS, detail="joined"): 7,
     CounterKey(CounterName.IGNORED, detail="span_irrelevant"): 4,
     CounterKey(CounterName.SERIES_DROPPED, detail="capability"): 1,
+    CounterKey(CounterName.VERSIONS_UNRESOLVED, "shop", "production", "gpt-4o", detail="failure"): 3,
 }
 
 

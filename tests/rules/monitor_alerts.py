@@ -10,6 +10,21 @@ _READY = series("cliffwatch_ready")
 _LAG = series("cliffwatch_consumer_lag_records", topic="agent-traces", partition="0")
 _CONSUMED = series("cliffwatch_records_consumed_total", topic="agent-traces", partition="0")
 _LAST_COMMIT = series("cliffwatch_last_commit_timestamp_seconds")
+_UNRESOLVED = series(
+    "cliffwatch_versions_unresolved_total",
+    service="shop",
+    environment="production",
+    requested_model="m",
+    outcome="failure",
+)
+_REQUESTS = series(
+    "cliffwatch_requests_total",
+    service="shop",
+    environment="production",
+    model_version="m-1",
+    tier="hard",
+    capability="search",
+)
 _DEAD_LETTERS = series("cliffwatch_dead_letters_total", reason="too_large")
 _KAFKA = series("cliffwatch_health", check="kafka")
 _SKEWED = series("cliffwatch_ignored_total", reason="clock_skewed")
@@ -147,6 +162,7 @@ CONSUMER_STALLED = AlertSpec(
     dashboard="monitor",
     silent={
         "nothing new has arrived since": {_LAG: "5"},
+        "the log ends in the marker of an aborted transaction": {_LAG: "0x40 7x400"},
         "batches are committed": {_LAST_COMMIT: "0+15x400"},
         "the last batch is just five minutes old": {_LAST_COMMIT: "0x20 15+15x400"},
     },
@@ -225,6 +241,29 @@ KAFKA_UNREACHABLE = AlertSpec(
     resolved_at="465s",
 )
 
+VERSIONS_UNRESOLVED = AlertSpec(
+    alert="CliffwatchVersionsUnresolved",
+    needs={_UNRESOLVED: "0+1x600", _REQUESTS: "0+10x600"},
+    after="750s",
+    labels={
+        "severity": "warning",
+        "signature": "monitor-versions",
+        "service": "shop",
+        "environment": "production",
+    },
+    annotations={
+        "summary": "Requests do not say which version served them, so no verdict counts them.",
+        "description": "shop in production: 50 requests in an hour have no known version, of 500.",
+    },
+    dashboard="monitor?var-service=shop&var-environment=production",
+    silent={
+        "there are fewer than ten": {_UNRESOLVED: "0x20 9x600"},
+        "there are fewer than one in fifty": {_REQUESTS: "0+100x600"},
+    },
+    resolves={_UNRESOLVED: "0+1x60 60x600"},
+    resolved_at="5400s",
+)
+
 ABSENT = AlertSpec(
     alert="CliffwatchAbsent",
     needs={},
@@ -256,5 +295,6 @@ ALERTS = (
     CLOCK_SKEW,
     SERIES_DROPPED,
     KAFKA_UNREACHABLE,
+    VERSIONS_UNRESOLVED,
     ABSENT,
 )

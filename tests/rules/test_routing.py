@@ -36,6 +36,7 @@ RECEIVERS = {
     "CliffwatchClockSkew": "monitor-team",
     "CliffwatchKafkaUnreachable": "monitor-oncall",
     "CliffwatchSeriesDropped": "monitor-team",
+    "CliffwatchVersionsUnresolved": "monitor-team",
     "CliffwatchConsumerStalled": "monitor-oncall",
     "CliffwatchAbsent": "monitor-oncall",
 }

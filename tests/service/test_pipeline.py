@@ -31,6 +31,7 @@ _STORIES = settings(
 
 # What a trace is, whoever told it first: how often it was told, and which verdict came first, are left out.
 DEPENDS_ON_ORDER = {
+    CounterName.VERSIONS_UNRESOLVED,
     CounterName.OUTCOMES,
     CounterName.OUTCOME_REVISIONS,
     CounterName.FAILURES_BY_CLASS,
@@ -260,7 +261,7 @@ def test_however_a_story_is_told_the_same_is_counted(
 @_STORIES
 @given(story=a_story(), seed=st.integers(0, 2**32))
 def test_every_span_is_in_one_place_after_every_batch(story: tuple[list[Told], list[Said]], seed: int) -> None:
-    """However long it takes until the next record: received = joined + foreign + duplicate + late + waiting."""
+    """However long it takes until the next record: received = joined + non_agent + duplicate + late + waiting."""
     (spans, verdicts), dice = story, random.Random(seed)
     records = retold(spans, verdicts, dice)
     with a_monitor(partitions=3, records_per_poll=2) as monitor:
@@ -276,7 +277,7 @@ def test_every_span_is_in_one_place_after_every_batch(story: tuple[list[Told], l
         assert len(records) == sum(monitor.count(CounterName.RECORDS).values())
         assert {} == monitor.count(CounterName.DEAD_LETTERS)
         assert fates.get("received", 0) == sum(n for fate, n in fates.items() if fate != "received")
-        assert sum(monitor.count(CounterName.REQUESTS).values()) <= len({span.trace for span in spans})
+        assert sum(monitor.count(CounterName.REQUESTS).values()) <= len({(span.trace, span.span) for span in spans})
 
 
 def test_a_story_is_counted_as_it_was_told() -> None:
@@ -294,7 +295,7 @@ def test_a_story_is_counted_as_it_was_told() -> None:
         monitor.read_all()
         monitor.close_traces()
 
-        assert {"received": 5, "joined": 4, "foreign": 1} == monitor.count(CounterName.SPANS)
+        assert {"received": 5, "joined": 4, "non_agent": 1} == monitor.count(CounterName.SPANS)
         assert {"output": 10} == monitor.count(CounterName.TOKENS)
         assert {"": 1} == monitor.count(CounterName.TOOL_CALLS)
         assert (0, 1) == net_outcomes(monitor.ledger)

@@ -93,6 +93,7 @@ class TestRun:
             answered=True,
             version_by=VersionBy.RESPONSE,
             requested_model="gpt-4o",
+            head_span_id=agent_span.span_id,
         )
 
     def test_langfuse_run_is_read_whole(self) -> None:

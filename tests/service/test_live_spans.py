@@ -1,0 +1,149 @@
+"""Spans as they come to a running service: late, in pieces, several runs to a trace, without a version."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from monitor.ledger.ledger import CounterName
+from monitor.ledger.schema import model_version, request
+from monitor.trace.settings import AssemblySettings, TraceSettings
+from tests.ledgers import net_outcomes
+from tests.traced import Monitor, a_monitor
+
+CAPTURES = Path(__file__).parent.parent / "trace" / "captures"
+QUICK = TraceSettings(assembly=AssemblySettings(quiet_seconds=3))
+CHAT = {"gen_ai.operation.name": "chat", "gen_ai.response.model": "m-1", "gen_ai.request.model": "m"}
+AGENT = {"gen_ai.operation.name": "invoke_agent"}
+START = 1_795_000_000
+
+
+def a_record(
+    span: int,
+    parent: int | None,
+    attributes: Mapping[str, str],
+    *,
+    starts: int = 0,
+    ends: int = 1,
+    failed: bool = False,
+) -> bytes:
+    """One span of one trace; ids are numbers, times seconds after the start."""
+    made: dict[str, Any] = {
+        "traceId": f"{77:032x}",
+        "spanId": f"{span:016x}",
+        "parentSpanId": "" if parent is None else f"{parent:016x}",
+        "name": "work",
+        "startTimeUnixNano": str((START + starts) * 10**9),
+        "endTimeUnixNano": str((START + ends) * 10**9),
+        "status": {"code": 2 if failed else 0},
+        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()],
+    }
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [made]}]}]}).encode()
+
+
+def tell(monitor: Monitor, *steps: bytes | float) -> None:
+    """Feed each record and let each number of seconds pass, with a turn of the service after either."""
+    for step in steps:
+        if isinstance(step, bytes):
+            monitor.feed(step)
+        else:
+            monitor.clock.advance(step)
+        monitor.turn()
+
+
+def rows(monitor: Monitor) -> list[tuple[str, str, bool | None]]:
+    """Trace id, version and outcome of every request, in order of their ids."""
+    with monitor.ledger._engine.connect() as connection:
+        found = connection.execute(
+            sa.select(request.c.trace_id, model_version.c.model_version, request.c.success)
+            .join(model_version)
+            .order_by(request.c.trace_id)
+        )
+        return [(trace_id[30:], version, success) for trace_id, version, success in found]
+
+
+def test_error_that_comes_after_the_run_was_counted_revises_it_once() -> None:
+    """The root answers at once and work goes on: the trace is counted, and the late error still fails it."""
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(2, 1, CHAT), a_record(1, None, AGENT), 10.0)
+        assert [("4d", "m-1", True)] == rows(monitor)
+
+        failed = a_record(3, 1, AGENT, starts=2, ends=8, failed=True)
+        tell(monitor, failed, 10.0, failed, 10.0)
+
+        assert ([("4d", "m-1", False)], (0, 1)) == (rows(monitor), net_outcomes(monitor.ledger))
+        assert {"success>failure": 1} == monitor.count(CounterName.OUTCOME_REVISIONS)
+        assert {"received": 4, "joined": 2, "late": 1, "duplicate": 1} == monitor.count(CounterName.SPANS)
+
+
+def test_trace_waits_for_a_parent_at_its_own_pace() -> None:
+    """A call of 49 seconds whose agent has not come yet may go on as long again, and longer; then it is counted."""
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(1, None, {}), 10.0, a_record(3, 2, CHAT, ends=49), 60.0)
+        assert [] == rows(monitor)
+
+        tell(monitor, a_record(2, 1, AGENT, ends=95, failed=True), 10.0)
+        assert [("4d", "m-1", False)] == rows(monitor)
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(1, None, {}), 10.0, a_record(3, 2, CHAT, ends=49), 100.0)
+        assert [("4d", "m-1", True)] == rows(monitor)
+
+
+def test_runs_of_one_trace_keep_their_ids_whatever_comes_late() -> None:
+    """A sibling that began earlier and comes later is one more run, and the first is not counted again."""
+    second = [a_record(2, 1, AGENT, starts=20, ends=22), a_record(3, 2, CHAT, starts=20, ends=21)]
+    first = [a_record(5, 4, CHAT), a_record(4, 1, AGENT, failed=True)]
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(1, None, {}, ends=30), *second, 10.0)
+        tell(monitor, *first, 10.0)
+
+        assert [("4d", "m-1", True), ("4d:0000000000000004", "m-1", False)] == rows(monitor)
+        assert {"": 2} == monitor.count(CounterName.REQUESTS)
+
+
+def test_failed_call_counts_for_the_version_that_answered_under_its_name() -> None:
+    """Whether the answered call comes before or after it."""
+    failed = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.provider.name": "x"}
+    answered = json.loads(a_record(1, None, CHAT))
+    answered["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] = f"{78:032x}"
+    orders: Sequence[tuple[bytes | float, ...]] = (
+        (a_record(1, None, failed, failed=True), 4.0, json.dumps(answered).encode(), 9.0),
+        (json.dumps(answered).encode(), 4.0, a_record(1, None, failed, failed=True), 9.0),
+    )
+    for steps in orders:
+        with a_monitor(QUICK) as monitor:
+            tell(monitor, *steps)
+            assert [("4d", "m-1", False), ("4e", "m-1", True)] == rows(monitor)
+
+
+def test_failed_call_of_a_name_that_never_answered_is_no_version() -> None:
+    """It is counted, and shown under the name."""
+    failed = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.provider.name": "x"}
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(1, None, failed, failed=True), 4.0, 4.0)
+        samples = monitor.shown()
+
+        assert [("4d", "unresolved", False)] == rows(monitor)
+        labels = {"service": "shop", "requested_model": "m", "outcome": "failure"}
+        assert 1.0 == samples.total("cliffwatch_versions_unresolved_total", **labels)
+
+
+@pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*.gz")), ids=lambda file: file.name.removesuffix(".jsonl.gz"))
+def test_every_span_of_every_capture_is_accounted_for(capture: Path) -> None:
+    """Received = joined + non_agent + duplicate + late, nothing pending; records = read, each once."""
+    lines = gzip.decompress(capture.read_bytes()).splitlines()
+    with a_monitor() as monitor:
+        monitor.feed(*lines)
+        monitor.read_all()
+        monitor.close_traces()
+
+        fates = monitor.count(CounterName.SPANS)
+        assert fates.get("received", 0) == sum(spans for fate, spans in fates.items() if fate != "received")
+        assert len(lines) == sum(monitor.count(CounterName.RECORDS).values())
