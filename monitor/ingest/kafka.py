@@ -363,8 +363,12 @@ class KafkaSource:
         self._follow_rebalances()
 
     def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
-        high_watermark = self._consumer.highwater(KafkaPartition(*partition))
-        return max(0, max(high_watermark or 0, owned.log_end) - owned.next_offset)
+        of_kafka, read_to = KafkaPartition(*partition), owned.next_offset
+        if partition not in self._assignment.unread and partition not in self._blocked:
+            # Behind the last record may stand markers of transactions, which the client passes and never returns.
+            with suppress(KafkaError):
+                read_to = max(read_to, self._consumer.position(of_kafka, timeout_ms=0) or 0)
+        return max(0, max(self._consumer.highwater(of_kafka) or 0, owned.log_end) - read_to)
 
 
 _Change = Callable[[Assignment, Iterable[TopicPartition]], None]

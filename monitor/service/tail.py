@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from monitor.service.pipeline import Rules, decode_records, latest_event_time, t
 from monitor.trace.assembler import Assembler
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
+from monitor.trace.served import ServedModels
 from monitor.trace.span import Span
 
 _REMEMBERED = 20_000
@@ -59,6 +60,7 @@ class Watch:
         self._assembler = Assembler(rules.traces.outcomes, most_traces=_REMEMBERED)
         self._shown: dict[TraceId, SeenRequest] = {}
         self._verdicts: dict[TraceId, tuple[Outcome, ...]] = {}
+        self._served = ServedModels((), rules.traces.served_within_seconds)
         self.unreadable = 0
         self.event_time = 0.0
 
@@ -85,13 +87,17 @@ class Watch:
 
     def due(self, calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
         """Requests whose spans are complete at *now*, in the order of their starts."""
-        for trace in sorted(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds), key=_started_at):
-            yield self._show(trace, calibration)
+        yield from self._show_runs(self._assembler.complete(now=now, quiet_seconds=self._quiet_seconds), calibration)
 
     def rest(self, calibration: Calibration | None) -> Iterator[SeenRequest]:
         """Requests out of all spans that are still pending, when no more will come."""
-        for trace in sorted(self._assembler.rest(), key=_started_at):
-            yield self._show(trace, calibration)
+        yield from self._show_runs(self._assembler.rest(), calibration)
+
+    def _show_runs(self, runs: Iterable[Trace], calibration: Calibration | None) -> Iterator[SeenRequest]:
+        ordered = sorted(runs, key=_started_at)
+        self._served = self._served.and_taught_by(ordered)
+        for run in ordered:
+            yield self._show(self._served.resolve(run, is_last_chance=True) or run, calibration)
 
     def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
         (tagged,) = tag_traces([trace], Tagger(calibration), self._rules)

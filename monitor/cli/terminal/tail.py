@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from monitor.difficulty.features import prompt_family
 from monitor.difficulty.tiers import Tier
 from monitor.output.plain import iso_time
 from monitor.service.tail import SeenRequest
@@ -75,16 +77,39 @@ def request_json(seen: SeenRequest) -> dict[str, Any]:
         "service": trace.service,
         "environment": trace.environment,
         "model_version": trace.model_version,
+        "version_by": trace.version_by.value,
+        "requested_model": trace.requested_model,
         "capability": trace.request.capability,
         "request_id": trace.request.request_id,
+        "text_family": trace.request.prompt_family
+        or (prompt_family(trace.request.text) if trace.request.text else None),
+        "messages": trace.request.messages,
+        "tools": [tool.name for tool in trace.request.tools],
+        "tool_calls": trace.tool_calls,
+        "steps": trace.steps,
+        "input_tokens": trace.usage.input_tokens,
+        "output_tokens": trace.usage.output_tokens,
+        "cost_usd": trace.usage.cost_usd,
+        "duration_seconds": trace.duration_seconds,
+        "conversation": None if trace.conversation_id is None else _short_hash(trace.conversation_id),
+        "aborted": trace.aborted,
         "tier": tag.tier.value,
         "difficulty_logit": tag.difficulty_logit if is_tagged else None,
         "calibration": tag.calibration_id or None,
         "outcome": None
         if outcome is None
-        else {"success": outcome.success, "failure_class": outcome.failure_class, "source": outcome.source},
+        else {
+            "success": outcome.success,
+            "failure_class": outcome.failure_class,
+            "source": outcome.source,
+            "evaluation": outcome.evaluation,
+        },
         "revised": seen.is_revised,
     }
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _outcome(seen: SeenRequest) -> str:
