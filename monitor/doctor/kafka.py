@@ -78,6 +78,7 @@ def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]
             )
             continue
         yield _readability(each)
+        yield from _left_out(each)
         yield from _times(each, now)
 
 
@@ -105,6 +106,20 @@ def _readability(each: Sample) -> Finding:
             "Give traces.outcomes.evaluations a rule for their scores.",
         )
     return ok("formats", each.topic, words)
+
+
+def _left_out(each: Sample) -> Iterator[Finding]:
+    """Which libraries write the spans, and what they do not say."""
+    for library in each.libraries:
+        told = f"{each.topic} holds spans of {library.name}"
+        if not library.switch:
+            told += f", which leaves out: {library.leaves_out}." if library.leaves_out else "."
+            yield ok("libraries", library.name, told)
+        else:
+            told += f", which may leave out: {library.leaves_out}."
+            yield warning(
+                "libraries", library.name, told, f"If they are missing in `cliffwatch tail`: {library.switch}."
+            )
 
 
 def _times(each: Sample, now: float) -> Iterator[Finding]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
+from monitor.trace.libraries import Library, library_of
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
@@ -46,7 +48,12 @@ class Glimpse:
         format: What it is written in.
         looks_like: What an unreadable one seems to be, in words; empty for the others.
         compression: How the payload itself was packed; empty where it was not.
+    <<<<<<< HEAD
         conventions: Whose attribute names it uses.
+    =======
+        conventions: Whose names its attributes bear.
+        libraries: Which libraries wrote its spans.
+    >>>>>>> bacdc71 (trace, doctor: libraries are told by their scopes, with what they leave out and the switch)
         decoded: What it says; nothing where it is unreadable.
         reason: Why it is unreadable, or None.
         written_at: Unix seconds, or None.
@@ -56,6 +63,7 @@ class Glimpse:
     looks_like: str = ""
     compression: str = ""
     conventions: frozenset[str] = frozenset()
+    libraries: frozenset[Library] = frozenset()
     decoded: Decoded = field(default_factory=Decoded)
     reason: DropReason | None = None
     written_at: float | None = None
@@ -69,7 +77,12 @@ class Sample:
     Attributes:
         topic: Where they are from.
         formats: Records by what they are written in and how they are packed, in words; the most frequent first.
+    <<<<<<< HEAD
         conventions: Whose attribute names they use.
+    =======
+        conventions: Whose names the attributes bear.
+        libraries: Which libraries wrote the spans.
+    >>>>>>> bacdc71 (trace, doctor: libraries are told by their scopes, with what they leave out and the switch)
         reasons: Unreadable records by reason.
         looks_like: What most unreadable ones seem to be.
         traces: Whole traces, and distinct trace ids among the spans.
@@ -84,6 +97,7 @@ class Sample:
     records: int = 0
     formats: Sequence[str] = ()
     conventions: Sequence[str] = ()
+    libraries: Sequence[Library] = ()
     reasons: Mapping[str, int] = field(default_factory=dict)
     looks_like: str = ""
     traces: int = 0
@@ -123,6 +137,7 @@ def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
         records=len(seen),
         formats=[words for words, _ in Counter(map(_format_words, seen)).most_common()],
         conventions=sorted({name for each in seen for name in each.conventions}),
+        libraries=sorted({library for each in seen for library in each.libraries}),
         reasons=dict(Counter(each.reason.value for each in seen if each.reason is not None).most_common()),
         looks_like=odd.most_common(1)[0][0] if odd else "",
         traces=len(native) + len({span.trace_id for span in spans}),
@@ -153,9 +168,20 @@ def glimpse(record: Record, rules: Rules) -> Glimpse:
         _format_of(plain),
         compression=compression,
         conventions=frozenset(owner.value for name, owner in _TELLTALES.items() if name in plain),
+        libraries=frozenset(_libraries_in(plain)) if decoded.spans else frozenset(),
         decoded=decoded,
         written_at=record.timestamp,
     )
+
+
+def _libraries_in(plain: bytes) -> Iterator[Library]:
+    """Libraries whose scopes are named in a payload: in JSON in quotes, in protobuf after tag and length."""
+    for name in _SCOPE_NAME.findall(plain):
+        if (library := library_of(name.decode())) is not None:
+            yield library
+
+
+_SCOPE_NAME = re.compile(rb'(?:"scope"\s*:\s*\{\s*"name"\s*:\s*"|\x0a.\x0a[\x02-\x7f])([A-Za-z][\w./-]{1,126})')
 
 
 def _format_of(plain: bytes) -> Format:

@@ -21,7 +21,17 @@ from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of, tag_column
 from monitor.ledger.schema import model_version, request, stratum, traffic
 from monitor.ledger.stored import readable, real, whole
 from monitor.ledger.strata import StratumWriter
-from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Comparison, SharedClusterSums, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import (
+    Arm,
+    ClusterSums,
+    Cohort,
+    Comparison,
+    SharedClusterSums,
+    Stratum,
+    TierGroup,
+    TiersBy,
+    Unresolved,
+)
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tier_view import TierView
 from monitor.rollout.tracker import EvidenceWindow, Rollout
@@ -53,11 +63,12 @@ def select_cohort(
         tiers_by=view.tiers_by,
         comparison=comparison,
         shared_clusters=old.shared_with(new),
+        unresolved=_unresolved(connection, rollout, matured_before),
     )
     return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
 
 
-def count_unresolved(connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> tuple[int, int]:
+def _unresolved(connection: sa.Connection, rollout: Rollout, matured_before: float) -> Unresolved:
     """Requests of the service of *rollout* since its start whose version nothing told, and failures among them."""
     found = connection.execute(
         sa.select(sa.func.count(), sa.func.sum(sa.case((request.c.success.is_(False), 1), else_=0)))
@@ -67,7 +78,7 @@ def count_unresolved(connection: sa.Connection, rollout: Rollout, *, matured_bef
         .where(request.c.started_at >= rollout.started_at)
         .where(request.c.started_at < matured_before)
     ).one()
-    return int(found[0]), int(found[1] or 0)
+    return Unresolved(int(found[0]), int(found[1] or 0))
 
 
 def select_classes(

@@ -75,6 +75,11 @@ class Convention(StrEnum):
     ADK = "Google ADK"
     CREWAI = "CrewAI"
     STRANDS = "Strands"
+    SPRING = "Spring AI"
+    MASTRA = "Mastra"
+    AGENTOPS = "AgentOps"
+    GENKIT = "Genkit"
+    PROMPTFLOW = "Promptflow"
     CLIFFWATCH = "Cliffwatch"
 
 
@@ -105,7 +110,9 @@ _OTEL, _GENAI, _OPENINFERENCE = Convention.OPENTELEMETRY, Convention.GENAI, Conv
 _LANGFUSE, _OPENLLMETRY, _OURS = Convention.LANGFUSE, Convention.OPENLLMETRY, Convention.CLIFFWATCH
 _LANGSMITH, _MLFLOW, _VERCEL = Convention.LANGSMITH, Convention.MLFLOW, Convention.VERCEL
 _LITELLM, _PYDANTIC, _ADK = Convention.LITELLM, Convention.PYDANTIC, Convention.ADK
-_CREWAI, _STRANDS = Convention.CREWAI, Convention.STRANDS
+_CREWAI, _STRANDS, _SPRING = Convention.CREWAI, Convention.STRANDS, Convention.SPRING
+_MASTRA, _AGENTOPS, _GENKIT = Convention.MASTRA, Convention.AGENTOPS, Convention.GENKIT
+_PROMPTFLOW = Convention.PROMPTFLOW
 _DEPRECATED = True
 
 ATTRIBUTES: tuple[Attribute, ...] = (
@@ -119,6 +126,11 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_OPENLLMETRY, "llm.request.type"),
         (_MLFLOW, "mlflow.spanType"),
         (_VERCEL, "ai.operationId"),
+        (_SPRING, "spring.ai.kind"),
+        (_MASTRA, "mastra.span.type"),
+        (_AGENTOPS, "agentops.span.kind"),
+        (_GENKIT, "genkit:metadata:subtype"),
+        (_PROMPTFLOW, "span_type"),
     ),
     *_rows(
         Field.PROVIDER,
@@ -145,6 +157,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_OPENINFERENCE, "llm.model_name"),
         (_LANGFUSE, "langfuse.observation.model.name"),
         (_VERCEL, "ai.response.model"),
+        (_PROMPTFLOW, "llm.response.model"),
     ),
     *_rows(
         Field.REQUEST_MODEL,
@@ -191,6 +204,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_PYDANTIC, "events"),
         (_ADK, "gcp.vertex.agent.llm_request"),
         (_OPENLLMETRY, "traceloop.entity.input"),
+        (_GENKIT, "genkit:input"),
         (_LANGFUSE, "langfuse.trace.input", _DEPRECATED),
         (_OPENLLMETRY, "gen_ai.prompt.N.*", _DEPRECATED),
         (_GENAI, "gen_ai.prompt", _DEPRECATED),
@@ -209,6 +223,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_PYDANTIC, "final_result"),
         (_ADK, "gcp.vertex.agent.llm_response"),
         (_OPENLLMETRY, "traceloop.entity.output"),
+        (_GENKIT, "genkit:output"),
         (_LANGFUSE, "langfuse.trace.output", _DEPRECATED),
         (_OPENLLMETRY, "gen_ai.completion.N.*", _DEPRECATED),
         (_GENAI, "gen_ai.completion", _DEPRECATED),
@@ -229,6 +244,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         (_GENAI, "gen_ai.tool.name"),
         (_OPENINFERENCE, "tool.name"),
         (_VERCEL, "ai.toolCall.name"),
+        (_SPRING, "spring.ai.tool.definition.name"),
     ),
     *_rows(
         Field.INPUT_TOKENS,
@@ -328,16 +344,18 @@ _KINDS: dict[OperationKind, str] = {
     OperationKind.MODEL: (
         "chat generate_content text_completion completion llm chat_model generation response responses inference "
         "generatetext streamtext generateobject streamobject call_llm ai.generatetext.dogenerate "
-        "ai.streamtext.dostream ai.generateobject.dogenerate ai.streamobject.dostream"
+        "ai.streamtext.dostream ai.generateobject.dogenerate ai.streamobject.dostream model llm_generation "
+        "model_generation"
     ),
     OperationKind.AGENT: (
-        "invoke_agent agent invoke_graph invoke_swarm run_agent agent_run "
+        "invoke_agent agent invoke_graph invoke_swarm run_agent agent_run chat_client process_thread_run "
         "ai.generatetext ai.streamtext ai.generateobject ai.streamobject"
     ),
-    OperationKind.WORKFLOW: "invoke_workflow workflow",
-    OperationKind.TOOL: "execute_tool tool ai.toolcall mcp_tool_call agent_handoff handoff",
+    OperationKind.WORKFLOW: "invoke_workflow workflow workflow_run flow",
+    OperationKind.TOOL: "execute_tool tool ai.toolcall mcp_tool_call agent_handoff handoff tool_call",
     OperationKind.RETRIEVAL: (
-        "embeddings embedding retriever retrieval reranker rerank vector_db search ai.embed ai.embedmany "
+        "embeddings embedding embed embedder indexer vector_store vectordb "
+        "retriever retrieval reranker rerank vector_db search ai.embed ai.embedmany "
         "ai.embed.doembed ai.embedmany.doembed"
     ),
     OperationKind.STEP: "chain prompt parser task guardrail memory step",
@@ -351,7 +369,7 @@ NOT_ANSWERING = re.compile(r"embed|rerank|moderation", re.IGNORECASE)
 """Names of models that answer nobody, whatever kind of span their library writes for them."""
 
 PROVIDER_PREFIX = re.compile(
-    r"(?:(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|"
+    r"(?:(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|"
     r"bedrock|bedrock/converse|converse|litellm_proxy|openrouter|publishers/[a-z]+/models|groq|mistral|cohere|xai|"
     r"deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|azure-openai|openai-responses|"
     r"google-gla|google-vertex|bedrock_converse)[/:])+",

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
+from google.protobuf.json_format import ParseDict
 from openinference.semconv.trace import SpanAttributes
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import Tracer
 
 from monitor.doctor.topic_sample import Format, glimpse, sample
@@ -102,3 +107,34 @@ def test_a_topic_of_other_things_is_not_ours() -> None:
 
     assert not sample("logs", records, RULES).is_ours
     assert not sample("empty", [], RULES).is_ours
+
+
+def with_base64_ids(part: dict[str, Any]) -> dict[str, Any]:
+    """Ids as protobuf's own JSON has them, which is not OTLP's."""
+    ids = {key: part[key] for key in ("traceId", "spanId", "parentSpanId") if key in part}
+    return part | {key: base64.b64encode(bytes.fromhex(value)).decode() for key, value in ids.items()}
+
+
+@pytest.mark.parametrize(
+    ("capture", "library"),
+    [
+        ("pyd", "Pydantic AI"),
+        ("crew-oi", "OpenInference for CrewAI"),
+        ("strands-n", "Strands Agents"),
+        ("lf-native", "Langfuse"),
+        ("traceloop", "Traceloop"),
+    ],
+)
+@pytest.mark.parametrize("in_protobuf", [True, False], ids=["protobuf", "JSON"])
+def test_libraries_are_told_by_their_scopes(capture: str, library: str, *, in_protobuf: bool) -> None:
+    """In either encoding, whatever else is in the record."""
+    file = Path(__file__).parent.parent / "trace" / "captures" / f"{capture}.jsonl.gz"
+    lines = gzip.decompress(file.read_bytes()).splitlines()
+    values = [
+        ParseDict(json.loads(line, object_hook=with_base64_ids), ExportTraceServiceRequest()).SerializeToString()
+        for line in lines
+    ]
+
+    found = sample("agent-traces", [record(value) for value in (values if in_protobuf else lines)], RULES)
+
+    assert library in [each.name for each in found.libraries]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from langfuse import Langfuse
 
+from monitor.trace import libraries
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason
 from monitor.trace.semconv import as_markdown
@@ -42,3 +43,8 @@ def test_langfuse_has_what_the_example_calls() -> None:
 
     assert {"tracer_provider", "environment", "release"} <= inspect.signature(Langfuse).parameters.keys()
     assert {"from_timestamp", "fields"} <= inspect.signature(ScoresClient.get_many).parameters.keys()
+
+
+def test_table_of_libraries_is_the_one_of_the_code() -> None:
+    """`python -m monitor.trace.libraries` writes it."""
+    assert libraries.as_markdown() in TEXT

@@ -100,6 +100,7 @@ INPUT_NAMES = (
     "events",
     "gcp.vertex.agent.llm_request",
     "traceloop.entity.input",
+    "genkit:input",
     "mlflow.spanInputs",
 )
 OUTPUT_NAMES = (
@@ -111,6 +112,7 @@ OUTPUT_NAMES = (
     "final_result",
     "gcp.vertex.agent.llm_response",
     "traceloop.entity.output",
+    "genkit:output",
 )
 CACHED_NAMES = (
     "gen_ai.usage.cache_read.input_tokens",
@@ -312,6 +314,17 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "ai.operationId": ({"ai.operationId": "ai.streamText.doStream"}, _span("kind"), OperationKind.MODEL),
     "ai.model.provider": ({"ai.model.provider": "x", "ai.model.id": "m"}, _span("kind"), OperationKind.MODEL),
     "mlflow.llm.provider": ({"mlflow.llm.provider": '"x"', "ai.model.id": "m"}, _span("kind"), OperationKind.MODEL),
+    "spring.ai.kind": ({"spring.ai.kind": "vector_store"}, _span("kind"), OperationKind.RETRIEVAL),
+    "mastra.span.type": ({"mastra.span.type": "agent_run"}, _span("kind"), OperationKind.AGENT),
+    "agentops.span.kind": ({"agentops.span.kind": "llm"}, _span("kind"), OperationKind.MODEL),
+    "genkit:metadata:subtype": ({"genkit:metadata:subtype": "flow"}, _span("kind"), OperationKind.WORKFLOW),
+    "span_type": ({"span_type": "LLM"}, _span("kind"), OperationKind.MODEL),
+    "spring.ai.tool.definition.name": (
+        {"spring.ai.kind": "tool_call", "spring.ai.tool.definition.name": "book"},
+        _span("tool_name"),
+        "book",
+    ),
+    "llm.response.model": ({"llm.response.model": "m"}, _span("response_model"), "m"),
     "ai.response.model": ({"ai.response.model": "m"}, _span("response_model"), "m"),
     "llm.request.model": ({"llm.request.model": "m"}, _span("request_model"), "m"),
     "ai.model.id": ({"ai.model.id": "m"}, _span("request_model"), "m"),
