@@ -91,8 +91,12 @@ def has_content(value: Any) -> bool | None:
     >>> [has_content([{"role": "assistant", "content": text}]) for text in ("Done.", "", None)]
     [True, False, None]
     """
-    found = list(_contents(value))
-    return True if any(found) else False if found else None
+    found = None
+    for is_there in _contents(value):
+        if is_there:
+            return True
+        found = False
+    return found
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[bool]:

@@ -241,11 +241,6 @@ class Reader:
                 started_at=place.started_at,
                 ended_at=place.ended_at,
             )
-        looked_at = {**resource.looked_at, **facts.looked_at}
-        named = next(
-            (name for key in self._options.settings.version_attributes if (name := self._label(looked_at.get(key)))),
-            None,
-        )
         asked = asked_of(facts) if kind in _ASKED else Asked()
         input_tokens, output_tokens = tokens_of(facts)
         answer = answered(facts, output_tokens)
@@ -265,7 +260,7 @@ class Reader:
             environment=facts.first(Field.ENVIRONMENT, self._label) or resource.environment,
             request_model=self._label(request_model),
             response_model=self._label(response_model),
-            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version or named,
+            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version or self._named(facts),
             agent_name=facts.first(Field.AGENT_NAME, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
             conversation_id=facts.first(Field.CONVERSATION, identifier),
@@ -286,6 +281,12 @@ class Reader:
             budget=budget_of(facts),
             attributes=request_attributes(facts.request_attributes()),
         )
+
+    def _named(self, facts: SpanAttributes) -> str | None:
+        """The version that the first attribute of the settings names."""
+        held = (facts.looked_at, self._resource.looked_at)
+        named = (at[key] for key in self._options.settings.version_attributes for at in held if key in at)
+        return next((name for value in named if (name := self._label(value)) is not None), None)
 
     def _service(self, facts: SpanAttributes) -> str | None:
         name, namespace = (facts.first(field, self._label) for field in (Field.SERVICE, Field.NAMESPACE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
@@ -40,12 +41,13 @@ _USAGE_NAMES = (("input", "prompt_tokens", "input_tokens"), ("output", "completi
 def kind_of(attributes: SpanAttributes) -> OperationKind:
     """What the span stands for: as it says itself, or else by the attributes that only one kind has."""
     singles = attributes.singles
-    named = [value.lower() for value in attributes.values(Field.KIND) if isinstance(value, str)]
-    known = next((OPERATION_KINDS[name] for name in named if name in OPERATION_KINDS), None)
-    if known is OperationKind.MODEL and _is_answering(attributes):
-        return OperationKind.MODEL
-    if known is not None or named:
-        return OperationKind.RETRIEVAL if known is OperationKind.MODEL else known or OperationKind.STEP
+    if Field.KIND in singles:
+        for value in attributes.values(Field.KIND):
+            kind = OPERATION_KINDS.get(value.lower()) if isinstance(value, str) else None
+            if kind is not None:
+                answers = kind is not OperationKind.MODEL or _is_answering(attributes)
+                return kind if answers else OperationKind.RETRIEVAL
+        return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
@@ -56,8 +58,16 @@ def kind_of(attributes: SpanAttributes) -> OperationKind:
 
 
 def _is_answering(attributes: SpanAttributes) -> bool:
-    models = (*attributes.values(Field.RESPONSE_MODEL), *attributes.values(Field.REQUEST_MODEL))
-    return not any(isinstance(model, str) and NOT_ANSWERING.search(model) for model in models)
+    for fact in (Field.RESPONSE_MODEL, Field.REQUEST_MODEL):
+        for _, model in attributes.singles.get(fact, ()):
+            if isinstance(model, str) and _answers_nobody(model):
+                return False
+    return True
+
+
+@lru_cache(maxsize=1_024)  # the same few names come with every span
+def _answers_nobody(model: str) -> bool:
+    return NOT_ANSWERING.search(model) is not None
 
 
 def speaks_to_us(attributes: SpanAttributes) -> bool:
@@ -131,7 +141,12 @@ def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, 
 
 
 def _model_name(value: Any) -> str | None:
-    return PROVIDER_PREFIX.sub("", value, count=1) or None if isinstance(value, str) else None
+    return _without_gateway(value) or None if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1_024)
+def _without_gateway(model: str) -> str:
+    return PROVIDER_PREFIX.sub("", model, count=1)
 
 
 def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
@@ -168,16 +183,20 @@ def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
 
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:
     """Whether an answer came out; False only with evidence that there was none, since answers are redacted."""
-    shown = [has_content(value) for value in attributes.documents(Field.OUTPUT)]
-    if True in shown or output_tokens:
-        return True if True in shown else None
-    return False if False in shown else None
+    found = None
+    for value in attributes.documents(Field.OUTPUT):
+        if shown := has_content(value):
+            return True
+        found = found if shown is None else shown
+    return None if output_tokens else found
 
 
 def calls_tools(attributes: SpanAttributes) -> bool:
     """Whether the answer calls a tool, in any provider's words."""
-    flattened = any("tool_call" in name for names in attributes.families.values() for name in names)
-    return flattened or any(_TOOL_CALL.search(value) for value in _texts_of(attributes, Field.OUTPUT))
+    for names in attributes.families.values():
+        if any("tool_call" in name for name in names):
+            return True
+    return any(_TOOL_CALL.search(value) for value in _texts_of(attributes, Field.OUTPUT))
 
 
 _TOOL_CALL = re.compile(
