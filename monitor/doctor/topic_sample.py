@@ -48,12 +48,8 @@ class Glimpse:
         format: What it is written in.
         looks_like: What an unreadable one seems to be, in words; empty for the others.
         compression: How the payload itself was packed; empty where it was not.
-    <<<<<<< HEAD
         conventions: Whose attribute names it uses.
-    =======
-        conventions: Whose names its attributes bear.
         libraries: Which libraries wrote its spans.
-    >>>>>>> bacdc71 (trace, doctor: libraries are told by their scopes, with what they leave out and the switch)
         decoded: What it says; nothing where it is unreadable.
         reason: Why it is unreadable, or None.
         written_at: Unix seconds, or None.
@@ -77,12 +73,8 @@ class Sample:
     Attributes:
         topic: Where they are from.
         formats: Records by what they are written in and how they are packed, in words; the most frequent first.
-    <<<<<<< HEAD
         conventions: Whose attribute names they use.
-    =======
-        conventions: Whose names the attributes bear.
         libraries: Which libraries wrote the spans.
-    >>>>>>> bacdc71 (trace, doctor: libraries are told by their scopes, with what they leave out and the switch)
         reasons: Unreadable records by reason.
         looks_like: What most unreadable ones seem to be.
         traces: Whole traces, and distinct trace ids among the spans.
