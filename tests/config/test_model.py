@@ -131,7 +131,7 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
             [
                 (
                     "c.yaml:3: rollout.floors.0.pas_rate: unknown key (did you mean pass_rate? allowed: service, "
-                    "pass_rate, environment, capability, agreed_by, agreed_on)"
+                    "pass_rate, tier, environment, capability, agreed_by, agreed_on)"
                 )
             ],
             id="an unknown key in a list entry is named with its place",
