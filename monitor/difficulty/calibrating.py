@@ -17,7 +17,7 @@ from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.difficulty.trust_gate import Prediction, assess, own_ability, response_slope
+from monitor.difficulty.trust_gate import Prediction, assess, own_ability
 
 
 def calibrate(
@@ -39,8 +39,7 @@ def calibrate(
     learner, predictions = _learn(labels, settings)
     latest = list(predictions)[-settings.evaluated_versions :]
     told = [prediction for version in latest for prediction in predictions[version]]
-    slope = response_slope(told)
-    trust = assess([prediction.stretched(slope) for prediction in told], versions=len(predictions), settings=settings)
+    trust = assess(told, versions=len(predictions), settings=settings)
     reference_version = _reference_version(learner, settings)
     difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]

@@ -18,8 +18,6 @@ from monitor.difficulty.trust import ReliabilityPoint, Trust
 _Array = NDArray[np.float64]
 _Z_LOWER = 1.2816
 _GROUPS = 10
-_LOG_SLOPES = (-2.0, 1.0)
-_SMALLEST_RATE = 1e-6
 
 
 class Prediction(NamedTuple):
@@ -30,10 +28,6 @@ class Prediction(NamedTuple):
     variance: float
     is_known: bool
     failed: bool
-
-    def stretched(self, slope: float) -> Prediction:
-        """The same prediction on a scale of *slope* logits per logit."""
-        return self._replace(logit=slope * self.logit, variance=slope * slope * self.variance)
 
 
 def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
@@ -97,43 +91,11 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
     )
 
 
-def response_slope(predictions: Sequence[Prediction]) -> float:
-    """
-    Logits of failing per logit of difficulty told, each version at its own ability.
-
-    Half of what the labels say, on a logarithmic scale: noise in the difficulty flattens what they say, so the truth
-    lies between that and 1.
-
-    Args:
-        predictions: Labels of one or a few versions beside the difficulty told before.
-    """
-    parts = [part for part in _by_version(predictions) if 0 < part[:, 3].mean() < 1]
-    if not parts:
-        return 1.0
-
-    def surprise(log_slope: float) -> float:
-        return sum(_surprise(part, math.exp(log_slope)) for part in parts)
-
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415  (a start that calibrates nothing need not wait for it)
-
-    found = minimize_scalar(surprise, bounds=_LOG_SLOPES, method="bounded")
-    return math.exp(0.5 * float(found.x))
-
-
 def _by_version(predictions: Sequence[Prediction]) -> list[_Array]:
     rows: dict[str, list[tuple[float, float, bool, bool]]] = defaultdict(list)
     for told in predictions:
         rows[told.model_version].append((told.logit, told.variance, told.is_known, told.failed))
     return [np.array(part, dtype=float) for part in rows.values()]
-
-
-def _surprise(part: _Array, slope: float) -> float:
-    """Minus the log-likelihood of one version's labels."""
-    predicted = np.clip(
-        _at_own_ability(part * np.array([slope, slope * slope, 1, 1])), _SMALLEST_RATE, 1 - _SMALLEST_RATE
-    )
-    failed = part[:, 3] == 1
-    return -float(np.log(predicted[failed]).sum() + np.log1p(-predicted[~failed]).sum())
 
 
 def _version_reasons(versions: int, settings: DifficultySettings) -> list[str]:

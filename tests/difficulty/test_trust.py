@@ -11,7 +11,7 @@ import pytest
 from monitor.difficulty.calibrating import assess_traffic, calibrate
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.trust_gate import Prediction, assess, response_slope
+from monitor.difficulty.trust_gate import Prediction, assess
 from tests.difficulty.made_up import answers, history
 
 SETTINGS = DifficultySettings()
@@ -55,18 +55,6 @@ def test_calibration_error_vanishes_where_labels_follow_the_logits() -> None:
     """Labels drawn from the predicted rates leave an error near 0, at any ability."""
     assert assess(drawn(slope=1.0), versions=12, settings=SETTINGS).calibration_error < 0.025
     assert assess(drawn(slope=0.3), versions=12, settings=SETTINGS).calibration_error > 0.10
-
-
-def test_slope_of_the_answers_is_met_half_way() -> None:
-    """Answers that follow difficulty half as steeply give the square root of a half."""
-    told = [each for version in ("a", "b") for each in drawn(slope=0.5, version=version)]
-
-    assert 0.5**0.5 == pytest.approx(response_slope(told), abs=0.03)
-
-
-def test_slope_without_answers_is_one() -> None:
-    """Versions that only succeeded say nothing about the slope."""
-    assert response_slope(predictions([(0.0, False), (1.0, False)])) == 1.0
 
 
 @pytest.mark.parametrize(
