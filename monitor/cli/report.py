@@ -24,7 +24,7 @@ from monitor.evals.floors import Floors, read_floors
 from monitor.evals.gate import GateResult, check
 from monitor.evals.graded import learn_reference, tiers_by_calibration
 from monitor.evals.rendering import ReportFormat, format_of, render
-from monitor.evals.report import EvalReport, build_report
+from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
 from monitor.evals.tiering import LabelRule, Tiering, TierSource, tiers_by_label, without_tiers
 from monitor.evals.words import counted
@@ -114,7 +114,7 @@ def report(
         )
         others = reference_runs(read_results(reference or [], asked, advance))
     tiering = _tiering([pairing.baseline, pairing.candidate], config, rule=rule, others=others, ledger=ledger)
-    built = build_report(pairing, tiering, baseline=baseline_source, candidate=candidate_source, policy=config.rollout)
+    built = EvalReport(baseline_source, candidate_source, pairing, tiering, config.rollout)
     held = None if floors is None else check(built, floors)
     for path, form in files.items():
         _write(path, built, held, form)

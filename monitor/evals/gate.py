@@ -90,10 +90,8 @@ class _Checker:
         self._report = report
         self._floors = floors
         self._counts_unscored = floors.unscored == "fails"
-        pairing, tiering = report.pairing, report.tiering
-        self._pairs = tiering.tiered(pairing.pairs)
-        is_all = pairing.is_complete or not self._counts_unscored
-        self._worst = self._pairs if is_all else tiering.tiered(pairing.worst_case())
+        self._pairs = report.pairs
+        self._worst = report.worst_pairs if self._counts_unscored else report.pairs
 
     def rules(self) -> Iterator[CheckedRule]:
         """Every rule, the verdict first."""

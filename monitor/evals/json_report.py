@@ -7,10 +7,12 @@ from typing import Any
 
 from msgspec import Raw, json
 
+from monitor.difficulty.tiers import HARD_TIER
 from monitor.evals.cases import CaseKey, Run
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
-from monitor.evals.report import ArmSource, CaseChange, EvalReport
+from monitor.evals.pairing import Pair
+from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.share import ShareReport
 
 SCHEMA = "cliffwatch.eval-report/v1"
@@ -33,10 +35,10 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
         "verdict": report.verdict,
         "scope": report.scope,
         "headline": report.headline,
-        "reasons": report.reasons,
+        "reasons": list(report.reasons),
         "could_still_be": report.could_still_be,
         "cases_needed": report.cases_needed,
-        "obstacles": report.obstacles,
+        "obstacles": list(report.obstacles),
         "confidence": comparison.confidence,
         "aggregate": _stratum(comparison.aggregate),
         "tiers": {tier: _stratum(stratum) for tier, stratum in comparison.tiers.items()},
@@ -47,7 +49,7 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
         "lost": _cases(report.lost),
         "won": _cases(report.won),
         "flaky": _cases(report.flaky),
-        "regressed_hard_cases": _cases(case for case in report.lost if case.tier in {"hard", "frontier"}),
+        "regressed_hard_cases": _cases(case for case in report.lost if case.tier in HARD_TIER),
         "unknown": _keys(pairing.unknown_after),
         "unpaired": {
             "baseline_only": _keys(unpaired.baseline_only),
@@ -116,15 +118,17 @@ def _share(share: ShareReport | None) -> dict[str, Any] | None:
     }
 
 
-def _cases(changes: Iterable[CaseChange]) -> Raw:
+def _cases(changes: Iterable[Pair]) -> Raw:
     """Encoded one by one: a large suite has many."""
     return Raw(b"[%s]" % b",".join(map(_case, changes)))
 
 
-def _case(change: CaseChange) -> bytes:
-    names = ("tier", "capability", "before", "after", "failure", "flaky")
-    rest = {name: getattr(change, name) for name in names}
-    return json.encode({"task": change.key.task, "case": change.key.case_id, **rest})
+def _case(pair: Pair) -> bytes:
+    case = {name: getattr(pair, name) for name in ("tier", "capability", "before", "after")}
+    return json.encode(
+        {"task": pair.key.task, "case": pair.key.case_id, **case}
+        | {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
+    )
 
 
 def _keys(keys: Sequence[CaseKey]) -> list[dict[str, str]]:

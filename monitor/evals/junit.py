@@ -55,7 +55,7 @@ def _rules(gate: GateResult) -> ET.Element:
 def _cases(report: EvalReport) -> ET.Element:
     suite = ET.Element("testsuite", {"name": "cases"})
     pairing, tiering = report.pairing, report.tiering
-    for pair in tiering.tiered(pairing.pairs):
+    for pair in report.pairs:
         test = _test(suite, _class_name(pair.tier.value, pair.capability), str(pair.key))
         for kind, message, text in _findings(pair):
             _finding(test, kind, message, text)

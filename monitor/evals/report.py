@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
 from monitor.evals.audit import MIN_HARD_FAILURES, Audit, audit
-from monitor.evals.cases import CaseKey, Run
+from monitor.evals.cases import Run
 from monitor.evals.comparison import Comparison, Stratum, compare
 from monitor.evals.pairing import Pair, Pairing
 from monitor.evals.share import ShareReport
@@ -45,56 +46,56 @@ class ArmSource:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CaseChange:
-    """One case that changed sides, or that does not always give the same; rates are pass rates, ratio 0 to 1."""
-
-    key: CaseKey
-    tier: str
-    capability: str
-    before: float
-    after: float
-    failure: str | None
-    flaky: bool
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EvalReport:
     """
-    What an upgrade does to an eval suite.
+    What an upgrade does to an eval suite, in the words of live rollouts.
+
+    The ladder is that of docs/verdicts.md, with tests for one look at a fixed sample. What is worse is shown on the
+    cases that both runs have a score for; what is not worse has to hold if whatever has no score failed.
 
     Attributes:
-        verdict: In the words of live rollouts: `regression`, `cliff`, `ok`, or `waiting` where too little is known.
-        scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`; else empty.
-        headline: The verdict in one sentence with numbers.
-        reasons: Sentences with numbers, most telling first.
-        could_still_be: Largest rise of the failure rate that is not ruled out, by scope; ratios -1 to 1.
-        cases_needed: Cases like these that would show `ok` at the present rates; 0 where it is shown, None where more
-            cases would not.
-        obstacles: Sentences: what more cases will not remove.
-        decided_by_unknown: What cases without a score would make worse if they failed; None where nothing.
-        lost, won: Every case that is newly failing or newly passing, steady ones first.
-        flaky: Every case that passed some attempts and failed others within a run.
+        policy: The jump of the share that matters, the margins of `ok`, and the error rate.
+
+    Raises:
+        UsageError: the runs have no case in common.
     """
 
     baseline: ArmSource
     candidate: ArmSource
     pairing: Pairing
     tiering: Tiering
-    comparison: Comparison
-    worst_case: Comparison
-    audit: Audit
-    verdict: VerdictState
-    scope: Sequence[str]
-    headline: str
-    reasons: Sequence[str]
-    could_still_be: Mapping[str, float]
-    cases_needed: int | None
-    obstacles: Sequence[str]
-    decided_by_unknown: str | None
-    lost: Sequence[CaseChange]
-    won: Sequence[CaseChange]
-    flaky: Sequence[CaseChange]
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        if not self.pairing.pairs and not self.pairing.unpaired.unscored:
+            raise UsageError(_nothing_in_common(self.pairing))
+
+    @cached_property
+    def pairs(self) -> Sequence[Pair]:
+        """Cases with a score in both runs, with their tiers."""
+        return self.tiering.tiered(self.pairing.pairs)
+
+    @cached_property
+    def worst_pairs(self) -> Sequence[Pair]:
+        """The pairs if whatever the candidate leaves unknown failed."""
+        return self.pairs if self.pairing.is_complete else self.tiering.tiered(self.pairing.worst_case())
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """What the pairs say."""
+        return compare(self.pairs, confidence=1.0 - self.policy.error_rate)
+
+    @cached_property
+    def worst_case(self) -> Comparison:
+        """What the worst pairs say."""
+        worst = self.worst_pairs
+        return self.comparison if worst is self.pairs else compare(worst, confidence=self.comparison.confidence)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """What the suite cannot see."""
+        return audit(self.pairing, self.comparison)
 
     @property
     def tiers_by(self) -> TiersBy:
@@ -102,59 +103,179 @@ class EvalReport:
         by_source = {TierSource.LABELS: TiersBy.DECLARED, TierSource.NONE: TiersBy.NONE}
         return by_source.get(self.tiering.source, TiersBy.LEARNT)
 
+    @cached_property
+    def _changes(self) -> Sequence[Pair]:
+        """Every case that changed sides or is flaky: steady ones first, then the hardest."""
+        changed = [pair for pair in self.pairs if pair.is_newly_failing or pair.is_newly_passing or pair.is_flaky]
+        return sorted(changed, key=lambda pair: (pair.is_flaky, -TIERS.index(pair.tier) if pair.tier in TIERS else 0))
 
-def build_report(
-    pairing: Pairing, tiering: Tiering, *, baseline: ArmSource, candidate: ArmSource, policy: Policy
-) -> EvalReport:
-    """
-    The report on *pairing*.
+    @property
+    def lost(self) -> Sequence[Pair]:
+        """Every case that is newly failing."""
+        return [pair for pair in self._changes if pair.is_newly_failing]
 
-    Args:
-        pairing: Both runs.
-        tiering: How hard the cases are.
-        baseline: Where the baseline came from.
-        candidate: Where the candidate came from.
-        policy: The jump of the share that matters, the margins of `ok`, and the error rate.
+    @property
+    def won(self) -> Sequence[Pair]:
+        """Every case that is newly passing."""
+        return [pair for pair in self._changes if pair.is_newly_passing]
 
-    Raises:
-        UsageError: the runs have no case in common.
-    """
-    if not pairing.pairs and not pairing.unpaired.unscored:
-        raise UsageError(_nothing_in_common(pairing))
-    pairs = tiering.tiered(pairing.pairs)
-    confidence = 1.0 - policy.error_rate
-    comparison = compare(pairs, confidence=confidence)
-    worst = comparison
-    if not pairing.is_complete:
-        worst = compare(tiering.tiered(pairing.worst_case()), confidence=confidence)
-    judge = _Judge(pairing, tiering, comparison, worst, policy)
-    changes = [
-        (pair, _case_change(pair)) for pair in pairs if pair.is_newly_failing or pair.is_newly_passing or pair.is_flaky
-    ]
-    changes.sort(
-        key=lambda change: (change[0].is_flaky, -TIERS.index(change[0].tier) if change[0].tier in TIERS else 0)
-    )
-    state = judge.state()
-    return EvalReport(
-        baseline=baseline,
-        candidate=candidate,
-        pairing=pairing,
-        tiering=tiering,
-        comparison=comparison,
-        worst_case=worst,
-        audit=audit(pairing, comparison),
-        verdict=state,
-        scope=judge.scope,
-        headline=judge.headline(state),
-        reasons=tuple(judge.reasons(state)),
-        could_still_be=judge.could_still_be(),
-        cases_needed=judge.cases_needed(),
-        obstacles=tuple(judge.obstacles()),
-        decided_by_unknown=judge.decided_by_unknown(),
-        lost=[change for pair, change in changes if pair.is_newly_failing],
-        won=[change for pair, change in changes if pair.is_newly_passing],
-        flaky=[change for pair, change in changes if pair.is_flaky],
-    )
+    @property
+    def flaky(self) -> Sequence[Pair]:
+        """Every case that passed some attempts and failed others within a run."""
+        return [pair for pair in self._changes if pair.is_flaky]
+
+    @cached_property
+    def scope(self) -> Sequence[str]:
+        """What a regression is about: `all`, `hard`, `easier`, `capability:NAME`; else empty."""
+        return _fallen(self.comparison)
+
+    @cached_property
+    def verdict(self) -> VerdictState:
+        """In the words of live rollouts, worst first; `waiting` where too little is known."""
+        if self.scope:
+            return VerdictState.REGRESSION
+        if self._is_cliff():
+            return VerdictState.CLIFF
+        return VerdictState.OK if self.cases_needed == 0 else VerdictState.WAITING
+
+    def _is_cliff(self) -> bool:
+        share, hard, easier = self.comparison.share, self.comparison.hard_tier, self.comparison.easier_tiers
+        if self.comparison.aggregate is None or share is None or hard is None or easier is None:
+            return False
+        hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
+        is_told = (
+            min(hard_counts) >= MIN_HARD_FAILURES
+            and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
+        )
+        has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0
+        is_better = self.comparison.aggregate.change.estimate >= 0.0
+        return is_told and has_jumped and is_better and share.excess.lower > 0.0
+
+    @cached_property
+    def _claims(self) -> Mapping[str, tuple[Stratum, float]]:
+        """What `ok` has to rule out, by scope, and by how much."""
+        judged = self.worst_case.judged()
+        margins = {"all": self.policy.ok_margin, "hard": self.policy.ok_margin_hard}
+        return {name: (judged[name], margin) for name, margin in margins.items() if name in judged}
+
+    @property
+    def could_still_be(self) -> Mapping[str, float]:
+        """Largest rise of the failure rate that is not ruled out, by scope; ratios -1 to 1."""
+        return {name: -stratum.change.lower for name, (stratum, _) in self._claims.items()}
+
+    @property
+    def cases_needed(self) -> int | None:
+        """
+        Cases like these that would show `ok` at the present rates; bounds narrow with the square root of the cases.
+
+        0 where it is shown, None where more cases would not.
+        """
+        needed = [_cases_to_claim(stratum, margin) for stratum, margin in self._claims.values()]
+        if self.comparison.aggregate is None or any(each is None for each in needed):
+            return None
+        return max((each or 0 for each in needed), default=None)
+
+    @property
+    def obstacles(self) -> Iterator[str]:
+        """Sentences: what more cases will not remove."""
+        if self.comparison.aggregate is None:
+            yield "No case has a score in both runs; run the suite again."
+        if not self.tiering.is_told:
+            yield " ".join((self.tiering.explanation, *self.tiering.notes))
+        elif self.comparison.hard_tier is None and self.worst_case.hard_tier is None:
+            yield "No case is in the hard tier, so the report says nothing about it."
+        yield from filter(None, [self.decided_by_unknown])
+
+    @cached_property
+    def decided_by_unknown(self) -> str | None:
+        """What would be worse, shown or beyond its margin, if the cases without a score in the candidate failed."""
+        unknown, observed, worst = self.pairing.unknown_after, self.comparison.judged(), self.worst_case.judged()
+        fallen = _fallen(self.worst_case)
+        beyond = [name for name, (stratum, margin) in self._claims.items() if stratum.change.estimate < -margin]
+        turned = [name for name in (*fallen, *beyond) if unknown and name not in self.scope]
+        changes = {name: worst[name].change.estimate for name in turned}
+        lost = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
+        if not lost:
+            return None
+        name = min(lost, key=changes.__getitem__)
+        return (
+            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
+            f"would go {_rates(worst[name])}, {change_words(worst[name].change)}: run them again "
+            f"({some_of([str(key) for key in unknown])})."
+        )
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        judged, share, state = self.comparison.judged(), self.comparison.share, self.verdict
+        if state is VerdictState.REGRESSION:
+            others = [f"{scope_words(name)} ({_rates(judged[name])})" for name in self.scope[1:]]
+            more = f" Also worse: {', '.join(others)}." if others else ""
+            return f"Worse: {_moved(self.scope[0], judged)}.{more}"
+        if state is VerdictState.CLIFF and share is not None:
+            return (
+                f"Better on average, but the hard tier is left behind: its share of failures goes "
+                f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}, "
+                f"{points_of(share.excess.estimate)} more than a uniform gain gives "
+                f"({bounds(share.excess)})."
+            )
+        if state is VerdictState.OK:
+            claims = " and ".join(
+                f"{scope_words(name)} at most {points_of(margin)} worse" for name, (_, margin) in self._claims.items()
+            )
+            unknown = "" if "hard" in judged else " Nothing is known of the hard tier."
+            return f"Not worse: {claims}.{unknown}"
+        return f"Not known yet: {self._not_yet()}"
+
+    def _not_yet(self) -> str:
+        if self.comparison.aggregate is None:
+            return "no case has a score in both runs."
+        open_claims = [
+            f"{scope_words(name)} may be up to {points_of(-stratum.change.lower)} worse ({points_of(margin)} allowed)"
+            for name, (stratum, margin) in self._claims.items()
+            if stratum.change.lower < -margin
+        ]
+        return f"{' and '.join(open_claims)}."
+
+    @property
+    def reasons(self) -> Iterator[str]:
+        """Sentences with numbers, most telling first."""
+        comparison, judged, state = self.comparison, self.comparison.judged(), self.verdict
+        yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
+        if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
+            yield next(iter(self.obstacles))
+        yield from self._unknown()
+        yield from (
+            _movement(name, judged[name]) for name in ("hard", "all") if name in judged and name not in self.scope
+        )
+        if comparison.share is not None:
+            yield _share_words(comparison.share, state)
+        if state is VerdictState.WAITING and self.decided_by_unknown is None:
+            yield self._until_ok()
+        if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
+            yield "Too few cases, or too small a rise, to call the hard tier left behind."
+
+    def _unknown(self) -> Iterator[str]:
+        unknown = self.pairing.unknown_after
+        if unknown:
+            after = self.pairing.candidate.cases
+            reasons = Counter(
+                (after[key].unscored_because or "no score") if key in after else "missing" for key in unknown
+            )
+            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+            yield (
+                f"Without a score in the candidate: {counted(len(unknown), 'case')} ({told}), left out of the "
+                "comparison and failed for a gate."
+            )
+        yield from filter(None, [self.decided_by_unknown])
+
+    def _until_ok(self) -> str:
+        needed = self.cases_needed
+        if needed is None:
+            return (
+                "More cases like these would not show that it is not worse: the rates themselves are beyond the margin."
+            )
+        return f"About {counted(needed, 'more case')} like these would show that it is not worse."
 
 
 def _nothing_in_common(pairing: Pairing) -> str:
@@ -174,172 +295,6 @@ def _nothing_in_common(pairing: Pairing) -> str:
 def _some(run: Run) -> str:
     names = [str(key) for key in sorted(run.cases)]
     return (", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")) if names else "none"
-
-
-def _case_change(pair: Pair) -> CaseChange:
-    return CaseChange(
-        pair.key, pair.tier.value, pair.capability, pair.before, pair.after, pair.candidate.failure, pair.is_flaky
-    )
-
-
-class _Judge:
-    """
-    The ladder of live rollouts (docs/verdicts.md) with tests for one look at a fixed sample.
-
-    What is worse is shown on the cases that both runs have a score for; what is not worse has to hold if whatever has
-    no score failed.
-    """
-
-    def __init__(
-        self, pairing: Pairing, tiering: Tiering, comparison: Comparison, worst: Comparison, policy: Policy
-    ) -> None:
-        self._pairing = pairing
-        self._tiering = tiering
-        self._comparison = comparison
-        self._worst = worst
-        self._policy = policy
-        self._margins = {"all": policy.ok_margin, "hard": policy.ok_margin_hard}
-        self.scope = _fallen(comparison)
-
-    def state(self) -> VerdictState:
-        """Worst first."""
-        if self.scope:
-            return VerdictState.REGRESSION
-        if self._is_cliff():
-            return VerdictState.CLIFF
-        return VerdictState.OK if self.cases_needed() == 0 else VerdictState.WAITING
-
-    def _is_cliff(self) -> bool:
-        share, hard, easier = self._comparison.share, self._comparison.hard_tier, self._comparison.easier_tiers
-        if self._comparison.aggregate is None or share is None or hard is None or easier is None:
-            return False
-        hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
-        is_told = (
-            min(hard_counts) >= MIN_HARD_FAILURES
-            and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
-        )
-        has_jumped = share.change.estimate >= self._policy.share_jump and share.change.lower > 0.0
-        is_better = self._comparison.aggregate.change.estimate >= 0.0
-        return is_told and has_jumped and is_better and share.excess.lower > 0.0
-
-    def _claims(self) -> Mapping[str, tuple[Stratum, float]]:
-        """What `ok` has to rule out, by scope, and by how much."""
-        judged = self._worst.judged()
-        return {name: (judged[name], margin) for name, margin in self._margins.items() if name in judged}
-
-    def could_still_be(self) -> Mapping[str, float]:
-        """Upper bounds of the rise of the failure rate, by scope."""
-        return {name: -stratum.change.lower for name, (stratum, _) in self._claims().items()}
-
-    def cases_needed(self) -> int | None:
-        """Cases still missing for `ok`: bounds narrow with the square root of the cases."""
-        needed = [_cases_to_claim(stratum, margin) for stratum, margin in self._claims().values()]
-        if self._comparison.aggregate is None or any(each is None for each in needed):
-            return None
-        return max((each or 0 for each in needed), default=None)
-
-    def obstacles(self) -> Iterator[str]:
-        """What more cases will not remove."""
-        if self._comparison.aggregate is None:
-            yield "No case has a score in both runs; run the suite again."
-        if not self._tiering.is_told:
-            yield " ".join((self._tiering.explanation, *self._tiering.notes))
-        elif self._comparison.hard_tier is None and self._worst.hard_tier is None:
-            yield "No case is in the hard tier, so the report says nothing about it."
-        decided = self.decided_by_unknown()
-        if decided is not None:
-            yield decided
-
-    def decided_by_unknown(self) -> str | None:
-        """What would be worse, shown or beyond its margin, if the cases without a score in the candidate failed."""
-        unknown, observed, worst = self._pairing.unknown_after, self._comparison.judged(), self._worst.judged()
-        fallen = _fallen(self._worst)
-        beyond = [name for name, (stratum, margin) in self._claims().items() if stratum.change.estimate < -margin]
-        turned = [name for name in (*fallen, *beyond) if unknown and name not in self.scope]
-        changes = {name: worst[name].change.estimate for name in turned}
-        lost = [name for name in changes if name not in observed or changes[name] < observed[name].change.estimate]
-        if not lost:
-            return None
-        name = min(lost, key=changes.__getitem__)
-        return (
-            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
-            f"would go {_rates(worst[name])}, {change_words(worst[name].change)}: run them again "
-            f"({some_of([str(key) for key in unknown])})."
-        )
-
-    def headline(self, state: VerdictState) -> str:
-        """The verdict in one sentence."""
-        judged = self._comparison.judged()
-        if state is VerdictState.REGRESSION:
-            others = [f"{scope_words(name)} ({_rates(judged[name])})" for name in self.scope[1:]]
-            more = f" Also worse: {', '.join(others)}." if others else ""
-            return f"Worse: {_moved(self.scope[0], judged)}.{more}"
-        share = self._comparison.share
-        if state is VerdictState.CLIFF and share is not None:
-            return (
-                f"Better on average, but the hard tier is left behind: its share of failures goes "
-                f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}, "
-                f"{points_of(share.excess.estimate)} more than a uniform gain gives "
-                f"({bounds(share.excess)})."
-            )
-        if state is VerdictState.OK:
-            claims = " and ".join(
-                f"{scope_words(name)} at most {points_of(margin)} worse" for name, (_, margin) in self._claims().items()
-            )
-            unknown = "" if "hard" in judged else " Nothing is known of the hard tier."
-            return f"Not worse: {claims}.{unknown}"
-        return f"Not known yet: {self._not_yet()}"
-
-    def _not_yet(self) -> str:
-        if self._comparison.aggregate is None:
-            return "no case has a score in both runs."
-        open_claims = [
-            f"{scope_words(name)} may be up to {points_of(-stratum.change.lower)} worse ({points_of(margin)} allowed)"
-            for name, (stratum, margin) in self._claims().items()
-            if stratum.change.lower < -margin
-        ]
-        return f"{' and '.join(open_claims)}."
-
-    def reasons(self, state: VerdictState) -> Iterator[str]:
-        """Why, with numbers."""
-        comparison, judged = self._comparison, self._comparison.judged()
-        yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
-        if not self._tiering.is_told or (comparison.hard_tier is None and self._worst.hard_tier is None):
-            yield next(iter(self.obstacles()))
-        yield from self._unknown()
-        yield from (
-            _movement(name, judged[name]) for name in ("hard", "all") if name in judged and name not in self.scope
-        )
-        if comparison.share is not None:
-            yield _share_words(comparison.share, state)
-        if state is VerdictState.WAITING and self.decided_by_unknown() is None:
-            yield self._until_ok()
-        if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
-            yield "Too few cases, or too small a rise, to call the hard tier left behind."
-
-    def _unknown(self) -> Iterator[str]:
-        unknown = self._pairing.unknown_after
-        if unknown:
-            after = self._pairing.candidate.cases
-            reasons = Counter(
-                (after[key].unscored_because or "no score") if key in after else "missing" for key in unknown
-            )
-            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            yield (
-                f"Without a score in the candidate: {counted(len(unknown), 'case')} ({told}), left out of the "
-                "comparison and failed for a gate."
-            )
-        decided = self.decided_by_unknown()
-        if decided is not None:
-            yield decided
-
-    def _until_ok(self) -> str:
-        needed = self.cases_needed()
-        if needed is None:
-            return (
-                "More cases like these would not show that it is not worse: the rates themselves are beyond the margin."
-            )
-        return f"About {counted(needed, 'more case')} like these would show that it is not worse."
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from monitor.difficulty.tiers import Tier
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
-from monitor.evals.report import ArmSource, CaseChange, EvalReport
+from monitor.evals.pairing import Pair
+from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.words import bounds, count, counted, one_line, percent, probability, signed, some_of
 
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
@@ -38,7 +40,7 @@ def classes_worst_first(comparison: Comparison) -> Mapping[str, Stratum]:
     return {name: classes[name] for name in names}
 
 
-def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[CaseChange]]]:
+def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
     """The lists of cases that have one: a name, what it means, the cases."""
     lists = (
         ("Lost", "passed before and fail now", report.lost),
@@ -56,15 +58,14 @@ def cases_line(report: EvalReport) -> str:
     return f"{counts}: {named}" if named else counts
 
 
-def case_words(case: CaseChange, longest: int) -> str:
+def case_words(case: Pair, longest: int) -> str:
     """One case of a list, and what went wrong in at most *longest* letters; 0 leaves it out."""
-    about = [case.tier] if case.tier != "untiered" else []
+    about = [case.tier.value] if case.tier is not Tier.UNTIERED else []
     about += [case.capability] if case.capability else []
     about += [f"{percent(case.before)} → {percent(case.after)}"] if not {case.before, case.after} <= {0.0, 1.0} else []
-    about += ["flaky"] if case.flaky else []
-    return (f" ({', '.join(about)})" if about else "") + (
-        f": {one_line(case.failure, longest)}" if case.failure else ""
-    )
+    about += ["flaky"] if case.is_flaky else []
+    failure = case.candidate.failure
+    return (f" ({', '.join(about)})" if about else "") + (f": {one_line(failure, longest)}" if failure else "")
 
 
 def gate_line(gate: GateResult) -> str:
