@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import PurePath
 
 from monitor.errors import UsageError
 from monitor.evals.gate import GateResult
-from monitor.evals.html import html_report
 from monitor.evals.json_report import json_report
 from monitor.evals.junit import junit_report
-from monitor.evals.markdown import markdown_report
+from monitor.evals.pages import html_report, markdown_report
 from monitor.evals.report import EvalReport
 
 
@@ -24,6 +24,12 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
+_RENDERED: Mapping[ReportFormat, Callable[[EvalReport, GateResult | None], str]] = {
+    ReportFormat.MARKDOWN: markdown_report,
+    ReportFormat.JSON: json_report,
+    ReportFormat.JUNIT: junit_report,
+    ReportFormat.HTML: html_report,
+}
 _BY_ENDING = {
     ".md": ReportFormat.MARKDOWN,
     ".markdown": ReportFormat.MARKDOWN,
@@ -49,12 +55,4 @@ def format_of(path: str) -> ReportFormat:
 
 def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> str:
     """*report* as text in *form*, which is any but a table."""
-    match form:
-        case ReportFormat.MARKDOWN:
-            return markdown_report(report, gate)
-        case ReportFormat.JUNIT:
-            return junit_report(report, gate)
-        case ReportFormat.HTML:
-            return html_report(report, gate)
-        case ReportFormat.JSON | ReportFormat.TABLE:
-            return json_report(report, gate)
+    return _RENDERED[form](report, gate)

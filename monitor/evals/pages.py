@@ -1,4 +1,9 @@
-"""The report as one HTML file: nothing to load, no script, charts as SVG, light and dark."""
+"""
+The report as a page: HTML for a browser, Markdown for a pull request.
+
+The HTML is one file with nothing to load and no script, charts as SVG, light and dark. Of the Markdown, verdict, gate
+and cases are open, and the rest is to unfold.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from monitor.evals import words
-from monitor.evals.gate import GateResult
+from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.summary import (
@@ -25,18 +30,46 @@ from monitor.evals.summary import (
     repeats,
 )
 from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
+from monitor.rollout.verdict import VerdictState
+
+_GOOD, _BAD, _UNCLEAR = "✅", "🛑", "⚠️"
+_SIGNS = {
+    VerdictState.OK: _GOOD,
+    VerdictState.CLIFF: _BAD,
+    VerdictState.REGRESSION: _BAD,
+    VerdictState.WAITING: _UNCLEAR,
+    RuleState.KEPT: _GOOD,
+    RuleState.BROKEN: _BAD,
+    RuleState.UNDECIDED: _UNCLEAR,
+}
+_SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """The whole document; everything that came from a file is escaped."""
+    style = CHART_STYLE + files("monitor.evals").joinpath("templates/report.css").read_text("utf-8")
+    charts = _charts(report, {} if gate is None else gate.floors)
+    return _page(
+        "report.html",
+        report,
+        gate,
+        style=Markup(style),  # noqa: S704  (our own)
+        charts=[(caption, Markup(svg)) for caption, svg in charts],  # noqa: S704  (text in it is escaped)
+    )
+
+
+def markdown_report(report: EvalReport, gate: GateResult | None = None) -> str:
+    """The whole document, at most some dozen kilobytes: comments are limited to 64."""
+    return _page("report.md", report, gate, signs=_SIGNS)
+
+
+def _page(template: str, report: EvalReport, gate: GateResult | None, **more: object) -> str:
     return (
         _environment()
-        .get_template("report.html")
+        .get_template(template)
         .render(
             report=report,
             gate=gate,
-            style=Markup(CHART_STYLE + files("monitor.evals").joinpath("templates/report.css").read_text("utf-8")),  # noqa: S704  (our own)
-            charts=[(caption, Markup(svg)) for caption, svg in _charts(report, {} if gate is None else gate.floors)],  # noqa: S704  (text in it is escaped)
             headings=HEADINGS,
             tiers=report.comparison.rows(),
             share=report.comparison.share,
@@ -44,8 +77,9 @@ def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
             gate_line=None if gate is None else gate_line(gate),
             cases_line=cases_line(report),
             case_lists=case_lists(report),
-            repeats=list(repeats(report.comparison)),
+            reasons=[*report.reasons, *repeats(report.comparison)],
             provenance=list(provenance(report)),
+            **more,
         )
     )
 
@@ -53,16 +87,20 @@ def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("monitor.evals"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("monitor.evals"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
-    environment.filters |= {
-        "percent": words.percent,
-        "points": words.points,
-        "with_bounds": words.change_words,
-        "cells": cells,
-        "case_words": lambda case: case_words(case, 0),
-    }
+    shown = (words.percent, words.points, words.signed, words.bounds, cells, case_words)
+    environment.filters |= {each.__name__: each for each in shown}
+    environment.filters |= {"with_bounds": words.change_words, "text": _markdown}
     return environment
+
+
+def _markdown(text: str) -> str:
+    """*text* as it is, in one line: neither Markdown nor HTML, and nobody is mentioned."""
+    return words.one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
 
 
 def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[str, str]]:
