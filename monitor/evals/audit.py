@@ -67,12 +67,12 @@ class Sight:
     Attributes:
         smallest_visible_drop: Drop of the pass rate that is seen four times in five, ratio 0 to 1; None where not even
             a drop to nothing is.
-        cases_needed: Cases that would show a drop of 5 points as often; None where a million do not.
+        cases_to_see_5_points: Cases that would show a drop of 5 points as often; None where a million do not.
     """
 
     cases: int
     smallest_visible_drop: float | None
-    cases_needed: int | None
+    cases_to_see_5_points: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +88,23 @@ def audit(pairing: Pairing, comparison: Comparison) -> Audit:
     tiers: dict[Tier, Stratum] = {t: stratum for t, stratum in comparison.tiers.items() if t is not Tier.UNTIERED}
     level = 1.0 - simultaneous(comparison.confidence, len(tiers))
     sight: dict[Tier, Sight] = {tier: _sight(stratum, level) for tier, stratum in tiers.items()}
-    found = [*_of_tiers(comparison)] if tiers else [_tiers_unknown(comparison)]
+    found = [*_of_tiers(comparison)]
     found += _of_sight(tiers, sight)
     found += _of_runs(pairing)
     return Audit(found, sight)
 
 
-def _cases(comparison: Comparison) -> int:
-    return 0 if comparison.aggregate is None else comparison.aggregate.cases
-
-
-def _tiers_unknown(comparison: Comparison) -> BlindSpot:
-    return BlindSpot(
-        Blindness.TIERS_UNKNOWN,
-        f"No tier is known for any of {counted(_cases(comparison), 'case')}: this report does not see a hard tier that "
-        "is left behind.",
-    )
-
-
 def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
-    tiers = comparison.tiers
+    tiers, all_cases = comparison.tiers, 0 if comparison.aggregate is None else comparison.aggregate.cases
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
-    cases = _cases(comparison) - untiered
+    cases = all_cases - untiered
+    if not set(tiers) - {Tier.UNTIERED}:
+        yield BlindSpot(
+            Blindness.TIERS_UNKNOWN,
+            f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that is "
+            "left behind.",
+        )
+        return
     hard = comparison.hard_tier
     if hard is None:
         yield BlindSpot(
@@ -128,7 +123,7 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     if untiered:
         yield BlindSpot(
             Blindness.UNTIERED_CASES,
-            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(_cases(comparison), 'case')}.",
+            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(all_cases, 'case')}.",
         )
 
 
@@ -172,24 +167,18 @@ def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Ite
     for tier in (each for each in TIERS if each in tiers):
         stratum, seen = tiers[tier], sight[tier]
         drop = seen.smallest_visible_drop
-        missing = None if seen.cases_needed is None else max(0, seen.cases_needed - seen.cases)
+        is_saturated = min(stratum.before.estimate, stratum.after.estimate) >= SATURATED_PASS_RATE
+        if not is_saturated and drop is not None and drop <= _LARGE_DROP:
+            continue
+        missing = None if seen.cases_to_see_5_points is None else max(0, seen.cases_to_see_5_points - seen.cases)
         add = f" Add {counted(missing, 'case')} to see one of {100 * _DROP_WORTH_SEEING:g} points." if missing else ""
         hidden = "any drop" if drop is None else f"a drop of up to {100 * drop:.1f} points"
-        if min(stratum.before.estimate, stratum.after.estimate) >= SATURATED_PASS_RATE:
-            yield BlindSpot(
-                Blindness.SATURATED_TIER,
-                f"{tier.value} is saturated: both versions pass at least {SATURATED_PASS_RATE:.0%} of "
-                f"{counted(seen.cases, 'case')}, so it tells them apart no more; {hidden} may still go unseen.{add}",
-                missing,
-                tier,
-            )
-        elif drop is None or drop > _LARGE_DROP:
-            yield BlindSpot(
-                Blindness.LARGE_HIDDEN_DROP,
-                f"{tier.value} has only {counted(seen.cases, 'case')}: {hidden} may go unseen.{add}",
-                missing,
-                tier,
-            )
+        hidden, cases = f"{hidden} may", counted(seen.cases, "case")
+        kind, told = Blindness.LARGE_HIDDEN_DROP, f"has only {cases}:"
+        if is_saturated:
+            kind, both = Blindness.SATURATED_TIER, f"both versions pass at least {SATURATED_PASS_RATE:.0%} of {cases}"
+            told, hidden = f"is saturated: {both}, so it tells them apart no more;", f"{hidden} still"
+        yield BlindSpot(kind, f"{tier.value} {told} {hidden} go unseen.{add}", missing, tier)
 
 
 def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:

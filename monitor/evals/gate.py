@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -171,24 +171,23 @@ class _Checker:
 
     def _share(self) -> Iterator[CheckedRule]:
         share, limits = self._report.comparison.share, self._floors.limits
+        hard, excess = (None, None) if share is None else (share.candidate.estimate, share.excess.estimate)
         if limits.hard_share_of_failures is not None:
-            most = limits.hard_share_of_failures
-            name = f"hard share of failures at most {percent(most)}"
-            if share is None:
-                yield self._undecided(name, "The hard tier's share of failures is not known.")
-            else:
-                hard_share = percent(share.candidate.estimate)
-                told = f"The hard tier has {hard_share} of the failures; the limit is {percent(most)}."
-                yield CheckedRule(name, _kept_if(share.candidate.estimate <= most), told)
+            name = "hard share of failures", "The hard tier's share of failures"
+            told = "The hard tier has {} of the failures"
+            yield self._at_most(limits.hard_share_of_failures, hard, percent, name, told)
         if limits.excess_over_uniform_gain is not None:
-            most = limits.excess_over_uniform_gain
-            name = f"excess over a uniform gain at most {points(most)}"
-            if share is None:
-                yield self._undecided(name, "The excess over a uniform gain is not known.")
-            else:
-                excess = share.excess.estimate
-                told = f"The share changed by {points(excess)} beyond a uniform gain; the limit is {points(most)}."
-                yield CheckedRule(name, _kept_if(excess <= most), told)
+            name = "excess over a uniform gain", "The excess over a uniform gain"
+            told = "The share changed by {} beyond a uniform gain"
+            yield self._at_most(limits.excess_over_uniform_gain, excess, points, name, told)
+
+    def _at_most(
+        self, most: float, found: float | None, words: Callable[[float], str], names: tuple[str, str], told: str
+    ) -> CheckedRule:
+        name = f"{names[0]} at most {words(most)}"
+        if found is None:
+            return self._undecided(name, f"{names[1]} is not known.")
+        return CheckedRule(name, _kept_if(found <= most), f"{told.format(words(found))}; the limit is {words(most)}.")
 
     def _within(self, pairs: Sequence[Pair], scope: str) -> Sequence[Pair]:
         """Those of *pairs* in a tier, in a class, or all of them."""

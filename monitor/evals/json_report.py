@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from msgspec import Raw, json
+from msgspec import Raw, json, to_builtins
 
 from monitor.difficulty.tiers import HARD_TIER
 from monitor.evals.cases import CaseKey, Run
@@ -21,7 +22,6 @@ SCHEMA = "cliffwatch.eval-report/v1"
 def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """*report* in its stable form, and what the gate says of it, if there is one; rates are pass rates, 0 to 1."""
     comparison, pairing = report.comparison, report.pairing
-    unpaired = pairing.unpaired
     document = {
         "schema": SCHEMA,
         "baseline": _arm(report.baseline, pairing.baseline),
@@ -51,21 +51,9 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
         "flaky": _cases(report.flaky),
         "regressed_hard_cases": _cases(case for case in report.lost if case.tier in HARD_TIER),
         "unknown": _keys(pairing.unknown_after),
-        "unpaired": {
-            "baseline_only": _keys(unpaired.baseline_only),
-            "candidate_only": _keys(unpaired.candidate_only),
-            "unscored": _keys(unpaired.unscored),
-            "changed": _keys(unpaired.changed),
-        },
+        "unpaired": {name: _keys(keys) for name, keys in asdict(pairing.unpaired).items()},
         "blind_spots": report.audit.blind_spots,
-        "sight": {
-            tier: {
-                "cases": sight.cases,
-                "smallest_visible_drop": sight.smallest_visible_drop,
-                "cases_to_see_5_points": sight.cases_needed,
-            }
-            for tier, sight in report.audit.sight.items()
-        },
+        "sight": report.audit.sight,
         "gate": None if gate is None else {"open": gate.is_open, "rules": gate.rules},
     }
     return f"{json.format(json.encode(document), indent=2).decode()}\n"
@@ -108,14 +96,8 @@ def _stratum(stratum: Stratum | None) -> dict[str, Any] | None:
 def _share(share: ShareReport | None) -> dict[str, Any] | None:
     if share is None:
         return None
-    return {
-        "baseline": share.baseline.estimate,
-        "candidate": share.candidate.estimate,
-        "change": share.change,
-        "expected_change": share.expected_change,
-        "excess": share.excess,
-        "decomposition": share.decomposition,
-    }
+    shares = {"baseline": share.baseline.estimate, "candidate": share.candidate.estimate}
+    return {**to_builtins(share), **shares}
 
 
 def _cases(changes: Iterable[Pair]) -> Raw:

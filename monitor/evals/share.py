@@ -64,13 +64,12 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     groups = _groups(pairs)
     if not groups:
         return None
-    before = np.array([group.mean_failures(0) for group in groups])
-    after = np.array([group.mean_failures(1) for group in groups])
-    suite = _Suite.of(groups)
-    baseline, candidate = suite.hard_share(before), suite.hard_share(after)
-    if baseline is None or candidate is None:
+    before, after = (np.array([group.failures[:, run].mean() for group in groups]) for run in (0, 1))
+    suite = _Suite(groups)
+    if min(before @ suite.mix, after @ suite.mix) <= 0.0:
         return None
-    expected = suite.expected_share(before, after)
+    baseline, candidate = float(suite.hard_shares(before)), float(suite.hard_shares(after))
+    expected = float(suite.expected_shares(before[None, :], after[None, :])[0])
     random = np.random.default_rng(_SEED)
     drawn = np.array([group.draw(random) for group in groups])  # by group, run, draw
     draws_before, draws_after = drawn[:, 0].T, drawn[:, 1].T
@@ -103,9 +102,6 @@ class _Group:
     difficulty_logit: float | None
     difficulty_variance: float
     prior_weight: float
-
-    def mean_failures(self, run: int) -> float:
-        return float(self.failures[:, run].mean())
 
     def draw(self, random: np.random.Generator) -> _Array:
         """Believable mean failure rates before and after, shape (2, draws)."""
@@ -140,7 +136,6 @@ def _mean_logit(pairs: Sequence[Pair]) -> float | None:
     return float(np.mean(logits)) if len(logits) == len(pairs) else None
 
 
-@dataclass(frozen=True, slots=True)
 class _Suite:
     """
     The suite's mix of groups; arrays have shape (groups,), rates (..., groups).
@@ -153,41 +148,24 @@ class _Suite:
         tiers: Tier of each group.
     """
 
-    mix: _Array
-    is_hard: _Array
-    difficulty_logit: _Array | None
-    attenuation: _Array
-    tiers: Sequence[Tier]
-
-    @classmethod
-    def of(cls, groups: Sequence[_Group]) -> _Suite:
+    def __init__(self, groups: Sequence[_Group]) -> None:
         cases = np.array([len(group.failures) for group in groups], dtype=float)
         logits = [group.difficulty_logit for group in groups if group.difficulty_logit is not None]
         variances = np.array([group.difficulty_variance for group in groups])
-        return cls(
-            mix=cases / cases.sum(),
-            is_hard=np.array([group.tier in HARD_TIER for group in groups], dtype=float),
-            difficulty_logit=np.array(logits) if len(logits) == len(groups) else None,
-            attenuation=1.0 / np.sqrt(1.0 + _LOGISTIC * variances),
-            tiers=[group.tier for group in groups],
-        )
-
-    def hard_share(self, rates: _Array) -> float | None:
-        """The hard groups' share of failures; None without a failure."""
-        return float(self.hard_shares(rates)) if float(rates @ self.mix) > 0.0 else None
+        self.mix = cases / cases.sum()
+        self.is_hard = np.array([group.tier in HARD_TIER for group in groups], dtype=float)
+        self.difficulty_logit = np.array(logits) if len(logits) == len(groups) else None
+        self.attenuation = 1.0 / np.sqrt(1.0 + _LOGISTIC * variances)
+        self.tiers = [group.tier for group in groups]
 
     def hard_shares(self, rates: _Array) -> _Array:
-        """As `hard_share`, for many rates that fail something."""
+        """The hard groups' share of failures, for rates that fail something."""
         shares: _Array = rates @ (self.mix * self.is_hard) / (rates @ self.mix)
         return shares
 
-    def expected_share(self, before: _Array, after: _Array) -> float:
-        """The candidate's share, had its whole change been the same gain in logits for every case."""
-        return float(self.expected_shares(before[None, :], after[None, :])[0])
-
     def expected_shares(self, before: _Array, after: _Array) -> _Array:
         """
-        As `expected_share`, row by row.
+        The candidate's share, had its whole change been the same gain in logits for every case; row by row.
 
         Source:
             The model of Rasch (1960). Where cases have a difficulty, its curve is laid through both runs and the share

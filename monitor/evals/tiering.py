@@ -11,22 +11,11 @@ import msgspec
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Case, CaseKey, Run
-from monitor.evals.formats.reading import LABEL_KEYS
+from monitor.evals.formats.reading import LABEL_KEYS, WORDS
 from monitor.evals.pairing import Pair
 from monitor.evals.words import counted
 
-_WORDS: Mapping[str, Tier] = {
-    "easy": Tier.EASY,
-    "simple": Tier.EASY,
-    "trivial": Tier.EASY,
-    "medium": Tier.MEDIUM,
-    "moderate": Tier.MEDIUM,
-    "intermediate": Tier.MEDIUM,
-    "hard": Tier.HARD,
-    "difficult": Tier.HARD,
-    "adversarial": Tier.HARD,
-    "frontier": Tier.FRONTIER,
-}
+_WORDS = {word: Tier(tier) for tier, words in WORDS["tiers"].items() for word in words}
 _SHOWN = 4
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from monitor.evals.formats.table import GUESSES, WORDS, flat, has_outcome
+from monitor.evals.formats.reading import WORDS
+from monitor.evals.formats.table import GUESSES, flat, has_outcome
 
 _DEEPEST = 4
 _LOOKED_AT = 50

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.resources import files
 
 from pydantic import JsonValue
 
 from monitor.errors import UsageError
 from monitor.evals.cases import Attempt, MetadataValue
+
+WORDS = tomllib.loads(files("monitor.evals.formats").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+"""The words of `vocabulary.toml`."""
 
 _LONGEST_FAILURE = 2_000
 _LONGEST_INPUT = 20_000

@@ -7,16 +7,15 @@ import io
 import math
 import re
 import sys
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey, MetadataValue
 from monitor.evals.formats.reading import (
+    WORDS,
     ChoiceAbsent,
     ChoiceMissing,
     Format,
@@ -33,9 +32,6 @@ from monitor.evals.formats.reading import (
 Row = Mapping[str, JsonValue]
 Rows = Callable[[], Iterable[Row]]
 """Flat rows, from the first each time it is called: a file is gone through twice, and never held as rows."""
-
-WORDS = tomllib.loads(files("monitor.evals.formats").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
-"""The words of `vocabulary.toml`."""
 
 _VERDICTS, _SCORES, _STATUSES = (WORDS["outcomes"][kind] for kind in ("verdict", "score", "status"))
 GUESSES: Mapping[str, Sequence[str]] = {
