@@ -148,10 +148,6 @@ def _read_final_events(name: str, rows: Sequence[Mapping[str, Any]], options: Op
     return _read_rows(name, final_events(rows), options)
 
 
-def _read_csv(name: str, text: bytes, options: Options) -> ResultFile:
-    return (promptfoo.read_csv if promptfoo.is_csv(text) else table.read_csv)(name, text, options)
-
-
 def _whole(text: bytes) -> Any:
     """*text* as one JSON document, or None where it is not one."""
     try:
@@ -215,7 +211,8 @@ _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (lambda text: text.startswith((b"{", b"[")), _read_json),
     (lambda text: text.startswith(b"<"), junit_xml.read_xml),
     (_YAML.match, _read_yaml),
-    (lambda _: True, _read_csv),
+    (promptfoo.is_csv, promptfoo.read_csv),
+    (lambda _: True, table.read_csv),
 )
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats.reading import (
@@ -39,54 +39,44 @@ def read_records(name: str, records: Iterable[bytes], options: Options) -> Resul
     Raises:
         ResultFileInvalid: no trace of a named request is among them.
     """
-    found = _Records()
-    for record in records:
-        found.add(record)
-    traces, settings = found.assembled(), OutcomeSettings()
+    settings = OutcomeSettings()
+    traces, outcomes, unreadable = _decoded(records, settings)
     named = [trace for trace in traces if trace.request.request_id is not None]
     if not named:
         raise ResultFileInvalid(
             f"{name} holds {len(traces):,} traces, but none has a request_id, so no case can be told from another; "
             "give each request of the suite one."
         )
-    attempts = [_attempt(trace, found.verdict(trace, settings), options) for trace in named]
-    return ResultFile(name, Format.EVENTS, attempts, tuple(found.notes(len(traces) - len(named))))
+    attempts = [
+        _attempt(trace, resolve([*implied_outcomes(trace, settings), *outcomes[trace.trace_id]], settings), options)
+        for trace in named
+    ]
+    notes = [f"{unreadable:,} records cannot be read and are left out."] if unreadable else []
+    if unnamed := len(traces) - len(named):
+        notes.append(f"{unnamed:,} traces have no request_id and are left out.")
+    return ResultFile(name, Format.EVENTS, attempts, notes)
 
 
-class _Records:
-    """What a file's records said so far; one use per file."""
-
-    def __init__(self) -> None:
-        self._traces: dict[TraceId, Trace] = {}
-        self._assembler = Assembler(OutcomeSettings())
-        self._outcomes: dict[TraceId, list[Outcome]] = defaultdict(list)
-        self._unreadable = 0
-        self._limits = Limits()
-
-    def add(self, record: bytes) -> None:
+def _decoded(
+    records: Iterable[bytes], settings: OutcomeSettings
+) -> tuple[Sequence[Trace], Mapping[TraceId, list[Outcome]], int]:
+    """Traces of *records*, what other records say of their outcomes, and how many cannot be read."""
+    traces: dict[TraceId, Trace] = {}
+    outcomes: dict[TraceId, list[Outcome]] = defaultdict(list)
+    assembler, limits, unreadable = Assembler(settings), Limits(), 0
+    for record in records:
         try:
-            decoded = decode(record, self._limits)
+            decoded = decode(record, limits)
         except InvalidRecord:
-            self._unreadable += 1
-            return
+            unreadable += 1
+            continue
         for trace in decoded.traces:
-            self._traces.setdefault(trace.trace_id, trace)
+            traces.setdefault(trace.trace_id, trace)
         for span in decoded.spans:
-            self._assembler.add(span)
+            assembler.add(span)
         for event in decoded.outcomes:
-            self._outcomes[event.trace_id].append(event.outcome)
-
-    def assembled(self) -> Sequence[Trace]:
-        return [*self._traces.values(), *self._assembler.rest()]
-
-    def verdict(self, trace: Trace, settings: OutcomeSettings) -> Outcome | None:
-        return resolve([*implied_outcomes(trace, settings), *self._outcomes.get(trace.trace_id, ())], settings)
-
-    def notes(self, unnamed: int) -> Iterator[str]:
-        if self._unreadable:
-            yield f"{self._unreadable:,} records cannot be read and are left out."
-        if unnamed:
-            yield f"{unnamed:,} traces have no request_id and are left out."
+            outcomes[event.trace_id].append(event.outcome)
+    return [*traces.values(), *assembler.rest()], outcomes, unreadable
 
 
 def _attempt(trace: Trace, outcome: Outcome | None, options: Options) -> Attempt:

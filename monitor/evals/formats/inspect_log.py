@@ -82,14 +82,15 @@ def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, A
         raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
     valid = [sample for sample in samples if not sample.get("invalidation")]
     scorers = _scorers(spec, valid)
-    scorer = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ""
+    scorer, chose = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ("", [])
     reader = _SampleReader(name, spec, scorer, options)
     attempts = [reader.attempt(sample) for sample in valid]
+    notes = _notes(str(header.get("status", "started")), len(samples), len(attempts))
     return ResultFile(
         name,
         Format.INSPECT,
         attempts,
-        tuple(_notes(str(header.get("status", "started")), scorers, len(samples), attempts, reader)),
+        (*notes, *chose, *reader.notes()),
         # A retry keeps the task's id and holds the samples of the run that it repeats.
         series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,
         written=str(spec.get("created") or ""),
@@ -124,23 +125,23 @@ class _SampleReader:
     def __init__(self, name: str, spec: Mapping[str, Any], scorer: str, options: Options) -> None:
         self._task = str(spec.get("task") or "")
         self._model = str(spec.get("model") or "")
-        self.scorer = scorer
-        self.options = options
-        self.scores = Scores(name, options)
-        self.unreadable = 0
+        self._scorer = scorer
+        self._options = options
+        self._scores = Scores(name, options)
+        self._unreadable = 0
 
     def attempt(self, sample: Mapping[str, Any]) -> Attempt:
-        score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(self.scorer, name)), None)
+        score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(self._scorer, name)), None)
         values = _values(sample)
-        passed = self._passed(values[self.scorer]) if self.scorer in values and not sample.get("error") else None
-        metadata = facts(sample.get("metadata"), self.options)
-        text, digest = input_of(_question(sample.get("input")), keep_text=self.options.keep_text)
+        passed = self._passed(values[self._scorer]) if self._scorer in values and not sample.get("error") else None
+        metadata = facts(sample.get("metadata"), self._options)
+        text, digest = input_of(_question(sample.get("input")), keep_text=self._options.keep_text)
         return Attempt(
             key=CaseKey(self._task, str(sample.get("id"))),
             model=self._model,
             passed=passed,
             repeat=str(sample.get("epoch", 1)),
-            capability=capability_in(metadata, self.options, self._task),
+            capability=capability_in(metadata, self._options, self._task),
             failure=None if passed is not False else _failure(sample, score or {}),
             unscored_because=_why_unscored(sample) if passed is None else None,
             input_text=text,
@@ -152,9 +153,14 @@ class _SampleReader:
     def _passed(self, value: JsonValue) -> bool | None:
         number = _number(value)
         if number is None:
-            self.unreadable += 1
+            self._unreadable += 1
             return None
-        return self.scores.passes(number)
+        return self._scores.passes(number)
+
+    def notes(self) -> Iterator[str]:
+        if self._unreadable:
+            yield f"{self._unreadable:,} scores of {self._scorer} are no single value and count as unscored."
+        yield from self._scores.notes()
 
 
 def _number(value: JsonValue) -> float | None:
@@ -203,15 +209,8 @@ def _why_unscored(sample: Mapping[str, Any]) -> str:
     return f"{_limit(sample)} limit" if _limit(sample) else "no score"
 
 
-def _notes(
-    status: str, scorers: Sequence[str], samples: int, attempts: Sequence[Attempt], reader: _SampleReader
-) -> Iterator[str]:
-    if samples > len(attempts):
-        yield f"{samples - len(attempts):,} samples are marked invalid and are left out."
+def _notes(status: str, samples: int, kept: int) -> Iterator[str]:
+    if samples > kept:
+        yield f"{samples - kept:,} samples are marked invalid and are left out."
     if status != "success":
-        yield f"The run ended as {status}: {len(attempts):,} samples were written."
-    if len(scorers) > 1:
-        yield f"Of the scores {', '.join(scorers)}, {reader.scorer} counts (--metric)."
-    if reader.unreadable:
-        yield f"{reader.unreadable:,} scores of {reader.scorer} are no single value and count as unscored."
-    yield from reader.scores.notes()
+        yield f"The run ended as {status}: {kept:,} samples were written."

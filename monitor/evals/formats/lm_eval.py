@@ -8,7 +8,7 @@ file's name and folder alone: `MODEL/samples_TASK_TIME.jsonl`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -70,10 +70,9 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     told = _FILE_NAME.match(path.name)
     task, model = (told["task"], path.parent.name) if told else ("", "")
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
-    filter_name = chosen(name, "filter", options.filters, filters, "--filter")
+    filter_name, filter_notes = chosen(name, "filter", options.filters, filters, "--filter")
     kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
-    metrics = _metrics(kept)
-    metric = chosen(name, "metric", options.metrics, metrics, "--metric")
+    metric, metric_notes = chosen(name, "metric", options.metrics, _metrics(kept), "--metric")
     scores = Scores(name, options)
     passed = [scores.passes(float(row[metric])) if _is_number(row.get(metric)) else None for row in kept]
     attempts = [_attempt(row, each, task, model, options) for row, each in zip(kept, passed, strict=True)]
@@ -81,7 +80,7 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
         name,
         Format.LM_EVAL,
         attempts,
-        (*_notes(filters, filter_name, metrics, metric), *scores.notes()),
+        (*filter_notes, *metric_notes, *scores.notes()),
         series=f"lm_eval {path.parent}/{task}" if told else None,
         written=told["written"] if told else "",
     )
@@ -126,10 +125,3 @@ def _question(row: Mapping[str, Any]) -> JsonValue:
 
 def _is_number(value: JsonValue) -> bool:
     return isinstance(value, bool | int | float)
-
-
-def _notes(filters: Sequence[str], filter_name: str, metrics: Sequence[str], metric: str) -> Iterator[str]:
-    if len(filters) > 1:
-        yield f"Of the filters {', '.join(filters)}, {filter_name} counts (--filter)."
-    if len(metrics) > 1:
-        yield f"Of the metrics {', '.join(metrics)}, {metric} counts (--metric)."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -113,7 +113,9 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     """
     if not rows:
         raise ResultFileInvalid(f"{name} holds promptfoo results without a single test; run the eval again.")
-    names, prompts = _case_names(rows), _prompt_names(rows)
+    # A test is known by its own name or by what its variables say, a prompt by its label.
+    names = _told_apart((_case_name(row), input_of(_words(row.get("vars")))[1]) for row in rows)
+    prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
     scores = Scores(name, options)
     attempts = [
         _attempt(row, case_id, prompt, scores, options)
@@ -167,15 +169,6 @@ def _model(row: Mapping[str, Any]) -> str:
     return str(provider.get("label") or provider.get("id")) if isinstance(provider, dict) else str(provider or "")
 
 
-def _prompt_names(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """The prompt of each row: its label, with the beginning of its id where two prompts share one."""
-    ids: dict[str, set[str]] = defaultdict(set)
-    named = [(_label(row), str(row.get("promptId") or "")) for row in rows]
-    for label, prompt_id in named:
-        ids[label].add(prompt_id)
-    return [label if len(ids[label]) == 1 else f"{label} #{prompt_id[:8]}" for label, prompt_id in named]
-
-
 def _label(row: Mapping[str, Any]) -> str:
     prompt = row.get("prompt") or {}
     text = prompt if isinstance(prompt, str) else str(prompt.get("label") or prompt.get("display") or "")
@@ -194,13 +187,12 @@ def _case(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return case if isinstance(case, dict) else {}
 
 
-def _case_names(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-    """A name per row: the test's own, or what its variables say; with a digest where other variables share it."""
-    digests: dict[str, set[str | None]] = defaultdict(set)
-    named = [(_case_name(row), input_of(_words(row.get("vars")))[1]) for row in rows]
-    for name, digest in named:
-        digests[name].add(digest)
-    return [name if len(digests[name]) == 1 else f"{name} #{digest}" for name, digest in named]
+def _told_apart(named: Iterable[tuple[str, str | None]]) -> Sequence[str]:
+    """Each name; with the mark beside it where rows of another mark share the name."""
+    rows, marks = list(named), defaultdict(set)
+    for name, mark in rows:
+        marks[name].add(mark)
+    return [name if len(marks[name]) == 1 else f"{name} #{mark}" for name, mark in rows]
 
 
 def _case_name(row: Mapping[str, Any]) -> str:

@@ -107,9 +107,9 @@ class ResultFile:
     case_columns: Sequence[str] = ()
 
 
-def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], option: str) -> str:
+def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], option: str) -> tuple[str, Sequence[str]]:
     """
-    The first of *known* that is asked for; the first of all where nothing is.
+    The first of *known* that is asked for, the first of all where nothing is; and a sentence where there was a choice.
 
     Raises:
         ChoiceAbsent: none of those asked for is known.
@@ -117,10 +117,10 @@ def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], opt
     """
     if not known:
         raise ResultFileInvalid(f"{name} has no {kind} that scores each case.")
-    for each in asked or known:
-        if each in known:
-            return each
-    raise ChoiceAbsent(f"{name} has no {kind} {' or '.join(asked)} ({option}); it has {', '.join(known)}.")
+    found = next((each for each in asked or known if each in known), None)
+    if found is None:
+        raise ChoiceAbsent(f"{name} has no {kind} {' or '.join(asked)} ({option}); it has {', '.join(known)}.")
+    return found, [f"Of the {kind}s {', '.join(known)}, {found} counts ({option})."] if len(known) > 1 else []
 
 
 class Scores:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
 
 from pydantic import JsonValue
 
@@ -73,12 +74,7 @@ def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Ite
                 f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
             ) from error
 
-    def body() -> Iterator[list[str]]:
-        cells = read()
-        next(cells, None)
-        return cells
-
-    return [column.strip() for column in next(read(), [])], body
+    return [column.strip() for column in next(read(), [])], lambda: islice(read(), 1, None)
 
 
 def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
@@ -97,7 +93,7 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     return read_rows(name, lambda: (dict(zip(header, row, strict=False)) for row in body()), options)
 
 
-def read_rows(name: str, rows: Rows, options: Options, kind: Format = Format.TABLE) -> ResultFile:
+def read_rows(name: str, rows: Rows, options: Options) -> ResultFile:
     """
     The attempts of *rows*, one each.
 
@@ -115,12 +111,12 @@ def read_rows(name: str, rows: Rows, options: Options, kind: Format = Format.TAB
         raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
     said = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
-    return ResultFile(name, kind, attempts, said, case_columns=() if "case" in options.columns else table.cases)
+    return ResultFile(name, Format.TABLE, attempts, said, case_columns=() if "case" in options.columns else table.cases)
 
 
 def has_outcome(row: Row) -> bool:
     """Whether a column of *row* is likely to say if it passed."""
-    return any(_plain(column.rpartition(".")[2]) in _OUTCOMES or _is_named_score(column) for column in row)
+    return any(_last(column) in _OUTCOMES or _is_named_score(column) for column in row)
 
 
 class _Columns:
@@ -140,22 +136,18 @@ class _Columns:
                     matters = self._known[column] = self._may_matter(column)
                 if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
                     seen.add(value)
-        self.cases: Sequence[str] = [*self._named("case"), *self._named("input")]
+        self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
         self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
 
     @staticmethod
     def _may_matter(column: str) -> bool:
-        last = _plain(column.rpartition(".")[2])
-        return last in _OUTCOMES or last in _WANTED or _is_named_score(column)
+        return _last(column) in _OUTCOMES | _WANTED or _is_named_score(column)
 
     def all_named(self, names: Sequence[str]) -> Sequence[str]:
         """Columns with one of *names*, likeliest first: one at the top is likelier than one that is nested."""
         rank = {name: number for number, name in enumerate(names)}
-        found = [column for column in self._known if _plain(column.rpartition(".")[2]) in rank]
-        return sorted(found, key=lambda column: (rank[_plain(column.rpartition(".")[2])], column.count(".")))
-
-    def _named(self, role: str) -> Sequence[str]:
-        return self.all_named(GUESSES[role])
+        found = [column for column in self._known if _last(column) in rank]
+        return sorted(found, key=lambda column: (rank[_last(column)], column.count(".")))
 
     def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
         """Column by role, as told or else by name; and what to say of the choice."""
@@ -166,7 +158,7 @@ class _Columns:
         if not {"passed", "score"} & set(roles):
             roles |= self._outcome()
         for role in GUESSES:
-            guess = next((column for column in self._named(role) if column not in roles.values()), None)
+            guess = next((column for column in self.all_named(GUESSES[role]) if column not in roles.values()), None)
             if role not in roles and role not in {"passed", "score"} and guess is not None:
                 roles[role] = guess
         if "case" not in roles and "input" in roles:
@@ -195,8 +187,7 @@ class _Columns:
             asked, known = " or ".join(self._options.metrics), ", ".join(self._outcomes()) or self._listed()
             raise ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
         for column in self._outcomes():
-            last = _plain(column.rpartition(".")[2])
-            return {"score" if last in _SCORES or _is_named_score(column) else "passed": column}
+            return {"score" if _last(column) in _SCORES or _is_named_score(column) else "passed": column}
         raise ResultFileInvalid(
             f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME. It "
             f"has {self._listed()}."
@@ -213,7 +204,7 @@ class _Columns:
 
     def _only_says_that_it_ran(self, column: str, score: str) -> bool:
         """A success that scored 0 is the success of a run, not of an answer."""
-        if _plain(column.rpartition(".")[2]) not in WORDS["outcomes"]["ran"]:
+        if _last(column) not in WORDS["outcomes"]["ran"]:
             return False
         return any(_word(row.get(column)) in _PASSING and _number(row.get(score)) == 0.0 for row in self._rows())
 
@@ -222,10 +213,10 @@ class _Columns:
         words = {_word(value) for value in self._values[column]}
         if 2 * sum(map(_is_understood, words)) < max(len(words), 1):
             return False
-        last = _plain(column.rpartition(".")[2])
+        last = _last(column)
         if last not in {"correct", *_STATUSES} or (last == "correct" and words <= _VALUES["boolean"]):
             return True
-        expected = (self._values[each] for each in self._values if _plain(each.rpartition(".")[2]) in _WANTED)
+        expected = (self._values[each] for each in self._values if _last(each) in _WANTED)
         return not any(words & {_word(value) for value in values} - _VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
@@ -367,6 +358,12 @@ class _RowReader:
 def _plain(name: str) -> str:
     """*name* in snake case: `Is Correct` and `isCorrect` are one."""
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold()).strip("_")
+
+
+@cache
+def _last(column: str) -> str:
+    """Its own name, without those above it."""
+    return _plain(column.rpartition(".")[2])
 
 
 @cache
