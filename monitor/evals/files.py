@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Protocol, cast
+from typing import cast
 
 from pydantic_core import from_json
 
@@ -29,10 +29,8 @@ _HEAD_BYTES = 1024**2
 _SHOWN = 3
 
 
-class ReadProgress(Protocol):
-    """Told how many attempts were read since it was last called."""
-
-    def __call__(self, attempts: int, /) -> None: ...
+ReadProgress = Callable[[int], object]
+"""Told how many attempts were read since it was last called."""
 
 
 def read_results(paths: Sequence[str], options: Options, progress: ReadProgress) -> Sequence[ResultFile]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,13 +16,6 @@ _TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
 _UNKNOWN_KEY, _MISSING = "extra_forbidden", "missing"
 
 
-class By(StrEnum):
-    """Which number a floor is held against."""
-
-    ESTIMATE = "estimate"
-    LOWER_BOUND = "lower_bound"
-
-
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
@@ -32,13 +24,13 @@ class FloorRule(_Part):
     """
     A lower limit of the candidate's pass rate: of a tier, of a capability class, of both, or of everything.
 
-    *tier* `hard_tier` is hard and frontier together.
+    *tier* `hard_tier` is hard and frontier together; *by* is the number that the floor is held against.
     """
 
     pass_rate: _Ratio
     tier: _TierName | None = None
     capability: str | None = None
-    by: By = By.ESTIMATE
+    by: Literal["estimate", "lower_bound"] = "estimate"
     agreed_by: str = ""
     agreed_on: str = ""
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.evals.cases import Case
-from monitor.evals.floors import By, FloorRule, Floors
+from monitor.evals.floors import FloorRule, Floors
 from monitor.evals.paired import pass_rate
 from monitor.evals.pairing import Pair
 from monitor.evals.report import EvalReport
-from monitor.evals.words import counted, percent, points, points_of, some_of
+from monitor.evals.words import counted, points_of, some_of
 from monitor.rollout.comparison import Interval
+from monitor.rollout.wording import percent, points
 
 _SHOWN = 5
 _HARD = "hard_tier"
@@ -137,7 +138,7 @@ class _Checker:
             return self._undecided(
                 name, f"No case of {what} {'is' if self._counts_unscored else 'has a score'} in the candidate."
             )
-        is_bound = floor.by is By.LOWER_BOUND
+        is_bound = floor.by == "lower_bound"
         reached, at_worst = ((each.lower if is_bound else each.estimate) for each in (rate, worst))
         told = f"{_first_upper(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
         told += f", at least {percent(rate.lower)}" * is_bound

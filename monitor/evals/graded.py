@@ -12,7 +12,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
 from monitor.evals.cases import Case, Run
 from monitor.evals.requests import request_of
-from monitor.evals.tiering import Grade, Tiering, TierSource, without_tiers
+from monitor.evals.tiering import UNGRADED, Grade, Tiering, TierSource, without_tiers
 from monitor.evals.words import counted
 
 
@@ -71,6 +71,5 @@ def _labels(run: Run) -> Iterator[LabelledRequest]:
 
 def _grade(case: Case, calibration: Calibration) -> Grade:
     tag = calibration.tag(request_features(request_of(case.key, case.capability, case.input_text)))
-    if tag.tier is Tier.UNTIERED:
-        return Grade(Tier.UNTIERED)
-    return Grade(tag.tier, tag.difficulty_logit, tag.difficulty_variance)
+    is_told = tag.tier is not Tier.UNTIERED
+    return Grade(tag.tier, tag.difficulty_logit, tag.difficulty_variance) if is_told else UNGRADED

@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.pairing import Pair
 from monitor.evals.report import EvalReport
-from monitor.evals.words import percent
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import percent
 
 _HALF = 0.5
 _VERDICTS = {VerdictState.REGRESSION: "failure", VerdictState.CLIFF: "failure", VerdictState.WAITING: "skipped"}

@@ -14,7 +14,6 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from monitor.evals import words
 from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
@@ -29,8 +28,10 @@ from monitor.evals.summary import (
     provenance,
     repeats,
 )
+from monitor.evals.words import bounds, one_line
 from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import percent, points, signed, with_bounds
 
 _GOOD, _BAD, _UNCLEAR = "✅", "🛑", "⚠️"
 _SIGNS = {
@@ -92,15 +93,14 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    shown = (words.percent, words.points, words.signed, words.bounds, cells, case_words)
-    environment.filters |= {each.__name__: each for each in shown}
-    environment.filters |= {"with_bounds": words.change_words, "text": _markdown}
+    shown = (percent, points, signed, with_bounds, bounds, cells, case_words)
+    environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
     return environment
 
 
 def _markdown(text: str) -> str:
     """*text* as it is, in one line: neither Markdown nor HTML, and nobody is mentioned."""
-    return words.one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
+    return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
 
 
 def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[str, str]]:

@@ -16,11 +16,12 @@ from monitor.evals.comparison import Comparison, Stratum, compare
 from monitor.evals.pairing import Pair, Pairing
 from monitor.evals.share import ShareReport
 from monitor.evals.tiering import Tiering, TierSource
-from monitor.evals.words import bounds, change_words, counted, percent, points, points_of, probability, some_of
+from monitor.evals.words import bounds, counted, points_of, probability, some_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import percent, points, with_bounds
 
 MIN_EASIER_FAILURES = 10
 """Failures of the easier tiers that each run needs before a cliff is called, as on live traffic."""
@@ -200,7 +201,7 @@ class EvalReport:
         name = min(lost, key=changes.__getitem__)
         return (
             f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
-            f"would go {_rates(worst[name])}, {change_words(worst[name].change)}: run them again "
+            f"would go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again "
             f"({some_of([str(key) for key in unknown])})."
         )
 
@@ -329,21 +330,21 @@ def _moved(scope: str, judged: Mapping[str, Stratum]) -> str:
     stratum = judged[scope]
     sides = f"{stratum.newly_failing:,} lost, {stratum.newly_passing:,} won"
     p_value = probability(stratum.p_value)
-    change = f"{change_words(stratum.change)}, p {p_value if p_value.startswith('<') else f'= {p_value}'}"
+    change = f"{with_bounds(stratum.change)}, p {p_value if p_value.startswith('<') else f'= {p_value}'}"
     return f"{scope_words(scope)}, {_rates(stratum)} pass, {change}; {sides}"
 
 
 def _movement(name: str, stratum: Stratum) -> str:
     shown = "shown to rise" if stratum.has_risen else "not shown to change"
     words = {"all": "All cases together pass", "hard": "The hard tier passes"}[name]
-    return f"{words} {_rates(stratum)}, {change_words(stratum.change)}: {shown}."
+    return f"{words} {_rates(stratum)}, {with_bounds(stratum.change)}: {shown}."
 
 
 def _share_words(share: ShareReport, state: VerdictState) -> str:
     shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
     return (
         f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would give "
-        f"{points(share.expected_change)}, so the excess is {change_words(share.excess)}: "
+        f"{points(share.expected_change)}, so the excess is {with_bounds(share.excess)}: "
         f"{_meaning(share.excess, state)}."
     )
 

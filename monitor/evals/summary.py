@@ -9,7 +9,8 @@ from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.pairing import Pair
 from monitor.evals.report import ArmSource, EvalReport
-from monitor.evals.words import bounds, count, counted, one_line, percent, probability, signed, some_of
+from monitor.evals.words import bounds, count, counted, one_line, probability, some_of
+from monitor.rollout.wording import percent, signed
 
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
 """Names of what `cells` gives."""

@@ -5,22 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monitor.rollout.comparison import Interval
-from monitor.rollout.wording import percent, points, signed
-from monitor.rollout.wording import with_bounds as change_words
-
-__all__ = [
-    "bounds",
-    "change_words",
-    "count",
-    "counted",
-    "one_line",
-    "percent",
-    "points",
-    "points_of",
-    "probability",
-    "signed",
-    "some_of",
-]
+from monitor.rollout.wording import signed
 
 _SMALLEST_SHOWN = 0.001
 

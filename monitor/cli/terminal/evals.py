@@ -25,8 +25,9 @@ from monitor.evals.summary import (
     provenance,
     repeats,
 )
-from monitor.evals.words import bounds, counted, one_line, percent, points, signed
+from monitor.evals.words import bounds, counted, one_line
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import percent, points, signed
 
 _COLOURS = {
     VerdictState.OK: "green",

@@ -17,7 +17,11 @@ _OF_LIST = {"passed": True, "failed": False, "unknown": None}
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """One row per case of a document that lists the ids of those that passed, failed or broke; empty for any other."""
-    lists = {name: ids for name, ids in document.items() if isinstance(ids, list) and all(map(_is_id, ids))}
+    lists = {
+        name: ids
+        for name, ids in document.items()
+        if isinstance(ids, list) and all(isinstance(each, str) for each in ids)
+    }
     if not any(name.startswith("resolved") or name in {"passed", "passed_ids"} for name in lists):
         return []
     rows: dict[str, Mapping[str, Any]] = {}
@@ -28,10 +32,6 @@ def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
                 row = {"id": case_id, "passed": _OF_LIST[kind], "status": told if kind == "unknown" else ""}
                 rows.setdefault(case_id, row)
     return list(rows.values())
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[str, Any]] | None:
