@@ -14,20 +14,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from monitor.evals import summary
 from monitor.evals.gate import GateResult, RuleState
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.summary import (
-    HEADINGS,
-    case_lists,
-    case_words,
-    cases_line,
-    cells,
-    classes_worst_first,
-    gate_line,
-    provenance,
-    repeats,
-)
 from monitor.evals.words import bounds, one_line
 from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
 from monitor.rollout.verdict import VerdictState
@@ -71,15 +61,15 @@ def _page(template: str, report: EvalReport, gate: GateResult | None, **more: ob
         .render(
             report=report,
             gate=gate,
-            headings=HEADINGS,
+            headings=summary.HEADINGS,
             tiers=report.comparison.rows(),
             share=report.comparison.share,
-            classes=classes_worst_first(report.comparison),
-            gate_line=None if gate is None else gate_line(gate),
-            cases_line=cases_line(report),
-            case_lists=case_lists(report),
-            reasons=[*report.reasons, *repeats(report.comparison)],
-            provenance=list(provenance(report)),
+            classes=summary.classes_worst_first(report.comparison),
+            gate_line=None if gate is None else summary.gate_line(gate),
+            cases_line=summary.cases_line(report),
+            case_lists=summary.case_lists(report),
+            reasons=[*report.reasons, *summary.repeats(report.comparison)],
+            provenance=list(summary.provenance(report)),
             **more,
         )
     )
@@ -93,7 +83,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    shown = (percent, points, signed, with_bounds, bounds, cells, case_words)
+    shown = (percent, points, signed, with_bounds, bounds, summary.cells, summary.case_words)
     environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
     return environment
 

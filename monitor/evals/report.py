@@ -20,11 +20,9 @@ from monitor.evals.words import bounds, counted, points_of, probability, some_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
+from monitor.rollout.state import MIN_EASIER_FAILURES
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
-
-MIN_EASIER_FAILURES = 10
-"""Failures of the easier tiers that each run needs before a cliff is called, as on live traffic."""
 
 _SHOWN = 3
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,8 +29,7 @@ class TierSource(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Grade:
+class Grade(NamedTuple):
     """
     How hard one case is.
 
@@ -74,16 +74,7 @@ class Tiering:
 
     def tiered(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """*pairs*, each with its grade."""
-        return [
-            msgspec.structs.replace(
-                pair,
-                tier=grade.tier,
-                difficulty_logit=grade.difficulty_logit,
-                difficulty_variance=grade.difficulty_variance,
-            )
-            for pair in pairs
-            for grade in (self.grades.get(pair.key, UNGRADED),)
-        ]
+        return [msgspec.structs.replace(pair, **self.grades.get(pair.key, UNGRADED)._asdict()) for pair in pairs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.cli.terminal.rollouts import columns
+from monitor.evals import summary
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.summary import (
-    HEADINGS,
-    case_lists,
-    case_words,
-    cases_line,
-    cells,
-    classes_worst_first,
-    gate_line,
-    provenance,
-    repeats,
-)
 from monitor.evals.words import bounds, counted, one_line
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, signed
@@ -48,18 +38,18 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
     _line(console, f"{report.baseline.label} → {report.candidate.label}")
     _headed(console, "verdict", report.verdict.value, _COLOURS[report.verdict], report.headline)
     if gate is not None:
-        _headed(console, "gate", gate_line(gate), "green" if gate.is_open else "red", "")
+        _headed(console, "gate", summary.gate_line(gate), "green" if gate.is_open else "red", "")
         for rule in gate.broken:
             _line(console, f"    - {rule.sentence}")
-    _headed(console, "cases", cases_line(report), "default", "")
+    _headed(console, "cases", summary.cases_line(report), "default", "")
     console.print()
     _print_strata(console, "pass rate", report.comparison.rows())
-    for sentence in (*report.reasons, *repeats(report.comparison)):
+    for sentence in (*report.reasons, *summary.repeats(report.comparison)):
         _line(console, f"  - {sentence}")
     if report.comparison.share is not None:
         console.print()
         _print_table(console, _share(report.comparison.share))
-    _print_classes(console, classes_worst_first(report.comparison))
+    _print_classes(console, summary.classes_worst_first(report.comparison))
     _print_cases(console, report)
     _print_audit(console, report)
     kept = [] if gate is None else [rule for rule in gate.rules if rule not in gate.broken]
@@ -68,7 +58,7 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
         for rule in kept:
             _line(console, f"  gate, {rule.state.value}: {rule.sentence}")
     console.print()
-    for sentence in provenance(report):
+    for sentence in summary.provenance(report):
         _line(console, sentence)
 
 
@@ -79,10 +69,10 @@ def _headed(console: Console, name: str, value: str, colour: str, rest: str) -> 
 def _print_strata(console: Console, title: str, rows: Mapping[str, Stratum]) -> None:
     if not rows:
         return
-    table = columns(title, *HEADINGS)
+    table = columns(title, *summary.HEADINGS)
     table.padding = (0, 1, 0, 0)
     for name, stratum in rows.items():
-        table.add_row(one_line(name, _LONGEST_NAME), *cells(stratum))
+        table.add_row(one_line(name, _LONGEST_NAME), *summary.cells(stratum))
     _print_table(console, table)
     console.print()
 
@@ -108,11 +98,11 @@ def _print_classes(console: Console, classes: Mapping[str, Stratum]) -> None:
 
 
 def _print_cases(console: Console, report: EvalReport) -> None:
-    for name, meaning, changes in case_lists(report):
+    for name, meaning, changes in summary.case_lists(report):
         console.print()
         console.print(Text(f"  {name}, {counted(len(changes), 'case')} that {meaning}:", style="bold"), soft_wrap=True)
         for case in changes[:_CASES_SHOWN]:
-            _line(console, f"    {one_line(str(case.key), None)}{case_words(case, _LONGEST_FAILURE)}")
+            _line(console, f"    {one_line(str(case.key), None)}{summary.case_words(case, _LONGEST_FAILURE)}")
         if len(changes) > _CASES_SHOWN:
             _line(console, f"    and {len(changes) - _CASES_SHOWN:,} more (--output json has all).")
 
