@@ -15,24 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from monitor.evals import summary
-from monitor.evals.gate import GateResult, RuleState
+from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, one_line
 from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
-from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, signed, with_bounds
 
-_GOOD, _BAD, _UNCLEAR = "✅", "🛑", "⚠️"
-_SIGNS = {
-    VerdictState.OK: _GOOD,
-    VerdictState.CLIFF: _BAD,
-    VerdictState.REGRESSION: _BAD,
-    VerdictState.WAITING: _UNCLEAR,
-    RuleState.KEPT: _GOOD,
-    RuleState.BROKEN: _BAD,
-    RuleState.UNDECIDED: _UNCLEAR,
-}
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
@@ -51,28 +40,11 @@ def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
 
 def markdown_report(report: EvalReport, gate: GateResult | None = None) -> str:
     """The whole document, at most some dozen kilobytes: comments are limited to 64."""
-    return _page("report.md", report, gate, signs=_SIGNS)
+    return _page("report.md", report, gate)
 
 
 def _page(template: str, report: EvalReport, gate: GateResult | None, **more: object) -> str:
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            report=report,
-            gate=gate,
-            headings=summary.HEADINGS,
-            tiers=report.comparison.rows(),
-            share=report.comparison.share,
-            classes=summary.classes_worst_first(report.comparison),
-            gate_line=None if gate is None else summary.gate_line(gate),
-            cases_line=summary.cases_line(report),
-            case_lists=summary.case_lists(report),
-            reasons=[*report.reasons, *summary.repeats(report.comparison)],
-            provenance=list(summary.provenance(report)),
-            **more,
-        )
-    )
+    return _environment().get_template(template).render(report=report, gate=gate, summary=summary, **more)
 
 
 @cache
@@ -83,7 +55,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    shown = (percent, points, signed, with_bounds, bounds, summary.cells, summary.case_words)
+    shown = (percent, points, signed, with_bounds, bounds)
     environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
     return environment
 
