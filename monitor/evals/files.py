@@ -18,6 +18,7 @@ from monitor.evals.events import as_events
 from monitor.evals.formats import bfcl
 from monitor.evals.formats.detect import READ_FORMATS, begins_with_events, holds_results, read_content
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
+from monitor.evals.words import some_of
 from monitor.ingest.lines import CORRUPTED, decompressed
 
 STANDARD_INPUT = "-"
@@ -26,7 +27,6 @@ _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
 _UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
 _HEAD_BYTES = 1024**2
-_SHOWN = 3
 
 
 ReadProgress = Callable[[int], object]
@@ -87,8 +87,7 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
         none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
         raise absent or next((refused for _, refused in skipped), none)
     if skipped:
-        names = ", ".join(path.name for path, _ in skipped[:_SHOWN]) + (", …" if len(skipped) > _SHOWN else "")
-        note = f"Left out, since no results can be read in them: {names}."
+        note = f"Left out, since no results can be read in them: {some_of([path.name for path, _ in skipped])}."
         found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
 

@@ -24,8 +24,6 @@ from monitor.rollout.state import MIN_EASIER_FAILURES
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
-_SHOWN = 3
-
 
 @dataclass(frozen=True, slots=True)
 class ArmSource:
@@ -292,8 +290,7 @@ def _nothing_in_common(pairing: Pairing) -> str:
 
 
 def _some(run: Run) -> str:
-    names = [str(key) for key in sorted(run.cases)]
-    return (", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")) if names else "none"
+    return some_of([str(key) for key in sorted(run.cases)]) or "none"
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:
