@@ -77,11 +77,8 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
             continue
         try:
             found.append(_read(str(path), options, progress))
-        except (
-            ResultFileInvalid,
-            ChoiceAbsent,
-        ) as refused:  # a folder holds other things too: settings, totals, caches
-            skipped.append((path, refused))
+        except (ResultFileInvalid, ChoiceAbsent) as refused:
+            skipped.append((path, refused))  # a folder holds other things too: settings, totals, caches
     if not found:
         absent = next((refused for _, refused in skipped if isinstance(refused, ChoiceAbsent)), None)
         none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")

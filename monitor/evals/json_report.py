@@ -27,14 +27,8 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
         "baseline": _arm(report.baseline, pairing.baseline),
         "candidate": _arm(report.candidate, pairing.candidate),
         "tiers_by": report.tiers_by,
-        "tiers_from": {
-            "source": report.tiering.source,
-            "explanation": report.tiering.explanation,
-            "notes": report.tiering.notes,
-        },
-        "verdict": report.verdict,
-        "scope": report.scope,
-        "headline": report.headline,
+        "tiers_from": _fields(report.tiering, "source", "explanation", "notes"),
+        **_fields(report, "verdict", "scope", "headline"),
         "reasons": list(report.reasons),
         "could_still_be": report.could_still_be,
         "cases_needed": report.cases_needed,
@@ -75,16 +69,11 @@ def _stratum(stratum: Stratum | None) -> dict[str, Any] | None:
     if stratum is None:
         return None
     return {
-        "cases": stratum.cases,
-        "hard_cases": stratum.hard_cases,
+        **_fields(stratum, "cases", "hard_cases"),
         "passed": {"baseline": stratum.passed_before, "candidate": stratum.passed_after},
         "failures": {"baseline": stratum.failures_before, "candidate": stratum.failures_after},
         "pass_rate": {"baseline": stratum.before, "candidate": stratum.after},
-        "newly_failing": stratum.newly_failing,
-        "newly_passing": stratum.newly_passing,
-        "change": stratum.change,
-        "p_value": stratum.p_value,
-        "flaky": stratum.flaky,
+        **_fields(stratum, "newly_failing", "newly_passing", "change", "p_value", "flaky"),
         "all_tries": {
             "tries": stratum.tries,
             "baseline": stratum.all_tries_before,
@@ -106,12 +95,17 @@ def _cases(changes: Iterable[Pair]) -> Raw:
 
 
 def _case(pair: Pair) -> bytes:
-    case = {name: getattr(pair, name) for name in ("tier", "capability", "before", "after")}
-    return json.encode(
-        {"task": pair.key.task, "case": pair.key.case_id, **case}
-        | {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
-    )
+    said = {**_key(pair.key), **_fields(pair, "tier", "capability", "before", "after")}
+    return json.encode(said | {"failure": pair.candidate.failure, "flaky": pair.is_flaky})
 
 
 def _keys(keys: Sequence[CaseKey]) -> list[dict[str, str]]:
-    return [{"task": key.task, "case": key.case_id} for key in keys]
+    return list(map(_key, keys))
+
+
+def _key(key: CaseKey) -> dict[str, str]:
+    return {"task": key.task, "case": key.case_id}
+
+
+def _fields(value: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}

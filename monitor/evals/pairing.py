@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -127,16 +127,12 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
         candidate,
         [_pair(before[key], after[key]) for key in sorted(left - set(unscored))],
         Unpaired(
-            baseline_only=_alone(before, after),
-            candidate_only=_alone(after, before),
+            baseline_only=sorted(set(before) - set(after)),
+            candidate_only=sorted(set(after) - set(before)),
             unscored=unscored,
             changed=changed,
         ),
     )
-
-
-def _alone(cases: Mapping[CaseKey, Case], others: Mapping[CaseKey, Case]) -> Sequence[CaseKey]:
-    return sorted(set(cases) - set(others))
 
 
 def _asks_something_else(before: Case, after: Case) -> bool:

@@ -113,14 +113,12 @@ def _attempt(row: Mapping[str, Any], passed: bool | None, task: str, model: str,
 
 def _question(row: Mapping[str, Any]) -> JsonValue:
     """The first prompt; older files have the arguments as lists."""
-    arguments = row.get("arguments")
-    if isinstance(arguments, dict):
-        arguments = next(iter(arguments.values()), None)
-    elif isinstance(arguments, list):
-        arguments = next(iter(arguments), None)
-    if isinstance(arguments, dict):
-        return next(iter(arguments.values()), None)
-    return next(iter(arguments), None) if isinstance(arguments, list) else arguments
+    return _first(_first(row.get("arguments")))
+
+
+def _first(value: JsonValue) -> JsonValue:
+    values = list(value.values()) if isinstance(value, dict) else value
+    return next(iter(values), None) if isinstance(values, list) else values
 
 
 def _is_number(value: JsonValue) -> bool:

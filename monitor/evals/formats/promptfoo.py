@@ -175,7 +175,7 @@ def _label(row: Mapping[str, Any]) -> str:
     return shortened(" ".join(text.split()), _LONGEST_NAME) or ""
 
 
-def _words(variables: JsonValue) -> JsonValue:
+def _words(variables: Any) -> Any:
     """*variables* as a CSV file has them, so that every format asks the same question."""
     if not isinstance(variables, dict):
         return variables
@@ -201,10 +201,7 @@ def _case_name(row: Mapping[str, Any]) -> str:
     told = next((metadata[key] for key in _ID_KEYS if metadata.get(key)), None) or case.get("description")
     if told:
         return str(told)
-    variables = row.get("vars") or {}
-    words = ", ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in variables.items()
-    )
+    words = ", ".join(f"{name}={value}" for name, value in _words(row.get("vars") or {}).items())
     return shortened(words, _LONGEST_NAME) or f"test {row.get('testIdx')}"
 
 
