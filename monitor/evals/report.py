@@ -73,9 +73,9 @@ class EvalReport:
         """Cases with a score in both runs, with their tiers."""
         return self.tiering.tiered(self.pairing.pairs)
 
-    @cached_property
+    @property
     def worst_pairs(self) -> Sequence[Pair]:
-        """The pairs if whatever the candidate leaves unknown failed."""
+        """The pairs if whatever the candidate leaves unknown failed; made anew, for a large suite has many."""
         return self.pairs if self.pairing.is_complete else self.tiering.tiered(self.pairing.worst_case())
 
     @cached_property
