@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 REVISION = "0007"
@@ -18,6 +21,12 @@ metadata = sa.MetaData(
 # SQLite makes only INTEGER, never BIGINT, an automatic primary key.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+
+def _columns(kind: Any, *names: str, **options: Any) -> Sequence[sa.Column[Any]]:
+    """Columns that are alike but for their names."""
+    return [sa.Column(name, kind, **options) for name in names]
+
+
 kafka_offset = sa.Table(
     "kafka_offset",
     metadata,
@@ -30,22 +39,16 @@ model_version = sa.Table(
     "model_version",
     metadata,
     sa.Column("id", _Id, primary_key=True, autoincrement=True),
-    sa.Column("service", sa.Text, nullable=False),
-    sa.Column("environment", sa.Text, nullable=False),
-    sa.Column("model_version", sa.Text, nullable=False),
-    sa.Column("first_started_at", sa.Double, nullable=False),
-    sa.Column("last_started_at", sa.Double, nullable=False),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("labelled", sa.BigInteger, nullable=False),
+    *_columns(sa.Text, "service", "environment", "model_version", nullable=False),
+    *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
+    *_columns(sa.BigInteger, "requests", "labelled", nullable=False),
     sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
 )
 
 label_value = sa.Table(
     "label_value",
     metadata,
-    sa.Column("label", sa.Text, primary_key=True),
-    sa.Column("scope", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, primary_key=True),
+    *_columns(sa.Text, "label", "scope", "value", primary_key=True),
 )
 
 # Requests of each version by the hour of their start (hours since 1970): what would be counted every second otherwise.
@@ -55,8 +58,7 @@ traffic = sa.Table(
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("first_started_at", sa.Double, nullable=False),
-    sa.Column("last_started_at", sa.Double, nullable=False),
+    *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
 )
 
 # What retention took away of each version and tier: counters = rows + pruned.
@@ -65,9 +67,7 @@ pruned = sa.Table(
     metadata,
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("tier", sa.Text, primary_key=True),
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("successes", sa.BigInteger, nullable=False),
-    sa.Column("failures", sa.BigInteger, nullable=False),
+    *_columns(sa.BigInteger, "requests", "successes", "failures", nullable=False),
 )
 
 # One row per trace id. An outcome that came before its trace makes a row without a model version.
@@ -79,25 +79,17 @@ request = sa.Table(
     sa.Column("model_version_id", _Id, sa.ForeignKey("model_version.id")),
     sa.Column("started_at", sa.Double),
     sa.Column("received_at", sa.Double, nullable=False),
-    sa.Column("capability", sa.Text),
-    sa.Column("item", sa.Text),
-    sa.Column("tool_set", sa.Text),
-    sa.Column("prompt_family", sa.Text),
-    sa.Column("attributes", sa.Text),
+    *_columns(sa.Text, "capability", "item", "tool_set", "prompt_family", "attributes"),
     sa.Column("counted_tier", sa.Text),  # the tier that counters know it by; never changes
     sa.Column("tier", sa.Text),  # the tier under the calibration that cohorts are read with
-    sa.Column("difficulty_logit", sa.Double),
-    sa.Column("difficulty_variance", sa.Double),
+    *_columns(sa.Double, "difficulty_logit", "difficulty_variance"),
     sa.Column("is_known", sa.Boolean),
     sa.Column("bin", sa.Integer),
-    sa.Column("calibration_id", sa.Text),
-    sa.Column("declared_tier", sa.Text),
+    *_columns(sa.Text, "calibration_id", "declared_tier"),
     sa.Column("cluster", sa.BigInteger),  # hash of the conversation, else the user, else the item
     sa.Column("success", sa.Boolean),
-    sa.Column("failure_class", sa.Text),
-    sa.Column("outcome_source", sa.Text),
-    sa.Column("outcome_score", sa.Double),
-    sa.Column("labelled_at", sa.Double),
+    *_columns(sa.Text, "failure_class", "outcome_source"),
+    *_columns(sa.Double, "outcome_score", "labelled_at"),
     sa.Column("outcomes", sa.Text),  # every standing verdict as JSON, where the label alone does not say it
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
     sa.Index(
@@ -115,19 +107,13 @@ stratum = sa.Table(
     metadata,
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("calibration_id", sa.Text, primary_key=True),
-    sa.Column("tier", sa.Text, primary_key=True),
-    sa.Column("declared_tier", sa.Text, primary_key=True),
-    sa.Column("capability", sa.Text, primary_key=True),
+    *_columns(sa.Text, "calibration_id", "tier", "declared_tier", "capability", primary_key=True),
     sa.Column("tool_set", sa.Text, primary_key=True),  # empty but for requests without a capability
     sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("is_known", sa.Boolean, primary_key=True),
     sa.Column("failure_class", sa.Text, primary_key=True),  # empty but for failures
-    sa.Column("requests", sa.BigInteger, nullable=False),
-    sa.Column("labelled", sa.BigInteger, nullable=False),
-    sa.Column("failures", sa.BigInteger, nullable=False),
-    sa.Column("logit_sum", sa.Double, nullable=False),
-    sa.Column("variance_sum", sa.Double, nullable=False),
+    *_columns(sa.BigInteger, "requests", "labelled", "failures", nullable=False),
+    *_columns(sa.Double, "logit_sum", "variance_sum", nullable=False),
     sa.Column("clustered", sa.BigInteger, nullable=False),  # labelled requests with a cluster
     sa.Column("clustered_failures", sa.BigInteger, nullable=False),
 )
@@ -137,8 +123,7 @@ pending_trace = sa.Table(
     "waiting_trace",
     metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
-    sa.Column("first_received_at", sa.Double, nullable=False),
-    sa.Column("last_received_at", sa.Double, nullable=False),
+    *_columns(sa.Double, "first_received_at", "last_received_at", nullable=False),
     sa.Column("root_ended", sa.Boolean, nullable=False),
     sa.Column("span_count", sa.Integer, nullable=False),
     sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
@@ -149,8 +134,7 @@ pending_trace = sa.Table(
 pending_span = sa.Table(
     "waiting_span",
     metadata,
-    sa.Column("trace_id", sa.Text, primary_key=True),
-    sa.Column("span_id", sa.Text, primary_key=True),
+    *_columns(sa.Text, "trace_id", "span_id", primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
 
@@ -158,24 +142,16 @@ pending_span = sa.Table(
 served_model = sa.Table(
     "served_model",
     metadata,
-    sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("environment", sa.Text, primary_key=True),
-    sa.Column("requested_model", sa.Text, primary_key=True),
-    sa.Column("model_version", sa.Text, primary_key=True),
-    sa.Column("first_started_at", sa.Double, nullable=False),
-    sa.Column("last_started_at", sa.Double, nullable=False),
+    *_columns(sa.Text, "service", "environment", "requested_model", "model_version", primary_key=True),
+    *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
 )
 
 counter = sa.Table(
     "counter",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("environment", sa.Text, primary_key=True),
-    sa.Column("model_version", sa.Text, primary_key=True),
-    sa.Column("tier", sa.Text, primary_key=True),
-    sa.Column("capability", sa.Text, primary_key=True),
-    sa.Column("detail", sa.Text, primary_key=True),
+    *_columns(
+        sa.Text, "name", "service", "environment", "model_version", "tier", "capability", "detail", primary_key=True
+    ),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
@@ -185,9 +161,7 @@ dead_letter = sa.Table(
     sa.Column("topic", sa.Text, primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("offset", sa.BigInteger, primary_key=True),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
+    *_columns(sa.Text, "reason", "detail", "sha256", nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.Double, nullable=False),
     sa.Index("ix_dead_letter_received_at", "received_at"),
@@ -207,10 +181,7 @@ rollout = sa.Table(
     "rollout",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("service", sa.Text, nullable=False),
-    sa.Column("environment", sa.Text, nullable=False),
-    sa.Column("baseline", sa.Text, nullable=False),
-    sa.Column("candidate", sa.Text, nullable=False),
+    *_columns(sa.Text, "service", "environment", "baseline", "candidate", nullable=False),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("ended_at", sa.Double),
     sa.Column("end_reason", sa.Text, nullable=False, server_default=""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,6 +11,11 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+
+def _columns(kind: Any, *names: str, nullable: bool = False) -> list[sa.Column[Any]]:
+    """Columns that are alike but for their names."""
+    return [sa.Column(name, kind, nullable=nullable) for name in names]
 
 
 def upgrade() -> None:
@@ -22,13 +29,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_calibration'))
     )
     op.create_table('counter',
-    sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('service', sa.Text(), nullable=False),
-    sa.Column('environment', sa.Text(), nullable=False),
-    sa.Column('model_version', sa.Text(), nullable=False),
-    sa.Column('tier', sa.Text(), nullable=False),
-    sa.Column('capability', sa.Text(), nullable=False),
-    sa.Column('detail', sa.Text(), nullable=False),
+    *_columns(sa.Text(), "name", "service", "environment", "model_version", "tier", "capability", "detail"),
     sa.Column('value', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('name', 'service', 'environment', 'model_version', 'tier', 'capability', 'detail', name=op.f('pk_counter'))
     )
@@ -36,9 +37,7 @@ def upgrade() -> None:
     sa.Column('topic', sa.Text(), nullable=False),
     sa.Column('partition', sa.Integer(), nullable=False),
     sa.Column('offset', sa.BigInteger(), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('detail', sa.Text(), nullable=False),
-    sa.Column('sha256', sa.Text(), nullable=False),
+    *_columns(sa.Text(), "reason", "detail", "sha256"),
     sa.Column('size_bytes', sa.BigInteger(), nullable=False),
     sa.Column('received_at', sa.Double(), nullable=False),
     sa.PrimaryKeyConstraint('topic', 'partition', 'offset', name=op.f('pk_dead_letter'))
@@ -50,29 +49,19 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('topic', 'partition', name=op.f('pk_kafka_offset'))
     )
     op.create_table('label_value',
-    sa.Column('label', sa.Text(), nullable=False),
-    sa.Column('scope', sa.Text(), nullable=False),
-    sa.Column('value', sa.Text(), nullable=False),
+    *_columns(sa.Text(), "label", "scope", "value"),
     sa.PrimaryKeyConstraint('label', 'scope', 'value', name=op.f('pk_label_value'))
     )
     op.create_table('model_version',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
-    sa.Column('service', sa.Text(), nullable=False),
-    sa.Column('environment', sa.Text(), nullable=False),
-    sa.Column('model_version', sa.Text(), nullable=False),
-    sa.Column('first_started_at', sa.Double(), nullable=False),
-    sa.Column('last_started_at', sa.Double(), nullable=False),
-    sa.Column('requests', sa.BigInteger(), nullable=False),
-    sa.Column('labelled', sa.BigInteger(), nullable=False),
+    *_columns(sa.Text(), "service", "environment", "model_version"),
+    *_columns(sa.Double(), "first_started_at", "last_started_at"),
+    *_columns(sa.BigInteger(), "requests", "labelled"),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_model_version')),
     sa.UniqueConstraint('service', 'environment', 'model_version', name='uq_model_version')
     )
     op.create_table('rollout',
-    sa.Column('id', sa.Text(), nullable=False),
-    sa.Column('service', sa.Text(), nullable=False),
-    sa.Column('environment', sa.Text(), nullable=False),
-    sa.Column('baseline', sa.Text(), nullable=False),
-    sa.Column('candidate', sa.Text(), nullable=False),
+    *_columns(sa.Text(), "id", "service", "environment", "baseline", "candidate"),
     sa.Column('started_at', sa.Double(), nullable=False),
     sa.Column('ended_at', sa.Double(), nullable=True),
     sa.Column('end_reason', sa.Text(), server_default='', nullable=False),
@@ -86,23 +75,14 @@ def upgrade() -> None:
     sa.Column('model_version_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('started_at', sa.Double(), nullable=True),
     sa.Column('received_at', sa.Double(), nullable=False),
-    sa.Column('capability', sa.Text(), nullable=True),
-    sa.Column('item', sa.Text(), nullable=True),
-    sa.Column('tool_set', sa.Text(), nullable=True),
-    sa.Column('prompt_family', sa.Text(), nullable=True),
-    sa.Column('attributes', sa.Text(), nullable=True),
-    sa.Column('counted_tier', sa.Text(), nullable=True),
-    sa.Column('tier', sa.Text(), nullable=True),
-    sa.Column('difficulty_logit', sa.Double(), nullable=True),
-    sa.Column('difficulty_variance', sa.Double(), nullable=True),
+    *_columns(sa.Text(), "capability", "item", "tool_set", "prompt_family", "attributes", "counted_tier", "tier", nullable=True),
+    *_columns(sa.Double(), "difficulty_logit", "difficulty_variance", nullable=True),
     sa.Column('is_known', sa.Boolean(), nullable=True),
     sa.Column('bin', sa.Integer(), nullable=True),
     sa.Column('calibration_id', sa.Text(), nullable=True),
     sa.Column('success', sa.Boolean(), nullable=True),
-    sa.Column('failure_class', sa.Text(), nullable=True),
-    sa.Column('outcome_source', sa.Text(), nullable=True),
-    sa.Column('outcome_score', sa.Double(), nullable=True),
-    sa.Column('labelled_at', sa.Double(), nullable=True),
+    *_columns(sa.Text(), "failure_class", "outcome_source", nullable=True),
+    *_columns(sa.Double(), "outcome_score", "labelled_at", nullable=True),
     sa.Column('outcomes', sa.Text(), nullable=True),
     sa.ForeignKeyConstraint(['model_version_id'], ['model_version.id'], name=op.f('fk_request_model_version_id')),
     sa.PrimaryKeyConstraint('trace_id', name=op.f('pk_request'))
@@ -118,15 +98,12 @@ def upgrade() -> None:
     )
     op.create_table('waiting_trace',
     sa.Column('trace_id', sa.Text(), nullable=False),
-    sa.Column('first_received_at', sa.Double(), nullable=False),
-    sa.Column('last_received_at', sa.Double(), nullable=False),
+    *_columns(sa.Double(), "first_received_at", "last_received_at"),
     sa.Column('root_ended', sa.Boolean(), nullable=False),
     sa.Column('span_count', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('trace_id', name=op.f('pk_waiting_trace'))
     )
     op.create_table('waiting_span',
-    sa.Column('trace_id', sa.Text(), nullable=False),
-    sa.Column('span_id', sa.Text(), nullable=False),
-    sa.Column('body', sa.Text(), nullable=False),
+    *_columns(sa.Text(), "trace_id", "span_id", "body"),
     sa.PrimaryKeyConstraint('trace_id', 'span_id', name=op.f('pk_waiting_span'))
     )
