@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from monitor import __version__
 from monitor.difficulty.live_trust import LiveTrust
 from monitor.metrics import names
-from monitor.metrics.family import Family, Series
+from monitor.metrics.family import Family, family_of
 from monitor.metrics.snapshot import Snapshot
 
 
 def collect_model_versions(snapshot: Snapshot) -> Iterator[Family]:
     """Each model version with its role."""
-    info = Series(names.MODEL_VERSION_INFO)
-    for version in snapshot.model_versions:
-        seen = version.activity
-        floating = "true" if version.is_floating else "false"
-        info.set(1, seen.service, seen.environment, seen.model_version, version.role.value, floating)
-    yield from info.families()
+    rows = (
+        (
+            1,
+            version.activity.service,
+            version.activity.environment,
+            version.activity.model_version,
+            version.role.value,
+            str(version.is_floating).lower(),
+        )
+        for version in snapshot.model_versions
+    )
+    yield from family_of(names.MODEL_VERSION_INFO, rows)
 
 
 def collect_calibration(snapshot: Snapshot) -> Iterator[Family]:
@@ -36,13 +42,9 @@ def collect_calibration(snapshot: Snapshot) -> Iterator[Family]:
         (names.CALIBRATION_VERSIONS, float(trust.versions)),
         (names.CALIBRATION_KNOWN, trust.known_share),
     ):
-        series = Series(metric)
-        series.set(value, calibration.calibration_id)
-        yield from series.families()
-    missing = Series(names.CALIBRATION_MISSING)
-    for reason in (*trust.reasons, *trust.hard_rate_reasons, *calibration.live_reasons):
-        missing.set(1, calibration.calibration_id, reason)
-    yield from missing.families()
+        yield from family_of(metric, [(value, calibration.calibration_id)])
+    reasons = (*trust.reasons, *trust.hard_rate_reasons, *calibration.live_reasons)
+    yield from family_of(names.CALIBRATION_MISSING, [(1, calibration.calibration_id, reason) for reason in reasons])
     if calibration.live is not None:
         yield from _collect_live_trust(calibration.live)
 
@@ -59,9 +61,7 @@ def _collect_live_trust(live: LiveTrust) -> Iterator[Family]:
         (names.CALIBRATION_LIVE_RESIDUAL, drift.residual_mean),
         (names.CALIBRATION_ANCHORS_MOVED, drift.anchors_moved_ratio),
     ):
-        series = Series(metric)
-        series.set(value, live.calibration_id)
-        yield from series.families()
+        yield from family_of(metric, [(value, live.calibration_id)])
 
 
 def _flag(*, is_set: bool | None) -> float | None:
@@ -70,30 +70,19 @@ def _flag(*, is_set: bool | None) -> float | None:
 
 def collect_health(snapshot: Snapshot) -> Iterator[Family]:
     """Lag, the last commit, readiness and checks of this replica, and its release."""
-    lag, last_commit = Series(names.CONSUMER_LAG), Series(names.LAST_COMMIT)
-    ready, health, build = Series(names.READY), Series(names.HEALTH), Series(names.BUILD_INFO)
-    for partition in snapshot.loop.lag:
-        lag.set(partition.records, partition.topic, str(partition.partition))
-    last_commit.set(snapshot.loop.last_commit_at)
-    ready.set(snapshot.is_ready)
-    for fact in snapshot.health:
-        health.set(fact.is_ok, fact.name)
-    build.set(1, __version__)
-    pending = Series(names.SPANS_WAITING)
-    pending.set(snapshot.pending_spans)
-    for series in (lag, last_commit, pending, ready, health, build):
-        yield from series.families()
+    lag = [(each.records, each.topic, str(each.partition)) for each in snapshot.loop.lag]
+    yield from family_of(names.CONSUMER_LAG, lag)
+    yield from family_of(names.LAST_COMMIT, [(snapshot.loop.last_commit_at,)])
+    yield from family_of(names.SPANS_WAITING, [(snapshot.pending_spans,)])
+    yield from family_of(names.READY, [(snapshot.is_ready,)])
+    yield from family_of(names.HEALTH, [(fact.is_ok, fact.name) for fact in snapshot.health])
+    yield from family_of(names.BUILD_INFO, [(1, __version__)])
 
 
 def collect_loop(snapshot: Snapshot) -> Iterator[Family]:
     """How this replica has fared since it started."""
     loop = snapshot.loop
-    turned, fenced, pauses = Series(names.LAST_TURN), Series(names.BATCHES_FENCED), Series(names.PAUSES)
-    jobs = Series(names.JOB_DURATION)
-    turned.set(loop.turned_at)
-    fenced.set(loop.batches_fenced)
-    pauses.set(loop.pauses)
-    for job, seconds in loop.job_seconds.items():
-        jobs.set(seconds, job)
-    for series in (turned, fenced, pauses, jobs):
-        yield from series.families()
+    yield from family_of(names.LAST_TURN, [(loop.turned_at,)])
+    yield from family_of(names.BATCHES_FENCED, [(loop.batches_fenced,)])
+    yield from family_of(names.PAUSES, [(loop.pauses,)])
+    yield from family_of(names.JOB_DURATION, [(seconds, job) for job, seconds in loop.job_seconds.items()])

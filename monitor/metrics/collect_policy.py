@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from monitor.metrics import names
-from monitor.metrics.family import Family, Series
+from monitor.metrics.family import Family, family_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import TierGroup
 from monitor.rollout.policy import Policy
@@ -18,14 +18,13 @@ def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
     """Thresholds and floors."""
     policy, environments = snapshot.policy, sorted(_environments(snapshot))
     for metric, value in _thresholds(policy):
-        series = Series(metric)
-        for service, environment in environments:
-            series.set(value, service, environment)
-        yield from series.families()
-    floors = Series(names.POLICY_FLOOR)
-    for floor in (floor for floor in policy.floors if floor.tier is TierGroup.HARD):
-        floors.set(floor.pass_rate, floor.service, floor.environment, floor.capability or "")
-    yield from floors.families()
+        yield from family_of(metric, ((value, *where) for where in environments))
+    floors = (
+        (floor.pass_rate, floor.service, floor.environment, floor.capability or "")
+        for floor in policy.floors
+        if floor.tier is TierGroup.HARD
+    )
+    yield from family_of(names.POLICY_FLOOR, floors)
 
 
 def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:

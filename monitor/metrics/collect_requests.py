@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
 from monitor.metrics import names
-from monitor.metrics.family import Family, Labels, Series, histogram_family
+from monitor.metrics.family import Family, Labels, Series, family_of, histogram_family
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason
@@ -28,8 +28,8 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     yield from _tier_traffic(counted).families()
     for name, metric, reasons in _REASONS:
         yield from _by_reason(counted[name], metric, reasons).families()
-    yield from _total(counted, CounterName.DUPLICATES, names.DUPLICATE_RECORDS).families()
-    yield from _total(counted, CounterName.UNKNOWN_FIELDS, names.UNKNOWN_FIELDS).families()
+    yield from family_of(names.DUPLICATE_RECORDS, [(sum(counted[CounterName.DUPLICATES].values()),)])
+    yield from family_of(names.UNKNOWN_FIELDS, [(sum(counted[CounterName.UNKNOWN_FIELDS].values()),)])
 
 
 def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
@@ -173,10 +173,4 @@ def _by_reason(counters: Mapping[CounterKey, int], metric: names.Metric, reasons
         series.add(0, (reason,))  # a rise from a missing series would be no rise to Prometheus
     for key, value in counters.items():
         series.add(value, (key.detail,))
-    return series
-
-
-def _total(counted: Counted, name: CounterName, metric: names.Metric) -> Series:
-    series = Series(metric)
-    series.add(sum(counted[name].values()), ())
     return series

@@ -17,10 +17,12 @@ from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdi
 
 def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
     """Everything that is said of each rollout under way."""
-    rollouts = rollouts_under_way(snapshot.rollouts)
-    for group in (_facts, _scopes, _failure_ratios, _hard_tier, _capabilities, _shares, _evidence, _floors, _load):
-        for series in group(rollouts):
-            yield from series.families()
+    series = {metric: Series(metric) for metric in names.METRICS}
+    for labels, record in rollouts_under_way(snapshot.rollouts).items():
+        for metric, value, values in _of_rollout(labels, record):
+            series[metric].set(value, *values)
+    for each in series.values():
+        yield from each.families()
 
 
 def rollouts_under_way(records: Iterable[RolloutRecord]) -> Mapping[Labels, RolloutRecord]:
@@ -33,120 +35,78 @@ def _labels(rollout: Rollout) -> Labels:
     return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
 
 
-def _verdicts(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[tuple[Labels, Verdict]]:
-    return ((labels, record.verdict) for labels, record in rollouts.items() if record.verdict is not None)
+_Told = Iterator[tuple[names.Metric, float | None, Labels]]
+"""Metric, value and label values of one series after the other."""
 
 
-def _facts(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    info, start, verdict = (
-        Series(names.ROLLOUT_INFO),
-        Series(names.ROLLOUT_START),
-        Series(names.ROLLOUT_VERDICT),
-    )
-    for labels, record in rollouts.items():
-        info.set(1, *labels)
-        start.set(record.rollout.started_at, *labels)
-        state = VerdictState.WAITING if record.verdict is None else record.verdict.state
-        for each in VerdictState:
-            verdict.set(each is state, *labels, each.value)
-    return iter((info, start, verdict))
+def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
+    yield names.ROLLOUT_INFO, 1, labels
+    yield names.ROLLOUT_START, record.rollout.started_at, labels
+    for state in VerdictState:
+        yield names.ROLLOUT_VERDICT, state is record.state, (*labels, state.value)
+    for committed in record.floors:
+        if committed.floor.tier is TierGroup.HARD:
+            yield names.ROLLOUT_FLOOR, committed.floor.pass_rate, (*labels, committed.floor.capability or "")
+    if record.verdict is not None:
+        for group in (_scopes, _failure_ratios, _capabilities, _shares, _evidence, _load):
+            yield from group(labels, record.verdict)
 
 
-def _scopes(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    regression, tiers = Series(names.ROLLOUT_REGRESSION), Series(names.ROLLOUT_TIERS)
-    for labels, verdict in _verdicts(rollouts):
-        for scope in sorted({*TierGroup, *verdict.scope}):
-            regression.set(scope in verdict.scope, *labels, str(scope))
-        tiers.set(1, *labels, verdict.tiers_by.value, verdict.comparison.value)
-    return iter((regression, tiers))
+def _scopes(labels: Labels, verdict: Verdict) -> _Told:
+    for scope in sorted({*TierGroup, *verdict.scope}):
+        yield names.ROLLOUT_REGRESSION, scope in verdict.scope, (*labels, str(scope))
+    yield names.ROLLOUT_TIERS, 1, (*labels, verdict.tiers_by.value, verdict.comparison.value)
 
 
-def _failure_ratios(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    tiers, tier_changes = Series(names.ROLLOUT_FAILURE_RATIO), Series(names.ROLLOUT_FAILURE_CHANGE)
-    aggregate = Series(names.ROLLOUT_AGGREGATE_FAILURE_RATIO)
-    aggregate_change = Series(names.ROLLOUT_AGGREGATE_FAILURE_CHANGE)
-    for labels, verdict in _verdicts(rollouts):
-        for tier, comparison in verdict.tiers.items():
-            for arm, rate in _arms(comparison):
-                _set_interval(tiers, rate.rate, *labels, arm.value, tier.value)
-            _set_interval(tier_changes, comparison.change, *labels, tier.value)
-        for arm, rate in _arms(verdict.aggregate):
-            _set_interval(aggregate, rate.rate, *labels, arm.value)
-        _set_interval(aggregate_change, verdict.aggregate.change, *labels)
-    return iter((tiers, tier_changes, aggregate, aggregate_change))
+def _failure_ratios(labels: Labels, verdict: Verdict) -> _Told:
+    for tier, compared in verdict.tiers.items():
+        for arm, rate in _arms(compared):
+            yield from _interval(names.ROLLOUT_FAILURE_RATIO, rate.rate, (*labels, arm.value, tier.value))
+        yield from _interval(names.ROLLOUT_FAILURE_CHANGE, compared.change, (*labels, tier.value))
+    yield from _rates(names.ROLLOUT_AGGREGATE_FAILURE_RATIO, verdict.aggregate, labels)
+    yield from _interval(names.ROLLOUT_AGGREGATE_FAILURE_CHANGE, verdict.aggregate.change, labels)
+    if verdict.hard_tier is not None:
+        yield from _rates(names.ROLLOUT_HARD_TIER_FAILURE_RATIO, verdict.hard_tier, labels)
+        yield from _interval(names.ROLLOUT_HARD_TIER_FAILURE_CHANGE, verdict.hard_tier.change, labels)
 
 
-def _hard_tier(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    ratio, change = Series(names.ROLLOUT_HARD_TIER_FAILURE_RATIO), Series(names.ROLLOUT_HARD_TIER_FAILURE_CHANGE)
-    for labels, verdict in _verdicts(rollouts):
-        if verdict.hard_tier is not None:
-            for arm, rate in _arms(verdict.hard_tier):
-                _set_interval(ratio, rate.rate, *labels, arm.value)
-            _set_interval(change, verdict.hard_tier.change, *labels)
-    return iter((ratio, change))
+def _capabilities(labels: Labels, verdict: Verdict) -> _Told:
+    for capability, compared in verdict.hard_capabilities.items():
+        yield from _rates(names.ROLLOUT_CAPABILITY_FAILURE_RATIO, compared, (*labels, capability))
+    for capability, compared in verdict.capabilities.items():
+        yield from _rates(names.ROLLOUT_CLASS_FAILURE_RATIO, compared, (*labels, capability))
+        is_regressed = capability in verdict.regressed_capabilities
+        yield names.ROLLOUT_CAPABILITY_REGRESSED, is_regressed, (*labels, capability)
 
 
-def _capabilities(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    hard, ratio = Series(names.ROLLOUT_CAPABILITY_FAILURE_RATIO), Series(names.ROLLOUT_CLASS_FAILURE_RATIO)
-    regressed = Series(names.ROLLOUT_CAPABILITY_REGRESSED)
-    for labels, verdict in _verdicts(rollouts):
-        for series, compared in ((hard, verdict.hard_capabilities), (ratio, verdict.capabilities)):
-            for capability, comparison in compared.items():
-                for arm, rate in _arms(comparison):
-                    _set_interval(series, rate.rate, *labels, capability, arm.value)
-        for capability in verdict.capabilities:
-            regressed.set(capability in verdict.regressed_capabilities, *labels, capability)
-    return iter((hard, ratio, regressed))
+def _shares(labels: Labels, verdict: Verdict) -> _Told:
+    share = verdict.share
+    if share is not None:
+        for arm, of_arm in zip(ArmName, (share.baseline, share.candidate), strict=True):
+            yield from _interval(names.ROLLOUT_HARD_SHARE, of_arm, (*labels, arm.value, Tier.HARD.value))
+        yield from _interval(names.ROLLOUT_HARD_SHARE_CHANGE, share.change, labels)
+        yield names.ROLLOUT_EXPECTED_CHANGE, share.expected_change, labels
+        yield from _interval(names.ROLLOUT_HARD_SHARE_EXCESS, share.excess, labels)
+    if verdict.decomposition is not None:
+        for part, value in asdict(verdict.decomposition).items():
+            yield names.ROLLOUT_HARD_SHARE_COMPONENT, value, (*labels, part)
 
 
-def _shares(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    share, change = Series(names.ROLLOUT_HARD_SHARE), Series(names.ROLLOUT_HARD_SHARE_CHANGE)
-    expected, excess = Series(names.ROLLOUT_EXPECTED_CHANGE), Series(names.ROLLOUT_HARD_SHARE_EXCESS)
-    component = Series(names.ROLLOUT_HARD_SHARE_COMPONENT)
-    for labels, verdict in _verdicts(rollouts):
-        if verdict.share is not None:
-            _set_interval(share, verdict.share.baseline, *labels, ArmName.BASELINE.value, Tier.HARD.value)
-            _set_interval(share, verdict.share.candidate, *labels, ArmName.CANDIDATE.value, Tier.HARD.value)
-            _set_interval(change, verdict.share.change, *labels)
-            expected.set(verdict.share.expected_change, *labels)
-            _set_interval(excess, verdict.share.excess, *labels)
-        if verdict.decomposition is not None:
-            for part, value in asdict(verdict.decomposition).items():
-                component.set(value, *labels, part)
-    return iter((share, change, expected, excess, component))
+def _evidence(labels: Labels, verdict: Verdict) -> _Told:
+    yield names.ROLLOUT_REQUESTS_NEEDED, verdict.requests_needed, labels
+    for arm, rate in _arms(verdict.aggregate):
+        yield names.ROLLOUT_LABELLED_REQUESTS, rate.requests, (*labels, arm.value)
+        yield names.ROLLOUT_HARD_FAILURES, _hard_failures(verdict, arm), (*labels, arm.value)
+    for tier, compared in verdict.tiers.items():
+        for arm, rate in _arms(compared):
+            yield names.LABEL_COVERAGE, rate.coverage, _coverage_labels(labels, arm, tier)
 
 
-def _evidence(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    needed, labelled = Series(names.ROLLOUT_REQUESTS_NEEDED), Series(names.ROLLOUT_LABELLED_REQUESTS)
-    hard_failures, coverage = Series(names.ROLLOUT_HARD_FAILURES), Series(names.LABEL_COVERAGE)
-    for labels, verdict in _verdicts(rollouts):
-        needed.set(verdict.requests_needed, *labels)
-        for arm, rate in _arms(verdict.aggregate):
-            labelled.set(rate.requests, *labels, arm.value)
-            hard_failures.set(_hard_failures(verdict, arm), *labels, arm.value)
-        for tier, comparison in verdict.tiers.items():
-            for arm, rate in _arms(comparison):
-                coverage.set(rate.coverage, *_coverage_labels(labels, arm, tier))
-    return iter((needed, labelled, hard_failures, coverage))
-
-
-def _floors(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    floors = Series(names.ROLLOUT_FLOOR)
-    for labels, record in rollouts.items():
-        for committed in record.floors:
-            if committed.floor.tier is TierGroup.HARD:
-                floors.set(committed.floor.pass_rate, *labels, committed.floor.capability or "")
-    return iter((floors,))
-
-
-def _load(rollouts: Mapping[Labels, RolloutRecord]) -> Iterator[Series]:
-    load = Series(names.ROLLOUT_LOAD)
-    for labels, verdict in _verdicts(rollouts):
-        if verdict.on_call is not None:
-            for tier, both in verdict.on_call.tiers.items():
-                for arm, value in zip(ArmName, both, strict=True):
-                    load.set(value, *labels, arm.value, tier.value)
-    return iter((load,))
+def _load(labels: Labels, verdict: Verdict) -> _Told:
+    if verdict.on_call is not None:
+        for tier, both in verdict.on_call.tiers.items():
+            for arm, value in zip(ArmName, both, strict=True):
+                yield names.ROLLOUT_LOAD, value, (*labels, arm.value, tier.value)
 
 
 def _hard_failures(verdict: Verdict, arm: ArmName) -> int:
@@ -164,8 +124,12 @@ def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:
     return iter(((ArmName.BASELINE, comparison.baseline), (ArmName.CANDIDATE, comparison.candidate)))
 
 
-def _set_interval(series: Series, interval: Interval | None, *labels: str) -> None:
+def _rates(metric: names.Metric, compared: TierComparison, labels: Labels) -> _Told:
+    for arm, rate in _arms(compared):
+        yield from _interval(metric, rate.rate, (*labels, arm.value))
+
+
+def _interval(metric: names.Metric, interval: Interval | None, labels: Labels) -> _Told:
     if interval is not None:
-        series.set(interval.lower, *labels, "lower")
-        series.set(interval.estimate, *labels, "estimate")
-        series.set(interval.upper, *labels, "upper")
+        for bound, value in asdict(interval).items():
+            yield metric, value, (*labels, bound)

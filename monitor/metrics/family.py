@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -121,6 +121,14 @@ class Series:
                 exemplar = exemplar_of(exemplars[labels]) if labels in exemplars else None
                 family.rows.append(Row(shape, labels, value, exemplar))
             yield family
+
+
+def family_of(metric: Metric, rows: Iterable[tuple[float | None, *Labels]]) -> Iterator[Family]:
+    """The family of *metric* with *rows*, each a value and its labels; nothing where no value is known."""
+    series = Series(metric)
+    for value, *labels in rows:
+        series.set(value, *labels)
+    yield from series.families()
 
 
 def histogram_family(
