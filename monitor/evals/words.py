@@ -71,7 +71,7 @@ def one_line(text: str, limit: int | None) -> str:
     *text* without line ends and letters that do something else than being read, at most *limit* of them.
 
     >>> one_line("a\nb \x1b[31mc", 6)
-    'a b [3…'
+    'a b […'
     """
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"
