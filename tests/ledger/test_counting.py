@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.ledger import (
@@ -161,3 +162,22 @@ def test_a_microsecond_and_a_nanodollar_are_rounded_not_cut() -> None:
     assert 4 == counted[CounterName.DURATION_MICROSECONDS, "whole"]
     assert 4 == counted[CounterName.DURATION_MICROSECONDS, ""]
     assert (2, 2) == (counted[CounterName.COST_NANODOLLARS, "whole"], counted[CounterName.COST_NANODOLLARS, ""])
+
+
+def test_a_request_counts_for_what_it_was_and_no_more() -> None:
+    """Of two requests one asked for an alias and one went over its budget; neither says what it used."""
+    deltas = CounterDeltas()
+    delta = deltas.of(SHOP, "hard", "pay")
+    alias = tagged(structs.replace(a_trace("t1"), floating_alias=True))
+    delta.traces += [alias, structs.replace(tagged(a_trace("t2")), is_over_budget=True)]
+    delta.successes, delta.revisions = 2, {"failure>success": 1}
+
+    tiered, for_tier = (*SHOP, "hard", "pay"), (*SHOP, "hard", "")
+    assert {
+        (CounterName.REQUESTS, *tiered, ""): 2,
+        (CounterName.OUTCOMES, *tiered, "success"): 2,
+        (CounterName.OUTCOME_REVISIONS, *tiered, "failure>success"): 1,
+        (CounterName.BUDGET_EXCEEDED, *for_tier, ""): 1,
+        (CounterName.ALIAS_REQUESTS, *SHOP, "", "", ""): 1,
+    } == dict(deltas.counts())
+    assert {} == deltas.failed_traces()
