@@ -284,6 +284,13 @@ CASES: dict[str, Case] = {
     "service.version": gone_with_its_spans("agent_version", "service.version", on_resource=True),
     "gen_ai.conversation.id": gone_with_its_spans("conversation_id", genai.GEN_AI_CONVERSATION_ID),
     "session.id": gone_with_its_spans("conversation_id", SpanAttributes.SESSION_ID),
+    "user.id": Case(
+        "requests of one user are a cluster",
+        lambda seen: seen.row["cluster"] is not None,
+        seen=True,
+        unseen=False,
+        agent={"user.id": "u-1"},
+    ),
     "cliffwatch.request_id": Case(
         "the request's name is in its row",
         row("item"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from monitor.ledger.ledger import PendingSpans
 from monitor.service.pipeline import Rules, assemble, decode_records, traces_in
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason, OutcomeEvent, Trace
+from monitor.trace.served import ServedModels
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
 from monitor.trace.timing import zone_of
@@ -112,7 +114,8 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
     assert 1 - kept == batch.ignored.get(Ignored.CLOCK_SKEWED, 0)
     spans = [event for event in batch.events if isinstance(event, Span)]
     pending = [PendingSpans(spans[0].trace_id, spans)] if spans else []
-    runs = [run for built in assemble(pending, LIVE) for run in built.runs]
+    assembled = assemble(pending, ServedModels((), 0.0), LIVE, now=inf, is_last_chance=True)
+    runs = [run for built in assembled.built for run in built.runs]
     assert all(run.started_at <= ARRIVAL + SLACK for run in runs)
 
 
