@@ -97,6 +97,13 @@ def select_classes(
     return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
 
 
+def declares_tiers(connection: sa.Connection, rollout: Rollout) -> bool:
+    """Whether any request of the versions of *rollout* has a declared tier."""
+    ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]
+    declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
+    return connection.scalar(declared.limit(1)) is not None
+
+
 def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[str]:
     """Trace ids of both arms that another calibration tagged; cells say whether there are any."""
     ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]

@@ -16,7 +16,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import retag, select_classes, select_cohort, tagged_otherwise
+from monitor.ledger.cohorts import declares_tiers, retag, select_classes, select_cohort, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine
@@ -279,6 +279,11 @@ class SqlLedger:
             return select_cohort(
                 connection, rollout, window or since_start(rollout), view, matured_before=matured_before
             )[0]
+
+    def declares_tiers(self, rollout: Rollout) -> bool:
+        """Whether any request of the versions of *rollout* has a declared tier."""
+        with self._reading() as connection:
+            return declares_tiers(connection, rollout)
 
     def class_counts(self, rollout: Rollout, *, since: float) -> Mapping[tuple[str, str], tuple[int, int]]:
         """

@@ -59,12 +59,18 @@ class Ladder:
 
     def climb(self) -> ReadBy:
         """The first rung of the policy that gives tiers; else learnt tiers, untrusted, which say what is missing."""
-        for tiers_by in self.policy.tiers_by:
+        for tiers_by in filter(self._may_serve, self.policy.tiers_by):
             for view, window in self._views(tiers_by):
                 read = self._read(view, window)
                 if self._is_usable(read):
                     return read
         return self._read(LEARNT if TiersBy.LEARNT in self.policy.tiers_by else TierView(TiersBy.NONE), self.window)
+
+    def _may_serve(self, tiers_by: TiersBy) -> bool:
+        """Whether it is worth reading both arms by it: a reading is most of what a review costs."""
+        if tiers_by is TiersBy.DECLARED:
+            return self.ledger.declares_tiers(self.rollout)
+        return tiers_by is not TiersBy.LEARNT or (self.calibration is not None and self.calibration.trust.is_trusted)
 
     def _views(self, tiers_by: TiersBy) -> Iterator[tuple[TierView, EvidenceWindow]]:
         if tiers_by is not TiersBy.CLASS:
