@@ -10,6 +10,7 @@ import numpy as np
 Name = TypeVar("Name", bound=Hashable)
 
 _LARGEST_LOG = 500.0  # keeps sums finite; an e-value of e^500 decides everything anyhow
+_ROUNDING = 1.0 - 1e-12  # exp(log(60)) is a little less than 60
 
 
 def closed_e_bh(log_e_values: Mapping[Name, float], *, level: float) -> frozenset[Name]:
@@ -45,4 +46,4 @@ def _may_be_rejected(inside: np.ndarray, outside: np.ndarray, level: float) -> b
     others = np.arange(len(outside) + 1)
     sums = np.cumsum(inside[::-1])[:, None] + np.concatenate(([0.0], np.cumsum(outside[::-1])))[None, :]
     needed = rejected[:, None] * (rejected[:, None] + others[None, :]) / (level * len(inside))
-    return bool(np.all(sums >= needed))
+    return bool(np.all(sums >= needed * _ROUNDING))

@@ -96,9 +96,9 @@ def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixtur
         pytest.param(["--gate"], 1, "stopped by regression of shop", id="a gate"),
         pytest.param(["--gate", "strict"], 1, "stopped by regression of shop", id="a strict gate"),
         pytest.param(["--gate", "shop"], 1, "stopped by regression of shop", id="a gate before the service"),
-        pytest.param(["shop", "--gate", "--environment", "staging"], 0, "no rollout is under way", id="elsewhere"),
+        pytest.param(["shop", "--gate", "--environment", "staging"], 1, "no rollout of shop", id="elsewhere"),
         pytest.param(["--gate", "--candidate", "live-2"], 1, "stopped by regression", id="the candidate by name"),
-        pytest.param(["--gate", "--candidate", "live-9"], 1, "no rollout is under way", id="another candidate"),
+        pytest.param(["--gate", "--candidate", "live-9"], 1, "no rollout of live-9", id="another candidate"),
         pytest.param(
             ["--gate", "--candidate", "live-9", "--require-verdict"], 1, "no rollout", id="a verdict is required"
         ),
