@@ -51,8 +51,14 @@ class Dialect(Protocol):
         """Adds rows that are not there, in the order given; `RaceLost` where another replica added one since."""
         ...
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
-        """Adds rows, or changes those that are there with the same values of *keys*, in the order given."""
+    def upserter(
+        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
+    ) -> Writer:
+        """
+        Adds rows, or changes those that are there with the same values of *keys*, in the order given.
+
+        Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
+        """
         ...
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
@@ -94,9 +100,14 @@ class SqliteDialect:
         places = ", ".join("?" * len(columns))
         return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (names of ours)
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
+    def upserter(
+        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
+    ) -> Writer:
         statement = sqlite.insert(table)
-        return _prepared(statement.on_conflict_do_update(index_elements=keys, set_=become(statement.excluded)), columns)
+        upsert = statement.on_conflict_do_update(
+            index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
+        )
+        return _prepared(upsert, columns or table.columns.keys())
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         statement = (
@@ -142,10 +153,12 @@ class PostgresDialect:
 
         return append
 
-    def upserter(self, table: sa.Table, columns: Sequence[str], *, keys: Sequence[str], become: Excluded) -> Writer:
-        statement = postgresql.insert(table)
+    def upserter(
+        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
+    ) -> Writer:
+        statement, columns = postgresql.insert(table), columns or table.columns.keys()
         statement = statement.from_select(columns, sa.select(_given(table, columns))).on_conflict_do_update(
-            index_elements=keys, set_=become(statement.excluded)
+            index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
         )
         return _as_parameter(statement)
 

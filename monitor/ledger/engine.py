@@ -182,6 +182,15 @@ def ledger_errors() -> Iterator[None]:
         raise LedgerInvalid(f"The ledger's database refused a statement: {_first_line(error)}") from error
 
 
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that only reads: one that began IMMEDIATE would wait for the writer, and the writer for it."""
+    with ledger_errors(), engine.connect() as plain:
+        connection = plain.execution_options(cliffwatch_read_only=True)
+        with connection.begin():
+            yield connection
+
+
 def migrate(engine: sa.Engine, *, to: str = REVISION) -> None:
     """
     Bring the schema up to date, or to revision *to*; replicas that start together wait for each other.

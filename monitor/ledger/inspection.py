@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from monitor.clock import Clock
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.engine import ledger_errors, open_engine, revision_of
+from monitor.ledger.engine import open_engine, reading, revision_of
 from monitor.ledger.schema import REVISION, kafka_offset, model_version, request, stratum
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -107,7 +108,7 @@ def schema_version(url: str) -> SchemaVersion:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
     """
-    with _engine(url) as engine, _reading(engine) as connection:
+    with _engine(url) as engine, reading(engine) as connection:
         return _schema_of(connection)
 
 
@@ -124,7 +125,7 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
         LedgerUnavailable: the database cannot be reached.
     """
     with _engine(url) as engine:
-        with _reading(engine) as connection:
+        with reading(engine) as connection:
             schema = _schema_of(connection)
             skew = _clock_skew_seconds(connection, clock)
             offsets = _offsets(connection) if schema.is_current else None
@@ -148,14 +149,6 @@ def _engine(url: str) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def _reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    with ledger_errors(), engine.connect() as plain:
-        connection = plain.execution_options(cliffwatch_read_only=True)
-        with connection.begin():
-            yield connection
 
 
 def _schema_of(connection: sa.Connection) -> SchemaVersion:
@@ -195,13 +188,10 @@ def _label_flow(connection: sa.Connection) -> LabelFlow:
     ).all()
     latest = [label for version in ids for label in _latest_labels(connection, version)]
     delays = sorted(labelled_at - started_at for _, started_at, labelled_at in latest if labelled_at is not None)
-    sources: dict[str, int] = {}
-    for source, _, _ in latest:
-        sources[source or "unknown"] = sources.get(source or "unknown", 0) + 1
     return LabelFlow(
         requests=int(totals[0] or 0),
         labelled=int(totals[1] or 0),
-        sources=sources,
+        sources=Counter(source or "unknown" for source, _, _ in latest),
         delay_seconds=delays[int(_QUANTILE * (len(delays) - 1))] if delays else None,
         without_trace=connection.scalar(
             sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))

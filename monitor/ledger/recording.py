@@ -51,25 +51,13 @@ class Recorder:
         self._strata = StratumWriter(dialect)
         self._write_traffic = dialect.upserter(
             traffic,
-            _TRAFFIC_COLUMNS,
-            keys=traffic.primary_key.columns.keys(),
             become=lambda added: {"requests": traffic.c.requests + added.requests, **_wider(traffic.c, added)},
         )
-        self._write_counters = dialect.upserter(
-            counter,
-            _COUNTER_COLUMNS,
-            keys=counter.primary_key.columns.keys(),
-            become=_more_counted,
-        )
+        self._write_counters = dialect.upserter(counter, become=_more_counted)
         self._write_activity = dialect.upserter(
             model_version, _ACTIVITY_COLUMNS, keys=_VERSION_KEY, become=_more_active
         )
-        self._write_served = dialect.upserter(
-            served_model,
-            _SERVED_COLUMNS,
-            keys=served_model.primary_key.columns.keys(),
-            become=lambda added: _wider(served_model.c, added),
-        )
+        self._write_served = dialect.upserter(served_model, become=lambda added: _wider(served_model.c, added))
         self._version_ids: dict[VersionKey, int] = {}
         self._served: set[tuple[str, ...]] = set()
 
@@ -245,10 +233,6 @@ _ACTIVITY_COLUMNS = (*_VERSION_KEY, "first_started_at", "last_started_at", "requ
 _MOST_SERVED = 10_000
 """Names of models and versions served under them that are remembered; hostile names could be endless."""
 
-_SERVED_COLUMNS = tuple(column.name for column in served_model.columns)
-_TRAFFIC_COLUMNS = tuple(column.name for column in traffic.columns)
-_COUNTER_COLUMNS = tuple(column.name for column in counter.columns)
-
 
 def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
     for what, times in batch.ignored.items():
@@ -260,11 +244,8 @@ def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
 
 
 def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
-    topic, partition, offset = letter.position
     return {
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
+        **letter.position._asdict(),
         "reason": letter.reason,
         "detail": letter.detail,
         "sha256": letter.sha256,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,26 +21,14 @@ _DAY_SECONDS = 86_400.0
 _ROWS_PER_TRANSACTION = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Cutoffs:
-    """Rows of each subject that came before that moment (Unix seconds) may go; None keeps them all."""
-
-    requests: float | None
-    outcomes: float | None
-    dead_letters: float | None
-
-
-def cutoffs(settings: LedgerSettings, *, now: float) -> Cutoffs:
-    """The cutoffs of *settings* at *now* (Unix seconds)."""
-
-    def days_ago(days: float) -> float | None:
-        return now - days * _DAY_SECONDS if days else None
-
-    return Cutoffs(
-        requests=days_ago(settings.retention_days),
-        outcomes=days_ago(settings.orphan_outcome_days),
-        dead_letters=days_ago(settings.dead_letter_days),
-    )
+def cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, float]:
+    """Rows of each subject that came before that moment (Unix seconds) may go at *now*; those of others are kept."""
+    days = {
+        PruneSubject.REQUESTS: settings.retention_days,
+        PruneSubject.OUTCOMES: settings.orphan_outcome_days,
+        PruneSubject.DEAD_LETTERS: settings.dead_letter_days,
+    }
+    return {subject: now - kept * _DAY_SECONDS for subject, kept in days.items() if kept}
 
 
 class Pruner:
@@ -60,8 +48,6 @@ class Pruner:
         self._strata = StratumWriter(dialect)
         self._tally = dialect.upserter(
             pruned,
-            [column.name for column in pruned.columns],
-            keys=pruned.primary_key.columns.keys(),
             become=lambda added: {name: pruned.c[name] + added[name] for name in ("requests", "successes", "failures")},
         )
 
@@ -81,18 +67,30 @@ class Pruner:
             .order_by(version.id)
         ).all()
 
-    def due(self, connection: sa.Connection, until: Cutoffs) -> Iterator[Pruned]:
+    def due(self, connection: sa.Connection, until: Mapping[PruneSubject, float]) -> Iterator[Pruned]:
         """How many rows of each subject may go."""
-        counts = {
-            PruneSubject.REQUESTS: 0
-            if until.requests is None
-            else sum(_count(connection, _old_requests(each, until.requests)) for each in self.versions(connection)),
-            PruneSubject.OUTCOMES: 0 if until.outcomes is None else _count(connection, _orphans(until.outcomes)),
-            PruneSubject.DEAD_LETTERS: 0
-            if until.dead_letters is None
-            else _count(connection, sa.select(dead_letter).where(dead_letter.c.received_at < until.dead_letters)),
-        }
-        yield from (Pruned(subject, rows) for subject, rows in counts.items())
+        for subject in PruneSubject:
+            old = self._old(connection, subject, until[subject]) if subject in until else ()
+            yield Pruned(subject, sum(_count(connection, rows) for rows in old))
+
+    def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[sa.Select[Any]]:
+        match subject:
+            case PruneSubject.REQUESTS:
+                return [_old_requests(version_id, before) for version_id in self.versions(connection)]
+            case PruneSubject.OUTCOMES:
+                return [_orphans(before)]
+            case PruneSubject.DEAD_LETTERS:
+                return [sa.select(dead_letter).where(dead_letter.c.received_at < before)]
+
+    def deletions(self, connection: sa.Connection, subject: PruneSubject) -> Sequence[Callable[..., int]]:
+        """What deletes some rows of *subject* that came *before* a time; how many there were."""
+        match subject:
+            case PruneSubject.REQUESTS:
+                return [partial(self.delete_requests, version_id=each) for each in self.versions(connection)]
+            case PruneSubject.OUTCOMES:
+                return [self.delete_outcomes]
+            case PruneSubject.DEAD_LETTERS:
+                return [self.delete_dead_letters]
 
     def delete_requests(self, connection: sa.Connection, version_id: int, before: float) -> int:
         """Delete some old requests of a version and remember how they were counted; how many there were."""

@@ -23,6 +23,8 @@ from monitor.rollout.verdict import Verdict
 
 _VERDICT = TypeAdapter(Verdict)
 _FLOORS = TypeAdapter(tuple[Floor, ...])
+_NAMES = ("service", "environment", "baseline", "candidate", "calibration_id")
+_GIVEN = (*_NAMES, "started_at")
 
 
 class NamesOverCap(Exception):
@@ -54,15 +56,7 @@ def insert_rollout(connection: sa.Connection, insert: DialectInsert, rollout: Ro
     """Keep a new rollout; one that is there already is left as it is."""
     connection.execute(
         insert(table).on_conflict_do_nothing(),
-        {
-            "id": rollout.rollout_id,
-            "service": rollout.service,
-            "environment": rollout.environment,
-            "baseline": rollout.baseline,
-            "candidate": rollout.candidate,
-            "started_at": rollout.started_at,
-            "calibration_id": rollout.calibration_id,
-        },
+        {"id": rollout.rollout_id} | {name: getattr(rollout, name) for name in _GIVEN},
     )
 
 
@@ -127,12 +121,8 @@ def _floor_sets(connection: sa.Connection) -> Sequence[FloorSet]:
 def _rollout(row: sa.Row[Any]) -> Rollout:
     return Rollout(
         rollout_id=row.id,
-        service=row.service,
-        environment=row.environment,
-        baseline=row.baseline,
-        candidate=row.candidate,
+        **{name: getattr(row, name) for name in _NAMES},
         started_at=real(row.started_at),
         ended_at=None if row.ended_at is None else real(row.ended_at),
-        calibration_id=row.calibration_id,
         end_reason=row.end_reason,
     )

@@ -19,7 +19,7 @@ from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import declares_tiers, retag, select_classes, select_cohort, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
-from monitor.ledger.engine import ledger_errors, migrate, open_engine
+from monitor.ledger.engine import ledger_errors, migrate, open_engine, reading
 from monitor.ledger.evidence import select_evidence
 from monitor.ledger.history import (
     count_labels,
@@ -275,10 +275,7 @@ class SqlLedger:
             window: From when on requests count; None for all since the rollout began.
             view: What gives them their tier.
         """
-        with self._reading() as connection:
-            return select_cohort(
-                connection, rollout, window or since_start(rollout), view, matured_before=matured_before
-            )[0]
+        return self.cohort_and_signatures(rollout, matured_before=matured_before, window=window, view=view)[0]
 
     def declares_tiers(self, rollout: Rollout) -> bool:
         """Whether any request of the versions of *rollout* has a declared tier."""
@@ -384,21 +381,11 @@ class SqlLedger:
 
         A caller that stops iterating stops the deleting; the next call goes on.
         """
-        until = cutoffs(self._settings, now=now)
-        if until.requests is not None:
+        for subject, before in cutoffs(self._settings, now=now).items():
             with self._reading() as connection:
-                versions = self._pruner.versions(connection)
-            for version_id in versions:
-                delete = partial(self._pruner.delete_requests, version_id=version_id, before=until.requests)
-                yield from self._deleting(PruneSubject.REQUESTS, delete)
-        if until.outcomes is not None:
-            yield from self._deleting(
-                PruneSubject.OUTCOMES, partial(self._pruner.delete_outcomes, before=until.outcomes)
-            )
-        if until.dead_letters is not None:
-            yield from self._deleting(
-                PruneSubject.DEAD_LETTERS, partial(self._pruner.delete_dead_letters, before=until.dead_letters)
-            )
+                deletions = self._pruner.deletions(connection, subject)
+            for delete in deletions:
+                yield from self._deleting(subject, partial(delete, before=before))
 
     def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
         """What `prune` would delete at *now* (Unix seconds)."""
@@ -423,10 +410,5 @@ class SqlLedger:
             self._leases.verify(connection)
             yield connection
 
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        # A reader that began IMMEDIATE would wait for the writer, and the writer for it.
-        with ledger_errors(), self._engine.connect() as plain:
-            connection = plain.execution_options(cliffwatch_read_only=True)
-            with connection.begin():
-                yield connection
+    def _reading(self) -> AbstractContextManager[sa.Connection]:
+        return reading(self._engine)

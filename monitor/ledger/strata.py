@@ -30,8 +30,6 @@ class StratumWriter:
     def __init__(self, dialect: Dialect) -> None:
         self._write = dialect.upserter(
             stratum,
-            [column.name for column in stratum.columns],
-            keys=Key._fields,
             become=lambda added: {name: stratum.c[name] + added[name] for name in SUMS},
         )
 

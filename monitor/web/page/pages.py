@@ -11,7 +11,6 @@ from monitor.output.cases import TraceLinks
 from monitor.output.rollouts import counter_totals
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
-from monitor.rollout.policy import Policy
 from monitor.web.page import overview, rollout_view
 from monitor.web.page.rendering import render
 
@@ -88,7 +87,7 @@ class Page:
             floors=rollout_view.floors(record),
             evidence=evidence,
             evidence_problem=evidence_problem,
-            evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._policy),
+            evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._snapshot.policy),
             listed=rollout_view.listed(evidence),
             has_cases=has_cases,
         )
@@ -108,7 +107,3 @@ class Page:
     def problem(self, title: str, sentence: str) -> str:
         """Why a page cannot be shown, and what to do."""
         return render("problem.html", **self._shared, title=title, sentence=sentence)
-
-    @property
-    def _policy(self) -> Policy:
-        return self._snapshot.policy
