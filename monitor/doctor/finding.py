@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Health(StrEnum):
@@ -35,6 +36,22 @@ class Finding:
     sentence: str
     advice: str = ""
     is_unreachable: bool = False
+
+
+class Check(NamedTuple):
+    """What several findings are about, of which one will be true."""
+
+    area: str
+    check: str
+
+    def ok(self, sentence: str) -> Finding:
+        return ok(*self, sentence)
+
+    def warning(self, sentence: str, advice: str) -> Finding:
+        return warning(*self, sentence, advice)
+
+    def problem(self, sentence: str, advice: str) -> Finding:
+        return problem(*self, sentence, advice)
 
 
 def ok(area: str, check: str, sentence: str) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from monitor.doctor.finding import Finding, duration, ok, problem, skipped, unreachable, warning
+from monitor.doctor.finding import Check, Finding, duration, ok, skipped, unreachable, warning
 from monitor.doctor.first_config import format_words, unreadable_words
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
@@ -45,28 +45,23 @@ def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
 def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> Iterator[Finding]:
     """Whether each topic is there, whole, and kept for long enough."""
     for each in topics:
+        topic = Check("topics", each.name)
         if not each.partitions:
-            yield problem(
-                "topics", each.name, f"There is no topic {each.name}.", "Create it, or take it out of kafka.topics."
-            )
+            yield topic.problem(f"There is no topic {each.name}.", "Create it, or take it out of kafka.topics.")
         elif each.leaderless:
-            yield problem(
-                "topics",
-                each.name,
+            yield topic.problem(
                 f"{each.name} has no leader for partitions {', '.join(map(str, each.leaderless))}.",
                 "Bring the brokers that hold them back.",
             )
         elif each.retention_seconds is not None and each.retention_seconds < maturity_seconds:
-            yield warning(
-                "topics",
-                each.name,
+            yield topic.warning(
                 f"{each.name} keeps records for {duration(each.retention_seconds)}, less than the "
                 f"{duration(maturity_seconds)} after which requests are judged.",
                 "Raise retention.ms: what expires during an outage is lost.",
             )
         else:
             kept = "as long as the brokers say" if each.retention_seconds is None else duration(each.retention_seconds)
-            yield ok("topics", each.name, f"{each.name} has {each.partitions} partitions and keeps records for {kept}.")
+            yield topic.ok(f"{each.name} has {each.partitions} partitions and keeps records for {kept}.")
 
 
 def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]:
@@ -83,29 +78,24 @@ def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]
 
 
 def _readability(each: Sample) -> Finding:
+    formats = Check("formats", each.topic)
     if not each.is_ours:
-        return problem(
-            "formats", each.topic, unreadable_words(each), "`cliffwatch init` says which topics hold what it reads."
-        )
+        return formats.problem(unreadable_words(each), "`cliffwatch init` says which topics hold what it reads.")
     words = f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
     words += f"{each.records} records."
     if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
         reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
-        return warning(
-            "formats",
-            each.topic,
+        return formats.warning(
             f"{each.unreadable} of the last {each.records} records of {each.topic} cannot be read ({reasons}: "
             f"{each.looks_like}).",
             "Find who writes them; docs/traces.md says what each reason means.",
         )
     if each.unmapped:
-        return warning(
-            "formats",
-            each.topic,
+        return formats.warning(
             f"{each.unmapped} evaluations in {each.topic} say nothing about success.",
             "Give traces.outcomes.evaluations a rule for their scores.",
         )
-    return ok("formats", each.topic, words)
+    return formats.ok(words)
 
 
 def _left_out(each: Sample) -> Iterator[Finding]:
@@ -126,36 +116,28 @@ def _times(each: Sample, now: float) -> Iterator[Finding]:
     if each.written_at is None:
         return
     age = now - each.written_at
+    clocks = Check("clocks", each.topic)
     if age < -_FUTURE_SECONDS:
-        yield problem(
-            "clocks",
-            each.topic,
+        yield clocks.problem(
             f"The newest record of {each.topic} is {duration(-age)} in the future.",
             "Set the clocks of producers and brokers by NTP.",
         )
     elif age > _OLD_SECONDS:
-        yield warning(
-            "clocks",
-            each.topic,
-            f"The newest record of {each.topic} is {duration(age)} old.",
-            "Check that its producers still run.",
+        yield clocks.warning(
+            f"The newest record of {each.topic} is {duration(age)} old.", "Check that its producers still run."
         )
     elif each.happened_at is not None and each.happened_at > each.written_at + _FUTURE_SECONDS:
-        yield warning(
-            "clocks",
-            each.topic,
+        yield clocks.warning(
             f"Requests in {each.topic} ended {duration(each.happened_at - each.written_at)} after they were written.",
             "Set the clocks of the agents by NTP.",
         )
     elif each.happened_at is not None and each.written_at - each.happened_at > _EVENT_LAG_SECONDS:
-        yield warning(
-            "clocks",
-            each.topic,
+        yield clocks.warning(
             f"Requests in {each.topic} were written {duration(each.written_at - each.happened_at)} after they ended.",
             "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka.",
         )
     else:
-        yield ok("clocks", each.topic, f"The newest record of {each.topic} is {duration(max(0.0, age))} old.")
+        yield clocks.ok(f"The newest record of {each.topic} is {duration(max(0.0, age))} old.")
 
 
 def judge_group(
@@ -192,24 +174,21 @@ def _gaps(
     ledger_offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, tuple[int, int]]
 ) -> Iterator[Finding]:
     known = {part: ledger_offsets[part] for part in ends if part in ledger_offsets}
+    offsets = Check("group", "offsets")
     lost = _named(part for part, at in known.items() if at < ends[part][0])
     beyond = _named(part for part, at in known.items() if at > ends[part][1])
     if lost:
-        yield problem(
-            "group",
-            "offsets",
+        yield offsets.problem(
             f"Records of {lost} expired before they were read.",
             "They are lost; raise retention.ms, and start the service before it has passed.",
         )
     if beyond:
-        yield problem(
-            "group",
-            "offsets",
+        yield offsets.problem(
             f"The ledger is further than the end of {beyond}: another cluster, or a topic made anew.",
             "Point kafka.bootstrap_servers and ledger.url at what belongs together.",
         )
     if not lost and not beyond:
-        yield ok("group", "offsets", "The ledger's offsets lie within the topics.")
+        yield offsets.ok("The ledger's offsets lie within the topics.")
 
 
 def _named(partitions: Iterable[TopicPartition]) -> str:

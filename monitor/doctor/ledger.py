@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Finding, duration, ok, problem, warning, warning_if
+from monitor.doctor.finding import Check, Finding, duration, ok, problem, warning, warning_if
 from monitor.ledger.inspection import LabelFlow, LedgerFacts, TierCoverage
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
 from monitor.trace.model import REFERENCE_ENVIRONMENT
@@ -20,14 +20,13 @@ _LEAST_AGREEMENT = 0.7
 
 def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     """Schema, right to write, room and clock."""
+    schema = Check("ledger", "schema")
     if facts.schema.found is None:
-        yield ok("ledger", "schema", "The database is empty; `cliffwatch run` makes the tables.")
+        yield schema.ok("The database is empty; `cliffwatch run` makes the tables.")
     elif facts.schema.is_current:
-        yield ok("ledger", "schema", f"The tables are those of this version ({facts.schema.found}).")
+        yield schema.ok(f"The tables are those of this version ({facts.schema.found}).")
     else:
-        yield warning(
-            "ledger",
-            "schema",
+        yield schema.warning(
             f"The tables are of revision {facts.schema.found}, this version works with {facts.schema.wanted}.",
             "`cliffwatch run` brings older ones up to date; newer ones need the version that made them.",
         )
@@ -48,30 +47,25 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
 
 def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
     """Whether outcomes come, from whom, how late, and whether their traces are there."""
+    coverage = Check("labels", "coverage")
     if not labels.requests:
-        yield warning(
-            "labels", "coverage", "No request was counted yet.", "Start `cliffwatch run`, or wait for traffic."
-        )
+        yield coverage.warning("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic.")
         return
     share = labels.labelled / labels.requests
     found = f"{share:.0%} of {labels.requests:,} requests have an outcome"
     if labels.sources:
         found += " (" + ", ".join(f"{name} {count:,}" for name, count in sorted(labels.sources.items())) + ")"
     if not labels.labelled:
-        yield problem(
-            "labels", "coverage", f"{found}.", "Send outcomes (docs/traces.md); without them there is no verdict."
-        )
+        yield coverage.problem(f"{found}.", "Send outcomes (docs/traces.md); without them there is no verdict.")
     elif share < _LOW_COVERAGE:
-        yield warning("labels", "coverage", f"{found}.", "Let a judge look at more of the traffic.")
+        yield coverage.warning(f"{found}.", "Let a judge look at more of the traffic.")
     elif set(labels.sources) == {"status"}:
-        yield warning(
-            "labels",
-            "coverage",
+        yield coverage.warning(
             f"{found}: nothing but the end of each run.",
             "Every silent failure counts as a success; send evaluations or outcomes.",
         )
     else:
-        yield ok("labels", "coverage", f"{found}.")
+        yield coverage.ok(f"{found}.")
     yield from _delay(labels, maturity_seconds)
     yield _orphans(labels)
 
@@ -152,6 +146,7 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
         labels: Labels of history when the calibration was frozen, and now.
     """
     frozen, now = labels
+    tiers = Check("tiers", "calibration")
     if trust is not None and now > _STALE_GROWTH * frozen:
         yield warning(
             "tiers",
@@ -160,22 +155,18 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
             "Run `cliffwatch calibrate`, and promote what it freezes (`cliffwatch calibrations promote --force ID`).",
         )
     if trust is None:
-        yield problem(
-            "tiers",
-            "calibration",
+        yield tiers.problem(
             f"No calibration is in force; the history has {reference_versions} versions.",
             "Load outcomes of about twelve past or other models with `cliffwatch calibrate` (docs/difficulty.md).",
         )
     elif not trust.is_trusted:
-        yield problem(
-            "tiers",
-            "calibration",
+        yield tiers.problem(
             f"Tiers are not trusted: {' '.join(trust.reasons)}",
             "Replay the probe panel on more models, then `cliffwatch calibrate`.",
         )
     else:
         found = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
-        yield ok("tiers", "calibration", f"Tiers are trusted: {trust.versions} versions of history{found}.")
+        yield tiers.ok(f"Tiers are trusted: {trust.versions} versions of history{found}.")
         if trust.hard_rate_reasons:
             yield warning(
                 "tiers",
