@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from monitor.doctor.prometheus import judge_prometheus
 from monitor.doctor.prometheus_client import ask_prometheus
 from monitor.doctor.topic_sample import sample
 from monitor.errors import DependencyUnreachable, LedgerUnavailable
-from monitor.ingest.cluster import cluster, reach
+from monitor.ingest.cluster import Cluster, reach
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import is_missing
@@ -96,7 +96,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
         yield from _not_asked("No broker is within reach.")
         return
     try:
-        with cluster(kafka) as asked:
+        with closing(Cluster(kafka)) as asked:
             yield ok("broker", "login", f"{asked.brokers()} brokers take our requests.")
             topics = asked.topics(kafka.topics)
             group = asked.group(kafka.group_id)
@@ -154,28 +154,15 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     yield from judge_promises(() if calibration is None else calibration.promises)
 
 
-class _Say:
-    """Tells what is being looked at, where a person waits for it."""
-
-    def __init__(self, console: Console) -> None:
-        self._status = console.status("Looking") if console.is_terminal else None
-        if self._status is not None:
-            self._status.start()
-
-    def __call__(self, what: str) -> None:
-        if self._status is not None:
-            self._status.update(f"Looking at {what}")
-
-    def stop(self) -> None:
-        """Take the line away."""
-        if self._status is not None:
-            self._status.stop()
+_Say = Callable[[str], None]
 
 
 @contextmanager
 def _busy() -> Iterator[_Say]:
-    say = _Say(Console(stderr=True))
-    try:
-        yield say
-    finally:
-        say.stop()
+    """Tells what is being looked at, where a person waits for it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("Looking") as status:
+        yield lambda what: status.update(f"Looking at {what}")

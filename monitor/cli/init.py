@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.cli import options
 from monitor.cli.app import app, quiet_config, writing
-from monitor.cli.terminal.console import Console
+from monitor.cli.terminal.console import Console, print_line
 from monitor.config.model import Config
 from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
@@ -176,18 +176,14 @@ def _without_secrets(url: str) -> str:
 def _tell(console: Console, answers: Answers, path: Path) -> None:
     for each in answers.samples:
         held = f"{each.records} records looked at: {format_words(each)}; {each.traces} traces, {each.outcomes} outcomes"
-        _say(console, f"{each.topic}: {held if each.records else 'empty'}")
+        print_line(console, f"{each.topic}: {held if each.records else 'empty'}")
     for line in services_words(answers.samples):
-        _say(console, f"Seen: {line}.")
+        print_line(console, f"Seen: {line}.")
     for sentence in warnings(answers.samples):
         console.print(f"[yellow]warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
-    _say(console, f"{path} is written. Next:")
+    print_line(console, f"{path} is written. Next:")
     for command in ("doctor", "run"):
-        _say(console, f"  cliffwatch {command} --config.file {path}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_line(console, f"  cliffwatch {command} --config.file {path}")
 
 
 @contextmanager

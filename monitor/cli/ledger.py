@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,7 +16,6 @@ from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
 from monitor.clock import WallClock
 from monitor.errors import LedgerInvalid
-from monitor.ledger.audit import Check
 from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
@@ -104,7 +102,7 @@ def check_ledger(
     with existing_ledger(config, ledger) as opened:
         checks = opened.checks()
     print_result(output, {"checks": checks}, print_checks, checks)
-    if _has_problem(checks):
+    if any(check.problems for check in checks):
         raise typer.Exit(EXIT_PROBLEM)
 
 
@@ -114,7 +112,3 @@ def _need_current(schema: SchemaVersion) -> None:
             f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
             "run `cliffwatch ledger migrate`, or the version that wrote it."
         )
-
-
-def _has_problem(checks: Sequence[Check]) -> bool:
-    return any(check.problems for check in checks)

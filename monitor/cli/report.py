@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options, reading
-from monitor.cli.app import EXIT_PROBLEM, app, quiet_config
+from monitor.cli.app import EXIT_PROBLEM, app, quiet_config, writing
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
@@ -160,14 +160,11 @@ def _floors(path: Path) -> Floors:
 
 
 def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportFormat) -> None:
-    try:
-        with path.open("w", encoding="utf-8") as stream:
-            if form is ReportFormat.TABLE:
-                print_eval_report(Console(file=stream, width=_FILE_WIDTH), built, gate)
-            else:
-                stream.write(render(built, gate, form))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
+    with writing(path), path.open("w", encoding="utf-8") as stream:
+        if form is ReportFormat.TABLE:
+            print_eval_report(Console(file=stream, width=_FILE_WIDTH), built, gate)
+        else:
+            stream.write(render(built, gate, form))
 
 
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:

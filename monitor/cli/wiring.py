@@ -106,8 +106,7 @@ def reviewer_of(config: Config, ledger: SqlLedger) -> Reviewer:
     return Reviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
 
 
-@contextmanager
-def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]:
+def opened_ledger(config: Config, url: str | None = None) -> AbstractContextManager[SqlLedger]:
     """
     The ledger at *url*, or the one that *config* names; closed when the context ends.
 
@@ -115,12 +114,10 @@ def opened_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]
         MonitorError: the ledger cannot be used or reached.
     """
     named = ledger_url(config.ledger) if url is None else url
-    with closing(SqlLedger(named, config.ledger, outcomes=config.traces.outcomes)) as ledger:
-        yield ledger
+    return closing(SqlLedger(named, config.ledger, outcomes=config.traces.outcomes))
 
 
-@contextmanager
-def existing_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedger]:
+def existing_ledger(config: Config, url: str | None = None) -> AbstractContextManager[SqlLedger]:
     """
     As `opened_ledger`, for commands that have nothing to say about a ledger that was just made.
 
@@ -128,8 +125,7 @@ def existing_ledger(config: Config, url: str | None = None) -> Iterator[SqlLedge
         DependencyUnreachable: there is no such file.
         MonitorError: the ledger cannot be used or reached.
     """
-    with opened_ledger(config, existing_ledger_url(config, url)) as ledger:
-        yield ledger
+    return opened_ledger(config, existing_ledger_url(config, url))
 
 
 def existing_ledger_url(config: Config, url: str | None = None) -> str:

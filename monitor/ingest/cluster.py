@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -14,7 +14,6 @@ from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, Kaf
 
 from monitor.ingest.kafka_client import client_options, translated_errors
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
-from monitor.ingest.source import TopicPartition
 
 _CONNECT_SECONDS = 5.0
 _MILLISECONDS = 1_000.0
@@ -66,13 +65,11 @@ class GroupFacts:
     Attributes:
         state: `Stable` and the like; empty where no member ever joined.
         members: Who is in it now.
-        next_offsets: What it committed.
     """
 
     name: str
     state: str = ""
     members: int = 0
-    next_offsets: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 def reach(settings: KafkaSettings) -> Iterator[Reach]:
@@ -141,20 +138,13 @@ class Cluster:
         """The group *name*, whether it was ever joined or not."""
         try:
             described = self._admin.describe_groups([name])[name]
-            committed = self._admin.list_group_offsets(name)[name]
         except (CoordinatorNotAvailableError, GroupIdNotFoundError):
             return GroupFacts(name)
         except KafkaError as error:
             with translated_errors(self._settings):
                 raise error from None
-        offsets = {TopicPartition(part.topic, part.partition): kept.offset for part, kept in committed.items()}
         state = str(described.get("group_state", described.get("state", "")))
-        return GroupFacts(
-            name,
-            state="" if state == "Dead" else state,
-            members=len(described.get("members", ())),
-            next_offsets={partition: offset for partition, offset in offsets.items() if offset >= 0},
-        )
+        return GroupFacts(name, state="" if state == "Dead" else state, members=len(described.get("members", ())))
 
     def _topic(self, name: str, described: Mapping[str, Any] | None) -> TopicFacts:
         if described is None:
@@ -176,13 +166,3 @@ class Cluster:
         except (KafkaError, KeyError, TypeError, ValueError):
             return None
         return milliseconds / _MILLISECONDS if milliseconds >= 0 else None
-
-
-@contextmanager
-def cluster(settings: KafkaSettings) -> Iterator[Cluster]:
-    """A `Cluster` that is closed when the context ends."""
-    opened = Cluster(settings)
-    try:
-        yield opened
-    finally:
-        opened.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError
 from monitor.ingest.frames import PEEK_BYTES, frame_lengths, read_frames
@@ -22,10 +22,8 @@ DEFAULT_BATCH_RECORDS = 500
 DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 
-class Translate(Protocol):
-    """Gives the lines of the file at *path* in another form, or None where it may be read as it is."""
-
-    def __call__(self, path: str, /) -> Iterable[bytes] | None: ...
+Translate = Callable[[str], Iterable[bytes] | None]
+"""Gives the lines of the file at a path in another form, or None where it may be read as it is."""
 
 
 class FileSource:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 from backports import zstd
 
@@ -11,7 +13,9 @@ from monitor.trace.model import DropReason, InvalidRecord
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
-_LARGEST_ZSTD_WINDOW_LOG = 23  # 8 MiB, which every decoder has to know (RFC 8878)
+_ZSTD_OPTIONS: Mapping[int, int] = {
+    zstd.DecompressionParameter.window_log_max: 23
+}  # 8 MiB, which every decoder has to know (RFC 8878)
 
 
 def inflated(value: bytes, max_bytes: int) -> bytes:
@@ -21,34 +25,19 @@ def inflated(value: bytes, max_bytes: int) -> bytes:
     Raises:
         InvalidRecord: damaged, or larger than *max_bytes* when unfolded; hardly more than that is ever unfolded.
     """
+    unfolding: Any
     if value.startswith(_GZIP_MAGIC):
-        unfolded = _gunzipped(value, max_bytes + 1)
+        name, unfolding = "gzip", zlib.decompressobj(_GZIP_WINDOW)
     elif value.startswith(_ZSTD_MAGIC):
-        unfolded = _unzstd(value, max_bytes + 1)
+        name, unfolding = "zstd", zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
     else:
         return value
+    try:
+        unfolded: bytes = unfolding.decompress(value, max_bytes + 1)
+    except (zlib.error, zstd.ZstdError):
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, f"begins like {name} and is damaged") from None
     if len(unfolded) > max_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"unfolds to more than {max_bytes} bytes")
-    return unfolded
-
-
-def _gunzipped(value: bytes, limit: int) -> bytes:
-    unfolding = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        unfolded = unfolding.decompress(value, limit)
-    except zlib.error:
-        raise InvalidRecord(DropReason.NOT_COMPRESSED, "begins like gzip and is damaged") from None
-    if len(unfolded) < limit and (not unfolding.eof or unfolding.unused_data):
-        raise InvalidRecord(DropReason.NOT_COMPRESSED, "gzip breaks off, or more follows it")
-    return unfolded
-
-
-def _unzstd(value: bytes, limit: int) -> bytes:
-    unfolding = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _LARGEST_ZSTD_WINDOW_LOG})
-    try:
-        unfolded = unfolding.decompress(value, limit)
-    except zstd.ZstdError:
-        raise InvalidRecord(DropReason.NOT_COMPRESSED, "begins like zstd and is damaged") from None
-    if len(unfolded) < limit and (not unfolding.eof or unfolding.unused_data):
-        raise InvalidRecord(DropReason.NOT_COMPRESSED, "zstd breaks off, or more follows it")
+    if not unfolding.eof or unfolding.unused_data:
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, f"{name} breaks off, or more follows it")
     return unfolded

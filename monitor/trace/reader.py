@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.labels import clean_label
@@ -65,17 +67,6 @@ class DecodeOptions:
     def wants(self, name: str) -> bool:
         """Whether an attribute of that *name* is read at all, so that the value of any other need not be."""
         return is_in_table(name) or name in self._wanted
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a span stands: in which trace, under what, and when (Unix seconds)."""
-
-    trace_id: TraceId
-    span_id: str
-    parent_span_id: str | None
-    started_at: float
-    ended_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +214,7 @@ class Reader:
             )
         )
 
-    def _span(self, raw: RawSpan, place: _Place, kind: OperationKind, facts: SpanAttributes) -> Span:
+    def _span(self, raw: RawSpan, place: Span, kind: OperationKind, facts: SpanAttributes) -> Span:
         """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
         resource = self._resource
         tool_name = facts.first(Field.TOOL_NAME, identifier)
@@ -234,26 +225,16 @@ class Reader:
         )
         is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
         if kind is OperationKind.OTHER and place.parent_span_id and not is_classified and not speaks_to_us(facts):
-            return Span(
-                trace_id=place.trace_id,
-                span_id=place.span_id,
-                parent_span_id=place.parent_span_id,
-                started_at=place.started_at,
-                ended_at=place.ended_at,
-            )
+            return place
         asked = asked_of(facts) if kind in _ASKED else Asked()
         input_tokens, output_tokens = tokens_of(facts)
         answer = answered(facts, output_tokens)
         error = error_of(raw.status_code, facts, answer=answer)
         request_model, response_model = models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
-        return Span(
-            trace_id=place.trace_id,
-            span_id=place.span_id,
-            parent_span_id=place.parent_span_id,
+        return replace(
+            place,
             name=identifier(raw.name) or "",
             kind=kind,
-            started_at=place.started_at,
-            ended_at=place.ended_at,
             error=error,
             error_type=self._label(error_type_of(facts, raw.status_message if error else "")),
             service=resource.service,
@@ -303,14 +284,14 @@ class Reader:
         return label
 
 
-def _place(raw: RawSpan) -> _Place | None:
-    """Ids and times of *raw*, or None where it cannot be placed in a trace."""
+def _place(raw: RawSpan) -> Span | None:
+    """A span with no more than the ids and times of *raw*, or None where it cannot be placed in a trace."""
     trace_id = hexadecimal_id(raw.trace_id, TRACE_ID_DIGITS)
     span_id = hexadecimal_id(raw.span_id, SPAN_ID_DIGITS)
     started_at, ended_at = seconds(raw.start_ns), seconds(raw.end_ns)
     if trace_id is None or span_id is None or started_at is None:
         return None
-    return _Place(
+    return Span(
         trace_id=TraceId(trace_id),
         span_id=span_id,
         parent_span_id=hexadecimal_id(raw.parent_span_id, SPAN_ID_DIGITS),

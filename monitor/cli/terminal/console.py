@@ -34,6 +34,11 @@ def harmless(text: str) -> str:
     return _COMMAND.sub(r"\g<0>\\", printable(text))
 
 
+def print_line(console: rich.console.Console, line: str) -> None:
+    """Print *line* as it is, on one line however narrow the terminal."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print *text* as it is, but for what would be more than text."""
     typer.echo(harmless(text), err=err, nl=nl)

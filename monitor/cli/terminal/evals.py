@@ -9,22 +9,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli.terminal.rollouts import columns
+from monitor.cli.terminal.console import print_line
+from monitor.cli.terminal.rollouts import VERDICT_COLOURS, columns
 from monitor.evals import summary
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, counted, one_line
-from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, signed
 
-_COLOURS = {
-    VerdictState.OK: "green",
-    VerdictState.CLIFF: "red",
-    VerdictState.REGRESSION: "red",
-    VerdictState.WAITING: "yellow",
-}
 _CASES_SHOWN = 20
 _CLASSES_SHOWN = 20
 _LONGEST_FAILURE = 160
@@ -35,17 +29,17 @@ _INDENT = (0, 0, 0, 2)
 
 def print_eval_report(console: Console, report: EvalReport, gate: GateResult | None = None) -> None:
     """Verdict, gate and cases first; then the tables that they rest on; then what the suite cannot see."""
-    _line(console, f"{report.baseline.label} → {report.candidate.label}")
-    _headed(console, "verdict", report.verdict.value, _COLOURS[report.verdict], report.headline)
+    print_line(console, f"{report.baseline.label} → {report.candidate.label}")
+    _headed(console, "verdict", report.verdict.value, VERDICT_COLOURS[report.verdict], report.headline)
     if gate is not None:
         _headed(console, "gate", summary.gate_line(gate), "green" if gate.is_open else "red", "")
         for rule in gate.broken:
-            _line(console, f"    - {rule.sentence}")
+            print_line(console, f"    - {rule.sentence}")
     _headed(console, "cases", summary.cases_line(report), "default", "")
     console.print()
     _print_strata(console, "pass rate", report.comparison.rows())
     for sentence in (*report.reasons, *summary.repeats(report.comparison)):
-        _line(console, f"  - {sentence}")
+        print_line(console, f"  - {sentence}")
     if report.comparison.share is not None:
         console.print()
         _print_table(console, _share(report.comparison.share))
@@ -56,10 +50,10 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
     if kept:
         console.print()
         for rule in kept:
-            _line(console, f"  gate, {rule.state.value}: {rule.sentence}")
+            print_line(console, f"  gate, {rule.state.value}: {rule.sentence}")
     console.print()
     for sentence in summary.provenance(report):
-        _line(console, sentence)
+        print_line(console, sentence)
 
 
 def _headed(console: Console, name: str, value: str, colour: str, rest: str) -> None:
@@ -94,7 +88,7 @@ def _print_classes(console: Console, classes: Mapping[str, Stratum]) -> None:
         console.print()
         _print_strata(console, "by class", dict(list(classes.items())[:_CLASSES_SHOWN]))
     if len(classes) > _CLASSES_SHOWN:
-        _line(console, f"  and {len(classes) - _CLASSES_SHOWN} more that changed for the better (--output json).")
+        print_line(console, f"  and {len(classes) - _CLASSES_SHOWN} more that changed for the better (--output json).")
 
 
 def _print_cases(console: Console, report: EvalReport) -> None:
@@ -102,22 +96,22 @@ def _print_cases(console: Console, report: EvalReport) -> None:
         console.print()
         console.print(Text(f"  {name}, {counted(len(changes), 'case')} that {meaning}:", style="bold"), soft_wrap=True)
         for case in changes[:_CASES_SHOWN]:
-            _line(console, f"    {one_line(str(case.key), None)}{summary.case_words(case, _LONGEST_FAILURE)}")
+            print_line(console, f"    {one_line(str(case.key), None)}{summary.case_words(case, _LONGEST_FAILURE)}")
         if len(changes) > _CASES_SHOWN:
-            _line(console, f"    and {len(changes) - _CASES_SHOWN:,} more (--output json has all).")
+            print_line(console, f"    and {len(changes) - _CASES_SHOWN:,} more (--output json has all).")
 
 
 def _print_audit(console: Console, report: EvalReport) -> None:
     console.print()
     if not report.audit.blind_spots:
-        _line(console, "  This suite can see a cliff: nothing is missing.")
+        print_line(console, "  This suite can see a cliff: nothing is missing.")
     else:
         console.print(Text("  What this suite cannot see:", style="bold"))
     for spot in report.audit.blind_spots:
-        _line(console, f"  - {spot.sentence}")
+        print_line(console, f"  - {spot.sentence}")
     for tier, sight in report.audit.sight.items():
         drop = "no drop at all" if sight.smallest_visible_drop is None else points(-sight.smallest_visible_drop)
-        _line(console, f"    {tier.value}: with {counted(sight.cases, 'case')}, {drop} shows four times in five.")
+        print_line(console, f"    {tier.value}: with {counted(sight.cases, 'case')}, {drop} shows four times in five.")
 
 
 def _print_table(console: Console, table: Table) -> None:
@@ -126,7 +120,3 @@ def _print_table(console: Console, table: Table) -> None:
     console.width = max(width, _WIDEST)
     console.print(Padding(table, _INDENT, expand=False))
     console.width = width
-
-
-def _line(console: Console, sentence: str) -> None:
-    console.print(sentence, highlight=False, soft_wrap=True, markup=False)

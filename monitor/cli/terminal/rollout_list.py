@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.padding import Padding
 
+from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns, signature_name
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks
@@ -21,22 +22,22 @@ _MINUTE = len("2026-11-23T05:02")
 def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
     """Each rollout with its id, its times and every change of its verdict."""
     for line in _history(records) if records else ["No rollout was found."]:
-        _print(console, line)
+        print_line(console, line)
 
 
 def print_cases(console: Console, rollout: Rollout, cases: Cases, links: TraceLinks) -> None:
     """Cases by signature, the largest group first."""
     for line in _cases(rollout, cases, links):
-        _print(console, line)
+        print_line(console, line)
 
 
 def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]) -> None:
     """What each policy would have said of each rollout, and when."""
     rollouts = {_key(record.rollout): record.rollout for records in said.values() for record in records}
     if not rollouts:
-        _print(console, "No policy would have found a rollout.")
+        print_line(console, "No policy would have found a rollout.")
     for key, rollout in sorted(rollouts.items()):
-        _print(console, _title(rollout))
+        print_line(console, _title(rollout))
         table = columns("policy", "verdict", "said at", "requests", "before")
         for policy, records in said.items():
             # A version that was rolled back may have come again: its last rollout counts.
@@ -89,10 +90,6 @@ def _title(rollout: Rollout) -> str:
 
 def _key(rollout: Rollout) -> tuple[str, str, str, str]:
     return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _time(unix_seconds: float) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -29,7 +28,7 @@ from monitor.rollout.verdict import (
 )
 from monitor.rollout.wording import percent, signed
 
-_COLOURS = {
+VERDICT_COLOURS = {
     VerdictState.OK: "green",
     VerdictState.CLIFF: "red",
     VerdictState.REGRESSION: "red",
@@ -65,7 +64,7 @@ def _rollout(record: RolloutRecord) -> RenderableType:
     )
     if verdict is None:
         return Group(title, "  not looked at yet")
-    headline = Text.assemble("  verdict: ", (verdict.state.value, f"bold {_COLOURS[verdict.state]}"))
+    headline = Text.assemble("  verdict: ", (verdict.state.value, f"bold {VERDICT_COLOURS[verdict.state]}"))
     if verdict.requests_to_verdict:
         headline.append(f"  (after {verdict.requests_to_verdict:,} labelled requests of the candidate)")
     parts: list[RenderableType] = [Text(f"- {reason}") for reason in verdict.reasons]
@@ -168,10 +167,8 @@ def _change(interval: Interval | None) -> tuple[str, str]:
     return signed(interval.estimate), f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 
-class Progressed(Protocol):
-    """Told how many records were read since it was last called."""
-
-    def __call__(self, records: int, /) -> None: ...
+Progressed = Callable[[int], None]
+"""Told how many records were read since it was last called."""
 
 
 @contextmanager
