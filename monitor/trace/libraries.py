@@ -6,11 +6,11 @@ Libraries whose spans were tried, by the name of their instrumentation scope, an
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import NamedTuple
+
+from monitor.trace.tables import table
 
 
 class Library(NamedTuple):
@@ -22,13 +22,7 @@ class Library(NamedTuple):
     switch: str = ""
 
 
-def _tried() -> Iterator[Library]:
-    table = files("monitor.trace").joinpath("libraries.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(table.splitlines()):
-        yield Library(**row)
-
-
-LIBRARIES = tuple(_tried())
+LIBRARIES = tuple(Library(**row) for row in table("libraries.csv"))
 """The rows of `libraries.csv`; the first whose scope a name begins with is the library."""
 
 

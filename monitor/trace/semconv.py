@@ -9,15 +9,13 @@ families: flattened lists (`llm.input_messages.0.message.role`), or whatever fol
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 
 from monitor.trace.span import OperationKind
+from monitor.trace.tables import table
 
 
 class Field(StrEnum):
@@ -103,13 +101,10 @@ class Attribute:
         return self.name.removesuffix("*") if self.name.endswith(".*") else None
 
 
-def _rows() -> Iterator[Attribute]:
-    table = files("monitor.trace").joinpath("attribute_names.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(table.splitlines()):
-        yield Attribute(row["name"], Field[row["fact"]], Convention[row["convention"]], bool(row["deprecated"]))
-
-
-ATTRIBUTES = tuple(_rows())
+ATTRIBUTES = tuple(
+    Attribute(row["name"], Field[row["fact"]], Convention[row["convention"]], bool(row["deprecated"]))
+    for row in table("attribute_names.csv")
+)
 """The rows of `attribute_names.csv`, the best name of a fact first."""
 
 EVALUATION_EVENT = "gen_ai.evaluation.result"
@@ -136,30 +131,8 @@ EVENTS: dict[str, Field | None] = {
 
 FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "feature_flag.variant")
 
-_KINDS: dict[OperationKind, str] = {
-    OperationKind.MODEL: (
-        "chat generate_content text_completion completion llm chat_model generation response responses inference "
-        "generatetext streamtext generateobject streamobject call_llm ai.generatetext.dogenerate "
-        "ai.streamtext.dostream ai.generateobject.dogenerate ai.streamobject.dostream model llm_generation "
-        "model_generation"
-    ),
-    OperationKind.AGENT: (
-        "invoke_agent agent invoke_graph invoke_swarm run_agent agent_run chat_client process_thread_run "
-        "ai.generatetext ai.streamtext ai.generateobject ai.streamobject"
-    ),
-    OperationKind.WORKFLOW: "invoke_workflow workflow workflow_run flow",
-    OperationKind.TOOL: "execute_tool tool ai.toolcall mcp_tool_call agent_handoff handoff tool_call",
-    OperationKind.RETRIEVAL: (
-        "embeddings embedding embed embedder indexer vector_store vectordb "
-        "retriever retrieval reranker rerank vector_db search ai.embed ai.embedmany "
-        "ai.embed.doembed ai.embedmany.doembed"
-    ),
-    OperationKind.STEP: "chain prompt parser task guardrail memory step",
-    OperationKind.EVALUATOR: "evaluator evaluation evaluate scorer judge",
-    OperationKind.OTHER: "create_agent experiment queue",
-}
-OPERATION_KINDS: dict[str, OperationKind] = {name: kind for kind, names in _KINDS.items() for name in names.split()}
-"""Kinds of operation under all their names, in lower case; any other name is a step."""
+OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("operation_kinds.csv")}
+"""Kinds of operation under all their names, in lower case, as `operation_kinds.csv` has them; any other is a step."""
 
 NOT_ANSWERING = re.compile(r"embed|rerank|moderation", re.IGNORECASE)
 """Names of models that answer nobody, whatever kind of span their library writes for them."""
