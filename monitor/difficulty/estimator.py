@@ -60,7 +60,6 @@ class DifficultyClassifier(base.Classifier):
 
     Args:
         prior_variance: Prior variance by group, in logits squared; None for `PRIOR_VARIANCE`.
-        other_variance: Prior variance of a weight of any other group, in logits squared.
         bias_variance: Prior variance of the constant term, in logits squared.
         max_features: Most weights kept; the tenth that learnt least goes when there are more.
 
@@ -78,12 +77,10 @@ class DifficultyClassifier(base.Classifier):
     def __init__(
         self,
         prior_variance: dict[str, float] | None = None,
-        other_variance: float = _OTHER_VARIANCE,
         bias_variance: float = _BIAS_VARIANCE,
         max_features: int = 500_000,
     ) -> None:
         self.prior_variance = prior_variance
-        self.other_variance = other_variance
         self.bias_variance = bias_variance
         self.max_features = max_features
         self._variance_by_group = dict(PRIOR_VARIANCE if prior_variance is None else prior_variance)
@@ -167,7 +164,7 @@ class DifficultyClassifier(base.Classifier):
         return Belief(mean, variance)
 
     def _prior_variance_of(self, name: FeatureName) -> float:
-        return self._variance_by_group.get(group_of(name), self.other_variance)
+        return self._variance_by_group.get(group_of(name), _OTHER_VARIANCE)
 
     def _evict(self) -> None:
         excess = len(self._weights) - self.max_features

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -59,6 +60,9 @@ from monitor.rollout.verdict import Verdict
 from monitor.trace.model import TraceId
 from monitor.trace.served import Served
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _ROWS_PER_RETAG = 2_000
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
@@ -134,30 +138,25 @@ class SqlLedger:
 
         Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
         """
-        with self._reading() as connection:
-            return due_spans(connection, settings, now=now, max_spans=max_spans)
+        return self._read(due_spans, settings, now=now, max_spans=max_spans)
 
     def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
         """Pending spans of these traces, complete or not; traces without any are left out."""
-        with self._reading() as connection:
-            return spans_of(connection, sorted(trace_ids))
+        return self._read(spans_of, sorted(trace_ids))
 
     def pending_spans(self) -> int:
         """How many spans are pending: their trace is not complete yet."""
-        with self._reading() as connection:
-            return count_spans(connection)
+        return self._read(count_spans)
 
     # What was counted.
 
     def counters(self) -> Mapping[CounterKey, int]:
         """Every counter as committed."""
-        with self._reading() as connection:
-            return select_counters(connection)
+        return self._read(select_counters)
 
     def activity(self) -> Sequence[VersionActivity]:
         """What the ledger knows of each model version of each service and environment, oldest first."""
-        with self._reading() as connection:
-            return self._activity.read(connection)
+        return self._read(self._activity.read)
 
     # What teaches difficulty.
 
@@ -196,8 +195,7 @@ class SqlLedger:
 
     def history_labels(self, *, exclude: Collection[str] = ()) -> int:
         """How many labelled requests `history` would give."""
-        with self._reading() as connection:
-            return count_labels(connection, exclude=exclude)
+        return self._read(count_labels, exclude=exclude)
 
     def asked(self) -> Iterator[Asked]:
         """Every request that names itself, by capability and name."""
@@ -215,8 +213,7 @@ class SqlLedger:
 
         The last one is in force, where it was promoted at all.
         """
-        with self._reading() as connection:
-            return calibrations.select_calibrations(connection)
+        return self._read(calibrations.select_calibrations)
 
     def calibration(self, calibration_id: str) -> Calibration | None:
         """
@@ -231,8 +228,7 @@ class SqlLedger:
 
     def keep(self, calibration: Calibration, *, history_labels: int) -> None:
         """Keep *calibration* without putting it in force; one that is there already is left as it is."""
-        with self._writing() as connection:
-            calibrations.keep(connection, self._insert, calibration, history_labels=history_labels)
+        self._write(calibrations.keep, self._insert, calibration, history_labels=history_labels)
 
     def promote(self, calibration: Calibration, *, at: float, history_labels: int) -> None:
         """
@@ -241,8 +237,7 @@ class SqlLedger:
         From *at* (Unix seconds), or right after the last one where that came into force later: a replay lives in the
         past of the service that it shares a ledger with.
         """
-        with self._writing() as connection:
-            calibrations.promote(connection, self._insert, calibration, at=at, history_labels=history_labels)
+        self._write(calibrations.promote, self._insert, calibration, at=at, history_labels=history_labels)
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
@@ -250,8 +245,7 @@ class SqlLedger:
             rows = tagged_otherwise(connection, rollout, calibration)
         # In short transactions: a million rows in one would keep batches from being recorded meanwhile.
         for start in range(0, len(rows), _ROWS_PER_RETAG):
-            with self._writing() as connection:
-                retag(connection, self._dialect, rows[start : start + _ROWS_PER_RETAG], calibration)
+            self._write(retag, self._dialect, rows[start : start + _ROWS_PER_RETAG], calibration)
         return len(rows)
 
     def served_models(self) -> Sequence[Served]:
@@ -279,8 +273,7 @@ class SqlLedger:
 
     def declares_tiers(self, rollout: Rollout) -> bool:
         """Whether any request of the versions of *rollout* has a declared tier."""
-        with self._reading() as connection:
-            return declares_tiers(connection, rollout)
+        return self._read(declares_tiers, rollout)
 
     def class_counts(self, rollout: Rollout, *, since: float) -> Mapping[tuple[str, str], tuple[int, int]]:
         """
@@ -288,8 +281,7 @@ class SqlLedger:
 
         A class is a capability, or a set of tools where the capability is `unclassified`.
         """
-        with self._reading() as connection:
-            return select_classes(connection, rollout, since=since)
+        return self._read(select_classes, rollout, since=since)
 
     def cohort_and_signatures(
         self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None, view: TierView = LEARNT
@@ -299,30 +291,23 @@ class SqlLedger:
 
         The most frequent ones only: a thousand of each arm.
         """
-        with self._reading() as connection:
-            return select_cohort(
-                connection, rollout, window or since_start(rollout), view, matured_before=matured_before
-            )
+        return self._read(select_cohort, rollout, window or since_start(rollout), view, matured_before=matured_before)
 
     def cases(self, rollout: Rollout, *, limit: int) -> Cases:
         """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""
-        with self._reading() as connection:
-            return select_cases(connection, rollout, limit=limit)
+        return self._read(select_cases, rollout, limit=limit)
 
     def rollouts(self) -> Sequence[RolloutRecord]:
         """Every rollout, oldest first, with its latest verdict."""
-        with self._reading() as connection:
-            return rollouts.select_rollouts(connection)
+        return self._read(rollouts.select_rollouts)
 
     def see_floors(self, floors: Sequence[Floor], *, at: float) -> None:
         """Keep the floors of the config with the time (Unix seconds) from which on they were seen, if they changed."""
-        with self._writing() as connection:
-            rollouts.see_floors(connection, floors, at=at)
+        self._write(rollouts.see_floors, floors, at=at)
 
     def start_rollout(self, rollout: Rollout) -> None:
         """Keep a new rollout; one that is there already is left as it is."""
-        with self._writing() as connection:
-            rollouts.insert_rollout(connection, self._insert, rollout)
+        self._write(rollouts.insert_rollout, self._insert, rollout)
 
     def announce_rollout(self, rollout: Rollout) -> bool:
         """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
@@ -350,8 +335,7 @@ class SqlLedger:
 
         What it rests on is kept as `evidence` as well.
         """
-        with self._writing() as connection:
-            rollouts.save_verdict(connection, rollout_id, verdict, at=at)
+        self._write(rollouts.save_verdict, rollout_id, verdict, at=at)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """
@@ -359,8 +343,7 @@ class SqlLedger:
 
         The first, the latest, and so many between them, evenly spread over time, as `MOST_EVIDENCE` allows.
         """
-        with self._reading() as connection:
-            return select_evidence(connection, rollout_id)
+        return self._read(select_evidence, rollout_id)
 
     def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
         """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
@@ -409,6 +392,16 @@ class SqlLedger:
         with ledger_errors(), self._engine.begin() as connection:
             self._leases.verify(connection)
             yield connection
+
+    def _read(self, query: Callable[Concatenate[sa.Connection, _P], _R], *args: _P.args, **options: _P.kwargs) -> _R:
+        with self._reading() as connection:
+            return query(connection, *args, **options)
+
+    def _write(
+        self, change: Callable[Concatenate[sa.Connection, _P], None], *args: _P.args, **options: _P.kwargs
+    ) -> None:
+        with self._writing() as connection:
+            change(connection, *args, **options)
 
     def _reading(self) -> AbstractContextManager[sa.Connection]:
         return reading(self._engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
@@ -39,28 +40,13 @@ def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
     return counted
 
 
-def _version(key: CounterKey) -> Labels:
-    return key.service, key.environment, key.model_version
-
-
-def _version_detail(key: CounterKey) -> Labels:
-    return *_version(key), key.detail
-
-
-def _tiered(key: CounterKey) -> Labels:
-    return *_version(key), key.tier
-
-
-def _tiered_detail(key: CounterKey) -> Labels:
-    return *_tiered(key), key.detail
-
-
-def _classed(key: CounterKey) -> Labels:
-    return *_tiered(key), key.capability
-
-
-def _classed_detail(key: CounterKey) -> Labels:
-    return *_classed(key), key.detail
+_VERSION = ("service", "environment", "model_version")
+_version = attrgetter(*_VERSION)
+_version_detail = attrgetter(*_VERSION, "detail")
+_tiered = attrgetter(*_VERSION, "tier")
+_tiered_detail = attrgetter(*_VERSION, "tier", "detail")
+_classed = attrgetter(*_VERSION, "tier", "capability")
+_classed_detail = attrgetter(*_VERSION, "tier", "capability", "detail")
 
 
 def _revision(key: CounterKey) -> Labels:

@@ -13,8 +13,6 @@ _CAUTION = 6.0  # Student's t beside the normal deviate at 3.1: their squares di
 DesignEffects = Mapping[TierGroup, tuple[float, float]]
 """Of baseline and candidate, each at least 1."""
 
-NO_CLUSTERS: DesignEffects = dict.fromkeys(TierGroup, (1.0, 1.0))
-
 
 def design_effects(cohort: Cohort) -> DesignEffects:
     """

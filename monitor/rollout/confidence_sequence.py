@@ -16,6 +16,7 @@ _SMALLEST_LOGIT = -700.0
 _PRECISE = 1e-9
 _STEPS = 200
 _NOTHING = 1e-9  # requests
+_BETA_MIXTURE = (0.5, 0.5)  # over the rate; any two positive numbers keep the coverage
 _PRIOR_DEVIATION = 0.75
 """Standard deviation, in logits, of the changes that bounds are tuned for: 60 -> 70 % is 0.44, 10 -> 20 % is 0.81."""
 
@@ -40,9 +41,7 @@ class Counts:
         return Counts(self.requests, max(self.failures - rate * self.requests, 0.0)) if rate else self
 
 
-def bernoulli_bounds(
-    failures: float, requests: float, *, error_rate: float, prior: tuple[float, float] = (0.5, 0.5)
-) -> tuple[float, float]:
+def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> tuple[float, float]:
     """
     Exact confidence sequence for a failure rate.
 
@@ -50,7 +49,6 @@ def bernoulli_bounds(
         failures: Failures so far, 0 to *requests*; fractions are allowed (effective counts).
         requests: Labelled requests so far.
         error_rate: Chance that the true rate is ever outside, over all looks, in (0, 1).
-        prior: Beta mixture over the rate; any two positive numbers keep the coverage.
 
     Returns:
         (lower, upper), ratios 0 to 1; (0, 1) without requests.
@@ -62,7 +60,7 @@ def bernoulli_bounds(
     """
     if requests <= 0:
         return 0.0, 1.0
-    return _likelihood_interval(failures, requests, _log_mixture(failures, requests, prior) + math.log(error_rate))
+    return _likelihood_interval(failures, requests, _log_mixture(failures, requests) + math.log(error_rate))
 
 
 def mixture_z(information: float, *, level: float) -> float:
@@ -173,8 +171,8 @@ def _highest(counts: Counts, deviation: float) -> float:
     return 1.0 - _lowest(Counts(counts.requests, counts.requests - counts.failures), deviation)
 
 
-def _log_mixture(failures: float, requests: float, prior: tuple[float, float]) -> float:
-    a, b = prior
+def _log_mixture(failures: float, requests: float) -> float:
+    a, b = _BETA_MIXTURE
     return _log_beta(a + failures, b + requests - failures) - _log_beta(a, b)
 
 

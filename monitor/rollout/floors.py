@@ -10,7 +10,8 @@ from monitor.rollout.cohort import TierGroup
 from monitor.rollout.comparison import Interval, TierComparison
 from monitor.rollout.policy import Floor, Policy
 
-_GROUP_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
+GROUP_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
+"""What people call the groups."""
 
 
 class Rates(Protocol):
@@ -70,7 +71,7 @@ def floor_name(floor: Floor) -> str:
     >>> floor_name(Floor(service="shop", pass_rate=0.4, capability="search"))
     'the hard tier of search'
     """
-    return _GROUP_NAMES[floor.tier] + (f" of {floor.capability}" if floor.capability else "")
+    return GROUP_NAMES[floor.tier] + (f" of {floor.capability}" if floor.capability else "")
 
 
 def _compared(floor: Floor, rates: Rates) -> TierComparison | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
 from monitor.rollout.comparison import Interval, ShareComparison, TierComparison
-from monitor.rollout.floors import FloorCheck, floor_name
+from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
@@ -14,7 +14,6 @@ from monitor.rollout.state import Findings
 from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
-_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
 _LEAST_DESIGN_EFFECT = 1.1
 
@@ -54,7 +53,7 @@ def _told(change: Interval | None) -> str:
 
 
 def _risen_group(group: TierGroup, change: Interval | None) -> str:
-    return f"{_capitalised(_NAMES[group])} {_FAIL[group]} more often: {_told(change)}."
+    return f"{_capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {_told(change)}."
 
 
 def _risen_class(name: str, measurement: Measurement) -> str:
@@ -80,7 +79,7 @@ def _left_behind(share: ShareComparison) -> str:
 
 def _ruled_out(measurement: Measurement, policy: Policy) -> str:
     parts = [
-        f"{_NAMES[group]} {_FAIL[group]} {_at_most(change)} (margin {points(margin)})"
+        f"{GROUP_NAMES[group]} {_FAIL[group]} {_at_most(change)} (margin {points(margin)})"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None
     ]
@@ -101,7 +100,7 @@ def _gain(share: ShareComparison) -> str:
 
 def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:
     open_groups = [
-        f"{_NAMES[group]} may fail up to {points(change.upper)} more often (`ok` needs less than {points(margin)})"
+        f"{GROUP_NAMES[group]} may fail up to {points(change.upper)} more often (`ok` needs less than {points(margin)})"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None and change.upper >= margin
     ]
