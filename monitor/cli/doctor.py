@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Annotated
 
@@ -118,9 +118,8 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     yield from judge_group(group, None if facts is None else facts.next_offsets or {}, ends)
 
 
-def _not_asked(why: str) -> Iterator[Finding]:
-    for area in ("topics", "formats", "clocks", "group"):
-        yield skipped(area, area, why)
+def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", "group")) -> Iterator[Finding]:
+    return (skipped(area, area, why) for area in areas)
 
 
 def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
@@ -135,8 +134,7 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
 
 def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
     if facts is None or facts.labels is None:
-        for area in ("labels", "versions", "tiers"):
-            yield skipped(area, area, "The ledger cannot be read.")
+        yield from _not_asked("The ledger cannot be read.", ("labels", "versions", "tiers"))
         return
     yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
     with opened_ledger(config, url) as opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +15,6 @@ from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.native import is_native, read_document, read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
-from monitor.trace.outcome_policy import Evaluation
 from monitor.trace.reader import DecodeOptions, Reader
 from monitor.trace.settings import Limits
 
@@ -81,7 +79,10 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
     evaluations = evaluations_of(document)
     if evaluations is None:
         raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
-    return _decode_evaluations(evaluations, limits, options)
+    reader = Reader(options, limits)
+    for evaluation in evaluations:
+        reader.add_evaluation(evaluation)
+    return reader.decoded()
 
 
 def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
@@ -102,10 +103,3 @@ def _parsed(value: bytes) -> Any:
         if "recursion limit" in message:
             raise InvalidRecord(DropReason.TOO_DEEP, message) from None
         raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
-
-
-def _decode_evaluations(evaluations: Iterable[Evaluation], limits: Limits, options: DecodeOptions) -> Decoded:
-    reader = Reader(options, limits)
-    for evaluation in evaluations:
-        reader.add_evaluation(evaluation)
-    return reader.decoded()
