@@ -276,7 +276,7 @@ def test_a_reviewer_that_was_cut_off_writes_nothing_more(ledger: SqlLedger, url:
         with other.hold_lease(Lease.REVIEW) as others:
             assert others
 
-            with pytest.raises(LedgerUnavailable, match="right to review was lost"):
+            with pytest.raises(LedgerUnavailable, match="review lease was lost"):
                 ledger.see_floors((), at=NOON)
 
 

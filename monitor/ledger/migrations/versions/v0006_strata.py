@@ -34,11 +34,13 @@ _FILL = """
         requests, labelled, failures, logit_sum, variance_sum, clustered, clustered_failures
     )
     SELECT
-        model_version_id, CAST(floor(started_at / 3600) AS INTEGER), calibration_id, tier, '', capability,
-        CASE WHEN capability = 'unclassified' THEN coalesce(tool_set, '') ELSE '' END, bin, is_known,
+        model_version_id, CAST(floor(started_at / 3600) AS INTEGER), coalesce(calibration_id, ''),
+        coalesce(tier, 'untiered'), '', coalesce(capability, 'unclassified'),
+        CASE WHEN coalesce(capability, 'unclassified') = 'unclassified' THEN coalesce(tool_set, '') ELSE '' END,
+        coalesce(bin, 0), coalesce(is_known, FALSE),
         CASE WHEN success IS FALSE THEN coalesce(failure_class, '') ELSE '' END,
         count(*), count(success), sum(CASE WHEN success IS FALSE THEN 1 ELSE 0 END),
-        sum(difficulty_logit), sum(difficulty_variance), 0, 0
+        coalesce(sum(difficulty_logit), 0), coalesce(sum(difficulty_variance), 0), 0, 0
     FROM request WHERE model_version_id IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 
