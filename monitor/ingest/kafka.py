@@ -67,6 +67,7 @@ class KafkaSource:
         self._clock = clock or WallClock()
         self._assignment = Assignment()
         self._blocked: dict[TopicPartition, BlockedPartition] = {}
+        self._in_hand: set[TopicPartition] = set()  # polled, and not in the ledger yet
         self._named_at = float("-inf")
         self._silence_seconds = silence_seconds
         self._began_at = self._clock.monotonic()
@@ -100,7 +101,9 @@ class KafkaSource:
         for _ in range(max(1, math.ceil(timeout_seconds / _SLICE_SECONDS))):
             if fetched := self._poll_once(min(timeout_seconds, _SLICE_SECONDS)):
                 self._heard_at = self._clock.monotonic()
-                return _as_poll(fetched)
+                polled = _as_poll(fetched)
+                self._in_hand.update(polled.next_offsets)
+                return polled
         self._need_an_answer()
         self._tell_of_waiting()
         return Poll()
@@ -110,6 +113,7 @@ class KafkaSource:
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         ours = self._assignment.commit(next_offsets)
+        self._in_hand.difference_update(next_offsets)
         if ours and self._consumer is not None:
             # Not waited for, and its failure does no harm: the next commit says the same and more.
             self._write_group_offsets(ours)
@@ -120,6 +124,7 @@ class KafkaSource:
         if self._consumer is not None:
             self._consumer.pause(*(KafkaPartition(*partition) for partition in self._assignment.owned))
         self._assignment.rewind()
+        self._in_hand.clear()
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: self._lag(partition, owned) for partition, owned in self._assignment.owned.items()}
@@ -364,7 +369,7 @@ class KafkaSource:
 
     def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
         of_kafka, read_to = KafkaPartition(*partition), owned.next_offset
-        if partition not in self._assignment.unread and partition not in self._blocked:
+        if not any(partition in those for those in (self._assignment.unread, self._blocked, self._in_hand)):
             # Behind the last record may stand markers of transactions, which the client passes and never returns.
             with suppress(KafkaError):
                 read_to = max(read_to, self._consumer.position(of_kafka, timeout_ms=0) or 0)

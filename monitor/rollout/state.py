@@ -17,6 +17,9 @@ from monitor.rollout.wording import points
 MIN_EASIER_FAILURES = 10
 """Failures of the easier tiers that each arm needs before `cliff`."""
 
+_MIN_INDEPENDENT = 0.5
+"""Part of them that has to be independent: the bounds allow for the rest already."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -76,10 +79,12 @@ def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
+    easier = measurement.easier_tiers
     has_enough = (
         measurement.tiers_by is not TiersBy.NONE
         and min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
-        and measurement.least(TierGroup.EASIER)[0] >= MIN_EASIER_FAILURES
+        and min(easier.baseline.failures, easier.candidate.failures) >= MIN_EASIER_FAILURES
+        and measurement.least(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
     behind = measurement.left_behind if has_enough else None
     if behind is None or behind.lower <= 0 or any(measurement.coverage_gaps.values()):

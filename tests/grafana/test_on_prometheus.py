@@ -212,12 +212,16 @@ def test_the_alert_says_the_numbers_of_the_verdict(replayed: Replayed) -> None:
 
 
 def test_the_shipped_rules_call_the_real_cliff_a_cliff(replayed: Replayed) -> None:
-    """One rollout of three raises alerts, with its cause; an ordinary gain and a version against itself raise none."""
-    wait_until(lambda: len(replayed.prometheus.alerts()) >= 2, 60, "both alerts fire")
-    alerts = {alert["labels"]["alertname"]: alert for alert in replayed.prometheus.alerts()}
+    """A cliff raises alerts with its cause, and so does a regression; an ordinary gain and a null raise none."""
+    wait_until(lambda: len(replayed.prometheus.alerts()) >= 4, 60, "all alerts fire")
+    alerts = {
+        (alert["labels"]["service"], alert["labels"]["alertname"]): alert for alert in replayed.prometheus.alerts()
+    }
+    cliff = {name: alert for (service, name), alert in alerts.items() if service == CLIFF["service"]}
 
-    assert {"CapabilityCliff", "HardTierFailureShareJump"} == alerts.keys()
-    for alert in alerts.values():
+    assert {"CapabilityCliff", "HardTierFailureShareJump"} == cliff.keys()
+    assert {CLIFF["service"], "support-agent"} == {service for service, _ in alerts}
+    for alert in cliff.values():
         rollout = {name: alert["labels"][name] for name in ("service", "environment", "baseline", "candidate")}
         assert rollout == {name: CLIFF[name] for name in rollout}
         assert alert["annotations"]["cause"].startswith("easier_tiers +")

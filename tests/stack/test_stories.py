@@ -81,6 +81,7 @@ STORIES = (
         verdict="regression",
         candidate=BETTER_AT_EASY_THINGS,  # so that the average says nothing
         in_parallel=LOST_AT_HARD_THINGS,
+        # The class as a whole got no worse: its easier requests gained what its hard ones lost. Its floor tells of it.
         floors=(
             {"service": "regression", "pass_rate": 0.38},
             {"service": "regression", "pass_rate": 0.40, "capability": "parallel"},
@@ -92,11 +93,11 @@ STORIES = (
             ("model-oncall", "HardTierFloorBreached", ""),
             ("model-oncall", "HardTierFloorBreached", "parallel"),
             ("tool-calling-team", "HardTierFloorBreached", "parallel"),
-            ("tool-calling-team", "CapabilityClassRegression", "parallel"),
         },
     ),
-    Story(service="mix-shift", verdict="ok", new_traffic=HARDER_TRAFFIC, told=NOTHING_BUT_THE_RAMP),
-    Story(service="null", verdict="ok", told=NOTHING_BUT_THE_RAMP),
+    # 2,000 requests a side cannot rule out 3 points across a cutover, so nothing is claimed of these two.
+    Story(service="mix-shift", verdict="waiting", new_traffic=HARDER_TRAFFIC, told=NOTHING_BUT_THE_RAMP),
+    Story(service="null", verdict="waiting", told=NOTHING_BUT_THE_RAMP),
 )
 
 
@@ -229,7 +230,7 @@ def test_each_story_tells_the_right_people_and_nobody_else(
 
         assert {story.service: story.verdict for story in STORIES} == verdicts(monitor)
         component = "cliffwatch_rollout_hard_share_change_component"
-        assert monitor.total(component, service="mix-shift", component="traffic_mix") > 0.1, "no story: no mix shift"
+        assert monitor.total(component, service="mix-shift", component="traffic_mix") > 0.05, "no story: no mix shift"
         inhibited = {alert["labels"]["service"] for alert in pager.alerts() if alert["status"]["inhibitedBy"]}
 
     assert {story.service: story.told for story in STORIES} == told(webhook)
