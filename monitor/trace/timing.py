@@ -13,9 +13,6 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT, DropReason, InvalidRecord
 from monitor.trace.span import Span
 
 _DAY = 86_400.0
-_ZONE_STEP = 1_800.0
-_FURTHEST_ZONE = 14 * 3_600.0
-_ZONE_SLACK = 120.0
 
 
 def held_run(run: Trace, *, arrival: float, slack_seconds: float) -> Trace:
@@ -60,21 +57,6 @@ def refuse_ancient(run: Trace, *, arrival: float, most_days: float) -> None:
 def is_far_ahead(span: Span, *, arrival: float) -> bool:
     """Whether *span* is dated a day or more ahead of its *arrival* (Unix seconds)."""
     return (span.started_at if span.ended_at is None else span.ended_at) >= arrival + _DAY
-
-
-def zone_of(offset_seconds: float) -> str:
-    """
-    The time zone whose local time, written as UTC, is *offset_seconds* ahead of UTC; empty where it is none.
-
-    >>> zone_of(7_190.0), zone_of(-18_015.0), zone_of(400.0)
-    ('UTC+02:00', 'UTC-05:00', '')
-    """
-    steps = round(offset_seconds / _ZONE_STEP)
-    is_off = abs(offset_seconds - steps * _ZONE_STEP) > _ZONE_SLACK
-    if not steps or is_off or abs(offset_seconds) > _FURTHEST_ZONE + _ZONE_SLACK:
-        return ""
-    hours, half = divmod(abs(steps), 2)
-    return f"UTC{'+' if steps > 0 else '-'}{hours:02}:{30 * half:02}"
 
 
 def _moved(run: Trace, arrival: float) -> Trace:

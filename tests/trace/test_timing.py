@@ -18,7 +18,6 @@ from monitor.trace.model import DropReason, OutcomeEvent, Trace
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
-from monitor.trace.timing import zone_of
 from tests.trace.events import a_trace_event
 
 ARRIVAL = 1_795_410_120.0
@@ -117,15 +116,6 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
     assembled = assemble(pending, ServedModels((), 0.0), LIVE, now=inf, is_last_chance=True)
     runs = [run for built in assembled.built for run in built.runs]
     assert all(run.started_at <= ARRIVAL + SLACK for run in runs)
-
-
-@pytest.mark.parametrize(
-    ("hours", "zone"), [(1, "UTC+01:00"), (-8, "UTC-08:00"), (5.5, "UTC+05:30"), (0, ""), (15, "")]
-)
-@pytest.mark.parametrize("late_seconds", [-90.0, 0.0, 90.0])
-def test_local_time_written_as_utc_is_told_from_a_wrong_clock(hours: float, late_seconds: float, zone: str) -> None:
-    """Its offset is a whole number of half hours, give or take how late records arrive."""
-    assert zone == zone_of(hours * 3_600.0 + late_seconds)
 
 
 def test_time_is_believed_where_no_clock_is_given() -> None:
