@@ -277,7 +277,7 @@ class Summary:
         signs: Right signs of the excess, of those pairs whose true excess is at least 0.05 either way.
         cliffs: Cliffs called, of those pairs whose true excess is at least 0.10 and whose aggregate is not worse.
         false_cliffs: Cliffs called, of those pairs whose true excess is below 0.02.
-        false_regressions: Regressions called, of those pairs whose hard tier got no worse.
+        false_regressions: Regressions called, of those pairs whose hard tier and aggregate got no worse.
     """
 
     pairs: int
@@ -292,7 +292,7 @@ class Summary:
         told = [(pair.share, pair.truth) for pair in pairs if pair.share is not None]
         cliffs = [pair for pair in pairs if pair.truth.excess >= 0.10 and pair.truth.aggregate_change <= 0]
         others = [pair for pair in pairs if pair.truth.excess < 0.02]
-        steady = [pair for pair in pairs if pair.truth.hard_rate_change <= 0]
+        steady = [pair for pair in pairs if max(pair.truth.hard_rate_change, pair.truth.aggregate_change) <= 0]
         signs = [share.excess * truth.excess > 0 for share, truth in told if abs(truth.excess) >= 0.05]
         return cls(
             pairs=len(pairs),
@@ -333,7 +333,9 @@ def summarise(pairs: Sequence[Pair], *, sign_target: float | None, name: str) ->
             None,
         ),
         _seldom(f"6 {name}: cliffs called where the true excess is below 0.02", summary.false_cliffs),
-        _seldom(f"6 {name}: regressions called where the hard tier got no worse", summary.false_regressions),
+        _seldom(
+            f"6 {name}: regressions called where neither hard tier nor average got worse", summary.false_regressions
+        ),
     ]
 
 

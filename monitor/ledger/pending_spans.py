@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from monitor.ledger.labels import DialectInsert
 from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace
-from monitor.ledger.stored import readable
+from monitor.ledger.stored import readable, real
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import OperationKind, Span
@@ -193,8 +193,8 @@ def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequenc
     came: dict[TraceId, tuple[float, float, tuple[str, ...]]] = {}
     columns = pending_trace.c
     for part in _parts(trace_ids):
-        for row in connection.execute(sa.select(pending_trace).where(columns.trace_id.in_(part))):
-            came[row.trace_id] = (row.first_received_at, row.last_received_at, tuple(row.counted_heads.split()))
+        times = connection.execute(sa.select(pending_trace).where(columns.trace_id.in_(part)))
+        came |= readable("pending_trace", times, _came)
         rows = connection.execute(
             sa.select(pending_span).where(pending_span.c.trace_id.in_(part)).order_by(pending_span.c.span_id)
         )
@@ -205,6 +205,10 @@ def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequenc
         for trace_id, of_trace in spans.items()
         if of_trace
     ]
+
+
+def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
+    return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(row.counted_heads.split()))
 
 
 def _span(row: Any) -> Span:
