@@ -21,7 +21,10 @@ ROLLOUT = {"service": "booking-agent", "candidate": "gpt-4-0125-preview", "verdi
 
 @pytest.fixture(scope="module")
 def demo() -> Sequence[dict[str, Any]]:
-    return [event for event in demo_events() if event["service"] == "booking-agent"]
+    """One rollout of the demo, with the history that its tiers are learnt from."""
+    return [
+        event for event in demo_events() if "booking-agent" == event["service"] or event["environment"] == "reference"
+    ]
 
 
 def restamped(lines: Sequence[bytes], demo: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
