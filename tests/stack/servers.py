@@ -306,7 +306,8 @@ class KafkaServer(Server):
 
     def _java_command(self) -> list[str]:
         # Started often and for seconds only: the quick compiler and the small collector get it up twice as fast.
-        options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+        # Room for the bombs of the hostile tests, and a place of its own for the native codecs that it unpacks.
+        options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={self.directory}"]
         log_config = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
         return [self._java, *options, log_config, "-cp", f"{_KAFKA_JARS}/*"]
 
