@@ -23,13 +23,16 @@ _S = TypeVar("_S", bound=Server)
 @pytest.fixture(scope="session")
 def _kafka() -> Iterator[KafkaServer]:
     with _installed(KafkaServer) as server:
+        server.load_codecs()
         yield server
 
 
 @pytest.fixture
 def kafka(_kafka: KafkaServer) -> Iterator[KafkaServer]:
     """One broker for all tests; each takes fresh topics, and finds it running."""
+    told = len(_kafka.log())
     yield _kafka
+    print(_kafka.log()[told:][-5_000:])  # noqa: T201 - pytest shows it where the test failed
     _kafka.ensure_running()
 
 

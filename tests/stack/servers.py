@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import httpx
 import psycopg
 import yaml
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
 
@@ -291,6 +292,14 @@ class KafkaServer(Server):
             wait_until(lambda: _has_leaders(admin, name, partitions), what=f"topic {name} has leaders")
         finally:
             admin.close()
+
+    def load_codecs(self) -> None:
+        """Let the broker load its codecs while it has files and memory to spare; it never tries a second time."""
+        topic = self.new_topic(prefix="codecs")
+        for codec in ("gzip", "snappy", "lz4", "zstd"):
+            producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, compression_type=codec)
+            producer.send(topic, codec.encode()).get(timeout=30.0)
+            producer.close()
 
     def delete_topics(self, *names: str) -> None:
         """Delete topics with all that they hold."""
