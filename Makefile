@@ -70,6 +70,10 @@ eval-tools:  ## Install the eval tools whose results `cliffwatch report` reads (
 eval-files: $(VENV)/.dev eval-tools  ## Write the result files of real eval tools in tests/evals/files anew
 	$(BIN)/python -m tests.evals.real_tools
 
+captures: $(VENV)/.dev  ## Make the captures of tests/libraries/agents anew from the newest releases of their libraries
+	$(BIN)/python -m tests.libraries.record
+	$(BIN)/python -m tests.trace.test_captures
+
 bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
 	$(BIN)/python -m bench.bench_verdicts
 
@@ -117,4 +121,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple, TypeVar
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
@@ -127,6 +127,7 @@ class _Run:
 
     Attributes:
         spine: Ids of what the run does itself: of all but the nested agents and models that a tool of it calls.
+        layers: By the id of a span of a model, the ids of those that look at the same call from further outside.
     """
 
     root: Span | None
@@ -136,6 +137,7 @@ class _Run:
     model_calls: Sequence[Span]
     tool_calls: Sequence[Span]
     spine: AbstractSet[str]
+    layers: Mapping[str, AbstractSet[str]]
 
     def first(self, read: Callable[[Span], _T | None]) -> _T | None:
         """What the head says, or else the earliest span that says anything."""
@@ -183,14 +185,17 @@ def _run(
     head = tops[0]
     tools = [span for span in own if span.kind is OperationKind.TOOL]
     delegated = _at_or_below((child for tool in tools for child in children.get(tool.span_id, ())), children)
+    models = [span for span in own if span.kind is OperationKind.MODEL]
+    layers = _layers(models, by_id)
     return _Run(
         root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
         head=head,
         last=max(tops, key=_by_end),
         ordered=[head, *(span for span in own if span is not head)],
-        model_calls=_without_wrappers([span for span in own if span.kind is OperationKind.MODEL], by_id),
+        model_calls=_innermost(models, layers),
         tool_calls=[span for span in tools if not _repeats_parent(span, by_id)],
         spine={span.span_id for span in own} - delegated,
+        layers=layers,
     )
 
 
@@ -247,19 +252,28 @@ def _at_or_below(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) 
     return found
 
 
-def _without_wrappers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> list[Span]:
-    wrappers = {above.span_id for call in calls if (above := _enclosing_call(call, by_id)) is not None}
-    inner = [call for call in calls if call.span_id not in wrappers]
-    return inner or list(calls)
+def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
+    wrappers = {outer for call in calls for outer in layers.get(call.span_id, ())}
+    return [call for call in calls if call.span_id not in wrappers] or calls if wrappers else calls
 
 
-def _enclosing_call(call: Span, by_id: Mapping[str, Span]) -> Span | None:
+def _layers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> Mapping[str, AbstractSet[str]]:
+    layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, by_id)))}
+    # Some do not make their span the parent of what happens in it, and a second library writes one beside it.
+    beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_by_end(call)[0]))
+    for outer, inner in pairwise(beside):
+        same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
+        if same and outer.name != inner.name and _by_end(inner)[0] <= _by_end(outer)[0]:
+            layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
+    return layers
+
+
+def _enclosing_calls(call: Span, by_id: Mapping[str, Span]) -> Iterator[str]:
     for above in _ancestors(call, by_id):
         if above.kind is OperationKind.MODEL:
-            return above
-        if above.kind not in _WRAPPED_IN:
-            return None
-    return None
+            yield above.span_id
+        elif above.kind not in _WRAPPED_IN:
+            return
 
 
 def _ancestors(span: Span, by_id: Mapping[str, Span]) -> Iterator[Span]:
@@ -407,20 +421,28 @@ def _request(run: _Run) -> Request:
 def _usage(run: _Run) -> Usage:
     """Sums over the model calls; what none of them reports, the head may."""
     return Usage(
-        input_tokens=_total([call.input_tokens for call in run.model_calls], run.head.input_tokens),
-        output_tokens=_total([call.output_tokens for call in run.model_calls], run.head.output_tokens),
-        cost_usd=_total_cost([call.cost_usd for call in run.model_calls], run.head.cost_usd),
+        input_tokens=_total(run, lambda span: span.input_tokens),
+        output_tokens=_total(run, lambda span: span.output_tokens),
+        cost_usd=_total_cost(run),
     )
 
 
-def _total(parts: Iterable[int | None], otherwise: int | None) -> int | None:
-    known = [part for part in parts if part is not None]
-    return min(sum(known), MOST_COUNTED) if known else otherwise
+def _total(run: _Run, read: Callable[[Span], int | None]) -> int | None:
+    known = [value for call in _reporting(run, read) if (value := read(call)) is not None]
+    return min(sum(known), MOST_COUNTED) if known else read(run.head)
 
 
-def _total_cost(parts: Iterable[float | None], otherwise: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return min(math.fsum(known), MOST_COST_USD) if known else otherwise
+def _total_cost(run: _Run) -> float | None:
+    known = [call.cost_usd for call in _reporting(run, lambda span: span.cost_usd) if call.cost_usd is not None]
+    return min(math.fsum(known), MOST_COST_USD) if known else run.head.cost_usd
+
+
+def _reporting(run: _Run, read: Callable[[Span], float | None]) -> Sequence[Span]:
+    """Calls that report a number, each once: where the innermost layer leaves it out, another may have it."""
+    if not run.layers:
+        return run.model_calls
+    calls = [span for span in run.ordered if span.kind is OperationKind.MODEL and read(span) is not None]
+    return _innermost(calls, run.layers)
 
 
 def _budget(run: _Run) -> Budget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -39,8 +40,21 @@ def parsed(value: Any) -> Any:
         try:
             return from_json(value)
         except ValueError:
-            return value
+            return _as_python_prints_it(value)
     return value
+
+
+def _as_python_prints_it(text: str) -> Any:
+    if text[:2] not in {"{'", "[{"} or len(text) > _LONGEST_LITERAL:
+        return text
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+_LONGEST_LITERAL = 16_384
+"""Characters; literals take a hundred times as long to read as JSON does."""
 
 
 class Asked(NamedTuple):
@@ -49,7 +63,7 @@ class Asked(NamedTuple):
 
     Attributes:
         text: The last message of the user (the last message at all where nobody is called user), or None.
-        messages: Number of messages, or None.
+        messages: Number of messages up to the text, or None.
         is_plain: Whether somebody said the text; False where it is only how a wrapper prints its arguments.
     """
 
@@ -71,9 +85,9 @@ def request_of(value: Any) -> Asked:
     messages = _messages(value)
     if messages is None:
         return _plain_text(value)
-    spoken = [text for message in messages if _role(message) in _USER_ROLES and (text := _text(message))]
-    if spoken:
-        return Asked(spoken[-1], len(messages))
+    for length in range(len(messages), 0, -1):  # what was said after that is the answer
+        if _role(messages[length - 1]) in _USER_ROLES and (text := _text(messages[length - 1])):
+            return Asked(text, length)
     unsaid = [text for message in messages if _role(message) is None and (text := _text(message))]
     if not unsaid:
         return Asked(None, len(messages))
@@ -270,8 +284,7 @@ def _plain_text(value: Any) -> Asked:
         return Asked(value or None)
     said = _said_in(value, 0)
     if said is not None:
-        printed = _printed_text(said)
-        return Asked(said) if printed is None else Asked(printed, is_plain=False)
+        return Asked(_printed_text(said) or said, is_plain=_IS_PRINTED.search(said[:_LONGEST_PRINTED]) is None)
     if not isinstance(value, dict) or not value:
         return Asked()
     dumped = _CANONICAL.encode(value)

@@ -119,7 +119,7 @@ class Reader:
             self._ignored[Ignored.SPAN_INVALID] += 1
             return
         facts = self._gathered(raw.attributes)
-        kind = kind_of(facts)
+        kind = kind_of(facts, raw.name)
         judged: str = place.trace_id
         if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
             judged = hexadecimal_id(raw.links[0], TRACE_ID_DIGITS) or ""

@@ -80,6 +80,7 @@ class Convention(StrEnum):
     AGENTOPS = "AgentOps"
     GENKIT = "Genkit"
     PROMPTFLOW = "Promptflow"
+    LAMINAR = "Laminar"
     CLIFFWATCH = "Cliffwatch"
 
 
@@ -136,6 +137,9 @@ OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("ope
 
 NOT_ANSWERING = re.compile(r"embed|rerank|moderation", re.IGNORECASE)
 """Names of models that answer nobody, whatever kind of span their library writes for them."""
+
+PREPARES = re.compile(r"\b_prepare_")
+"""Spans that say they are a model's and only put its input together."""
 
 PROVIDER_PREFIX = re.compile(
     r"(?:(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|"

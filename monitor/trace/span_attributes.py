@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -33,9 +34,17 @@ _REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
 _MESSAGE_KEYS = ("content", "message", "parts")
 
 
+_PROVIDER = re.compile(r"^llm\.[a-z_]+\.")
+
+
 def is_in_table(name: str) -> bool:
     """Whether the table lists an attribute of that *name*, alone or in a family, or it is part of a message."""
-    return name in _NAMES or name in _MESSAGE_KEYS or name.startswith(_PREFIXES)
+    return _name(name) is not None or name in _MESSAGE_KEYS or name.startswith(_PREFIXES)
+
+
+def _name(name: str) -> _Name | None:
+    """The row of a single name, which may hold the name of a provider."""
+    return _NAMES.get(name) or (_NAMES.get(_PROVIDER.sub("llm.PROVIDER.", name)) if name[:4] == "llm." else None)
 
 
 @dataclass(slots=True)
@@ -57,7 +66,7 @@ class SpanAttributes:
 
     def add(self, name: str, value: Any) -> None:
         """Keep the *value* of the attribute *name*, where the table lists it."""
-        known = _NAMES.get(name)
+        known = _name(name)
         if known is not None:
             if name.startswith(_QUOTED):
                 value = _unquoted(value)

@@ -11,7 +11,7 @@ from typing import Any
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
 from monitor.trace.messages import Asked, has_content, model_of, parsed, request_of, tools_of
 from monitor.trace.model import Budget, Tool
-from monitor.trace.semconv import ERROR_LEVEL, NOT_ANSWERING, OPERATION_KINDS, PROVIDER_PREFIX, Field
+from monitor.trace.semconv import ERROR_LEVEL, NOT_ANSWERING, OPERATION_KINDS, PREPARES, PROVIDER_PREFIX, Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes
 from monitor.trace.values import amount, count, dollars, number
@@ -38,23 +38,28 @@ _WORDS_OF_OURS = _BUDGETS | {Field.MODEL_VERSION, Field.REQUEST_ID}
 _USAGE_NAMES = (("input", "prompt_tokens", "input_tokens"), ("output", "completion_tokens", "output_tokens"))
 
 
-def kind_of(attributes: SpanAttributes) -> OperationKind:
-    """What the span stands for: as it says itself, or else by the attributes that only one kind has."""
+def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
+    """What the span *name* stands for: as it says itself, or else by the attributes that only one kind has."""
     singles = attributes.singles
     if Field.KIND in singles:
         for value in attributes.values(Field.KIND):
             kind = OPERATION_KINDS.get(value.lower()) if isinstance(value, str) else None
             if kind is not None:
-                answers = kind is not OperationKind.MODEL or _is_answering(attributes)
-                return kind if answers else OperationKind.RETRIEVAL
+                return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
         return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
-        return OperationKind.MODEL if _is_answering(attributes) else OperationKind.RETRIEVAL
+        return _model_kind(attributes, name)
     if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_families_but_evaluations():
         return OperationKind.OTHER
     return OperationKind.STEP
+
+
+def _model_kind(attributes: SpanAttributes, name: str) -> OperationKind:
+    if PREPARES.search(name):
+        return OperationKind.STEP
+    return OperationKind.MODEL if _is_answering(attributes) else OperationKind.RETRIEVAL
 
 
 def _is_answering(attributes: SpanAttributes) -> bool:

@@ -102,6 +102,7 @@ INPUT_NAMES = (
     "traceloop.entity.input",
     "genkit:input",
     "mlflow.spanInputs",
+    "lmnr.span.input",
 )
 OUTPUT_NAMES = (
     "ai.response.text",
@@ -113,6 +114,7 @@ OUTPUT_NAMES = (
     "gcp.vertex.agent.llm_response",
     "traceloop.entity.output",
     "genkit:output",
+    "lmnr.span.output",
 )
 CACHED_NAMES = (
     "gen_ai.usage.cache_read.input_tokens",
@@ -319,6 +321,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "agentops.span.kind": ({"agentops.span.kind": "llm"}, _span("kind"), OperationKind.MODEL),
     "genkit:metadata:subtype": ({"genkit:metadata:subtype": "flow"}, _span("kind"), OperationKind.WORKFLOW),
     "span_type": ({"span_type": "LLM"}, _span("kind"), OperationKind.MODEL),
+    "lmnr.span.type": ({"lmnr.span.type": "TOOL"}, _span("kind"), OperationKind.TOOL),
     "spring.ai.tool.definition.name": (
         {"spring.ai.kind": "tool_call", "spring.ai.tool.definition.name": "book"},
         _span("tool_name"),
@@ -335,6 +338,29 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         {"traceloop.association.properties.session_id": "c"},
         _span("conversation_id"),
         "c",
+    ),
+    "langsmith.metadata.thread_id": ({"langsmith.metadata.thread_id": "c"}, _span("conversation_id"), "c"),
+    **{
+        f"{prefix}.association.properties.{key}": ({f"{prefix}.association.properties.{key}": "x"}, _span(field), "x")
+        for prefix, key, field in (
+            ("lmnr", "session_id", "conversation_id"),
+            ("lmnr", "user_id", "user_id"),
+            ("traceloop", "user_id", "user_id"),
+        )
+    },
+    "mlflow.trace.user": ({"mlflow.trace.user": '"u"'}, _span("user_id"), "u"),
+    "llm.PROVIDER.model": ({"llm.openai.model": "m"}, _span("response_model"), "m"),
+    "llm.PROVIDER.messages": (
+        {"llm.openai.messages": "[{'role': 'user', 'content': 'Book a \"table\"'}]"},
+        _asked,
+        ('Book a "table"', 1),
+    ),
+    "llm.PROVIDER.choices": ({"llm.openai.choices": "[{'message': {'content': 'Done.'}}]"}, _span("answered"), True),
+    "llm.PROVIDER.tools": ({"llm.anthropic.tools": "[{'name': 'book'}]"}, _tool_names, ["book"]),
+    "llm.PROVIDER.usage": (
+        {"llm.vertex_ai.usage": "{'prompt_tokens': 10, 'completion_tokens': 5, 'total_tokens': 15, 'details': None}"},
+        lambda decoded: (decoded.spans[0].input_tokens, decoded.spans[0].output_tokens),
+        (10, 5),
     ),
     "langsmith.trace.session_id": ({"langsmith.trace.session_id": "c"}, _span("conversation_id"), "c"),
     "user.id": ({"user.id": "u"}, _span("user_id"), "u"),
