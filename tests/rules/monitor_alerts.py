@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, AlertSpec, policy, series
+from tests.rules.spec import ROLLOUT, ROLLOUT_QUERY, AlertSpec, policy, rollout, series
 
 _TRUSTED = series("cliffwatch_calibration_trusted", calibration="c-1")
 _LIVE_TRUSTED = series("cliffwatch_calibration_live_trusted", calibration="c-1")
@@ -37,6 +37,10 @@ def _coverage(arm: str, tier: str) -> str:
     return series("cliffwatch_label_coverage_ratio", ROLLOUT, model_version=model_version, arm=arm, tier=tier)
 
 
+def _tiers_by(rung: str) -> str:
+    return rollout("tiers_info", tiers_by=rung, comparison="concurrent")
+
+
 TIERS_UNTRUSTED = AlertSpec(
     alert="CliffwatchTiersUntrusted",
     needs={_TRUSTED: "0"},
@@ -49,14 +53,18 @@ TIERS_UNTRUSTED = AlertSpec(
     after="30m",
     labels={"severity": "warning", "signature": "monitor-tiers"},
     annotations={
-        "summary": "Difficulty tiers cannot be believed, so no verdict is given.",
+        "summary": "Some requests have no trusted difficulty tier, so verdicts say nothing about hard requests.",
         "description": "The calibration in force orders requests of one version with an AUC of 0.62 and a calibration "
-        "error of 0.25; until it is trusted, requests stay untiered and rollouts wait. "
-        "2 more versions needed.",
+        "error of 0.25. Verdicts on all requests and on classes go on without it; declared tiers and tiers by class "
+        "need none. 2 more versions needed.",
     },
     dashboard="monitor",
-    silent={"the calibration is trusted": {_TRUSTED: "1", _READY: "1"}},
-    fires={"no calibration is in force": {_TRUSTED: None, _READY: "1"}},
+    silent={
+        "the calibration is trusted": {_TRUSTED: "1", _tiers_by("none"): "1"},
+        "every rollout has tiers without one": {_TRUSTED: None, _tiers_by("class"): "1"},
+        "nothing is rolled out": {_TRUSTED: None, _READY: "1"},
+    },
+    fires={"no calibration is in force, and a rollout goes without tiers": {_TRUSTED: None, _tiers_by("none"): "1"}},
     resolves={_TRUSTED: "0x40 1x100"},
     resolved_at="60m",
 )

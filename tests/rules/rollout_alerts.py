@@ -21,12 +21,31 @@ _SHARE = {
     rollout("hard_share_change_component", component="easier_tiers"): "0.25",
     rollout("hard_share_change_component", component="hard_tiers"): "0.0625",
 }
+_CHANGES = {
+    rollout("aggregate_failure_change", bound="lower"): "0.0625",
+    rollout("aggregate_failure_change", bound="upper"): "0.1875",
+    rollout("hard_tier_failure_change", bound="lower"): "-0.03125",
+    rollout("hard_tier_failure_change", bound="upper"): "0.25",
+}
+_STILL = "all requests +6.2 to +18.8 points, the hard tier -3.1 to +25.0 points"
+_CLASSES = {
+    rollout("class_failure_ratio", capability=name, arm=arm, bound="estimate"): value
+    for name, both in {
+        "search": ("0.5", "0.25"),
+        "orders": ("0.125", "0.25"),
+        "returns": ("0.25", "0.3125"),
+        "accounts": ("0.25", "0.28125"),
+        "refunds": ("0.25", "0.5"),
+    }.items()
+    for arm, value in zip(("baseline", "candidate"), both, strict=True)
+}
+_WORST = "refunds 25% to 50%, orders 12.5% to 25%, returns 25% to 31.25%"
 _CAUSE = "easier_tiers +25.0 points, hard_tiers +6.2 points, traffic_mix -6.2 points"
 
 CAPABILITY_CLIFF = AlertSpec(
     alert="CapabilityCliff",
     needs={rollout("verdict", verdict="cliff"): "1"},
-    shows={**_AVERAGE, **_HARD, **_SHARE},
+    shows={**_AVERAGE, **_HARD, **_SHARE, **_CHANGES, **_CLASSES},
     after="30s",
     labels={"severity": "critical", "signature": "hard-tier-cliff", "tier": "hard", **ROLLOUT},
     annotations={
@@ -35,6 +54,9 @@ CAPABILITY_CLIFF = AlertSpec(
         "that of the hard tier from 75% to 68.75%. The hard tier's share of failures went from 50% to 75%; "
         "a uniform gain in ability would move it by 12.5 points, and at least 3.1 points remain unexplained.",
         "cause": _CAUSE,
+        "verdict": "cliff",
+        "could_still_be": _STILL,
+        "worst_classes": _WORST,
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
@@ -56,7 +78,10 @@ CANDIDATE_REGRESSION = AlertSpec(
         rollout("regression", scope="hard"): "0",
         rollout("aggregate_failure_ratio", arm="baseline", bound="estimate"): "0.125",
         rollout("aggregate_failure_ratio", arm="candidate", bound="estimate"): "0.25",
+        rollout("verdict", verdict="regression"): "1",
+        rollout("verdict", verdict="ok"): "0",
         rollout("aggregate_failure_change", bound="lower"): "0.0625",
+        rollout("aggregate_failure_change", bound="upper"): "0.1875",
     },
     after="30s",
     labels={"severity": "critical", "signature": "candidate-regression", **ROLLOUT},
@@ -65,6 +90,8 @@ CANDIDATE_REGRESSION = AlertSpec(
         "description": "shop (production), m-1 to m 2: the failure rate of all requests went from 12.5% to 25%; at the "
         "same hours and the same mix of requests, by at least 6.2 points. Shown to be worse: all, easier.",
         "cause": "the candidate, whatever the traffic mix",
+        "verdict": "regression",
+        "could_still_be": "all requests +6.2 to +18.8 points; nothing is known about the hard tier",
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
@@ -97,6 +124,8 @@ HARD_TIER_REGRESSION = AlertSpec(
     needs={rollout("regression", scope="hard"): "1"},
     shows={
         **_AVERAGE,
+        **_CHANGES,
+        rollout("verdict", verdict="regression"): "1",
         rollout("hard_tier_failure_change", bound="lower"): "0.03125",
         rollout("hard_tier_failure_ratio", arm="baseline", bound="estimate"): "0.5",
         rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate"): "0.625",
@@ -108,6 +137,8 @@ HARD_TIER_REGRESSION = AlertSpec(
         "description": "shop (production), m-1 to m 2: the hard tier's failure rate rose from 50% to 62.5%, "
         "by at least 3.1 points. Over all requests it went from 25% to 12.5%.",
         "cause": "the hard tier itself, whatever the traffic mix",
+        "verdict": "regression",
+        "could_still_be": "all requests +6.2 to +18.8 points, the hard tier +3.1 to +25.0 points",
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
@@ -135,6 +166,7 @@ HARD_TIER_FLOOR_BREACHED = AlertSpec(
         "description": "shop (production), m-1 to m 2: at most 37.5% of the hard tier's requests pass, "
         "and the agreed floor is 50%.",
         "cause": "the hard tier itself, whatever the traffic mix",
+        "verdict": "regression",
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
@@ -189,7 +221,7 @@ HARD_TIER_FAILURE_SHARE_JUMP = AlertSpec(
         rollout("hard_share_change", bound="estimate"): "0.25",
         rollout("hard_share_change", bound="lower"): "0.0625",
     },
-    shows=_SHARE,
+    shows={**_SHARE, **_CHANGES},
     after="30s",
     labels={"severity": "warning", "signature": "hard-tier-share", "tier": "hard", **ROLLOUT},
     annotations={
@@ -198,6 +230,8 @@ HARD_TIER_FAILURE_SHARE_JUMP = AlertSpec(
         "by 25.0 points (at least 6.2); the policy calls 12.5 points a jump, and a uniform gain in ability would give "
         "12.5. Main cause: easier requests fail less.",
         "cause": _CAUSE,
+        "verdict": "ok",
+        "could_still_be": _STILL,
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
     silent={
@@ -230,8 +264,13 @@ CAPABILITY_CLASS_REGRESSION = AlertSpec(
     needs={rollout("capability_regressed", capability="refunds"): "1"},
     shows={
         **_AVERAGE,
-        rollout("class_failure_ratio", capability="refunds", arm="baseline", bound="estimate"): "0.25",
-        rollout("class_failure_ratio", capability="refunds", arm="candidate", bound="estimate"): "0.5",
+        **_CLASSES,
+        **_CHANGES,
+        rollout("verdict", verdict="waiting"): "1",
+        rollout("class_failure_ratio", capability="refunds", arm="baseline", bound="lower"): "0.1875",
+        rollout("class_failure_ratio", capability="refunds", arm="baseline", bound="upper"): "0.3125",
+        rollout("class_failure_ratio", capability="refunds", arm="candidate", bound="lower"): "0.375",
+        rollout("class_failure_ratio", capability="refunds", arm="candidate", bound="upper"): "0.625",
     },
     after="30s",
     labels={
@@ -242,9 +281,12 @@ CAPABILITY_CLASS_REGRESSION = AlertSpec(
     },
     annotations={
         "summary": "One capability class fails more requests than before the rollout.",
-        "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25% to 50%, "
-        "while that of all requests went from 25% to 12.5%.",
+        "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25% "
+        "(18.75% to 31.25%) to 50% (37.5% to 62.5%), while that of all requests went from 25% to 12.5%.",
         "cause": "this capability class, whatever the traffic mix",
+        "verdict": "waiting",
+        "could_still_be": _STILL,
+        "worst_classes": _WORST,
     },
     dashboard=f"canary{ROLLOUT_QUERY}&var-capability=refunds",
     silent={

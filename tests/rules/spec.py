@@ -16,6 +16,8 @@ MERGED = {"job": "cliffwatch", "namespace": "agents"}
 """Labels that a scrape adds and that outlive the merging of replicas."""
 
 ROLLOUT_QUERY = "?var-service=shop&var-environment=production&var-baseline=m-1&var-candidate=m+2"
+ROLLOUT_PAGE = "http://localhost:9464/rollouts?service=shop&environment=production&candidate=m+2"
+PAGE = "http://localhost:9464/"
 SERVICE_QUERY = "?var-service=shop&var-environment=production"
 """What a dashboard link chooses."""
 

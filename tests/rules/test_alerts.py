@@ -7,7 +7,7 @@ import pytest
 
 from tests.rules import monitor_alerts, process_alerts, rollout_alerts
 from tests.rules.conftest import groups_behind, rule_groups
-from tests.rules.spec import MERGED, REPLICA, AlertSpec, Values, seconds, short_name
+from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, seconds, short_name
 
 pytestmark = pytest.mark.stack
 
@@ -47,9 +47,12 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool: Callable[
     links = {
         "runbook_url": f"{_RUNBOOKS}/{spec.alert}.md",
         "dashboard_url": f"{_GRAFANA}/d/cliffwatch-{spec.dashboard}",
+        "page_url": ROLLOUT_PAGE if "candidate" in spec.labels else PAGE,
     }
     merged = {} if spec.is_about_absence else MERGED
-    expected = {"exp_labels": {**spec.labels, **merged}, "exp_annotations": {**spec.annotations, **links}}
+    not_known = {"could_still_be": "", "worst_classes": ""} if "verdict" in spec.annotations else {}
+    annotations = {**not_known, **spec.annotations, **links}
+    expected = {"exp_labels": {**spec.labels, **merged}, "exp_annotations": annotations}
     before = f"{seconds(spec.after) - seconds(spec.interval)}s"
 
     promtool(
