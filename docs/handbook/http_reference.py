@@ -13,6 +13,10 @@ ROUTES = {
     ("GET", "/rollouts/{rollout_id}/cases"): "The page of its cases.",
     (
         "GET",
+        "/rollouts",
+    ): "Leads to the page of the last rollout with that `service`, `environment`, `baseline` and `candidate`, or with `show=cases` to its cases.",
+    (
+        "GET",
         "/metrics",
     ): "Metrics, in the format that the scraper asks for: Prometheus text, or OpenMetrics with trace ids as exemplars.",
     ("GET", "/-/healthy"): "200 while the process lives.",
@@ -31,11 +35,11 @@ ROUTES = {
     ): 'Announces a rollout: `{"service": ..., "candidate": ..., "environment": ..., "baseline": ...}`, the last two may be left out; answers with the rollout.',
     (
         "GET",
-        "/api/v1/rollouts/{service}/{candidate}/gate",
+        "/api/v1/rollouts/{rollout:path}/gate",
     ): "Whether the rollout may go on: `pass`, `verdict`, `reason`, `wait_seconds`; `?strict=true`, `require_verdict=true`, `require_tiers=true`, `environment=NAME`. 404 with `pass` false where there is no such rollout.",
     (
         "POST",
-        "/api/v1/rollouts/{service}/{candidate}/gate",
+        "/api/v1/rollouts/{rollout:path}/gate",
     ): "The same for webhooks: 412 where the gate stops.",
     (
         "POST",

@@ -64,7 +64,7 @@ def verdict(
         typer.Option(
             "--gate",
             metavar="[strict]",
-            help="Exit 1 on a regression of a rollout under way, with `strict` on a cliff as well.",
+            help="Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as well.",
         ),
     ] = None,
     require_verdict: Annotated[
@@ -110,10 +110,10 @@ def _stops(records: Sequence[RolloutRecord], rules: GateRules) -> Iterator[str]:
         answer = ask_gate(record.verdict, rules)
         if answer.is_pass:
             continue
-        if answer.verdict is VerdictState.WAITING:
+        if answer.wait_seconds:
             yield f"stopped, because nothing is known of {_name(record)} yet{_needed(record)}."
         else:
-            yield f"stopped by {answer.verdict} of {_name(record)}: {answer.reason}"
+            yield f"stopped at verdict {answer.verdict} of {_name(record)}: {answer.reason}"
 
 
 def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:

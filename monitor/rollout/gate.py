@@ -16,7 +16,7 @@ class GateRules:
     What stops beside a regression.
 
     Attributes:
-        strict: A cliff.
+        strict: A cliff, or any capability class that is shown to fail more often: all that raises an alert.
         require_verdict: Waiting, or no rollout.
         require_tiers: An `ok` that knows nothing of the hard tier.
     """
@@ -44,6 +44,9 @@ def ask_gate(verdict: Verdict | None, rules: GateRules) -> GateAnswer:
     """What *rules* say of *verdict*; None is a rollout that was not looked at yet."""
     state = VerdictState.WAITING if verdict is None else verdict.state
     reason = "not looked at yet" if verdict is None else next(iter(verdict.reasons), "")
+    if rules.strict and verdict is not None and state is not VerdictState.REGRESSION and verdict.regressed_capabilities:
+        classes = ", ".join(verdict.regressed_capabilities)
+        return GateAnswer(False, state, f"These capability classes fail more often: {classes}.", 0.0)
     if verdict is None or state is VerdictState.WAITING:
         return GateAnswer(not rules.require_verdict, state, reason, _RETRY_SECONDS)
     if rules.require_tiers and state is VerdictState.OK and TierGroup.HARD not in verdict.could_still_be:

@@ -24,12 +24,12 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
     """
 
     async def gate(request: Request) -> Response:
-        wanted = request.path_params["service"], request.path_params["candidate"]
+        wanted = request.path_params["rollout"]
         environment = request.query_params.get("environment", "production")
         found = [
             record
             for record in rollouts()
-            if (record.rollout.service, record.rollout.candidate) == wanted
+            if f"{record.rollout.service}/{record.rollout.candidate}" == wanted
             and record.rollout.environment == environment
         ]
         if not found:
@@ -44,7 +44,8 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
         }
         return JSONResponse(body, status_code=_STOPPED if request.method == "POST" and not answer.is_pass else 200)
 
-    return Route("/api/v1/rollouts/{service}/{candidate}/gate", gate, methods=["GET", "POST"])
+    # Names may hold slashes, as services of a namespace do.
+    return Route("/api/v1/rollouts/{rollout:path}/gate", gate, methods=["GET", "POST"])
 
 
 def _rules(request: Request) -> GateRules:

@@ -93,11 +93,13 @@ def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixtur
     ("arguments", "code", "words"),
     [
         pytest.param([], 0, "", id="without a gate nothing stops"),
-        pytest.param(["--gate"], 1, "stopped by regression of shop", id="a gate"),
-        pytest.param(["--gate", "strict"], 1, "stopped by regression of shop", id="a strict gate"),
-        pytest.param(["--gate", "shop"], 1, "stopped by regression of shop", id="a gate before the service"),
+        pytest.param(["--gate"], 1, "stopped at verdict regression of shop", id="a gate"),
+        pytest.param(["--gate", "strict"], 1, "stopped at verdict regression of shop", id="a strict gate"),
+        pytest.param(["--gate", "shop"], 1, "stopped at verdict regression of shop", id="a gate before the service"),
         pytest.param(["shop", "--gate", "--environment", "staging"], 1, "no rollout of shop", id="elsewhere"),
-        pytest.param(["--gate", "--candidate", "live-2"], 1, "stopped by regression", id="the candidate by name"),
+        pytest.param(
+            ["--gate", "--candidate", "live-2"], 1, "stopped at verdict regression", id="the candidate by name"
+        ),
         pytest.param(["--gate", "--candidate", "live-9"], 1, "no rollout of live-9", id="another candidate"),
         pytest.param(
             ["--gate", "--candidate", "live-9", "--require-verdict"], 1, "no rollout", id="a verdict is required"

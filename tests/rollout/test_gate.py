@@ -30,7 +30,8 @@ TIERS = GateRules(require_tiers=True)
 )
 def test_rules_decide(state: VerdictState, still: dict[str, float], rules: GateRules, *, passes: bool) -> None:
     """A waiting verdict is worth asking again; the others stand until something changes."""
-    answer = ask_gate(dataclasses.replace(a_verdict(), state=state, could_still_be=still), rules)
+    verdict = dataclasses.replace(a_verdict(), state=state, could_still_be=still, regressed_capabilities=())
+    answer = ask_gate(verdict, rules)
 
     assert passes == answer.is_pass
     assert (state is VerdictState.WAITING) == (answer.wait_seconds > 0)
@@ -41,3 +42,15 @@ def test_a_rollout_that_was_not_looked_at_is_waiting() -> None:
     """It passes unless a verdict is required."""
     assert ask_gate(None, GateRules()).is_pass
     assert not ask_gate(None, VERDICT).is_pass
+
+
+@pytest.mark.parametrize("state", [VerdictState.OK, VerdictState.WAITING])
+def test_a_worse_class_stops_a_strict_gate(state: VerdictState) -> None:
+    """It raises an alert, so a pipeline that asks strictly hears of it too, at once."""
+    verdict = dataclasses.replace(a_verdict(), state=state, regressed_capabilities=("refunds", "orders"))
+
+    answer = ask_gate(verdict, STRICT)
+
+    assert ask_gate(verdict, GateRules()).is_pass
+    assert (False, 0.0) == (answer.is_pass, answer.wait_seconds)
+    assert "These capability classes fail more often: refunds, orders." == answer.reason

@@ -19,7 +19,7 @@ from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
 from tests.builders import NOON
 from tests.histories import DAY, a_review, roll_out, serve
-from tests.metrics.snapshots import a_snapshot
+from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
 
 START = {"service": "shop", "candidate": "live-3"}
 
@@ -40,15 +40,15 @@ def ledger() -> Iterator[SqlLedger]:
 
 
 @pytest.fixture
-def a_client() -> Iterator[Callable[[Any], httpx.Client]]:
+def a_client() -> Iterator[Callable[..., httpx.Client]]:
     """Serves a ledger and gives a client for it."""
     with ExitStack() as stack:
 
-        def serve_it(ledger: Any) -> httpx.Client:
+        def serve_it(ledger: Any, **snapshot: Any) -> httpx.Client:
             links = TraceLinks("https://traces.example/{service}/{trace_id}?version={model_version}")
             control = RolloutControl(ledger, policy=Policy, now=lambda: NOON + 3 * DAY, links=links)
             settings = WebSettings(listen_address="127.0.0.1:0")
-            server = MetricsServer(settings, SnapshotHolder(a_snapshot()), lambda: None, control)
+            server = MetricsServer(settings, SnapshotHolder(a_snapshot(**snapshot)), lambda: None, control)
             server.start()
             stack.callback(server.stop)
             return stack.enter_context(httpx.Client(base_url=server.url, trust_env=False))
@@ -57,7 +57,7 @@ def a_client() -> Iterator[Callable[[Any], httpx.Client]]:
 
 
 @pytest.fixture
-def client(ledger: SqlLedger, a_client: Callable[[Any], httpx.Client]) -> httpx.Client:
+def client(ledger: SqlLedger, a_client: Callable[..., httpx.Client]) -> httpx.Client:
     return a_client(ledger)
 
 
@@ -84,7 +84,7 @@ def test_a_hook_that_is_retried_makes_one_rollout(client: httpx.Client, ledger: 
     assert 1 == len(ledger.rollouts())
 
 
-def test_an_announced_rollout_is_judged_as_one_that_was_found(a_client: Callable[[Any], httpx.Client]) -> None:
+def test_an_announced_rollout_is_judged_as_one_that_was_found(a_client: Callable[..., httpx.Client]) -> None:
     """Its candidate's requests count from the first one on, and the stream finds no second rollout."""
     ledger = SqlLedger("sqlite://")
     reviewer = a_review(ledger)
@@ -134,7 +134,7 @@ def test_a_rollout_that_nobody_knows_is_not_found(client: httpx.Client) -> None:
     assert 404 == client.get("/api/v1/rollouts/nope/cases").status_code
 
 
-def test_a_ledger_that_is_away_is_said_to_be(a_client: Callable[[Any], httpx.Client]) -> None:
+def test_a_ledger_that_is_away_is_said_to_be(a_client: Callable[..., httpx.Client]) -> None:
     """A hook may try again."""
     answer = a_client(UnreachableLedger()).post("/api/v1/rollouts", json=START)
 
@@ -142,7 +142,7 @@ def test_a_ledger_that_is_away_is_said_to_be(a_client: Callable[[Any], httpx.Cli
     assert "does not answer" in answer.json()["error"]
 
 
-def test_cases_come_with_their_traces(a_client: Callable[[Any], httpx.Client]) -> None:
+def test_cases_come_with_their_traces(a_client: Callable[..., httpx.Client]) -> None:
     """By signature, with both runs and where to look at them; never more than were asked for."""
     ledger = SqlLedger("sqlite://")
     roll_out(ledger, a_review(ledger), fails_from=100)
@@ -182,6 +182,17 @@ def test_a_gate_answers_a_progressive_delivery(client: httpx.Client) -> None:
     assert (200, 200) == (asked.status_code, strict.status_code)
     assert ("cliff", True, False) == (asked.json()["verdict"], asked.json()["pass"], strict.json()["pass"])
     assert (200, 412) == (client.post(gate).status_code, client.post(gate, params={"strict": "true"}).status_code)
+
+
+def test_a_gate_finds_a_service_of_a_namespace(ledger: SqlLedger, a_client: Callable[..., httpx.Client]) -> None:
+    """Its name has a slash, and so may that of a model; written out or not."""
+    record = a_record(a_verdict(), service="team/shop", candidate="meta/model-2")
+    client = a_client(ledger, rollouts=(record,))
+
+    assert [200, 200] == [
+        client.get(f"/api/v1/rollouts/{name}/gate").status_code
+        for name in ("team/shop/meta/model-2", "team%2Fshop/meta%2Fmodel-2")
+    ]
 
 
 @pytest.mark.parametrize("path", ["shop/nobody/gate", "nobody/model-2/gate", "shop/model-2/gate?environment=staging"])

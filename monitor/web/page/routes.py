@@ -1,12 +1,13 @@
-"""Where the pages are: `/`, `/rollouts/ID` and `/rollouts/ID/cases`."""
+"""Where the pages are: `/`, `/rollouts/ID` and `/rollouts/ID/cases`, and `/rollouts?service=...` for who has no ID."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from monitor.errors import MonitorError
@@ -20,6 +21,8 @@ from monitor.web.rollout_routes import RolloutControl
 
 FEW_CASES, MANY_CASES = 50, 1_000
 """Cases that a page shows, unasked and asked."""
+
+_NAMES = ("service", "environment", "baseline", "candidate")
 
 _REFRESH_SECONDS = (15, 60, 300)
 _MOST_DIGITS = 4
@@ -53,6 +56,14 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
         make = partial(_rollout, wanted=wanted, control=control, refresh=refresh)
         return _html(await asked.get((wanted, refresh), make), refresh=refresh)
 
+    async def by_name(request: Request) -> Response:
+        asked_for = {key: value for key, value in request.query_params.items() if key in _NAMES}
+        for record in reversed(snapshots.current.rollouts):
+            if asked_for.items() <= {name: getattr(record.rollout, name) for name in _NAMES}.items():
+                path = "/cases" if request.query_params.get("show") == "cases" else ""
+                return RedirectResponse(f"rollouts/{quote(record.rollout.rollout_id, safe='')}{path}", status_code=307)
+        return _not_found(snapshots.current, root=".")
+
     async def cases(request: Request) -> Response:
         wanted, refresh = request.path_params["rollout_id"], _refresh(request)
         if _record(snapshots.current, wanted) is None or control is None:
@@ -67,6 +78,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
 
     return [
         Route("/", overview),
+        Route("/rollouts", by_name),
         Route("/rollouts/{rollout_id}", rollout),
         Route("/rollouts/{rollout_id}/cases", cases),
     ]

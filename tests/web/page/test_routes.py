@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -82,6 +82,23 @@ def a_client() -> Iterator[Callable[[RolloutControl | None], httpx.Client]]:
 @pytest.fixture
 def client(control: OneRollout, a_client: Callable[[RolloutControl | None], httpx.Client]) -> httpx.Client:
     return a_client(control)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "place"),
+    [
+        ("service=shop&candidate=model-2&environment=production", 307, "/rollouts/r1"),
+        ("service=shop&candidate=model-2&show=cases", 307, "/rollouts/r1/cases"),
+        ("service=shop&candidate=model-9", 404, "/rollouts"),
+        ("service=desk", 404, "/rollouts"),
+    ],
+)
+def test_a_message_leads_to_the_page_of_its_rollout(client: httpx.Client, query: str, status: int, place: str) -> None:
+    """An alert knows names, not the rollout's id."""
+    answer = client.get(f"/rollouts?{query}")
+
+    assert status == answer.status_code
+    assert place == urlsplit(urljoin("/rollouts", answer.headers.get("location", ""))).path
 
 
 @pytest.mark.parametrize("path", ["/", "/rollouts/r1", "/rollouts/r1/cases", "/rollouts/none"])
