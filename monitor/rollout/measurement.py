@@ -30,6 +30,7 @@ from monitor.rollout.homogeneity import mantel_haenszel
 from monitor.rollout.matching import Matched, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import LEFT_BEHIND, Verdict, class_scope
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -66,6 +67,7 @@ def measure(
     *,
     floors: int = 0,
     probes: Cohort | None = None,
+    previous: Verdict | None = None,
 ) -> Measurement:
     """
     What *cohort* says.
@@ -80,8 +82,9 @@ def measure(
         floors: Floors that will be checked against the rates.
         probes: The probe panel replayed on both versions, or None. It adds to what is known of each tier's failure
             rate, and neither to the traffic mix nor to the counts that are shown.
+        previous: The last verdict on this rollout, or None. What it has shown by the same tiers and hours still counts.
     """
-    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes)
+    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes, previous)
 
 
 class Measurement:
@@ -90,12 +93,20 @@ class Measurement:
 
     Attributes:
         tiers_by: What gives the tiers; `none` where they cannot be trusted.
+        earlier: The previous verdict, if it is about the same tiers and hours.
         comparison: Whether the arms are compared at the same hours.
         design: Design effects by group.
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
     """
 
-    def __init__(self, cohort: Cohort, calibration: Yardstick | None, bounds: Bounds, probes: Cohort | None) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        calibration: Yardstick | None,
+        bounds: Bounds,
+        probes: Cohort | None,
+        previous: Verdict | None,
+    ) -> None:
         self._sides = (cohort.baseline, cohort.candidate)
         self._bounds = bounds
         self._calibration = calibration
@@ -107,11 +118,25 @@ class Measurement:
         self.design = design_effects(cohort)
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
+        ours = (self.tiers_by, self.comparison, cohort.calibration_id)
+        is_same = previous is not None and ours == (previous.tiers_by, previous.comparison, previous.calibration_id)
+        self.earlier = previous if is_same else None
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
-        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
+        return {group: self.over_all_looks(group, self._change(group, _TIERS_OF[group])) for group in TierGroup}
+
+    def over_all_looks(self, name: str, now: Interval | None) -> Interval | None:
+        """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
+        return now if now is None or self.earlier is None else now.within(self.earlier.bounds.get(name))
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Interval]:
+        """What `Verdict.bounds` is to hold, without floors."""
+        classes = {class_scope(name): compared.change for name, compared in self.capabilities.items()}
+        told = {**self.changes, LEFT_BEHIND: self.left_behind, **classes}
+        return {str(name): interval for name, interval in told.items() if interval is not None}
 
     @cached_property
     def left_behind(self) -> Interval | None:
@@ -127,7 +152,7 @@ class Measurement:
         if learnt and self._arms is not None:
             uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen)
             expected = 0.0 if uniform is None else uniform[0]
-        return self._bounds.left_behind(measured[0] - expected, measured[1])
+        return self.over_all_looks(LEFT_BEHIND, self._bounds.left_behind(measured[0] - expected, measured[1]))
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
@@ -151,7 +176,13 @@ class Measurement:
             pair = self._compare(chosen, TierGroup.ALL)
             if pair is not None:
                 evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
-        return sorted(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+        shown = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+        before = () if self.earlier is None else self.earlier.regressed_capabilities
+        return sorted(shown | {name for name in before if name in self._classes and self._is_still_risen(name)})
+
+    def _is_still_risen(self, capability: str) -> bool:
+        change = self.capabilities[capability].change
+        return change is not None and change.lower > 0
 
     @cached_property
     def coverage_gaps(self) -> Mapping[TierGroup, float]:
@@ -348,6 +379,8 @@ class Measurement:
     def _of_class(self, name: str, group: TierGroup) -> TierComparison:
         tiers = _TIERS_OF[group]
         change = self._change(group, tiers, self._classes[name])
+        if group is TierGroup.ALL:
+            change = self.over_all_looks(class_scope(name), change)
         return self._counted(lambda stratum: stratum.capability == name and stratum.tier in tiers, group, change)
 
 

@@ -22,6 +22,20 @@ __all__ = [
 ]
 
 
+LEFT_BEHIND = "left_behind"
+"""How much more the hard tier's log-odds of failing rose than the easier tiers': a name in `Verdict.bounds`."""
+
+
+def class_scope(capability: str) -> str:
+    """
+    How a verdict names a class.
+
+    >>> class_scope("search")
+    'capability:search'
+    """
+    return f"capability:{capability}"
+
+
 class VerdictState(StrEnum):
     """What we say of a rollout (docs/verdicts.md has the definitions)."""
 
@@ -57,6 +71,8 @@ class Verdict:
         obstacles: Sentences: what more requests will not remove.
         design_effect: Requests that say as much as one independent request, by arm; at least 1.
         unresolved: Requests of the service whose version could not be told.
+        bounds: What decides, as all looks so far allow: the change of each scope, the pass rate of a floor (ratios),
+            and `left_behind` in logits.
     """
 
     state: VerdictState
@@ -81,3 +97,4 @@ class Verdict:
     obstacles: tuple[str, ...] = ()
     design_effect: Mapping[ArmName, float] = field(default_factory=dict)
     unresolved: Unresolved = field(default_factory=Unresolved)
+    bounds: Mapping[str, Interval] = field(default_factory=dict)
