@@ -132,11 +132,12 @@ class Measurement:
         return now if now is None or self.earlier is None else now.within(self.earlier.bounds.get(name))
 
     @cached_property
-    def bounds(self) -> Mapping[str, Interval]:
+    def bounds(self) -> dict[str, Interval]:
         """What `Verdict.bounds` is to hold, without floors."""
-        classes = {class_scope(name): compared.change for name, compared in self.capabilities.items()}
-        told = {**self.changes, LEFT_BEHIND: self.left_behind, **classes}
-        return {str(name): interval for name, interval in told.items() if interval is not None}
+        told: dict[str, Interval | None] = {str(group): change for group, change in self.changes.items()}
+        told[LEFT_BEHIND] = self.left_behind
+        told |= {class_scope(name): compared.change for name, compared in self.capabilities.items()}
+        return {name: interval for name, interval in told.items() if interval is not None}
 
     @cached_property
     def left_behind(self) -> Interval | None:
@@ -310,7 +311,9 @@ class Measurement:
         pair = self._compare(chosen, group)
         if pair is None:
             return None
-        change, gap = self._bounds.change(*pair, group), self._coverage_gap(tiers)
+        is_left_behind = group is TierGroup.HARD and self.left_behind is not None and self.left_behind.lower > 0
+        change = self._bounds.change(*pair, group, is_left_behind=is_left_behind)
+        gap = self._coverage_gap(tiers)
         return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:

@@ -70,6 +70,18 @@ def test_state_follows_what_changed(failures: Counts, state: VerdictState, words
     assert words in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("easier", "state"),
+    [
+        pytest.param((60, 120), VerdictState.REGRESSION, id="left behind beyond doubt"),
+        pytest.param((120, 300), VerdictState.WAITING, id="not so"),
+    ],
+)
+def test_a_hard_tier_left_behind_needs_less_to_be_a_regression(easier: tuple[int, int], state: VerdictState) -> None:
+    """Once `cliff` has used its part of the error rate to good purpose, the part serves the hard tier."""
+    assert state is a_verdict(an_arm((*easier, 672, 0))).state
+
+
 def test_small_jump_is_no_cliff() -> None:
     """A rise below the policy's jump does not matter, however sure it is."""
     verdict = a_verdict(an_arm(CLIFF), policy=Policy(share_jump=0.30))
