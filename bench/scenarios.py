@@ -67,14 +67,20 @@ class Told:
         right = SAID.get(self.scenario)
         return self.alarms == 0 if right is None else self.verdicts[right] >= _ENOUGH * runs
 
-    def __str__(self) -> str:
+    @property
+    def figure(self) -> str:
+        """How often each verdict was the last one."""
         counts = ", ".join(f"{verdict} {count}" for verdict, count in self.verdicts.most_common())
-        goal = f"{SAID[self.scenario]} >= 85 %" if self.scenario in SAID else "no alarm"
+        return f"{counts}; ever an alarm {self.alarms}"
+
+    @property
+    def goal(self) -> str:
+        """What is right."""
+        return f"{SAID[self.scenario]} >= 85 %" if self.scenario in SAID else "no alarm"
+
+    def __str__(self) -> str:
         mark = "ok" if self.is_met else "MISSED"
-        return (
-            f"replay of {self.scenario}, {self.verdicts.total()} seeds: {counts}; "
-            f"ever an alarm {self.alarms} ({goal}) {mark}"
-        )
+        return f"replay of {self.scenario}, {self.verdicts.total()} seeds: {self.figure} ({self.goal}) {mark}"
 
 
 def scenario_events(scenario: str, *, requests: int, seed: int) -> Iterator[dict[str, Any]]:

@@ -66,7 +66,8 @@ class Bounds:
         Candidate's rate minus baseline's: above 0 with the group's part of the budget, below with that of `ok`.
 
         Args:
-            baseline, candidate: Their independent counts.
+            baseline: Its independent counts.
+            candidate: Likewise.
             group: What they are of.
             is_left_behind: Whether the part of `cliff` has passed to them.
 
