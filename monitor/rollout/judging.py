@@ -57,7 +57,7 @@ def judge(
         state=state,
         reasons=(),
         requests_needed=needed,
-        requests_to_verdict=_requests_to_verdict(state, cohort.candidate.labelled, previous),
+        requests_to_verdict=_requests_to_verdict(state, measurement.labelled[1], previous),
         share=measurement.share,
         decomposition=measurement.decomposition,
         aggregate=measurement.aggregate,
@@ -76,6 +76,11 @@ def judge(
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,
         bounds=measurement.bounds | {c.scope: c.pass_rate for c in checks if c.pass_rate is not None},
+        labels=measurement.labels.by_arm,
+        coverage_gap=measurement.coverage_gaps,
+        one_sided=measurement.labels.one_sided,
+        judge_moved=measurement.labels.moved,
+        audits_needed=measurement.labels.audits_needed(policy.ok_margin),
     )
     return replace(verdict, reasons=tuple(explain(verdict, findings, measurement, calibration, policy)))
 

@@ -27,6 +27,7 @@ from monitor.rollout.comparison import Decomposition, FailureRate, Interval, Sha
 from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.homogeneity import mantel_haenszel
+from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
@@ -82,7 +83,8 @@ def measure(
         floors: Floors that will be checked against the rates.
         probes: The probe panel replayed on both versions, or None. It adds to what is known of each tier's failure
             rate, and neither to the traffic mix nor to the counts that are shown.
-        previous: The last verdict on this rollout, or None. What it has shown by the same tiers and hours still counts.
+        previous: The last verdict on this rollout, or None. What it has shown by the same tiers, hours
+            and kind of labels still counts.
     """
     return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes, previous)
 
@@ -93,10 +95,11 @@ class Measurement:
 
     Attributes:
         tiers_by: What gives the tiers; `none` where they cannot be trusted.
-        earlier: The previous verdict, if it is about the same tiers and hours.
+        earlier: The previous verdict, if it is about the same tiers, hours and kind of labels.
         comparison: Whether the arms are compared at the same hours.
         design: Design effects by group.
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
+        labels: What the labels are worth.
     """
 
     def __init__(
@@ -107,6 +110,8 @@ class Measurement:
         probes: Cohort | None,
         previous: Verdict | None,
     ) -> None:
+        self.labels = weigh_labels(cohort, error_rate=bounds.error_rate)
+        cohort = self.labels.cohort
         self._sides = (cohort.baseline, cohort.candidate)
         self._bounds = bounds
         self._calibration = calibration
@@ -119,7 +124,11 @@ class Measurement:
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
         ours = (self.tiers_by, self.comparison, cohort.calibration_id)
-        is_same = previous is not None and ours == (previous.tiers_by, previous.comparison, previous.calibration_id)
+        is_same = (
+            previous is not None
+            and ours == (previous.tiers_by, previous.comparison, previous.calibration_id)
+            and self.labels.count_as(previous.labels)
+        )
         self.earlier = previous if is_same else None
 
     @cached_property
@@ -371,13 +380,15 @@ class Measurement:
         requests, labelled = sum(each.requests for each in strata), sum(each.labelled for each in strata)
         failures = sum(each.failures for each in strata)
         rate = None
-        if labelled:
-            estimate, error = corrected or (failures / labelled, 0.0)
-            independent = labelled / effect
+        worth, failing = (sum(column) for column in zip((0, 0), *(each.evidence for each in strata), strict=True))
+        if worth > 0:
+            estimate, error = corrected or (min(failing / worth, 1.0), 0.0)
+            independent = worth / effect
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
-        return FailureRate(labelled, failures, rate, labelled / requests if requests else None)
+        missing = sum(each.unlabelled for each in strata)
+        return FailureRate(labelled, failures, rate, 1.0 - missing / requests if requests else None)
 
     def _of_class(self, name: str, group: TierGroup) -> TierComparison:
         tiers = _TIERS_OF[group]
@@ -389,8 +400,7 @@ class Measurement:
 
 def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
     strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
-    requests = sum(stratum.requests for stratum in strata)
-    return Counts(requests, requests - sum(stratum.labelled for stratum in strata))
+    return Counts(sum(each.requests for each in strata), sum(each.unlabelled for each in strata))
 
 
 def _trusted(tiers_by: TiersBy, calibration: Yardstick | None) -> TiersBy:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from monitor.rollout.cohort import TierGroup
 from monitor.rollout.comparison import TierComparison
 from monitor.rollout.floors import FloorCheck
+from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
@@ -108,8 +109,9 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         gap = measurement.coverage_gaps[group]
         if gap >= margin:
             yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
-    if min(measurement.labelled) >= policy.min_labelled_requests and measurement.failures == measurement.labelled:
-        yield "Every label is a failure: successes seem to go unlabelled, so failure rates cannot be told."
+    if measurement.labels.one_sided:
+        what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
+        yield f"Every label is a {what}: {other} seem to go unlabelled, so failure rates cannot be told."
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:
