@@ -94,9 +94,10 @@ def _strata(said: dict[str, _Counts]) -> Sequence[Stratum]:
     strata = []
     for at, tier in enumerate(TIERS):
         counts = [_count(words, int(numbers[at])) for words, numbers in said.items() if numbers[at]]
-        requests, labelled, failures = (int(sum(each[place] for each in counts)) for place in (1, 2, 3))
+        requests, labelled, failures = np.array([each[1:4] for each in counts], dtype=int).reshape(-1, 3).sum(axis=0)
         if requests:
-            strata.append(Stratum(tier, "any", at, True, requests, labelled, failures, 0.0, 0.0, said=counts))
+            numbers = int(requests), int(labelled), int(failures)
+            strata.append(Stratum(tier, "any", at, True, *numbers, 0.0, 0.0, said=counts))
     return strata
 
 
