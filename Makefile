@@ -77,9 +77,6 @@ captures: $(VENV)/.dev  ## Make the captures of tests/libraries/agents anew from
 bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
 	$(BIN)/python -m bench.bench_verdicts
 
-bench-labels: $(VENV)/.dev  ## Judge rollouts whose labels are missing, late, one-sided or mistaken
-	$(BIN)/python -m bench.bench_labels
-
 bench-difficulty: $(VENV)/.dev  ## Measure tiers and the share's shift on real versions, beside simpler methods
 	$(BIN)/python -m bench.bench_difficulty
 
@@ -112,7 +109,7 @@ test-faults: $(VENV)/.dev servers  ## Kill replicas, brokers and databases under
 	CLIFFWATCH_FAULTS_JOINS=25 CLIFFWATCH_FAULTS_LEAVES=25 \
 	$(BIN)/pytest -s -p no:randomly tests/faults
 
-test-newcomer: $(VENV)/.dev servers  ## Follow the README from a fresh clone to a verdict, virtual environment included, and time it
+test-newcomer: $(VENV)/.dev servers  ## Follow the README from a fresh clone to a verdict, and without references to a message in Slack, and time both
 	CLIFFWATCH_NEWCOMER=full $(BIN)/pytest -s -p no:randomly tests/stack/test_newcomer.py
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
@@ -124,4 +121,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test

@@ -23,6 +23,7 @@ from monitor.doctor.ledger import (
     judge_labels,
     judge_ledger,
     judge_promises,
+    judge_services,
     judge_tiers,
     judge_versions,
 )
@@ -34,7 +35,7 @@ from monitor.ingest.cluster import Cluster, reach
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import is_missing
-from monitor.ledger.inspection import LedgerFacts, inspect_ledger
+from monitor.ledger.inspection import NO_LABELS, LedgerFacts, inspect_ledger
 from monitor.service.pipeline import Rules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -54,10 +55,10 @@ def doctor(
     log_level: options.LogLevel = None,
 ) -> None:
     """
-    Check broker, topics, formats, clocks, group, ledger, labels, versions and tiers, and say what to do.
+    Check broker, topics, formats, clocks, group, ledger, labels, versions, services and tiers, and say what to do next.
 
-    Changes nothing: no group is joined, no offset moved, no table made. Exits 1 on a problem, 3 where a dependency is
-    out of reach.
+    Changes nothing: no group is joined, no offset moved, no table made. Exits 1 on a problem and until traffic was
+    counted, 3 where a dependency is out of reach.
 
     Example: [bold]cliffwatch doctor --config.file monitor.yaml --prometheus http://127.0.0.1:9090[/]
     """
@@ -134,7 +135,9 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
 
 def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
     if facts is None or facts.labels is None:
-        yield from _not_asked("The ledger cannot be read.", ("labels", "versions", "tiers"))
+        if is_missing(url):
+            yield from judge_labels(NO_LABELS, maturity_seconds=config.rollout.maturity_seconds)
+        yield from _not_asked("The ledger cannot be read.", ("services", "versions", "tiers"))
         return
     yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
     with opened_ledger(config, url) as opened:
@@ -144,6 +147,8 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
         frozen = {record.calibration_id: record.history_labels for record in opened.calibrations()}
         labels = (0, 0) if calibration is None else (frozen[calibration.calibration_id], review.history_labels())
     yield from judge_versions(activity)
+    has_learnt = calibration is not None and calibration.trust.is_trusted
+    yield from judge_services(facts.tiers, min_class_labels=config.difficulty.min_class_labels, has_learnt=has_learnt)
     reference = {each.model_version for each in activity if each.environment == REFERENCE_ENVIRONMENT}
     yield from judge_tiers(
         None if calibration is None else calibration.trust, reference_versions=len(reference), labels=labels

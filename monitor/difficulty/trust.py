@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,14 +86,14 @@ class Trust:
     """
 
     is_trusted: bool
-    reasons: tuple[str, ...]
+    reasons: Sequence[str]
     auc: float | None
     auc_lower: float | None
     calibration_error: float | None
     versions: int
     known_share: float | None
-    hard_rate_reasons: tuple[str, ...] = ()
-    reliability: tuple[ReliabilityPoint, ...] = ()
+    hard_rate_reasons: Sequence[str] = ()
+    reliability: Sequence[ReliabilityPoint] = ()
 
     @property
     def is_trusted_for_hard_rate(self) -> bool:

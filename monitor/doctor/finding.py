@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -86,10 +86,27 @@ def skipped(area: str, check: str, why: str) -> Finding:
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """3 where a dependency is out of reach, 1 where there is a problem, 0 otherwise."""
-    problems = [finding for finding in findings if finding.health is Health.PROBLEM]
-    if any(finding.is_unreachable for finding in problems):
+    problems = [*filter(_is_problem, findings)]
+    if any(map(_is_unreachable, problems)):
         return 3
     return 1 if problems else 0
+
+
+def next_step(findings: Sequence[Finding]) -> str:
+    """The one thing to do now: what is out of reach first, then the first problem, then the first warning."""
+    for is_urgent in (_is_unreachable, _is_problem, bool):
+        for finding in filter(is_urgent, findings):
+            if finding.advice:
+                return finding.advice
+    return "Nothing; a new model version starts a rollout by itself."
+
+
+def _is_problem(finding: Finding) -> bool:
+    return finding.health is Health.PROBLEM
+
+
+def _is_unreachable(finding: Finding) -> bool:
+    return finding.is_unreachable
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,7 @@ from monitor.difficulty.trust import TierPromise, Trust
 from monitor.doctor.finding import Check, Finding, duration, ok, problem, warning, warning_if
 from monitor.ledger.inspection import LabelFlow, LedgerFacts, TierCoverage
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
+from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _GIGABYTE = 1e9
@@ -49,7 +50,7 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
     """Whether outcomes come, from whom, how late, and whether their traces are there."""
     coverage = Check("labels", "coverage")
     if not labels.requests:
-        yield coverage.warning("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic.")
+        yield coverage.problem("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic (no cost).")
         return
     share = labels.labelled / labels.requests
     found = f"{share:.0%} of {labels.requests:,} requests have an outcome"
@@ -123,6 +124,34 @@ def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
         yield ok("tiers", "promise", "The reference version fails as often in each tier as the tier promises.")
 
 
+def judge_services(services: Sequence[TierCoverage], *, min_class_labels: int, has_learnt: bool) -> Iterator[Finding]:
+    """What each service gets today, and the cheapest step to the next rung."""
+    for each in services:
+        labelled, classes = sum(each.labels.values()), each.labels.keys() - {UNCLASSIFIED}
+        found = f"{each.service}: {each.requests:,} requests, {labelled / max(1, each.requests):.0%} with an outcome"
+        service = Check("services", each.service)
+        if not labelled:
+            yield service.problem(f"{found}.", "Send outcomes (one field per trace, docs/traces.md): no verdict else.")
+            continue
+        kinds = {
+            "declared": each.declared > 0,
+            "by class": any(each.labels[name] >= min_class_labels for name in classes),
+            "learnt": has_learnt and each.known > 0,
+        }
+        tiers = [name for name, is_there in kinds.items() if is_there]
+        gets = ["all requests", *([f"{len(classes)} classes"] if classes else ())]
+        gets += [f"tiers {' and '.join(tiers)}"] if tiers else []
+        found += f". Verdicts today: {', '.join(gets)}."
+        if tiers:
+            yield service.ok(found)
+        elif classes:
+            wait = f"Wait for {min_class_labels} outcomes in a class (no work, no cost): tiers by class follow."
+            yield service.warning(found, wait)
+        else:
+            advice = "Send a `capability` with each trace (one line of code): a verdict then names the class."
+            yield service.warning(found, advice)
+
+
 def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:
     """Whether declared tiers leave requests out, and how far they agree with learnt ones, by service."""
     for each in services:
@@ -155,14 +184,14 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
             "Run `cliffwatch calibrate`, and promote what it freezes (`cliffwatch calibrations promote --force ID`).",
         )
     if trust is None:
-        yield tiers.problem(
-            f"No calibration is in force; the history has {reference_versions} versions.",
-            "Load outcomes of about twelve past or other models with `cliffwatch calibrate` (docs/difficulty.md).",
+        yield tiers.warning(
+            f"No tiers are learnt: the history has {reference_versions} versions. Verdicts do without them.",
+            "Run 300 requests on a dozen cheap models (some hours, a few dollars), then `cliffwatch calibrate`.",
         )
     elif not trust.is_trusted:
-        yield tiers.problem(
-            f"Tiers are not trusted: {' '.join(trust.reasons)}",
-            "Replay the probe panel on more models, then `cliffwatch calibrate`.",
+        yield tiers.warning(
+            f"Learnt tiers are not trusted, and verdicts do without them: {' '.join(trust.reasons)}",
+            "Replay the probe panel on more models (some hours, a few dollars), then `cliffwatch calibrate`.",
         )
     else:
         found = "" if trust.auc is None else f", AUC {trust.auc:.2f}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -57,6 +58,10 @@ class LabelFlow:
     without_trace: int
 
 
+NO_LABELS = LabelFlow(requests=0, labelled=0, sources=MappingProxyType({}), delay_seconds=None, without_trace=0)
+"""Of a ledger that is not there yet."""
+
+
 class TierCoverage(NamedTuple):
     """
     How many requests of one service have a tier, by what gives it; reference history and probes are left out.
@@ -66,6 +71,7 @@ class TierCoverage(NamedTuple):
         declared: Requests with a declared tier.
         both: Those that have a learnt tier too.
         agreeing: Those whose declared and learnt tiers are both hard or both easier.
+        labels: Requests with an outcome by capability class.
     """
 
     service: str
@@ -74,6 +80,7 @@ class TierCoverage(NamedTuple):
     declared: int
     both: int
     agreeing: int
+    labels: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +169,32 @@ def _offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
 
 def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:
     cells, has_tier = stratum.c, stratum.c.declared_tier != ""
-    both = sa.and_(has_tier, cells.tier != Tier.UNTIERED.value)
+    has_both = sa.and_(has_tier, cells.tier != Tier.UNTIERED.value)
     agree = cells.tier.in_(HARD_TIER) == cells.declared_tier.in_(HARD_TIER)
     counts = (
         sa.func.sum(sa.case((condition, cells.requests), else_=0))
-        for condition in (sa.true(), cells.is_known, has_tier, both, sa.and_(both, agree))
+        for condition in (sa.true(), cells.is_known, has_tier, has_both, sa.and_(has_both, agree))
     )
-    rows = connection.execute(
-        sa.select(model_version.c.service, *counts)
-        .join_from(stratum, model_version, cells.model_version_id == model_version.c.id)
+    labels: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for service, capability, labelled in connection.execute(
+        _by_service(cells.capability, sa.func.sum(cells.labelled)).group_by(cells.capability)
+    ):
+        labels[service][capability] = int(labelled)
+    rows = connection.execute(_by_service(*counts).order_by(model_version.c.service))
+    covered = []
+    for service, *sums in rows:
+        requests, known, declared, both, agreeing = map(int, sums)
+        covered.append(TierCoverage(service, requests, known, declared, both, agreeing, labels[service]))
+    return covered
+
+
+def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return (
+        sa.select(model_version.c.service, *columns)
+        .join_from(stratum, model_version, stratum.c.model_version_id == model_version.c.id)
         .where(model_version.c.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
         .group_by(model_version.c.service)
-        .order_by(model_version.c.service)
     )
-    return [TierCoverage(row[0], *map(int, row[1:])) for row in rows]
 
 
 def _label_flow(connection: sa.Connection) -> LabelFlow:

@@ -9,13 +9,14 @@ import pytest
 
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Finding, Health, duration, exit_code, ok, problem, unreachable, warning
+from monitor.doctor.finding import Finding, Health, duration, exit_code, next_step, ok, problem, unreachable, warning
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.ledger import (
     judge_coverage,
     judge_labels,
     judge_ledger,
     judge_promises,
+    judge_services,
     judge_tiers,
     judge_versions,
 )
@@ -23,7 +24,7 @@ from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.inspection import LabelFlow, LedgerFacts, SchemaVersion, TierCoverage
+from monitor.ledger.inspection import NO_LABELS, LabelFlow, LedgerFacts, SchemaVersion, TierCoverage
 from monitor.rollout.tracker import VersionActivity
 
 NOW = 1_795_500_000.0
@@ -161,7 +162,7 @@ def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, word
 @pytest.mark.parametrize(
     ("labels", "health", "words"),
     [
-        pytest.param(LabelFlow(0, 0, {}, None, 0), "warning", "No request was counted", id="no traffic"),
+        pytest.param(NO_LABELS, "problem", "No request was counted", id="no traffic"),
         pytest.param(LabelFlow(1_000, 0, {}, None, 0), "problem", "0% of 1,000 requests", id="no labels"),
         pytest.param(replace(LABELS, labelled=60), "warning", "more of the traffic", id="few labels"),
         pytest.param(replace(LABELS, sources={"status": 600}), "warning", "silent failure", id="nothing but status"),
@@ -188,8 +189,8 @@ def test_tiers_without_history_or_trust_are_told_with_the_reason() -> None:
     doubted = replace(TRUST, is_trusted=False, reasons=("2 more reference versions needed.",))
     half = replace(TRUST, hard_rate_reasons=("3 more reference versions needed for the hard tier's failure rate.",))
 
-    assert_told(judge_tiers(None, reference_versions=1), ("problem", "history has 1 versions"))
-    assert_told(judge_tiers(doubted, reference_versions=1), ("problem", "2 more reference versions needed"))
+    assert_told(judge_tiers(None, reference_versions=1), ("warning", "history has 1 versions"))
+    assert_told(judge_tiers(doubted, reference_versions=1), ("warning", "2 more reference versions needed"))
     assert_told(judge_tiers(half, reference_versions=3), ("warning", "hard tier's own rate"))
     grown = judge_tiers(TRUST, reference_versions=12, labels=(500, 3_000))
     assert_told(grown, ("warning", "learnt from 500 labels; by now the history holds 3,000"))
@@ -212,6 +213,42 @@ def test_declared_tiers_are_compared_with_the_traffic_and_with_learnt_ones(
     told = judge_coverage([TierCoverage("shop", *counts)])
 
     assert_told(told, *([] if health is None else [(health, words)]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "declared", "health", "words"),
+    [
+        pytest.param({}, 0, "problem", "shop: 1,000 requests, 0% with an outcome", id="no outcomes"),
+        pytest.param({"unclassified": 500}, 0, "warning", "50% with an outcome. Verdicts today: all", id="no classes"),
+        pytest.param({"unclassified": 500}, 0, "warning", "one line of code", id="what classes cost"),
+        pytest.param({"refunds": 99, "orders": 20}, 0, "warning", "all requests, 2 classes. Wait for 100", id="young"),
+        pytest.param(
+            {"refunds": 100, "orders": 20}, 0, None, "all requests, 2 classes, tiers by class.", id="by class"
+        ),
+        pytest.param({"refunds": 200}, 900, None, "tiers declared and by class.", id="declared"),
+    ],
+)
+def test_each_service_is_told_what_it_gets_and_the_cheapest_step(
+    labels: dict[str, int], declared: int, health: str | None, words: str
+) -> None:
+    """By rungs: all requests, classes, tiers; and what the next one costs."""
+    coverage = TierCoverage("shop", 1_000, 0, declared, 0, 0, labels)
+
+    (finding,) = judge_services([coverage], min_class_labels=100, has_learnt=True)
+
+    assert (health or "ok") == finding.health.value
+    assert words in f"{finding.sentence} {finding.advice}"
+
+
+def test_the_next_step_is_one_and_the_most_urgent() -> None:
+    """What is out of reach, then a problem, then a warning; in the order of the checks."""
+    fine, odd = ok("a", "b", "Fine."), warning("a", "b", "Odd.", "Look.")
+    wrong, away = problem("a", "b", "Wrong.", "Repair."), unreachable("a", "b", "Away.", "Connect.")
+
+    assert ["Connect.", "Repair.", "Look."] == [
+        next_step(findings) for findings in ([odd, wrong, away], [odd, wrong, fine], [fine, odd, odd])
+    ]
+    assert next_step([fine]).startswith("Nothing;")
 
 
 def test_a_tier_that_breaks_its_promise_is_named_with_the_counts() -> None:

@@ -39,7 +39,7 @@ _CLASSES = {
     }.items()
     for arm, value in zip(("baseline", "candidate"), both, strict=True)
 }
-_WORST = "refunds 25% to 50%, orders 12.5% to 25%, returns 25% to 31.25%"
+_WORST = "refunds 25.0% to 50.0%, orders 12.5% to 25.0%, returns 25.0% to 31.2%"
 _CAUSE = "easier_tiers +25.0 points, hard_tiers +6.2 points, traffic_mix -6.2 points"
 
 CAPABILITY_CLIFF = AlertSpec(
@@ -281,8 +281,8 @@ CAPABILITY_CLASS_REGRESSION = AlertSpec(
     },
     annotations={
         "summary": "One capability class fails more requests than before the rollout.",
-        "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25% "
-        "(18.75% to 31.25%) to 50% (37.5% to 62.5%), while that of all requests went from 25% to 12.5%.",
+        "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25.0% "
+        "(18.8% to 31.2%) to 50.0% (37.5% to 62.5%), while that of all requests went from 25% to 12.5%.",
         "cause": "this capability class, whatever the traffic mix",
         "verdict": "waiting",
         "could_still_be": _STILL,

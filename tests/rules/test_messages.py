@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,17 +21,16 @@ from tests.stack.servers import AlertmanagerServer, WebhookReceiver, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
-TEMPLATES = RULES.parent / "templates"
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages.txt"
 ALONE = {"alertname": "DiskFull", "severity": "page", "signature": "disk", "service": "warehouse"}
 """An alert of somebody else that shares a receiver, and has no annotation at all."""
 
 
-def routed_to(receiver: WebhookReceiver, secrets: Path) -> str:
-    """The shipped routes and receivers with every address on *receiver*, and no wait but that of a group."""
-    config = yaml.safe_load((RULES.parent / "alertmanager.yml").read_text())
-    config["receivers"] = yaml.safe_load((RULES.parent / "receivers.yml").read_text())["receivers"]
-    config["templates"] = [str(TEMPLATES / "*.tmpl")]
+def routed_to(receiver: WebhookReceiver, secrets: Path, rules: Path = RULES.parent) -> str:
+    """The routes and receivers of the folder *rules* with every address on *receiver*, and a short wait for a group."""
+    config = yaml.safe_load((rules / "alertmanager.yml").read_text())
+    config["receivers"] = yaml.safe_load((rules / "receivers.yml").read_text())["receivers"]
+    config["templates"] = [str(rules / "templates" / "*.tmpl")]
     config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     key = secrets / "pagerduty-key"
     key.write_text("key")
@@ -72,7 +72,10 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     required_program("prometheus-alertmanager", "alertmanager")
     alerts = [an_alert(spec, **_own_service(spec)) for spec in SPECS.values()]
     alerts += [an_alert(SPECS[name], service="together") for name in ("CandidateRegression", "HardTierRegression")]
-    alerts.append({"labels": ALONE, "annotations": {}})
+    alerts.append({"labels": ALONE, "generatorURL": "http://prometheus:9090/graph"})
+    now = datetime.now(UTC)
+    for number, alert in enumerate(alerts):  # alerts of a group are told in the order in which they began
+        alert["startsAt"] = (now - timedelta(seconds=len(alerts) - number)).isoformat()
     secrets = tmp_path_factory.mktemp("secrets")
     with WebhookReceiver() as receiver, AlertmanagerServer(routed_to(receiver, secrets)) as server:
         httpx.post(f"{server.url}/api/v2/alerts", json=alerts, trust_env=False).raise_for_status()

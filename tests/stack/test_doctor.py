@@ -228,7 +228,7 @@ def test_traces_without_labels_are_a_problem(kafka: KafkaServer, doctor: Callabl
 
     assert 1 == code
     assert f"0% of {len(events)} requests have an outcome" in odd["labels coverage"]["finding"]
-    assert "No calibration is in force" in odd["tiers calibration"]["finding"]
+    assert "No tiers are learnt" in odd["tiers calibration"]["finding"]
 
 
 def test_a_database_that_is_down_is_out_of_reach(

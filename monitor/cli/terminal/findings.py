@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from monitor.doctor.finding import Finding, Health
+from monitor.doctor.finding import Finding, Health, next_step
 from monitor.output.plain import Json, fields_of, plain
 
 _STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
@@ -27,15 +27,17 @@ def print_finding(console: Console, finding: Finding) -> None:
 
 
 def print_tally(console: Console, findings: Sequence[Finding]) -> None:
-    """How many of each health."""
+    """How many of each health, and the one next thing to do."""
     tally = Counter(finding.health for finding in findings)
     console.print(", ".join(f"{tally[health]} {health.value}" for health in Health if tally[health]), highlight=False)
+    console.print(f"Next: {next_step(findings)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def findings_json(findings: Sequence[Finding]) -> Json:
-    """All of them with their tally."""
+    """All of them with their tally and the next thing to do."""
     tally = Counter(finding.health for finding in findings)
-    return {"checks": list(findings), "tally": {health.value: tally[health] for health in Health}}
+    counts = {health.value: tally[health] for health in Health}
+    return {"checks": list(findings), "tally": counts, "next": next_step(findings)}
 
 
 @plain.register
