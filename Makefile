@@ -77,6 +77,9 @@ captures: $(VENV)/.dev  ## Make the captures of tests/libraries/agents anew from
 bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
 	$(BIN)/python -m bench.bench_verdicts
 
+bench-labels: $(VENV)/.dev  ## Judge rollouts whose labels are missing, late, one-sided or mistaken
+	$(BIN)/python -m bench.bench_labels
+
 bench-difficulty: $(VENV)/.dev  ## Measure tiers and the share's shift on real versions, beside simpler methods
 	$(BIN)/python -m bench.bench_difficulty
 
@@ -121,4 +124,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test

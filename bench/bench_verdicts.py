@@ -35,6 +35,7 @@ from bench.rollout_streams import (
     simulate,
     simulate_late_labels,
 )
+from bench.scenarios import scenarios
 from bench.verdict_table import Result, results
 from monitor.demo.events import write_demo_events
 from monitor.log import LogLevel, LogSettings, configure
@@ -226,6 +227,14 @@ def demo_rows() -> list[Row]:
     ]
 
 
+def scenario_rows(*, seeds: int) -> list[Row]:
+    """The idea's own example and its harmless likes, through the product."""
+    return [
+        Row(f"replay of {told.scenario}, {seeds} seeds", told.figure, told.goal, told.is_met)
+        for told in scenarios(seeds=seeds)
+    ]
+
+
 def constructed_cliffs(*, pairs: int, looks: int, per_look: int) -> list[Row]:
     """Criterion 6: real baselines whose easier failures are mended and whose hard ones are not."""
     rows = []
@@ -399,6 +408,7 @@ def run(*, is_quick: bool) -> tuple[list[Row], list[Pair]]:
         partial(late_label_runs, runs=runs, looks=100),
         partial(constructed_cliffs, pairs=2 if is_quick else 6, looks=30, per_look=200),
         demo_rows,
+        partial(scenario_rows, seeds=round(20 * part)),
     )
     rows = [*lines, *(_shown(row) for criterion in criteria for row in criterion())]
     judged = [

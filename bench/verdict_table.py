@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -121,17 +121,19 @@ def is_found(line: Line, findings: Findings, measurement: Measurement) -> bool:
     return findings.state in line.states
 
 
-def results(runs: int, *, only: str = "", processes: int = _PROCESSES) -> Iterator[Result]:
+def results(
+    runs: int, *, only: str = "", processes: int = _PROCESSES, of: Callable[[], Sequence[Line]] = lines
+) -> Iterator[Result]:
     """Every line whose name holds *only*, as they are done."""
     with ProcessPoolExecutor(processes) as pool:
-        for number, line in enumerate(lines()):
+        for number, line in enumerate(of()):
             if only in line.name:
                 seeds = [(number, run) for run in range(runs)]
-                yield Result(line, list(pool.map(partial(_run, number), seeds, chunksize=10)))
+                yield Result(line, list(pool.map(partial(_run, of, number), seeds, chunksize=10)))
 
 
-def _run(number: int, seed: tuple[int, int]) -> Run:
-    return run_once(lines()[number], seed)
+def _run(of: Callable[[], Sequence[Line]], number: int, seed: tuple[int, int]) -> Run:
+    return run_once(of()[number], seed)
 
 
 def main() -> int:

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monitor.difficulty import stored
-from monitor.difficulty.content import check_content
+from monitor.difficulty.content import read_content
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier, TierCuts
-from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
+from monitor.difficulty.trust import TierPromise, Trust
 from monitor.errors import CalibrationInvalid
 
 DEFAULT_SETTINGS = DifficultySettings()
@@ -100,8 +100,7 @@ class Calibration:
         """
         content = stored.unseal(text, max_bytes=max_bytes)
         try:
-            check_content(content)
-            return cls._from_content(content)
+            return cls(calibration_id=stored.content_id(content), **read_content(content))
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc
 
@@ -117,26 +116,3 @@ class Calibration:
             "frontier_min_versions": self.frontier_min_versions,
             "promises": self.promises,
         }
-
-    @classmethod
-    def _from_content(cls, content: dict[str, Any]) -> Calibration:
-        trust = content["trust"]
-        return cls(
-            calibration_id=stored.content_id(content),
-            frozen_at=content["frozen_at"],
-            cuts=TierCuts(**content["cuts"]),
-            trust=Trust(
-                **trust
-                | {
-                    "reasons": tuple(trust["reasons"]),
-                    "hard_rate_reasons": tuple(trust["hard_rate_reasons"]),
-                    "reliability": tuple(ReliabilityPoint(*point) for point in trust["reliability"]),
-                }
-            ),
-            reference_version=content["reference_version"],
-            bin_edges=tuple(content["bin_edges"]),
-            difficulty=FrozenDifficulty.from_content(content["difficulty"]),
-            min_tag_probability=content["min_tag_probability"],
-            frontier_min_versions=content["frontier_min_versions"],
-            promises=tuple(TierPromise(Tier(tier), *counts) for tier, *counts in content.get("promises", ())),
-        )

@@ -9,29 +9,12 @@ from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from monitor.difficulty.tiers import Tier
+from monitor.difficulty.frozen import FrozenDifficulty
+from monitor.difficulty.tiers import TierCuts
+from monitor.difficulty.trust import TierPromise, Trust
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _Deviation = Annotated[float, Ge(0)]
 _Count = Annotated[int, Ge(0)]
-
-
-class _Cuts(TypedDict):
-    medium: float
-    hard: float
-    frontier: float
-
-
-class _Trust(TypedDict):
-    is_trusted: bool
-    reasons: list[str]
-    auc: float | None
-    auc_lower: float | None
-    calibration_error: float | None
-    versions: _Count
-    known_share: float | None
-    hard_rate_reasons: list[str]
-    reliability: list[tuple[float, float, _Count]]
 
 
 class _Weights(TypedDict):
@@ -52,32 +35,32 @@ class _Difficulty(TypedDict):
 
 
 class _Content(TypedDict):
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # type: ignore[misc]
 
     frozen_at: float
-    cuts: _Cuts
-    trust: _Trust
+    cuts: TierCuts
+    trust: Trust
     reference_version: str
-    bin_edges: list[float]
+    bin_edges: tuple[float, ...]
     difficulty: _Difficulty
     min_tag_probability: float
     frontier_min_versions: _Count
-    promises: NotRequired[list[tuple[Tier, _Count, _Count, float, float]]]  # missing before version 1.1
+    promises: NotRequired[tuple[TierPromise, ...]]  # missing before version 1.1
 
 
 _CONTENT = TypeAdapter(_Content)
 _GROUPS = {"capability", "tools", "prompt", "item", "attribute", "number"}
 
 
-def check_content(content: dict[str, Any]) -> None:
+def read_content(content: dict[str, Any]) -> dict[str, Any]:
     """
-    Let *content*, plain JSON values, pass where tagging by it cannot fail.
+    The fields that *content*, plain JSON values, gives a calibration; tagging by them cannot fail.
 
     Raises:
         ValueError: a part is missing, of another type or not finite, or what belongs together differs in length.
     """
-    _CONTENT.validate_json(json.dumps(content))  # lists stand for tuples in JSON alone
-    difficulty = content["difficulty"]
+    read: dict[str, Any] = {**_CONTENT.validate_json(json.dumps(content))}  # lists stand for tuples in JSON alone
+    difficulty = read["difficulty"]
     lengths = {len(difficulty["names"]), *(len(column) for column in difficulty["weights"].values())}
     if len(lengths) != 1:
         raise ValueError("names and weights differ in number")
@@ -85,3 +68,4 @@ def check_content(content: dict[str, Any]) -> None:
         raise ValueError(f"no belief about {', '.join(sorted(missing))} never met")
     if content["bin_edges"] != sorted(content["bin_edges"]):
         raise ValueError("edges of bins are not ascending")
+    return read | {"difficulty": FrozenDifficulty.from_content(difficulty)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,14 +85,14 @@ class Trust:
     """
 
     is_trusted: bool
-    reasons: Sequence[str]
+    reasons: tuple[str, ...]
     auc: float | None
     auc_lower: float | None
     calibration_error: float | None
     versions: int
     known_share: float | None
-    hard_rate_reasons: Sequence[str] = ()
-    reliability: Sequence[ReliabilityPoint] = ()
+    hard_rate_reasons: tuple[str, ...] = ()
+    reliability: tuple[ReliabilityPoint, ...] = ()
 
     @property
     def is_trusted_for_hard_rate(self) -> bool:

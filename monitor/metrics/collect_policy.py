@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.metrics import names
 from monitor.metrics.family import Family, family_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import TierGroup
@@ -17,31 +16,31 @@ _DAY = 86_400.0
 def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
     """Thresholds and floors."""
     policy, environments = snapshot.policy, sorted(_environments(snapshot))
-    for metric, value in _thresholds(policy):
-        yield from family_of(metric, ((value, *where) for where in environments))
+    for name, value in _thresholds(policy):
+        yield from family_of(name, ((value, *where) for where in environments))
     floors = (
         (floor.pass_rate, floor.service, floor.environment, floor.capability or "")
         for floor in policy.floors
         if floor.tier is TierGroup.HARD
     )
-    yield from family_of(names.POLICY_FLOOR, floors)
+    yield from family_of("policy_floor_pass_ratio", floors)
 
 
-def _thresholds(policy: Policy) -> Iterator[tuple[names.Metric, float]]:
-    yield names.POLICY_SHARE_JUMP, policy.share_jump
-    yield names.POLICY_ERROR, policy.error_rate
-    yield names.POLICY_MIN_LABELLED, policy.min_labelled_requests
-    yield names.POLICY_MIN_HARD_FAILURES, policy.min_hard_failures
-    yield names.POLICY_OK_MARGIN, policy.ok_margin
-    yield names.POLICY_OK_MARGIN_HARD, policy.ok_margin_hard
-    yield names.POLICY_CAPABILITY_MIN_SHARE, policy.capability_min_share
-    yield names.POLICY_BASELINE, policy.baseline_days * _DAY
-    yield names.POLICY_MATURITY, policy.maturity_seconds
-    yield names.POLICY_RAMP, policy.ramp_seconds
-    yield names.POLICY_ROLLBACK, policy.rollback_seconds
-    yield names.POLICY_CANDIDATE_MIN_SHARE, policy.candidate_min_share
-    yield names.POLICY_CANDIDATE_MIN_REQUESTS, policy.candidate_min_requests
-    yield names.POLICY_MAX_COVERAGE_GAP, policy.max_coverage_gap
+def _thresholds(policy: Policy) -> Iterator[tuple[str, float]]:
+    yield "policy_share_jump_ratio", policy.share_jump
+    yield "policy_error_ratio", policy.error_rate
+    yield "policy_min_labelled_requests", policy.min_labelled_requests
+    yield "policy_min_hard_failures", policy.min_hard_failures
+    yield "policy_ok_margin_ratio", policy.ok_margin
+    yield "policy_ok_margin_hard_ratio", policy.ok_margin_hard
+    yield "policy_capability_min_share_ratio", policy.capability_min_share
+    yield "policy_baseline_seconds", policy.baseline_days * _DAY
+    yield "policy_maturity_seconds", policy.maturity_seconds
+    yield "policy_ramp_seconds", policy.ramp_seconds
+    yield "policy_rollback_seconds", policy.rollback_seconds
+    yield "policy_candidate_min_share_ratio", policy.candidate_min_share
+    yield "policy_candidate_min_requests", policy.candidate_min_requests
+    yield "policy_max_coverage_gap_ratio", policy.max_coverage_gap
 
 
 def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:

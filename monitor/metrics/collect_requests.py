@@ -9,8 +9,8 @@ from operator import attrgetter
 
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
-from monitor.metrics import names
 from monitor.metrics.family import Family, Labels, Series, family_of, histogram_family
+from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.trace.decoded import Ignored
 from monitor.trace.model import DropReason
@@ -22,15 +22,15 @@ Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     """Requests, outcomes, durations and cost, and what was read of them."""
     counted = _by_name(snapshot.counters)
-    for name, metric, labels_of, unit in _PROJECTIONS:
-        yield from _projected(counted[name], snapshot.exemplars, metric, labels_of, unit).families()
+    for counter, name, labels_of, unit in _PROJECTIONS:
+        yield from _projected(counted[counter], snapshot.exemplars, name, labels_of, unit).families()
     for histogram in _HISTOGRAMS:
         yield from _histogram(counted, histogram)
     yield from _tier_traffic(counted).families()
-    for name, metric, reasons in _REASONS:
-        yield from _by_reason(counted[name], metric, reasons).families()
-    yield from family_of(names.DUPLICATE_RECORDS, [(sum(counted[CounterName.DUPLICATES].values()),)])
-    yield from family_of(names.UNKNOWN_FIELDS, [(sum(counted[CounterName.UNKNOWN_FIELDS].values()),)])
+    for counter, name, reasons in _REASONS:
+        yield from _by_reason(counted[counter], name, reasons).families()
+    yield from family_of("duplicate_records_total", [(sum(counted[CounterName.DUPLICATES].values()),)])
+    yield from family_of("unknown_fields_total", [(sum(counted[CounterName.UNKNOWN_FIELDS].values()),)])
 
 
 def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
@@ -63,19 +63,19 @@ def _detail(key: CounterKey) -> Labels:
     return (key.detail,)
 
 
-_PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labels], float], ...] = (
-    (CounterName.REQUESTS, names.REQUESTS, _classed, 1),
-    (CounterName.OUTCOMES, names.OUTCOMES, _classed_detail, 1),
-    (CounterName.OUTCOME_REVISIONS, names.OUTCOME_REVISIONS, _revision, 1),
-    (CounterName.FAILURES_BY_CLASS, names.FAILURES_BY_CLASS, _tiered_detail, 1),
-    (CounterName.TOKENS, names.REQUEST_TOKENS, _tiered_detail, 1),
-    (CounterName.COST_NANODOLLARS, names.REQUEST_COST, _tiered, 1e9),
-    (CounterName.TOOL_CALLS, names.TOOL_CALLS, _tiered, 1),
-    (CounterName.BUDGET_EXCEEDED, names.BUDGET_EXCEEDED, _tiered, 1),
-    (CounterName.ALIAS_REQUESTS, names.ALIAS_REQUESTS, _version, 1),
-    (CounterName.RECORDS, names.RECORDS_CONSUMED, _topic_partition, 1),
-    (CounterName.SPANS, names.SPANS, _detail, 1),
-    (CounterName.VERSIONS_UNRESOLVED, names.VERSIONS_UNRESOLVED, _version_detail, 1),
+_PROJECTIONS: tuple[tuple[CounterName, str, Callable[[CounterKey], Labels], float], ...] = (
+    (CounterName.REQUESTS, "requests_total", _classed, 1),
+    (CounterName.OUTCOMES, "outcomes_total", _classed_detail, 1),
+    (CounterName.OUTCOME_REVISIONS, "outcome_revisions_total", _revision, 1),
+    (CounterName.FAILURES_BY_CLASS, "failures_by_class_total", _tiered_detail, 1),
+    (CounterName.TOKENS, "request_tokens_total", _tiered_detail, 1),
+    (CounterName.COST_NANODOLLARS, "request_cost_dollars_total", _tiered, 1e9),
+    (CounterName.TOOL_CALLS, "tool_calls_total", _tiered, 1),
+    (CounterName.BUDGET_EXCEEDED, "budget_exceeded_total", _tiered, 1),
+    (CounterName.ALIAS_REQUESTS, "alias_requests_total", _version, 1),
+    (CounterName.RECORDS, "records_consumed_total", _topic_partition, 1),
+    (CounterName.SPANS, "spans_total", _detail, 1),
+    (CounterName.VERSIONS_UNRESOLVED, "versions_unresolved_total", _version_detail, 1),
 )
 """Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
 
@@ -84,7 +84,7 @@ _PROJECTIONS: tuple[tuple[CounterName, names.Metric, Callable[[CounterKey], Labe
 class _Histogram:
     """A histogram out of two counters; *unit* says how many of the sum's units make one of the metric's."""
 
-    metric: names.Metric
+    metric: str
     buckets: CounterName
     sum: CounterName
     bounds: Sequence[float]
@@ -93,24 +93,24 @@ class _Histogram:
 
 _HISTOGRAMS = (
     _Histogram(
-        names.REQUEST_DURATION,
+        "request_duration_seconds",
         CounterName.DURATION_BUCKET,
         CounterName.DURATION_MICROSECONDS,
         DURATION_BUCKETS_SECONDS,
         unit=1e6,
     ),
-    _Histogram(names.REQUEST_STEPS, CounterName.STEPS_BUCKET, CounterName.STEPS, STEP_BUCKETS),
+    _Histogram("request_steps", CounterName.STEPS_BUCKET, CounterName.STEPS, STEP_BUCKETS),
 )
 
 
 def _projected(
     counters: Mapping[CounterKey, int],
     exemplars: Mapping[CounterKey, TraceExemplar],
-    metric: names.Metric,
+    name: str,
     labels_of: Callable[[CounterKey], Labels],
     unit: float,
 ) -> Series:
-    series = Series(metric)
+    series = Series(metric(name))
     for key, value in counters.items():
         series.add(_amount(key, value, unit), labels_of(key), exemplars.get(key))
     return series
@@ -125,7 +125,7 @@ def _histogram(counted: Counted, shown: _Histogram) -> Iterator[Family]:
     for key, value in counted[shown.sum].items():
         sums[_tiered(key)] += _amount(key, value, shown.unit)
     yield from histogram_family(
-        shown.metric, buckets, sums, bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"]
+        metric(shown.metric), buckets, sums, bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"]
     )
 
 
@@ -139,22 +139,22 @@ def _tier_traffic(counted: Counted) -> Series:
     for key, value in counted[CounterName.REQUESTS].items():
         requests[_tiered(key)] += value
         of_version[_tiered(key)[:-1]] += value
-    series = Series(names.TIER_TRAFFIC_RATIO)
+    series = Series(metric("tier_traffic_ratio"))
     for labels, value in requests.items():
         if total := of_version[labels[:-1]]:
             series.set(value / total, *labels)
     return series
 
 
-_REASONS: tuple[tuple[CounterName, names.Metric, Sequence[str]], ...] = (
-    (CounterName.DEAD_LETTERS, names.DEAD_LETTERS, tuple(DropReason)),
-    (CounterName.IGNORED, names.IGNORED, tuple(Ignored)),
-    (CounterName.SERIES_DROPPED, names.SERIES_DROPPED, CAPS),
+_REASONS: tuple[tuple[CounterName, str, Sequence[str]], ...] = (
+    (CounterName.DEAD_LETTERS, "dead_letters_total", tuple(DropReason)),
+    (CounterName.IGNORED, "ignored_total", tuple(Ignored)),
+    (CounterName.SERIES_DROPPED, "series_dropped_total", CAPS),
 )
 
 
-def _by_reason(counters: Mapping[CounterKey, int], metric: names.Metric, reasons: Sequence[str]) -> Series:
-    series = Series(metric)
+def _by_reason(counters: Mapping[CounterKey, int], name: str, reasons: Sequence[str]) -> Series:
+    series = Series(metric(name))
     for reason in reasons:
         series.add(0, (reason,))  # a rise from a missing series would be no rise to Prometheus
     for key, value in counters.items():

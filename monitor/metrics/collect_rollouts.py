@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics import names
 from monitor.metrics.family import Family, Labels, Series
+from monitor.metrics.names import METRICS, metric
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.tracker import Rollout
@@ -17,10 +17,10 @@ from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdi
 
 def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
     """Everything that is said of each rollout under way."""
-    series = {metric: Series(metric) for metric in names.METRICS}
+    series = {each: Series(each) for each in METRICS}
     for labels, record in rollouts_under_way(snapshot.rollouts).items():
-        for metric, value, values in _of_rollout(labels, record):
-            series[metric].set(value, *values)
+        for name, value, values in _of_rollout(labels, record):
+            series[metric(name)].set(value, *values)
     for each in series.values():
         yield from each.families()
 
@@ -35,18 +35,18 @@ def _labels(rollout: Rollout) -> Labels:
     return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
 
 
-_Told = Iterator[tuple[names.Metric, float | None, Labels]]
+_Told = Iterator[tuple[str, float | None, Labels]]
 """Metric, value and label values of one series after the other."""
 
 
 def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
-    yield names.ROLLOUT_INFO, 1, labels
-    yield names.ROLLOUT_START, record.rollout.started_at, labels
+    yield "rollout_info", 1, labels
+    yield "rollout_start_timestamp_seconds", record.rollout.started_at, labels
     for state in VerdictState:
-        yield names.ROLLOUT_VERDICT, state is record.state, (*labels, state.value)
+        yield "rollout_verdict", state is record.state, (*labels, state.value)
     for committed in record.floors:
         if committed.floor.tier is TierGroup.HARD:
-            yield names.ROLLOUT_FLOOR, committed.floor.pass_rate, (*labels, committed.floor.capability or "")
+            yield "rollout_floor_pass_ratio", committed.floor.pass_rate, (*labels, committed.floor.capability or "")
     if record.verdict is not None:
         for group in (_scopes, _failure_ratios, _capabilities, _shares, _evidence, _load):
             yield from group(labels, record.verdict)
@@ -54,59 +54,59 @@ def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
 
 def _scopes(labels: Labels, verdict: Verdict) -> _Told:
     for scope in sorted({*TierGroup, *verdict.scope}):
-        yield names.ROLLOUT_REGRESSION, scope in verdict.scope, (*labels, str(scope))
-    yield names.ROLLOUT_TIERS, 1, (*labels, verdict.tiers_by.value, verdict.comparison.value)
+        yield "rollout_regression", scope in verdict.scope, (*labels, str(scope))
+    yield "rollout_tiers_info", 1, (*labels, verdict.tiers_by.value, verdict.comparison.value)
 
 
 def _failure_ratios(labels: Labels, verdict: Verdict) -> _Told:
     for tier, compared in verdict.tiers.items():
         for arm, rate in _arms(compared):
-            yield from _interval(names.ROLLOUT_FAILURE_RATIO, rate.rate, (*labels, arm.value, tier.value))
-        yield from _interval(names.ROLLOUT_FAILURE_CHANGE, compared.change, (*labels, tier.value))
-    yield from _rates(names.ROLLOUT_AGGREGATE_FAILURE_RATIO, verdict.aggregate, labels)
-    yield from _interval(names.ROLLOUT_AGGREGATE_FAILURE_CHANGE, verdict.aggregate.change, labels)
+            yield from _interval("rollout_failure_ratio", rate.rate, (*labels, arm.value, tier.value))
+        yield from _interval("rollout_failure_change", compared.change, (*labels, tier.value))
+    yield from _rates("rollout_aggregate_failure_ratio", verdict.aggregate, labels)
+    yield from _interval("rollout_aggregate_failure_change", verdict.aggregate.change, labels)
     if verdict.hard_tier is not None:
-        yield from _rates(names.ROLLOUT_HARD_TIER_FAILURE_RATIO, verdict.hard_tier, labels)
-        yield from _interval(names.ROLLOUT_HARD_TIER_FAILURE_CHANGE, verdict.hard_tier.change, labels)
+        yield from _rates("rollout_hard_tier_failure_ratio", verdict.hard_tier, labels)
+        yield from _interval("rollout_hard_tier_failure_change", verdict.hard_tier.change, labels)
 
 
 def _capabilities(labels: Labels, verdict: Verdict) -> _Told:
     for capability, compared in verdict.hard_capabilities.items():
-        yield from _rates(names.ROLLOUT_CAPABILITY_FAILURE_RATIO, compared, (*labels, capability))
+        yield from _rates("rollout_capability_failure_ratio", compared, (*labels, capability))
     for capability, compared in verdict.capabilities.items():
-        yield from _rates(names.ROLLOUT_CLASS_FAILURE_RATIO, compared, (*labels, capability))
+        yield from _rates("rollout_class_failure_ratio", compared, (*labels, capability))
         is_regressed = capability in verdict.regressed_capabilities
-        yield names.ROLLOUT_CAPABILITY_REGRESSED, is_regressed, (*labels, capability)
+        yield "rollout_capability_regressed", is_regressed, (*labels, capability)
 
 
 def _shares(labels: Labels, verdict: Verdict) -> _Told:
     share = verdict.share
     if share is not None:
         for arm, of_arm in zip(ArmName, (share.baseline, share.candidate), strict=True):
-            yield from _interval(names.ROLLOUT_HARD_SHARE, of_arm, (*labels, arm.value, Tier.HARD.value))
-        yield from _interval(names.ROLLOUT_HARD_SHARE_CHANGE, share.change, labels)
-        yield names.ROLLOUT_EXPECTED_CHANGE, share.expected_change, labels
-        yield from _interval(names.ROLLOUT_HARD_SHARE_EXCESS, share.excess, labels)
+            yield from _interval("rollout_hard_share_ratio", of_arm, (*labels, arm.value, Tier.HARD.value))
+        yield from _interval("rollout_hard_share_change", share.change, labels)
+        yield "rollout_expected_change", share.expected_change, labels
+        yield from _interval("rollout_hard_share_excess", share.excess, labels)
     if verdict.decomposition is not None:
         for part, value in asdict(verdict.decomposition).items():
-            yield names.ROLLOUT_HARD_SHARE_COMPONENT, value, (*labels, part)
+            yield "rollout_hard_share_change_component", value, (*labels, part)
 
 
 def _evidence(labels: Labels, verdict: Verdict) -> _Told:
-    yield names.ROLLOUT_REQUESTS_NEEDED, verdict.requests_needed, labels
+    yield "rollout_requests_needed", verdict.requests_needed, labels
     for arm, rate in _arms(verdict.aggregate):
-        yield names.ROLLOUT_LABELLED_REQUESTS, rate.requests, (*labels, arm.value)
-        yield names.ROLLOUT_HARD_FAILURES, _hard_failures(verdict, arm), (*labels, arm.value)
+        yield "rollout_labelled_requests", rate.requests, (*labels, arm.value)
+        yield "rollout_hard_failures", _hard_failures(verdict, arm), (*labels, arm.value)
     for tier, compared in verdict.tiers.items():
         for arm, rate in _arms(compared):
-            yield names.LABEL_COVERAGE, rate.coverage, _coverage_labels(labels, arm, tier)
+            yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier)
 
 
 def _load(labels: Labels, verdict: Verdict) -> _Told:
     if verdict.on_call is not None:
         for tier, both in verdict.on_call.tiers.items():
             for arm, value in zip(ArmName, both, strict=True):
-                yield names.ROLLOUT_LOAD, value, (*labels, arm.value, tier.value)
+                yield "rollout_failures_per_1000_requests", value, (*labels, arm.value, tier.value)
 
 
 def _hard_failures(verdict: Verdict, arm: ArmName) -> int:
@@ -124,12 +124,12 @@ def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:
     return iter(((ArmName.BASELINE, comparison.baseline), (ArmName.CANDIDATE, comparison.candidate)))
 
 
-def _rates(metric: names.Metric, compared: TierComparison, labels: Labels) -> _Told:
+def _rates(name: str, compared: TierComparison, labels: Labels) -> _Told:
     for arm, rate in _arms(compared):
-        yield from _interval(metric, rate.rate, (*labels, arm.value))
+        yield from _interval(name, rate.rate, (*labels, arm.value))
 
 
-def _interval(metric: names.Metric, interval: Interval | None, labels: Labels) -> _Told:
+def _interval(name: str, interval: Interval | None, labels: Labels) -> _Told:
     if interval is not None:
         for bound, value in asdict(interval).items():
-            yield metric, value, (*labels, bound)
+            yield name, value, (*labels, bound)

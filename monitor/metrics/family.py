@@ -11,7 +11,7 @@ from prometheus_client.core import Exemplar, Timestamp
 from prometheus_client.metrics_core import Metric as PrometheusFamily
 from prometheus_client.samples import Sample
 
-from monitor.metrics.names import Metric
+from monitor.metrics.names import Metric, metric
 from monitor.metrics.snapshot import TraceExemplar
 
 Labels = tuple[str, ...]
@@ -123,9 +123,9 @@ class Series:
             yield family
 
 
-def family_of(metric: Metric, rows: Iterable[tuple[float | None, *Labels]]) -> Iterator[Family]:
-    """The family of *metric* with *rows*, each a value and its labels; nothing where no value is known."""
-    series = Series(metric)
+def family_of(name: str, rows: Iterable[tuple[float | None, *Labels]]) -> Iterator[Family]:
+    """The family of the metric *name* with *rows*, each a value and its labels; nothing where no value is known."""
+    series = Series(metric(name))
     for value, *labels in rows:
         series.set(value, *labels)
     yield from series.families()

@@ -26,7 +26,8 @@ class Bounds:
 
     Half of the budget is for `cliff`, the rest for regressions: of all requests, the hard tier, the easier tiers, the
     capability classes together and the floors together. A claim of `ok` has a budget of its own, half of the error
-    rate for each margin.
+    rate for each margin. Once it is shown that the gain is not uniform, the part of `cliff` is free, and passes to the
+    hard tier.
 
     Attributes:
         error_rate: The policy's, ratio 0 to 1.
@@ -58,11 +59,23 @@ class Bounds:
         """Largest expected share of false ones among the capability classes named."""
         return self.error_rate * _CAPABILITIES_SHARE
 
-    def change(self, baseline: Counts, candidate: Counts, group: TierGroup) -> Interval:
-        """Candidate's rate minus baseline's: above 0 with the group's part of the budget, below with that of `ok`."""
-        lower, upper = change_bounds(
-            baseline, candidate, lower_level=self.error_rate * _GROUP_SHARES[group], upper_level=self.ok_level
-        )
+    def change(
+        self, baseline: Counts, candidate: Counts, group: TierGroup, *, is_left_behind: bool = False
+    ) -> Interval:
+        """
+        Candidate's rate minus baseline's: above 0 with the group's part of the budget, below with that of `ok`.
+
+        Args:
+            baseline: Its independent counts.
+            candidate: Likewise.
+            group: What they are of.
+            is_left_behind: Whether the part of `cliff` has passed to them.
+
+        Source:
+            Graphical procedure of Bretz, Maurer, Brannath and Posch (2009), Stat. Med. 28:586, on tests for any look.
+        """
+        level = self.error_rate * _GROUP_SHARES[group] + self.cliff_level * is_left_behind
+        lower, upper = change_bounds(baseline, candidate, lower_level=level, upper_level=self.ok_level)
         return Interval(candidate.rate - baseline.rate, lower, upper)
 
     def rate(self, rate: float, requests: float) -> Interval:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
+from monitor.labels.double_sampling import SaidCount
 
 
 class ArmName(StrEnum):
@@ -58,6 +59,10 @@ class Stratum:
         logit_sum: Sum of the difficulty logits of all *requests*.
         variance_sum: Sum of the difficulty variances of all *requests*.
         block: Hour in which the requests started, hours since 1970.
+        said: The same requests by who said what of them; empty where the label that stands is all there is.
+        effective: Labelled requests and failures that say as much, once missing and mistaken labels are allowed for
+            (`labelling`); None where they are as counted.
+        missing: Requests that no label tells of or stands for; None where they are those without a label.
     """
 
     tier: Tier
@@ -70,6 +75,19 @@ class Stratum:
     logit_sum: float
     variance_sum: float
     block: int = 0
+    said: Sequence[SaidCount] = ()
+    effective: tuple[float, float] | None = None
+    missing: float | None = None
+
+    @property
+    def evidence(self) -> tuple[float, float]:
+        """Labelled requests and failures to compute with."""
+        return self.effective or (self.labelled, self.failures)
+
+    @property
+    def unlabelled(self) -> float:
+        """Requests whose label is missing."""
+        return self.requests - self.labelled if self.missing is None else self.missing
 
 
 @dataclass(frozen=True, slots=True)

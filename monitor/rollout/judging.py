@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from monitor.rollout.cohort import ArmName, Cohort, TierGroup
 from monitor.rollout.floors import check_floors, floors_of
@@ -13,6 +14,8 @@ from monitor.rollout.policy import Policy
 from monitor.rollout.reasons import explain
 from monitor.rollout.state import find
 from monitor.rollout.verdict import Verdict, VerdictState
+
+_GRAVITY = (VerdictState.WAITING, VerdictState.OK, VerdictState.CLIFF, VerdictState.REGRESSION)
 
 
 def judge(
@@ -41,8 +44,12 @@ def judge(
         probes: The probe panel replayed on both versions under the same calibration, or None: evidence beside *cohort*.
     """
     floors = floors_of(policy, service=service, environment=environment)
-    measurement = measure(cohort, calibration, policy, floors=len(floors), probes=probes)
-    findings = find(measurement, check_floors(floors, measurement), policy)
+    measurement = measure(cohort, calibration, policy, floors=len(floors), probes=probes, previous=previous)
+    checks = [
+        replace(check, pass_rate=measurement.over_all_looks(check.scope, check.pass_rate))
+        for check in check_floors(floors, measurement)
+    ]
+    findings = find(measurement, checks, policy)
     state = findings.state
     is_waiting = state is VerdictState.WAITING and not findings.obstacles
     needed = requests_needed(measurement, policy) if is_waiting else 0
@@ -50,7 +57,7 @@ def judge(
         state=state,
         reasons=(),
         requests_needed=needed,
-        requests_to_verdict=_requests_to_verdict(state, cohort.candidate.labelled, previous),
+        requests_to_verdict=_requests_to_verdict(state, measurement.labelled[1], previous),
         share=measurement.share,
         decomposition=measurement.decomposition,
         aggregate=measurement.aggregate,
@@ -68,8 +75,32 @@ def judge(
         obstacles=tuple(findings.obstacles),
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,
+        bounds=measurement.bounds | {c.scope: c.pass_rate for c in checks if c.pass_rate is not None},
+        labels=measurement.labels.by_arm,
+        coverage_gap=measurement.coverage_gaps,
+        one_sided=measurement.labels.one_sided,
+        judge_moved=measurement.labels.moved,
+        audits_needed=measurement.labels.audits_needed(policy.ok_margin),
     )
     return replace(verdict, reasons=tuple(explain(verdict, findings, measurement, calibration, policy)))
+
+
+def withdrawn(changes: Sequence[tuple[float, str]], state: VerdictState) -> Iterator[str]:
+    """
+    A sentence where the rollout was said to be graver than *state*.
+
+    Args:
+        changes: When the verdict changed (Unix seconds) and to which state, oldest first.
+        state: What is said now.
+    """
+    said = {earlier: at for at, earlier in changes}
+    graver = _GRAVITY[_GRAVITY.index(state) + 1 :]
+    for earlier in [each for each in reversed(graver) if each in said][:1]:
+        since = datetime.fromtimestamp(said[earlier], tz=UTC)
+        yield (
+            f"The verdict was `{earlier}` from {since:%Y-%m-%d %H:%M} UTC on. That no longer holds: later requests "
+            "contradict it, or it rested on other tiers, hours or floors."
+        )
 
 
 def _could_still_be(measurement: Measurement, policy: Policy) -> Mapping[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,10 +139,11 @@ def match(cohort: Cohort) -> Matched:
 
 
 def _add(sums: list[float], stratum: Stratum, weight: float) -> None:
+    labelled, failures = stratum.evidence
     sums[0] += weight * stratum.requests
-    sums[1] += weight * stratum.labelled
-    sums[2] += weight * weight * stratum.labelled
-    sums[3] += weight * stratum.failures
+    sums[1] += weight * labelled
+    sums[2] += weight * weight * labelled
+    sums[3] += weight * failures
     sums[4] += weight * stratum.logit_sum
     sums[5] += weight * stratum.variance_sum
 
@@ -159,7 +160,7 @@ def _period(cohort: Cohort) -> tuple[Comparison, int | None]:
 def _covered(cohort: Cohort, period: int | None) -> float:
     """Share of the candidate's labels in hours that the baseline has too; ratio 0 to 1."""
     baseline, candidate = _by_hour(cohort.baseline, period), _by_hour(cohort.candidate, period)
-    return sum(candidate[hour] for hour in candidate if baseline[hour]) / max(candidate.total(), 1)
+    return sum(candidate[hour] for hour in candidate if baseline[hour]) / max(sum(candidate.values()), 1e-300)
 
 
 def _weights(cohort: Cohort, period: int | None) -> Mapping[int, tuple[float, float]]:
@@ -168,10 +169,10 @@ def _weights(cohort: Cohort, period: int | None) -> Mapping[int, tuple[float, fl
     return {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
 
 
-def _by_hour(arm: Arm, period: int | None) -> Counter[int]:
-    labelled: Counter[int] = Counter()
+def _by_hour(arm: Arm, period: int | None) -> dict[int, float]:
+    labelled: dict[int, float] = defaultdict(float)
     for stratum in arm.strata:
-        labelled[_hour(stratum, period)] += stratum.labelled
+        labelled[_hour(stratum, period)] += stratum.evidence[0]
     return labelled
 
 

@@ -27,9 +27,11 @@ from monitor.rollout.comparison import Decomposition, FailureRate, Interval, Sha
 from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.homogeneity import mantel_haenszel
+from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import LEFT_BEHIND, Verdict, class_scope
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -66,6 +68,7 @@ def measure(
     *,
     floors: int = 0,
     probes: Cohort | None = None,
+    previous: Verdict | None = None,
 ) -> Measurement:
     """
     What *cohort* says.
@@ -80,8 +83,10 @@ def measure(
         floors: Floors that will be checked against the rates.
         probes: The probe panel replayed on both versions, or None. It adds to what is known of each tier's failure
             rate, and neither to the traffic mix nor to the counts that are shown.
+        previous: The last verdict on this rollout, or None. What it has shown by the same tiers, hours
+            and kind of labels still counts.
     """
-    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes)
+    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes, previous)
 
 
 class Measurement:
@@ -90,12 +95,23 @@ class Measurement:
 
     Attributes:
         tiers_by: What gives the tiers; `none` where they cannot be trusted.
+        earlier: The previous verdict, if it is about the same tiers, hours and kind of labels.
         comparison: Whether the arms are compared at the same hours.
         design: Design effects by group.
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
+        labels: What the labels are worth.
     """
 
-    def __init__(self, cohort: Cohort, calibration: Yardstick | None, bounds: Bounds, probes: Cohort | None) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        calibration: Yardstick | None,
+        bounds: Bounds,
+        probes: Cohort | None,
+        previous: Verdict | None,
+    ) -> None:
+        self.labels = weigh_labels(cohort, error_rate=bounds.error_rate)
+        cohort = self.labels.cohort
         self._sides = (cohort.baseline, cohort.candidate)
         self._bounds = bounds
         self._calibration = calibration
@@ -107,11 +123,30 @@ class Measurement:
         self.design = design_effects(cohort)
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
+        ours = (self.tiers_by, self.comparison, cohort.calibration_id)
+        is_same = (
+            previous is not None
+            and ours == (previous.tiers_by, previous.comparison, previous.calibration_id)
+            and self.labels.count_as(previous.labels)
+        )
+        self.earlier = previous if is_same else None
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
-        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
+        return {group: self.over_all_looks(group, self._change(group, _TIERS_OF[group])) for group in TierGroup}
+
+    def over_all_looks(self, name: str, now: Interval | None) -> Interval | None:
+        """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
+        return now if now is None or self.earlier is None else now.within(self.earlier.bounds.get(name))
+
+    @cached_property
+    def bounds(self) -> dict[str, Interval]:
+        """What `Verdict.bounds` is to hold, without floors."""
+        told: dict[str, Interval | None] = {str(group): change for group, change in self.changes.items()}
+        told[LEFT_BEHIND] = self.left_behind
+        told |= {class_scope(name): compared.change for name, compared in self.capabilities.items()}
+        return {name: interval for name, interval in told.items() if interval is not None}
 
     @cached_property
     def left_behind(self) -> Interval | None:
@@ -127,7 +162,7 @@ class Measurement:
         if learnt and self._arms is not None:
             uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen)
             expected = 0.0 if uniform is None else uniform[0]
-        return self._bounds.left_behind(measured[0] - expected, measured[1])
+        return self.over_all_looks(LEFT_BEHIND, self._bounds.left_behind(measured[0] - expected, measured[1]))
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
@@ -151,7 +186,13 @@ class Measurement:
             pair = self._compare(chosen, TierGroup.ALL)
             if pair is not None:
                 evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
-        return sorted(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+        shown = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
+        before = () if self.earlier is None else self.earlier.regressed_capabilities
+        return sorted(shown | {name for name in before if name in self._classes and self._is_still_risen(name)})
+
+    def _is_still_risen(self, capability: str) -> bool:
+        change = self.capabilities[capability].change
+        return change is not None and change.lower > 0
 
     @cached_property
     def coverage_gaps(self) -> Mapping[TierGroup, float]:
@@ -279,7 +320,9 @@ class Measurement:
         pair = self._compare(chosen, group)
         if pair is None:
             return None
-        change, gap = self._bounds.change(*pair, group), self._coverage_gap(tiers)
+        is_left_behind = group is TierGroup.HARD and self.left_behind is not None and self.left_behind.lower > 0
+        change = self._bounds.change(*pair, group, is_left_behind=is_left_behind)
+        gap = self._coverage_gap(tiers)
         return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
@@ -337,24 +380,27 @@ class Measurement:
         requests, labelled = sum(each.requests for each in strata), sum(each.labelled for each in strata)
         failures = sum(each.failures for each in strata)
         rate = None
-        if labelled:
-            estimate, error = corrected or (failures / labelled, 0.0)
-            independent = labelled / effect
+        worth, failing = (sum(column) for column in zip((0, 0), *(each.evidence for each in strata), strict=True))
+        if worth > 0:
+            estimate, error = corrected or (min(failing / worth, 1.0), 0.0)
+            independent = worth / effect
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
-        return FailureRate(labelled, failures, rate, labelled / requests if requests else None)
+        missing = sum(each.unlabelled for each in strata)
+        return FailureRate(labelled, failures, rate, 1.0 - missing / requests if requests else None)
 
     def _of_class(self, name: str, group: TierGroup) -> TierComparison:
         tiers = _TIERS_OF[group]
         change = self._change(group, tiers, self._classes[name])
+        if group is TierGroup.ALL:
+            change = self.over_all_looks(class_scope(name), change)
         return self._counted(lambda stratum: stratum.capability == name and stratum.tier in tiers, group, change)
 
 
 def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
     strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
-    requests = sum(stratum.requests for stratum in strata)
-    return Counts(requests, requests - sum(stratum.labelled for stratum in strata))
+    return Counts(sum(each.requests for each in strata), sum(each.unlabelled for each in strata))
 
 
 def _trusted(tiers_by: TiersBy, calibration: Yardstick | None) -> TiersBy:

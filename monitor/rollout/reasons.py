@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
 from monitor.rollout.comparison import Interval, ShareComparison, TierComparison
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
+from monitor.rollout.labelling import ArmLabels, CountBy, JudgeErrors
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
@@ -24,6 +25,7 @@ def explain(
     """Why the state is what it is: the finding first, then the rates behind it, then what limits it."""
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
     return [
+        *_moved_judge(verdict),
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *_evidence(measurement, findings),
@@ -46,6 +48,36 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
                 yield _gain(share)
         case _:
             yield _open(verdict, measurement, policy)
+
+
+def _moved_judge(verdict: Verdict) -> Iterator[str]:
+    """Said before the model is blamed."""
+    for group in verdict.judge_moved[:1]:
+        before, after = (_judge(arm, group) for arm in verdict.labels.values())
+        yield (
+            f"The judge errs otherwise in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
+            f"candidate it {after}. The rates are corrected for it."
+        )
+
+
+def _judge(labels: ArmLabels, group: TierGroup) -> str:
+    errors = labels.judge.get(group, JudgeErrors())
+    kinds = (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
+    told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
+    return " and ".join(told) or "errs as often as nobody knows"
+
+
+def _labels(verdict: Verdict) -> Iterator[str]:
+    arms = verdict.labels
+    if not arms or not any("judge" in labels.sources for labels in arms.values()):
+        return
+    audited = " and ".join(f"{labels.audited} of the {arm}'s" for arm, labels in arms.items())
+    more = f"; about {verdict.audits_needed} more of each arm would do" if verdict.audits_needed else ""
+    if not any(labels.count_by is CountBy.AUDITS for labels in arms.values()):
+        yield f"People checked {audited} verdicts of the judge, too few to correct its errors{more}."
+        return
+    changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
+    yield f"People checked {audited} verdicts of the judge. Without its errors, {changed}{more}."
 
 
 def _told(change: Interval | None) -> str:
@@ -141,6 +173,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
 
 def _limits(verdict: Verdict, calibration: Yardstick | None) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
+    yield from _labels(verdict)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
         yield " ".join(("Without trusted tiers, nothing is known of the hard tier.", *reasons))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import TierGroup, TiersBy
+from monitor.rollout.cohort import TierGroup
 from monitor.rollout.comparison import TierComparison
 from monitor.rollout.floors import FloorCheck
+from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import VerdictState, class_scope
 from monitor.rollout.wording import points
 
 MIN_EASIER_FAILURES = 10
@@ -27,7 +28,8 @@ class Findings:
     What the evidence supports, before it is put into words.
 
     Attributes:
-        obstacles: What more requests will not remove, as sentences; only a regression is called in spite of them.
+        obstacles: What more requests will not remove, as sentences. In spite of them a regression is called, and a
+            cliff stays that was shown before.
         risen: Groups whose failure rate is shown to have risen.
         risen_capabilities: Classes likewise that the policy watches or that have a large share of the traffic.
         broken_floors: Floors that the candidate is shown to be below.
@@ -45,19 +47,16 @@ class Findings:
     @property
     def scope(self) -> tuple[str, ...]:
         """What a regression is about."""
-        classes = (f"capability:{name}" for name in self.risen_capabilities)
-        return (*self.risen, *classes, *(check.scope for check in self.broken_floors))
+        return (*self.risen, *map(class_scope, self.risen_capabilities), *(check.scope for check in self.broken_floors))
 
     @property
     def state(self) -> VerdictState:
         """The state, worst first."""
         if self.scope:
             return VerdictState.REGRESSION
-        if self.obstacles:
-            return VerdictState.WAITING
         if self.is_left_behind:
             return VerdictState.CLIFF
-        return VerdictState.OK if self.is_ruled_out else VerdictState.WAITING
+        return VerdictState.OK if self.is_ruled_out and not self.obstacles else VerdictState.WAITING
 
 
 def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy) -> Findings:
@@ -75,19 +74,22 @@ def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy)
 def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
     of_class, everything = measurement.capabilities[capability].candidate, measurement.aggregate.candidate
     is_large = of_class.requests >= policy.capability_min_share * everything.requests
-    return is_large or capability in policy.watched_capabilities
+    has_counted = measurement.earlier is not None and class_scope(capability) in measurement.earlier.scope
+    return is_large or has_counted or capability in policy.watched_capabilities
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
-    easier = measurement.easier_tiers
+    behind, easier = measurement.left_behind, measurement.easier_tiers
+    if behind is None or behind.lower <= 0:
+        return False
+    if measurement.earlier is not None and measurement.earlier.state is VerdictState.CLIFF:
+        return True
     has_enough = (
-        measurement.tiers_by is not TiersBy.NONE
-        and min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
+        min(measurement.least(TierGroup.HARD)) >= policy.min_hard_failures
         and min(easier.baseline.failures, easier.candidate.failures) >= MIN_EASIER_FAILURES
         and measurement.least(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
-    behind = measurement.left_behind if has_enough else None
-    if behind is None or behind.lower <= 0 or any(measurement.coverage_gaps.values()):
+    if not has_enough or any(measurement.coverage_gaps.values()):
         return False
     shift, change = measurement.shift, measurement.standardised_change
     return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
@@ -107,8 +109,9 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         gap = measurement.coverage_gaps[group]
         if gap >= margin:
             yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
-    if min(measurement.labelled) >= policy.min_labelled_requests and measurement.failures == measurement.labelled:
-        yield "Every label is a failure: successes seem to go unlabelled, so failure rates cannot be told."
+    if measurement.labels.one_sided:
+        what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
+        yield f"Every label is a {what}: {other} seem to go unlabelled, so failure rates cannot be told."
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:

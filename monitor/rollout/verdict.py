@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import ArmName, Comparison, TiersBy, Unresolved
+from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy, Unresolved
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
+from monitor.rollout.labelling import ArmLabels
 from monitor.rollout.oncall import OnCallLoad
 
 __all__ = [
@@ -20,6 +21,20 @@ __all__ = [
     "Verdict",
     "VerdictState",
 ]
+
+
+LEFT_BEHIND = "left_behind"
+"""How much more the hard tier's log-odds of failing rose than the easier tiers': a name in `Verdict.bounds`."""
+
+
+def class_scope(capability: str) -> str:
+    """
+    How a verdict names a class.
+
+    >>> class_scope("search")
+    'capability:search'
+    """
+    return f"capability:{capability}"
 
 
 class VerdictState(StrEnum):
@@ -57,6 +72,13 @@ class Verdict:
         obstacles: Sentences: what more requests will not remove.
         design_effect: Requests that say as much as one independent request, by arm; at least 1.
         unresolved: Requests of the service whose version could not be told.
+        bounds: What decides, as all looks so far allow: the change of each scope, the pass rate of a floor (ratios),
+            and `left_behind` in logits.
+        labels: What the labels of each arm are worth.
+        coverage_gap: By how much the arms differ in the share of their requests that is labelled, by group; ratio.
+        one_sided: `failure` or `success` where the labels never say anything else; else empty.
+        judge_moved: Groups of requests in which the judge errs more often in one arm than in the other.
+        audits_needed: More verdicts of people beside the judge's that each arm needs; 0 where they suffice.
     """
 
     state: VerdictState
@@ -81,3 +103,9 @@ class Verdict:
     obstacles: tuple[str, ...] = ()
     design_effect: Mapping[ArmName, float] = field(default_factory=dict)
     unresolved: Unresolved = field(default_factory=Unresolved)
+    bounds: Mapping[str, Interval] = field(default_factory=dict)
+    labels: Mapping[ArmName, ArmLabels] = field(default_factory=dict)
+    coverage_gap: Mapping[TierGroup, float] = field(default_factory=dict)
+    one_sided: str = ""
+    judge_moved: Sequence[TierGroup] = ()
+    audits_needed: int = 0

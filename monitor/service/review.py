@@ -319,7 +319,7 @@ class Reviewer:
 
     def _judge(self, record: RolloutRecord, rollouts: Sequence[Rollout], now: float) -> RolloutRecord:
         """*record*, one of *rollouts*, with its verdict at *now*, Unix seconds."""
-        from monitor.rollout.judging import judge  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (brings SciPy, for which no start need wait)
         from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
         rollout = record.rollout
@@ -348,14 +348,20 @@ class Reviewer:
         )
         verdict = replace(
             verdict,
-            reasons=(*verdict.reasons, *changed_floors(self.policy.floors, record.floors, rollout)),
+            reasons=(
+                *verdict.reasons,
+                *withdrawn(record.changes, verdict.state),
+                *changed_floors(self.policy.floors, record.floors, rollout),
+            ),
             on_call=on_call_load(read.cohort, read.signatures),
         )
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
             verdict = replace(verdict, obstacles=(*verdict.obstacles, small), reasons=(*verdict.reasons, small))
         self._ledger.save_verdict(rollout.rollout_id, verdict, at=now)
+        changes = record.changes
         if record.verdict is None or record.verdict.state != verdict.state:
+            changes = (*changes, (now, verdict.state))
             _log.info(
                 "verdict.changed",
                 rollout_id=rollout.rollout_id,
@@ -364,7 +370,7 @@ class Reviewer:
                 verdict=verdict.state.value,
                 reason=next(iter(verdict.reasons), ""),
             )
-        return replace(record, verdict=verdict)
+        return replace(record, verdict=verdict, changes=changes)
 
     def _probes(
         self, rollout: Rollout, calibration: Calibration | None, window: EvidenceWindow, now: float

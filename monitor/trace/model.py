@@ -130,6 +130,8 @@ class Outcome(Struct, frozen=True, gc=False):
         labelled_at: Unix seconds of the verdict, or None.
         evaluation: Name of the check where a source runs several (`correctness`, `tone`), or None.
         observation: Part of the trace that was checked, where not the whole, or None.
+        sampling_probability: Chance with which the source was asked about this trace, above 0 to 1, or None where it
+            is not known.
     """
 
     success: bool
@@ -139,6 +141,7 @@ class Outcome(Struct, frozen=True, gc=False):
     labelled_at: float | None = None
     evaluation: str | None = None
     observation: str | None = None
+    sampling_probability: float | None = None
 
 
 class Usage(Struct, frozen=True, gc=False):

@@ -98,6 +98,7 @@ class _Outcome(_Wire):
     score: _Number | None = None
     source: _Label = "reported"
     labelled_at: _Instant | None = None
+    sampling_probability: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class _TraceEvent(_Wire, tag_field="schema", tag="cliffwatch.trace/v1"):
@@ -308,6 +309,7 @@ def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> Outcome:
         score=_finite("outcome.score", wire.score),
         source=wire.source,
         labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds("outcome.labelled_at", labelled_at),
+        sampling_probability=_finite("outcome.sampling_probability", wire.sampling_probability),
     )
 
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from monitor.metrics import names
 from monitor.metrics.names import METRICS, Metric, MetricKind, metrics_reference
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+OTHER_WORDS = {"model_version"}
+"""Words with an underscore in collectors that name a label."""
 
 CONTRACT = {
     "cliffwatch_requests_total": {"tier", "capability"},
@@ -46,6 +52,21 @@ def test_metrics_of_a_model_version_have_the_labels_of_the_contract(name: str) -
     labels = next(set(metric.labels) for metric in METRICS if metric.name == name)
 
     assert {"service", "environment", "model_version", *CONTRACT[name]} == labels
+
+
+def test_collectors_name_every_metric_of_the_table_and_no_other() -> None:
+    """A metric that nothing collects would be promised in vain, and a name that the table lacks would stop a scrape."""
+    collectors = Path(names.__file__).parent.glob("collect_*.py")
+    strings = {
+        node.value
+        for path in collectors
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    known = {metric.name.removeprefix("cliffwatch_") for metric in METRICS}
+
+    assert known == known & strings
+    assert set() == {each for each in strings if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", each)} - known - OTHER_WORDS
 
 
 def test_the_document_is_what_the_code_says() -> None:

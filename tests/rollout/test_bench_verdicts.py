@@ -25,6 +25,7 @@ from bench.real_rollouts import Protocol, draw_rollouts, judge_pairs
 from bench.real_rollouts import watch as watch_rollout
 from bench.replayed_rollouts import arm_events, history_events, replay, write_events
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
+from bench.scenarios import SAID, said
 from bench.verdict_lines import Line, lines
 from bench.verdict_table import Result, run_once
 from monitor.ledger.ledger import RolloutRecord
@@ -68,6 +69,12 @@ def test_every_line_of_the_table(line: Line) -> None:
     else:
         assert result.found * runs >= binom.ppf(0.001, runs, line.found)
         assert line.never_ok is None or result.oks * runs <= binom.ppf(0.999, runs, line.never_ok)
+
+
+@pytest.mark.parametrize(("scenario", "right"), SAID.items())
+def test_a_replay_of_the_example_says_what_is_right(scenario: str, right: str) -> None:
+    """The idea's own example ends as a cliff, and as a regression where the hard tier got worse."""
+    assert right == said(scenario, 1)[0]
 
 
 def test_change_of_traffic_mix_is_no_alarm_and_named() -> None:

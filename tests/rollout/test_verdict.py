@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from bench.rollout_streams import ArmStream, KnownTiers
 from monitor.difficulty.tiers import NO_TAG, TIERS
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
-from monitor.rollout.judging import judge
+from monitor.rollout.judging import judge, withdrawn
 from monitor.rollout.measurement import Yardstick
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import Verdict, VerdictState
@@ -67,6 +68,18 @@ def test_state_follows_what_changed(failures: Counts, state: VerdictState, words
 
     assert state is verdict.state
     assert words in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("easier", "state"),
+    [
+        pytest.param((60, 120), VerdictState.REGRESSION, id="left behind beyond doubt"),
+        pytest.param((120, 300), VerdictState.WAITING, id="not so"),
+    ],
+)
+def test_a_hard_tier_left_behind_needs_less_to_be_a_regression(easier: tuple[int, int], state: VerdictState) -> None:
+    """Once `cliff` has used its part of the error rate to good purpose, the part serves the hard tier."""
+    assert state is a_verdict(an_arm((*easier, 672, 0))).state
 
 
 def test_small_jump_is_no_cliff() -> None:
@@ -305,6 +318,87 @@ def test_requests_to_verdict_counts_until_the_state_was_first_reached() -> None:
     assert VerdictState.REGRESSION is changed.state
     assert changed.requests_to_verdict == 10_000
     assert a_verdict(more, previous=changed).requests_to_verdict == 20_000
+
+
+NOT_SHOWN = (120, 300, 640, 0)  # hard tier 0.60 -> 0.64: too little for an alarm of its own
+
+
+@pytest.mark.parametrize(
+    ("shown", "later", "scope"),
+    [
+        pytest.param(CLIFF, (75, 220, 590, 0), "left_behind", id="cliff"),
+        pytest.param(WORSE, NOT_SHOWN, "hard", id="regression"),
+        pytest.param(BASELINE, (150, 345, 660, 0), "all", id="ok"),
+    ],
+)
+def test_what_was_shown_stays_shown(shown: Counts, later: Counts, scope: str) -> None:
+    """A look that alone decides otherwise keeps what an earlier one showed, and the bounds that showed it."""
+    first, alone = a_verdict(an_arm(shown)), a_verdict(an_arm(later))
+
+    again = a_verdict(an_arm(later), previous=first)
+
+    assert alone.state is not first.state
+    assert first.state is again.state
+    kept = again.bounds[scope]
+    assert max(first.bounds[scope].lower, alone.bounds[scope].lower) == kept.lower
+    assert min(first.bounds[scope].upper, alone.bounds[scope].upper) == kept.upper
+    assert kept.lower <= kept.estimate <= kept.upper
+
+
+def test_a_restart_knows_what_was_shown() -> None:
+    """A verdict that was stored and read back weighs as the one in memory."""
+    stored = TypeAdapter(Verdict)
+    first, later = a_verdict(an_arm(CLIFF)), an_arm((75, 220, 590, 0))
+
+    restored = stored.validate_json(stored.dump_json(first))
+
+    assert VerdictState.CLIFF is a_verdict(later, previous=restored).state
+    assert a_verdict(later, previous=first) == a_verdict(later, previous=restored)
+
+
+@pytest.mark.parametrize("policy", [Policy(floors=(Floor(service="agent", pass_rate=0.35),))], ids=["a floor"])
+def test_a_broken_floor_stays_broken(policy: Policy) -> None:
+    """The highest pass rate that is still believable does not rise again."""
+    first = a_verdict(an_arm((120, 300, 720, 0)), policy=policy)
+
+    again = a_verdict(an_arm((120, 300, 670, 0)), an_arm((120, 300, 720, 0)), policy=policy, previous=first)
+
+    assert "floor:hard" in first.scope
+    assert ("floor:hard",) == tuple(scope for scope in again.scope if scope.startswith("floor"))
+
+
+def test_evidence_that_contradicts_starts_anew() -> None:
+    """Bounds that exclude the earlier ones replace them: something other than chance has changed."""
+    first = a_verdict(an_arm(WORSE))
+    better = an_arm((120, 300, 520, 0))
+
+    assert VerdictState.REGRESSION is first.state
+    assert a_verdict(better).state is a_verdict(better, previous=first).state
+
+
+def test_other_tiers_start_anew() -> None:
+    """What was shown by some tiers says nothing of others."""
+    first = a_verdict(an_arm(WORSE), policy=Policy())
+    elsewhere = replace(first, calibration_id="of other tiers")
+
+    assert VerdictState.REGRESSION is a_verdict(an_arm(NOT_SHOWN), previous=first).state
+    assert VerdictState.WAITING is a_verdict(an_arm(NOT_SHOWN), previous=elsewhere).state
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "words"),
+    [
+        pytest.param(["ok", "cliff", "waiting"], VerdictState.WAITING, "`cliff` from 1970-01-01 00:01 UTC", id="taken"),
+        pytest.param(["ok", "waiting"], VerdictState.WAITING, "`ok` from 1970-01-01 00:00 UTC", id="an ok too"),
+        pytest.param(["ok", "cliff"], VerdictState.REGRESSION, "", id="a graver one needs no word"),
+    ],
+)
+def test_a_verdict_that_no_longer_holds_is_said(said: list[str], state: VerdictState, words: str) -> None:
+    """Whoever saw the graver verdict learns when it began and why it may have gone."""
+    sentences = list(withdrawn([(60.0 * at, each) for at, each in enumerate(said)], state))
+
+    assert bool(words) == len(sentences)
+    assert all(words in sentence for sentence in sentences)
 
 
 counts = st.tuples(*[st.integers(0, 400)] * 4)

@@ -1,0 +1,199 @@
+"""Rollouts whose labels are missing, late, one-sided or mistaken, and what to say of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
+from monitor.labels.double_sampling import SaidCount
+from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
+
+_Array = NDArray[np.float64]
+_Counts = NDArray[np.int64]
+
+_LATE = 72  # hours until failures are labelled
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """
+    How the runs of one arm get their labels.
+
+    Attributes:
+        false_failure, false_success: Share of good answers that the judge fails, and of bad ones that it passes.
+        judged: Share of the runs that the judge looks at.
+        audited: Share of those that people check.
+        errors: Share of the failures that end in an error, which every run tells by itself.
+        down: Share of the failures that somebody reports; 0 with a judge.
+        unlabelled: Share of the hard tier's failures on which nobody says anything, as they time out.
+    """
+
+    false_failure: float = 0.0
+    false_success: float = 0.0
+    judged: float = 1.0
+    audited: float = 0.0
+    errors: float = 0.0
+    down: float = 0.0
+    unlabelled: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelWorld:
+    """A rollout whose true failure rates by tier are known, and how each arm is labelled."""
+
+    after: _Array = field(default_factory=RATES.copy)
+    before: _Array = field(default_factory=RATES.copy)
+    baseline: Labels = Labels()
+    candidate: Labels = Labels()
+    per_look: int = 100
+
+    def play(self, rng: np.random.Generator) -> Scene:
+        """One rollout, both arms side by side."""
+        return Scene(_cohorts(self, rng))
+
+
+def _cohorts(world: LabelWorld, rng: np.random.Generator) -> Iterator[Cohort]:
+    arms = []
+    for rate, labels in ((world.before, world.baseline), (world.after, world.candidate)):
+        requests = rng.multinomial(world.per_look, MIX, LOOKS)
+        arms.append(_said(requests, rng.binomial(requests, rate), labels, rng))
+    for look in range(LOOKS):
+        old, new = (
+            Arm(name, _strata({words: counts[look] for words, counts in arm.items()}))
+            for name, arm in zip(("old", "new"), arms, strict=True)
+        )
+        yield Cohort(old, new, "", TiersBy.DECLARED)
+
+
+def _said(requests: _Counts, failures: _Counts, labels: Labels, rng: np.random.Generator) -> dict[str, _Counts]:
+    """Requests by what was said of them, up to each look, by tier; shape (LOOKS, 3) each."""
+    silent = rng.binomial(failures, [0.0, 0.0, labels.unlabelled])
+    errors = rng.binomial(failures - silent, labels.errors)
+    bad, good = failures - silent - errors, requests - failures
+    said = {"": silent, "f---": errors}
+    for truth, runs, mistaken in (("p", good, labels.false_failure), ("f", bad, labels.false_success)):
+        if labels.down:
+            spoken = rng.binomial(runs, labels.down if truth == "f" else 0.0)
+            said["pf--"], said["p---"] = spoken, said.get("p---", 0) + runs - spoken
+            continue
+        judged = rng.binomial(runs, labels.judged)
+        wrong = rng.binomial(judged, mistaken)
+        said["p---"] = said.get("p---", 0) + runs - judged
+        for word, number in (("p" if truth == "f" else "f", wrong), (truth, judged - wrong)):
+            audited = rng.binomial(number, labels.audited)
+            said[f"p-{word}{truth}"] = audited
+            said[f"p-{word}-"] = said.get(f"p-{word}-", 0) + number - audited
+    return {words: np.asarray(counts).cumsum(axis=0) for words, counts in said.items()}
+
+
+def _strata(said: dict[str, _Counts]) -> Sequence[Stratum]:
+    strata = []
+    for at, tier in enumerate(TIERS):
+        counts = [_count(words, int(numbers[at])) for words, numbers in said.items() if numbers[at]]
+        requests, labelled, failures = np.array([each[1:4] for each in counts], dtype=int).reshape(-1, 3).sum(axis=0)
+        if requests:
+            numbers = int(requests), int(labelled), int(failures)
+            strata.append(Stratum(tier, "any", at, True, *numbers, 0.0, 0.0, said=counts))
+    return strata
+
+
+def _count(words: str, requests: int) -> SaidCount:
+    spoken = words.replace("-", "")
+    labelled, failed = requests * bool(spoken), requests * (spoken[-1:] == "f")
+    looked, audited = requests * bool(words[1:].strip("-")), requests * (words[3:] not in {"", "-"})
+    return SaidCount(words, requests, labelled, failed, looked, looked, audited, audited)
+
+
+@dataclass(frozen=True, slots=True)
+class LateWorld:
+    """Successes are labelled at once, failures after three days; one look is three hours."""
+
+    after: _Array
+    maturity: int
+    per_look: int = 150
+
+    def play(self, rng: np.random.Generator) -> Scene:
+        """One rollout, whose requests count once they are as old as the maturity."""
+        return Scene(self._cohorts(rng))
+
+    def _cohorts(self, rng: np.random.Generator) -> Iterator[Cohort]:
+        arms = []
+        for rate in (RATES, self.after):
+            requests = rng.multinomial(self.per_look, MIX, LOOKS)
+            failures = rng.binomial(requests, rate)
+            arms.append((requests.cumsum(axis=0), failures.cumsum(axis=0)))
+        for look in range(LOOKS):
+            counted, labelled = (look - hours // 3 for hours in (self.maturity, _LATE))
+            if counted < 0:
+                continue
+            old, new = (
+                Arm(name, _late(arm, counted, labelled)) for name, arm in zip(("old", "new"), arms, strict=True)
+            )
+            yield Cohort(old, new, "", TiersBy.DECLARED)
+
+
+def _late(arm: tuple[_Counts, _Counts], counted: int, labelled: int) -> Sequence[Stratum]:
+    requests, failures = arm
+    told = failures[min(counted, labelled)] if labelled >= 0 else np.zeros(3, dtype=int)
+    unlabelled = failures[counted] - told
+    return _strata({"--p-": requests[counted] - failures[counted], "--f-": told, "": unlabelled})
+
+
+def lines() -> Sequence[Line]:
+    """Every line, harmless ones first."""
+    return [*_harmless(), *_cliffs(), *_harmful()]
+
+
+def _harmless() -> Iterator[Line]:
+    checked = Labels(audited=0.1)
+    lenient = LabelWorld(baseline=replace(checked, false_success=0.3), candidate=checked)
+    yield Line("lenient judge in the baseline, a tenth audited", lenient.play, limit=0.03, today="78.5 %")
+    for errors, today in ((0.0, "99.8 %"), (0.3, "")):
+        part = LabelWorld(baseline=Labels(judged=0.05, errors=errors), candidate=Labels(judged=0.10, errors=errors))
+        name = "judge on 5 % of the baseline and 10 % of the candidate"
+        yield Line(
+            name + (f", {errors:.0%} of failures are errors" if errors else ""), part.play, limit=0.03, today=today
+        )
+    wrong = replace(checked, false_failure=0.03, false_success=0.05)
+    yield Line(
+        "same model, judge errs alike, a tenth audited", LabelWorld(baseline=wrong, candidate=wrong).play, limit=0.03
+    )
+
+
+def _cliffs() -> Iterator[Line]:
+    for percent, found, today in ((0, 0.9, ""), (1, 0.9, ""), (2, 0.9, ""), (3, 0.9, "19 %"), (5, 0.8, "1.5 %")):
+        labels = Labels(false_failure=percent / 100, audited=0.1)
+        world = LabelWorld(after=CLIFF, baseline=labels, candidate=labels)
+        name = f"seed cliff, judge fails {percent} % of good answers, a tenth audited"
+        yield Line(name, world.play, states=("cliff",), found=found, today=today)
+    yield Line("seed cliff, labels without error", LabelWorld(after=CLIFF).play, states=("cliff",))
+
+
+def _harmful() -> Iterator[Line]:
+    worse = np.array([0.02, 0.10, 0.75])
+    late = LateWorld(worse, _LATE)
+    yield Line(
+        "failures labelled after 72 h, hard 60 -> 75 %", late.play, states=("regression",), found=0.85, today="6.5 %"
+    )
+    timeouts = LabelWorld(after=worse, candidate=Labels(unlabelled=0.2))
+    yield Line(
+        "a fifth of the hard failures time out, hard 60 -> 75 %",
+        timeouts.play,
+        states=("regression", "gap"),
+        found=0.95,
+        today="9 %",
+    )
+    for share in (0.1, 0.5):
+        thumbs = LabelWorld(after=worse, baseline=Labels(down=share), candidate=Labels(down=share))
+        yield Line(
+            f"thumbs-down only, on {share:.0%} of failures",
+            thumbs.play,
+            states=("gap",),
+            found=1.0,
+            never_ok=0.0,
+            today="`ok`",
+        )

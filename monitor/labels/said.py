@@ -1,0 +1,57 @@
+"""Who said what of a request: one letter for each kind of source, and how likely each was to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from monitor.trace.model import Outcome
+from monitor.trace.outcome_policy import BUDGET, HUMAN, JUDGE, STATUS, resolve
+from monitor.trace.settings import OutcomeSettings
+
+KINDS = ("check", "reported", "judge", "human")
+"""Kinds of sources in the order of their letters: checks see every run, the others as many as they are asked about."""
+
+_KIND_OF = {STATUS: 0, BUDGET: 0, JUDGE: 2, HUMAN: 3}  # any other name is reported
+_NOBODY = "-" * len(KINDS)
+_LETTERS = {True: "p", False: "f"}
+
+
+class Said(NamedTuple):
+    """
+    What was said of one request.
+
+    Attributes:
+        words: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (nothing); empty where nobody spoke.
+        looked: One over the chance that whoever is no check looks at it; 0 where nobody did.
+        audited: One over the chance that a person looks at it; 0 where nobody did.
+    """
+
+    words: str = ""
+    looked: float = 0.0
+    audited: float = 0.0
+
+
+SILENCE = Said()
+
+
+def what_was_said(standing: Iterable[Outcome], settings: OutcomeSettings) -> Said:
+    """
+    The latest word of each kind of source that the settings believe.
+
+    A verdict without a `sampling_probability` counts as one that was certain to be asked for: give it for all verdicts
+    of a kind or for none.
+    """
+    by_kind: list[list[Outcome]] = [[], [], [], []]
+    for outcome in standing:
+        by_kind[_KIND_OF.get(outcome.source, 1)].append(outcome)
+    spoken = [resolve(outcomes, settings) if outcomes else None for outcomes in by_kind]
+    words = "".join("-" if each is None else _LETTERS[each.success] for each in spoken)
+    if words == _NOBODY:
+        return SILENCE
+    _, reported, judge, human = spoken
+    return Said(words, _weight(judge or reported or human), _weight(human))
+
+
+def _weight(outcome: Outcome | None) -> float:
+    return 0.0 if outcome is None else 1.0 / (outcome.sampling_probability or 1.0)

@@ -1,0 +1,332 @@
+"""The labels that a verdict rests on: what is missing, one-sided or mistaken, and counts that allow for it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import chain
+
+import numpy as np
+
+from monitor.difficulty.tiers import Tier
+from monitor.labels.double_sampling import (
+    JUDGED,
+    MISSING,
+    Array,
+    Rate,
+    SaidCount,
+    Sources,
+    doubt,
+    estimate,
+    judge_errors,
+)
+from monitor.labels.said import KINDS
+from monitor.rollout.bounds import group_of
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
+from monitor.rollout.comparison import Interval
+from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds
+
+LEAST_AUDITS = 30
+"""Verdicts of people beside the judge's that each arm needs before its rates are corrected..."""
+
+LEAST_AUDITED_SHARE = 0.02
+"""... or this share of what the judge said: more come as fast as requests do, so the verdict can wait for them."""
+
+_LEAST_AUDITS_OF_TIER = 10  # of what was judged a failure and of what was judged a pass, for a tier to have its own
+_LEAST_ONE_SIDED = 5  # verdicts of those who look at some runs
+_LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
+_ALL_LABELLED = 0.95  # share of the requests with which a service may simply never fail
+_SQUARED_DEVIATIONS = 9.0  # of a bound that holds at every look
+_ASSUMED_ERRORS = 0.05  # of a judge whom nobody has checked
+FAILURE, SUCCESS = "failure", "success"
+_JUDGE_LEVEL = 0.005  # chance that a judge who errs alike in both arms is said to differ, in each direction
+
+
+class CountBy(StrEnum):
+    """What rates rest on: the label that stands, whoever looked, or these and what people said of the judge."""
+
+    LABEL = "label"
+    LOOKS = "looks"
+    AUDITS = "audits"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeErrors:
+    """How often the judge fails what is good and passes what is bad, with anytime-valid bounds; None where unknown."""
+
+    false_failure: Interval | None = None
+    false_success: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLabels:
+    """
+    The labels of one arm.
+
+    Attributes:
+        coverage: Requests whose label is known, or that others stand for by their inclusion probability, over all
+            matured ones; None without a request.
+        sources: Requests on which each kind of source spoke.
+        audited: Those with a verdict of people beside the judge's.
+        unfinished: Those on which nobody spoke, not even a check: timeouts, runs that never ended.
+        count_by: What the rates rest on.
+        correction: What that changed in the failure rate of all requests, ratio -1 to 1.
+        judge: Its errors by tier group; empty without audits.
+    """
+
+    coverage: float | None = None
+    sources: Mapping[str, int] = field(default_factory=dict)
+    audited: int = 0
+    unfinished: int = 0
+    count_by: CountBy = CountBy.LABEL
+    correction: float = 0.0
+    judge: Mapping[TierGroup, JudgeErrors] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """
+    What the labels of a rollout are worth.
+
+    Attributes:
+        cohort: With counts that allow for missing and mistaken labels (`Stratum.effective`).
+        arms: Baseline and candidate.
+        one_sided: `failure` or `success` where whoever looks never says anything else; empty otherwise.
+        moved: Groups in which the judge errs more often in one arm than in the other.
+        doubt: Variance of what one more verdict of a person says about the failure rate; 0 where no judge speaks.
+    """
+
+    cohort: Cohort
+    arms: tuple[ArmLabels, ArmLabels] = (ArmLabels(), ArmLabels())
+    one_sided: str = ""
+    moved: Sequence[TierGroup] = ()
+    doubt: float = 0.0
+
+    def audits_needed(self, margin: float) -> int:
+        """More verdicts of people that each arm needs to tell the failure rate to *margin*, were they chosen evenly."""
+        enough = math.ceil(_SQUARED_DEVIATIONS * self.doubt / margin**2)
+        return max(0, enough - min(each.audited for each in self.arms))
+
+    def count_as(self, earlier: Mapping[ArmName, ArmLabels]) -> bool:
+        """Whether labels counted for the same as *earlier*; what was shown by others may be their mistake."""
+        return self.arms[0].count_by is earlier.get(ArmName.BASELINE, ArmLabels()).count_by
+
+    @property
+    def by_arm(self) -> Mapping[ArmName, ArmLabels]:
+        return dict(zip(ArmName, self.arms, strict=True))
+
+
+def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
+    """
+    What the labels of *cohort* are worth.
+
+    Where the label that stands is all there is, counts stay as they are.
+
+    Args:
+        cohort: Both arms as the ledger counted them.
+        error_rate: Chance that a bound of a judge's errors is ever wrong.
+    """
+    sides = (cohort.baseline, cohort.candidate)
+    counts = [[count for stratum in arm.strata for count in stratum.said] for arm in sides]
+    sources = Sources.of(chain(*counts))
+    one_sided = _one_sided(sides, counts)
+    if not sources.looks:
+        arms = [_arm_labels(arm, said) for arm, said in zip(sides, counts, strict=True)]
+        return Labelling(cohort, (arms[0], arms[1]), one_sided)
+    tallies = [_Tallies.of(arm, sources) for arm in sides]
+    audited = [_audited(said, sources) for said in counts]
+    errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
+    moved = [group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group])]
+    is_checked = all(_is_checked(number, said, sources) for number, said in zip(audited, counts, strict=True))
+    is_corrected = is_checked or bool(moved)
+    rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]
+    believed = [_believed(arm, sources, of) for arm, of in zip(sides, rates, strict=True)]
+    before, after = (
+        replace(
+            _arm_labels(arm, said),
+            audited=number,
+            count_by=CountBy.AUDITS if is_corrected else CountBy.LOOKS,
+            correction=tally.correction(of),
+            judge={group: _judge_errors(pair, error_rate) for group, pair in found.items()},
+        )
+        for arm, said, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
+    )
+    return Labelling(
+        replace(cohort, baseline=believed[0], candidate=believed[1]),
+        (before, after),
+        one_sided,
+        moved,
+        max(each.doubt(is_checked=is_checked) for each in tallies) if sources.is_judged else 0.0,
+    )
+
+
+_Errors = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tallies:
+    """What was said of the requests of one arm, by tier."""
+
+    by_tier: Mapping[Tier, Array]
+
+    @classmethod
+    def of(cls, arm: Arm, sources: Sources) -> _Tallies:
+        sums: dict[Tier, dict[str, Array]] = defaultdict(dict)
+        for stratum in arm.strata:
+            for count in stratum.said:
+                numbers = np.array(count[1:], dtype=float)
+                have = sums[stratum.tier].get(count.words)
+                sums[stratum.tier][count.words] = numbers if have is None else have + numbers
+        return cls(
+            {
+                tier: np.sum([sources.tally(SaidCount(words, *each.tolist())) for words, each in of.items()], axis=0)
+                for tier, of in sums.items()
+            }
+        )
+
+    def group(self, tier: Tier) -> Array:
+        """Of all tiers of the group of *tier*."""
+        of_group = [each for other, each in self.by_tier.items() if group_of(other) is group_of(tier)]
+        total: Array = np.sum(of_group, axis=0)
+        return total
+
+    def has_own(self, tier: Tier) -> bool:
+        audits = self.by_tier[tier] if tier in self.by_tier else np.zeros(14)
+        return min(float(audits[8]), float(audits[11])) >= _LEAST_AUDITS_OF_TIER
+
+    def rates(self) -> Mapping[Tier, Rate]:
+        return {tier: estimate(tally) for tier, tally in self.by_tier.items()}
+
+    def corrected(self, own: set[Tier]) -> Mapping[Tier, Rate]:
+        """Rates corrected by the audits of each tier of its *own*, else by its part of those of its group."""
+        rates = {}
+        for tier, tally in self.by_tier.items():
+            audits = tally[8:14]
+            if tier not in own:
+                group = self.group(tier)
+                # Tiers that share audits share their error: each takes a part, and together they are worth all of them.
+                part = np.repeat(tally[3:5] / np.maximum(group[3:5], 1e-300), 3)
+                audits = group[8:14] * part
+            rates[tier] = estimate(tally, audits)
+        return rates
+
+    def correction(self, corrected: Mapping[Tier, Rate]) -> float:
+        """What the judge's errors changed in the failure rate of all requests."""
+        requests = sum(float(tally[0]) for tally in self.by_tier.values())
+        plain = self.rates()
+        return sum(float(self.by_tier[t][0]) * (corrected[t].rate - plain[t].rate) for t in plain) / max(requests, 1.0)
+
+    def doubt(self, *, is_checked: bool) -> float:
+        """Variance of what one verdict of a person says about the failure rate beside the judge's."""
+        tally = np.sum(list(self.by_tier.values()), axis=0)
+        return doubt(tally, tally[8:14]) if is_checked else _ASSUMED_ERRORS * (1.0 - _ASSUMED_ERRORS)
+
+    def errors(self) -> Mapping[TierGroup, _Errors]:
+        sums: dict[TierGroup, Array] = {}
+        for tier, tally in self.by_tier.items():
+            for group in {TierGroup.ALL, group_of(tier)}:
+                sums[group] = sums.get(group, np.zeros(14)) + tally
+        return {group: judge_errors(sums[group], sums[group][8:14]) for group in TierGroup if group in sums}
+
+
+def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
+    """Both arms alike: a tier is corrected by its own audits where it has enough in each of them."""
+    tiers = {tier for each in tallies for tier in each.by_tier}
+    own = {tier for tier in tiers if all(each.has_own(tier) for each in tallies)}
+    return [each.corrected(own) for each in tallies]
+
+
+def _believed(arm: Arm, sources: Sources, rates: Mapping[Tier, Rate]) -> Arm:
+    return replace(arm, strata=[_as_believed(stratum, sources, rates) for stratum in arm.strata])
+
+
+def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate]) -> Stratum:
+    if not stratum.said:
+        return stratum
+    requests = failures = labelled = failed = missing = 0.0
+    for count in stratum.said:
+        place = sources.place(count.words)
+        of = rates[stratum.tier].of(count, place)
+        requests, failures = requests + of[0], failures + of[1]
+        if place == MISSING:
+            missing += count.requests
+        else:
+            labelled, failed = labelled + count.labelled, failed + count.failures
+            missing += count.requests - (count.looked if place >= JUDGED else count.labelled)
+    return replace(
+        stratum,
+        labelled=int(labelled),
+        failures=int(failed),
+        effective=(requests, failures),
+        missing=max(missing, 0.0),
+    )
+
+
+def arm_coverage(arm: Arm) -> float | None:
+    """Requests of *arm* that are labelled, or that labelled ones stand for, over all of them; None without any."""
+    missing = sum(stratum.unlabelled for stratum in arm.strata)
+    return 1.0 - missing / arm.requests if arm.requests else None
+
+
+def _arm_labels(arm: Arm, counts: Iterable[SaidCount]) -> ArmLabels:
+    spoken: Counter[str] = Counter()
+    unfinished = 0
+    for count in counts:
+        unfinished += int(count.requests - count.labelled) if not count.words else 0
+        for kind, word in zip(KINDS, count.words, strict=False):
+            spoken[kind] += int(count.requests) if word != "-" else 0
+    return ArmLabels(coverage=arm_coverage(arm), sources=dict(+spoken), unfinished=unfinished)
+
+
+def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:
+    spoken = (count for count in counts if count.words)
+    return int(sum(each.requests for each in spoken if "-" not in (each.words[sources.judge], each.words[3])))
+
+
+def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
+    judged = sum(each.requests for each in counts if each.words[sources.judge : sources.judge + 1] not in {"", "-"})
+    return audited > 0 and audited >= min(LEAST_AUDITS, LEAST_AUDITED_SHARE * judged)
+
+
+def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> str:
+    """What all labels say, or all of those who look at a part of the runs; empty where they say both, or hardly any."""
+    passed = failed = silent = 0.0
+    for count in chain(*counts):
+        others = count.words[1:]
+        failed += count.requests * ("f" in others)
+        passed += count.requests * ("p" in others and "f" not in others)
+        silent += count.requests * (not others.strip("-"))
+    if failed >= _LEAST_ONE_SIDED and not passed:
+        return FAILURE
+    if passed >= _LEAST_ONE_SIDED and not failed and silent > passed:
+        return SUCCESS
+    if min(arm.labelled for arm in arms) < _LEAST_ALL_ALIKE:
+        return ""
+    failures, labelled = (sum(getattr(arm, name) for arm in arms) for name in ("failures", "labelled"))
+    if failures == labelled:
+        return FAILURE
+    return SUCCESS if not failures and labelled < _ALL_LABELLED * sum(arm.requests for arm in arms) else ""
+
+
+def _judge_errors(pair: _Errors, error_rate: float) -> JudgeErrors:
+    return JudgeErrors(*(_interval(requests, errors, error_rate) for requests, errors in pair))
+
+
+def _interval(requests: float, errors: float, error_rate: float) -> Interval | None:
+    if requests <= 0:
+        return None
+    return Interval(errors / requests, *bernoulli_bounds(errors, requests, error_rate=error_rate))
+
+
+def _moved(before: _Errors, after: _Errors) -> bool:
+    return any(_differ(Counts(*old), Counts(*new)) for old, new in zip(before, after, strict=True))
+
+
+def _differ(before: Counts, after: Counts) -> bool:
+    if min(before.requests, after.requests) <= 0 or not before.failures + after.failures:
+        return False
+    lower, upper = change_bounds(before, after, lower_level=_JUDGE_LEVEL, upper_level=_JUDGE_LEVEL)
+    return lower > 0 or upper < 0

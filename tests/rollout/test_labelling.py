@@ -1,0 +1,188 @@
+"""What the labels of a rollout are worth."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from monitor.difficulty.tiers import Tier
+from monitor.labels.double_sampling import SaidCount
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.judging import judge
+from monitor.rollout.labelling import FAILURE, SUCCESS, CountBy, weigh_labels
+from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import Verdict, VerdictState
+
+POLICY = Policy(min_labelled_requests=100)
+
+
+def a_stratum(tier: Tier = Tier.EASY, **said: int) -> Stratum:
+    """Requests by what was said of them; `_` stands for nobody's word, as in `p_f_`."""
+    counts = []
+    for name, requests in said.items():
+        words = "" if name == "silent" else name.replace("_", "-")
+        spoken = words.replace("-", "")
+        looked, audited = requests * bool(words[1:].strip("-")), requests * (words[3:] not in {"", "-"})
+        failures = requests * (spoken[-1:] == "f")
+        counts.append(SaidCount(words, requests, requests * bool(spoken), failures, looked, looked, audited, audited))
+    requests, labelled, failures = (int(sum(each[place] for each in counts)) for place in (1, 2, 3))
+    return Stratum(tier, "any", 0, True, requests, labelled, failures, 0.0, 0.0, said=counts)
+
+
+def a_cohort(baseline: list[Stratum], candidate: list[Stratum]) -> Cohort:
+    return Cohort(Arm("old", baseline), Arm("new", candidate), "", TiersBy.NONE)
+
+
+def judged(baseline: list[Stratum], candidate: list[Stratum]) -> Verdict:
+    cohort = a_cohort(baseline, candidate)
+    return judge(cohort, None, POLICY, service="shop", environment="production", previous=None)
+
+
+def test_checks_alone_are_counted_as_they_are() -> None:
+    """Where nobody but checks speaks, what passes them passed."""
+    cohort = a_cohort([a_stratum(p___=950, f___=50)], [a_stratum(p___=900, f___=100)])
+
+    assert cohort is weigh_labels(cohort, error_rate=0.05).cohort
+
+
+def test_a_judge_on_twice_as_much_of_one_arm_makes_no_regression() -> None:
+    """5 and 10 % of the arms are judged, a fifth of them fails; nobody errs. Counted plainly, failures double."""
+    verdict = judged(
+        [a_stratum(p___=19_000, p_f_=200, p_p_=800)],
+        [a_stratum(p___=18_000, p_f_=400, p_p_=1_600)],
+    )
+
+    assert VerdictState.REGRESSION is not verdict.state
+    baseline, candidate = verdict.aggregate.baseline, verdict.aggregate.candidate
+    assert (1_000, 2_000) == (baseline.requests, candidate.requests)
+    assert baseline.rate is not None
+    assert 0.2 == pytest.approx(baseline.rate.estimate)
+    assert 0.05 == pytest.approx(verdict.coverage_gap[TierGroup.ALL])
+    assert "lag behind" in verdict.obstacles[0]
+
+
+def test_a_judge_by_design_leaves_no_gap() -> None:
+    """With inclusion probabilities, those that were looked at stand for the rest, and no label is missing."""
+    arms = []
+    for chance, runs in ((0.05, 1_000), (0.10, 2_000)):
+        counts = [SaidCount("p---", 20_000 - runs, 20_000 - runs, 0, 0, 0, 0, 0)]
+        for words, part in (("p-f-", 0.2), ("p-p-", 0.8)):
+            n = round(runs * part)
+            counts.append(SaidCount(words, n, n, n * (words == "p-f-"), n / chance, n / chance**2, 0, 0))
+        arms.append([Stratum(Tier.EASY, "any", 0, True, 20_000, 20_000, 0, 0.0, 0.0, said=counts)])
+
+    verdict = judged(*arms)
+
+    assert 0.0 == pytest.approx(verdict.coverage_gap[TierGroup.ALL])
+    assert () == verdict.obstacles
+    assert 1.0 == pytest.approx(verdict.labels[ArmName.BASELINE].coverage)
+
+
+@pytest.mark.parametrize(
+    ("said", "one_sided"),
+    [
+        pytest.param({"p___": 990, "pf__": 10}, FAILURE, id="thumbs down on one in a hundred"),
+        pytest.param({"silent": 900, "_p__": 100}, SUCCESS, id="thumbs up"),
+        pytest.param({"p___": 900, "pf__": 50, "pp__": 50}, "", id="both"),
+        pytest.param({"_p__": 1_000}, "", id="every run succeeded"),
+        pytest.param({"_f__": 1_000}, FAILURE, id="every run failed"),
+        pytest.param({"p___": 990, "f___": 10}, "", id="checks"),
+    ],
+)
+def test_one_sided_labels_are_an_obstacle(said: dict[str, int], one_sided: str) -> None:
+    """Who only ever says one thing tells no rate; the verdict waits and says so."""
+    verdict = judged([a_stratum(**said)], [a_stratum(**said)])
+
+    assert one_sided == verdict.one_sided
+    assert bool(one_sided) == any("Every label is a" in sentence for sentence in verdict.obstacles)
+    assert not one_sided or VerdictState.WAITING is verdict.state
+
+
+def a_judged_arm(bad: int, good: int, *, missed: float, false: float, audited: float) -> list[Stratum]:
+    """Runs that a judge saw, which passes *missed* of the bad and fails *false* of the good; a part is audited."""
+    said = {}
+    for person, runs, wrong in (("f", bad, missed), ("p", good, false)):
+        for judge_says, number in ((person, runs * (1 - wrong)), ("p" if person == "f" else "f", runs * wrong)):
+            said[f"p_{judge_says}{person}"] = round(number * audited)
+            said[f"p_{judge_says}_"] = said.get(f"p_{judge_says}_", 0) + round(number * (1 - audited))
+    return [a_stratum(**said)]
+
+
+def test_a_lenient_judge_is_named_before_the_model() -> None:
+    """It passes a third of the baseline's failures and none of the candidate's; the rates are the same."""
+    baseline = a_judged_arm(2_000, 8_000, missed=0.3, false=0.01, audited=0.2)
+    candidate = a_judged_arm(2_000, 8_000, missed=0.0, false=0.01, audited=0.2)
+
+    verdict = judged(baseline, candidate)
+
+    assert VerdictState.REGRESSION is not verdict.state
+    assert TierGroup.ALL in verdict.judge_moved
+    assert "The judge errs otherwise in the two arms" in verdict.reasons[0]
+    labels = verdict.labels[ArmName.BASELINE]
+    assert CountBy.AUDITS is labels.count_by
+    assert 0.3 * 0.2 - 0.01 * 0.8 == pytest.approx(labels.correction, abs=1e-3)
+    error = labels.judge[TierGroup.ALL].false_success
+    assert error is not None
+    assert error.lower < 0.3 < error.upper
+
+
+def test_what_the_judge_had_shown_is_open_again_once_people_check_it() -> None:
+    """A regression that rested on a judge's mistakes does not outlive them."""
+    uncorrected = judged(
+        a_judged_arm(2_000, 8_000, missed=0.3, false=0.01, audited=0.0),
+        a_judged_arm(2_000, 8_000, missed=0.0, false=0.01, audited=0.0),
+    )
+    cohort = a_cohort(
+        a_judged_arm(2_000, 8_000, missed=0.3, false=0.01, audited=0.2),
+        a_judged_arm(2_000, 8_000, missed=0.0, false=0.01, audited=0.2),
+    )
+
+    corrected = judge(cohort, None, POLICY, service="shop", environment="production", previous=uncorrected)
+
+    assert VerdictState.REGRESSION is uncorrected.state
+    assert VerdictState.REGRESSION is not corrected.state
+
+
+def test_too_few_audits_are_said_with_how_many_would_do() -> None:
+    """Ten of ten thousand correct nothing; the sentence says what would."""
+    arm = a_judged_arm(1_000, 9_000, missed=0.1, false=0.01, audited=0.001)
+
+    verdict = judged(arm, arm)
+
+    assert CountBy.LOOKS is verdict.labels[ArmName.CANDIDATE].count_by
+    sentence = next(each for each in verdict.reasons if "too few to correct" in each)
+    assert f"about {verdict.audits_needed} more of each arm would do" in sentence
+    assert 100 < verdict.audits_needed < 2_000
+
+
+def test_tiers_without_enough_audits_share_those_of_their_group() -> None:
+    """Easy and medium runs are corrected together; hard ones by their own people."""
+    hard = a_judged_arm(300, 200, missed=0.1, false=0.1, audited=0.5)[0]
+    easy = a_judged_arm(100, 900, missed=0.0, false=0.02, audited=0.5)[0]
+    medium = a_stratum(Tier.MEDIUM, p_f_=118, p_p_=882)
+    strata = [easy, medium, a_stratum(Tier.HARD, **{c.words.replace("-", "_"): int(c.requests) for c in hard.said})]
+
+    cohort = weigh_labels(a_cohort(strata, strata), error_rate=0.05).cohort
+
+    rates = {each.tier: each.evidence[1] / each.evidence[0] for each in cohort.baseline.strata}
+    assert 0.1 == pytest.approx(rates[Tier.EASY], abs=0.002)
+    assert 118 / 1_000 * 50 / 59 == pytest.approx(rates[Tier.MEDIUM], abs=0.002)
+    assert 0.6 == pytest.approx(rates[Tier.HARD], abs=0.002)
+
+
+def test_the_order_of_verdicts_changes_nothing() -> None:
+    """Strata and what was said in them come in any order."""
+    strata = [
+        *a_judged_arm(200, 800, missed=0.1, false=0.05, audited=0.2),
+        a_stratum(Tier.HARD, p_ff=40, p_fp=10, p_p_=60, f___=7, silent=3),
+    ]
+    shuffled = [
+        Stratum(s.tier, "any", 0, True, s.requests, s.labelled, s.failures, 0.0, 0.0, said=tuple(reversed(s.said)))
+        for s in Random(16).sample(strata, len(strata))
+    ]
+
+    one, other = judged(strata, strata), judged(shuffled, shuffled)
+
+    for name in ("aggregate", "labels", "state", "reasons"):
+        assert pytest.approx(getattr(one, name)) == getattr(other, name) or getattr(one, name) == getattr(other, name)
