@@ -74,6 +74,12 @@ captures: $(VENV)/.dev  ## Make the captures of tests/libraries/agents anew from
 	$(BIN)/python -m tests.libraries.record
 	$(BIN)/python -m tests.trace.test_captures
 
+collector: .servers/collector/otelcol  ## Build the OpenTelemetry Collector that bench-spans reads beside (needs Go and its module proxy; minutes)
+
+.servers/collector/otelcol: bench/collector.yaml
+	go run go.opentelemetry.io/collector/cmd/builder@v0.155.0 --config $<
+	@touch $@
+
 bench-verdicts: $(VENV)/.dev  ## Judge rollouts whose truth is known: false alarms, power, real versions
 	$(BIN)/python -m bench.bench_verdicts
 
@@ -88,6 +94,9 @@ bench-decode: $(VENV)/.dev  ## Time decoding of every format beside a bare decod
 
 bench-pipeline: $(VENV)/.dev servers  ## Time the whole pipeline on a real Kafka beside a bare poll
 	$(BIN)/python -m bench.bench_pipeline
+
+bench-spans: $(VENV)/.dev servers  ## Time spans from Kafka to their verdict, beside the OpenTelemetry Collector
+	$(BIN)/python -m bench.bench_spans
 
 bench-startup: $(VENV)/.dev servers  ## Time a start until the first scrape
 	$(BIN)/python -m bench.bench_startup
@@ -124,4 +133,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-startup bench-verdicts captures fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-spans bench-startup bench-verdicts captures collector fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test

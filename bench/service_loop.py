@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.stopwatch import Stopwatch
 from monitor.cli.gc import collect_rarely
-from monitor.clock import WallClock
+from monitor.clock import Clock, WallClock
 from monitor.config.model import Config
 from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.kafka import KafkaSource
@@ -27,11 +27,16 @@ BATCH_RECORDS = KafkaSettings().max_poll_records
 
 @contextmanager
 def running_service(
-    ledger_url: str, new_source: Callable[[LedgerOffsets], Source], watch: Stopwatch
+    ledger_url: str,
+    new_source: Callable[[LedgerOffsets], Source],
+    watch: Stopwatch,
+    *,
+    config: Config | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[tuple[Service, SnapshotHolder, SqlLedger]]:
-    """A service with default settings whose stages *watch* measures; it reviews and shows between its turns."""
-    config = Config()
-    clock = WallClock()
+    """A service, with default settings and the machine's clock, whose stages *watch* measures, reviews and all."""
+    config = config or Config()
+    clock = clock or WallClock()
     configure(LogSettings(level=LogLevel.ERROR))
     with (
         closing(SqlLedger(ledger_url)) as ledger,

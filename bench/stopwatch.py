@@ -16,7 +16,7 @@ from monitor.service.review import Reviewer
 
 _T = TypeVar("_T")
 
-STAGES = ("poll", "decode", "features and tag", "ledger", "snapshot", "review")
+STAGES = ("poll", "decode", "features and tag", "ledger", "due spans", "assembly", "snapshot", "review")
 
 
 class Stopwatch:
@@ -58,6 +58,8 @@ class Stopwatch:
             mock.patch.object(loop, "decode_records", self.timed("decode", pipeline.decode_records)),
             mock.patch.object(batch_writer, "tag_events", self.timed("features and tag", pipeline.tag_events)),
             mock.patch.object(SqlLedger, "record", self.timed("ledger", SqlLedger.record)),
+            mock.patch.object(SqlLedger, "due_spans", self.timed("due spans", SqlLedger.due_spans)),
+            mock.patch.object(loop, "assemble", self.timed("assembly", pipeline.assemble)),
             mock.patch.object(Publisher, "publish", self.timed("snapshot", Publisher.publish)),
             mock.patch.object(Reviewer, "review", self.timed("review", Reviewer.review)),
         ):
