@@ -75,7 +75,15 @@ def request_features(request: Request) -> RequestFeatures:
 
 def prompt_family(text: str) -> str:
     """Hash of *text* that stands for all texts which differ from it only in masked parts."""
+    return _remembered_family(text) if len(text) <= _LONGEST_TEXT else _family(text)
+
+
+def _family(text: str) -> str:
     return _hash(_template(text))
+
+
+_LONGEST_TEXT = 16_384  # characters; as many as are remembered are 4 MB
+_remembered_family = lru_cache(maxsize=256)(_family)  # all model calls of a run ask the same
 
 
 def indicators(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_LABEL_CHARS = 128
 
@@ -17,5 +18,9 @@ def clean_label(text: str) -> str | None:
     >>> clean_label(" support agent (beta) ")
     'support_agent__beta_'
     """
-    cut = text.strip()[:MAX_LABEL_CHARS]
+    return _cleaned(text.strip()[:MAX_LABEL_CHARS])
+
+
+@lru_cache(maxsize=4_096)  # the same names come with every span
+def _cleaned(cut: str) -> str | None:
     return _NO_BEGINNING.sub("", _OUTSIDE_ALPHABET.sub("_", cut)) or None

@@ -6,6 +6,7 @@ import json
 import re
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -88,11 +89,12 @@ def request_of(value: Any) -> Asked:
     for length in range(len(messages), 0, -1):  # what was said after that is the answer
         if _role(messages[length - 1]) in _USER_ROLES and (text := _text(messages[length - 1])):
             return Asked(text, length)
-    unsaid = [text for message in messages if _role(message) is None and (text := _text(message))]
-    if not unsaid:
+    texts = (text for message in reversed(messages) if _role(message) is None and (text := _text(message)))
+    unsaid = next(texts, None)
+    if unsaid is None:
         return Asked(None, len(messages))
-    said = _printed_text(unsaid[-1])
-    return Asked(unsaid[-1] if said is None else said, len(messages), is_plain=said is None)
+    said = _printed_text(unsaid)
+    return Asked(unsaid if said is None else said, len(messages), is_plain=said is None)
 
 
 def has_content(value: Any) -> bool | None:
@@ -105,24 +107,22 @@ def has_content(value: Any) -> bool | None:
     >>> [has_content([{"role": "assistant", "content": text}]) for text in ("Done.", "", None)]
     [True, False, None]
     """
-    found = None
-    for is_there in _contents(value):
-        if is_there:
-            return True
-        found = False
-    return found
+    return _content_of(value, 0)
 
 
-def _contents(value: Any, depth: int = 0) -> Iterator[bool]:
-    """For each text, call or number in *value*, whether it is not empty."""
+def _content_of(value: Any, depth: int) -> bool | None:
     if isinstance(value, str):
-        yield bool(value.strip())
-    elif isinstance(value, dict | list | tuple):
-        parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
-        for part in parts if depth < _DEEPEST else ():
-            yield from _contents(part, depth + 1)
-    elif value is not None:
-        yield True
+        return bool(value.strip())
+    if not isinstance(value, dict | list | tuple):
+        return None if value is None else True
+    parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
+    found = None
+    for part in parts if depth < _DEEPEST else ():
+        shown = _content_of(part, depth + 1)
+        if shown:
+            return True
+        found = found if shown is None else shown
+    return found
 
 
 _ENVELOPE = frozenset(
@@ -161,12 +161,17 @@ def tools_of(value: Any) -> tuple[Tool, ...]:
     Tools on offer.
 
     Args:
-        value: A list of tool definitions, an object that holds one under `tools`, or one definition; JSON already
-            parsed. Shapes: OpenAI (nested or flat), Anthropic, Gemini, MCP.
+        value: A list of tool definitions, an object that holds one under `tools`, or one definition; parsed or as
+            JSON. Shapes: OpenAI (nested or flat), Anthropic, Gemini, MCP.
 
     Returns:
         At most `MAX_TOOLS` tools, in the sender's order; what has no name is left out.
     """
+    is_short = isinstance(value, str) and len(value) <= _LONGEST_REMEMBERED
+    return _remembered_tools(value) if is_short else _tools(value)
+
+
+def _tools(value: Any) -> tuple[Tool, ...]:
     found: list[Tool] = []
     for definition in _definitions(value):
         tool = _tool(definition)
@@ -175,6 +180,10 @@ def tools_of(value: Any) -> tuple[Tool, ...]:
         if len(found) == MAX_TOOLS:
             break
     return tuple(found)
+
+
+_LONGEST_REMEMBERED = 32_768  # characters; a thousand hostile ones are 30 MB
+_remembered_tools = lru_cache(maxsize=1_024)(_tools)  # an agent writes the same few lists of tools all day
 
 
 def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -245,10 +254,15 @@ def _is_pair(value: Any) -> bool:
     )
 
 
+_NO_ROLE = object()
+
+
 def _role(message: Any) -> str | None:
     if isinstance(message, dict):
-        inner = message.get("kwargs")  # a serialised LangChain message
-        role = message.get("role", (inner if isinstance(inner, dict) else message).get("type"))
+        role = message.get("role", _NO_ROLE)
+        if role is _NO_ROLE:
+            inner = message.get("kwargs")  # a serialised LangChain message
+            role = (inner if isinstance(inner, dict) else message).get("type")
         return role.lower() if isinstance(role, str) else None
     if _is_pair(message):
         return str(message[0]).lower()

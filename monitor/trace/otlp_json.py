@@ -37,19 +37,19 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     logs = [(resource, _leaves(resource, "scopeLogs", "logRecords")) for resource in resource_logs]
     if sum(len(leaves) for _, leaves in spans + logs) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    reader = Reader(options, limits)
+    reader = Reader(options, limits, _value)
     for resource, leaves in spans:
-        reader.enter_resource(_pairs(_object(resource, "resource"), options))
+        reader.enter_resource(_pairs(_object(resource, "resource")))
         for span in leaves:
-            reader.add_span(_raw_span(span, options))
+            reader.add_span(_raw_span(span))
     for resource, leaves in logs:
-        reader.enter_resource(_pairs(_object(resource, "resource"), options))
+        reader.enter_resource(_pairs(_object(resource, "resource")))
         for log in leaves:
-            reader.add_log(_raw_log(log, options))
+            reader.add_log(_raw_log(log))
     return reader.decoded()
 
 
-def _raw_span(span: Mapping[str, Any], options: DecodeOptions) -> RawSpan:
+def _raw_span(span: Mapping[str, Any]) -> RawSpan:
     return RawSpan(
         trace_id=_id(span, "traceId"),
         span_id=_id(span, "spanId"),
@@ -58,22 +58,22 @@ def _raw_span(span: Mapping[str, Any], options: DecodeOptions) -> RawSpan:
         start_ns=_integer(span.get("startTimeUnixNano")),
         end_ns=_integer(span.get("endTimeUnixNano")),
         status_code=_status_code(_object(span, "status").get("code")),
-        attributes=_pairs(span, options),
-        events=[_raw_event(event, options) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
+        attributes=_pairs(span),
+        events=[_raw_event(event) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
         links=[_id(link, "traceId") for link in _objects(span, "links")],
         status_message=_text(_object(span, "status"), "message"),
     )
 
 
-def _raw_event(event: Mapping[str, Any], options: DecodeOptions) -> RawEvent:
-    return RawEvent(_text(event, "name"), _integer(event.get("timeUnixNano")), _pairs(event, options))
+def _raw_event(event: Mapping[str, Any]) -> RawEvent:
+    return RawEvent(_text(event, "name"), _integer(event.get("timeUnixNano")), _pairs(event))
 
 
-def _raw_log(log: Mapping[str, Any], options: DecodeOptions) -> RawEvent:
+def _raw_log(log: Mapping[str, Any]) -> RawEvent:
     return RawEvent(
         name=_text(log, "eventName") or _event_name(log),
         time_ns=_integer(log.get("timeUnixNano")) or _integer(log.get("observedTimeUnixNano")),
-        attributes=_pairs(log, options),
+        attributes=_pairs(log),
         trace_id=_id(log, "traceId"),
     )
 
@@ -89,12 +89,9 @@ def _event_name(log: Mapping[str, Any]) -> str:
     return ""
 
 
-def _pairs(holder: Mapping[str, Any], options: DecodeOptions) -> Pairs:
-    wants = options.wants
+def _pairs(holder: Mapping[str, Any]) -> Pairs:
     return [
-        (key, _value(pair.get("value")) if wants(key) else None)
-        for pair in _objects(holder, "attributes")
-        if isinstance(key := pair.get("key"), str)
+        (key, pair.get("value")) for pair in _objects(holder, "attributes") if isinstance(key := pair.get("key"), str)
     ]
 
 

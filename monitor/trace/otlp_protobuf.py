@@ -46,16 +46,16 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     """
     if _has_more_leaves_than(limits.max_spans, value):
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    reader = Reader(options, limits)
+    reader = Reader(options, limits, _value)
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
     traces = _parsed(ExportTraceServiceRequest, value)
     if traces is not None and any(_is_whole_span(span) for part in traces.resource_spans for span in _spans(part)):
-        _read_traces(traces, reader, options)
+        _read_traces(traces, reader)
         return reader.decoded()
     logs = _parsed(ExportLogsServiceRequest, value)
     if logs is not None and any(_is_whole_log(log) for part in logs.resource_logs for log in _logs(part)):
-        _read_logs(logs, reader, options)
+        _read_logs(logs, reader)
         return reader.decoded()
     if traces is None and logs is None:
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
@@ -96,28 +96,28 @@ def _is_whole_log(log: LogRecord) -> bool:
     return log.time_unix_nano > 0 or log.observed_time_unix_nano > 0
 
 
-def _read_traces(request: ExportTraceServiceRequest, reader: Reader, options: DecodeOptions) -> None:
+def _read_traces(request: ExportTraceServiceRequest, reader: Reader) -> None:
     for resource in request.resource_spans:
-        reader.enter_resource(_pairs(resource.resource.attributes, options))
+        reader.enter_resource(_pairs(resource.resource.attributes))
         for span in _spans(resource):
-            reader.add_span(_raw_span(span, options))
+            reader.add_span(_raw_span(span))
 
 
-def _read_logs(request: ExportLogsServiceRequest, reader: Reader, options: DecodeOptions) -> None:
+def _read_logs(request: ExportLogsServiceRequest, reader: Reader) -> None:
     for resource in request.resource_logs:
-        reader.enter_resource(_pairs(resource.resource.attributes, options))
+        reader.enter_resource(_pairs(resource.resource.attributes))
         for log in _logs(resource):
             reader.add_log(
                 RawEvent(
                     name=log.event_name or _event_name(log.attributes),
                     time_ns=log.time_unix_nano or log.observed_time_unix_nano,
-                    attributes=_pairs(log.attributes, options),
+                    attributes=_pairs(log.attributes),
                     trace_id=log.trace_id.hex(),
                 )
             )
 
 
-def _raw_span(span: ProtoSpan, options: DecodeOptions) -> RawSpan:
+def _raw_span(span: ProtoSpan) -> RawSpan:
     return RawSpan(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -126,9 +126,9 @@ def _raw_span(span: ProtoSpan, options: DecodeOptions) -> RawSpan:
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
         status_code=span.status.code,
-        attributes=_pairs(span.attributes, options),
+        attributes=_pairs(span.attributes),
         events=[
-            RawEvent(event.name, event.time_unix_nano, _pairs(event.attributes, options))
+            RawEvent(event.name, event.time_unix_nano, _pairs(event.attributes))
             for event in span.events
             if event.name in EVENTS
         ],
@@ -141,13 +141,14 @@ def _event_name(attributes: Iterable[KeyValue]) -> str:
     return next((pair.value.string_value for pair in attributes if pair.key == EVENT_NAME), "")
 
 
-def _pairs(attributes: Iterable[KeyValue], options: DecodeOptions) -> Pairs:
-    """Attributes that are read; the values of all others are left where they are."""
-    wants = options.wants
-    return [(key, _value(pair.value) if wants(key) else None) for pair in attributes if (key := pair.key)]
+def _pairs(attributes: Iterable[KeyValue]) -> Pairs:
+    return [(key, pair.value) for pair in attributes if (key := pair.key)]
 
 
 def _value(value: AnyValue) -> Any:
+    text = value.string_value  # as most are; what another kind is has none
+    if text:
+        return text
     kind = value.WhichOneof("value")
     if kind in _SCALARS:
         return getattr(value, kind)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 Pairs = Iterable[tuple[str, Any]]
-"""Attributes by name; a value is text, a number, a truth value, lists and objects of them, or None where not read."""
+"""Attributes by name, each value as its encoding holds it: most are never read."""
+
+ReadValue = Callable[[Any], Any]
+"""What a value of `Pairs` is: text, a number, a truth value, lists and objects of them, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawEvent:
+class RawEvent(Struct, frozen=True, gc=False):
     """An event of a span, or a log record; *time_ns* is Unix nanoseconds, 0 where not known."""
 
     name: str
@@ -20,8 +23,7 @@ class RawEvent:
     trace_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RawSpan:
+class RawSpan(Struct, frozen=True, gc=False):
     """A span: ids in hexadecimal, times in Unix nanoseconds, 0 where not known; *links* are trace ids."""
 
     trace_id: str

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from msgspec.structs import replace
+from typing import Any, NamedTuple
 
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
@@ -15,11 +13,11 @@ from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
-from monitor.trace.raw import Pairs, RawEvent, RawSpan
+from monitor.trace.raw import Pairs, RawEvent, RawSpan, ReadValue
 from monitor.trace.semconv import EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
-from monitor.trace.span_attributes import SpanAttributes, is_in_table
+from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of
 from monitor.trace.span_reading import (
     answered,
     asked_of,
@@ -62,11 +60,29 @@ class DecodeOptions:
         self.settings = TraceSettings() if settings is None else settings
         self.capabilities = CapabilityRules.of(self.settings.capabilities)
         self.looked_at = self.capabilities.attributes | frozenset(self.settings.version_attributes)
-        self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS}
+        self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS, *MESSAGE_KEYS}
+        self._remembered: dict[str, _Use | None] = {}
 
-    def wants(self, name: str) -> bool:
-        """Whether an attribute of that *name* is read at all, so that the value of any other need not be."""
-        return is_in_table(name) or name in self._wanted
+    def use_of(self, name: str) -> _Use | None:
+        """What an attribute of that *name* is read for; None where for nothing, so that its value need not be."""
+        try:
+            return self._remembered[name]
+        except KeyError:
+            meaning = meaning_of(name)
+            is_wanted = meaning is not None or name in self._wanted
+            use = _Use(meaning, is_looked_at=name in self.looked_at) if is_wanted else None
+            if len(name) <= _LONGEST_REMEMBERED and len(self._remembered) < _MOST_REMEMBERED:
+                self._remembered[name] = use
+            return use
+
+
+class _Use(NamedTuple):
+    meaning: Meaning | None
+    is_looked_at: bool
+
+
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
+"""Names of attributes, and characters of one; hostile ones are endless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +103,13 @@ class Reader:
     Args:
         options: How spans are read.
         limits: Sizes above which a value is cut.
+        read_value: Reads the value of an attribute.
     """
 
-    def __init__(self, options: DecodeOptions, limits: Limits) -> None:
+    def __init__(self, options: DecodeOptions, limits: Limits, read_value: ReadValue = lambda value: value) -> None:
         self._options = options
         self._limits = limits
+        self._read_value = read_value
         self._ignored: Counter[Ignored] = Counter()
         self._spans: list[Span] = []
         self._outcomes: list[OutcomeEvent] = []
@@ -152,21 +170,29 @@ class Reader:
         return facts
 
     def _gather(self, attributes: Pairs, facts: SpanAttributes) -> None:
-        looked_at = self._options.looked_at
-        for position, (name, value) in enumerate(attributes):
-            if position >= self._limits.max_attributes:
+        use_of, most, longest = self._options.use_of, self._limits.max_attributes, self._limits.max_attribute_chars
+        for position, (name, raw) in enumerate(attributes):
+            if position >= most:
                 self._ignored[Ignored.ATTRIBUTE_EXCESS] += 1
                 continue
-            within = self._within_limit(value)
-            if within is None:
+            use = use_of(name)
+            if use is None:
                 continue
-            facts.add(name, within)
-            if name in looked_at and isinstance(within, str | int | float):
-                facts.looked_at[name] = within
+            value = self._read_value(raw)
+            if isinstance(value, str) and len(value) > longest:
+                value = self._cut(value)
+            if value is None:
+                continue
+            if use.meaning is not None:
+                facts.add(use.meaning, value)
+            if use.is_looked_at and isinstance(value, str | int | float):
+                facts.looked_at[name] = value
 
-    def _within_limit(self, value: Any) -> Any:
-        if not isinstance(value, str) or len(value) <= self._limits.max_attribute_chars:
-            return value
+    def _own(self, event: RawEvent) -> dict[str, Any]:
+        """All attributes of *event* that are read, by name."""
+        return {name: self._read_value(raw) for name, raw in event.attributes if self._options.use_of(name)}
+
+    def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
         # Half a JSON document is no JSON, and would pass for plain text.
         return None if value.lstrip()[:1] in {"{", "["} else value[: self._limits.max_attribute_chars]
@@ -179,10 +205,10 @@ class Reader:
             if meaning is Field.EVALUATION:
                 self._add_evaluation_event(event, trace_id)
             elif meaning is not None:
-                facts.add_message(meaning, event.name.split(".")[1], dict(event.attributes))
+                facts.add_message(meaning, event.name.split(".")[1], self._own(event))
             else:
                 self._gather(event.attributes, facts)
-                self._note_flag(dict(event.attributes), facts)
+                self._note_flag(self._own(event), facts)
 
     def _note_flag(self, attributes: Mapping[str, Any], facts: SpanAttributes) -> None:
         name = f"feature_flag:{attributes.get(FLAG_KEY)}"
@@ -231,8 +257,12 @@ class Reader:
         answer = answered(facts, output_tokens)
         error = error_of(raw.status_code, facts, answer=answer)
         request_model, response_model = models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
-        return replace(
-            place,
+        return Span(
+            trace_id=place.trace_id,
+            span_id=place.span_id,
+            parent_span_id=place.parent_span_id,
+            started_at=place.started_at,
+            ended_at=place.ended_at,
             name=identifier(raw.name) or "",
             kind=kind,
             error=error,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
 
@@ -17,34 +17,58 @@ _T = TypeVar("_T")
 _LONGEST_INDEX = len("9999")
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class Meaning(NamedTuple):
+    """
+    What the name of an attribute says.
+
+    Attributes:
+        fact: What its value tells.
+        rank: Place of the name in the table, the best first.
+        is_quoted: Whether its library writes every value as JSON, a text in quotes.
+        prefix: What the names of its family have in common; empty for a single name.
+        rest: What follows the prefix.
+    """
+
     fact: Field
     rank: int
+    is_quoted: bool = False
+    prefix: str = ""
+    rest: str = ""
 
 
-_NAMES = {row.name: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is None}
-_FAMILIES = {row.prefix: _Name(row.fact, rank) for rank, row in enumerate(ATTRIBUTES) if row.prefix is not None}
+_QUOTED = "mlflow."
+_NAMES = {
+    row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED))
+    for rank, row in enumerate(ATTRIBUTES)
+    if row.prefix is None
+}
+_FAMILIES = {
+    row.prefix: Meaning(row.fact, rank, prefix=row.prefix)
+    for rank, row in enumerate(ATTRIBUTES)
+    if row.prefix is not None
+}
 _PREFIXES = tuple(_FAMILIES)
 _PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Field}
 _EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])
 _REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
 
 
-_MESSAGE_KEYS = ("content", "message", "parts")
+MESSAGE_KEYS = ("content", "message", "parts")
+"""Attributes of an event that hold what a message says, the best first."""
 
 
 _PROVIDER = re.compile(r"^llm\.[a-z_]+\.")
 
 
-def is_in_table(name: str) -> bool:
-    """Whether the table lists an attribute of that *name*, alone or in a family, or it is part of a message."""
-    return _name(name) is not None or name in _MESSAGE_KEYS or name.startswith(_PREFIXES)
-
-
-def _name(name: str) -> _Name | None:
-    """The row of a single name, which may hold the name of a provider."""
-    return _NAMES.get(name) or (_NAMES.get(_PROVIDER.sub("llm.PROVIDER.", name)) if name[:4] == "llm." else None)
+def meaning_of(name: str) -> Meaning | None:
+    """What the table says of an attribute of that *name*, alone or in a family; None where it does not list it."""
+    single = _NAMES.get(name)
+    if single is None and name[:4] == "llm.":  # a single name may hold the name of a provider
+        single = _NAMES.get(_PROVIDER.sub("llm.PROVIDER.", name))
+    if single is not None or not name.startswith(_PREFIXES):
+        return single
+    family = next(_FAMILIES[prefix] for prefix in _PREFIXES if name.startswith(prefix))
+    return family._replace(rest=name[len(family.prefix) :])
 
 
 @dataclass(slots=True)
@@ -64,30 +88,30 @@ class SpanAttributes:
     looked_at: dict[str, Any] = field(default_factory=dict)
     messages: dict[Field, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def add(self, name: str, value: Any) -> None:
-        """Keep the *value* of the attribute *name*, where the table lists it."""
-        known = _name(name)
-        if known is not None:
-            if name.startswith(_QUOTED):
-                value = _unquoted(value)
-            self.singles.setdefault(known.fact, []).append((known.rank, value))
-        elif name.startswith(_PREFIXES):
-            prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
-            self.families.setdefault(prefix, {})[name[len(prefix) :]] = value
+    def add(self, meaning: Meaning, value: Any) -> None:
+        """Keep the *value* of an attribute of that *meaning*."""
+        if meaning.prefix:
+            self.families.setdefault(meaning.prefix, {})[meaning.rest] = value
+            return
+        kept = (meaning.rank, _unquoted(value) if meaning.is_quoted else value)
+        if meaning.fact in self.singles:
+            self.singles[meaning.fact].append(kept)
+        else:
+            self.singles[meaning.fact] = [kept]
 
     def add_message(self, fact: Field, role: str, attributes: Mapping[str, Any]) -> None:
         """Keep a message that an event with these *attributes* holds."""
-        content = next((attributes[key] for key in _MESSAGE_KEYS if attributes.get(key) is not None), None)
+        content = next((attributes[key] for key in MESSAGE_KEYS if attributes.get(key) is not None), None)
         self.messages.setdefault(fact, []).append({"role": role, "content": parsed(content)})
 
     def first(self, fact: Field, read: Callable[[Any], _T | None]) -> _T | None:
         """The first value of *fact*, best name first, that *read* can make something of."""
-        if fact in self.singles:
-            for value in self.values(fact):
-                found = read(value)
-                if found is not None:
-                    return found
-        return None
+        held = self.singles.get(fact)
+        if held is None:
+            return None
+        if len(held) == 1:
+            return read(held[0][1])
+        return next((found for value in self.values(fact) if (found := read(value)) is not None), None)
 
     def values(self, fact: Field) -> Iterator[Any]:
         """Values of *fact* under single names, best name first."""
@@ -96,7 +120,11 @@ class SpanAttributes:
             yield value
 
     def documents(self, fact: Field) -> Iterator[Any]:
-        """Values of *fact* under any name, best name first, with JSON and flattened lists taken apart."""
+        """What `written` gives, with JSON taken apart."""
+        return map(parsed, self.written(fact))
+
+    def written(self, fact: Field) -> Iterator[Any]:
+        """Values of *fact* under any name, best name first, with flattened lists put together."""
         if fact in self.messages:
             yield self.messages[fact]
         ranked = list(self.singles.get(fact, ()))
@@ -108,7 +136,7 @@ class SpanAttributes:
         if len(ranked) > 1:
             ranked.sort(key=_rank)
         for _, value in ranked:
-            yield parsed(value)
+            yield value
 
     def evaluations(self) -> Iterator[dict[str, Any]]:
         """Evaluations that stand on the span itself, each by field: `name`, `score`, `label`, `annotator_kind`."""
@@ -124,9 +152,6 @@ class SpanAttributes:
     def has_families_but_evaluations(self) -> bool:
         """Whether any family is there that says something of the span itself."""
         return not self.families.keys() <= _EVALUATIONS
-
-
-_QUOTED = "mlflow."  # writes every value as JSON, a text in quotes
 
 
 def _unquoted(value: Any) -> Any:

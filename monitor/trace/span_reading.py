@@ -95,6 +95,8 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
     """The type of an error by its own attribute, or else by the beginning of what is said about it."""
+    if not status_message and _ERRORS.isdisjoint(attributes.singles):
+        return None
     named = [name for value in attributes.values(Field.ERROR_TYPE) if (name := _type_name(value)) is not None]
     for name in named:
         if name not in _SAY_NOTHING:
@@ -106,6 +108,7 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     return named[0] if named else None
 
 
+_ERRORS = frozenset({Field.ERROR_TYPE, Field.ERROR_MESSAGE})
 _SAY_NOTHING = frozenset({"Exception", "Error", "_OTHER", "framework_error", "provider_call_error"})
 _LEADING_TYPE = re.compile(r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b")
 
@@ -116,15 +119,15 @@ def _type_name(value: Any) -> str | None:
 
 def asked_of(attributes: SpanAttributes) -> Asked:
     """What was asked, and after how many messages; each from the best name that tells it."""
-    best = Asked()
+    text, messages, is_plain = Asked()
     for value in attributes.documents(Field.INPUT):
         asked = request_of(value)
-        if best.text is None or (asked.text is not None and asked.is_plain and not best.is_plain):
-            best = best._replace(text=asked.text, is_plain=asked.is_plain)
-        best = best if best.messages is not None else best._replace(messages=asked.messages)
-        if best.text is not None and best.is_plain and best.messages is not None:
+        if text is None or (asked.text is not None and asked.is_plain and not is_plain):
+            text, is_plain = asked.text, asked.is_plain
+        messages = asked.messages if messages is None else messages
+        if text is not None and is_plain and messages is not None:
             break
-    return best
+    return Asked(text, messages, is_plain)
 
 
 def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, str | None]:
@@ -165,7 +168,7 @@ def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
     """Tool definitions, from the best name that has any."""
-    for value in attributes.documents(Field.TOOLS):
+    for value in attributes.written(Field.TOOLS):
         found = tools_of(value)
         if found:
             return found
@@ -201,7 +204,11 @@ def calls_tools(attributes: SpanAttributes) -> bool:
     for names in attributes.families.values():
         if any("tool_call" in name for name in names):
             return True
-    return any(_TOOL_CALL.search(value) for value in _texts_of(attributes, Field.OUTPUT))
+    # The expression takes twenty times as long as a look for what all its words have in common.
+    return any(
+        ("tool" in value or "function" in value) and _TOOL_CALL.search(value) is not None
+        for value in _texts_of(attributes, Field.OUTPUT)
+    )
 
 
 _TOOL_CALL = re.compile(

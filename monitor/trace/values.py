@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, MOST_COST_USD, MOST_COUNTED
@@ -37,7 +38,12 @@ def identifier(value: Any) -> str | None:
     """A short text without control characters."""
     if not isinstance(value, str):
         return None
-    return _CONTROL.sub("", value[:_IDENTIFIER_CHARS]) or None
+    return _without_control(value[:_IDENTIFIER_CHARS])
+
+
+@lru_cache(maxsize=4_096)  # the same names come with every span
+def _without_control(text: str) -> str | None:
+    return _CONTROL.sub("", text) or None
 
 
 def number(value: Any) -> float | None:
