@@ -1,254 +1,269 @@
 """
 Spans that are pending in the ledger until their trace is complete.
 
-A writer of the pending spans of a trace locks its row of `waiting_trace` first, in order of trace ids.
+Each batch packs its spans of a trace into one row, which is never read again before the trace is put together; the ids
+beside it tell which spans have come. A writer of the pending spans of a trace locks its row of `waiting_trace` first,
+in order of trace ids.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from backports import zstd
+from msgspec.msgpack import Decoder, Encoder
 
-from monitor.ledger.labels import DialectInsert
+from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace
 from monitor.ledger.stored import readable, real
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
-from monitor.trace.span import OperationKind, Span
+from monitor.trace.span import Span
 
-_IDS_PER_STATEMENT = 400  # two to a span; well below SQLite's limit of bound parameters
+_FORGOTTEN_AT_ONCE = 5_000  # traces
+_QUICKEST = 1  # level of compression
 
-_SpanKey = tuple[TraceId, str]
-_Key = TypeVar("_Key")
+_encode = Encoder().encode
+_decode = Decoder(list[Span]).decode
+
+_Came = dict[TraceId, dict[str, Span]]
 
 
-def add_spans(connection: sa.Connection, insert: DialectInsert, spans: Sequence[Span], *, received_at: float) -> int:
+class PendingSpanRows:
     """
-    Make *spans* pending; each span id once, and of two that differ the one that `Span.outranks` the other.
+    Spans that wait, in rows of many.
 
-    Returns:
-        How many of them had come before.
+    Args:
+        dialect: How the database takes many rows.
     """
-    if not spans:
-        return 0
-    _touch_traces(connection, insert, spans, received_at)
-    came: dict[_SpanKey, Span] = {}
-    for span in spans:
-        _keep_better(came, span)
-    stored = _stored(connection, sorted(came))
-    changed = [(key, span) for key, span in sorted(came.items()) if key not in stored or span.outranks(stored[key])]
-    if changed:
-        statement = insert(pending_span)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["trace_id", "span_id"], set_={"body": statement.excluded.body}
-            ),
-            [{"trace_id": key[0], "span_id": key[1], "body": span.to_json()} for key, span in changed],
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._values = dialect.values
+        self._touch = dialect.upserter(pending_trace, become=_touched)
+        self._append = dialect.appender(pending_span, pending_span.columns.keys())
+        self._recount = dialect.updater(pending_trace, "trace_id", ("span_count",))
+        self._mark_counted = dialect.updater(pending_trace, "trace_id", ("counted_spans", "counted_heads"))
+        self._postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
+        trace, row = pending_trace.c, pending_span.c
+        among, held = dialect.among(trace.trace_id), dialect.among(row.trace_id)
+        self._kept = sa.select(trace.trace_id).where(among)
+        self._traces = sa.select(pending_trace).where(among)
+        self._ids = sa.select(row.trace_id, row.span_ids).where(held)
+        self._rows = sa.select(pending_span).where(held).order_by(row.trace_id, row.number)
+        self._grown = (
+            sa.select(trace.trace_id, trace.span_count, trace.counted_spans, trace.counted_heads)
+            .where(among)
+            .where(trace.span_count > trace.counted_spans)
+            .order_by(trace.trace_id)
+            .with_for_update()
         )
-    new = Counter(trace_id for trace_id, span_id in came if (trace_id, span_id) not in stored)
-    if new:
+        self._forget = [
+            sa.delete(table).where(dialect.among(table.c.trace_id)) for table in (pending_trace, pending_span)
+        ]
+
+    def add(self, connection: sa.Connection, spans: Sequence[Span], *, received_at: float) -> int:
+        """
+        Make *spans* pending; each span id once, and of two that differ the one that `Span.outranks` the other.
+
+        Returns:
+            How many of them had come before.
+        """
+        if not spans:
+            return 0
+        came = _by_trace(spans)
+        self._touch(connection, [_trace_row(of_trace, received_at) for of_trace in came.values()])
+        known = self._known(connection, came)
+        new, again = {}, {}
+        for trace_id, of_trace in came.items():
+            before = known.get(trace_id, set())
+            if before.isdisjoint(of_trace):
+                new[trace_id] = list(of_trace.values())
+                continue
+            again[trace_id] = of_trace
+            if unseen := [span for span_id, span in of_trace.items() if span_id not in before]:
+                new[trace_id] = unseen
+        counts = {trace_id: len(known.get(trace_id, ())) for trace_id in new}
+        self._append(connection, [(trace_id, counts[trace_id], *_packed(some)) for trace_id, some in new.items()])
+        self._recount(
+            connection,
+            [(trace_id, before + len(new[trace_id])) for trace_id, before in counts.items() if before],
+        )
+        if again:
+            self._keep_better(connection, again)
+        return len(spans) - sum(map(len, new.values()))
+
+    def _known(self, connection: sa.Connection, trace_ids: Iterable[str]) -> Mapping[str, set[str]]:
+        """Ids of the spans that traces have already."""
+        known: dict[str, set[str]] = defaultdict(set)
+        for trace_id, span_ids in connection.execute(self._ids, self._among(trace_ids)):
+            known[trace_id].update(span_ids.split(" "))
+        return known
+
+    def _keep_better(self, connection: sa.Connection, again: _Came) -> None:
+        """Put spans that outrank those which came before in their place."""
+        for row in connection.execute(self._rows, self._among(again)).all():
+            held, others = _unpacked(row), again[row.trace_id]
+            better = [
+                other if (other := others.get(span.span_id)) is not None and other.outranks(span) else span
+                for span in held
+            ]
+            if better != held:
+                is_row = sa.and_(*(column == getattr(row, column.name) for column in pending_span.primary_key.columns))
+                connection.execute(sa.update(pending_span).where(is_row).values(body=_packed(better)[-1]))
+
+    def due(
+        self, connection: sa.Connection, settings: AssemblySettings, *, now: float, max_spans: int
+    ) -> Sequence[PendingSpans]:
+        """Spans of traces that are due at *now* (Unix seconds), the oldest first; a trace is never split."""
         columns = pending_trace.c
-        connection.execute(
-            sa.update(pending_trace)
-            .where(columns.trace_id == sa.bindparam("_trace_id"))
-            .values(span_count=columns.span_count + sa.bindparam("_new")),
-            [{"_trace_id": trace_id, "_new": count} for trace_id, count in sorted(new.items())],
-        )
-    return len(spans) - new.total()
-
-
-def _keep_better(kept: dict[_SpanKey, Span], span: Span) -> None:
-    key = (span.trace_id, span.span_id)
-    if key not in kept or span.outranks(kept[key]):
-        kept[key] = span
-
-
-def _touch_traces(connection: sa.Connection, insert: DialectInsert, spans: Iterable[Span], received_at: float) -> None:
-    """Note that spans came, which on PostgreSQL also locks their traces against other replicas until the end."""
-    root_ended: dict[TraceId, bool] = {}
-    for span in spans:
-        root_ended[span.trace_id] = root_ended.get(span.trace_id, False) or span.is_ended_root
-    statement = insert(pending_trace)
-    have, add = pending_trace.c, statement.excluded
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["trace_id"],
-            set_={
-                "last_received_at": sa.case(
-                    (add.last_received_at > have.last_received_at, add.last_received_at), else_=have.last_received_at
-                ),
-                "root_ended": sa.or_(have.root_ended, add.root_ended),
-                "not_before": 0.0,
-            },
-        ),
-        [
-            {
-                "trace_id": trace_id,
-                "first_received_at": received_at,
-                "last_received_at": received_at,
-                "root_ended": ended,
-                "span_count": 0,
-            }
-            for trace_id, ended in sorted(root_ended.items())
-        ],
-    )
-
-
-def _stored(connection: sa.Connection, keys: Sequence[_SpanKey]) -> dict[_SpanKey, Span]:
-    """Those of the spans that are pending already; never the whole trace, which may have thousands."""
-    columns = pending_span.c
-    stored: dict[_SpanKey, Span] = {}
-    for part in _parts(keys):
-        trace_ids, span_ids = ({key[place] for key in part} for place in (0, 1))
-        rows = connection.execute(
-            sa.select(pending_span)  # by pairs, SQLite would read the whole table
-            .where(columns.trace_id.in_(trace_ids))
-            .where(columns.span_id.in_(span_ids))
-        )
-        stored.update(((TraceId(row.trace_id), row.span_id), _span(row)) for row in rows)
-    return stored
-
-
-def due_spans(
-    connection: sa.Connection, settings: AssemblySettings, *, now: float, max_spans: int
-) -> Sequence[PendingSpans]:
-    """Spans of traces that are due at *now* (Unix seconds), the oldest first; a trace is never split."""
-    columns = pending_trace.c
-    due = connection.execute(
-        sa.select(columns.trace_id, columns.span_count)
-        .where(columns.span_count > columns.counted_spans)
-        .where(columns.not_before <= now)
-        .where(
-            sa.or_(
-                sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
-                columns.last_received_at <= now - settings.idle_seconds,
-                columns.first_received_at <= now - settings.max_age_seconds,
-                columns.span_count - columns.counted_spans >= settings.max_spans_per_trace,
+        due = connection.execute(
+            sa.select(columns.trace_id, columns.span_count)
+            .where(IS_PENDING)
+            .where(columns.not_before <= now)
+            .where(
+                sa.or_(
+                    sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
+                    columns.last_received_at <= now - settings.idle_seconds,
+                    columns.first_received_at <= now - settings.max_age_seconds,
+                    columns.span_count - columns.counted_spans >= settings.max_spans_per_trace,
+                )
             )
+            .order_by(columns.last_received_at, columns.trace_id)
+            .limit(max_spans)
+        ).all()
+        taken: list[TraceId] = []
+        spans = 0
+        for trace_id, span_count in due:
+            spans += span_count
+            if taken and spans > max_spans:
+                break
+            taken.append(TraceId(trace_id))
+        return self.of(connection, taken)
+
+    def kept(self, connection: sa.Connection, trace_ids: Iterable[str]) -> set[str]:
+        """Those of *trace_ids* whose spans are still there, pending or kept."""
+        wanted = list(trace_ids)
+        return set(connection.scalars(self._kept, self._among(wanted))) if wanted else set()
+
+    def postpone(self, connection: sa.Connection, until: Mapping[TraceId, float]) -> None:
+        """Put off traces until those Unix seconds, or until another span comes."""
+        self._postpone(connection, sorted(until.items()))
+
+    def forget_counted(self, connection: sa.Connection, *, before: float) -> None:
+        """Let go of some traces that were counted and whose last span came *before* those Unix seconds."""
+        columns = pending_trace.c
+        rows = connection.scalars(
+            sa.select(columns.trace_id)
+            .where(columns.span_count == columns.counted_spans)
+            .where(columns.last_received_at < before)
+            .order_by(columns.trace_id)
+            .limit(_FORGOTTEN_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for forget in self._forget if rows else ():
+            connection.execute(forget, self._among(rows))
+
+    def of(self, connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[PendingSpans]:
+        """Pending spans of these traces, in the order of *trace_ids*; traces without any are left out."""
+        among = self._among(trace_ids)
+        spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
+        came = dict(readable("pending_trace", connection.execute(self._traces, among), _came))
+        for row in connection.execute(self._rows, among):
+            spans[row.trace_id] += _unpacked(row)
+        return [
+            PendingSpans(trace_id, sorted(of_trace, key=_span_id), *came.get(trace_id, (0.0, 0.0, ())))
+            for trace_id, of_trace in spans.items()
+            if of_trace
+        ]
+
+    def take_complete(self, connection: sa.Connection, assembled: Sequence[Assembled]) -> dict[TraceId, int]:
+        """
+        Note that the runs of these traces are counted.
+
+        Args:
+            connection: In the transaction that counts them.
+            assembled: How many spans each of them had when it was looked at, and its runs.
+
+        Returns:
+            Those whose spans no other replica counted and to which no span has come since: spans counted before.
+        """
+        if not assembled:
+            return {}
+        looked_at = {each.trace_id: each for each in assembled}
+        rows = connection.execute(self._grown, self._among(looked_at)).all()
+        ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
+        self._mark_counted(
+            connection, [(row.trace_id, row.span_count, _heads(row, looked_at[row.trace_id])) for row in ours]
         )
-        .order_by(columns.last_received_at, columns.trace_id)
-        .limit(max_spans)
-    ).all()
-    taken: list[TraceId] = []
-    spans = 0
-    for trace_id, span_count in due:
-        spans += span_count
-        if taken and spans > max_spans:
-            break
-        taken.append(TraceId(trace_id))
-    return spans_of(connection, taken)
+        return {TraceId(row.trace_id): row.counted_spans for row in ours}
+
+    def _among(self, trace_ids: Iterable[str]) -> Mapping[str, object]:
+        return {"among": self._values(list(trace_ids))}
+
+
+IS_PENDING = pending_trace.c.span_count > pending_trace.c.counted_spans
 
 
 def count_spans(connection: sa.Connection) -> int:
     """How many spans are pending; those of runs that were counted are kept, and pending no more."""
     columns = pending_trace.c
-    return connection.scalar(sa.select(sa.func.sum(columns.span_count - columns.counted_spans))) or 0
+    waiting = sa.select(sa.func.sum(columns.span_count - columns.counted_spans)).where(IS_PENDING)
+    return connection.scalar(waiting) or 0
 
 
-def kept_traces(connection: sa.Connection, trace_ids: Iterable[str]) -> set[str]:
-    """Those of *trace_ids* whose spans are still there, pending or kept."""
-    found: set[str] = set()
-    for part in _parts(sorted(trace_ids)):
-        found.update(
-            connection.scalars(sa.select(pending_trace.c.trace_id).where(pending_trace.c.trace_id.in_(part))).all()
-        )
-    return found
+def _touched(added: Any) -> Mapping[str, Any]:
+    """A trace that was there, to which spans came; on PostgreSQL this also locks it against other replicas."""
+    have = pending_trace.c
+    is_later = added.last_received_at > have.last_received_at
+    return {
+        "last_received_at": sa.case((is_later, added.last_received_at), else_=have.last_received_at),
+        "root_ended": sa.or_(have.root_ended, added.root_ended),
+        "not_before": sa.literal_column("0.0", sa.Double),
+    }
 
 
-def postpone(connection: sa.Connection, until: Mapping[TraceId, float]) -> None:
-    """Put off traces until those Unix seconds, or until another span comes."""
-    if until:
-        columns = pending_trace.c
-        connection.execute(
-            sa.update(pending_trace)
-            .where(columns.trace_id == sa.bindparam("_id"))
-            .values(not_before=sa.bindparam("_to")),
-            [{"_id": trace_id, "_to": at} for trace_id, at in sorted(until.items())],
-        )
+def _by_trace(spans: Iterable[Span]) -> _Came:
+    """The better account of each span, by trace in the order of their ids."""
+    came: _Came = defaultdict(dict)
+    for span in spans:
+        of_trace = came[span.trace_id]
+        known = of_trace.get(span.span_id)
+        if known is None or span.outranks(known):
+            of_trace[span.span_id] = span
+    return dict(sorted(came.items()))
 
 
-def forget_counted(connection: sa.Connection, *, before: float) -> None:
-    """Let go of some traces that were counted and whose last span came *before* those Unix seconds."""
-    columns = pending_trace.c
-    rows = connection.scalars(
-        sa.select(columns.trace_id)
-        .where(columns.span_count == columns.counted_spans)
-        .where(columns.last_received_at < before)
-        .order_by(columns.trace_id)
-        .limit(_IDS_PER_STATEMENT)
-        .with_for_update(skip_locked=True)
-    ).all()
-    for table in (pending_trace, pending_span) if rows else ():
-        connection.execute(sa.delete(table).where(table.c.trace_id.in_(rows)))
+def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]:
+    """A trace of no more than *spans*; of one that is there already the number is put right later."""
+    root_ended = any(span.is_ended_root for span in spans.values())
+    trace_id = next(iter(spans.values())).trace_id
+    return trace_id, received_at, received_at, root_ended, len(spans), 0, 0.0, ""
 
 
-def spans_of(connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[PendingSpans]:
-    """Pending spans of these traces, in the order of *trace_ids*; traces without any are left out."""
-    spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
-    came: dict[TraceId, tuple[float, float, tuple[str, ...]]] = {}
-    columns = pending_trace.c
-    for part in _parts(trace_ids):
-        times = connection.execute(sa.select(pending_trace).where(columns.trace_id.in_(part)))
-        came |= readable("pending_trace", times, _came)
-        rows = connection.execute(
-            sa.select(pending_span).where(pending_span.c.trace_id.in_(part)).order_by(pending_span.c.span_id)
-        )
-        for row in rows:
-            spans[row.trace_id].append(_span(row))
-    return [
-        PendingSpans(trace_id, of_trace, *came.get(trace_id, (0.0, 0.0, ())))
-        for trace_id, of_trace in spans.items()
-        if of_trace
-    ]
+def _packed(spans: Sequence[Span]) -> tuple[str, bytes]:
+    """The ids of *spans*, and all that they say."""
+    return " ".join([span.span_id for span in spans]), zstd.compress(_encode(spans), _QUICKEST)
+
+
+def _unpacked(row: Any) -> Sequence[Span]:
+    """The spans that *row* keeps; such as say nothing, and still count, where it cannot be read."""
+    spans = next(readable("pending_span", [row], lambda row: _decode(zstd.decompress(row.body))), None)
+    if spans is not None:
+        return spans
+    blank = (Span(TraceId(row.trace_id), span_id, started_at=0.0) for span_id in row.span_ids.split(" "))
+    return list(blank)
 
 
 def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
     return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(row.counted_heads.split()))
 
 
-def _span(row: Any) -> Span:
-    """The span that *row* keeps; one that says nothing, and still counts, where it cannot be read."""
-    blank = Span(TraceId(row.trace_id), row.span_id, kind=OperationKind.OTHER, started_at=0.0)
-    return next(readable("pending_span", [row], lambda row: Span.from_json(row.body)), blank)
-
-
-def take_complete(connection: sa.Connection, assembled: Iterable[Assembled]) -> dict[TraceId, int]:
-    """
-    Note that the runs of these traces are counted.
-
-    Args:
-        connection: In the transaction that counts them.
-        assembled: How many spans each of them had when it was looked at, and its runs.
-
-    Returns:
-        Those whose spans no other replica counted and to which no span has come since: spans that were counted before.
-    """
-    taken: dict[TraceId, int] = {}
-    columns = pending_trace.c
-    looked_at = {each.trace_id: each for each in assembled}
-    for part in _parts(sorted(looked_at)):
-        rows = connection.execute(
-            sa.select(columns.trace_id, columns.span_count, columns.counted_spans, columns.counted_heads)
-            .where(columns.trace_id.in_(part))
-            .where(columns.span_count > columns.counted_spans)
-            .order_by(columns.trace_id)
-            .with_for_update()
-        )
-        ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
-        if ours:
-            connection.execute(
-                sa.update(pending_trace)
-                .where(columns.trace_id == sa.bindparam("_id"))
-                .values(counted_spans=columns.span_count, counted_heads=sa.bindparam("_heads")),
-                [{"_id": row.trace_id, "_heads": _heads(row, looked_at[row.trace_id])} for row in ours],
-            )
-        taken.update((TraceId(row.trace_id), row.counted_spans) for row in ours)
-    return taken
+def _span_id(span: Span) -> str:
+    return span.span_id
 
 
 def _heads(row: Any, assembled: Assembled) -> str:
@@ -256,9 +271,3 @@ def _heads(row: Any, assembled: Assembled) -> str:
     heads = dict.fromkeys(row.counted_heads.split())
     heads.update(dict.fromkeys(tagged.trace.head_span_id for tagged in assembled.tagged if tagged.trace.head_span_id))
     return " ".join(heads)
-
-
-def _parts(keys: Sequence[_Key]) -> Iterator[Sequence[_Key]]:
-    rest = iter(keys)
-    while part := list(islice(rest, _IDS_PER_STATEMENT)):
-        yield part

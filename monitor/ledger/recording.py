@@ -21,7 +21,7 @@ from monitor.ledger.ledger import (
     Recorded,
     TaggedTrace,
 )
-from monitor.ledger.pending_spans import add_spans, forget_counted, kept_traces, postpone, take_complete
+from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
 from monitor.ledger.settings import LedgerSettings
@@ -48,6 +48,7 @@ class Recorder:
         self._outcomes = outcomes
         self._labels = LabelBudget(dialect.insert, settings)
         self._requests = RequestRows(dialect)
+        self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect)
         self._write_traffic = dialect.upserter(
             traffic,
@@ -119,15 +120,15 @@ class Recorder:
         admission = self._labels.within(connection)
         joining = Joining(slots, deltas, admission, self._outcomes)
         self._add_pending(connection, batch, joining, deltas)
-        taken = take_complete(connection, batch.assembled)
+        taken = self._pending.take_complete(connection, batch.assembled)
         for event in batch.events:
             joining.add(event)
         for assembled in batch.assembled:
             if assembled.trace_id in taken:
                 joining.add_assembled(assembled, counted_before=taken[assembled.trace_id])
-        postpone(connection, batch.postponed)
+        self._pending.postpone(connection, batch.postponed)
         if batch.assembled:
-            forget_counted(connection, before=batch.forget_before)
+            self._pending.forget_counted(connection, before=batch.forget_before)
         _count_records(batch, deltas)
         for cap, times in admission.dropped.items():
             deltas.count(CounterName.SERIES_DROPPED, detail=cap, by=times)
@@ -159,9 +160,9 @@ class Recorder:
     def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:
         spans = [event for event in batch.events if isinstance(event, Span)]
         counted = {span.trace_id for span in spans if joining.is_counted(span.trace_id)}
-        gone = counted - kept_traces(connection, counted)
+        gone = counted - self._pending.kept(connection, counted)
         pending = [span for span in spans if span.trace_id not in gone]
-        duplicates = add_spans(connection, self._insert, pending, received_at=batch.received_at)
+        duplicates = self._pending.add(connection, pending, received_at=batch.received_at)
         deltas.count(CounterName.SPANS, detail="received", by=len(spans))
         deltas.count(CounterName.SPANS, detail="late", by=len(spans) - len(pending))
         deltas.count(CounterName.SPANS, detail="duplicate", by=duplicates)

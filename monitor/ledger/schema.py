@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0007"
+REVISION = "0008"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -118,7 +118,7 @@ stratum = sa.Table(
     sa.Column("clustered_failures", sa.BigInteger, nullable=False),
 )
 
-# The tables of pending spans keep the names that they have had since the first migration.
+# Keeps the name that it has had since the first migration.
 pending_trace = sa.Table(
     "waiting_trace",
     metadata,
@@ -131,11 +131,14 @@ pending_trace = sa.Table(
     sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
 )
 
+# What one batch brought of a trace, packed; number: spans of the trace that came before.
 pending_span = sa.Table(
-    "waiting_span",
+    "pending_span",
     metadata,
-    *_columns(sa.Text, "trace_id", "span_id", primary_key=True),
-    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("span_ids", sa.Text, nullable=False),  # with a space between them
+    sa.Column("body", sa.LargeBinary, nullable=False),  # spans in msgpack, compressed by zstd
 )
 
 # Versions that a service is served under the name of a model ('' where none is named), and when.

@@ -45,7 +45,7 @@ from monitor.ledger.ledger import (
     Recorded,
     RolloutRecord,
 )
-from monitor.ledger.pending_spans import count_spans, due_spans, spans_of
+from monitor.ledger.pending_spans import PendingSpanRows, count_spans
 from monitor.ledger.recording import Recorder
 from monitor.ledger.retention import Pruner, cutoffs
 from monitor.ledger.schema import kafka_offset, served_model
@@ -99,6 +99,7 @@ class SqlLedger:
         self._settings = settings or LedgerSettings()
         self._leases = leases_of(self._engine)
         self._activity = ActivityReader()
+        self._pending = PendingSpanRows(self._dialect)
         self._pruner = Pruner(self._dialect)
         self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
 
@@ -138,11 +139,11 @@ class SqlLedger:
 
         Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
         """
-        return self._read(due_spans, settings, now=now, max_spans=max_spans)
+        return self._read(self._pending.due, settings, now=now, max_spans=max_spans)
 
     def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
         """Pending spans of these traces, complete or not; traces without any are left out."""
-        return self._read(spans_of, sorted(trace_ids))
+        return self._read(self._pending.of, sorted(trace_ids))
 
     def pending_spans(self) -> int:
         """How many spans are pending: their trace is not complete yet."""

@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import structlog
+from backports.zstd import ZstdError
 from msgspec import MsgspecError
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, MsgspecError)
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, MsgspecError, ZstdError)
 """What readers raise at a value that nobody of ours wrote."""
 
 

@@ -21,7 +21,7 @@ from tests.trace.spans import a_call
         ("UPDATE model_version SET labelled = 0", "labels of versions"),
         ("UPDATE traffic SET requests = requests + 1", "requests by hour"),
         ("UPDATE request SET model_version_id = 77 WHERE trace_id = 't1'", "requests without their version"),
-        ("DELETE FROM waiting_span", "spans waiting"),
+        ("DELETE FROM pending_span", "spans waiting"),
         ("UPDATE kafka_offset SET next_offset = 2", "its next offset"),
         ("UPDATE counter SET value = 0 WHERE name = 'dead_letters'", "dead letters kept"),
         ("UPDATE calibration SET body = replace(body, '0', '1')", "checksums of calibrations"),

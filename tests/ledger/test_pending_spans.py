@@ -3,10 +3,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.ledger.ledger import (
     CounterName,
 )
+from monitor.ledger.schema import pending_span
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from monitor.trace.span import OperationKind, Span
@@ -92,6 +94,33 @@ def test_a_span_that_comes_again_counts_once(ledger: SqlLedger) -> None:
     assert [a_call("a"), better] == list(waiting.spans)
     assert {"received": 7, "duplicate": 5} == counts(ledger, CounterName.SPANS)
     assert 2 == ledger.pending_spans()
+
+
+def test_spans_of_a_trace_and_a_batch_are_one_row(ledger: SqlLedger) -> None:
+    """What came before is not written again, and a span that is there already makes no row."""
+    ledger.record(a_batch(a_call("b"), a_call("a")))
+    ledger.record(a_batch(a_span(), a_call("a")))
+    ledger.record(a_batch(a_call("b")))
+
+    with ledger._engine.connect() as connection:
+        rows = connection.execute(sa.select(pending_span.c.number, pending_span.c.span_ids)).all()
+
+    assert [(0, "b a"), (2, a_span().span_id)] == sorted(map(tuple, rows))
+    assert {"received": 5, "duplicate": 2} == counts(ledger, CounterName.SPANS)
+    assert 3 == ledger.pending_spans()
+
+
+def test_spans_that_cannot_be_read_still_count(ledger: SqlLedger) -> None:
+    """A damaged row stops nobody: its spans say nothing, and the trace is counted by what the others say."""
+    ledger.record(a_batch(a_call("b"), a_call("c")))
+    with ledger._engine.begin() as connection:
+        connection.execute(sa.update(pending_span).values(body=b"no frame"))
+    ledger.record(a_batch(a_span(), a_call("a")))
+
+    assert 1 == close_due(ledger)
+
+    assert {"received": 4, "joined": 4} == counts(ledger, CounterName.SPANS)
+    assert ({"": 1}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
 
 
 def test_a_trace_that_has_grown_goes_on_waiting(ledger: SqlLedger) -> None:

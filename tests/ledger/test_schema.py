@@ -11,8 +11,10 @@ from monitor.ledger.engine import IN_MEMORY_URL, migrate, open_engine, revision_
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import REVISION, metadata
 from monitor.ledger.sql import SqlLedger
+from monitor.trace.model import TraceId
 from tests.builders import a_batch, a_trace, tagged
 from tests.ledgers import counts, net_outcomes, problems
+from tests.trace.spans import a_call
 
 
 def test_migrations_lead_to_the_tables_of_the_schema() -> None:
@@ -44,5 +46,6 @@ def test_a_ledger_of_an_old_schema_is_brought_up_to_date(tmp_path: Path) -> None
         assert first.requests == sum(spell.requests for spell in first.traffic)
         assert first.last_started_at == first.traffic[-1].last_started_at
         assert 1 == second.requests
+        assert [a_call("a")] == [span for pending in ledger.spans_of([TraceId("t")]) for span in pending.spans]
         recorded = ledger.record(a_batch(tagged(a_trace("t1")), expected_offset=8, next_offset=9))
         assert (0, 1) == (recorded.counted, recorded.duplicates)

@@ -1,0 +1,63 @@
+"""Pending spans, those of a trace and a batch in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from backports import zstd
+from msgspec import MsgspecError, json, msgpack
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+_SPANS_AT_ONCE = 10_000
+
+
+def upgrade() -> None:
+    """Pack the spans that wait, and those that are kept a while."""
+    packed = op.create_table(
+        "pending_span",
+        sa.Column("trace_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("span_ids", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("trace_id", "number", name=op.f("pk_pending_span")),
+    )
+    numbers: dict[str, int] = {}
+    for rows in _portions(op.get_bind()):
+        for trace_id, of_trace in groupby(rows, key=lambda row: row.trace_id):
+            spans = list(of_trace)
+            row = {
+                "trace_id": trace_id,
+                "number": numbers.get(trace_id, 0),
+                "span_ids": " ".join(span.span_id for span in spans),
+                "body": zstd.compress(msgpack.encode([_facts(span) for span in spans])),
+            }
+            op.bulk_insert(packed, [row])
+            numbers = {trace_id: row["number"] + len(spans)}
+    op.drop_table("waiting_span")
+
+
+def _facts(row: Any) -> Any:
+    try:
+        return json.decode(row.body)
+    except (MsgspecError, UnicodeEncodeError):  # what cannot be read stops no upgrade, and still counts
+        return {"trace_id": row.trace_id, "span_id": row.span_id, "started_at": 0.0}
+
+
+def _portions(connection: sa.Connection) -> Iterator[list[Any]]:
+    """Rows of spans in the order of their ids; a trace may go on in the next portion."""
+    table = sa.table("waiting_span", *map(sa.column, ("trace_id", "span_id", "body")))
+    key = sa.tuple_(table.c.trace_id, table.c.span_id)
+    last = ("", "")
+    while rows := connection.execute(
+        sa.select(table).where(key > last).order_by(table.c.trace_id, table.c.span_id).limit(_SPANS_AT_ONCE)
+    ).all():
+        yield list(rows)
+        last = (rows[-1].trace_id, rows[-1].span_id)
