@@ -196,7 +196,7 @@ def _config() -> Config:
 
 
 def _assemble_rest(service: Service, clock: RecordClock) -> None:
-    clock.skip(60.0)
+    clock.skip(3_600.0)
     while service.assemble_due(now=clock.time()):
         pass
 
