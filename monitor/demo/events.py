@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import heapq
 import json
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,36 +16,9 @@ from pathlib import Path
 from typing import Any
 
 FACTS = Path(__file__).with_name("bfcl.csv.gz")
-COLUMNS = (
-    "model_version",
-    "request_id",
-    "success",
-    "failure_class",
-    "latency_ms",
-    "input_tokens",
-    "output_tokens",
-)
-
-HISTORY = (
-    "gpt-4-0613",
-    "gpt-4-0613-FC",
-    "gpt-4-1106-preview",
-    "gpt-4-1106-preview-FC",
-    "Nexusflow-Raven-v2",
-    "mistral-medium-2312",
-    "google_gemma-7b-it",
-    "gorilla-openfunctions-v2",
-    "mistral-small-2402",
-    "mistral-small-2402-FC-Any",
-    "mistral-small-2402-FC-Auto",
-    "NousResearch_Hermes-2-Pro-Mistral-7B",
-)
-"""
-Reference history: the twelve earliest releases of the source.
-
-Left out are the versions of the rollouts, other call formats of the same weights, and versions that fail most requests
-by the format of their output.
-"""
+_MODELS = tomllib.loads(Path(__file__).with_name("demo.toml").read_text(encoding="utf-8"))
+HISTORY: Sequence[str] = _MODELS["history"]
+"""Versions whose runs are the reference history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +46,7 @@ class DemoRollout:
         return self.baseline_name or self.baseline
 
 
-ROLLOUTS = (
-    DemoRollout("booking-agent", "gpt-3.5-turbo-0125", "gpt-4-0125-preview", "gpt-4-0125-preview"),
-    DemoRollout("search-agent", "open-mixtral-8x7b", "open-mixtral-8x22b", "open-mixtral-8x22b"),
-    DemoRollout(
-        "billing-agent",
-        "NousResearch_Hermes-2-Pro-Llama-3-8B",
-        "NousResearch_Hermes-2-Pro-Llama-3-8B",
-        "NousResearch_Hermes-2-Pro-Llama-3-8B-redeployed",
-        halves=True,
-    ),
-    DemoRollout(
-        "support-agent",
-        "gpt-4-0613",
-        "gpt-4-0613-FC",
-        "gpt-4-0613-tool-calls",
-        baseline_name="gpt-4-0613-prompted",
-        is_canary=True,
-    ),
-)
+ROLLOUTS = tuple(DemoRollout(**rollout) for rollout in _MODELS["rollouts"])
 """A cliff, an ordinary gain, a version against itself, and a regression that is found without any reference."""
 
 _CLASSES = {"relevance": "no_call", "parallel": "parallel_calls", "multiple": "one_of_several"}
