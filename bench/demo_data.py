@@ -12,7 +12,17 @@ import io
 import sys
 from pathlib import Path
 
-from monitor.demo.events import COLUMNS, FACTS, HISTORY, ROLLOUTS
+from monitor.demo.events import FACTS, HISTORY, ROLLOUTS
+
+_COLUMNS = (
+    "model_version",
+    "request_id",
+    "success",
+    "failure_class",
+    "latency_ms",
+    "input_tokens",
+    "output_tokens",
+)
 
 
 def main(folder: Path) -> None:
@@ -24,10 +34,10 @@ def main(folder: Path) -> None:
         sys.exit(f"No outcomes of {', '.join(sorted(missing))} in {folder}.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(_COLUMNS)
     for row in sorted(rows, key=lambda row: (row["model_version"], row["request_id"])):
         row["latency_ms"] = str(round(1000 * float(row["latency_s"]))) if row["latency_s"] else ""
-        writer.writerow([row[column] for column in COLUMNS])
+        writer.writerow([row[column] for column in _COLUMNS])
     # No time stamp inside, so that the same facts give the same bytes.
     FACTS.write_bytes(gzip.compress(text.getvalue().encode(), 9, mtime=0))
     sys.stdout.write(f"{FACTS}: {len(rows)} outcomes of {len(versions)} versions, {FACTS.stat().st_size} bytes\n")
