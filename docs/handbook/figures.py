@@ -24,17 +24,11 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.log import LogLevel, LogSettings, configure
-from monitor.output.charts import (
-    EvidencePoint,
-    Part,
-    RateRow,
-    VerdictMark,
-    evidence_chart,
-    parts_chart,
-    rates_chart,
-    share_chart,
-)
 from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing
+from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
+from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.shares import share_chart
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.comparison import Interval
 from monitor.rollout.evidence import Evidence

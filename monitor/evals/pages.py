@@ -19,7 +19,10 @@ from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, one_line
-from monitor.output.charts import CHART_STYLE, Part, RateRow, parts_chart, rates_chart, share_chart
+from monitor.output.charts.palette import CHART_STYLE
+from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.shares import share_chart
 from monitor.rollout.wording import percent, points, signed, with_bounds
 
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -34,7 +37,7 @@ def html_report(report: EvalReport, gate: GateResult | None = None) -> str:
         report,
         gate,
         style=Markup(style),  # noqa: S704  (our own)
-        charts=[(caption, Markup(svg)) for caption, svg in charts],  # noqa: S704  (text in it is escaped)
+        charts=charts,
     )
 
 
@@ -65,7 +68,7 @@ def _markdown(text: str) -> str:
     return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
 
 
-def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[str, str]]:
+def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[str, Markup]]:
     charts = [("Pass rate", _rates(report, floors))] if report.comparison.aggregate is not None else []
     share = report.comparison.share
     if share is not None:
@@ -79,7 +82,7 @@ def _charts(report: EvalReport, floors: Mapping[str, float]) -> Sequence[tuple[s
     return charts
 
 
-def _rates(report: EvalReport, floors: Mapping[str, float]) -> str:
+def _rates(report: EvalReport, floors: Mapping[str, float]) -> Markup:
     return rates_chart(
         [
             RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
@@ -92,7 +95,7 @@ def _rates(report: EvalReport, floors: Mapping[str, float]) -> str:
     )
 
 
-def _share(report: EvalReport, share: ShareReport) -> str:
+def _share(report: EvalReport, share: ShareReport) -> Markup:
     return share_chart(
         name="share",
         title="The hard tier's share of failures",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
 from monitor.output.charts.palette import GRID, MUTED
 from monitor.output.charts.scale import Scale
@@ -23,7 +25,7 @@ class CoverageRow:
     candidate: float | None
 
 
-def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseline: str, candidate: str) -> str:
+def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseline: str, candidate: str) -> Markup:
     """
     *rows* from top to bottom, each with a bar per arm.
 

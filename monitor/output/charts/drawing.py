@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from xml.etree import ElementTree as ET
 
+from markupsafe import Markup
+
 from monitor.output.charts.palette import BASELINE, CANDIDATE, INK, PAPER
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -169,9 +171,9 @@ class Drawing:
         picture.attrib |= {"x": _number(x), "y": _number(y), "width": width, "height": height}
         self._root.append(picture)
 
-    def svg(self) -> str:
-        """The whole picture."""
-        return ET.tostring(self._root, encoding="unicode")
+    def svg(self) -> Markup:
+        """The whole picture, with everything that it was given escaped."""
+        return Markup(ET.tostring(self._root, encoding="unicode"))  # noqa: S704 - ElementTree escapes
 
     def document(self) -> str:
         """The whole picture as a file that people may read."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from markupsafe import Markup
+
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, path_of, shortened, text_width
 from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
 from monitor.output.charts.scale import Scale, span, ticks, time_ticks
@@ -43,7 +45,7 @@ def evidence_chart(
     threshold: float,
     threshold_name: str,
     changes: Sequence[VerdictMark] = (),
-) -> str:
+) -> Markup:
     """
     A line through the estimates in a band of their bounds.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from monitor.output.charts.drawing import Arm, Drawing, shortened
 from monitor.output.charts.palette import GRID, INK, MUTED
 from monitor.output.charts.scale import Scale, ticks
@@ -23,7 +25,7 @@ class Part:
     change: float
 
 
-def parts_chart(parts: Sequence[Part], *, name: str, title: str, sum_name: str = "together") -> str:
+def parts_chart(parts: Sequence[Part], *, name: str, title: str, sum_name: str = "together") -> Markup:
     """
     *parts* from top to bottom, and their sum below.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
 from monitor.output.charts.palette import ALARM, GRID, MUTED
 from monitor.output.charts.scale import Scale, ticks
@@ -43,7 +45,7 @@ def rates_chart(
     baseline: str,
     candidate: str,
     limit_name: str = "floor",
-) -> str:
+) -> Markup:
     """
     *rows* from top to bottom, each with both arms.
 

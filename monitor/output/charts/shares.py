@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened, text_width
 from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
 from monitor.output.charts.scale import Scale
@@ -22,7 +24,7 @@ def share_chart(
     expected_change: float | None,
     baseline_name: str,
     candidate_name: str,
-) -> str:
+) -> Markup:
     """
     Two bars of all failures, the hard tier's part of them hatched, and where a uniform gain would have put it.
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.output.charts import CHART_STYLE
+from monitor.output.charts.palette import CHART_STYLE
 from monitor.rollout.wording import percent, points, signed, with_bounds
 from monitor.web.page import words
 from monitor.web.page.overview import since

@@ -10,18 +10,11 @@ from markupsafe import Markup
 
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.charts import (
-    CoverageRow,
-    EvidencePoint,
-    Part,
-    RateRow,
-    VerdictMark,
-    coverage_chart,
-    evidence_chart,
-    parts_chart,
-    rates_chart,
-    share_chart,
-)
+from monitor.output.charts.coverage import CoverageRow, coverage_chart
+from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
+from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.shares import share_chart
 from monitor.rollout.commitment import CommittedFloor
 from monitor.rollout.comparison import Interval, TierComparison
 from monitor.rollout.evidence import Evidence
@@ -128,15 +121,13 @@ def rates_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
         )
         for name, each in comparisons(verdict)
     ]
-    return Markup(  # noqa: S704 - the chart escapes what it is given
-        rates_chart(
-            rows,
-            name="rates-picture",
-            title="Failure rate by tier, before and after, with bounds",
-            baseline=record.rollout.baseline,
-            candidate=record.rollout.candidate,
-            limit_name="most that the floor allows",
-        )
+    return rates_chart(
+        rows,
+        name="rates-picture",
+        title="Failure rate by tier, before and after, with bounds",
+        baseline=record.rollout.baseline,
+        candidate=record.rollout.candidate,
+        limit_name="most that the floor allows",
     )
 
 
@@ -145,16 +136,14 @@ def share_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
     share = verdict.share
     if share is None:
         return Markup()
-    return Markup(  # noqa: S704 - the chart escapes what it is given
-        share_chart(
-            name="share-picture",
-            title="The hard tier's share of failures, before and after",
-            baseline=share.baseline,
-            candidate=share.candidate,
-            expected_change=share.expected_change,
-            baseline_name=record.rollout.baseline,
-            candidate_name=record.rollout.candidate,
-        )
+    return share_chart(
+        name="share-picture",
+        title="The hard tier's share of failures, before and after",
+        baseline=share.baseline,
+        candidate=share.candidate,
+        expected_change=share.expected_change,
+        baseline_name=record.rollout.baseline,
+        candidate_name=record.rollout.candidate,
     )
 
 
@@ -168,7 +157,7 @@ def parts_picture(verdict: Verdict) -> Markup:
         Part("easier tiers", parts.easier_tiers),
         Part("hard tiers", parts.hard_tiers),
     ]
-    return Markup(parts_chart(rows, name="parts-picture", title="Parts of the raw change of the share, in points"))  # noqa: S704
+    return parts_chart(rows, name="parts-picture", title="Parts of the raw change of the share, in points")
 
 
 def evidence_pictures(
@@ -211,19 +200,17 @@ def evidence_pictures(
                 threshold_name=threshold_name,
                 changes=changes,
             )
-            pictures.append((caption, Markup(svg)))  # noqa: S704 - the chart escapes what it is given
+            pictures.append((caption, svg))
     return pictures
 
 
 def coverage_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
     """Labelled per matured request, by tier and arm."""
     rows = [CoverageRow(name, each.baseline.coverage, each.candidate.coverage) for name, each in comparisons(verdict)]
-    return Markup(  # noqa: S704 - the chart escapes what it is given
-        coverage_chart(
-            rows,
-            name="coverage-picture",
-            title="Labelled requests per matured request, by tier",
-            baseline=record.rollout.baseline,
-            candidate=record.rollout.candidate,
-        )
+    return coverage_chart(
+        rows,
+        name="coverage-picture",
+        title="Labelled requests per matured request, by tier",
+        baseline=record.rollout.baseline,
+        candidate=record.rollout.candidate,
     )

@@ -8,19 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.output.charts import (
-    CHART_STYLE,
-    CoverageRow,
-    EvidencePoint,
-    Part,
-    RateRow,
-    VerdictMark,
-    coverage_chart,
-    evidence_chart,
-    parts_chart,
-    rates_chart,
-    share_chart,
-)
+from monitor.output.charts.coverage import CoverageRow, coverage_chart
+from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
+from monitor.output.charts.palette import CHART_STYLE
+from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.shares import share_chart
 from monitor.rollout.comparison import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
