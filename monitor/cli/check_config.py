@@ -13,9 +13,7 @@ from monitor.config.model import load_config
 
 
 @app.command("check-config")
-def check_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML config to check.")],
-) -> None:
+def check_config(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML config to check.")]) -> None:
     """
     Say what is wrong with a config, by line; exit 1 if anything is.
 

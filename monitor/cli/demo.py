@@ -29,8 +29,7 @@ def demo(
     *,
     output: options.Output = OutputFormat.TABLE,
     write: Annotated[
-        Path | None,
-        typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago."),
+        Path | None, typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago.")
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
     listen_address: options.ListenAddress = None,

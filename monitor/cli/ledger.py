@@ -49,8 +49,7 @@ def migrate_ledger(
 def prune_ledger(
     *,
     older_than_days: Annotated[
-        float | None,
-        typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go."),
+        float | None, typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     config_file: options.ConfigFile = None,

@@ -55,9 +55,7 @@ def start_rollout(
     stands_for: Annotated[
         str | None,
         typer.Option(
-            "--stands-for",
-            metavar="TEXT",
-            help="What the name stands for, such as a digest; another one starts anew.",
+            "--stands-for", metavar="TEXT", help="What the name stands for, such as a digest; another one starts anew."
         ),
     ] = None,
     config_file: options.ConfigFile = None,

@@ -13,14 +13,7 @@ from typer.core import TyperCommand
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
 from monitor.cli.options import OutputFormat
-from monitor.cli.rollout_choice import (
-    CandidateOption,
-    EnvironmentOption,
-    ServiceArgument,
-    latest,
-    matching,
-    under_way,
-)
+from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, latest, matching, under_way
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_verdicts
 from monitor.cli.wiring import existing_ledger

@@ -137,13 +137,7 @@ def _unnamed(facts: Sequence[_Fact]) -> list[_Fact]:
 
 
 def _served(
-    service: str,
-    environment: str,
-    version: str,
-    facts: Sequence[_Fact],
-    *,
-    starts: datetime,
-    lasting: timedelta,
+    service: str, environment: str, version: str, facts: Sequence[_Fact], *, starts: datetime, lasting: timedelta
 ) -> Iterator[dict[str, Any]]:
     """*facts* as requests that came evenly over *lasting*, in an order that is fixed but says nothing."""
     ordered = sorted(facts, key=lambda fact: _digest(service, version, fact.request_id))

@@ -12,14 +12,7 @@ import numpy as np
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.evals.cases import Case
-from monitor.evals.paired import (
-    RepeatedRates,
-    exact_p_value,
-    holm,
-    paired_change,
-    pass_rate,
-    simultaneous,
-)
+from monitor.evals.paired import RepeatedRates, exact_p_value, holm, paired_change, pass_rate, simultaneous
 from monitor.evals.pairing import Pair
 from monitor.evals.share import ShareReport, measure_share
 from monitor.rollout.comparison import Interval

@@ -87,11 +87,7 @@ class KafkaReader:
             self._consumer.seek(KafkaPartition(*partition), offset)
 
     def fetch(
-        self,
-        timeout_seconds: float,
-        *,
-        only: Collection[TopicPartition] | None = None,
-        max_records: int | None = None,
+        self, timeout_seconds: float, *, only: Collection[TopicPartition] | None = None, max_records: int | None = None
     ) -> Sequence[Record]:
         """What comes within *timeout_seconds*, each partition's records in order; those of *only* where it is given."""
         with translated_errors(self._settings):

@@ -33,10 +33,7 @@ class KafkaSettings(Settings):
     bootstrap_servers: Annotated[str, MinLen(1)] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
 
-    topics: Annotated[tuple[str, ...], MinLen(1)] = (
-        "agent-traces",
-        "agent-outcomes",
-    )
+    topics: Annotated[tuple[str, ...], MinLen(1)] = ("agent-traces", "agent-outcomes")
     """Topics to read; each must exist."""
 
     group_id: Annotated[str, MinLen(1)] = "cliffwatch"

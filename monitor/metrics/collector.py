@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitor.metrics.collect_monitor import (
-    collect_calibration,
-    collect_health,
-    collect_loop,
-    collect_model_versions,
-)
+from monitor.metrics.collect_monitor import collect_calibration, collect_health, collect_loop, collect_model_versions
 from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_requests import collect_requests
 from monitor.metrics.collect_rollouts import collect_rollouts

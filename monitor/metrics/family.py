@@ -132,11 +132,7 @@ def family_of(name: str, rows: Iterable[tuple[float | None, *Labels]]) -> Iterat
 
 
 def histogram_family(
-    metric: Metric,
-    buckets: Mapping[Labels, Mapping[str, int]],
-    sums: Mapping[Labels, float],
-    *,
-    bounds: Sequence[str],
+    metric: Metric, buckets: Mapping[Labels, Mapping[str, int]], sums: Mapping[Labels, float], *, bounds: Sequence[str]
 ) -> Iterator[Family]:
     """
     A histogram family; nothing where there is no series.

@@ -92,8 +92,4 @@ def _case(rollout: Rollout, case: Case, links: TraceLinks) -> Json:
 
 
 def _trace(rollout: Rollout, trace_id: str, model_version: str, links: TraceLinks) -> Json:
-    return {
-        "trace_id": trace_id,
-        "model_version": model_version,
-        "link": links.of(rollout, trace_id, model_version),
-    }
+    return {"trace_id": trace_id, "model_version": model_version, "link": links.of(rollout, trace_id, model_version)}

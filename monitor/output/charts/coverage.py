@@ -46,10 +46,7 @@ def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseli
     for index, row in enumerate(rows):
         y = _TOP + _ROW * (index + 0.5)
         picture.text(0, y + 4, shortened(row.name, _LEFT - 2))
-        for arm, coverage, top in (
-            (Arm.BASELINE, row.baseline, y - _BAR - 1),
-            (Arm.CANDIDATE, row.candidate, y + 1),
-        ):
+        for arm, coverage, top in ((Arm.BASELINE, row.baseline, y - _BAR - 1), (Arm.CANDIDATE, row.candidate, y + 1)):
             picture.rect(_LEFT, top, _RIGHT - _LEFT, _BAR, fill="none", stroke=GRID)
             if coverage is None:
                 picture.text(_LEFT + 4, top + 9, "not known", fill=MUTED, size=FONT_SIZE - 2)

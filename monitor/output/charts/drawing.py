@@ -100,13 +100,7 @@ class Drawing:
             element.set("font-weight", "bold")
 
     def line(
-        self,
-        start: tuple[float, float],
-        end: tuple[float, float],
-        *,
-        stroke: str,
-        width: float = 1.0,
-        dashes: str = "",
+        self, start: tuple[float, float], end: tuple[float, float], *, stroke: str, width: float = 1.0, dashes: str = ""
     ) -> None:
         """A straight line."""
         (x1, y1), (x2, y2) = start, end
@@ -117,15 +111,7 @@ class Drawing:
             element.set("stroke-dasharray", dashes)
 
     def rect(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        *,
-        fill: str,
-        stroke: str = "none",
-        opacity: float = 1.0,
+        self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str = "none", opacity: float = 1.0
     ) -> None:
         """A rectangle by its upper left corner; none has a negative size, and *opacity* is that of its inside."""
         element = self.add(
@@ -154,12 +140,7 @@ class Drawing:
         name = f"{self.name}-hatch-{arm.value}"
         slant = 45 if arm is Arm.CANDIDATE else -45
         pattern = self.add(
-            "pattern",
-            id=name,
-            width=6,
-            height=6,
-            patternUnits="userSpaceOnUse",
-            patternTransform=f"rotate({slant})",
+            "pattern", id=name, width=6, height=6, patternUnits="userSpaceOnUse", patternTransform=f"rotate({slant})"
         )
         self.add("rect", inside=pattern, width=6, height=6, fill=arm.colour, fill_opacity=0.25)
         self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=arm.colour, stroke_width=3.0)

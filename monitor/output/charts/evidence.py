@@ -118,9 +118,7 @@ def _mark_changes(picture: Drawing, changes: Sequence[VerdictMark], x: Scale, bo
         place = x(mark.at)
         picture.line((place, _TOP - 6), (place, bottom), stroke=MUTED, dashes="1 2")
         picture.add(
-            "polygon",
-            points=path_of(((place - 4, _TOP - 8), (place + 4, _TOP - 8), (place, _TOP - 1))),
-            fill=MUTED,
+            "polygon", points=path_of(((place - 4, _TOP - 8), (place + 4, _TOP - 8), (place, _TOP - 1))), fill=MUTED
         )
         width = text_width(mark.verdict)
         start = min(max(place - width / 2, 0.0), _WIDTH - width)

@@ -38,13 +38,7 @@ class RateRow:
 
 
 def rates_chart(
-    rows: Sequence[RateRow],
-    *,
-    name: str,
-    title: str,
-    baseline: str,
-    candidate: str,
-    limit_name: str = "floor",
+    rows: Sequence[RateRow], *, name: str, title: str, baseline: str, candidate: str, limit_name: str = "floor"
 ) -> Markup:
     """
     *rows* from top to bottom, each with both arms.

@@ -52,12 +52,7 @@ class Page:
         )
 
     def rollout(
-        self,
-        record: RolloutRecord,
-        evidence: Sequence[Evidence],
-        *,
-        evidence_problem: str = "",
-        has_cases: bool = True,
+        self, record: RolloutRecord, evidence: Sequence[Evidence], *, evidence_problem: str = "", has_cases: bool = True
     ) -> str:
         """
         Everything about one rollout.

@@ -116,10 +116,7 @@ def _evidence(control: RolloutControl | None, wanted: str) -> tuple[Sequence[Evi
         return (), str(error)
 
 
-_NO_SUCH_ROLLOUT = (
-    "There is no such rollout",
-    "The address may be incomplete, or it was a rollout of another ledger.",
-)
+_NO_SUCH_ROLLOUT = ("There is no such rollout", "The address may be incomplete, or it was a rollout of another ledger.")
 
 
 def _not_found(snapshot: Snapshot, *, root: str) -> Response:
