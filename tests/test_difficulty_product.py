@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +18,10 @@ from monitor.cli import run_command
 from monitor.demo.events import HISTORY, ROLLOUTS, demo_events
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.correction import DifficultyBin, ShareShift, compare_shares, measure_arm
+from monitor.difficulty.correction import ShareShift, compare_shares, measure_arm
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from tests.event_histories import write_events
+from tests.recount import asked, bins_at_the_same_hours
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +125,6 @@ def test_a_later_replay_reads_under_that_calibration(run: Run, learnt: Calibrati
     } == run.replayed["difficulty"]
 
 
-@pytest.mark.xfail(strict=True, reason="counted here without the weights of hours that a verdict gives its baseline")
 @pytest.mark.parametrize("rollout", LEARNT, ids=lambda rollout: rollout.service)
 def test_the_share_is_what_the_pure_functions_measure(run: Run, learnt: Calibration, rollout: Any) -> None:
     """Change, expected change and excess of the hard tier's share agree with `measure_arm` and `compare_shares`."""
@@ -139,37 +138,21 @@ def test_the_share_is_what_the_pure_functions_measure(run: Run, learnt: Calibrat
     assert shift.candidate == pytest.approx(printed["candidate"], abs=1e-9)
 
 
-def _measured(live: Sequence[Event], learnt: Calibration, service: str, baseline: str, candidate: str) -> ShareShift:
-    arms = []
-    for version in (baseline, candidate):
-        events = [event for event in live if (event["service"], event["model_version"]) == (service, version)]
-        assert events
-        arms.append(measure_arm(_bins(events, learnt), learnt.cuts))
-    before, after = arms
+def _measured(live: Sequence[Event], learnt: Calibration, service: str, *versions: str) -> ShareShift:
+    arms = [
+        asked(
+            (event for event in live if (event["service"], event["model_version"]) == (service, version)),
+            lambda event: learnt.tag(_labelled(event).features),
+        )
+        for version in versions
+    ]
+    assert all(arms)
+    before, after = (measure_arm(bins, learnt.cuts) for bins in bins_at_the_same_hours(arms))
     assert before is not None
     assert after is not None
     shift = compare_shares(before, after)
     assert shift is not None
     return shift
-
-
-def _bins(events: Sequence[Event], learnt: Calibration) -> list[DifficultyBin]:
-    groups = defaultdict(list)
-    for event in events:
-        request = _labelled(event)
-        tag = learnt.tag(request.features)
-        groups[tag.bin, tag.is_known].append((tag, request.failed))
-    return [
-        DifficultyBin(
-            difficulty_logit=sum(tag.difficulty_logit for tag, _ in members) / len(members),
-            difficulty_variance=sum(tag.difficulty_variance for tag, _ in members) / len(members),
-            is_known=is_known,
-            requests=len(members),
-            labelled=len(members),
-            failures=sum(failed for _, failed in members),
-        )
-        for (_, is_known), members in sorted(groups.items())
-    ]
 
 
 def test_both_arms_leave_the_calibration_byte_for_byte_as_it_was(run: Run) -> None:
