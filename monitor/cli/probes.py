@@ -22,7 +22,7 @@ from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.output.probe_panel import (
+from monitor.probes.panel import (
     Panel,
     PanelRequest,
     asked_requests,

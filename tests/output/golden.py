@@ -23,8 +23,8 @@ from monitor.ledger.ledger import CalibrationRecord, ProbeResult
 from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.plain import plain
-from monitor.output.probe_panel import PanelRequest, chosen_panel, probe_histories
 from monitor.output.rollouts import replay_json, rollout_json
+from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories
 from monitor.rollout.cases import Case, CaseKind, Cases, Runs
 from monitor.rollout.oncall import Signature
 from monitor.trace.model import Request, Tool

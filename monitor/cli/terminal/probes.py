@@ -11,7 +11,7 @@ from rich.text import Text
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.probes import PanelForecast
 from monitor.ledger.ledger import ProbeResult
-from monitor.output.probe_panel import Panel, ProbeHistory
+from monitor.probes.panel import Panel, ProbeHistory
 from monitor.rollout.wording import percent
 
 _UNKNOWN = "-"

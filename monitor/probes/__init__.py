@@ -1,0 +1,1 @@
+"""The probe panel: requests that every version is asked again."""
