@@ -12,6 +12,7 @@ import typer
 from monitor.cli import options, reading
 from monitor.cli.app import app, print_result, quiet_config, writing
 from monitor.cli.options import OutputFormat
+from monitor.cli.probes_run import run
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.config.model import Config
@@ -31,8 +32,12 @@ from monitor.probes.panel import (
     read_requests,
 )
 
-probes = typer.Typer(help="Choose a probe panel, and list what versions made of it.", no_args_is_help=True)
+probes = typer.Typer(
+    help="Choose a probe panel, run it on a model, and list what versions made of it.", no_args_is_help=True
+)
 app.add_typer(probes, name="probes")
+
+probes.command("run")(run)
 
 _FORECAST_VERSIONS = (3, 6, 12)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from monitor.errors import DeadLetterUnavailable, MonitorError
-from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.kafka_client import client_options, milliseconds, producer, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record
 
@@ -112,27 +112,18 @@ class KafkaDeadLetters:
             ) from error
 
     def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        opened, self._producer = self._producer, None
+        if opened is not None:
             with suppress(KafkaError, OSError):  # what was promised is acknowledged already
-                producer.close(timeout=milliseconds(self._settings.request_timeout_seconds) / 1_000)
+                opened.close(timeout=milliseconds(self._settings.request_timeout_seconds) / 1_000)
 
     def _send(self, letters: Sequence[DeadLetterRecord]) -> None:
         if self._producer is None:
-            self._producer = self._connect()
+            most_bytes = self._settings.dead_letter_max_payload_bytes + 1024 * 1024
+            self._producer = producer(self._settings, most_bytes=most_bytes)
         pending = [self._producer.send(**self._message(letter)) for letter in letters]
         for acknowledged in pending:
             acknowledged.get(timeout=2 * self._settings.request_timeout_seconds)
-
-    def _connect(self) -> Any:
-        timeout_ms = milliseconds(self._settings.request_timeout_seconds)
-        return KafkaProducer(
-            **client_options(self._settings),
-            acks="all",
-            max_block_ms=timeout_ms,
-            delivery_timeout_ms=timeout_ms + timeout_ms // 2,
-            max_request_size=self._settings.dead_letter_max_payload_bytes + 1024 * 1024,
-        )
 
     def _message(self, letter: DeadLetterRecord) -> dict[str, Any]:
         record, settings = letter.record, self._settings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from kafka import KafkaProducer
 from kafka.errors import (
     FencedInstanceIdError,
     GroupAuthorizationFailedError,
@@ -67,6 +68,35 @@ def groupless_consumer(settings: KafkaSettings, **options: Any) -> Any:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
+
+
+def producer(settings: KafkaSettings, *, most_bytes: int) -> KafkaProducer:
+    """
+    A producer that waits for all replicas, and for no broker longer than *settings* say.
+
+    Raises:
+        KafkaError: no broker answers; see `translated_errors`.
+    """
+    timeout_ms = milliseconds(settings.request_timeout_seconds)
+    return KafkaProducer(
+        **client_options(settings),
+        acks="all",
+        max_block_ms=timeout_ms,
+        delivery_timeout_ms=timeout_ms + timeout_ms // 2,
+        max_request_size=most_bytes,
+    )
+
+
+def send_all(topic: str, values: Iterable[tuple[str, bytes]], settings: KafkaSettings, *, most_bytes: int) -> None:
+    """
+    Send each key and value to *topic*; returns when all are there.
+
+    Raises:
+        BrokersUnreachable: some may not be there: send all again, what comes twice counts once.
+    """
+    with translated_errors(settings), closing(producer(settings, most_bytes=most_bytes)) as opened:
+        for acknowledged in [opened.send(topic, key=key.encode(), value=value) for key, value in values]:
+            acknowledged.get(timeout=2 * settings.request_timeout_seconds)
 
 
 def milliseconds(seconds: float) -> int:

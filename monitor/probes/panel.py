@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from msgspec.structs import replace
@@ -37,10 +37,16 @@ _ENVELOPE = {
 
 @dataclass(frozen=True, slots=True)
 class PanelRequest:
-    """A candidate, and what was asked, where a file says it (the ledger keeps no text)."""
+    """
+    A candidate, and what was asked, where a file says it (the ledger keeps no text).
+
+    Attributes:
+        line: The line of the file as JSON, with whatever else it says.
+    """
 
     candidate: ProbeCandidate
     request: Request | None = None
+    line: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest
     Raises:
         MonitorError: the source cannot be read.
     """
-    found: dict[str, Request] = {}
+    found: dict[str, tuple[Request, bytes]] = {}
     times: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     for record in _records(source):
@@ -102,11 +108,13 @@ def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest
             if name is None:
                 skipped["unnamed"] += 1
                 continue
-            found.setdefault(name, request)
+            found.setdefault(name, (request, record.value or b""))
             times[name] += 1
     candidates = [
-        PanelRequest(ProbeCandidate(replace(request_features(request), item=name), times[name]), request)
-        for name, request in found.items()
+        PanelRequest(
+            ProbeCandidate(replace(request_features(request), item=name), times[name]), request, from_json(line)
+        )
+        for name, (request, line) in found.items()
     ]
     return candidates, skipped
 
@@ -188,10 +196,14 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
     }
-    return probe if asked.request is None else {**probe, "request": _request(asked.request)}
+    if asked.request is None:
+        return probe
+    told = {"expected": asked.line["expected"]} if "expected" in asked.line else {}  # for the user's own grader
+    return {**probe, "request": request_json(asked.request), **told}
 
 
-def _request(request: Request) -> Json:
+def request_json(request: Request) -> Json:
+    """*request* as the event contract writes it."""
     shown = {
         "text": request.text,
         "messages": request.messages,

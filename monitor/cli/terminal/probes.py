@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
+from monitor.clock import Clock
 from monitor.difficulty.probes import PanelForecast
 from monitor.ledger.ledger import ProbeResult
 from monitor.probes.panel import Panel, ProbeHistory
+from monitor.probes.run import Progress
 from monitor.rollout.wording import percent
 
 _UNKNOWN = "-"
 _NOT_RUN = "·"
+_PLAIN_SECONDS = 10.0
 
 
 def print_panel(console: Console, panel: Panel) -> None:
@@ -55,6 +62,53 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
         marks = "".join(_mark(by_version.get(version)) for version in versions)
         line = f"{marks}  failed by {failed} of {len(by_version)}  {history.request_id}  {history.capability}"
         console.print(Text(line), soft_wrap=True)
+
+
+@contextmanager
+def run_progress(console: Console, clock: Clock) -> Iterator[Callable[[Progress], None]]:
+    """Shows how far a run is: one line that changes on a terminal, elsewhere a line every ten seconds."""
+    began, shown_at = clock.monotonic(), -_PLAIN_SECONDS
+    status = console.status("") if console.is_terminal else None
+
+    def show(progress: Progress) -> None:
+        nonlocal shown_at
+        elapsed = clock.monotonic() - began
+        if status is not None:
+            status.update(run_line(progress, elapsed))
+        elif elapsed - shown_at >= _PLAIN_SECONDS:
+            shown_at = elapsed
+            print_line(console, run_line(progress, elapsed))
+
+    with status or nullcontext():
+        yield show
+
+
+def run_line(progress: Progress, elapsed_seconds: float) -> str:
+    """How far a run is, and the time and cost that are left at the present pace."""
+    line, asked, left = _so_far(progress), progress.answered - progress.resumed, progress.probes - progress.answered
+    if not asked or not left:
+        return line
+    seconds = timedelta(seconds=round(elapsed_seconds / asked * left))
+    return f"{line}, about {seconds} and {progress.spent_usd / progress.answered * left:.2g} USD left"
+
+
+def _so_far(progress: Progress) -> str:
+    return f"{progress.answered:,} of {progress.probes:,} probes, {progress.spent_usd:.4g} USD spent"
+
+
+def print_run(console: Console, progress: Progress, path: Path) -> None:
+    """What a run found, and what to do next."""
+    counts = ", ".join(f"{number:,} {name}" for name, number in progress.counts.items())
+    classes = "".join(f"\n  {name}: {number:,}" for name, number in sorted(progress.failures.items()))
+    print_line(console, f"{path}: {_so_far(progress)}.\nThis run: {counts}.{classes}")
+    if progress.counts["unlabelled"]:
+        print_line(console, "Nothing says whether unlabelled answers pass: add --grade-exec, or `success` to a result.")
+    if progress.is_spent:
+        print_line(console, "The spending limit is reached; raise --max-cost to go on.")
+    elif progress.answered < progress.probes:
+        print_line(console, "Run the same command again for the rest.")
+    else:
+        print_line(console, f"Next: cliffwatch calibrate {path}")
 
 
 def _spread(panel: Panel) -> Table:

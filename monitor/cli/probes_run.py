@@ -1,0 +1,160 @@
+"""`cliffwatch probes run`: asks a panel of an agent or a chat model and writes what it made of it as events."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import httpx
+import typer
+
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, print_result, quiet_config
+from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.console import Console, say
+from monitor.cli.terminal.probes import print_run, run_progress
+from monitor.clock import WallClock
+from monitor.config.model import Config
+from monitor.errors import UsageError
+from monitor.ingest.file import FileSource
+from monitor.ingest.kafka_client import send_all
+from monitor.output.plain import fields_of
+from monitor.probes.chat import ask_chat
+from monitor.probes.journal import opened_journal
+from monitor.probes.panel import PanelRequest, read_requests
+from monitor.probes.program import ask_program
+from monitor.probes.run import Ask, Limit, Run
+from monitor.trace.labels import clean_label
+
+_Panel = Annotated[str, typer.Argument(metavar="PANEL", help="Probes as JSON lines (`probes select --write`).")]
+_Model = Annotated[str, typer.Option("--model", metavar="NAME", help="The model version that answers, pinned.")]
+_Exec = Annotated[
+    str, typer.Option("--exec", metavar="COMMAND", help="The agent: a question in, a result out, as JSON.")
+]
+_Url = Annotated[str, typer.Option("--openai-base-url", metavar="URL", help="A chat model; key in OPENAI_API_KEY.")]
+_Grade = Annotated[str, typer.Option("--grade-exec", metavar="COMMAND", help="Says whether a result passes.")]
+_Field = Annotated[str, typer.Option("--success-field", metavar="NAME", help="What says so in a result, ungraded.")]
+_Write = Annotated[Path | None, typer.Option(metavar="FILE", help="Where events go; without it, probes-MODEL.jsonl.")]
+_Topic = Annotated[str, typer.Option("--to-kafka", metavar="TOPIC", help="Send them to the config's brokers too.")]
+_Service = Annotated[str, typer.Option(metavar="NAME", help="The service whose probes these are, as in its traces.")]
+_Parallel = Annotated[int, typer.Option(min=1, max=256, help="Probes that are asked at a time.")]
+_Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one answer, and for one grade.")]
+_MaxCost = Annotated[float | None, typer.Option(metavar="USD", min=0, help="Spend no more, over all runs of FILE.")]
+_MaxProbe = Annotated[float, typer.Option(metavar="USD", min=0, help="Most for a probe; without, the dearest so far.")]
+_Price = Annotated[str, typer.Option(metavar="IN,OUT", help="Of a chat model, USD for a million tokens.")]
+
+
+def run(
+    panel: _Panel,
+    *,
+    model: _Model,
+    exec_: _Exec = "",
+    openai_base_url: _Url = "",
+    grade_exec: _Grade = "",
+    success_field: _Field = "success",
+    write: _Write = None,
+    to_kafka: _Topic = "",
+    service: _Service = "probes",
+    parallel: _Parallel = 4,
+    timeout: _Timeout = 300.0,
+    max_cost: _MaxCost = None,
+    max_probe_cost: _MaxProbe = 0.0,
+    price: _Price = "",
+    config_file: options.ConfigFile = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
+) -> None:
+    """
+    Ask every probe of a panel once, and write what a model made of it as events, ready for `cliffwatch calibrate`.
+
+    The agent reads one JSON object: `request_id`, `capability`, `model` and `request` (`text`, `tools`, `attributes`).
+    It prints one: `success`, and where it knows them `failure_class`, `score`, `usage` (`input_tokens`,
+    `output_tokens`, `cost_usd`), `tool_calls`, `steps`. With --grade-exec a second program reads the question with
+    `probe` (the panel's line, as with its `expected`) and the agent's `result`, and prints `success`.
+
+    A crash, a timeout, no JSON and more than 4 MiB are failures of that class. Exit code 75 and a busy endpoint are
+    not: the next run asks again. Kill it when you like: the same command goes on, and each probe has one event.
+
+    Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when nobody
+    answers.
+
+    Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
+    """
+    config = quiet_config(config_file, log_level)
+    if bool(exec_) == bool(openai_base_url):
+        raise UsageError("Say who answers: --exec COMMAND or --openai-base-url URL.")
+    if max_cost is not None and not (exec_ or price or max_probe_cost):
+        raise UsageError("Give --price IN,OUT (USD for a million tokens), so that --max-cost can hold.")
+    labels = {"service": _label(service), "model_version": _label(model)}
+    probes = _read(panel, config, needs_text=not exec_)
+    path = write or Path(f"probes-{re.sub('[^A-Za-z0-9._-]', '-', model)}.jsonl")
+    stop = Event()
+    grade = _program(grade_exec, timeout, stop) if grade_exec else None
+    ask = _program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
+    limit = Limit(max_cost, max_probe_cost)
+    with opened_journal(path, labels) as journal, run_progress(Console(stderr=True), WallClock()) as shown:
+        whole = Run(ask, grade, success_field, labels, journal, WallClock(), stop)
+        progress = whole.of(probes, limit, parallel=parallel, shown=shown)
+    if to_kafka:  # everything: what was sent before counts once
+        events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]
+        send_all(to_kafka, events, config.kafka, most_bytes=2 * config.limits.max_record_bytes)
+    result = {"file": str(path), "answered": progress.answered} | fields_of(progress)
+    print_result(output, result, print_run, progress, path)
+    if progress.answered < progress.probes:
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+def _label(name: str) -> str:
+    if clean_label(name) != name:
+        raise UsageError(f"{name!r} cannot be a label: use letters, digits and ._:/@+- only.")
+    return name
+
+
+def _read(panel: str, config: Config, *, needs_text: bool) -> Sequence[PanelRequest]:
+    with closing(FileSource([panel], lambda _: {}, max_record_bytes=config.limits.max_record_bytes)) as source:
+        probes, skipped = read_requests(source, config.limits)
+    for reason, lines in skipped.items():
+        say(f"{lines:,} lines of {panel} were skipped: {reason}.", err=True)
+    if not probes:
+        raise UsageError(f"{panel} holds no probe: give lines with a request_id, or with text or tools.")
+    without = sum(probe.request is None or not probe.request.text for probe in probes)
+    if needs_text and without:
+        raise UsageError(f"{without:,} probes of {panel} have no text to ask a chat model; use --exec, or add it.")
+    return probes
+
+
+def _program(command: str, timeout: float, stop: Event) -> Ask:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{command!r} is no command: {error}.") from error
+    return partial(ask_program, words, timeout_seconds=timeout, stop=stop)
+
+
+def _chat(base_url: str, prices: tuple[float, float] | None, timeout: float, stop: Event) -> Ask:
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout)
+    except (httpx.InvalidURL, UnicodeEncodeError):  # neither is repeated: both may hold a secret
+        raise UsageError("--openai-base-url or OPENAI_API_KEY cannot be used; check both.") from None
+    if client.base_url.scheme not in {"http", "https"} or not client.base_url.host:
+        raise UsageError("--openai-base-url is not an address; give one such as https://api.openai.com/v1.")
+    return partial(ask_chat, client=client, prices=prices, stop=stop)
+
+
+def _prices(price: str) -> tuple[float, float] | None:
+    if not price:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)", price)
+    if found is None:
+        raise UsageError(f"--price {price} is not IN,OUT; give USD for a million tokens, such as 2.5,10.")
+    return float(found[1]), float(found[2])

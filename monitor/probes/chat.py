@@ -1,0 +1,100 @@
+"""A chat model behind an OpenAI-compatible endpoint as an agent."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from threading import Event
+from typing import Any
+
+import httpx
+from pydantic_core import from_json
+
+from monitor.clock import WallClock
+from monitor.errors import UsageError
+from monitor.output.plain import Json
+from monitor.probes.answer import Answer, Unanswered
+
+_TRIES = 6
+_LONGEST_WAIT_SECONDS = 300.0
+_REFUSED = (401, 403, 404)
+_BUSY = frozenset({408, 409, 425, 429, *range(500, 600)})
+
+
+def ask_chat(question: Json, *, client: httpx.Client, prices: tuple[float, float] | None, stop: Event) -> Answer:
+    """
+    What a chat model answers to *question*: `output`, `calls`, `tool_calls`, `usage`.
+
+    A busy endpoint is asked again, when its Retry-After says so or after a growing pause.
+
+    Args:
+        question: Its `request` has a `text`.
+        client: With the base URL and the key.
+        prices: US dollars for a million tokens, input and output; None where nobody said.
+        stop: Set when nothing more is to be asked.
+
+    Raises:
+        Unanswered: the endpoint stays busy, or cannot be reached.
+        UsageError: it refuses the key, or does not know the model.
+    """
+    request, host = question["request"], client.base_url.host  # never the whole address: it may hold a password
+    body = {"model": question["model"], "messages": [{"role": "user", "content": request["text"]}]}
+    if "tools" in request:
+        body["tools"] = [{"type": "function", "function": tool} for tool in request["tools"]]
+    for attempt in range(_TRIES):
+        try:
+            response = client.post("chat/completions", json=body)
+            said, wait = f"HTTP {response.status_code}", retry_after(response.headers.get("retry-after", ""))
+        except httpx.TimeoutException:
+            return Answer(broken="timeout", detail="no answer in time")
+        except httpx.RequestError as error:
+            response, said, wait = httpx.Response(503), type(error).__name__, None
+        if response.status_code in _REFUSED:
+            raise UsageError(f"{host} refuses ({said}); check --model, --openai-base-url and OPENAI_API_KEY.")
+        if response.status_code not in _BUSY:
+            return _answer(response, prices)
+        pause = random.uniform(0.5, 1.0) * 2.0**attempt if wait is None else wait  # noqa: S311
+        if attempt == _TRIES - 1 or pause > _LONGEST_WAIT_SECONDS or stop.wait(pause):
+            break
+    raise Unanswered(f"{host} cannot answer now ({said}); run the same command again later.")
+
+
+def _answer(response: httpx.Response, prices: tuple[float, float] | None) -> Answer:
+    if response.status_code != httpx.codes.OK:
+        return Answer(broken=f"http_{response.status_code}", detail="the endpoint does not take the request")
+    try:
+        return Answer(_result(from_json(response.content, allow_inf_nan=False), prices))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return Answer(broken="no_json", detail="not a chat completion")
+
+
+def _result(completion: Any, prices: tuple[float, float] | None) -> Json:
+    message, told = completion["choices"][0]["message"], completion.get("usage") or {}
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    result: Json = {"output": message.get("content"), "calls": calls, "tool_calls": len(calls)}
+    if "prompt_tokens" in told:
+        read, wrote = int(told["prompt_tokens"]), int(told.get("completion_tokens", 0))
+        result["usage"] = {"input_tokens": read, "output_tokens": wrote}
+        if prices is not None:
+            result["usage"]["cost_usd"] = (read * prices[0] + wrote * prices[1]) / 1e6
+    return result
+
+
+def retry_after(header: str) -> float | None:
+    """
+    Seconds from now that a Retry-After header asks for; None where it says nothing that can be read.
+
+    Source:
+        RFC 9110, section 10.2.3.
+
+    >>> retry_after("2"), retry_after("Thu, 01 Jan 1970 00:00:09 GMT"), retry_after("soon")
+    (2.0, 0.0, None)
+    """
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - WallClock().time(), 0.0)

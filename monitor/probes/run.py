@@ -1,0 +1,193 @@
+"""Asks a panel of one agent: several probes at a time, each once, and never for more than was allowed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Event
+
+from monitor.clock import Clock
+from monitor.errors import MonitorError, UsageError
+from monitor.output.plain import Json
+from monitor.probes.answer import Answer, Unanswered, event, outcome, question
+from monitor.probes.journal import Journal
+from monitor.probes.panel import PanelRequest
+from monitor.trace.outcome_policy import JUDGE
+
+_MOST_BROKEN = 5
+_MOST_UNANSWERED = 5
+_ROUNDING_USD = 1e-9
+
+_Answered = tuple[Json, float | None, str]  # its event, its cost, and how it or its grade is broken
+
+Ask = Callable[[Json], Answer]
+"""Gives the answer to a question; raises `Unanswered`, or what stops the run."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    How far a run is.
+
+    Attributes:
+        probes: Probes of the panel.
+        resumed: Those that an earlier run answered.
+        spent_usd: Of all runs of the file together.
+        counts: Answers that passed, failed, or are unlabelled as nobody said so; and what was asked in vain.
+        failures: Failed probes by failure class.
+        is_spent: Whether what is left of the limit does not pay for one more probe.
+    """
+
+    probes: int
+    resumed: int
+    spent_usd: float
+    counts: Counter[str] = field(default_factory=lambda: Counter(passed=0, failed=0, unlabelled=0, unanswered=0))
+    failures: Counter[str] = field(default_factory=Counter)
+    is_spent: bool = False
+
+    @property
+    def answered(self) -> int:
+        """Probes with an event."""
+        return self.resumed + self.counts.total() - self.counts["unanswered"]
+
+    def count(self, told: Json | None) -> None:
+        """Add one answer."""
+        self.counts["unlabelled" if told is None else "passed" if told["success"] else "failed"] += 1
+        if told is not None and not told["success"]:
+            self.failures[told.get("failure_class", "unknown")] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """
+    A spending limit.
+
+    Before a question is asked, what it may cost is set aside: *each_usd*, or what the dearest one so far did cost if
+    that is more. While neither is known, one question is asked alone.
+    """
+
+    total_usd: float | None = None
+    each_usd: float = 0.0
+
+    def set_aside(self, journal: Journal) -> float:
+        """What the next question may cost, US dollars."""
+        return max(self.each_usd, journal.dearest_usd)
+
+    def allows(self, journal: Journal, running: int) -> bool:
+        """Whether one more question may be asked beside *running* others."""
+        if self.total_usd is None:
+            return True
+        most = self.set_aside(journal)
+        if not most and running:
+            return False
+        return journal.spent_usd + most * (running + 1) <= self.total_usd + _ROUNDING_USD and self.total_usd > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    One run of a panel.
+
+    Attributes:
+        ask: The agent.
+        grade: The grader, which is given the question with `probe` (the panel's line) and `result`; None where the
+            result says it itself.
+        success_field: Field of the agent's result that says whether it passed.
+        labels: `service` and `model_version` of the events.
+        journal: Where they are kept.
+        clock: What answers are dated by.
+        stop: Set when the run ends, so that the agent stops too.
+    """
+
+    ask: Ask
+    grade: Ask | None
+    success_field: str
+    labels: Json
+    journal: Journal
+    clock: Clock
+    stop: Event
+    _held: list[Json] = field(default_factory=list)
+
+    def of(
+        self, panel: Sequence[PanelRequest], limit: Limit, *, parallel: int, shown: Callable[[Progress], None]
+    ) -> Progress:
+        """
+        Ask what is not answered yet.
+
+        Raises:
+            Unanswered: the agent cannot answer a single probe now.
+            MonitorError: what the agent raised; or none of its first answers can be used, and it must be broken.
+        """
+        journal = self.journal
+        waiting = [probe for probe in reversed(panel) if probe.candidate.features.item not in journal.answered]
+        progress = Progress(len(panel), len(panel) - len(waiting), journal.spent_usd)
+        running: dict[Future[_Answered], int] = {}
+        with ThreadPoolExecutor(parallel) as pool:
+            try:
+                while progress.counts["unanswered"] < _MOST_UNANSWERED:
+                    shown(progress)
+                    while waiting and len(running) < parallel and limit.allows(journal, len(running)):
+                        number = journal.ask(limit.set_aside(journal))  # on disk before anything is spent
+                        running[pool.submit(self._answered, waiting.pop())] = number
+                    if not running:
+                        progress.is_spent = bool(waiting)
+                        break
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        self._settle(done, running.pop(done), limit, progress, most_broken=_MOST_BROKEN + parallel)
+            finally:
+                self.stop.set()
+        return progress
+
+    def _answered(self, probe: PanelRequest) -> _Answered:
+        started_at = self.clock.time()
+        asked = question(probe, self.labels["model_version"])
+        answer = self.ask(asked)
+        ended_at = max(self.clock.time(), started_at)
+        told, broken = outcome(answer.result, self.success_field), answer
+        if answer.broken:
+            told = {"success": False, "failure_class": answer.broken, "source": JUDGE}
+        elif self.grade is not None:
+            broken = self.grade({**asked, "probe": probe.line, "result": answer.result})
+            told = outcome(broken.result, "success")
+        native = event(asked, self.labels, answer.result, told, started_at=started_at, ended_at=ended_at)
+        return native, answer.cost_usd, f"{broken.broken}: {broken.detail}" if broken.broken else ""
+
+    def _settle(
+        self, done: Future[_Answered], number: int, limit: Limit, progress: Progress, *, most_broken: int
+    ) -> None:
+        try:
+            native, cost_usd, broken = done.result()
+        except Unanswered:
+            self.journal.pay(number, 0.0)
+            progress.counts["unanswered"] += 1
+            if progress.counts["unanswered"] == _MOST_UNANSWERED and progress.answered == progress.resumed:
+                raise
+            return
+        self._keep(native, progress, broken=broken, most_broken=most_broken)
+        if cost_usd is None and limit.total_usd is not None and not limit.set_aside(self.journal):
+            raise UsageError(
+                "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
+                "let the agent say it, or set --max-probe-cost."
+            )
+        self.journal.pay(number, cost_usd)
+        progress.spent_usd = self.journal.spent_usd
+
+    def _keep(self, native: Json, progress: Progress, *, broken: str, most_broken: int) -> None:
+        """
+        Keep an answer; broken ones wait until one is whole, since an agent that answers nothing is broken itself.
+
+        They would teach that every probe is hard.
+        """
+        self._held.append(native)
+        if not broken or self.journal.answered:
+            for each in self._held:
+                self.journal.keep(each)
+                progress.count(each.get("outcome"))
+            self._held.clear()
+        elif len(self._held) == min(most_broken, progress.probes):
+            raise MonitorError(
+                f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
+                "Try the agent by hand, then run the same command again."
+            )
