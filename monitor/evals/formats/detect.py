@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +23,6 @@ READ_FORMATS = (
     "terminal-bench, DeepEval, HELM, OpenAI evals and BFCL, JUnit XML, native or OpenTelemetry events, and CSV, JSON, "
     "YAML or Parquet with named columns"
 )
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PARQUET_MAGIC = b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
 _YAML = re.compile(rb"(?:---\s|[A-Za-z_]\w*:[ \r\n])")
@@ -43,7 +43,9 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     for start, read in _BINARY:
         if content.startswith(start):
             return read(name, content, options)
-    text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # as spreadsheets write "Unicode text"
+        content = content.decode("utf-16", "replace").encode()
+    text = content.removeprefix(BOM_UTF8).lstrip()
     if not text:
         raise ResultFileInvalid(f"{name} is empty; name a file with results.")
     read_length = None if text.startswith((b"{", b"[", b"<")) else frame_lengths(content[:PEEK_BYTES])
@@ -53,12 +55,12 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     try:
         return read(name, text, options)
     except UnicodeDecodeError:
-        raise _unknown(name) from None
+        raise ResultFileInvalid(f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}.") from None
 
 
 def begins_with_events(head: bytes) -> bool:
     """Whether *head*, the first bytes of a file, shows already that events or bare requests follow, line by line."""
-    text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    text = head.removeprefix(BOM_UTF8).lstrip()
     if not text.startswith(b"{"):
         return bool(text) and frame_lengths(head[:PEEK_BYTES]) is not None
     first = _whole(text.partition(b"\n")[0])
@@ -67,7 +69,7 @@ def begins_with_events(head: bytes) -> bool:
 
 def holds_results(content: bytes) -> bool:
     """Whether *content* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither."""
-    text = content.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    text = content.removeprefix(BOM_UTF8).lstrip()
     if not text.startswith((b"{", b"[")):
         return bool(text) and frame_lengths(content[:PEEK_BYTES]) is None
     first = _whole(text.partition(b"\n")[0])

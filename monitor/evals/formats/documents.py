@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from monitor.evals.formats.reading import WORDS
-from monitor.evals.formats.table import GUESSES, flat, has_outcome
+from monitor.evals.formats.table import GUESSES, flat, has_case, has_outcome, named_values
 
 _DEEPEST = 4
 _LOOKED_AT = 50
@@ -41,11 +41,19 @@ def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[s
     An entry inherits the model that is named above it. None where there is no such list; empty where one of a usual
     name is empty.
     """
-    found = list(_lists(document, {}, _DEEPEST))
+    found = list(_lists(_unsplit(document), {}, _DEEPEST))
     if found:
         return max(found, key=len)
     empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _WORDS["lists"])
     return [] if empty else None
+
+
+def _unsplit(document: Any) -> Any:
+    """*document*, or the rows of a table that was written as names of columns and cells (MLflow, pandas)."""
+    names, rows = (document.get(key) if isinstance(document, Mapping) else None for key in ("columns", "data"))
+    if not isinstance(names, list) or not isinstance(rows, list):
+        return document
+    return [dict(zip(names, cells, strict=False)) for cells in rows if isinstance(cells, list)]
 
 
 def _lists(value: Any, above: Mapping[str, Any], depth: int) -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -55,16 +63,26 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int) -> Iterator[Sequenc
         if rows:
             yield [{**inherited, **row} for row in rows]
         elif depth:
-            for inner in value.values():
-                if isinstance(inner, Mapping | list):
-                    yield from _lists(inner, inherited, depth - 1)
+            inner = [each for each in value.values() if isinstance(each, Mapping | list)]
+            found = [rows for each in inner for rows in _lists(each, inherited, depth - 1)]
+            # One list for each case, or for each part of the suite.
+            is_split = len(found) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
+            yield from [[row for rows in found for row in rows]] if is_split else found
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
-        holds_lists = any(isinstance(entry.get(key), list) for entry in value[:_LOOKED_AT] for key in _WORDS["lists"])
-        if not holds_lists and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
+        if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
             yield [{**above, **entry} for entry in value] if above else value
         elif depth:
             nested = [row for entry in value for rows in _lists(entry, above, depth - 1) for row in rows]
             yield from [nested] if nested else []
+
+
+def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether lists within *entries* hold cases; the scores of a case have names that come again in every entry."""
+    lists = [(entry, entry[key]) for entry in entries for key in _WORDS["lists"] if isinstance(entry.get(key), list)]
+    names = {name for _, inner in lists for name in (named_values(inner) if inner else ())}
+    has_names = all(not inner or named_values(inner) for _, inner in lists)
+    are_scores = 0 < len(names) < len(lists) and has_names and all(has_case(flat(entry)) for entry, _ in lists)
+    return bool(lists) and not are_scores
 
 
 def _by_id(value: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -46,6 +46,7 @@ GUESSES: Mapping[str, Sequence[str]] = {
 _VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words in WORDS["values"].items()}
 _PASSING, _FAILING, _PARTLY = _VALUES["passing"], _VALUES["failing"], _VALUES["partly"]
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
+_SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
 _WANTED = frozenset(WORDS["outcomes"]["expected"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
@@ -117,6 +118,11 @@ def read_rows(name: str, rows: Rows, options: Options) -> ResultFile:
 def has_outcome(row: Row) -> bool:
     """Whether a column of *row* is likely to say if it passed."""
     return any(_last(column) in _OUTCOMES or _is_named_score(column) for column in row)
+
+
+def has_case(row: Row) -> bool:
+    """Whether a column of *row* is likely to say which case it is, or what was asked."""
+    return any(_last(column) in GUESSES["case"] or _last(column) in GUESSES["input"] for column in row)
 
 
 class _Columns:
@@ -362,15 +368,21 @@ def _plain(name: str) -> str:
 
 @cache
 def _last(column: str) -> str:
-    """Its own name, without those above it."""
-    return _plain(column.rpartition(".")[2])
+    """Its own name, without those above it: `score` of `outputs.f1.f1_score` and of `exact_match/v1/score`."""
+    above, _, own = _VERSION.sub(".", column).rpartition(".")
+    above, own = _plain(above.rpartition(".")[2]), _plain(own)
+    rest = own.removeprefix(f"{above}_")
+    return rest if rest in {"score", "result", "passed"} else own
+
+
+_VERSION = re.compile(r"/v\d+/")
 
 
 @cache
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
     parents = [_plain(part) for part in column.split(".")[:-1]]
-    return bool(parents) and (parents[-1] in WORDS["outcomes"]["score_parents"] or parents[-2:-1] == ["scores"])
+    return parents[-1:] != [] and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"]))
 
 
 def _word(value: JsonValue) -> str:
@@ -413,7 +425,7 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
     """*row* with the values of nested objects, and of lists of named values, beside its own (`metadata.level`)."""
     found: dict[str, JsonValue] = {}
     for name, value in row.items():
-        inner = _named_values(value) if isinstance(value, list) and value else value
+        inner = named_values(value) if isinstance(value, list) and value else value
         if isinstance(inner, dict) and inner:
             found |= flat(inner, f"{prefix}{name}.")
         else:
@@ -424,7 +436,7 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
 _VALUE_KEYS = ("score", "value", "mean", "passed", "success")
 
 
-def _named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
+def named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
     """`[{"name": "exact_match", "mean": 1.0}]` as `{"exact_match": 1.0}`; empty for a list of anything else."""
     found: dict[str, JsonValue] = {}
     for entry in entries:

@@ -1,0 +1,175 @@
+"""
+Ten cases, of which 8 and then 5 pass, in the shapes that eval tools give them.
+
+Each shape is made of the names and the nesting of one tool, or of what people make of them in a spreadsheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.cli import run_command
+
+Shape = Callable[[str, Sequence[int]], Any]
+PASSED = {"a": (1, 1, 1, 1, 1, 1, 1, 1, 0, 0), "b": (1, 1, 1, 1, 1, 0, 0, 0, 0, 0)}
+CASES = tuple(f"case-{n}" for n in range(10))
+
+
+def asked(n: int) -> str:
+    return f"What is {n} + {n}?"
+
+
+def each(make: Callable[[int, int], Any]) -> Callable[[str, Sequence[int]], list[Any]]:
+    """A list with a row for each case, by its number and whether it passed."""
+    return lambda _, passed: [make(n, was) for n, was in enumerate(passed)]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows([header, *rows])
+    return text.getvalue()
+
+
+def word(was: int, good: str = "pass", bad: str = "fail") -> str:
+    return good if was else bad
+
+
+SHAPES: dict[str, Shape] = {
+    "Azure AI evaluation": lambda _, passed: {
+        "rows": [
+            {"inputs.query": asked(n), "outputs.f1.f1_score": float(was), "outputs.f1.f1_result": word(was)}
+            for n, was in enumerate(passed)
+        ],
+        "metrics": {"f1.f1_score": 0.5},
+    },
+    "BigCodeBench": lambda _, passed: {
+        "date": "2026-11-01",
+        "eval": {f"BCB/{n}": [{"task_id": f"BCB/{n}", "status": word(was)}] for n, was in enumerate(passed)},
+    },
+    "Braintrust": lambda side, passed: [
+        {"id": f"{side}{n}", "input": asked(n), "output": "x", "error": None, "scores": {"Factuality": was}}
+        for n, was in enumerate(passed)
+    ],
+    "EvalPlus": lambda _, passed: {
+        "eval": {
+            f"HumanEval/{n}": [{"task_id": f"HumanEval/{n}", "base_status": "pass", "plus_status": word(was)}]
+            for n, was in enumerate(passed)
+        },
+    },
+    "Jest": lambda _, passed: {
+        "numTotalTests": 10,
+        "testResults": [
+            {
+                "name": "a.test.ts",
+                "status": "failed",
+                "assertionResults": [
+                    {"fullName": CASES[n], "status": word(was, "passed", "failed"), "failureMessages": []}
+                    for n, was in enumerate(passed)
+                ],
+            }
+        ],
+    },
+    "Langfuse dataset run": lambda side, passed: {
+        "data": [
+            {"id": f"{side}-{n}", "datasetItemId": CASES[n], "scores": [{"name": "correct", "value": was}]}
+            for n, was in enumerate(passed)
+        ],
+        "meta": {"page": 1},
+    },
+    "LiveCodeBench": each(lambda n, was: {"question_id": CASES[n], "graded_list": [bool(was)], "pass@1": float(was)}),
+    "MLflow": lambda _, passed: {
+        "columns": ["inputs", "outputs", "exact_match/v1/score", "latency"],
+        "data": [[asked(n), "x", was, 0.2] for n, was in enumerate(passed)],
+    },
+    "OpenAI evals API": lambda side, passed: {
+        "object": "list",
+        "data": [
+            {
+                "id": f"{side}{n}",
+                "status": word(was),
+                "datasource_item_id": n,
+                "datasource_item": {"question": asked(n)},
+                "results": [{"name": "string check", "passed": bool(was), "score": float(was)}],
+            }
+            for n, was in enumerate(passed)
+        ],
+    },
+    "pandas, by column": lambda _, passed: {
+        "id": {str(n): case for n, case in enumerate(CASES)},
+        "passed": {str(n): bool(was) for n, was in enumerate(passed)},
+    },
+    "Phoenix experiment": lambda side, passed: {
+        "experiment_id": side,
+        "runs": [
+            {
+                "id": f"{side}{n}",
+                "dataset_example_id": CASES[n],
+                "error": None,
+                "evaluations": [{"name": "right", "label": word(was, "correct", "incorrect"), "score": float(was)}],
+            }
+            for n, was in enumerate(passed)
+        ],
+    },
+    "pydantic-evals": lambda _, passed: {
+        "name": "suite",
+        "cases": [
+            {
+                "name": CASES[n],
+                "inputs": asked(n),
+                "scores": {},
+                "assertions": {"Equals": {"name": "Equals", "value": bool(was), "reason": None}},
+            }
+            for n, was in enumerate(passed)
+        ],
+        "failures": [],
+    },
+    "pytest report": lambda _, passed: {
+        "exitcode": 1,
+        "summary": {"passed": 5},
+        "tests": [
+            {"nodeid": f"t.py::test[{n}]", "outcome": word(was, "passed", "failed"), "call": {"duration": 0.1}}
+            for n, was in enumerate(passed)
+        ],
+    },
+    "by part of the suite": lambda _, passed: {
+        part: [{"id": CASES[n], "passed": bool(passed[n])} for n in numbers]
+        for part, numbers in (("arithmetic", range(6)), ("geometry", range(6, 10)))
+    },
+    "spreadsheet, pass/fail": lambda _, passed: table(
+        ["Test name", "Pass/Fail"], [(CASES[n], word(was, "Pass", "Fail")) for n, was in enumerate(passed)], "\t"
+    ).encode("utf-16"),
+    "spreadsheet, per cent": lambda _, passed: table(
+        ["id", "score"], [(CASES[n], word(was, "100%", "0%")) for n, was in enumerate(passed)], ";"
+    ),
+    "Weave": each(
+        lambda n, was: {
+            "inputs": {"example": {"id": CASES[n]}},
+            "output": {"output": "x", "scores": {"match": {"correct": bool(was)}}},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_ten_cases_are_read_in_the_shape_of_each_tool(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten cases that are paired, 8 passes before and 5 after."""
+    for side, passed in PASSED.items():
+        content = SHAPES[name](side, passed)
+        content = content if isinstance(content, str | bytes) else json.dumps(content)
+        (tmp_path / side).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    code = run_command(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--output", "json"])
+
+    captured = capsys.readouterr()
+    assert 0 == code, captured.err
+    aggregate = json.loads(captured.out)["aggregate"]
+    assert (10, {"baseline": 8, "candidate": 5}) == (aggregate["cases"], aggregate["passed"])
