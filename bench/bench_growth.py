@@ -36,6 +36,8 @@ OUT = Path(__file__).resolve().parent / "out" / "growth.json"
 ROWS = 10**7
 SERVICES = (1, 10, 100)
 SERVICE_ROWS = 100_000
+CANDIDATE_FROM = 2_000
+"""Event from which on half of the requests of every service are a new version's, so that a rollout is open in each."""
 MOST_MEASURED = 50_000
 MEMORY_GROWTH = 0.05
 WIDE_SERVICES = 340
@@ -115,7 +117,7 @@ def powers_of_ten(most: int) -> Sequence[int]:
 def grow(ledger_url: str, marks: Sequence[int], *, services: int) -> Sequence[Mark]:
     """Costs at each of *marks* rows, as the service itself fills the ledger."""
     watch, found = Stopwatch(), []
-    values = lean_events(marks[-1], services=services)
+    values = lean_events(marks[-1], services=services, candidate_from=CANDIDATE_FROM)
     with running_service(ledger_url, lambda offsets: SyntheticSource(values, offsets, BATCH_RECORDS), watch) as (
         service,
         snapshots,

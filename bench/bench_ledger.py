@@ -113,7 +113,6 @@ def queries(ledger: SqlLedger, *, matured_before: float) -> dict[str, Callable[[
         "activity": ledger.activity,
         "pending_spans": ledger.pending_spans,
         "cohort": partial(ledger.cohort, ROLLOUT, matured_before=matured_before),
-        "cohort, signatures": partial(ledger.cohort_and_signatures, ROLLOUT, matured_before=matured_before),
         "labels_of, 5,000": partial(ledger.labels_of, VERSIONS[0], matured_before=matured_before, limit=5_000),
         "cases, 100": partial(ledger.cases, ROLLOUT, limit=100),
     }

@@ -19,15 +19,25 @@ _PROSE = (
 _WORDS = _PROSE.split()
 
 
-def lean_events(events: int, *, services: int = 1, seed: int = 0) -> Iterator[bytes]:
-    """Events of about 480 bytes, without text or tools; one in five failed, 500 requests come again and again."""
+def lean_events(events: int, *, services: int = 1, seed: int = 0, candidate_from: int | None = None) -> Iterator[bytes]:
+    """
+    Events of about 480 bytes, without text or tools; one in five failed, 500 requests come again and again.
+
+    From the event *candidate_from* on, a new version serves half of the requests of every service.
+    """
     dice = random.Random(seed)
-    tails = [
+    baseline, candidate = (_lean_tails(version, services) for version in ("gpt-4-0613", "gpt-4-0125-preview"))
+    before = events if candidate_from is None else min(events, candidate_from)
+    yield from _events(events, [(before, baseline), (events, baseline + candidate)], dice)
+
+
+def _lean_tails(version: str, services: int) -> list[bytes]:
+    return [
         json.dumps(
             {
                 "service": f"agent-{service}",
                 "environment": "production",
-                "model_version": "gpt-4-0613",
+                "model_version": version,
                 "capability": CAPABILITIES[number % len(CAPABILITIES)],
                 "request_id": f"probe-{number}",
                 "usage": {"input_tokens": 812, "output_tokens": 90, "cost_usd": 0.0041},
@@ -39,7 +49,6 @@ def lean_events(events: int, *, services: int = 1, seed: int = 0) -> Iterator[by
         for service in range(services)
         for number in range(REQUESTS)
     ]
-    yield from _events(events, tails, dice)
 
 
 def full_events(events: int, *, services: int = 1, seed: int = 0) -> Iterator[bytes]:
@@ -69,17 +78,22 @@ def full_events(events: int, *, services: int = 1, seed: int = 0) -> Iterator[by
         for service in range(services)
         for number in range(10 * REQUESTS)
     ]
-    yield from _events(events, tails, dice)
+    yield from _events(events, [(events, tails)], dice)
 
 
 EVENTS = {"lean": lean_events, "full": full_events}
 
 
-def _events(events: int, tails: Sequence[bytes], dice: random.Random) -> Iterator[bytes]:
+def _events(events: int, spells: Sequence[tuple[int, Sequence[bytes]]], dice: random.Random) -> Iterator[bytes]:
+    """So many *events* over a day; each spell has the number of the event before which it ends, and its tails."""
     start = time.time() - _DAY_SECONDS
     pace = _DAY_SECONDS / max(events, 1)
     second, stamp = -1, b""
+    coming = iter(spells)
+    end, tails = next(coming)
     for number in range(events):
+        if number == end:
+            end, tails = next(coming)
         at = int(start + number * pace)
         if at != second:
             second, stamp = at, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)).encode()

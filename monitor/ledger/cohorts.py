@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -38,89 +39,119 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
+_RETAGGED_AT_ONCE = 2_000  # a million rows in one transaction would keep batches from being recorded meanwhile
 _MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
 _CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
 _CLUSTERS = 2**63
 _ENOUGH_BESIDE = 200  # candidate requests beside as many of the baseline, with which hours are compared with themselves
 
 
-def select_cohort(
-    connection: sa.Connection, rollout: Rollout, window: EvidenceWindow, view: TierView, *, matured_before: float
-) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
+class ArmReader:
     """
-    Both arms of *rollout*, and the most frequent signatures of their failures.
+    Reads both arms of a rollout, in one transaction; what several views look at is read once.
 
-    Requests of *window* that started before *matured_before* (Unix seconds).
+    Args:
+        connection: Of the transaction.
+        rollout: Whose arms they are.
+        matured_before: Only requests that started before, Unix seconds.
     """
-    baseline, candidate, comparison = _arms(connection, rollout, window, matured_before)
-    # The same part of all clusters in both arms, so that those which both serve meet.
-    part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version(), candidate.requests_of_version(), 1))
-    old, new = baseline.clusters(view, part), candidate.clusters(view, part)
-    cohort = Cohort(
-        baseline=Arm(rollout.baseline, baseline.strata(view), old.sums()),
-        candidate=Arm(rollout.candidate, candidate.strata(view), new.sums()),
-        calibration_id=rollout.calibration_id,
-        tiers_by=view.tiers_by,
-        comparison=comparison,
-        shared_clusters=old.shared_with(new),
-        unresolved=_unresolved(connection, rollout, matured_before),
-    )
-    return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
 
+    def __init__(self, connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> None:
+        self._connection = connection
+        self._rollout = rollout
+        self._until = matured_before
+        self._read: dict[tuple[Any, ...], _Evidence] = {}
 
-def _unresolved(connection: sa.Connection, rollout: Rollout, matured_before: float) -> Unresolved:
-    """Requests of the service of *rollout* since its start whose version nothing told, and failures among them."""
-    found = connection.execute(
-        sa.select(sa.func.count(), sa.func.sum(sa.case((request.c.success.is_(False), 1), else_=0)))
-        .select_from(request.join(model_version))
-        .where(model_version.c.service == rollout.service, model_version.c.environment == rollout.environment)
-        .where(model_version.c.model_version == UNRESOLVED)
-        .where(request.c.started_at >= rollout.started_at)
-        .where(request.c.started_at < matured_before)
-    ).one()
-    return Unresolved(int(found[0]), int(found[1] or 0))
-
-
-def select_classes(
-    connection: sa.Connection, rollout: Rollout, *, since: float
-) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """
-    Labelled requests and failures of the baseline from *since* (Unix seconds) until *rollout* began, by class.
-
-    A class is a capability, or a set of tools where the capability is `unclassified`.
-    """
-    evidence = _evidence(connection, rollout, rollout.baseline, since, rollout.started_at, any_calibration=True)
-    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for cell in evidence.cells:
-        counts[cell.capability, cell.tool_set][0] += int(cell.labelled)
-        counts[cell.capability, cell.tool_set][1] += int(cell.failures)
-    return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
-
-
-def declares_tiers(connection: sa.Connection, rollout: Rollout) -> bool:
-    """Whether any request of the versions of *rollout* has a declared tier."""
-    ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]
-    declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
-    return connection.scalar(declared.limit(1)) is not None
-
-
-def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[str]:
-    """Trace ids of both arms that another calibration tagged; cells say whether there are any."""
-    ids = [_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate)]
-    is_tagged_otherwise, is_other = (
-        sa.and_(
-            table.c.model_version_id.in_([each for each in ids if each is not None]),
-            table.c.calibration_id != calibration.calibration_id,
+    def cohort(self, window: EvidenceWindow, view: TierView) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
+        """Both arms by stratum in *window*, and the most frequent signatures of their failures."""
+        baseline, candidate, comparison = self._arms(window)
+        # The same part of all clusters in both arms, so that those which both serve meet.
+        part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
+        old, new = baseline.clusters(view, part), candidate.clusters(view, part)
+        cohort = Cohort(
+            baseline=Arm(self._rollout.baseline, baseline.strata(view), old.sums()),
+            candidate=Arm(self._rollout.candidate, candidate.strata(view), new.sums()),
+            calibration_id=self._rollout.calibration_id,
+            tiers_by=view.tiers_by,
+            comparison=comparison,
+            shared_clusters=old.shared_with(new),
+            unresolved=self._unresolved(),
         )
-        for table in (stratum, request)
+        return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
+
+    def classes(self, *, since: float, until: float) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """
+        Labelled requests and failures of the baseline from *since* until *until* (Unix seconds), by class.
+
+        A class is a capability, or a set of tools where the capability is `unclassified`.
+        """
+        counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for cell in self._evidence(self._rollout.baseline, since, until, any_calibration=True).cells:
+            counts[cell.capability, cell.tool_set][0] += int(cell.labelled)
+            counts[cell.capability, cell.tool_set][1] += int(cell.failures)
+        return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
+
+    def declares_tiers(self) -> bool:
+        """Whether any request of either arm has a declared tier."""
+        ids = _arm_ids(self._connection, self._rollout)
+        declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
+        return self._connection.scalar(declared.limit(1)) is not None
+
+    def _unresolved(self) -> Unresolved:
+        """Requests of the service since the rollout began whose version nothing told, and failures among them."""
+        cells = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).cells
+        return Unresolved(sum(int(cell.requests) for cell in cells), sum(int(cell.failures) for cell in cells))
+
+    def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, Comparison]:
+        candidate = self._evidence(self._rollout.candidate, window.candidate_since, self._until)
+        if self._rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
+            baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
+            return baseline, candidate, Comparison.CONCURRENT
+        baseline = self._evidence(self._rollout.baseline, window.candidate_since, self._until)
+        old, new = baseline.by_hour(), candidate.by_hour()
+        beside = sum(min(requests, old[hour]) for hour, requests in new.items())
+        if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
+            return baseline, candidate, Comparison.CONCURRENT
+        baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
+        return baseline, candidate, Comparison.BEFORE_AFTER
+
+    def _evidence(self, version: str, since: float, until: float, *, any_calibration: bool = False) -> _Evidence:
+        key = (version, since, until, any_calibration)
+        if key not in self._read:
+            self._read[key] = _evidence(
+                self._connection, self._rollout, version, since, until, any_calibration=any_calibration
+            )
+        return self._read[key]
+
+
+def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[int]:
+    """Ids of the versions of *rollout* that have requests which another calibration tagged, as cells say."""
+    is_other = stratum.c.calibration_id != calibration.calibration_id
+    return [
+        version_id
+        for version_id in _arm_ids(connection, rollout)
+        if connection.scalar(sa.select(sa.exists().where(stratum.c.model_version_id == version_id, is_other)))
+    ]
+
+
+def some_tagged_otherwise(
+    connection: sa.Connection, version_id: int, calibration: Calibration, *, after: tuple[float, str]
+) -> Sequence[tuple[float, str]]:
+    """Start and trace id of some requests of a version that another calibration tagged, in order *after* that one."""
+    columns = request.c
+    rows = connection.execute(
+        sa.select(columns.started_at, columns.trace_id)
+        .where(columns.model_version_id == version_id)
+        .where(columns.calibration_id != calibration.calibration_id)
+        .where(columns.started_at >= after[0], sa.tuple_(columns.started_at, columns.trace_id) > after)
+        .order_by(columns.started_at, columns.trace_id)
+        .limit(_RETAGGED_AT_ONCE)
     )
-    if connection.scalar(sa.select(sa.exists().where(is_tagged_otherwise))) is not True:
-        return ()
-    return connection.scalars(sa.select(request.c.trace_id).where(is_other).order_by(request.c.trace_id)).all()
+    return [(started_at, trace_id) for started_at, trace_id in rows]
 
 
 def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str], calibration: Calibration) -> None:
-    """Tag some requests of `tagged_otherwise` anew, and count them where they belong now."""
+    """Tag some requests of `some_tagged_otherwise` anew, and count them where they belong now."""
     rows = connection.execute(
         sa.select(request.c.trace_id, *dict.fromkeys((*FEATURE_COLUMNS, *CELL_COLUMNS)))
         .where(dialect.among(request.c.trace_id))
@@ -140,20 +171,9 @@ def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str],
     StratumWriter(dialect).move(connection, cells, [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)])
 
 
-def _arms(
-    connection: sa.Connection, rollout: Rollout, window: EvidenceWindow, until: float
-) -> tuple[_Evidence, _Evidence, Comparison]:
-    candidate = _evidence(connection, rollout, rollout.candidate, window.candidate_since, until)
-    if rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
-        baseline = _evidence(connection, rollout, rollout.baseline, window.baseline_since, until)
-        return baseline, candidate, Comparison.CONCURRENT
-    baseline = _evidence(connection, rollout, rollout.baseline, window.candidate_since, until)
-    old, new = baseline.by_hour(), candidate.by_hour()
-    beside = sum(min(requests, old[hour]) for hour, requests in new.items())
-    if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
-        return baseline, candidate, Comparison.CONCURRENT
-    baseline = _evidence(connection, rollout, rollout.baseline, window.baseline_since, until)
-    return baseline, candidate, Comparison.BEFORE_AFTER
+def _arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
+    ids = (_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate))
+    return [version_id for version_id in ids if version_id is not None]
 
 
 def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
@@ -165,7 +185,7 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Evidence:
     """
     Requests of one version that started from *since* until *until* (Unix seconds), read once.
@@ -180,6 +200,7 @@ class _Evidence:
     until: float
     calibration_id: str
     cells: Sequence[sa.Row[Any]]
+    samples: dict[float, Sequence[sa.Row[Any]]] = field(default_factory=dict)
 
     def by_hour(self) -> Counter[int]:
         requests: Counter[int] = Counter()
@@ -214,31 +235,27 @@ class _Evidence:
                 alone[group][0] += part * float(cell.labelled - cell.clustered)
                 alone[group][1] += part * float(cell.failures - cell.clustered_failures)
         sizes: dict[TierGroup, dict[int, list[int]]] = defaultdict(dict)
-        for cell in self._sampled(part) if any(cell.clustered for cell in self.cells) else ():
+        for cell in self._sampled(part):
             for group in _groups(_tier(view, cell)):
                 size = sizes[group].setdefault(cell.cluster, [0, 0])
                 size[0] += int(cell.labelled)
                 size[1] += int(cell.failures)
         return _Clusters(sizes, alone)
 
+    @cached_property
     def requests_of_version(self) -> int:
         total = self.connection.scalar(_REQUESTS_OF_VERSION, {"version_id": self.version_id})
         return int(total or 0)
 
     def _sampled(self, part: float) -> Sequence[sa.Row[Any]]:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
-        among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
-        return self.connection.execute(
-            _SAMPLED,
-            {
-                "version_id": self.version_id,
-                "calibration_id": self.calibration_id,
-                "since": self.since,
-                "until": self.until,
-                "among": among,
-                "hour": 0,
-            },
-        ).all()
+        if part not in self.samples:
+            among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
+            where: dict[str, Any] = {"version_id": self.version_id, "calibration_id": self.calibration_id, "hour": 0}
+            where |= {"since": self.since, "until": self.until, "among": among}
+            has_any = any(cell.clustered for cell in self.cells)
+            self.samples[part] = self.connection.execute(_SAMPLED, where).all() if has_any else ()
+        return self.samples[part]
 
 
 def _evidence(
@@ -252,6 +269,8 @@ def _evidence(
 ) -> _Evidence:
     version_id = _version_id(connection, rollout, version)
     since, calibration = max(since, 0.0), "" if any_calibration else rollout.calibration_id
+    if version_id is None:
+        return _Evidence(connection, None, since, until, calibration, ())
     where = {"version_id": version_id, "calibration_id": calibration, "any_calibration": any_calibration}
     if rollout.environment == PROBES_ENVIRONMENT:
         parts = [connection.execute(_FIRST_RUNS, {**where, "since": since, "until": until, "hour": 0}).all()]

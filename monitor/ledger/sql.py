@@ -17,7 +17,7 @@ from monitor.ledger import calibrations, rollouts
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import declares_tiers, retag, select_classes, select_cohort, tagged_otherwise
+from monitor.ledger.cohorts import ArmReader, retag, some_tagged_otherwise, tagged_otherwise
 from monitor.ledger.counters import select_counters
 from monitor.ledger.dialect import DIALECTS, RaceLost
 from monitor.ledger.engine import ledger_errors, migrate, open_engine, reading
@@ -36,7 +36,6 @@ from monitor.ledger.ledger import (
     Batch,
     CalibrationRecord,
     CounterKey,
-    FailureCounts,
     Lease,
     PendingSpans,
     ProbeResult,
@@ -64,7 +63,6 @@ from monitor.trace.settings import AssemblySettings, OutcomeSettings
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_ROWS_PER_RETAG = 2_000
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 
 
@@ -242,12 +240,13 @@ class SqlLedger:
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
-        with self._reading() as connection:
-            rows = tagged_otherwise(connection, rollout, calibration)
-        # In short transactions: a million rows in one would keep batches from being recorded meanwhile.
-        for start in range(0, len(rows), _ROWS_PER_RETAG):
-            self._write(retag, self._dialect, rows[start : start + _ROWS_PER_RETAG], calibration)
-        return len(rows)
+        tagged = 0
+        for version_id in self._read(tagged_otherwise, rollout, calibration):
+            last = (0.0, "")
+            while some := self._read(some_tagged_otherwise, version_id, calibration, after=last):
+                self._write(retag, self._dialect, [trace_id for _, trace_id in some], calibration)
+                tagged, last = tagged + len(some), some[-1]
+        return tagged
 
     def served_models(self) -> Sequence[Served]:
         """Every version that a service was served under the name of a model."""
@@ -270,29 +269,14 @@ class SqlLedger:
             window: From when on requests count; None for all since the rollout began.
             view: What gives them their tier.
         """
-        return self.cohort_and_signatures(rollout, matured_before=matured_before, window=window, view=view)[0]
+        with self.arms(rollout, matured_before=matured_before) as arms:
+            return arms.cohort(window or since_start(rollout), view)[0]
 
-    def declares_tiers(self, rollout: Rollout) -> bool:
-        """Whether any request of the versions of *rollout* has a declared tier."""
-        return self._read(declares_tiers, rollout)
-
-    def class_counts(self, rollout: Rollout, *, since: float) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """
-        Labelled requests and failures of the baseline from *since* (Unix seconds) until *rollout* began, by class.
-
-        A class is a capability, or a set of tools where the capability is `unclassified`.
-        """
-        return self._read(select_classes, rollout, since=since)
-
-    def cohort_and_signatures(
-        self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None, view: TierView = LEARNT
-    ) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
-        """
-        `cohort`, and the failures of baseline and candidate in it by whole signature.
-
-        The most frequent ones only: a thousand of each arm.
-        """
-        return self._read(select_cohort, rollout, window or since_start(rollout), view, matured_before=matured_before)
+    @contextmanager
+    def arms(self, rollout: Rollout, *, matured_before: float) -> Iterator[ArmReader]:
+        """What reads both arms of *rollout* in any view, of requests that started before (Unix seconds)."""
+        with self._reading() as connection:
+            yield ArmReader(connection, rollout, matured_before=matured_before)
 
     def cases(self, rollout: Rollout, *, limit: int) -> Cases:
         """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""

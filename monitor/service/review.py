@@ -327,15 +327,15 @@ class Reviewer:
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
         matured_before = now - self.policy.maturity_seconds
-        read = Ladder(
-            ledger=self._ledger,
-            policy=self.policy,
-            difficulty=self._difficulty,
-            rollout=rollout,
-            calibration=calibration,
-            window=evidence_window(rollout, rollouts, self.policy),
-            matured_before=matured_before,
-        ).climb()
+        with self._ledger.arms(rollout, matured_before=matured_before) as arms:
+            read = Ladder(
+                arms=arms,
+                policy=self.policy,
+                difficulty=self._difficulty,
+                rollout=rollout,
+                calibration=calibration,
+                window=evidence_window(rollout, rollouts, self.policy),
+            ).climb()
         is_learnt = read.view.tiers_by is TiersBy.LEARNT
         verdict = judge(
             read.cohort,

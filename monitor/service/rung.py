@@ -9,8 +9,8 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.class_tiers import class_tiers
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust_gate import on_traffic
+from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
-from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort, Comparison, TiersBy
 from monitor.rollout.policy import Policy
 from monitor.rollout.tier_view import LEARNT, TierView, gives_tiers
@@ -45,17 +45,16 @@ class Ladder:
     Finds the rung of a rollout.
 
     Args:
+        arms: Reads both arms.
         window: What counts as evidence, where no rung says otherwise.
-        matured_before: Requests that started later do not count yet, Unix seconds.
     """
 
-    ledger: SqlLedger
+    arms: ArmReader
     policy: Policy
     difficulty: DifficultySettings
     rollout: Rollout
     calibration: Calibration | None
     window: EvidenceWindow
-    matured_before: float
 
     def climb(self) -> ReadBy:
         """The first rung of the policy that gives tiers; else learnt tiers, untrusted, which say what is missing."""
@@ -69,7 +68,7 @@ class Ladder:
     def _may_serve(self, tiers_by: TiersBy) -> bool:
         """Whether it is worth reading both arms by it: a reading is most of what a review costs."""
         if tiers_by is TiersBy.DECLARED:
-            return self.ledger.declares_tiers(self.rollout)
+            return self.arms.declares_tiers()
         return tiers_by is not TiersBy.LEARNT or (self.calibration is not None and self.calibration.trust.is_trusted)
 
     def _views(self, tiers_by: TiersBy) -> Iterator[tuple[TierView, EvidenceWindow]]:
@@ -79,16 +78,14 @@ class Ladder:
         started_at = self.rollout.started_at
         # No outcome serves twice. After a cutover the later half of the baseline's days stands in, the earlier teaches.
         for taught_until in (started_at, started_at - self.policy.baseline_days * _DAY / 2):
-            earlier = replace(self.rollout, started_at=taught_until)
-            counts = self.ledger.class_counts(earlier, since=self.window.baseline_since)
+            counts = self.arms.classes(since=self.window.baseline_since, until=taught_until)
             classes = {name: pair for name, pair in counts.items() if name != _NO_CLASS}
             view = TierView(tiers_by, class_tiers(classes, self.difficulty))
-            yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
+            if view.class_tiers:
+                yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
 
     def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
-        cohort, signatures = self.ledger.cohort_and_signatures(
-            self.rollout, matured_before=self.matured_before, window=window, view=view
-        )
+        cohort, signatures = self.arms.cohort(window, view)
         calibration = self.calibration
         if calibration is not None:
             strata = [*cohort.baseline.strata, *cohort.candidate.strata]
@@ -104,8 +101,6 @@ class Ladder:
                 return True
             case TiersBy.LEARNT:
                 return read.calibration is not None and read.calibration.trust.is_trusted
-            case TiersBy.CLASS if not read.view.class_tiers:
-                return False
             case TiersBy.CLASS if read.window.baseline_since >= self.rollout.started_at:
                 return read.cohort.comparison is Comparison.CONCURRENT and gives_tiers(read.cohort)
             case _:

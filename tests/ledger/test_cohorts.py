@@ -12,7 +12,8 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
-from monitor.rollout.tracker import EvidenceWindow
+from monitor.rollout.tier_view import LEARNT
+from monitor.rollout.tracker import EvidenceWindow, since_start
 from monitor.trace.model import OutcomeEvent
 from tests.builders import (
     NOON,
@@ -58,7 +59,8 @@ def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
         )
     )
 
-    _, (baseline, candidate) = ledger.cohort_and_signatures(ROLLOUT, matured_before=NOON + 50)
+    with ledger.arms(ROLLOUT, matured_before=NOON + 50) as arms:
+        _, (baseline, candidate) = arms.cohort(since_start(ROLLOUT), LEARNT)
 
     assert {Signature(Tier.HARD, "search", "timeout"): 2, Signature(Tier.EASY, "pay", ""): 1} == baseline
     assert {Signature(Tier.HARD, "search", "wrong_tool"): 1} == candidate

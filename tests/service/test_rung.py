@@ -57,15 +57,15 @@ def serve(ledger: SqlLedger, version: str, *, since: float, until: float, declar
 
 def climb(ledger: SqlLedger, *, policy: Policy | None = None, calibration: Calibration | None = None) -> ReadBy:
     chosen = policy or Policy()
-    return Ladder(
-        ledger=ledger,
-        policy=chosen,
-        difficulty=DifficultySettings(),
-        rollout=ROLLOUT,
-        calibration=calibration,
-        window=EvidenceWindow(NOON, NOON - chosen.baseline_days * DAY),
-        matured_before=NOON + DAY,
-    ).climb()
+    with ledger.arms(ROLLOUT, matured_before=NOON + DAY) as arms:
+        return Ladder(
+            arms=arms,
+            policy=chosen,
+            difficulty=DifficultySettings(),
+            rollout=ROLLOUT,
+            calibration=calibration,
+            window=EvidenceWindow(NOON, NOON - chosen.baseline_days * DAY),
+        ).climb()
 
 
 def requests_of(read: ReadBy) -> tuple[int, int]:
