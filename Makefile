@@ -112,6 +112,10 @@ test-hostile-names: $(VENV)/.dev servers  ## Read a million records with new nam
 test-hostile: $(VENV)/.dev servers  ## Read bombs and 100,000 hostile events beside three honest services into SQLite and PostgreSQL
 	CLIFFWATCH_HOSTILE_EVENTS=100000 $(BIN)/pytest -s -p no:randomly tests/stack/test_hostile.py tests/stack/test_bombs.py tests/hostile -q
 
+test-collector: $(VENV)/.dev servers  ## Send 10,000 runs through a real OpenTelemetry Collector four ways, and count (needs Go)
+	tests/collector/install
+	CLIFFWATCH_COLLECTOR_RUNS=10000 $(BIN)/pytest -s -p no:randomly tests/collector -q
+
 fuzz: $(VENV)/.dev  ## Decode 100,000 mutated records, and tell 400 stories in any order
 	CLIFFWATCH_FUZZ_INPUTS=100000 CLIFFWATCH_STORIES=400 $(BIN)/pytest tests/trace/test_fuzz.py tests/service/test_pipeline.py -q
 
@@ -133,4 +137,4 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: lint servers  ## Install what the tests need and run all of them, by two workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-spans bench-startup bench-verdicts captures collector fuzz test-hostile test-hostile-names test-fast test-newcomer test-faults test
+.PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-spans bench-startup bench-verdicts captures collector fuzz test-hostile test-hostile-names test-collector test-fast test-newcomer test-faults test
