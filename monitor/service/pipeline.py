@@ -20,11 +20,19 @@ from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace, TraceId
+from monitor.trace.model import (
+    PROBES_ENVIRONMENT,
+    REFERENCE_ENVIRONMENT,
+    DropReason,
+    InvalidRecord,
+    OutcomeEvent,
+    Trace,
+    TraceId,
+)
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
 from monitor.trace.served import ServedModels
-from monitor.trace.settings import AssemblySettings, Limits, TraceSettings
+from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSettings
 from monitor.trace.span import Span
 from monitor.trace.timing import held_run, held_verdict, is_far_ahead, refuse_ancient
 
@@ -79,9 +87,11 @@ class Rules:
     now: Callable[[], float] | None = None
     is_live: bool = False
     options: DecodeOptions = field(init=False)
+    topics: Mapping[str, TopicRule] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", DecodeOptions(self.traces))  # compiled once
+        object.__setattr__(self, "topics", {rule.topic: rule for rule in self.traces.topics})
 
 
 def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecord]:
@@ -197,6 +207,8 @@ def _whole_at(pending: PendingSpans, settings: AssemblySettings) -> float:
 def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedRecord:
     try:
         decoded = _decode(record, rules)
+        if (topic := rules.topics.get(record.position.topic)) is not None:
+            decoded = _allowed(decoded, topic)
         if arrival is not None:
             decoded = _held_to_arrival(decoded, arrival, rules)
     except InvalidRecord as invalid:
@@ -228,6 +240,24 @@ def _decode(record: Record, rules: Rules) -> Decoded:
         detail = f"{record.oversize.size_bytes} bytes, at most {rules.limits.max_record_bytes} are read"
         raise InvalidRecord(DropReason.TOO_LARGE, detail)
     return decode(record.value, rules.limits, rules.options)
+
+
+def _allowed(decoded: Decoded, rule: TopicRule) -> Decoded:
+    traces = [trace for trace in decoded.traces if _may_say(rule, trace)]
+    spans = [span for span in decoded.spans if _may_say(rule, span)]
+    outcomes = decoded.outcomes if rule.judges else ()
+    refused = (
+        sum(map(len, (decoded.traces, decoded.spans, decoded.outcomes))) - len(traces) - len(spans) - len(outcomes)
+    )
+    if not refused:
+        return decoded
+    ignored = {**decoded.ignored, Ignored.NOT_ALLOWED: refused}
+    return replace(decoded, traces=traces, spans=spans, outcomes=outcomes, ignored=ignored)
+
+
+def _may_say(rule: TopicRule, event: Trace | Span) -> bool:
+    is_its_own = rule.services is None or event.service is None or event.service in rule.services
+    return is_its_own and (rule.teaches or event.environment not in {REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT})
 
 
 def _held_to_arrival(decoded: Decoded, arrival: float, rules: Rules) -> Decoded:

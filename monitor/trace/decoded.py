@@ -35,6 +35,9 @@ class Ignored(StrEnum):
     CLOCK_SKEWED = "clock_skewed"
     """A time ahead of its arrival, taken as the arrival; a span that is dated days ahead is left out."""
 
+    NOT_ALLOWED = "not_allowed"
+    """A trace, span or outcome that the rules of its topic do not allow."""
+
 
 class Decoded(Struct, frozen=True, gc=False):
     """

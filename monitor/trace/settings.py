@@ -227,6 +227,22 @@ class OutcomeSettings(Settings):
     """What runs are allowed where their traces do not say."""
 
 
+class TopicRule(Settings):
+    """What the events of one topic may do; a topic without a rule may do all of it. What is not allowed is left out."""
+
+    topic: str
+    """Name of the topic."""
+
+    services: tuple[str, ...] | None = None
+    """Services whose traces are read from it, or null for any."""
+
+    teaches: bool = True
+    """Whether its traces of the environments reference and probes are read: they teach difficulty and tiers."""
+
+    judges: bool = True
+    """Whether its outcomes, evaluations and scores are read: each may judge a trace of any service."""
+
+
 class TraceSettings(Settings):
     """How spans become traces, and evaluations outcomes."""
 
@@ -253,6 +269,9 @@ class TraceSettings(Settings):
 
     service_namespace: bool = True
     """Whether service.namespace is put before the name of a service, as namespace/name."""
+
+    topics: tuple[TopicRule, ...] = ()
+    """Who may teach and judge: rules for topics that not everybody may say everything on."""
 
     assembly: AssemblySettings = AssemblySettings()
     """When a trace is complete."""
