@@ -1,8 +1,9 @@
 """
-The Kubernetes manifests that repeat other files: `python -m deploy.manifests` writes them from rules/ and grafana/.
+What the Kustomize base and the Helm chart repeat of other files: `python -m deploy.manifests` writes it from rules/,
+grafana/ and deploy/gates.
 
-A base may not read files above itself, so rules and dashboards are written into it; a test holds the copies to their
-sources.
+Neither may read files above itself, so rules, dashboards and gates are written into them; a test holds the copies to
+their sources.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "kubernetes"
+CHART = Path(__file__).parent / "helm"
+GATES = Path(__file__).parent / "gates"
 RULES = Path(__file__).parents[1] / "rules" / "cliffwatch.rules.yml"
 DASHBOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
 
@@ -20,9 +23,19 @@ _LABELS = "    app.kubernetes.io/name: cliffwatch\n"
 
 
 def main() -> None:
-    """Write every manifest that is generated."""
+    """Write every file that is generated."""
     for name, text in manifests().items():
         (FOLDER / name).write_text(text)
+    for name, text in chart_files().items():
+        (CHART / "files" / name).write_text(text)
+
+
+def chart_files() -> Mapping[str, str]:
+    """Text of each generated file of the Helm chart by its path below `files`."""
+    dashboards = {f"dashboards/{path.name}": _compact(path) for path in sorted(DASHBOARDS.glob("*.json"))}
+    gates = (GATES / "argo-rollouts.yaml").read_text()
+    rules = _generated_from("rules/cliffwatch.rules.yml") + RULES.read_text()
+    return {"cliffwatch.rules.yml": rules, "argo-rollouts.yaml": gates, **dashboards}
 
 
 def manifests() -> Mapping[str, str]:

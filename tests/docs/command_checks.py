@@ -60,6 +60,7 @@ ORDINARY = {
         "sqlite3",
     ),
     *(
+        "helm",
         "node",
         "npm",
         "npx",

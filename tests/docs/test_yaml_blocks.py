@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def _check_kubernetes(document: Mapping[str, Any]) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
+@cache
+def _chart_values() -> Mapping[str, Any]:
+    values: Mapping[str, Any] = yaml.safe_load((ROOT / "deploy" / "helm" / "values.yaml").read_text())
+    return {key: value for key, value in values.items() if key not in Config.model_fields}
+
+
+def _check_values(document: Mapping[str, Any]) -> None:
+    """Values of the Helm chart, and the settings in them."""
+    _check_config(document.get("config", {}))
+
+
 def _check_rules(document: Mapping[str, Any]) -> None:
     _run("promtool", "check", "rules", _written(document))
 
@@ -212,6 +224,7 @@ _READERS: list[tuple[Callable[[Mapping[str, Any]], bool], Callable[[Mapping[str,
         ),
         _check_kubernetes,
     ),
+    (lambda document: document.keys() <= _chart_values().keys(), _check_values),
     (lambda document: document.keys() <= set(Floors.model_fields), _check_floors),
     (_has("groups"), _check_rules),
     (_has("scrape_configs"), _check_prometheus),
