@@ -45,7 +45,9 @@ _ARMS = ("baseline", "candidate")
 _BOUNDS = ("lower", "estimate", "upper")
 _ARM_COLOURS = {"baseline": "blue", "candidate": "orange"}
 _VERDICT_COLOURS = {"ok": "green", "waiting": "text", "cliff": "orange", "regression": "red"}
-_NO_ROLLOUT = "no rollout chosen, or nothing known of it yet"
+_NO_ROLLOUT = "no rollout yet: a new model version starts one by itself"
+_NO_TIERS = "no tiers: declare them, send a class with each request, or learn them"
+_NO_CALIBRATION = "no calibration: nothing was learnt from other models"
 
 _NO_LABELS: Mapping[str, str] = {}
 _NO_WIDTHS: Mapping[str, int] = {}
@@ -152,6 +154,7 @@ def rollout() -> builder.Dashboard:
                         unit="locale",
                         span=5,
                         height=5,
+                        empty=_NO_TIERS,
                     ),
                     *_arms("hard_failures"),
                 ),
@@ -162,20 +165,31 @@ def rollout() -> builder.Dashboard:
                         unit="percentunit",
                         span=6,
                         height=5,
+                        empty=_NO_TIERS,
                     ),
                     *_arms("hard_share_ratio", bound="estimate"),
                 ),
             ],
-            "Average and hard tier, side by side": [
+            "Average, classes and hard tier, side by side": [
                 _arms_over_time(
                     About(
                         title="Failure rate, all requests",
                         description="Failures per labelled request of each arm. The bands are bounds that hold however "
                         "often they are looked at.",
                         unit="percentunit",
-                        span=12,
+                        span=8,
                     ),
                     "aggregate_failure_ratio",
+                ),
+                _classes(
+                    About(
+                        title="Failure rate by class",
+                        description="All requests of each capability class, both arms; regressed is 1 where a class is "
+                        "shown to fail more often. Needs no tiers.",
+                        unit="percentunit",
+                        span=8,
+                        empty="no classes: send a capability with each request",
+                    ),
                 ),
                 _arms_over_time(
                     About(
@@ -183,7 +197,8 @@ def rollout() -> builder.Dashboard:
                         description="The same for hard and frontier requests together, corrected for noisy tags. "
                         "An average that falls beside a hard tier that does not is the capability cliff.",
                         unit="percentunit",
-                        span=12,
+                        span=8,
+                        empty=_NO_TIERS,
                     ),
                     "hard_tier_failure_ratio",
                 ),
@@ -195,6 +210,7 @@ def rollout() -> builder.Dashboard:
                         description="The hard tier's part of all failures, at the baseline's traffic mix.",
                         unit="percentunit",
                         span=8,
+                        empty=_NO_TIERS,
                     ),
                     "hard_share_ratio",
                 ),
@@ -205,6 +221,7 @@ def rollout() -> builder.Dashboard:
                         "in ability would give, and the rise that the policy calls a jump.",
                         unit="percentunit",
                         span=8,
+                        empty=_NO_TIERS,
                     ),
                     "hard_share_change",
                     Query(_rollout("expected_change"), "expected of a uniform gain"),
@@ -217,6 +234,7 @@ def rollout() -> builder.Dashboard:
                         "tier was left behind.",
                         unit="percentunit",
                         span=8,
+                        empty=_NO_TIERS,
                     ),
                     "hard_share_excess",
                 ),
@@ -229,6 +247,7 @@ def rollout() -> builder.Dashboard:
                         "arrive. Easier tiers: they fail less. Hard tiers: they fail more.",
                         unit="percentunit",
                         span=6,
+                        empty=_NO_TIERS,
                     ),
                     Query(_rollout("hard_share_change_component"), "{{component}}"),
                 )
@@ -241,6 +260,7 @@ def rollout() -> builder.Dashboard:
                         description="Estimates of both arms, and the change with its bounds.",
                         unit="percentunit",
                         span=10,
+                        empty=_NO_TIERS,
                     ),
                     {
                         "baseline": _by("tier", _rollout("failure_ratio", arm="baseline", bound="estimate")),
@@ -259,7 +279,7 @@ def rollout() -> builder.Dashboard:
                         "(dashed, agreed on beforehand) it is broken.",
                         unit="percentunit",
                         span=8,
-                        empty="no floor, or nothing known yet",
+                        empty="no floor of the hard tier was agreed on, or no tiers",
                     ),
                     [Query(_recorded("rollout", "rollout_hard_tier_pass_ratio:upper", _ROLLOUT), "at most")],
                     [Query(_rollout("floor_pass_ratio", capability=""), "floor")],
@@ -305,6 +325,29 @@ def canary() -> builder.Dashboard:
                     },
                 ),
             ],
+            "All requests and classes": [
+                _arms_over_time(
+                    About(
+                        title="All requests",
+                        description="Failures per labelled request of each arm, with bounds. Needs no tiers.",
+                        unit="percentunit",
+                        span=12,
+                        height=7,
+                    ),
+                    "aggregate_failure_ratio",
+                ),
+                _classes(
+                    About(
+                        title="All requests by class",
+                        description="Estimates of both arms, whatever the tier; regressed is 1 where a class is shown "
+                        "to fail more often.",
+                        unit="percentunit",
+                        span=12,
+                        height=7,
+                        empty="no classes: send a capability with each request",
+                    ),
+                ),
+            ],
             "Failure rate by tier": [
                 _arms_over_time(
                     About(
@@ -314,13 +357,14 @@ def canary() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=7,
+                        empty=_NO_TIERS,
                     ),
                     "failure_ratio",
                     tier=tier,
                 )
                 for tier in ("easy", "medium", "hard", "frontier")
             ],
-            "Failure rate by capability class": [
+            "Hard requests by capability class": [
                 _arms_over_time(
                     About(
                         title="Hard $capability requests",
@@ -328,7 +372,7 @@ def canary() -> builder.Dashboard:
                         "bounds.",
                         unit="percentunit",
                         span=12,
-                        empty="no capability class chosen, or nothing known of it yet",
+                        empty="no class chosen, or no tiers: declare them or learn them",
                     ),
                     "capability_failure_ratio",
                     capability="$capability",
@@ -340,6 +384,7 @@ def canary() -> builder.Dashboard:
                         "n counts labelled requests; a rate of few says little.",
                         unit="percentunit",
                         span=12,
+                        empty=_NO_TIERS,
                     ),
                     {
                         "baseline": _by(
@@ -378,7 +423,7 @@ def hard_tier() -> builder.Dashboard:
                         "missing while a week has fewer labelled requests than the policy's minimum.",
                         unit="percentunit",
                         span=12,
-                        empty="not a week of enough labelled requests yet",
+                        empty="not a week of enough labelled requests, or no tiers",
                     ),
                     Query(_recorded("service", "outcomes_hard:share_failure_delta7d", _SERVICE), "hard and frontier"),
                     Query(_recorded("service", "outcomes:share_failure_delta7d", _SERVICE), "all requests"),
@@ -390,7 +435,7 @@ def hard_tier() -> builder.Dashboard:
                         "the gap of three weeks before.",
                         unit="percentunit",
                         span=12,
-                        empty="not a week of enough labelled requests yet",
+                        empty="not a week of enough labelled requests, or no tiers",
                     ),
                     Query(_recorded("service", "hard_gap:delta7d", _SERVICE), "gap"),
                 ),
@@ -425,7 +470,7 @@ def hard_tier() -> builder.Dashboard:
                         unit="percentunit",
                         span=14,
                         height=9,
-                        empty="no class has 30 labelled hard requests yet",
+                        empty="no class has 30 labelled hard requests; that needs tiers",
                     ),
                     {
                         "pass rate": _by(
@@ -488,7 +533,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=9,
-                        empty="no model version has 30 labelled hard requests yet",
+                        empty="no model version has 30 labelled hard requests; that needs tiers",
                     ),
                     {
                         "hard pass rate": _by(
@@ -524,7 +569,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty="no class has 30 labelled hard requests yet",
+                        empty="no class has 30 labelled hard requests; that needs tiers",
                     ),
                     Query(
                         _by(
@@ -542,7 +587,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty="no model version has 30 labelled hard requests yet",
+                        empty="no model version has 30 labelled hard requests; that needs tiers",
                     ),
                     Query(
                         _by("model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)),
@@ -583,7 +628,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty="not a day of traffic yet",
+                        empty="not a day of traffic with tiers yet",
                     ),
                     *(
                         Query(_recorded("rollout", "hard_failures_expected:delta1d", _ROLLOUT, {"arm": arm}), arm)
@@ -597,7 +642,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty="not a day of traffic yet",
+                        empty="not a day of traffic with tiers yet",
                     ),
                     Query(_recorded("service", "requests_hard:delta1d", _SERVICE), "requests"),
                 ),
@@ -757,7 +802,7 @@ def monitor() -> builder.Dashboard:
                         description="Counted as `other`; by label.",
                         unit="short",
                         span=6,
-                        empty="none",
+                        empty="no label value is over its limit",
                     ),
                     Query("reason:cliffwatch_series_dropped:max", "{{reason}}"),
                 ),
@@ -780,6 +825,7 @@ def monitor() -> builder.Dashboard:
                         "policy allows cannot be compared.",
                         unit="percentunit",
                         span=12,
+                        empty=_NO_TIERS,
                     ),
                     *(
                         Query(
@@ -798,6 +844,7 @@ def monitor() -> builder.Dashboard:
                         description="Of all requests of the candidate so far; untiered means that too little is known.",
                         unit="percentunit",
                         span=12,
+                        empty=_NO_TIERS,
                     ),
                     Query(
                         _by(
@@ -978,7 +1025,8 @@ def _verdict(*, span: int, height: int = 5) -> stat.Panel:
 
 
 def _monitor_stat(title: str, description: str, unit: str, expr: str) -> stat.Panel:
-    about = About(title=title, description=description, unit=unit, span=3, height=5, empty="not known yet")
+    empty = _NO_CALIBRATION if "calibration" in expr else "not known: no sample of Cliffwatch yet"
+    about = About(title=title, description=description, unit=unit, span=3, height=5, empty=empty)
     return _stat(about, Query(expr, title.lower()))
 
 
@@ -1111,6 +1159,13 @@ def _table(
 
 
 _NOT_IN_LEGEND = {"legend": True, "tooltip": False, "viz": False}
+
+
+def _classes(about: About) -> table.Panel:
+    """Both arms by capability class, the largest failure rate of the candidate first."""
+    columns = {arm: _by("capability", _rollout("class_failure_ratio", arm=arm, bound="estimate")) for arm in _ARMS}
+    columns |= {"regressed": _by("capability", _rollout("capability_regressed"))}
+    return _table(about, columns, units={"regressed": "none"}, widths={"capability": 210}, sorted_by="candidate")
 
 
 def _last() -> common.ReduceDataOptions:

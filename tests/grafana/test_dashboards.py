@@ -68,6 +68,27 @@ def test_every_panel_explains_itself(name: str) -> None:
 
 
 @each_dashboard
+def test_an_empty_panel_says_what_it_lacks(name: str) -> None:
+    """Where tiers are needed, the text says so: without references most panels would be empty without a reason."""
+    for panel in panels(name):
+        reads = " ".join(target["expr"] for target in panel["targets"])
+        text = panel["fieldConfig"]["defaults"]["noValue"]
+
+        assert " " in text, panel["title"]
+        if re.search(r"hard_|_hard|calibration_|_failure_(ratio|change):max\{[^}]*tier=", reads):
+            assert re.search(r"tiers|calibration|hard-tier failure", text), panel["title"]
+
+
+@pytest.mark.parametrize(("name", "titles"), [("rollout", ["Failure rate by class"]), ("canary", ["All requests"])])
+def test_coarse_rungs_come_before_tiers(name: str, titles: list[str]) -> None:
+    """All requests and classes need nothing but labels, so they are what a newcomer sees first."""
+    order = [panel["title"] for panel in panels(name)]
+    first_tier = next(title for title in order if title in ("Failure rate, hard tier", "Easy requests"))
+
+    assert all(order.index(title) < order.index(first_tier) for title in titles)
+
+
+@each_dashboard
 def test_titles_are_told_apart(name: str) -> None:
     """No two panels have the same title."""
     titles = [panel["title"] for panel in panels(name)]
