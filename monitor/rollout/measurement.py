@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -31,7 +32,7 @@ from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import LEFT_BEHIND, Verdict, class_scope
+from monitor.rollout.verdict import EXCESS, LEFT_BEHIND, Verdict, class_scope
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -144,7 +145,7 @@ class Measurement:
     def bounds(self) -> dict[str, Interval]:
         """What `Verdict.bounds` is to hold, without floors."""
         told: dict[str, Interval | None] = {str(group): change for group, change in self.changes.items()}
-        told[LEFT_BEHIND] = self.left_behind
+        told |= {LEFT_BEHIND: self.left_behind, EXCESS: self.excess}
         told |= {class_scope(name): compared.change for name, compared in self.capabilities.items()}
         return {name: interval for name, interval in told.items() if interval is not None}
 
@@ -162,7 +163,21 @@ class Measurement:
         if learnt and self._arms is not None:
             uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen)
             expected = 0.0 if uniform is None else uniform[0]
-        return self.over_all_looks(LEFT_BEHIND, self._bounds.left_behind(measured[0] - expected, measured[1]))
+        logits = self._bounds.left_behind(measured[0] - expected, measured[1], tests=1 + learnt)
+        return self.over_all_looks(LEFT_BEHIND, logits)
+
+    @cached_property
+    def excess(self) -> Interval | None:
+        """The hard tier's share of failures beyond a uniform gain, corrected; None unless tiers are learnt."""
+        if self.shift is None or self.tiers_by is not TiersBy.LEARNT:
+            return None
+        share = self._bounds.share(self.shift.excess, self.shift.excess_se * self._share_effect, largest=2.0, tests=2)
+        return self.over_all_looks(EXCESS, share)
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether either test shows that the gain was not uniform, to the hard tier's disadvantage."""
+        return any(test is not None and test.lower > 0 for test in (self.left_behind, self.excess))
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
@@ -245,8 +260,8 @@ class Measurement:
         shift, bounds = self.shift, self._bounds
         if shift is None:
             return None
-        effect = max(max(pair) for pair in self.design.values()) ** 0.5
-        excess = bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
+        effect = self._share_effect
+        excess = self.excess or bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
         return ShareComparison(
             baseline=_ratio(bounds.share(shift.baseline, shift.baseline_se * effect)),
             candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
@@ -254,6 +269,11 @@ class Measurement:
             expected_change=shift.expected_change,
             excess=_by_test(excess, self.left_behind),
         )
+
+    @property
+    def _share_effect(self) -> float:
+        """By how much clusters widen the standard error of a share at most."""
+        return math.sqrt(max(max(pair) for pair in self.design.values()))
 
     @cached_property
     def decomposition(self) -> Decomposition | None:
@@ -320,8 +340,7 @@ class Measurement:
         pair = self._compare(chosen, group)
         if pair is None:
             return None
-        is_left_behind = group is TierGroup.HARD and self.left_behind is not None and self.left_behind.lower > 0
-        change = self._bounds.change(*pair, group, is_left_behind=is_left_behind)
+        change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
         return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 

@@ -79,8 +79,8 @@ def _counts(capability: str, measurement: Measurement, policy: Policy) -> bool:
 
 
 def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
-    behind, easier = measurement.left_behind, measurement.easier_tiers
-    if behind is None or behind.lower <= 0:
+    easier = measurement.easier_tiers
+    if not measurement.is_left_behind:
         return False
     if measurement.earlier is not None and measurement.earlier.state is VerdictState.CLIFF:
         return True

@@ -23,8 +23,11 @@ __all__ = [
 ]
 
 
-LEFT_BEHIND = "left_behind"
-"""How much more the hard tier's log-odds of failing rose than the easier tiers': a name in `Verdict.bounds`."""
+LEFT_BEHIND, EXCESS = "left_behind", "excess"
+"""
+Names in `Verdict.bounds`: how much more the hard tier's log-odds of failing rose than the easier tiers', and its share
+of failures beyond what a uniform gain gives.
+"""
 
 
 def class_scope(capability: str) -> str:
@@ -73,7 +76,7 @@ class Verdict:
         design_effect: Requests that say as much as one independent request, by arm; at least 1.
         unresolved: Requests of the service whose version could not be told.
         bounds: What decides, as all looks so far allow: the change of each scope, the pass rate of a floor (ratios),
-            and `left_behind` in logits.
+            `left_behind` in logits, and where tiers are learnt the `excess` share.
         labels: What the labels of each arm are worth.
         coverage_gap: By how much the arms differ in the share of their requests that is labelled, by group; ratio.
         one_sided: `failure` or `success` where the labels never say anything else; else empty.
