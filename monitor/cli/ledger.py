@@ -1,4 +1,4 @@
-"""`cliffwatch ledger`: bring its schema up to date, let go of what is old, compare its counts with its rows."""
+"""`cliffwatch ledger`: bring its schema up to date, delete what is old, compare its counts with its rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
 ledger_app = typer.Typer(
-    help="Bring the ledger's schema up to date, let go of what is old, check its counts.", no_args_is_help=True
+    help="Bring the ledger's schema up to date, delete what is old, check its counts.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
 

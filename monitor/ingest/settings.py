@@ -101,8 +101,8 @@ class KafkaSettings(Settings):
 
     unreadable_tries: NonNegativeInt = 8
     """
-    Tries, over about a minute, before a batch that cannot be read (broken checksum, corrupt compression) is passed
-    over as a dead letter; 0 to keep its partition waiting for you.
+    Tries, over about a minute, before a batch that cannot be read (broken checksum, corrupt compression) is skipped and
+    becomes a dead letter; with 0 its partition waits for you.
     """
 
     dead_letter_topic: str = ""
