@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file
+from monitor.config.file import KeyPath, Problem, parse_config_file
 from monitor.errors import ConfigInvalid
 
 _KEYS = ("tls_server_config", "http_server_config", "basic_auth_users")
@@ -85,7 +86,8 @@ def load_web_config(path: Path) -> WebConfig:
         file = parse_config_file(path.read_bytes())
     except OSError as error:
         raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; correct or empty it") from error
-    problems = sorted([*file.problems, *_problems(file, path.parent)], key=lambda problem: problem.line)
+    found = [Problem(file.line(at), at, sentence) for at, sentence in _problems(file.values, path.parent)]
+    problems = sorted([*file.problems, *found], key=lambda problem: problem.line)
     if problems:
         raise ConfigInvalid("\n".join(each.of(str(path)) for each in problems))
     tls, http = file.values.get("tls_server_config"), file.values.get("http_server_config") or {}
@@ -108,91 +110,74 @@ def _tls(tls: Mapping[str, str], folder: Path) -> TlsConfig:
     )
 
 
-def _problems(file: ConfigFile, folder: Path) -> Iterator[Problem]:
-    for key in file.values:
-        if key not in _KEYS:
-            yield _not_read(file, (key,), _KEYS)
-    tls, users = file.values.get("tls_server_config"), file.values.get("basic_auth_users")
-    if tls is not None:
-        yield from _tls_problems(file, tls, folder)
-    if file.values.get("http_server_config") is not None:
-        yield from _http_problems(file, file.values["http_server_config"])
-    if users is not None:
-        yield from _user_problems(file, users)
+_Found = Iterator[tuple[KeyPath, str]]
 
 
-def _tls_problems(file: ConfigFile, tls: Any, folder: Path) -> Iterator[Problem]:
-    path: KeyPath = ("tls_server_config",)
-    if not isinstance(tls, dict):
-        yield Problem(file.line(path), path, f"must be a mapping with the keys {', '.join(_TLS_KEYS)}")
-        return
-    for key in tls:
-        if key not in _TLS_KEYS:
-            yield _not_read(file, (*path, key), _TLS_KEYS)
-    yield from _file_problems(file, tls, folder)
-    yield from _choice_problems(file, tls)
+def _problems(values: Mapping[str, Any], folder: Path) -> _Found:
+    """Where something is wrong, and what."""
+    yield from _not_read(values, _KEYS)
+    sections = (
+        ("tls_server_config", _TLS_KEYS, partial(_tls_problems, folder=folder)),
+        ("http_server_config", _HTTP_KEYS, _http_problems),
+    )
+    for name, keys, problems in sections:
+        section = values.get(name)
+        if isinstance(section, dict):
+            found = (*_not_read(section, keys), *problems(section))
+            yield from (((name, *path), sentence) for path, sentence in found)
+        elif section is not None:
+            yield (name,), f"must be a mapping with the keys {', '.join(keys)}"
+    users = values.get("basic_auth_users")
+    if isinstance(users, dict):
+        yield from _user_problems(users)
+    elif users is not None:
+        yield ("basic_auth_users",), "must be a mapping of user names to bcrypt hashes"
 
 
-def _file_problems(file: ConfigFile, tls: Mapping[str, Any], folder: Path) -> Iterator[Problem]:
-    path: KeyPath = ("tls_server_config",)
+def _tls_problems(tls: Mapping[str, Any], folder: Path) -> _Found:
     for key in _FILE_KEYS:
         if not isinstance(tls.get(key), str):
-            yield Problem(file.line((*path, key)), (*path, key), "is missing (the path of a PEM file)")
+            yield (key,), "is missing (the path of a PEM file)"
     for key in (*_FILE_KEYS, "client_ca_file"):
         name = tls.get(key)
         if isinstance(name, str) and name and not (folder / name).is_file():
-            yield Problem(file.line((*path, key)), (*path, key), f"{folder / name} is not a file")
+            yield (key,), f"{folder / name} is not a file"
     if tls.get("client_auth_type", ClientAuth.NONE) != ClientAuth.NONE and not tls.get("client_ca_file"):
-        at = (*path, "client_ca_file")
-        yield Problem(file.line(at), at, "is missing (a PEM file of the authorities that sign clients' certificates)")
-
-
-def _choice_problems(file: ConfigFile, tls: Mapping[str, Any]) -> Iterator[Problem]:
-    path: KeyPath = ("tls_server_config",)
+        yield ("client_ca_file",), "is missing (a PEM file of the authorities that sign clients' certificates)"
     choices = {"client_auth_type": tuple(ClientAuth), "min_version": _VERSIONS, "max_version": _VERSIONS}
     for key, allowed in choices.items():
         if key in tls and tls[key] not in allowed:
-            yield Problem(file.line((*path, key)), (*path, key), f"is not offered here (allowed: {', '.join(allowed)})")
+            yield (key,), f"is not offered here (allowed: {', '.join(allowed)})"
     if tls.get("min_version") == "TLS13" and tls.get("max_version") == "TLS12":
-        yield Problem(file.line((*path, "max_version")), (*path, "max_version"), "is older than min_version")
+        yield ("max_version",), "is older than min_version"
 
 
-def _http_problems(file: ConfigFile, http: Any) -> Iterator[Problem]:
-    path: KeyPath = ("http_server_config",)
-    if not isinstance(http, dict):
-        yield Problem(file.line(path), path, f"must be a mapping with the keys {', '.join(_HTTP_KEYS)}")
-        return
-    for key in http:
-        if key not in _HTTP_KEYS:
-            yield _not_read(file, (*path, key), _HTTP_KEYS)
+def _http_problems(http: Mapping[str, Any]) -> _Found:
     if http.get("http2", False) is not False:
-        yield Problem(file.line((*path, "http2")), (*path, "http2"), "must be false: HTTP/1.1 is spoken")
+        yield ("http2",), "must be false: HTTP/1.1 is spoken"
     headers = http.get("headers")
-    at: KeyPath = (*path, "headers")
-    if headers is not None and not isinstance(headers, dict):
-        yield Problem(file.line(at), at, "must be a mapping of headers to their values")
+    if headers is None:
         return
-    for name, value in (headers or {}).items():
-        if name not in _HEADERS:
-            yield _not_read(file, (*at, name), _HEADERS)
-        elif not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            yield Problem(file.line((*at, name)), (*at, name), "must be a line of plain text")
+    if not isinstance(headers, dict):
+        yield ("headers",), "must be a mapping of headers to their values"
+        return
+    yield from ((("headers", *path), sentence) for path, sentence in _not_read(headers, _HEADERS))
+    for name, value in headers.items():
+        if name in _HEADERS and not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            yield ("headers", name), "must be a line of plain text"
 
 
-def _user_problems(file: ConfigFile, users: Any) -> Iterator[Problem]:
-    path: KeyPath = ("basic_auth_users",)
-    if not isinstance(users, dict):
-        yield Problem(file.line(path), path, "must be a mapping of user names to bcrypt hashes")
-        return
+def _user_problems(users: Mapping[str, Any]) -> _Found:
     for name, hashed in users.items():
         found = _BCRYPT_HASH.fullmatch(hashed) if isinstance(hashed, str) else None
         if found is None:
-            sentence = "is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one"
-            yield Problem(file.line((*path, name)), (*path, name), sentence)
+            yield ("basic_auth_users", name), "is not a bcrypt hash; `htpasswd -nBC 10 USER` makes one"
         elif int(found[1]) > _HIGHEST_BCRYPT_COST:
             sentence = f"has a cost above {_HIGHEST_BCRYPT_COST}, so that a few wrong passwords would keep a core busy"
-            yield Problem(file.line((*path, name)), (*path, name), f"{sentence}; `htpasswd -nBC 10 USER` makes another")
+            yield ("basic_auth_users", name), f"{sentence}; `htpasswd -nBC 10 USER` makes another"
 
 
-def _not_read(file: ConfigFile, path: KeyPath, allowed: tuple[str, ...]) -> Problem:
-    return Problem(file.line(path), path, f"is not read by this version (allowed: {', '.join(allowed)})")
+def _not_read(section: Mapping[str, Any], allowed: tuple[str, ...]) -> _Found:
+    for key in section:
+        if key not in allowed:
+            yield (key,), f"is not read by this version (allowed: {', '.join(allowed)})"
