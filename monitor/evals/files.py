@@ -105,11 +105,8 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
         if not holds_results(_content(path)):
             return None
     results = read_results([path], options, lambda _: None)
-    return chain.from_iterable(as_events(result, written_at=_written_at(result.name)) for result in results)
-
-
-def _written_at(path: str) -> datetime:
-    return datetime.fromtimestamp(Path(path).stat().st_mtime, UTC)
+    written = ((result, datetime.fromtimestamp(Path(result.name).stat().st_mtime, UTC)) for result in results)
+    return chain.from_iterable(as_events(result, written_at=at) for result, at in written)
 
 
 def _may_hold_results(path: Path) -> bool:

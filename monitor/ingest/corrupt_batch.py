@@ -35,7 +35,8 @@ class BlockedPartition:
 
     def again(self, problem: str, *, now: float) -> BlockedPartition:
         """After another try that failed at *now* (monotonic seconds)."""
-        return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + _pause(self.tries))
+        pause = min(_FIRST_RETRY_SECONDS * 2.0**self.tries, _LONGEST_RETRY_SECONDS)
+        return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + pause)
 
     def skipped(self, end: int) -> Record:
         """A record that stands for everything from here up to, not including, *end*."""
@@ -95,7 +96,3 @@ def first_readable(offset: int, end: int, problem_at: Callable[[int], str]) -> i
         else:
             good = middle
     return good
-
-
-def _pause(tries: int) -> float:
-    return min(_FIRST_RETRY_SECONDS * 2.0**tries, _LONGEST_RETRY_SECONDS)

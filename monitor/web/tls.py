@@ -46,7 +46,7 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
         ConfigInvalid: they are not a certificate and its key.
     """
     try:
-        context.load_cert_chain(tls.certificate, tls.key, password=_no_password)
+        context.load_cert_chain(tls.certificate, tls.key, password=str)  # empty: OpenSSL must not ask at the terminal
     except ssl.SSLError as error:
         raise ConfigInvalid(
             f"web.config_file: cert_file and key_file are not a certificate and its key ({error.reason}); "
@@ -54,8 +54,3 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
         ) from error
     except OSError as error:
         raise ConfigInvalid(f"web.config_file: cert_file or key_file cannot be read: {error.strerror}") from error
-
-
-def _no_password() -> str:
-    """Keeps OpenSSL from prompting at the terminal."""
-    return ""
