@@ -7,7 +7,7 @@ import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from msgspec.json import Encoder
@@ -32,51 +32,6 @@ class RaceLost(Exception):
     """Another replica inserted one of our rows first: roll back and record the batch again, now seeing its row."""
 
 
-class Dialect(Protocol):
-    """How one database takes many values at once, and what keeps replicas apart."""
-
-    def insert(self, table: sa.Table) -> Any:
-        """The dialect's `insert`, which knows what to do with rows that are there."""
-        ...
-
-    def among(self, column: sa.Column[str]) -> sa.ColumnElement[bool]:
-        """Whether *column* is one of those that `values` made of the parameter `among`, however many they are."""
-        ...
-
-    def values(self, values: Sequence[str]) -> object:
-        """The parameter `among`."""
-        ...
-
-    def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
-        """Adds rows that are not there, in the order given; `RaceLost` where another replica added one since."""
-        ...
-
-    def upserter(
-        self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
-    ) -> Writer:
-        """
-        Adds rows, or changes those that are there with the same values of *keys*, in the order given.
-
-        Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
-        """
-        ...
-
-    def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
-        """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
-        ...
-
-    def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
-        """Hours since 1970 of Unix seconds."""
-        ...
-
-    one_state: Mapping[str, Any]
-    """Execution options of a transaction whose statements all see one state."""
-
-    def damage(self, connection: sa.Connection) -> Sequence[str]:
-        """What the database finds wrong with its own storage; empty where it has no such check."""
-        ...
-
-
 # Python's driver asks each value of another type than int, float or text whether it can be adapted, and gives it to
 # SQLite as it is when there is no adapter. With these it takes a fifth of the time, and half of a whole row's.
 sqlite3.register_adapter(bool, int)
@@ -87,22 +42,31 @@ class SqliteDialect:
     """SQLite: one writer at a time, statements run in this process."""
 
     def insert(self, table: sa.Table) -> Any:
+        """The dialect's `insert`, which knows what to do with rows that are there."""
         return sqlite.insert(table)
 
     def among(self, column: sa.Column[str]) -> sa.ColumnElement[bool]:
+        """Whether *column* is one of those that `values` made of the parameter `among`, however many they are."""
         # One parameter: spelling out a thousand of them costs more than looking them up.
         return column.in_(sa.select(sa.func.json_each(sa.bindparam("among")).table_valued("value").c.value))
 
     def values(self, values: Sequence[str]) -> object:
+        """The parameter `among`."""
         return json.dumps(values)
 
     def appender(self, table: sa.Table, columns: Sequence[str]) -> Writer:
+        """Adds rows that are not there, in the order given; `RaceLost` where another replica added one since."""
         places = ", ".join("?" * len(columns))
         return _for_each(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})")  # noqa: S608  (names of ours)
 
     def upserter(
         self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
     ) -> Writer:
+        """
+        Adds rows, or changes those that are there with the same values of *keys*, in the order given.
+
+        Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
+        """
         statement = sqlite.insert(table)
         upsert = statement.on_conflict_do_update(
             index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
@@ -110,6 +74,7 @@ class SqliteDialect:
         return _prepared(upsert, columns or table.columns.keys())
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
+        """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
         statement = (
             sa.update(table)
             .where(table.c[key] == sa.bindparam("_key"))
@@ -123,11 +88,14 @@ class SqliteDialect:
         return change
 
     def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
+        """Hours since 1970 of Unix seconds."""
         return sa.cast(column / _HOUR_SECONDS, sa.Integer)  # which cuts, where PostgreSQL rounds
 
     one_state: Mapping[str, Any] = MappingProxyType({})  # as every transaction does
+    """Execution options of a transaction whose statements all see one state."""
 
     def damage(self, connection: sa.Connection) -> Sequence[str]:
+        """What the database finds wrong with its own storage; empty where it has no such check."""
         found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
         return [] if found == ["ok"] else [str(line) for line in found]
 
@@ -177,6 +145,9 @@ class PostgresDialect:
     def damage(self, connection: sa.Connection) -> Sequence[str]:  # noqa: ARG002  (amcheck is an extension)
         return []
 
+
+Dialect = SqliteDialect | PostgresDialect
+"""How one database takes many values at once, and what keeps replicas apart."""
 
 DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": PostgresDialect()}
 """By the name that SQLAlchemy gives the database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread, local
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
@@ -21,25 +21,7 @@ _SILENCE_SECONDS = 10
 _LOCK_NUMBERS = {Lease.REVIEW: 7_306_918_452_114, Lease.CALIBRATION: 7_306_918_452_115}
 
 
-class Leases(Protocol):
-    """Hands out leases."""
-
-    @contextmanager
-    def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
-        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
-        ...
-
-    def verify(self, connection: sa.Connection) -> None:
-        """
-        Check, in a transaction that is about to write, that this thread still holds its leases.
-
-        Raises:
-            LedgerUnavailable: it does not; another replica may hold them.
-        """
-        ...
-
-
-def leases_of(engine: sa.Engine) -> Leases:
+def leases_of(engine: sa.Engine) -> _InProcess | _AdvisoryLocks:
     """Among the threads of this process on SQLite, which has one replica only; among all replicas on PostgreSQL."""
     return _InProcess() if engine.dialect.name == "sqlite" else _AdvisoryLocks(engine)
 
@@ -50,6 +32,7 @@ class _InProcess:
 
     @contextmanager
     def hold(self, lease: Lease, *, wait_seconds: float) -> Iterator[bool]:
+        """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""
         is_ours = self._locks[lease].acquire(timeout=wait_seconds)
         try:
             yield is_ours
@@ -92,6 +75,12 @@ class _AdvisoryLocks:
                 _unlock(connection, number)
 
     def verify(self, connection: sa.Connection) -> None:
+        """
+        Check, in a transaction that is about to write, that this thread still holds its leases.
+
+        Raises:
+            LedgerUnavailable: it does not; another replica may hold them.
+        """
         for session in getattr(self._held, "sessions", ()):
             if not connection.scalar(_IS_ALIVE, session):
                 raise LedgerUnavailable("The review lease was lost with its connection; another replica takes over.")
