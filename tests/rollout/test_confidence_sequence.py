@@ -47,6 +47,31 @@ def test_rate_bounds_agree_with_an_independent_implementation(
     assert (lower, upper) == pytest.approx(bernoulli_bounds(failures, requests, error_rate=0.05), abs=1e-9)
 
 
+@pytest.mark.parametrize("requests", [0, -1.0])
+def test_without_requests_any_rate_is_possible(requests: float) -> None:
+    """Nothing seen rules nothing out, and is no error."""
+    assert (0.0, 1.0) == bernoulli_bounds(0.0, requests, error_rate=0.05)
+
+
+def test_a_part_of_a_request_counts() -> None:
+    """Effective counts are seldom whole: half a request and a twentieth of a failure say something already."""
+    assert bernoulli_bounds(0.5, 0.5, error_rate=0.05)[0] > 0.0
+    assert bernoulli_bounds(0.05, 100.0, error_rate=0.05)[0] > bernoulli_bounds(0.0, 100.0, error_rate=0.05)[0]
+
+
+def test_counts_shrink_by_the_design_effect() -> None:
+    """Requests that are alike in fours say as much as a quarter of them, at the same rate."""
+    assert Counts(25.0, 5.0) == Counts(100.0, 20.0).shrunk(4.0)
+
+
+@pytest.mark.parametrize(("rate", "failures"), [(0.0, 20.0), (0.05, 15.0), (0.2, 0.0), (0.5, 0.0)])
+def test_failures_that_are_taken_away_leave_at_least_none(rate: float, failures: float) -> None:
+    """A margin is granted to every request, and no arm ever has fewer than no failures."""
+    left = Counts(100.0, 20.0).with_fewer_failures(rate)
+
+    assert (100.0, pytest.approx(failures)) == (left.requests, left.failures)
+
+
 # Computed with ville 0.1.0: normal_mixture(v, alpha, rho) / sqrt(v) at information v / rho, two-sided alpha = 2 level.
 @pytest.mark.parametrize(
     ("information", "level", "z"), [(1.0, 0.025, 3.6637), (8.0, 0.025, 3.0352), (100.0, 0.0075, 3.6272)]
