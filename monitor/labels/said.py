@@ -42,7 +42,7 @@ def what_was_said(standing: Iterable[Outcome], settings: OutcomeSettings) -> Sai
     A verdict without a `sampling_probability` counts as one that was certain to be asked for: give it for all verdicts
     of a kind or for none.
     """
-    by_kind: list[list[Outcome]] = [[], [], [], []]
+    by_kind: list[list[Outcome]] = [[] for _ in KINDS]
     for outcome in standing:
         by_kind[_KIND_OF.get(outcome.source, 1)].append(outcome)
     spoken = [resolve(outcomes, settings) if outcomes else None for outcomes in by_kind]

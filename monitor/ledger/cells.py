@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from monitor.difficulty.tiers import Tag
+from monitor.labels.said import Said
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import request
 from monitor.trace.capability import UNCLASSIFIED
@@ -27,6 +28,7 @@ class Key(NamedTuple):
     bin: int
     is_known: bool
     failure_class: str
+    said: str
 
 
 class Cell(NamedTuple):
@@ -43,18 +45,25 @@ class Cell(NamedTuple):
     logit: float
     variance: float
     is_clustered: bool
+    looked: float
+    audited: float
 
     @property
     def sums(self) -> tuple[float, ...]:
         """What the request adds to its cell."""
         labelled, failed = int(self.success is not None), int(self.success is False)
-        return (1, labelled, failed, self.logit, self.variance, *((labelled, failed) if self.is_clustered else (0, 0)))
+        clustered = (labelled, failed) if self.is_clustered else (0, 0)
+        weights = (self.looked, self.looked**2, self.audited, self.audited**2)
+        return (1, labelled, failed, self.logit, self.variance, *clustered, *weights)
 
-    def labelled(self, label: Outcome | None) -> Cell:
-        """Where it counts once *label* is its label."""
+    def labelled(self, label: Outcome | None, said: Said) -> Cell:
+        """Where it counts once *label* is its label, and *said* what was said of it."""
         failure_class = (label.failure_class or "") if label is not None and not label.success else ""
         return self._replace(
-            key=self.key._replace(failure_class=failure_class), success=None if label is None else label.success
+            key=self.key._replace(failure_class=failure_class, said=said.words),
+            success=None if label is None else label.success,
+            looked=said.looked,
+            audited=said.audited,
         )
 
     def tagged(self, tag: Tag) -> Cell:
@@ -78,6 +87,9 @@ CELL_COLUMNS = (
     request.c.cluster,
     request.c.success,
     request.c.failure_class,
+    request.c.said,
+    request.c.looked,
+    request.c.audited,
 )
 """What `cell_of` reads."""
 
@@ -95,9 +107,10 @@ def cell_of(row: Any) -> Cell:
         row.bin,
         bool(row.is_known),
         (row.failure_class or "") if row.success is not None and not row.success else "",
+        row.said or "",
     )
-    success = None if row.success is None else bool(row.success)
-    return Cell(key, success, row.difficulty_logit, row.difficulty_variance, row.cluster is not None)
+    success, weights = None if row.success is None else bool(row.success), (row.looked or 0.0, row.audited or 0.0)
+    return Cell(key, success, row.difficulty_logit, row.difficulty_variance, row.cluster is not None, *weights)
 
 
 def class_tools(capability: str, tool_set: str | None) -> str:
@@ -106,11 +119,13 @@ def class_tools(capability: str, tool_set: str | None) -> str:
 
 
 KEY = tuple(name for name in Key._fields if name != "model_version_id")
-SUMS = ("requests", "labelled", "failures", "logit_sum", "variance_sum", "clustered", "clustered_failures")
+_WEIGHTS = ("looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum")
+SUMS = ("requests", "labelled", "failures", "logit_sum", "variance_sum", "clustered", "clustered_failures", *_WEIGHTS)
 """The columns of `stratum` by which cells are told apart within a version, and those that are added up."""
 
 _ONE = sa.literal_column("1", sa.BigInteger)
 _NONE = sa.literal_column("0", sa.BigInteger)
+_NO_WEIGHT = sa.literal_column("0.0", sa.Double)
 _NO_TEXT = sa.literal_column("''", sa.Text)
 _LABELLED = sa.case((request.c.success.is_not(None), _ONE), else_=_NONE)
 _FAILED = sa.case((request.c.success.is_(False), _ONE), else_=_NONE)
@@ -123,6 +138,7 @@ _TOOL_SET = sa.case(
 def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
     """`KEY` and `SUMS` of one row of `request` that started in *hour*."""
     columns = request.c
+    looked, audited = (sa.func.coalesce(weight, _NO_WEIGHT) for weight in (columns.looked, columns.audited))
     is_clustered = columns.cluster.is_not(None)
     failure_class = sa.func.coalesce(columns.failure_class, _NO_TEXT)
     return (
@@ -135,6 +151,7 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
         columns.bin,
         columns.is_known,
         sa.case((columns.success.is_(False), failure_class), else_=_NO_TEXT).label("failure_class"),
+        sa.func.coalesce(columns.said, _NO_TEXT).label("said"),
         _ONE.label("requests"),
         _LABELLED.label("labelled"),
         _FAILED.label("failures"),
@@ -142,4 +159,8 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
         columns.difficulty_variance.label("variance_sum"),
         sa.case((is_clustered, _LABELLED), else_=_NONE).label("clustered"),
         sa.case((is_clustered, _FAILED), else_=_NONE).label("clustered_failures"),
+        *(
+            weight.label(name)
+            for name, weight in zip(_WEIGHTS, (looked, looked * looked, audited, audited * audited), strict=True)
+        ),
     )

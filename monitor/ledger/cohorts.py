@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
+from monitor.labels.double_sampling import SaidCount
 from monitor.ledger.cells import CELL_COLUMNS, KEY, SUMS, cell_of, one_request
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
@@ -185,6 +186,17 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
     )
 
 
+_SUMMED = (*SUMS[:5], *SUMS[7:])
+
+
+def _stratum(key: tuple[Any, ...], of_said: Mapping[str, Sequence[float]]) -> Stratum:
+    hour, tier, capability, number, is_known = key
+    n, labelled, failures, logits, variances, *_ = map(sum, zip(*of_said.values(), strict=True))
+    said = [SaidCount(words, *sums[:3], *sums[5:]) for words, sums in of_said.items()]
+    counted = int(n), int(labelled), int(failures)
+    return Stratum(tier, capability, number, is_known, *counted, logits, variances, hour, said)
+
+
 @dataclass(frozen=True, eq=False)
 class _Evidence:
     """
@@ -209,17 +221,14 @@ class _Evidence:
         return requests
 
     def strata(self, view: TierView) -> Sequence[Stratum]:
-        merged: dict[tuple[Any, ...], list[float]] = {}
+        merged: dict[tuple[Any, ...], dict[str, list[float]]] = {}
         for cell in self.cells:
             key = (cell.hour, _tier(view, cell), cell.capability, cell.bin, bool(cell.is_known))
-            sums = merged.setdefault(key, [0, 0, 0, 0.0, 0.0])
-            counted = (cell.requests, cell.labelled, cell.failures, cell.logit_sum, cell.variance_sum)
-            merged[key] = [have + more for have, more in zip(sums, counted, strict=True)]
-        return [
-            Stratum(tier, capability, number, known, int(n), int(labelled), int(failed), logits, variances, hour)
-            for (hour, tier, capability, number, known), sums in sorted(merged.items())
-            for n, labelled, failed, logits, variances in [sums]
-        ]
+            of_said = merged.setdefault(key, {})
+            counted = [float(getattr(cell, name)) for name in _SUMMED]
+            have = of_said.get(cell.said)
+            of_said[cell.said] = counted if have is None else [a + b for a, b in zip(have, counted, strict=True)]
+        return [_stratum(key, of_said) for key, of_said in sorted(merged.items())]
 
     def failure_classes(self, view: TierView) -> FailureCounts:
         counts: Counter[Signature] = Counter()
@@ -363,7 +372,9 @@ def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
     Tier(cell.tier), Tier(cell.declared_tier or Tier.UNTIERED)
     for number in (cell.hour, cell.bin, *(int(getattr(cell, name)) for name in SUMS if not name.endswith("_sum"))):
         whole(number)
-    real(cell.logit_sum), real(cell.variance_sum)
+    for name in SUMS:
+        if name.endswith("_sum"):
+            real(getattr(cell, name))
     return cell
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from monitor.labels.said import SILENCE, Said, what_was_said
 from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import Admission
@@ -25,6 +26,7 @@ class Slot(Struct, gc=False):
         stored: The ledger has a row for it already.
         delta: Where it counts, once its trace has come.
         standing: The latest word of each source on each evaluation.
+        said: What each kind of source said.
         label: The verdict that counts, None where no source that the settings accept has given one.
         new_trace: The trace that this batch brought.
         cell: Where the ledger counts it as evidence, where it has the trace.
@@ -34,6 +36,7 @@ class Slot(Struct, gc=False):
     stored: bool = False
     delta: CounterDelta | None = None
     standing: tuple[Outcome, ...] = ()
+    said: Said = SILENCE
     label: Outcome | None = None
     new_trace: TaggedTrace | None = None
     cell: Cell | None = None
@@ -152,6 +155,7 @@ class Joining:
         if label is None and previous is not None:
             return  # what was counted stays
         slot.standing, slot.label, slot.has_new_outcome = now_standing, label, True
+        slot.said = what_was_said(now_standing, self._outcomes)
         if slot.delta is None or label is None:
             return  # counted when the trace comes, or when somebody who is believed speaks
         if previous is None:

@@ -13,6 +13,7 @@ from msgspec.json import Decoder, Encoder
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
+from monitor.labels.said import Said
 from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.counting import CounterDeltas
 from monitor.ledger.dialect import Dialect
@@ -25,7 +26,10 @@ from monitor.trace.model import Outcome
 
 _outcomes = Decoder(tuple[Outcome, ...]).decode
 _outcomes_json = Encoder().encode
-_LABEL_COLUMNS = ("success", "failure_class", "outcome_source", "outcome_score", "labelled_at", "outcomes")
+_LABEL_COLUMNS = (
+    *("success", "failure_class", "outcome_source", "outcome_score", "labelled_at"),
+    *("outcomes", "said", "looked", "audited"),
+)
 _TRACE_COLUMNS = tuple(
     column.name for column in request.columns if column.name not in {"trace_id", "received_at", *_LABEL_COLUMNS}
 )
@@ -102,7 +106,7 @@ class RequestRows:
             self._versions.update((version_id, (service, where, name)) for version_id, service, where, name in rows)
 
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
-        slot = Slot(stored=True)
+        slot = Slot(stored=True, said=Said(row.said or "", row.looked or 0.0, row.audited or 0.0))
         if row.model_version_id is not None:
             slot.cell = cell_of(row)
             slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
@@ -220,8 +224,9 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
     """`_LABEL_COLUMNS`: the label, and all standing verdicts where it is not the only one or says less than it did."""
     label, standing = slot.label, slot.standing
     if label is None:
-        return (None, None, None, None, None, _outcomes_json(standing).decode() if standing else None)
-    says_all = label.evaluation is None and label.observation is None and len(standing) == 1
+        return (*[None] * 5, _outcomes_json(standing).decode() if standing else None, *[None] * 3)
+    said, chance = slot.said, label.sampling_probability
+    says_all = label.evaluation is None and label.observation is None and chance is None and len(standing) == 1
     return (
         label.success,
         label.failure_class,
@@ -229,4 +234,7 @@ def _label_values(slot: Slot) -> tuple[Any, ...]:
         label.score,
         label.labelled_at,
         None if says_all else _outcomes_json(standing).decode(),
+        said.words,
+        said.looked or None,
+        said.audited or None,
     )

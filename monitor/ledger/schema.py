@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -91,6 +91,8 @@ request = sa.Table(
     *_columns(sa.Text, "failure_class", "outcome_source"),
     *_columns(sa.Double, "outcome_score", "labelled_at"),
     sa.Column("outcomes", sa.Text),  # every standing verdict as JSON, where the label alone does not say it
+    sa.Column("said", sa.Text),  # a letter for each kind of source, and one over the chance that it was asked
+    *_columns(sa.Double, "looked", "audited"),
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
     sa.Index(
         "ix_request_model_version_id_cluster",
@@ -112,10 +114,12 @@ stratum = sa.Table(
     sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("is_known", sa.Boolean, primary_key=True),
     sa.Column("failure_class", sa.Text, primary_key=True),  # empty but for failures
+    sa.Column("said", sa.Text, primary_key=True),  # empty where the label that stands is all that is known
     *_columns(sa.BigInteger, "requests", "labelled", "failures", nullable=False),
     *_columns(sa.Double, "logit_sum", "variance_sum", nullable=False),
     sa.Column("clustered", sa.BigInteger, nullable=False),  # labelled requests with a cluster
     sa.Column("clustered_failures", sa.BigInteger, nullable=False),
+    *_columns(sa.Double, "looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum", nullable=False),
 )
 
 # Keeps the name that it has had since the first migration.

@@ -43,7 +43,7 @@ class StratumWriter:
                 _add(moves, slot, version_ids)
             elif slot.has_new_outcome and slot.cell is not None:
                 _move(moves, slot.cell, -1)
-                _move(moves, slot.cell.labelled(slot.label), 1)
+                _move(moves, slot.cell.labelled(slot.label, slot.said), 1)
         self._apply(connection, moves)
 
     def move(self, connection: sa.Connection, before: Iterable[Cell], after: Iterable[Cell] = ()) -> None:
@@ -73,7 +73,7 @@ def _move(moves: dict[Key, list[float]], cell: Cell, sign: int) -> None:
 
 def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[VersionKey, int]) -> None:
     """Count the trace that *slot* brought: what `_move` does, in the steps that each new request costs."""
-    tagged, delta, label = slot.new_trace, slot.delta, slot.label
+    tagged, delta, label, said = slot.new_trace, slot.delta, slot.label, slot.said
     if tagged is None or delta is None:
         return
     tag = tagged.tag
@@ -89,6 +89,7 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
         tag.bin,
         tag.is_known,
         (label.failure_class or "") if label is not None and failed else "",
+        said.words,
     )
     sums = moves.get(key)
     if sums is None:
@@ -102,3 +103,8 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
     if tagged.cluster is not None:
         sums[5] += labelled
         sums[6] += failed
+    if said.looked:
+        sums[7] += said.looked
+        sums[8] += said.looked**2
+        sums[9] += said.audited
+        sums[10] += said.audited**2

@@ -102,7 +102,7 @@ class Labelling:
     cohort: Cohort
     arms: tuple[ArmLabels, ArmLabels] = (ArmLabels(), ArmLabels())
     one_sided: str = ""
-    moved: Sequence[TierGroup] = ()
+    moved: tuple[TierGroup, ...] = ()
     doubt: float = 0.0
 
     def audits_needed(self, margin: float) -> int:
@@ -139,7 +139,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     tallies = [_Tallies.of(arm, sources) for arm in sides]
     audited = [_audited(said, sources) for said in counts]
     errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
-    moved = [group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group])]
+    moved = tuple(group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group]))
     is_checked = all(_is_checked(number, said, sources) for number, said in zip(audited, counts, strict=True))
     is_corrected = is_checked or bool(moved)
     rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]

@@ -110,5 +110,5 @@ class Verdict:
     labels: Mapping[ArmName, ArmLabels] = field(default_factory=dict)
     coverage_gap: Mapping[TierGroup, float] = field(default_factory=dict)
     one_sided: str = ""
-    judge_moved: Sequence[TierGroup] = ()
+    judge_moved: tuple[TierGroup, ...] = ()
     audits_needed: int = 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from msgspec import structs
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
+from monitor.labels.double_sampling import SaidCount
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
@@ -19,6 +21,7 @@ from tests.builders import (
     NOON,
     a_batch,
     a_trace,
+    an_outcome,
     failure,
     success,
     tagged,
@@ -42,8 +45,30 @@ def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
     cohort = ledger.cohort(ROLLOUT, matured_before=NOON + 50)
 
     hour = int(NOON // 3_600)
-    assert [Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour)] == list(cohort.baseline.strata)
-    assert [Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour)] == list(cohort.candidate.strata)
+    (old,), (new,) = cohort.baseline.strata, cohort.candidate.strata
+    assert Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour) == dataclasses.replace(old, said=())
+    assert Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour) == dataclasses.replace(new, said=())
+    assert {("", 1, 0), ("--f-", 1, 1), ("--p-", 1, 0)} == {
+        (each.words, each.requests, each.failures) for each in old.said
+    }
+
+
+def test_verdicts_of_several_sources_are_kept_beside_each_other(ledger: SqlLedger) -> None:
+    """In any order and batch: what the check, the judge and a person said, with the weight of who looked."""
+    ended, judged = success(source="status", labelled_at=NOON + 1), failure(source="judge", labelled_at=NOON + 2)
+    person = structs.replace(success(source="human", labelled_at=NOON + 3), sampling_probability=0.25)
+    verdicts = (ended, judged, person, structs.replace(judged, success=True, labelled_at=NOON + 1.5))
+    orders = list(permutations(verdicts))
+    for number, order in enumerate(orders):
+        ledger.record(a_batch(an_outcome(f"t{number}", order[0])))
+        ledger.record(a_batch(tagged(a_trace(f"t{number}", outcome=order[1]), HARD)))
+        ledger.record(a_batch(*(an_outcome(f"t{number}", each) for each in order[2:])))
+
+    (stratum,) = ledger.cohort(ROLLOUT, matured_before=NOON + 50).baseline.strata
+
+    runs = len(orders)
+    assert [SaidCount("p-fp", runs, runs, 0, runs, runs, 4 * runs, 16 * runs)] == list(stratum.said)
+    assert [] == problems(ledger)
 
 
 def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
