@@ -11,6 +11,8 @@ from structlog.typing import EventDict, Processor
 
 from monitor.config.settings import Settings
 
+_FOLD_SECONDS = 60.0
+
 
 class LogLevel(StrEnum):
     """Lowest level that is written."""
@@ -62,6 +64,7 @@ def configure(settings: LogSettings) -> None:
 
 def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Fold())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -76,6 +79,25 @@ def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+class _Fold(logging.Filter):
+    """Lets a warning of a library through once a minute, and says how often it came in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, record.lineno, record.levelname)
+        said_at, folded = self._last.get(key, (-_FOLD_SECONDS, 0))
+        if record.created - said_at < _FOLD_SECONDS:
+            self._last[key] = (said_at, folded + 1)
+            return False
+        if folded:
+            record.msg, record.args = f"{record.getMessage()} (and {folded} more like it)", None
+        self._last[key] = (record.created, 0)
+        return True
 
 
 def printable(text: str) -> str:

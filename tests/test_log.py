@@ -79,6 +79,27 @@ def test_warnings_of_libraries_have_the_same_form(capsys: pytest.CaptureFixture[
     )
 
 
+def test_a_warning_that_a_library_repeats_is_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    """A client whose broker is away says so many times a second; once a minute is enough, with how often it came."""
+    configure(LogSettings())
+    client = logging.getLogger("kafka.client")
+
+    def warn(seconds: float) -> None:
+        record = client.makeRecord(client.name, logging.WARNING, "net.py", 7, "node %d is away", (1,), None)
+        record.created = 1_000.0 + seconds
+        client.handle(record)
+
+    for seconds in (0, 1, 2, 59, 61, 62, 200):
+        warn(seconds)
+    client.error("something else")
+
+    told = [line.partition("event=")[2] for line in capsys.readouterr().err.splitlines()]
+    assert ["node 1 is away", "node 1 is away (and 3 more like it)", "node 1 is away (and 1 more like it)"] == [
+        each.partition(" logger=")[0].strip('"') for each in told[:3]
+    ]
+    assert "something else" in told[3]
+
+
 def test_chatter_of_libraries_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """What a library calls info is noise beside our events, also at level debug."""
     configure(LogSettings(level=LogLevel.DEBUG))

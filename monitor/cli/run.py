@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -13,12 +13,14 @@ from monitor.cli.app import app, log_settings, web_settings
 from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
-from monitor.config.model import load_config
+from monitor.config.model import Config, load_config
+from monitor.config.settings import changed_keys
 from monitor.log import configure
 from monitor.service.review import Reviewer
 from monitor.web.server import MetricsServer
 
 _log = structlog.get_logger()
+_RELOADED = ("log.", "rollout.")
 
 
 @app.command()
@@ -44,7 +46,7 @@ def run(
         server = MetricsServer(
             web_settings(config.web, listen_address),
             stages.snapshots,
-            _reload(stages.reviewer, config_file),
+            reloader(stages.reviewer, config_file, config),
             rollout_control_of(config, stages.ledger, policy=lambda: stages.reviewer.policy),
             stall_reason=service.stall_reason,
         )
@@ -60,13 +62,35 @@ def run(
             _log.info("service.stopped")
 
 
-def _reload(reviewer: Reviewer, config_file: Path | None) -> Callable[[], None]:
-    """Reads the config again and takes over what can change while the service runs: the policy and the log level."""
+def reloader(reviewer: Reviewer, config_file: Path | None, running: Config) -> Callable[[], str]:
+    """
+    What reads the config again and takes over what can change while the service runs: the policy and the log level.
 
-    def reload() -> None:
+    Args:
+        reviewer: Who judges by the policy.
+        config_file: What is read.
+        running: The config that the service was started with.
+
+    Returns:
+        A function whose answer names the keys that it took, and those that differ from *running* and need a restart.
+    """
+    in_force = running
+
+    def reload() -> str:
+        nonlocal in_force
         config = load_config(config_file)
         configure(config.log)
         reviewer.policy = config.rollout
-        _log.info("config.reloaded")
+        taken = [key for key in changed_keys(in_force, config) if key.startswith(_RELOADED)]
+        waiting = [key for key in changed_keys(running, config) if not key.startswith(_RELOADED)]
+        in_force = config
+        _log.info("config.reloaded", taken=",".join(taken), needs_restart=",".join(waiting))
+        return (
+            f"reloaded: {_list(taken, 'took', 'nothing new')}; {_list(waiting, 'restart to take', 'no restart needed')}"
+        )
 
     return reload
+
+
+def _list(keys: Sequence[str], verb: str, none: str) -> str:
+    return f"{verb} {', '.join(keys)}" if keys else none

@@ -33,6 +33,7 @@ from monitor.trace.model import TraceId
 _log = structlog.get_logger()
 
 _MOST_LOGGED = 10  # dead letters of one batch; batch.committed says how many there were
+_SUMMARY_SECONDS = 60.0
 _MOST_APART = 8  # more versions that begin in one batch are not rollouts: hostile or careless names
 
 
@@ -52,6 +53,8 @@ class BatchWriter:
         self._publisher = publisher
         self._rules = rules
         self._caps = caps
+        self._counted: Counter[str] = Counter()
+        self._said_at = -_SUMMARY_SECONDS
 
     def write(self, records: Sequence[DecodedRecord], next_offsets: Mapping[TopicPartition, int]) -> None:
         """
@@ -128,7 +131,7 @@ class BatchWriter:
         stages.source.committed(next_offsets)
         self._publisher.report_failures(recorded.failed_traces)
         self._publisher.report(last_commit_at=stages.clock.time())
-        _log_committed(len(records), recorded, dead)
+        self._log_committed(len(records), recorded, dead)
 
     def _write_assembled(self, built: Sequence[BuiltTrace], *, postponed: Mapping[TraceId, float] | None = None) -> int:
         runs = [run for each in built for run in each.runs]
@@ -150,8 +153,39 @@ class BatchWriter:
             )
         )
         self._publisher.report_failures(recorded.failed_traces)
-        _log.info("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
+        self._count("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed
+
+    def _log_committed(self, records: int, recorded: Recorded, dead: Sequence[tuple[Record, DeadLetter]]) -> None:
+        self._count(
+            "batch.committed",
+            records=records,
+            traces=recorded.counted,
+            duplicates=recorded.duplicates,
+            labelled=recorded.labelled,
+            dead_letters=len(dead),
+        )
+        # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
+        for record, letter in dead[:_MOST_LOGGED]:
+            topic, partition, offset = record.position
+            _log.warning(
+                "record.dead_lettered",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                reason=letter.reason.value,
+                detail=letter.detail,
+                size_bytes=letter.size_bytes,
+            )
+
+    def _count(self, event: str, **counts: int) -> None:
+        """Each batch at `debug`; what they came to, once a minute, at `info`."""
+        _log.debug(event, **counts)
+        self._counted.update(counts)
+        now = self._stages.clock.monotonic()
+        if now - self._said_at >= _SUMMARY_SECONDS:
+            _log.info("traffic.recorded", **self._counted)
+            self._counted, self._said_at = Counter(), now
 
 
 def _ignored(records: Iterable[DecodedRecord]) -> Mapping[Ignored, int]:
@@ -160,26 +194,3 @@ def _ignored(records: Iterable[DecodedRecord]) -> Mapping[Ignored, int]:
         if record.ignored:
             ignored.update(record.ignored)
     return ignored
-
-
-def _log_committed(records: int, recorded: Recorded, dead: Sequence[tuple[Record, DeadLetter]]) -> None:
-    _log.info(
-        "batch.committed",
-        records=records,
-        traces=recorded.counted,
-        duplicates=recorded.duplicates,
-        labelled=recorded.labelled,
-        dead_letters=len(dead),
-    )
-    # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
-    for record, letter in dead[:_MOST_LOGGED]:
-        topic, partition, offset = record.position
-        _log.warning(
-            "record.dead_lettered",
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            reason=letter.reason.value,
-            detail=letter.detail,
-            size_bytes=letter.size_bytes,
-        )

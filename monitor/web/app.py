@@ -22,8 +22,8 @@ from monitor.web.gate_route import gate_route
 from monitor.web.page.routes import page_routes
 from monitor.web.rollout_routes import RolloutControl, rollout_routes
 
-Reload = Callable[[], None]
-"""Reads the config again; raises `MonitorError` with one sentence where it cannot be used."""
+Reload = Callable[[], str | None]
+"""Reads the config again and says what changed; raises `MonitorError` with one sentence where it cannot be used."""
 
 _JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -62,10 +62,10 @@ def metrics_app(
 
     async def reload_config(_: Request) -> Response:
         try:
-            await run_in_threadpool(reload)
+            told = await run_in_threadpool(reload)
         except MonitorError as error:
             return PlainTextResponse(f"{error}\n", status_code=500)
-        return PlainTextResponse("reloaded\n")
+        return PlainTextResponse(f"{told or 'reloaded'}\n")
 
     async def rollouts(_: Request) -> Response:
         return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)
