@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from operator import add
 from typing import Protocol
 
 import numpy as np
@@ -113,7 +114,7 @@ class Measurement:
     ) -> None:
         self.labels = weigh_labels(cohort, error_rate=bounds.error_rate)
         cohort = self.labels.cohort
-        self._sides = (cohort.baseline, cohort.candidate)
+        self._sides = (_merged(cohort.baseline), _merged(cohort.candidate))  # added up once: every rate asks for some
         self._bounds = bounds
         self._calibration = calibration
         self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
@@ -415,6 +416,20 @@ class Measurement:
         if group is TierGroup.ALL:
             change = self.over_all_looks(class_scope(name), change)
         return self._counted(lambda stratum: stratum.capability == name and stratum.tier in tiers, group, change)
+
+
+def _merged(arm: Arm) -> Arm:
+    """*arm* in one stratum for each tier and class, whatever the hour and the difficulty."""
+    sums: dict[tuple[Tier, str], list[float]] = {}
+    for each in arm.strata:
+        counted = (each.requests, each.labelled, each.failures, *each.evidence, each.unlabelled)
+        have = sums.get((each.tier, each.capability))
+        sums[each.tier, each.capability] = list(counted if have is None else map(add, have, counted))
+    strata = [
+        Stratum(*key, 0, False, int(n), int(labelled), int(failures), 0.0, 0.0, effective=(worth, bad), missing=missing)
+        for key, (n, labelled, failures, worth, bad, missing) in sums.items()
+    ]
+    return replace(arm, strata=strata)
 
 
 def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
