@@ -123,7 +123,8 @@ def report(
     elif output is ReportFormat.TABLE:
         print_eval_report(Console(), built, held)
     else:
-        say(render(built, held, output), nl=False)
+        for block in render(built, held, output):
+            say(block, nl=False)
     if held is not None and not held.is_open:
         for broken in held.broken:
             print_error(Console(stderr=True), broken.sentence)
@@ -164,7 +165,7 @@ def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportF
         if form is ReportFormat.TABLE:
             print_eval_report(Console(file=stream, width=_FILE_WIDTH), built, gate)
         else:
-            stream.write(render(built, gate, form))
+            stream.writelines(render(built, gate, form))
 
 
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:

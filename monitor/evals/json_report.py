@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from msgspec import Raw, json, to_builtins
+from msgspec import json, to_builtins
 
 from monitor.difficulty.tiers import HARD_TIER
 from monitor.evals.cases import CaseKey, Run
@@ -19,8 +19,12 @@ from monitor.evals.share import ShareReport
 SCHEMA = "cliffwatch.eval-report/v1"
 
 
-def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
-    """*report* in its stable form, and what the gate says of it, if there is one; rates are pass rates, 0 to 1."""
+def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[str]:
+    """
+    *report* in its stable form, and what the gate says of it, if there is one; rates are pass rates, 0 to 1.
+
+    In pieces, since a large suite has many cases.
+    """
     comparison, pairing = report.comparison, report.pairing
     document = {
         "schema": SCHEMA,
@@ -44,13 +48,28 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> str:
         "won": _cases(report.won),
         "flaky": _cases(report.flaky),
         "regressed_hard_cases": _cases(case for case in report.lost if case.tier in HARD_TIER),
-        "unknown": _keys(pairing.unknown_after),
+        "unknown": map(_key, pairing.unknown_after),
         "unpaired": {name: _keys(keys) for name, keys in asdict(pairing.unpaired).items()},
         "blind_spots": report.audit.blind_spots,
         "sight": report.audit.sight,
         "gate": None if gate is None else {"open": gate.is_open, "rules": gate.rules},
     }
-    return f"{json.format(json.encode(document), indent=2).decode()}\n"
+    for number, (name, value) in enumerate(document.items()):
+        yield f'{"," if number else "{"}\n  "{name}": '
+        yield from _listed(value) if isinstance(value, Iterator) else (_indented(value, 2),)
+    yield "\n}\n"
+
+
+def _listed(values: Iterator[Any]) -> Iterator[str]:
+    start = "["
+    for value in values:
+        yield f"{start}\n    {_indented(value, 4)}"
+        start = ","
+    yield "[]" if start == "[" else "\n  ]"
+
+
+def _indented(value: Any, width: int) -> str:
+    return json.format(json.encode(value), indent=2).decode().replace("\n", f"\n{' ' * width}")
 
 
 def _arm(source: ArmSource, run: Run) -> dict[str, Any]:
@@ -89,14 +108,13 @@ def _share(share: ShareReport | None) -> dict[str, Any] | None:
     return {**to_builtins(share), **shares}
 
 
-def _cases(changes: Iterable[Pair]) -> Raw:
-    """Encoded one by one: a large suite has many."""
-    return Raw(b"[%s]" % b",".join(map(_case, changes)))
+def _cases(changes: Iterable[Pair]) -> Iterator[dict[str, Any]]:
+    return map(_case, changes)
 
 
-def _case(pair: Pair) -> bytes:
+def _case(pair: Pair) -> dict[str, Any]:
     said = {**_key(pair.key), **_fields(pair, "tier", "capability", "before", "after")}
-    return json.encode(said | {"failure": pair.candidate.failure, "flaky": pair.is_flaky})
+    return said | {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
 
 
 def _keys(keys: Sequence[CaseKey]) -> list[dict[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from pathlib import PurePath
 
 from monitor.errors import UsageError
@@ -24,12 +25,13 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
-_RENDERED: Mapping[ReportFormat, Callable[[EvalReport, GateResult | None], str]] = {
-    ReportFormat.MARKDOWN: markdown_report,
+_RENDERED: Mapping[ReportFormat, Callable[[EvalReport, GateResult | None], Iterable[str]]] = {
+    ReportFormat.MARKDOWN: lambda report, gate: [markdown_report(report, gate)],
     ReportFormat.JSON: json_report,
     ReportFormat.JUNIT: junit_report,
-    ReportFormat.HTML: html_report,
+    ReportFormat.HTML: lambda report, gate: [html_report(report, gate)],
 }
+_PIECES_A_BLOCK = 1_000
 _BY_ENDING = {
     ".md": ReportFormat.MARKDOWN,
     ".markdown": ReportFormat.MARKDOWN,
@@ -53,6 +55,8 @@ def format_of(path: str) -> ReportFormat:
     return found
 
 
-def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> str:
-    """*report* as text in *form*, which is any but a table."""
-    return _RENDERED[form](report, gate)
+def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> Iterator[str]:
+    """*report* as text in *form*, which is any but a table; block by block, so that it is never held whole."""
+    pieces = iter(_RENDERED[form](report, gate))
+    while block := "".join(islice(pieces, _PIECES_A_BLOCK)):
+        yield block

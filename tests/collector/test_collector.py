@@ -92,10 +92,14 @@ def spans_of(run: int, started_ns: int) -> Iterator[Span]:
 
 
 def requests() -> Iterator[ExportTraceServiceRequest]:
-    """Exports of the spans of many runs, in no order, so that hardly a trace is in one of them."""
-    started_ns = time.time_ns() - 60 * 10**9
-    spans = [span for run in range(RUNS) for span in spans_of(run, started_ns)]
-    random.Random(7).shuffle(spans)
+    """Exports of the spans of many runs: a hundred go on at a time, so that hardly a trace is in one of them."""
+    started_ns, dice = time.time_ns() - 60 * 10**9, random.Random(7)
+    at_a_time = [range(first, min(first + 100, RUNS)) for first in range(0, RUNS, 100)]
+    spans: list[Span] = []
+    for runs in at_a_time:
+        together = [span for run in runs for span in spans_of(run, started_ns)]
+        dice.shuffle(together)
+        spans += together
     for first in range(0, len(spans), SPANS_A_REQUEST):
         request = ExportTraceServiceRequest()
         resource = request.resource_spans.add()
@@ -127,7 +131,7 @@ def test_every_run_behind_a_collector_counts_once(kafka: KafkaServer, encoding: 
         "producer": {"compression": "zstd"},
     }
     settings = {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
-    assembly = {"assembly": {"quiet_seconds": 3.0}}
+    assembly = {"assembly": {"quiet_seconds": 8.0}}
     with MonitorProcess(settings, traces=assembly) as monitor, Collector(exporter) as collector:
         send(collector)
         wait_until(lambda: monitor.total("cliffwatch_requests_total") == RUNS, 600, "all runs are counted")
