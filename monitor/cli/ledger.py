@@ -60,13 +60,14 @@ def prune_ledger(
     """
     Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
 
-    Counters stay as they are. Requests of rollouts under way, of `reference` and of `probes` are kept.
+    Counters stay as they are, and so does the evidence of rollouts under way. Requests of `reference` and of `probes`
+    are kept.
 
     Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
     """
     config = quiet_config(config_file, log_level)
     if older_than_days is not None:
-        settings = config.ledger.model_copy(update={"retention_days": older_than_days})
+        settings = config.ledger.model_copy(update={"retention_days": older_than_days, "sample_per_version": 0})
         config = config.model_copy(update={"ledger": settings})
     now = WallClock().time()
     with existing_ledger(config, ledger) as opened:

@@ -13,6 +13,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
 from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counters import select_counters
+from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
 from monitor.ledger.pending_spans import count_spans
@@ -169,8 +170,16 @@ def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
     by = [rows.c[name] for name in key]
     recount = connection.execute(sa.select(*by, *(sa.func.sum(rows.c[name]) for name in SUMS)).group_by(*by))
     cells = connection.execute(sa.select(*(stratum.c[name] for name in (*key, *SUMS))))
+    pruned_before = model_version.c.pruned_before
+    hours = connection.execute(sa.select(model_version.c.id, pruned_before).where(pruned_before.is_not(None)))
+    gone = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
     counted, found = (
-        {(*row[: len(key)], name): round(row[len(key) + place], 3) for row in rows for place, name in enumerate(SUMS)}
+        {
+            (*row[: len(key)], name): round(row[len(key) + place], 3)
+            for row in rows
+            if row.hour > gone.get(row.model_version_id, -1)  # cells stay when rows go
+            for place, name in enumerate(SUMS)
+        }
         for rows in (cells, recount)
     )
     return _equal("cells of evidence = requests and labels of rows", counted, found)

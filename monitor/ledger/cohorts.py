@@ -125,13 +125,25 @@ class ArmReader:
         return self._read[key]
 
 
-def tagged_otherwise(connection: sa.Connection, rollout: Rollout, calibration: Calibration) -> Sequence[int]:
-    """Ids of the versions of *rollout* that have requests which another calibration tagged, as cells say."""
-    is_other = stratum.c.calibration_id != calibration.calibration_id
+def tagged_otherwise(
+    connection: sa.Connection, rollout: Rollout, calibration: Calibration
+) -> Sequence[tuple[int, float]]:
+    """
+    Ids of the versions of *rollout* that have requests which another calibration tagged, as cells say.
+
+    Each with the Unix seconds from which on; what came before is not all there, and stays as it is.
+    """
+    found = [(each, _whole_from(connection, each)) for each in _arm_ids(connection, rollout)]
+    cell = stratum.c
+    is_other = cell.calibration_id != calibration.calibration_id
     return [
-        version_id
-        for version_id in _arm_ids(connection, rollout)
-        if connection.scalar(sa.select(sa.exists().where(stratum.c.model_version_id == version_id, is_other)))
+        (version_id, since)
+        for version_id, since in found
+        if connection.scalar(
+            sa.select(
+                sa.exists().where(cell.model_version_id == version_id, cell.hour >= since / HOUR_SECONDS, is_other)
+            )
+        )
     ]
 
 
@@ -177,6 +189,12 @@ def _arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
     return [version_id for version_id in ids if version_id is not None]
 
 
+def _whole_from(connection: sa.Connection, version_id: int) -> float:
+    """Start of the first hour from which on all rows of a version are there, Unix seconds; 0 where none went."""
+    until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
+    return 0.0 if until is None else (until // HOUR_SECONDS + 1) * HOUR_SECONDS
+
+
 def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
     columns = model_version.c
     return connection.scalar(
@@ -204,6 +222,7 @@ class _Evidence:
 
     Attributes:
         cells: Sums of requests that are alike; two may have the same key.
+        whole_from: From when on there are rows for all of them, Unix seconds.
     """
 
     connection: sa.Connection
@@ -212,6 +231,7 @@ class _Evidence:
     until: float
     calibration_id: str
     cells: Sequence[sa.Row[Any]]
+    whole_from: float = 0.0
     samples: dict[float, Sequence[sa.Row[Any]]] = field(default_factory=dict)
 
     def by_hour(self) -> Counter[int]:
@@ -239,7 +259,7 @@ class _Evidence:
     def clusters(self, view: TierView, part: float) -> _Clusters:
         """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
         alone: dict[TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for cell in self.cells:
+        for cell in self._whole_cells:
             for group in _groups(_tier(view, cell)):
                 alone[group][0] += part * float(cell.labelled - cell.clustered)
                 alone[group][1] += part * float(cell.failures - cell.clustered_failures)
@@ -253,16 +273,20 @@ class _Evidence:
 
     @cached_property
     def requests_of_version(self) -> int:
-        total = self.connection.scalar(_REQUESTS_OF_VERSION, {"version_id": self.version_id})
-        return int(total or 0)
+        where = {"version_id": self.version_id, "hour": self.whole_from / HOUR_SECONDS}
+        return int(self.connection.scalar(_REQUESTS_FROM_HOUR, where) or 0)
+
+    @property
+    def _whole_cells(self) -> Iterator[sa.Row[Any]]:
+        return (cell for cell in self.cells if cell.hour >= self.whole_from / HOUR_SECONDS)
 
     def _sampled(self, part: float) -> Sequence[sa.Row[Any]]:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
         if part not in self.samples:
             among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
             where: dict[str, Any] = {"version_id": self.version_id, "calibration_id": self.calibration_id, "hour": 0}
-            where |= {"since": self.since, "until": self.until, "among": among}
-            has_any = any(cell.clustered for cell in self.cells)
+            where |= {"since": max(self.since, self.whole_from), "until": self.until, "among": among}
+            has_any = any(cell.clustered for cell in self._whole_cells)
             self.samples[part] = self.connection.execute(_SAMPLED, where).all() if has_any else ()
         return self.samples[part]
 
@@ -293,7 +317,7 @@ def _evidence(
                 piece = {**where, "since": start, "until": end, "hour": hour}
                 parts.append(connection.execute(_PIECE, piece).all())
     cells = list(readable("stratum", chain.from_iterable(parts), _checked))
-    return _Evidence(connection, version_id, since, until, calibration, cells)
+    return _Evidence(connection, version_id, since, until, calibration, cells, _whole_from(connection, version_id))
 
 
 def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:
@@ -352,7 +376,10 @@ _SAMPLED = _summed(
     ("labelled", "failures"),
 )
 _REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
-_REQUESTS_OF_VERSION, _REQUESTS_OF_HOUR = _REQUESTS, _REQUESTS.where(traffic.c.hour == _HOUR)
+_REQUESTS_FROM_HOUR, _REQUESTS_OF_HOUR = (
+    _REQUESTS.where(traffic.c.hour >= sa.bindparam("hour", type_=sa.Double)),
+    _REQUESTS.where(traffic.c.hour == _HOUR),
+)
 
 
 def _tier(view: TierView, row: sa.Row[Any]) -> Tier:

@@ -293,6 +293,7 @@ class PruneSubject(StrEnum):
     """What the ledger deletes after a time."""
 
     REQUESTS = "requests"
+    EVIDENCE = "evidence"  # cells, and the labelled requests that are kept for calibrations
     OUTCOMES = "outcomes"  # whose trace never came
     DEAD_LETTERS = "dead_letters"
 

@@ -1,20 +1,24 @@
-"""Deletes old rows, a few thousand to a transaction, so that no writer waits long."""
+"""
+Deletes old rows, a few thousand to a transaction, so that no writer waits long.
+
+What requests said for verdicts stays in cells by hour when their rows go, and a sample of labelled ones stays for
+calibrations.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from monitor.ledger.cells import CELL_COLUMNS, cell_of
+from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
-from monitor.ledger.ledger import Pruned, PruneSubject
-from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout
+from monitor.ledger.ledger import PruneSubject
+from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout, stratum
 from monitor.ledger.settings import LedgerSettings
-from monitor.ledger.strata import StratumWriter
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _DAY_SECONDS = 86_400.0
@@ -23,119 +27,153 @@ _ROWS_PER_TRANSACTION = 2_000
 
 def cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, float]:
     """Rows of each subject that came before that moment (Unix seconds) may go at *now*; those of others are kept."""
+    evidence_days = max(settings.evidence_days, settings.retention_days) if settings.evidence_days else 0.0
     days = {
         PruneSubject.REQUESTS: settings.retention_days,
+        PruneSubject.EVIDENCE: evidence_days if settings.retention_days else 0.0,
         PruneSubject.OUTCOMES: settings.orphan_outcome_days,
         PruneSubject.DEAD_LETTERS: settings.dead_letter_days,
     }
     return {subject: now - kept * _DAY_SECONDS for subject, kept in days.items() if kept}
 
 
+class Old(NamedTuple):
+    """Rows that may go, and what deletes some of them and says how many there were."""
+
+    rows: sa.Select[Any]
+    delete: Callable[[sa.Connection], int]
+
+    def count(self, connection: sa.Connection) -> int:
+        """How many there are."""
+        return connection.scalar(sa.select(sa.func.count()).select_from(self.rows.subquery())) or 0
+
+
 class Pruner:
     """
-    Deletes what is older than its cutoff.
+    Finds and deletes what is older than its cutoff.
 
-    Requests of the environments `reference` and `probes` and of both arms of a rollout under way are kept, however old.
-    On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner never waits.
+    What is of the environments `reference` and `probes` is kept, however old, and so are the cells of both arms of a
+    rollout under way. On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner never
+    waits.
 
     Args:
         dialect: How the database takes many rows.
+        sample: Labelled requests of each version, the latest, that stay as long as evidence.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, sample: int) -> None:
+        self._sample = sample
         self._among = dialect.among(request.c.trace_id)
         self._values = dialect.values
-        self._strata = StratumWriter(dialect)
         self._tally = dialect.upserter(
             pruned,
             become=lambda added: {name: pruned.c[name] + added[name] for name in ("requests", "successes", "failures")},
         )
 
-    def versions(self, connection: sa.Connection) -> Sequence[int]:
-        """Ids of the versions whose requests may go."""
-        version = model_version.c
-        is_arm = sa.exists().where(
-            rollout.c.service == version.service,
-            rollout.c.environment == version.environment,
-            version.model_version.in_((rollout.c.baseline, rollout.c.candidate)),
-            rollout.c.ended_at.is_(None),
-        )
-        return connection.scalars(
-            sa.select(version.id)
-            .where(version.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
-            .where(~is_arm)
-            .order_by(version.id)
-        ).all()
-
-    def due(self, connection: sa.Connection, until: Mapping[PruneSubject, float]) -> Iterator[Pruned]:
-        """How many rows of each subject may go."""
-        for subject in PruneSubject:
-            old = self._old(connection, subject, until[subject]) if subject in until else ()
-            yield Pruned(subject, sum(_count(connection, rows) for rows in old))
-
-    def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[sa.Select[Any]]:
+    def old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[Old]:
+        """What of *subject* came *before* those Unix seconds."""
         match subject:
             case PruneSubject.REQUESTS:
-                return [_old_requests(version_id, before) for version_id in self.versions(connection)]
+                return [self._requests(each, before, ~self._is_sample(connection, each)) for each in _ids(connection)]
+            case PruneSubject.EVIDENCE:
+                sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in _ids(connection)]
+                return [*sampled, _old_cells(_ids(connection, arms=False), before)]
             case PruneSubject.OUTCOMES:
-                return [_orphans(before)]
+                orphans = _orphans(before, request.c.trace_id)
+                return [Old(orphans, partial(self._delete_outcomes, rows=orphans))]
             case PruneSubject.DEAD_LETTERS:
-                return [sa.select(dead_letter).where(dead_letter.c.received_at < before)]
+                letters = sa.select(*_LETTER).where(dead_letter.c.received_at < before)
+                return [Old(letters, partial(_delete_dead_letters, rows=letters))]
 
-    def deletions(self, connection: sa.Connection, subject: PruneSubject) -> Sequence[Callable[..., int]]:
-        """What deletes some rows of *subject* that came *before* a time; how many there were."""
-        match subject:
-            case PruneSubject.REQUESTS:
-                return [partial(self.delete_requests, version_id=each) for each in self.versions(connection)]
-            case PruneSubject.OUTCOMES:
-                return [self.delete_outcomes]
-            case PruneSubject.DEAD_LETTERS:
-                return [self.delete_dead_letters]
-
-    def delete_requests(self, connection: sa.Connection, version_id: int, before: float) -> int:
-        """Delete some old requests of a version and remember how they were counted; how many there were."""
+    def _requests(self, version_id: int, before: float, may_go: sa.ColumnElement[bool]) -> Old:
+        """Requests of a version that started and came before: one of the past is kept as long as any other."""
         columns = request.c
-        rows = connection.execute(
-            _some(_old_requests(version_id, before, columns.trace_id, columns.counted_tier, *CELL_COLUMNS))
-        ).all()
-        self._strata.move(connection, [cell_of(row) for row in rows])
+        rows = (
+            sa.select(columns.trace_id, columns.started_at, columns.counted_tier, columns.success)
+            .where(columns.model_version_id == version_id, columns.started_at < before, columns.received_at < before)
+            .where(may_go)
+        )
+        return Old(rows, partial(self._delete_requests, version_id=version_id, rows=rows))
+
+    def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
+        """Whether a request of a version is one of its latest labelled ones."""
+        columns = request.c
+        labelled = sa.select(columns.started_at).where(
+            columns.model_version_id == version_id, columns.success.is_not(None)
+        )
+        older = labelled.order_by(columns.started_at.desc()).offset(self._sample).limit(1)
+        return sa.and_(columns.success.is_not(None), columns.started_at > (connection.scalar(older) or 0.0))
+
+    def _delete_requests(self, connection: sa.Connection, version_id: int, rows: sa.Select[Any]) -> int:
+        """Delete some requests of a version, and remember how they were counted and from when they were."""
+        gone = connection.execute(_some(rows)).all()
         tally: dict[str, Counter[Any]] = {}
-        for row in rows:
+        for row in gone:
             tally.setdefault(row.counted_tier, Counter())[row.success] += 1
-        self._delete(connection, [row.trace_id for row in rows])
+        self._delete(connection, [row.trace_id for row in gone])
         self._tally(
             connection,
             [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())],
         )
-        return len(rows)
+        if gone:
+            _note_pruned(connection, version_id, max(row.started_at for row in gone))
+        return len(gone)
 
-    def delete_outcomes(self, connection: sa.Connection, before: float) -> int:
-        """Delete some outcomes whose trace never came; how many there were."""
-        ids = connection.scalars(_some(_orphans(before, request.c.trace_id))).all()
-        self._delete(connection, ids)
-        return len(ids)
-
-    def delete_dead_letters(self, connection: sa.Connection, before: float) -> int:
-        """Delete some old accounts of dead letters; how many there were."""
-        key = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
-        rows = connection.execute(_some(sa.select(*key).where(dead_letter.c.received_at < before))).all()
-        for topic, partition, offset in rows:
-            connection.execute(sa.delete(dead_letter).where(key[0] == topic, key[1] == partition, key[2] == offset))
-        return len(rows)
+    def _delete_outcomes(self, connection: sa.Connection, rows: sa.Select[Any]) -> int:
+        gone = connection.scalars(_some(rows)).all()
+        self._delete(connection, gone)
+        return len(gone)
 
     def _delete(self, connection: sa.Connection, trace_ids: Sequence[str]) -> None:
         if trace_ids:
             connection.execute(sa.delete(request).where(self._among), {"among": self._values(trace_ids)})
 
 
-def _old_requests(version_id: int, before: float, *columns: Any) -> sa.Select[Any]:
-    """Requests that started and came before: one that is replayed from the past is kept as long as any other."""
-    return (
-        sa.select(*(columns or (request.c.trace_id,)))
-        .where(request.c.model_version_id == version_id)
-        .where(request.c.started_at < before)
-        .where(request.c.received_at < before)
+_LETTER = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
+
+
+def _delete_dead_letters(connection: sa.Connection, rows: sa.Select[Any]) -> int:
+    gone = connection.execute(_some(rows)).all()
+    for key in gone:
+        connection.execute(
+            sa.delete(dead_letter).where(*(column == part for column, part in zip(_LETTER, key, strict=True)))
+        )
+    return len(gone)
+
+
+def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
+    """Ids of the versions of which something may go; without the *arms* of rollouts under way, where it may not."""
+    version = model_version.c
+    is_arm = sa.exists().where(
+        rollout.c.service == version.service,
+        rollout.c.environment == version.environment,
+        version.model_version.in_((rollout.c.baseline, rollout.c.candidate)),
+        rollout.c.ended_at.is_(None),
     )
+    may_go = sa.select(version.id).where(version.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+    return connection.scalars((may_go if arms else may_go.where(~is_arm)).order_by(version.id)).all()
+
+
+def _old_cells(version_ids: Sequence[int], before: float) -> Old:
+    """Cells of old hours, of which no request has a row any more."""
+    begins = stratum.c.hour * HOUR_SECONDS
+    has_rows = sa.exists().where(
+        request.c.model_version_id == stratum.c.model_version_id,
+        request.c.started_at >= begins,
+        request.c.started_at < begins + HOUR_SECONDS,
+    )
+    is_old = (stratum.c.model_version_id.in_(version_ids), stratum.c.hour < int(before // HOUR_SECONDS), ~has_rows)
+    return Old(
+        sa.select(stratum.c.hour).where(*is_old),
+        lambda connection: connection.execute(sa.delete(stratum).where(*is_old)).rowcount,
+    )
+
+
+def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> None:
+    """Of what started until then (Unix seconds), the rows are not all there any more."""
+    columns = model_version.c
+    earlier = sa.or_(columns.pruned_before.is_(None), columns.pruned_before < until)
+    connection.execute(sa.update(model_version).where(columns.id == version_id, earlier).values(pruned_before=until))
 
 
 def _orphans(before: float, *columns: Any) -> sa.Select[Any]:
@@ -148,7 +186,3 @@ def _orphans(before: float, *columns: Any) -> sa.Select[Any]:
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:
     return rows.limit(_ROWS_PER_TRANSACTION).with_for_update(skip_locked=True)
-
-
-def _count(connection: sa.Connection, rows: sa.Select[Any]) -> int:
-    return connection.scalar(sa.select(sa.func.count()).select_from(rows.subquery())) or 0

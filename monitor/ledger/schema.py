@@ -42,6 +42,7 @@ model_version = sa.Table(
     *_columns(sa.Text, "service", "environment", "model_version", nullable=False),
     *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
     *_columns(sa.BigInteger, "requests", "labelled", nullable=False),
+    sa.Column("pruned_before", sa.Double),  # of what started until then, the rows are not all there
     sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
 )
 

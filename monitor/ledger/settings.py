@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from monitor.config.settings import Settings
 
@@ -34,11 +34,21 @@ class LedgerSettings(Settings):
     max_services: Annotated[int, Ge(1)] = 500
     """Pairs of service and environment; the rest count as `other`."""
 
-    retention_days: NonNegativeFloat = 90.0
+    retention_days: NonNegativeFloat = 14.0
     """
-    Days to keep a request after its start and its arrival; 0 keeps all. Counters never go down, and requests of
-    rollouts under way and of the environments reference and probes are kept.
+    Days to keep a request after its start and its arrival; 0 keeps all. Counters never go down, verdicts go on from
+    evidence_days, and requests of the environments reference and probes are kept. A trace that comes again later is
+    counted again.
     """
+
+    evidence_days: NonNegativeFloat = 90.0
+    """
+    Days to keep what verdicts read (counts by hour), and the labelled requests that a calibration learns from; 0 keeps
+    all. Evidence of rollouts under way is kept.
+    """
+
+    sample_per_version: NonNegativeInt = 50_000
+    """Labelled requests of each model version, the latest ones, that are kept for evidence_days."""
 
     orphan_outcome_days: NonNegativeFloat = 14.0
     """Days that an outcome waits for its trace before it is deleted; 0 for ever."""

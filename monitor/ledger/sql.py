@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -98,7 +97,7 @@ class SqlLedger:
         self._leases = leases_of(self._engine)
         self._activity = ActivityReader()
         self._pending = PendingSpanRows(self._dialect)
-        self._pruner = Pruner(self._dialect)
+        self._pruner = Pruner(self._dialect, self._settings.sample_per_version)
         self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
 
     # What a batch of records does, and where reading goes on.
@@ -241,8 +240,8 @@ class SqlLedger:
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """Tag anew the requests of both arms that another calibration tagged; how many there were."""
         tagged = 0
-        for version_id in self._read(tagged_otherwise, rollout, calibration):
-            last = (0.0, "")
+        for version_id, since in self._read(tagged_otherwise, rollout, calibration):
+            last = (since, "")
             while some := self._read(some_tagged_otherwise, version_id, calibration, after=last):
                 self._write(retag, self._dialect, [trace_id for _, trace_id in some], calibration)
                 tagged, last = tagged + len(some), some[-1]
@@ -350,15 +349,18 @@ class SqlLedger:
         A caller that stops iterating stops the deleting; the next call goes on.
         """
         for subject, before in cutoffs(self._settings, now=now).items():
-            with self._reading() as connection:
-                deletions = self._pruner.deletions(connection, subject)
-            for delete in deletions:
-                yield from self._deleting(subject, partial(delete, before=before))
+            for old in self._read(self._pruner.old, subject, before):
+                yield from self._deleting(subject, old.delete)
 
     def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
         """What `prune` would delete at *now* (Unix seconds)."""
+        until = cutoffs(self._settings, now=now)
         with self._reading() as connection:
-            return list(self._pruner.due(connection, cutoffs(self._settings, now=now)))
+            old = {each: self._pruner.old(connection, each, before) for each, before in until.items()}
+            return [
+                Pruned(subject, sum(rows.count(connection) for rows in old.get(subject, ())))
+                for subject in PruneSubject
+            ]
 
     def _deleting(self, subject: PruneSubject, delete: Callable[[sa.Connection], int]) -> Iterator[Pruned]:
         rows = 1

@@ -3,10 +3,13 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
+from monitor.ledger.dialect import DIALECTS
 from monitor.ledger.ledger import (
     Pruned,
     PruneSubject,
+    TaggedTrace,
 )
+from monitor.ledger.retention import Pruner
 from monitor.ledger.sql import SqlLedger
 from tests.builders import (
     NOON,
@@ -19,17 +22,19 @@ from tests.builders import (
     tagged,
 )
 from tests.ledgers import (
+    EASY,
     ROLLOUT,
+    a_calibration,
     problems,
 )
 
+DAY = 86_400.0
+
 
 def test_old_requests_go_and_what_they_counted_stays(ledger: SqlLedger) -> None:
-    """Rows are deleted; counters, activity and their balance stay; arms of a rollout and panels are kept."""
-    day = 86_400.0
-    ledger.start_rollout(dataclasses.replace(ROLLOUT, service="busy"))
-    kept = [("busy", "production"), ("shop", "reference"), ("shop", "probes")]
-    for service, environment in [("shop", "production"), *kept]:
+    """Rows are deleted; counters, activity and their balance stay; panels are kept."""
+    day = DAY
+    for service, environment in [("shop", "production"), ("shop", "reference"), ("shop", "probes")]:
         old = [
             tagged(a_trace(f"{service}-{environment}-{n}", service=service, environment=environment, outcome=each))
             for n, each in enumerate((success(), failure(), None))
@@ -40,13 +45,48 @@ def test_old_requests_go_and_what_they_counted_stays(ledger: SqlLedger) -> None:
 
     gone = Counter(pruned.subject for pruned in ledger.prune(now=NOON + 91 * day) for _ in range(pruned.rows))
 
-    assert {PruneSubject.REQUESTS: 3} == gone
+    assert {PruneSubject.REQUESTS: 1, PruneSubject.EVIDENCE: 4} == gone  # two labelled requests, and two cells
     assert (before, activity) == (ledger.counters(), ledger.activity())
     assert [] == problems(ledger)
     assert [] == list(ledger.prune(now=NOON + 91 * day))
     again = ledger.record(a_batch(tagged(a_trace("shop-production-0", outcome=success()))))
     assert (1, 0) == (again.counted, again.duplicates)  # nobody knows any more that it came
     assert [] == problems(ledger)
+
+
+def test_evidence_outlives_the_rows_and_a_sample_teaches_on(ledger: SqlLedger) -> None:
+    """After two weeks a rollout is read as before, though only a sample of labelled requests has rows."""
+    ledger._pruner = Pruner(DIALECTS[ledger._engine.dialect.name], sample=2)
+    hours = NOON // 3_600 * 3_600
+    rollout = dataclasses.replace(ROLLOUT, started_at=hours)
+    ledger.start_rollout(rollout)
+    for version in ("model-1", "model-2"):
+        ledger.record(a_batch(*_requests(version, hours)))
+    before = ledger.cohort(rollout, matured_before=hours + DAY)
+
+    due = ledger.due_to_prune(now=hours + 15 * DAY)
+    gone = list(ledger.prune(now=hours + 15 * DAY))
+
+    assert [Pruned(PruneSubject.REQUESTS, 4), Pruned(PruneSubject.REQUESTS, 4)] == gone
+    assert {PruneSubject.REQUESTS: 8} == {each.subject: each.rows for each in due if each.rows}
+    after = ledger.cohort(rollout, matured_before=hours + DAY)
+    assert (before.baseline.strata, before.candidate.strata) == (after.baseline.strata, after.candidate.strata)
+    assert 4 == len(list(ledger.history()))
+    assert [] == problems(ledger)
+    assert 0 == ledger.retag(rollout, a_calibration())  # what has no rows any more stays as it was tagged
+    ledger.end_rollout(rollout.rollout_id, ended_at=hours + DAY, reason="over")
+    rest = Counter(pruned.subject for pruned in ledger.prune(now=hours + 91 * DAY) for _ in range(pruned.rows))
+    assert {PruneSubject.EVIDENCE: 14} == rest  # two requests and five cells of each version
+    assert ([], []) == (list(ledger.history()), problems(ledger))
+
+
+def _requests(version: str, since: float) -> list[TaggedTrace]:
+    """Four labelled requests and two without a label, half an hour apart."""
+    outcomes = (success(), None, failure(), success(), None, failure())
+    return [
+        tagged(a_trace(f"{version}-{n}", model_version=version, started_at=since + 1_800 * n, outcome=outcome), EASY)
+        for n, outcome in enumerate(outcomes)
+    ]
 
 
 def test_a_replay_of_the_past_is_not_old(ledger: SqlLedger) -> None:

@@ -1,4 +1,4 @@
-"""Pending spans, those of a trace and a batch in one row."""
+"""Pending spans, those of a trace and a batch in one row; from when on the rows of a version are all there."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def upgrade() -> None:
             op.bulk_insert(packed, [row])
             numbers = {trace_id: row["number"] + len(spans)}
     op.drop_table("waiting_span")
+    op.add_column("model_version", sa.Column("pruned_before", sa.Double()))
 
 
 def _facts(row: Any) -> Any:
