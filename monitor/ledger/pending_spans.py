@@ -160,7 +160,6 @@ class PendingSpanRows:
             sa.select(columns.trace_id)
             .where(columns.span_count == columns.counted_spans)
             .where(columns.last_received_at < before)
-            .order_by(columns.trace_id)
             .limit(_FORGOTTEN_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()

@@ -134,6 +134,13 @@ pending_trace = sa.Table(
     sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
     sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # put off until then, or until more comes
     sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
+    *(
+        sa.Index(f"ix_waiting_trace_{name}", "last_received_at", sqlite_where=which, postgresql_where=which)
+        for name, which in (
+            ("pending", sa.text("span_count > counted_spans")),
+            ("counted", sa.text("span_count = counted_spans")),
+        )
+    ),
 )
 
 # What one batch brought of a trace, packed; number: spans of the trace that came before.

@@ -42,6 +42,10 @@ def upgrade() -> None:
             op.bulk_insert(packed, [row])
             numbers = {trace_id: row["number"] + len(spans)}
     op.drop_table("waiting_span")
+    for name, sign in (("pending", ">"), ("counted", "=")):
+        which = sa.text(f"span_count {sign} counted_spans")
+        columns = ["last_received_at"]
+        op.create_index(f"ix_waiting_trace_{name}", "waiting_trace", columns, sqlite_where=which, postgresql_where=which)
     op.add_column("model_version", sa.Column("pruned_before", sa.Double()))
 
 
