@@ -45,7 +45,7 @@ def test_old_requests_go_and_what_they_counted_stays(ledger: SqlLedger) -> None:
 
     gone = Counter(pruned.subject for pruned in ledger.prune(now=NOON + 91 * day) for _ in range(pruned.rows))
 
-    assert {PruneSubject.REQUESTS: 1, PruneSubject.EVIDENCE: 4} == gone  # two labelled requests, and two cells
+    assert {PruneSubject.REQUESTS: 1, PruneSubject.EVIDENCE: 5} == gone  # two labelled requests, three cells
     assert (before, activity) == (ledger.counters(), ledger.activity())
     assert [] == problems(ledger)
     assert [] == list(ledger.prune(now=NOON + 91 * day))
@@ -76,7 +76,7 @@ def test_evidence_outlives_the_rows_and_a_sample_teaches_on(ledger: SqlLedger) -
     assert 0 == ledger.retag(rollout, a_calibration())  # what has no rows any more stays as it was tagged
     ledger.end_rollout(rollout.rollout_id, ended_at=hours + DAY, reason="over")
     rest = Counter(pruned.subject for pruned in ledger.prune(now=hours + 91 * DAY) for _ in range(pruned.rows))
-    assert {PruneSubject.EVIDENCE: 14} == rest  # two requests and five cells of each version
+    assert {PruneSubject.EVIDENCE: 16} == rest  # two requests and six cells of each version
     assert ([], []) == (list(ledger.history()), problems(ledger))
 
 
