@@ -72,6 +72,16 @@ def test_failures_that_are_taken_away_leave_at_least_none(rate: float, failures:
     assert (100.0, pytest.approx(failures)) == (left.requests, left.failures)
 
 
+def test_arms_that_fail_alike_speak_against_a_rise() -> None:
+    """Without any difference the deviate is 0, and what is left is the price of looking for a rise."""
+    rate = 40.5 / 201
+    information = 0.75**2 * rate * (1 - rate) * 100 * 100 / 200
+
+    value = rise_log_e_value(Counts(100.0, 20.0), Counts(100.0, 20.0))
+
+    assert -0.5 * math.log1p(information) == pytest.approx(value)
+
+
 # Computed with ville 0.1.0: normal_mixture(v, alpha, rho) / sqrt(v) at information v / rho, two-sided alpha = 2 level.
 @pytest.mark.parametrize(
     ("information", "level", "z"), [(1.0, 0.025, 3.6637), (8.0, 0.025, 3.0352), (100.0, 0.0075, 3.6272)]

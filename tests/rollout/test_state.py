@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from monitor.rollout.cohort import TierGroup, TiersBy
+from monitor.rollout.comparison import FailureRate, Interval, TierComparison
+from monitor.rollout.labelling import FAILURE, SUCCESS
+from monitor.rollout.policy import Policy
+from monitor.rollout.state import MIN_EASIER_FAILURES, Findings, find
+from monitor.rollout.verdict import VerdictState
+
+POLICY = Policy()
+STEADY = Interval(0.0, -0.01, 0.01)
+
+
+def compared(*requests: int, failures: tuple[int, int] = (20, 20), coverage: tuple[float, float] = (1.0, 1.0)) -> Any:
+    """Requests and failures of baseline and candidate."""
+    baseline, candidate = (
+        FailureRate(number, failed, None, covered)
+        for number, failed, covered in zip(requests, failures, coverage, strict=True)
+    )
+    return TierComparison(baseline, candidate, None)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement at the edge of a cliff, and of nothing else, where every part is given and not computed."""
+
+    changes: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
+    labelled: tuple[int, int] = (POLICY.min_labelled_requests, POLICY.min_labelled_requests)
+    tiers_by: TiersBy = TiersBy.LEARNT
+    has_hard_requests: bool = True
+    coverage_gaps: dict[TierGroup, float] = field(
+        default_factory=lambda: dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 0.0)
+    )
+    aggregate: Any = field(default_factory=lambda: compared(1_000, 1_000, coverage=(0.9, 0.6)))
+    hard_tier: Any = field(default_factory=lambda: compared(100, 100, coverage=(0.5, 0.8)))
+    easier_tiers: Any = field(
+        default_factory=lambda: compared(900, 900, failures=(MIN_EASIER_FAILURES, MIN_EASIER_FAILURES))
+    )
+    capabilities: dict[str, Any] = field(default_factory=lambda: {"search": compared(500, 500)})
+    regressed_capabilities: tuple[str, ...] = ()
+    earlier: Any = None
+    is_left_behind: bool = True
+    independent: dict[TierGroup, tuple[float, float]] = field(
+        default_factory=lambda: {
+            TierGroup.HARD: (float(POLICY.min_hard_failures), float(POLICY.min_hard_failures)),
+            TierGroup.EASIER: (0.5 * MIN_EASIER_FAILURES, 800.0),
+        }
+    )
+    shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
+    standardised_change: float | None = 0.0
+    labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
+
+    def least(self, group: TierGroup) -> tuple[float, float]:
+        return self.independent[group]
+
+
+def found(**parts: Any) -> Findings:
+    return find(replace(Measured(), **parts), (), POLICY)  # type: ignore[arg-type]
+
+
+def test_just_enough_evidence_of_a_cliff_is_enough() -> None:
+    """Every minimum is met exactly, the jump is reached exactly, and all requests together got no worse."""
+    assert VerdictState.CLIFF == found().state
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"is_left_behind": False},
+        {"independent": {TierGroup.HARD: (30.0, 29.9), TierGroup.EASIER: (5.0, 800.0)}},
+        {"independent": {TierGroup.HARD: (29.9, 30.0), TierGroup.EASIER: (5.0, 800.0)}},
+        {"independent": {TierGroup.HARD: (30.0, 30.0), TierGroup.EASIER: (4.9, 800.0)}},
+        {"easier_tiers": compared(900, 900, failures=(9, 10))},
+        {"easier_tiers": compared(900, 900, failures=(10, 9))},
+        {"coverage_gaps": {TierGroup.ALL: 0.0, TierGroup.EASIER: 0.001, TierGroup.HARD: 0.0}},
+        {"shift": SimpleNamespace(change=POLICY.share_jump - 1e-9)},
+        {"shift": None},
+        {"standardised_change": 1e-9},
+        {"standardised_change": None},
+    ],
+    ids=[
+        "the hard tier is not shown to be left behind",
+        "too few independent passes of the hard tier",
+        "too few independent failures of the hard tier",
+        "too few independent failures of the easier tiers",
+        "too few easier failures of the baseline",
+        "too few easier failures of the candidate",
+        "a gap in the labels",
+        "a smaller jump",
+        "no jump that is known",
+        "all requests together got worse",
+        "no change that is known",
+    ],
+)
+def test_a_hair_less_is_no_cliff(parts: dict[str, Any]) -> None:
+    """Each condition alone keeps the verdict from being a cliff."""
+    assert VerdictState.OK == replace(found(**parts), obstacles=()).state
+
+
+def test_a_cliff_stays_while_the_hard_tier_is_left_behind() -> None:
+    """A cliff that was called does not go away because counts of another look are smaller."""
+    earlier = SimpleNamespace(state=VerdictState.CLIFF, scope=())
+
+    assert VerdictState.CLIFF == found(earlier=earlier, shift=None).state
+    assert VerdictState.OK == found(earlier=earlier, is_left_behind=False).state
+    assert VerdictState.OK == found(earlier=SimpleNamespace(state=VerdictState.OK, scope=()), shift=None).state
+
+
+@pytest.mark.parametrize(("lower", "risen"), [(0.0, []), (1e-9, [TierGroup.HARD])])
+def test_a_rise_is_shown_when_its_lower_bound_is_above_zero(lower: float, risen: list[TierGroup]) -> None:
+    """No change at all is no rise, and what cannot be told is none either."""
+    changes = {TierGroup.ALL: None, TierGroup.EASIER: STEADY, TierGroup.HARD: Interval(0.1, lower, 0.2)}
+
+    assert risen == found(changes=changes).risen
+
+
+@pytest.mark.parametrize(
+    ("requests", "earlier", "watched", "counts"),
+    [
+        (500, None, (), True),
+        (499, None, (), False),
+        (499, SimpleNamespace(state=VerdictState.REGRESSION, scope=("capability:search",)), (), True),
+        (499, SimpleNamespace(state=VerdictState.REGRESSION, scope=("all",)), (), False),
+        (499, None, ("search",), True),
+    ],
+    ids=["half of the traffic", "less", "less, but counted before", "less, and another scope before", "watched"],
+)
+def test_a_class_counts_by_its_share_or_by_name(
+    requests: int, earlier: Any, watched: tuple[str, ...], *, counts: bool
+) -> None:
+    """A class that regressed makes a regression where it is large, was one before, or is watched."""
+    measured = replace(
+        Measured(),
+        regressed_capabilities=("search",),
+        capabilities={"search": compared(1, requests)},
+        earlier=earlier,
+    )
+
+    findings = find(measured, (), POLICY.model_copy(update={"watched_capabilities": watched}))  # type: ignore[arg-type]
+
+    assert counts == (["search"] == findings.risen_capabilities)
+    assert counts == (("capability:search",) == findings.scope)
+
+
+def test_ok_needs_labels_and_every_margin_ruled_out() -> None:
+    """The minimum of labels is enough exactly; a bound that touches its margin is not below it."""
+    least, quiet = POLICY.min_labelled_requests, {"is_left_behind": False}
+    at_margin = {**Measured().changes, TierGroup.HARD: Interval(0.0, -0.1, POLICY.ok_margin_hard)}
+
+    assert VerdictState.OK == found(**quiet).state
+    assert VerdictState.WAITING == found(**quiet, labelled=(least, least - 1)).state
+    assert VerdictState.WAITING == found(**quiet, labelled=(least - 1, least)).state
+    assert VerdictState.WAITING == found(**quiet, changes=at_margin).state
+    assert VerdictState.WAITING == found(**quiet, changes={**at_margin, TierGroup.HARD: None}).state
+    assert VerdictState.OK == found(**quiet, changes=at_margin, has_hard_requests=False).state
+    assert VerdictState.OK == found(**quiet, changes=at_margin, tiers_by=TiersBy.NONE).state
+
+
+def test_a_gap_as_large_as_the_margin_is_an_obstacle_and_names_who_lags() -> None:
+    """The arm with fewer labels is named, of the hard tier or of all requests, whichever the gap is of."""
+    gaps = {TierGroup.ALL: POLICY.ok_margin, TierGroup.EASIER: 0.0, TierGroup.HARD: POLICY.ok_margin_hard}
+
+    everything, hard = found(coverage_gaps=gaps, is_left_behind=False).obstacles
+    smaller = found(coverage_gaps={group: 0.999 * gap for group, gap in gaps.items()}, is_left_behind=False)
+
+    assert everything.startswith("The candidate's labels lag behind: 60% of its matured requests are labelled, 90% of")
+    assert hard.startswith("The baseline's hard-tier labels lag behind: 50% of its matured requests are labelled, 80%")
+    assert ((), VerdictState.OK) == (smaller.obstacles, smaller.state)
+
+
+@pytest.mark.parametrize(("side", "missing"), [(FAILURE, "successes"), (SUCCESS, "failures")])
+def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
+    """Where every label says the same, what goes unlabelled is named, and nothing is ok."""
+    findings = found(labels=SimpleNamespace(one_sided=side), is_left_behind=False)
+
+    assert f"{missing} seem to go unlabelled" in "".join(findings.obstacles)
+    assert VerdictState.WAITING == findings.state
