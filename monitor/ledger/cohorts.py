@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -119,9 +119,12 @@ class ArmReader:
     def _evidence(self, version: str, since: float, until: float, *, any_calibration: bool = False) -> _Evidence:
         key = (version, since, until, any_calibration)
         if key not in self._read:
-            self._read[key] = _evidence(
-                self._connection, self._rollout, version, since, until, any_calibration=any_calibration
-            )
+            version_id = _version_id(self._connection, self._rollout, version)
+            calibration_id = "" if any_calibration else self._rollout.calibration_id
+            evidence = _Evidence(self._connection, version_id, max(since, 0.0), until, calibration_id)
+            where = {"version_id": version_id, "calibration_id": calibration_id, "any_calibration": any_calibration}
+            is_panel = self._rollout.environment == PROBES_ENVIRONMENT
+            self._read[key] = evidence if version_id is None else evidence.read(where, is_panel=is_panel)
         return self._read[key]
 
 
@@ -230,9 +233,26 @@ class _Evidence:
     since: float
     until: float
     calibration_id: str
-    cells: Sequence[sa.Row[Any]]
+    cells: Sequence[sa.Row[Any]] = ()
     whole_from: float = 0.0
     samples: dict[float, Sequence[sa.Row[Any]]] = field(default_factory=dict)
+
+    def read(self, where: Mapping[str, Any], *, is_panel: bool) -> _Evidence:
+        """With its cells, of requests *where*; of a panel the first run of each item."""
+        connection, (since, until) = self.connection, (self.since, self.until)
+        if is_panel:
+            parts = [connection.execute(_FIRST_RUNS, {**where, "since": since, "until": until, "hour": 0}).all()]
+        else:
+            first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
+            parts = [connection.execute(_CELLS, {**where, "first": first, "last": last}).all()]
+            for start, end in _cut_hours(since, until):
+                hour = int(start // HOUR_SECONDS)
+                requests = connection.scalar(_REQUESTS_OF_HOUR, {"version_id": self.version_id, "hour": hour}) or 0
+                if 0 < requests <= _MOST_CUT:
+                    piece = {**where, "since": start, "until": end, "hour": hour}
+                    parts.append(connection.execute(_PIECE, piece).all())
+        cells = list(readable("stratum", chain.from_iterable(parts), _checked))
+        return replace(self, cells=cells, whole_from=_whole_from(connection, where["version_id"]))
 
     def by_hour(self) -> Counter[int]:
         requests: Counter[int] = Counter()
@@ -289,35 +309,6 @@ class _Evidence:
             has_any = any(cell.clustered for cell in self._whole_cells)
             self.samples[part] = self.connection.execute(_SAMPLED, where).all() if has_any else ()
         return self.samples[part]
-
-
-def _evidence(
-    connection: sa.Connection,
-    rollout: Rollout,
-    version: str,
-    since: float,
-    until: float,
-    *,
-    any_calibration: bool = False,
-) -> _Evidence:
-    version_id = _version_id(connection, rollout, version)
-    since, calibration = max(since, 0.0), "" if any_calibration else rollout.calibration_id
-    if version_id is None:
-        return _Evidence(connection, None, since, until, calibration, ())
-    where = {"version_id": version_id, "calibration_id": calibration, "any_calibration": any_calibration}
-    if rollout.environment == PROBES_ENVIRONMENT:
-        parts = [connection.execute(_FIRST_RUNS, {**where, "since": since, "until": until, "hour": 0}).all()]
-    else:
-        first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
-        parts = [connection.execute(_CELLS, {**where, "first": first, "last": last}).all()]
-        for start, end in _cut_hours(since, until):
-            hour = int(start // HOUR_SECONDS)
-            requests = connection.scalar(_REQUESTS_OF_HOUR, {"version_id": version_id, "hour": hour}) or 0
-            if 0 < requests <= _MOST_CUT:
-                piece = {**where, "since": start, "until": end, "hour": hour}
-                parts.append(connection.execute(_PIECE, piece).all())
-    cells = list(readable("stratum", chain.from_iterable(parts), _checked))
-    return _Evidence(connection, version_id, since, until, calibration, cells, _whole_from(connection, version_id))
 
 
 def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -29,18 +28,14 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("trace_id", "number", name=op.f("pk_pending_span")),
     )
-    numbers: dict[str, int] = {}
-    for rows in _portions(op.get_bind()):
-        for trace_id, of_trace in groupby(rows, key=lambda row: row.trace_id):
-            spans = list(of_trace)
-            row = {
-                "trace_id": trace_id,
-                "number": numbers.get(trace_id, 0),
-                "span_ids": " ".join(span.span_id for span in spans),
-                "body": zstd.compress(msgpack.encode([_facts(span) for span in spans])),
-            }
-            op.bulk_insert(packed, [row])
-            numbers = {trace_id: row["number"] + len(spans)}
+    waiting = sa.table("waiting_span", *map(sa.column, ("trace_id", "span_id", "body")))
+    in_order = sa.select(waiting).order_by(waiting.c.trace_id, waiting.c.span_id)
+    rows = op.get_bind().execute(in_order, execution_options={"yield_per": _SPANS_AT_ONCE})
+    for trace_id, of_trace in groupby(rows, key=lambda row: row.trace_id):
+        spans = list(of_trace)
+        body = zstd.compress(msgpack.encode([_facts(span) for span in spans]))
+        span_ids = " ".join(span.span_id for span in spans)
+        op.bulk_insert(packed, [{"trace_id": trace_id, "number": 0, "span_ids": span_ids, "body": body}])
     op.drop_table("waiting_span")
     for name, sign in (("pending", ">"), ("counted", "=")):
         which = sa.text(f"span_count {sign} counted_spans")
@@ -54,15 +49,3 @@ def _facts(row: Any) -> Any:
         return json.decode(row.body)
     except (MsgspecError, UnicodeEncodeError):  # what cannot be read stops no upgrade, and still counts
         return {"trace_id": row.trace_id, "span_id": row.span_id, "started_at": 0.0}
-
-
-def _portions(connection: sa.Connection) -> Iterator[list[Any]]:
-    """Rows of spans in the order of their ids; a trace may go on in the next portion."""
-    table = sa.table("waiting_span", *map(sa.column, ("trace_id", "span_id", "body")))
-    key = sa.tuple_(table.c.trace_id, table.c.span_id)
-    last = ("", "")
-    while rows := connection.execute(
-        sa.select(table).where(key > last).order_by(table.c.trace_id, table.c.span_id).limit(_SPANS_AT_ONCE)
-    ).all():
-        yield list(rows)
-        last = (rows[-1].trace_id, rows[-1].span_id)
