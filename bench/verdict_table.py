@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.special import logit
 
 from bench.verdict_lines import Line, lines
-from monitor.rollout.cohort import Cohort
+from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
+from monitor.rollout.cohort import Cohort, Stratum
 from monitor.rollout.measurement import Measurement, Yardstick, measure
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
@@ -24,6 +26,7 @@ from monitor.rollout.verdict import VerdictState
 
 POLICY = Policy()
 ALARMS = (VerdictState.CLIFF, VerdictState.REGRESSION)
+_WORTH_A_LOOK = 2.0  # standard errors
 _PROCESSES = min(2, os.cpu_count() or 1)
 
 
@@ -96,11 +99,40 @@ def decide(cohort: Cohort, calibration: Yardstick | None) -> tuple[Findings, Mea
     return find(measurement, (), POLICY), measurement
 
 
+def may_alarm(cohort: Cohort) -> bool:
+    """
+    Whether a look at *cohort* is worth its cost where only alarms are counted.
+
+    Every bound is at least 2.8 standard errors away, so no look at which a plain test has less than 2 can alarm. Hours
+    and difficulties change the statistic; where there are any, every look is taken.
+    """
+    arms = (cohort.baseline, cohort.candidate)
+    if any(stratum.block or stratum.logit_sum for arm in arms for stratum in arm.strata):
+        return True
+    counts = np.array(
+        [[_summed(arm.strata, tiers) for tiers in (EASIER_TIERS, HARD_TIER, tuple(Tier))] for arm in arms]
+    ).transpose(2, 1, 0)
+    requests, failures = counts + np.array([[[1.0]], [[0.5]]])  # none is 0
+    rate = failures.sum(axis=1) / requests.sum(axis=1)
+    rise = np.diff(failures / requests)[:, 0] / np.sqrt(rate * (1 - rate) * (1 / requests).sum(axis=1))
+    odds = np.diff(logit(failures / requests))[:, 0]
+    spread = (1 / failures + 1 / (requests - failures)).sum(axis=1)
+    behind = (odds[1] - odds[0]) / np.sqrt(spread[0] + spread[1])
+    return bool(max(*rise, behind) > _WORTH_A_LOOK)
+
+
+def _summed(strata: Sequence[Stratum], tiers: Sequence[Tier]) -> tuple[int, int]:
+    chosen = [stratum for stratum in strata if stratum.tier in tiers]
+    return sum(each.labelled for each in chosen), sum(each.failures for each in chosen)
+
+
 def run_once(line: Line, seed: Sequence[int]) -> Run:
     """One rollout of *line*, watched until its outcome is known."""
     scene = line.play(np.random.default_rng(seed))
     alarm = found = ok = None
     for cohort in scene.cohorts:
+        if line.limit is not None and not may_alarm(cohort):
+            continue
         (findings, measurement), labelled = decide(cohort, scene.calibration), cohort.candidate.labelled
         state = findings.state
         alarm = labelled if alarm is None and state in ALARMS else alarm
