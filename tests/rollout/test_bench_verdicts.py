@@ -25,7 +25,7 @@ from bench.replayed_rollouts import arm_events, history_events, replay, write_ev
 from bench.rollout_streams import Stream, Truth, simulate, simulate_late_labels
 from bench.scenarios import SAID, said
 from bench.verdict_lines import Line, lines
-from bench.verdict_table import Result, run_once
+from bench.verdict_table import Result, decide, may_alarm, run_once
 from monitor.difficulty.calibration import Calibration
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.sql import SqlLedger
@@ -78,6 +78,20 @@ def test_every_line_of_the_table(line: Line) -> None:
 def test_a_replay_of_the_example_says_what_is_right(scenario: str, right: str) -> None:
     """The idea's own example ends as a cliff, and as a regression where the hard tier got worse."""
     assert right == said(scenario, 1)[0]
+
+
+def test_no_look_that_is_passed_over_would_alarm() -> None:
+    """What the table skips where only alarms count says nothing of the kind."""
+    line = next(line for line in lines() if line.limit is None and "tiers declared, canary 50" in line.name)
+    skipped = [
+        cohort
+        for run in range(3)
+        for cohort in line.play(np.random.default_rng((108, run))).cohorts
+        if not may_alarm(cohort)
+    ]
+
+    assert skipped
+    assert not [cohort for cohort in skipped if decide(cohort, None)[0].state in ALARMS]
 
 
 def test_change_of_traffic_mix_is_no_alarm_and_named() -> None:

@@ -82,6 +82,18 @@ def test_a_hard_tier_left_behind_needs_less_to_be_a_regression(easier: tuple[int
     assert state is a_verdict(an_arm((*easier, 672, 0))).state
 
 
+def test_learnt_tiers_have_two_tests_of_a_cliff() -> None:
+    """The excess stands beside the odds ratios, each with half of the error rate; declared tiers need one."""
+    learnt = a_verdict(an_arm(CLIFF))
+    cohort = Cohort(an_arm(BASELINE), an_arm(CLIFF), "", tiers_by=TiersBy.DECLARED)
+    declared = judge(cohort, None, Policy(), service="agent", environment="production", previous=None)
+
+    widths = [each.bounds["left_behind"].upper - each.bounds["left_behind"].lower for each in (declared, learnt)]
+    assert learnt.bounds["excess"].lower > 0
+    assert "excess" not in declared.bounds
+    assert widths[0] < widths[1]
+
+
 def test_small_jump_is_no_cliff() -> None:
     """A rise below the policy's jump does not matter, however sure it is."""
     verdict = a_verdict(an_arm(CLIFF), policy=Policy(share_jump=0.30))
