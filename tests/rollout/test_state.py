@@ -10,7 +10,7 @@ from monitor.rollout.cohort import TierGroup, TiersBy
 from monitor.rollout.comparison import FailureRate, Interval, TierComparison
 from monitor.rollout.labelling import FAILURE, SUCCESS
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import MIN_EASIER_FAILURES, Findings, find
+from monitor.rollout.state import Findings, find
 from monitor.rollout.verdict import VerdictState
 
 POLICY = Policy()
@@ -39,9 +39,7 @@ class Measured:
     )
     aggregate: Any = field(default_factory=lambda: compared(1_000, 1_000, coverage=(0.9, 0.6)))
     hard_tier: Any = field(default_factory=lambda: compared(100, 100, coverage=(0.5, 0.8)))
-    easier_tiers: Any = field(
-        default_factory=lambda: compared(900, 900, failures=(MIN_EASIER_FAILURES, MIN_EASIER_FAILURES))
-    )
+    easier_tiers: Any = field(default_factory=lambda: compared(900, 900, failures=(10, 10)))
     capabilities: dict[str, Any] = field(default_factory=lambda: {"search": compared(500, 500)})
     regressed_capabilities: tuple[str, ...] = ()
     earlier: Any = None
@@ -49,7 +47,7 @@ class Measured:
     independent: dict[TierGroup, tuple[float, float]] = field(
         default_factory=lambda: {
             TierGroup.HARD: (float(POLICY.min_hard_failures), float(POLICY.min_hard_failures)),
-            TierGroup.EASIER: (0.5 * MIN_EASIER_FAILURES, 800.0),
+            TierGroup.EASIER: (5.0, 800.0),
         }
     )
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
@@ -146,6 +144,7 @@ def test_a_class_counts_by_its_share_or_by_name(
 
     assert counts == (["search"] == findings.risen_capabilities)
     assert counts == (("capability:search",) == findings.scope)
+    assert counts == (VerdictState.REGRESSION is findings.state)
 
 
 def test_ok_needs_labels_and_every_margin_ruled_out() -> None:
