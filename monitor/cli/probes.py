@@ -23,14 +23,7 @@ from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.probes.panel import (
-    Panel,
-    PanelRequest,
-    asked_requests,
-    chosen_panel,
-    probe_histories,
-    read_requests,
-)
+from monitor.probes.panel import Panel, PanelRequest, asked_requests, chosen_panel, probe_histories, read_requests
 
 probes = typer.Typer(
     help="Choose a probe panel, run it on a model, and list what versions made of it.", no_args_is_help=True
@@ -139,10 +132,5 @@ def _panel(
         for versions in _FORECAST_VERSIONS
     ]
     return chosen_panel(
-        requests,
-        chosen,
-        calibration=calibration,
-        forecasts=forecasts,
-        skipped=skipped,
-        settings=config.difficulty,
+        requests, chosen, calibration=calibration, forecasts=forecasts, skipped=skipped, settings=config.difficulty
     )

@@ -198,9 +198,7 @@ def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Ite
     for trace_id, span_ids in connection.execute(sa.select(pending_span.c.trace_id, pending_span.c.span_ids)):
         pending[trace_id,] += len(span_ids.split(" "))
     yield _equal(
-        "spans noted of waiting traces = spans waiting",
-        {(trace_id,): spans for trace_id, spans in noted},
-        pending,
+        "spans noted of waiting traces = spans waiting", {(trace_id,): spans for trace_id, spans in noted}, pending
     )
     waiting = count_spans(connection)
     spans = {key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS}

@@ -56,10 +56,7 @@ def _chosen(rollout: Rollout) -> sa.Select[Any]:
     )
     established = (
         sa.select(
-            _KEY.label("key"),
-            is_baseline.label("is_baseline"),
-            _LABELLED.label("labelled"),
-            _PASSES.label("passes"),
+            _KEY.label("key"), is_baseline.label("is_baseline"), _LABELLED.label("labelled"), _PASSES.label("passes")
         )
         .join(model_version)
         .where(*_of_established(rollout), request.c.success.is_not(None))

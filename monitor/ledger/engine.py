@@ -83,13 +83,7 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
     in_url = dict(url.query)
     arguments = {name: value for name, value in _POSTGRESQL_ARGUMENTS.items() if name not in in_url}
     engine = sa.create_engine(
-        url,
-        connect_args=arguments,
-        pool_pre_ping=True,
-        pool_size=4,
-        max_overflow=8,
-        pool_timeout=10,
-        **_OPTIONS,
+        url, connect_args=arguments, pool_pre_ping=True, pool_size=4, max_overflow=8, pool_timeout=10, **_OPTIONS
     )
 
     @event.listens_for(engine, "connect")

@@ -44,12 +44,7 @@ def count_labels(connection: sa.Connection, *, exclude: Collection[str]) -> int:
 
 
 def select_history(
-    connection: sa.Connection,
-    version_id: int,
-    version: str,
-    *,
-    limit: int | None,
-    matured_before: float = math.inf,
+    connection: sa.Connection, version_id: int, version: str, *, limit: int | None, matured_before: float = math.inf
 ) -> Iterator[LabelledRequest]:
     """The latest labelled requests of one version, *limit* at most, in trace order."""
     latest = (

@@ -89,8 +89,7 @@ class PendingSpanRows:
         counts = {trace_id: len(known.get(trace_id, ())) for trace_id in new}
         self._append(connection, [(trace_id, counts[trace_id], *_packed(some)) for trace_id, some in new.items()])
         self._recount(
-            connection,
-            [(trace_id, before + len(new[trace_id])) for trace_id, before in counts.items() if before],
+            connection, [(trace_id, before + len(new[trace_id])) for trace_id, before in counts.items() if before]
         )
         if again:
             self._keep_better(connection, again)

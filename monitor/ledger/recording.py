@@ -12,15 +12,7 @@ from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Joining, Slot
 from monitor.ledger.labels import LabelBudget
-from monitor.ledger.ledger import (
-    CEILING,
-    Batch,
-    CounterName,
-    DeadLetter,
-    OffsetCommit,
-    Recorded,
-    TaggedTrace,
-)
+from monitor.ledger.ledger import CEILING, Batch, CounterName, DeadLetter, OffsetCommit, Recorded, TaggedTrace
 from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
@@ -51,8 +43,7 @@ class Recorder:
         self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect)
         self._write_traffic = dialect.upserter(
-            traffic,
-            become=lambda added: {"requests": traffic.c.requests + added.requests, **_wider(traffic.c, added)},
+            traffic, become=lambda added: {"requests": traffic.c.requests + added.requests, **_wider(traffic.c, added)}
         )
         self._write_counters = dialect.upserter(counter, become=_more_counted)
         self._write_activity = dialect.upserter(

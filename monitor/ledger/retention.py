@@ -112,8 +112,7 @@ class Pruner:
             tally.setdefault(row.counted_tier, Counter())[row.success] += 1
         self._delete(connection, [row.trace_id for row in gone])
         self._tally(
-            connection,
-            [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())],
+            connection, [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
         )
         if gone:
             _note_pruned(connection, version_id, max(row.started_at for row in gone))

@@ -91,8 +91,7 @@ def save_verdict(connection: sa.Connection, rollout_id: str, verdict: Verdict, *
     if last is None or last.state != verdict.state:
         number = 0 if last is None else last.number + 1
         connection.execute(
-            sa.insert(verdict_change),
-            {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state},
+            sa.insert(verdict_change), {"rollout_id": rollout_id, "number": number, "at": at, "state": verdict.state}
         )
     keep_evidence(connection, rollout_id, evidence_of(verdict, at=at))
     update_rollout(connection, rollout_id, verdict=_VERDICT.dump_json(verdict).decode(), verdict_at=at)

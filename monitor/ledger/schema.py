@@ -46,11 +46,7 @@ model_version = sa.Table(
     sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
 )
 
-label_value = sa.Table(
-    "label_value",
-    metadata,
-    *_columns(sa.Text, "label", "scope", "value", primary_key=True),
-)
+label_value = sa.Table("label_value", metadata, *_columns(sa.Text, "label", "scope", "value", primary_key=True))
 
 # Requests of each version by the hour of their start (hours since 1970): what would be counted every second otherwise.
 traffic = sa.Table(

@@ -29,8 +29,7 @@ class StratumWriter:
 
     def __init__(self, dialect: Dialect) -> None:
         self._write = dialect.upserter(
-            stratum,
-            become=lambda added: {name: stratum.c[name] + added[name] for name in SUMS},
+            stratum, become=lambda added: {name: stratum.c[name] + added[name] for name in SUMS}
         )
 
     def add_slots(

@@ -257,11 +257,7 @@ def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate])
             labelled, failed = labelled + count.labelled, failed + count.failures
             missing += count.requests - (count.looked if place >= JUDGED else count.labelled)
     return replace(
-        stratum,
-        labelled=int(labelled),
-        failures=int(failed),
-        effective=(requests, failures),
-        missing=max(missing, 0.0),
+        stratum, labelled=int(labelled), failures=int(failed), effective=(requests, failures), missing=max(missing, 0.0)
     )
 
 

@@ -12,15 +12,7 @@ from monitor.rollout.comparison import Decomposition, FailureRate, Interval, Sha
 from monitor.rollout.labelling import ArmLabels
 from monitor.rollout.oncall import OnCallLoad
 
-__all__ = [
-    "Decomposition",
-    "FailureRate",
-    "Interval",
-    "ShareComparison",
-    "TierComparison",
-    "Verdict",
-    "VerdictState",
-]
+__all__ = ["Decomposition", "FailureRate", "Interval", "ShareComparison", "TierComparison", "Verdict", "VerdictState"]
 
 
 LEFT_BEHIND, EXCESS = "left_behind", "excess"

@@ -34,12 +34,7 @@ class Watchdog:
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        unhealthy_seconds: float,
-        exit_seconds: float,
-        end: Callable[[int], None] = os._exit,
+        self, clock: Clock, *, unhealthy_seconds: float, exit_seconds: float, end: Callable[[int], None] = os._exit
     ) -> None:
         self._clock = clock
         self._unhealthy_seconds = unhealthy_seconds

@@ -220,9 +220,7 @@ def _tool(definition: Mapping[str, Any]) -> Tool | None:
     schemas = (parsed(definition.get(key)) for key in _SCHEMA_KEYS)
     schema = next((schema for schema in schemas if isinstance(schema, dict)), {})
     return Tool(
-        name[:_MAX_TOOL_NAME_CHARS],
-        description if isinstance(description, str) else "",
-        _CANONICAL.encode(schema),
+        name[:_MAX_TOOL_NAME_CHARS], description if isinstance(description, str) else "", _CANONICAL.encode(schema)
     )
 
 

@@ -127,11 +127,7 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool |
     if trace.answered is False and settings.no_answer_fails and not has_failed:
         found.append(
             Outcome(
-                success=False,
-                failure_class=NO_ANSWER,
-                source=STATUS,
-                labelled_at=trace.ended_at,
-                evaluation=NO_ANSWER,
+                success=False, failure_class=NO_ANSWER, source=STATUS, labelled_at=trace.ended_at, evaluation=NO_ANSWER
             )
         )
     if settings.over_budget_fails and (is_over_budget(trace, settings) if is_over is None else is_over):

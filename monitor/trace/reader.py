@@ -33,15 +33,7 @@ from monitor.trace.span_reading import (
     tokens_of,
     tools_on_offer,
 )
-from monitor.trace.values import (
-    SPAN_ID_DIGITS,
-    TRACE_ID_DIGITS,
-    annotator,
-    hexadecimal_id,
-    identifier,
-    number,
-    seconds,
-)
+from monitor.trace.values import SPAN_ID_DIGITS, TRACE_ID_DIGITS, annotator, hexadecimal_id, identifier, number, seconds
 
 _MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
 _ASKED = _MODELLED | {OperationKind.STEP}

@@ -207,20 +207,10 @@ class OutcomeSettings(Settings):
     observations: Literal["worst", "latest"] = "worst"
     """Which of several scores of one name on parts of a trace counts: worst (one failure fails it) or latest."""
 
-    fail_labels: tuple[str, ...] = (
-        "fail",
-        "failed",
-        "failure",
-        "incorrect",
-    )
+    fail_labels: tuple[str, ...] = ("fail", "failed", "failure", "incorrect")
     """Labels that say failure where no rule names the evaluation."""
 
-    pass_labels: tuple[str, ...] = (
-        "pass",
-        "passed",
-        "success",
-        "correct",
-    )
+    pass_labels: tuple[str, ...] = ("pass", "passed", "success", "correct")
     """Labels that say success where no rule names the evaluation."""
 
     budgets: tuple[BudgetRule, ...] = ()
