@@ -157,8 +157,8 @@ ABORTS = re.compile(
 )
 """Errors that say that somebody stopped the run."""
 
-ERROR_LEVEL = "ERROR"
-"""Value of Langfuse's level that says an observation failed."""
+ERROR_LEVEL = "error"
+"""What levels and reasons to finish hold in any case where an operation failed."""
 
 
 def main() -> None:

@@ -86,7 +86,9 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
 
     An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says.
     """
-    if status_code == _ERROR_STATUS or ERROR_LEVEL in attributes.values(Field.LEVEL):
+    if status_code == _ERROR_STATUS or any(
+        ERROR_LEVEL in str(value).lower() for value in attributes.values(Field.LEVEL)
+    ):
         return True
     if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True

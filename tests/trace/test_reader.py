@@ -103,6 +103,8 @@ INPUT_NAMES = (
     "genkit:input",
     "mlflow.spanInputs",
     "lmnr.span.input",
+    "mastra.agent_run.input",
+    "mastra.model_generation.input",
 )
 OUTPUT_NAMES = (
     "ai.response.text",
@@ -115,6 +117,8 @@ OUTPUT_NAMES = (
     "traceloop.entity.output",
     "genkit:output",
     "lmnr.span.output",
+    "mastra.agent_run.output",
+    "mastra.model_generation.output",
 )
 CACHED_NAMES = (
     "gen_ai.usage.cache_read.input_tokens",
@@ -348,6 +352,8 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
             ("traceloop", "user_id", "user_id"),
         )
     },
+    "gen_ai.response.finish_reasons": ({"gen_ai.response.finish_reasons": ["error"]}, _span("error"), True),
+    "ai.response.finishReason": ({"ai.response.finishReason": "error"}, _span("error"), True),
     "mlflow.trace.user": ({"mlflow.trace.user": '"u"'}, _span("user_id"), "u"),
     "llm.PROVIDER.model": ({"llm.openai.model": "m"}, _span("response_model"), "m"),
     "llm.PROVIDER.messages": (

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from opentelemetry import trace
@@ -20,6 +22,15 @@ def provider() -> TracerProvider:
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(made)
     return made
+
+
+def instrument_all() -> None:
+    """Switch on every instrumentation that is installed, content included."""
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "gen_ai_latest_experimental"
+    os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "SPAN_ONLY"
+    made = provider()
+    for entry in entry_points(group="opentelemetry_instrumentor"):
+        entry.load()().instrument(tracer_provider=made)
 
 
 def get_weather(city: str) -> str:
