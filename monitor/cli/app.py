@@ -174,4 +174,4 @@ def writing(path: Path, *, instead: str = "another place") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose {instead}.") from error
+        raise UsageError(f"{Path(path).absolute()} cannot be written: {error.strerror}; choose {instead}.") from error

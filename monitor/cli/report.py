@@ -155,7 +155,7 @@ def _floors(path: Path) -> Floors:
     try:
         return read_floors(str(path), path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; check the name.") from error
+        raise UsageError(f"{path.absolute()} cannot be read: {error.strerror}; check the name.") from error
     except ConfigInvalid as error:  # exit code 1 is for a gate that closes
         raise UsageError(str(error)) from error
 

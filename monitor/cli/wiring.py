@@ -168,7 +168,8 @@ def ledger_url(settings: LedgerSettings) -> str:
         return Path(settings.url_file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigInvalid(
-            f"ledger.url_file: {settings.url_file} cannot be read: {error.strerror}; mount the secret or use ledger.url"
+            f"ledger.url_file: {Path(settings.url_file).absolute()} cannot be read: {error.strerror}; "
+            "mount the secret or use ledger.url"
         ) from error
 
 

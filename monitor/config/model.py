@@ -86,7 +86,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigInvalid(
-            f"{path}: cannot be read: {error.strerror}; `python -m monitor.config.model` prints a file to start from"
+            f"{path.absolute()}: cannot be read: {error.strerror}; "
+            "`python -m monitor.config.model` prints a file to start from"
         ) from error
 
 

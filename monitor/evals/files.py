@@ -140,7 +140,7 @@ def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     except CORRUPTED as error:
         raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; check the name.") from error
+        raise UsageError(f"{Path(path).absolute()} cannot be read: {error.strerror}; check the name.") from error
     if _most_of(path) < len(content) <= _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} unfolds to over {_LARGEST_RATIO} times its size; give it unfolded.")
     if len(content) > _LARGEST_BYTES:

@@ -124,7 +124,9 @@ class FileSource:
         try:
             return Path(path).open("rb")
         except OSError as error:
-            raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; check the name.") from error
+            raise DependencyUnreachable(
+                f"{Path(path).absolute()} cannot be read: {error.strerror}; check the name."
+            ) from error
 
     def _translated(self, path: str) -> io.BufferedReader | None:
         lines = None if self._translate is None else self._translate(path)

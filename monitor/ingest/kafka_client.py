@@ -150,4 +150,6 @@ def _secret(value: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error.strerror}; check the kafka.*_password_file.") from error
+        raise ConfigInvalid(
+            f"{Path(path).absolute()} cannot be read: {error.strerror}; check the kafka.*_password_file."
+        ) from error

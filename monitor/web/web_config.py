@@ -85,7 +85,9 @@ def load_web_config(path: Path) -> WebConfig:
     try:
         file = parse_config_file(path.read_bytes())
     except OSError as error:
-        raise ConfigInvalid(f"{path}: web.config_file cannot be read: {error.strerror}; correct or empty it") from error
+        raise ConfigInvalid(
+            f"{path.absolute()}: web.config_file cannot be read: {error.strerror}; correct or empty it"
+        ) from error
     found = [Problem(file.line(at), at, sentence) for at, sentence in _problems(file.values, path.parent)]
     problems = sorted([*file.problems, *found], key=lambda problem: problem.line)
     if problems:

@@ -68,7 +68,7 @@ def test_the_table_has_a_row_per_policy(
     ("arguments", "code", "advice"),
     [
         pytest.param(["--policy", "careful"], 2, "not NAME=FILE", id="no file"),
-        pytest.param(["--policy", "a=missing.yaml"], 1, "cannot be read", id="a file that is not there"),
+        pytest.param(["--policy", "a=missing.yaml"], 1, "/missing.yaml: cannot be read", id="a file that is not there"),
         pytest.param(["--policy", "config={config}"], 2, "Two policies", id="the name of the config's own"),
         pytest.param(["--policy", "a={events}"], 1, "is not valid YAML", id="a file that is no policy"),
         pytest.param(["--policy", "a={config}", "--ledger", "sqlite:///x.db"], 2, "leave out --ledger", id="a ledger"),

@@ -125,7 +125,7 @@ def signature_name(signature: Signature) -> str:
 def columns(first: str, *rest: str) -> Table:
     """An empty table without lines: *first* is aligned left, the others right."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column(first, no_wrap=True)
+    table.add_column(first, overflow="fold")  # the one that gives way: numbers are never cut
     for title in rest:
         table.add_column(title, justify="right", no_wrap=True)
     return table
