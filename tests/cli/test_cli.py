@@ -102,7 +102,9 @@ def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "code", "advice"),
     [
-        pytest.param(["check-config", "missing.yaml"], 1, "/missing.yaml: cannot be read", id="a config that is not there"),
+        pytest.param(
+            ["check-config", "missing.yaml"], 1, "/missing.yaml: cannot be read", id="a config that is not there"
+        ),
         pytest.param(["replay", "missing.jsonl"], 3, "check the name", id="a file that is not there"),
         pytest.param(["replay", "x", "--ledger", "mysql://h/d"], 1, "sqlite or postgresql", id="an unknown ledger"),
         pytest.param(["replay"], 2, "Name files to replay", id="nothing to replay"),
