@@ -38,7 +38,8 @@ class Field(StrEnum):
     OUTPUT = "answer (whether there is one, and the model that it names)"
     TOOLS = "tools on offer"
     TOOL_NAME = "tool that was called"
-    CACHED_TOKENS = "input tokens from or for a cache, where input tokens leave them out"
+    CACHED_TOKENS = "input tokens from a cache, where input tokens leave them out"
+    CACHE_WRITTEN_TOKENS = "input tokens for a cache, where input tokens leave them out"
     INPUT_TOKENS = "input tokens"
     OUTPUT_TOKENS = "output tokens"
     TOKENS = "input and output tokens"
@@ -142,7 +143,8 @@ PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
 
 PROVIDER_PREFIX = re.compile(
-    r"(?:(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|"
+    r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/|accounts/[^/]+/models/|(?:us|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
+    r"(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|"
     r"bedrock|bedrock/converse|converse|litellm_proxy|openrouter|publishers/[a-z]+/models|groq|mistral|cohere|xai|"
     r"deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|azure-openai|openai-responses|"
     r"google-gla|google-vertex|bedrock_converse)[/:])+",

@@ -228,8 +228,8 @@ def tokens_of(attributes: SpanAttributes) -> tuple[int | None, int | None]:
     own = attributes.first(Field.INPUT_TOKENS, count), attributes.first(Field.OUTPUT_TOKENS, count)
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
     inward = both[0] if own[0] is None else own[0]
-    if own[0] is not None and Field.CACHED_TOKENS in attributes.singles:
-        cached = attributes.first(Field.CACHED_TOKENS, count) or 0
+    if own[0] is not None:
+        cached = sum(attributes.first(each, count) or 0 for each in (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS))
         # More of them than there are tokens at all: they were not counted among them.
         inward = own[0] + cached if cached > own[0] else own[0]
     return inward, both[1] if own[1] is None else own[1]

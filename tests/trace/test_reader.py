@@ -492,6 +492,37 @@ def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, A
     assert expected == getattr(read_span({**better, **worse}), field) == getattr(read_span({**worse, **better}), field)
 
 
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("us.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("projects/p/locations/l/publishers/google/models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("accounts/fireworks/models/llama-v3", "llama-v3"),
+        ("openrouter/anthropic/claude-4", "claude-4"),
+        ("azure/gpt-4o", "gpt-4o"),
+        ("meta-llama/openai/x", "meta-llama/openai/x"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
+    ],
+)
+def test_a_gateway_is_no_part_of_a_version(written: str, read_as: str) -> None:
+    """What gateways write before a model's name is left out, and nothing from its middle."""
+    assert read_as == read_span({**MODEL_CALL, "gen_ai.response.model": written}).response_model
+
+
+def test_all_that_a_cache_held_or_took_was_input() -> None:
+    """Anthropic counts what it read from a cache and wrote to one beside the input; OpenAI counts them within it."""
+    cache = {"gen_ai.usage.cache_read.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 50}
+
+    assert 960 == read_span({**MODEL_CALL, "gen_ai.usage.input_tokens": 10, **cache}).input_tokens
+    assert 1_000 == read_span({**MODEL_CALL, "gen_ai.usage.input_tokens": 1_000, **cache}).input_tokens
+
+
+def test_a_guardrail_does_not_answer() -> None:
+    """Its model judges, however much it writes."""
+    assert OperationKind.EVALUATOR is read_span({"openinference.span.kind": "GUARDRAIL"}).kind
+
+
 @pytest.mark.parametrize("wrong", ["", "many", -3, True, 1e300, [1]])
 def test_value_of_a_wrong_type_counts_as_absent(wrong: Any) -> None:
     """A name whose value makes no sense gives way to the next name."""
