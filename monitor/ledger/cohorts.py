@@ -329,8 +329,9 @@ def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
     )
 
 
-def _started_between(select: sa.Select[Any]) -> sa.Select[Any]:
-    started_at = request.c.started_at
+def _started_between(
+    select: sa.Select[Any], started_at: sa.ColumnElement[float] = request.c.started_at
+) -> sa.Select[Any]:
     return select.where(started_at >= sa.bindparam("since", type_=sa.Double)).where(
         started_at < sa.bindparam("until", type_=sa.Double)
     )
@@ -357,7 +358,8 @@ _FIRST_RUNS = _summed(
     sa.select(*(_RUNS.c[name] for name in (*KEY, *SUMS))).where(_RUNS.c.run == 1).subquery(), KEY, SUMS
 )
 _SAMPLED = _summed(
-    _started_between(sa.select(request.c.cluster, *_ROW))
+    # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
+    _started_between(sa.select(request.c.cluster, *_ROW), request.c.started_at + sa.literal_column("0.0"))
     .where(request.c.model_version_id == sa.bindparam("version_id"))
     .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
     .where(request.c.cluster.is_not(None), request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger))
