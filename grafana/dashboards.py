@@ -562,6 +562,26 @@ def frontier() -> builder.Dashboard:
                 ),
             ],
             "By capability class": [
+                _table(
+                    About(
+                        title="Best version of each class",
+                        description="The highest pass rate of hard and frontier requests, with bounds of 90 %: a "
+                        "version of the chart below whose bar reaches them may be as good. "
+                        "`cliffwatch frontier` prints the same.",
+                        unit="percentunit",
+                        span=24,
+                        height=8,
+                        empty="no class has 30 labelled hard requests yet",
+                    ),
+                    {
+                        "hard pass rate": _best(of_class, "share_success"),
+                        "at least": _best(of_class, "share_success_lower"),
+                        "at most": _best(of_class, "share_success_upper"),
+                        "labelled hard requests": _best(of_class, "sum"),
+                    },
+                    units={"labelled hard requests": "short"},
+                    sorted_by="hard pass rate",
+                ),
                 _bars(
                     About(
                         title="Hard-tier pass rate by class and model version",
@@ -981,6 +1001,16 @@ def _named_where_empty(label: str, name: str, expr: str) -> str:
 def _labelled_hard(version: str) -> str:
     """Labelled hard and frontier requests of one model version, by capability class."""
     return _by("capability", _recorded("version_capability", "outcomes_hard:sum", _SERVICE, {"model_version": version}))
+
+
+def _best(chosen: Mapping[str, str], operations: str) -> str:
+    """A recorded figure of hard requests, by capability class, of the model version with the best pass rate alone."""
+    by = "capability, model_version"
+    rate, shown = (
+        _by(by, _recorded("version_capability", f"outcomes_hard:{each}", chosen))
+        for each in ("share_success", operations)
+    )
+    return f"{shown} and on ({by}) topk by (capability) (1, {rate})"
 
 
 def _arms(metric: str, **labels: str) -> list[Query]:

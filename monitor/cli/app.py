@@ -34,6 +34,7 @@ COMMANDS = (
     "check-config",
     "demo",
     "doctor",
+    "frontier",
     "init",
     "ledger",
     "probes",

@@ -15,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from grafana.dashboards import DASHBOARDS
+from monitor.ledger.ledger import CounterKey, CounterName
+from monitor.output.frontier import class_frontiers, live_counts
 from tests.grafana.queries import filled_in, panels
 from tests.metrics.same_numbers import alert_words, expected_samples, page_words
 from tests.programs import required_program
@@ -44,6 +46,9 @@ QUIET = {
     "cliffwatch_request_cost_hard_dollars_per_request": "the demo's outcomes have no cost",
 }
 """Parts of names whose series the demo does not have, and why."""
+
+
+_OUTCOME_LABELS = ("service", "environment", "model_version", "tier", "capability", "outcome")
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,29 @@ def test_the_frontier_dashboard_counts_what_the_verdict_counts(replayed: Replaye
         assert 1 - counts["failures"] / counts["requests"] == pytest.approx(shown[f"average pass rate {version}"])
         assert labelled == shown[f"labelled hard requests {version}"]
         assert 1 - failures / labelled == pytest.approx(shown[f"hard pass rate {version}"])
+
+
+def test_the_frontier_dashboard_names_the_version_that_the_command_names(replayed: Replayed) -> None:
+    """The best version of a class, with its bounds: what `cliffwatch frontier` makes of the same counters."""
+    scraped = replayed.query('cliffwatch_outcomes_total{service="$service", environment="$environment"}')
+    counters = {
+        CounterKey(CounterName.OUTCOMES, *(labels[name] for name in _OUTCOME_LABELS)): int(value)
+        for labels, value in scraped
+    }
+    counts = live_counts(counters, CLIFF["service"], CLIFF["environment"])
+    of_class = {each.capability: each for each in class_frontiers(counts, {}, min_requests=30)}[CLIFF["capability"]]
+
+    best = of_class.versions[0]
+
+    assert {
+        f"{column} {CLIFF['capability']} {of_class.best}": value
+        for column, value in {
+            "hard pass rate": best.pass_rate.estimate,
+            "at least": best.pass_rate.lower,
+            "at most": best.pass_rate.upper,
+            "labelled hard requests": best.requests,
+        }.items()
+    } == pytest.approx(replayed.values("frontier", "Best version of each class"))
 
 
 def test_every_surface_shows_the_same_numbers(replayed: Replayed) -> None:

@@ -68,6 +68,24 @@ _HARD_RATE = rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate
             id="the average is over all tiers",
         ),
         pytest.param(
+            {_outcomes("success"): "97", _outcomes("failure"): "3"},
+            "round(1e6 * version_capability:cliffwatch_outcomes_hard:share_success_lower)",
+            927288.0,
+            id="the lower bound is Wilson's",
+        ),
+        pytest.param(
+            {_outcomes("success"): "97", _outcomes("failure"): "3"},
+            "round(1e6 * version_capability:cliffwatch_outcomes_hard:share_success_upper)",
+            987948.0,
+            id="the upper bound is Wilson's",
+        ),
+        pytest.param(
+            {_outcomes("success"): "15", _outcomes("failure"): "14"},
+            "version_capability:cliffwatch_outcomes_hard:share_success_lower",
+            None,
+            id="twenty-nine hard requests have no bound",
+        ),
+        pytest.param(
             {_COST: "15", _requests("hard"): "20", _requests("frontier"): "10", _requests("easy"): "100"},
             "version:cliffwatch_request_cost_hard_dollars_per_request:ratio",
             0.5,

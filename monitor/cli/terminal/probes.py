@@ -16,6 +16,7 @@ from monitor.cli.terminal.rollouts import columns
 from monitor.clock import Clock
 from monitor.difficulty.probes import PanelForecast
 from monitor.ledger.ledger import ProbeResult
+from monitor.output.frontier import ClassFrontier, VersionRate
 from monitor.probes.panel import Panel, ProbeHistory
 from monitor.probes.run import Progress
 from monitor.rollout.wording import percent
@@ -109,6 +110,26 @@ def print_run(console: Console, progress: Progress, path: Path) -> None:
         print_line(console, "Run the same command again for the rest.")
     else:
         print_line(console, f"Next: cliffwatch calibrate {path}")
+
+
+def print_frontier(console: Console, classes: Sequence[ClassFrontier]) -> None:
+    """The best version of each class, and those that chance alone may have put below it."""
+    if not any(each.best for each in classes):
+        print_line(console, "No version has enough labelled hard requests yet; see --min-requests, or run a panel.")
+        return
+    for each in classes:
+        print_line(console, each.capability if each.best else f"{each.capability}: too few labelled hard requests")
+        for rate in each.versions:
+            rank = "best" if rate.model_version == each.best else "alike" if rate.model_version in each.alike else ""
+            print_line(console, f"  {rank:<5} {_rate_words(rate)}")
+
+
+def _rate_words(rate: VersionRate) -> str:
+    passes, use = rate.pass_rate, rate.use
+    words = f"{rate.model_version}: {percent(passes.estimate)} of {rate.requests:,} hard requests pass"
+    words += f" ({percent(passes.lower)} to {percent(passes.upper)})"
+    words += "" if use.cost_usd is None else f", {use.cost_usd:.4g} USD each"
+    return words if use.seconds_p95 is None else f"{words}, 95 % within {use.seconds_p95:.3g} s"
 
 
 def _spread(panel: Panel) -> Table:

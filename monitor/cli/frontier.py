@@ -1,0 +1,67 @@
+"""`cliffwatch frontier`: which model version for which capability class."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from monitor.cli import options
+from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.probes import print_frontier
+from monitor.cli.wiring import existing_ledger, reviewer_of
+from monitor.errors import UsageError
+from monitor.ledger.sql import SqlLedger
+from monitor.output.frontier import Counts, Use, class_frontiers, live_counts, live_uses, panel_counts
+from monitor.service.review import Reviewer
+
+_Service = Annotated[
+    str, typer.Argument(metavar="[SERVICE]", help="Whose live requests; without it, the panel's runs.")
+]
+_Environment = Annotated[str, typer.Option("--environment", metavar="NAME", help="Environment of the live requests.")]
+_Least = Annotated[int, typer.Option("--min-requests", min=1, help="Labelled hard requests that a version needs.")]
+
+
+@app.command()
+def frontier(
+    service: _Service = "",
+    *,
+    environment: _Environment = "production",
+    min_requests: _Least = 30,
+    config_file: options.ConfigFile = None,
+    ledger: options.Ledger = None,
+    output: options.Output = OutputFormat.TABLE,
+    log_level: options.LogLevel = None,
+) -> None:
+    """
+    The best model version of each capability class on hard and frontier requests, with its bounds, cost and latency.
+
+    Without a SERVICE every version is compared on the same probes, as environments `probes` and `reference` ran them;
+    the calibration in force says which are hard. With one, its live requests are compared as they were tagged: the
+    numbers of the Frontier dashboard, though versions may have met different requests. Versions that chance alone may
+    have put below the best are named: among them, cost and latency decide.
+
+    Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
+    """
+    config = quiet_config(config_file, log_level)
+    uses: dict[str, Use] = {}
+    with existing_ledger(config, ledger) as opened:
+        if service:
+            counters = opened.counters()
+            counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
+        else:
+            counts = _panel(opened, reviewer_of(config, opened))
+    print_result(output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)
+
+
+def _panel(ledger: SqlLedger, reviewer: Reviewer) -> Counts:
+    calibration = reviewer.calibration_in_force()
+    if calibration is None:
+        raise UsageError(
+            "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
+        )
+    tiers = {
+        (each.features.capability, each.features.item): calibration.tag(each.features).tier for each in ledger.asked()
+    }
+    return panel_counts(ledger.probe_results(), lambda *probe: tiers[probe])

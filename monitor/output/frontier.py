@@ -1,0 +1,125 @@
+"""Which model version for which capability class: pass rates of the hard tier with bounds, cost and latency."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from monitor.difficulty.tiers import HARD_TIER, Tier
+from monitor.difficulty.trust import wilson
+from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, WHOLE, CounterKey, CounterName, ProbeResult
+from monitor.rollout.comparison import Interval
+
+_NANO = 1e9
+
+Counts = Mapping[tuple[str, str], Counter[str]]
+"""`success` and `failure` of hard-tier requests, by capability class and model version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a request of a model version takes; None where nothing says so."""
+
+    cost_usd: float | None = None
+    seconds_p95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRate:
+    """Hard-tier pass rate (ratio 0 to 1, with 90 % bounds) of one version, and what its requests take."""
+
+    model_version: str
+    requests: int
+    pass_rate: Interval
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFrontier:
+    """
+    The versions of one capability class.
+
+    Attributes:
+        best: The version with the highest pass rate; None where none has enough labelled hard requests.
+        alike: Versions whose bounds reach those of the best: chance may have ordered them.
+        versions: All that have enough, the best first.
+    """
+
+    capability: str
+    best: str | None
+    alike: Sequence[str]
+    versions: Sequence[VersionRate]
+
+
+def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: int) -> Sequence[ClassFrontier]:
+    """Each capability class of *counts*, in order of its name; a version counts from *min_requests* on."""
+    classes: dict[str, list[VersionRate]] = defaultdict(list)
+    for (capability, version), labels in counts.items():
+        versions = classes[capability]
+        if labels.total() >= min_requests:
+            versions.append(_rate(version, labels, uses.get(version, Use())))
+    return [_frontier(capability, classes[capability]) for capability in sorted(classes)]
+
+
+def live_counts(counters: Mapping[CounterKey, int], service: str, environment: str) -> Counts:
+    """Labelled hard requests as they were tagged when they came: what the dashboards show."""
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for key, value in _hard(counters, service, environment):
+        if key.name is CounterName.OUTCOMES:
+            counts[key.capability, key.model_version][key.detail] += value
+    return counts
+
+
+def panel_counts(results: Iterable[ProbeResult], tier_of: Callable[[str, str], Tier]) -> Counts:
+    """Labelled runs of hard probes, whenever they ran; *tier_of* a capability and probe holds for all versions."""
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for result in results:
+        if tier_of(result.capability, result.item) in HARD_TIER:
+            passed = {"success": result.labelled - result.failures, "failure": result.failures}
+            counts[result.capability, result.model_version].update(passed)
+    return counts
+
+
+def live_uses(counters: Mapping[CounterKey, int], service: str, environment: str) -> Mapping[str, Use]:
+    """Cost and latency of hard requests by model version; as in `histogram_quantile`, linear inside a bucket."""
+    sums: dict[str, Counter[tuple[CounterName, str]]] = defaultdict(Counter)
+    for key, value in _hard(counters, service, environment):
+        sums[key.model_version][key.name, key.detail] += value
+    return {version: _use(each) for version, each in sums.items()}
+
+
+def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) -> Iterable[tuple[CounterKey, int]]:
+    of = (service, environment)
+    return (
+        (key, value)
+        for key, value in counters.items()
+        if (key.service, key.environment) == of and key.tier in HARD_TIER
+    )
+
+
+def _use(sums: Counter[tuple[CounterName, str]]) -> Use:
+    requests = sums[CounterName.REQUESTS, ""]
+    cost = sums[CounterName.COST_NANODOLLARS, WHOLE] + sums[CounterName.COST_NANODOLLARS, ""] / _NANO
+    within = [sums[CounterName.DURATION_BUCKET, str(bound)] for bound in DURATION_BUCKETS_SECONDS]
+    timed = sum(within) + sums[CounterName.DURATION_BUCKET, "+Inf"]
+    seconds = np.interp(0.95 * timed, [0, *accumulate(within)], [0.0, *DURATION_BUCKETS_SECONDS])
+    return Use(cost / requests if cost and requests else None, float(seconds) if timed else None)
+
+
+def _rate(version: str, labels: Counter[str], use: Use) -> VersionRate:
+    requests, failures = labels.total(), labels["failure"]
+    lower, upper = wilson(failures, requests)
+    return VersionRate(version, requests, Interval(1 - failures / requests, 1 - upper, 1 - lower), use)
+
+
+def _frontier(capability: str, rates: Iterable[VersionRate]) -> ClassFrontier:
+    versions = sorted(rates, key=lambda each: (-each.pass_rate.estimate, -each.requests, each.model_version))
+    if not versions:
+        return ClassFrontier(capability, None, (), ())
+    best, *others = versions
+    alike = [each.model_version for each in others if each.pass_rate.upper >= best.pass_rate.lower]
+    return ClassFrontier(capability, best.model_version, alike, versions)
