@@ -37,6 +37,7 @@ format: $(VENV)/.dev  ## Format the code
 generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 	$(BIN)/python -m monitor.config.model > cliffwatch.yaml
 	$(BIN)/python -m grafana.dashboards
+	$(BIN)/python -m rules.slo
 	$(BIN)/python -m deploy.manifests
 	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
 

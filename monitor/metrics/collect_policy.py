@@ -24,6 +24,11 @@ def collect_policy(snapshot: Snapshot) -> Iterator[Family]:
         if floor.tier is TierGroup.HARD
     )
     yield from family_of("policy_floor_pass_ratio", floors)
+    objectives = {"easy": policy.easy_objective, "medium": policy.medium_objective, "hard": policy.hard_objective}
+    agreed = [(value, tier) for tier, value in objectives.items() if value]
+    yield from family_of(
+        "policy_objective_pass_ratio", ((value, *where, tier) for value, tier in agreed for where in environments)
+    )
 
 
 def _thresholds(policy: Policy) -> Iterator[tuple[str, float]]:

@@ -11,6 +11,7 @@ from monitor.config.settings import Settings
 from monitor.rollout.cohort import TierGroup, TiersBy
 
 _DAY = 86_400.0
+_Objective = Annotated[float, Ge(0), Lt(1)]
 
 
 class Floor(Settings):
@@ -88,6 +89,15 @@ class Policy(Settings):
 
     max_coverage_gap: Annotated[float, Gt(0), Le(1)] = 0.20
     """Difference of label coverage between the arms that raises an alert, ratio 0 to 1."""
+
+    easy_objective: _Objective = 0.98
+    """Pass rate that easy requests should keep over 30 days, ratio 0 to 1; 0 for none."""
+
+    medium_objective: _Objective = 0.85
+    """Pass rate that medium requests should keep over 30 days, ratio 0 to 1; 0 for none."""
+
+    hard_objective: _Objective = 0.0
+    """Pass rate that hard and frontier requests should keep over 30 days, ratio 0 to 1; 0 until you agree on one."""
 
     floors: tuple[Floor, ...] = ()
     """Pre-committed floors of pass rates."""

@@ -1,0 +1,1 @@
+"""Alert rules; `slo` writes those of service levels."""
