@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collect_policy import collect_policy
 from monitor.metrics.collect_rollouts import collect_rollouts
 from monitor.metrics.snapshot import Snapshot
-from monitor.rollout.policy import Floor, Policy
+from monitor.rollout.policy import Floor, Policy, Severity
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
 from tests.builders import NOON
@@ -136,6 +137,24 @@ def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: SqlLedg
     calibration = reviewer.calibration_in_force()
     assert calibration is not None
     assert 9 == calibration.trust.versions
+
+
+def test_severities_stand_beside_the_verdict_and_change_nothing_in_it(ledger: SqlLedger) -> None:
+    """The whole way from the ledger: but for the weighted load and its sentence, two policies say the same."""
+    roll_out(ledger, a_review(ledger))
+    plain = the_verdict(ledger)
+
+    a_review(ledger, Policy(severities=(Severity(capability="search", weight=40.0),))).review(now=NOON + 3 * DAY)
+
+    weighed = the_verdict(ledger)
+    assert weighed.on_call is not None
+    assert plain.on_call is not None
+    assert plain.on_call == replace(weighed.on_call, weighted=None)
+    assert weighed.on_call.weighted is not None
+    assert weighed.on_call.weighted[1] > weighed.on_call.total[1]
+    (sentence,) = [reason for reason in weighed.reasons if reason.startswith("Weighted by severity")]
+    kept = [reason for reason in weighed.reasons if reason != sentence]
+    assert plain == replace(weighed, reasons=type(plain.reasons)(kept), on_call=plain.on_call)
 
 
 def test_the_load_on_call_adds_up_to_the_failure_rate(ledger: SqlLedger) -> None:

@@ -140,7 +140,8 @@ def _share(share: ShareComparison) -> Json:
 @plain.register
 def _on_call(load: OnCallLoad) -> Json:
     tiers = {tier.value: _both(arms) for tier, arms in load.tiers.items()}
-    return fields_of(load) | {"total": _both(load.total), "tiers": tiers}
+    weighted = None if load.weighted is None else _both(load.weighted)
+    return fields_of(load) | {"total": _both(load.total), "tiers": tiers, "weighted": weighted}
 
 
 @plain.register

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.rollout.cohort import Arm, Cohort
+from monitor.rollout.policy import Severity
 
 _PER = 1_000.0
 
@@ -43,11 +44,13 @@ class OnCallLoad:
         total: All tiers together.
         tiers: One entry per tier, untiered last; they add up to *total*.
         signatures: The candidate's most frequent signatures; at most so many as were asked for.
+        weighted: As *total*, each failure counted as often as the severity of its class says; None without severities.
     """
 
     total: tuple[float, float]
     tiers: Mapping[Tier, tuple[float, float]]
     signatures: Sequence[SignatureLoad]
+    weighted: tuple[float, float] | None = None
 
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
@@ -107,6 +110,7 @@ def on_call_load(
     cohort: Cohort,
     classes: tuple[Mapping[Signature, int], Mapping[Signature, int]],
     *,
+    severities: Sequence[Severity] = (),
     limit: int = SIGNATURES_SHOWN,
 ) -> OnCallLoad | None:
     """
@@ -115,6 +119,7 @@ def on_call_load(
     Args:
         cohort: Matured requests of both arms.
         classes: Failures of baseline and candidate by whole signature.
+        severities: What failures cost by class; of two for one class the last counts.
         limit: How many signatures are told.
 
     Returns:
@@ -125,11 +130,31 @@ def on_call_load(
     )
     if not cohort.baseline.labelled or not cohort.candidate.labelled:
         return None
-    tiers = load_by_tier(load(arm_failures(cohort.baseline), arm_failures(cohort.candidate)))
+    loads = load(arm_failures(cohort.baseline), arm_failures(cohort.candidate))
+    tiers = load_by_tier(loads)
     return OnCallLoad(
         total=(sum(before for before, _ in tiers.values()), sum(after for _, after in tiers.values())),
         tiers=tiers,
         signatures=tuple(load(*classes)[:limit]),
+        weighted=_weighted(loads, {each.capability: each.weight for each in severities}) if severities else None,
+    )
+
+
+def weighed(load: OnCallLoad | None) -> Iterator[str]:
+    """What severities say beside the plain counts, in words."""
+    if load is not None and load.weighted is not None:
+        before, after = load.weighted
+        yield (
+            f"Weighted by severity, failures per 1,000 requests go from {before:,.1f} to {after:,.1f} "
+            f"(plain: {load.total[0]:,.1f} to {load.total[1]:,.1f}); the verdict does not weigh."
+        )
+
+
+def _weighted(loads: Sequence[SignatureLoad], weights: Mapping[str, float]) -> tuple[float, float]:
+    weighed_loads = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
+    return (
+        sum(weight * load.baseline for weight, load in weighed_loads),
+        sum(weight * load.candidate for weight, load in weighed_loads),
     )
 
 

@@ -39,6 +39,16 @@ class Floor(Settings):
     """Day of the agreement, as YYYY-MM-DD."""
 
 
+class Severity(Settings):
+    """What a failure of one capability class costs, as a multiple of any other."""
+
+    capability: str
+    """Capability class."""
+
+    weight: Annotated[float, Ge(0), Le(1_000_000)]
+    """Failures of other classes that one of this class is worth; 1 where nothing is said."""
+
+
 class Policy(Settings):
     """When a rollout is noticed, how long it is watched, and what counts as a cliff or a regression."""
 
@@ -98,6 +108,9 @@ class Policy(Settings):
 
     hard_objective: _Objective = 0.0
     """Pass rate that hard and frontier requests should keep over 30 days, ratio 0 to 1; 0 until you agree on one."""
+
+    severities: tuple[Severity, ...] = ()
+    """What failures cost by class: weighted failures stand beside plain ones, and no test or verdict changes."""
 
     floors: tuple[Floor, ...] = ()
     """Pre-committed floors of pass rates."""

@@ -19,7 +19,7 @@ from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.commitment import changed_floors
-from monitor.rollout.oncall import on_call_load
+from monitor.rollout.oncall import on_call_load, weighed
 from monitor.rollout.pace import too_small
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import (
@@ -346,14 +346,16 @@ class Reviewer:
             previous=record.verdict,
             probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
         )
+        load = on_call_load(read.cohort, read.signatures, severities=self.policy.severities)
         verdict = replace(
             verdict,
             reasons=(
                 *verdict.reasons,
+                *weighed(load),
                 *withdrawn(record.changes, verdict.state),
                 *changed_floors(self.policy.floors, record.floors, rollout),
             ),
-            on_call=on_call_load(read.cohort, read.signatures),
+            on_call=load,
         )
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):

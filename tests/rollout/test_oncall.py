@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, Cohort, Stratum
+from monitor.rollout.judging import judge
 from monitor.rollout.oncall import (
     Signature,
     SignatureLoad,
@@ -13,7 +16,9 @@ from monitor.rollout.oncall import (
     expected_load,
     load_by_tier,
     on_call_load,
+    weighed,
 )
+from monitor.rollout.policy import Policy, Severity
 
 EASY = Signature(Tier.EASY, "search")
 HARD = Signature(Tier.HARD, "search")
@@ -63,6 +68,62 @@ def test_load_of_a_cohort_tells_tiers_whole_and_the_most_frequent_signatures() -
     assert load is not None
     assert (300.0, 400.0) == load.total == load.tiers[Tier.HARD]
     assert (SignatureLoad(wrong_tool, 0.0, 300.0),) == load.signatures
+
+
+def test_severities_weigh_failures_beside_the_plain_ones() -> None:
+    """One wrong refund is worth fifty searches; a class without a severity counts once, as does everything without."""
+    strata = [("refund", 10), ("search", 20)]
+    arms = [
+        Arm(name, [Stratum(Tier.HARD, capability, 3, True, 100, 100, times * n, 0.0, 0.0) for capability, n in strata])
+        for name, times in (("m-1", 1), ("m-2", 2))
+    ]
+    cohort = Cohort(*arms, "c1")
+
+    load = on_call_load(cohort, ({}, {}), severities=(Severity(capability="refund", weight=50.0),))
+
+    assert load is not None
+    assert ((150.0, 300.0), pytest.approx((2_600.0, 5_200.0))) == (load.total, load.weighted)
+    (sentence,) = weighed(load)
+    assert "go from 2,600.0 to 5,200.0 (plain: 150.0 to 300.0); the verdict does not weigh" in sentence
+    plain = on_call_load(cohort, ({}, {}))
+    assert plain is not None
+    assert (None, []) == (plain.weighted, [*weighed(plain)])
+
+
+_NAMES = ("refund", "search", "compliance")
+_STRATA = st.lists(
+    st.builds(
+        lambda tier, capability, labelled, failed, logit: Stratum(
+            tier, capability, 3, True, labelled, labelled, round(labelled * failed), logit * labelled, 0.0
+        ),
+        st.sampled_from([Tier.EASY, Tier.MEDIUM, Tier.HARD, Tier.UNTIERED]),
+        st.sampled_from(_NAMES),
+        st.integers(1, 2_000),
+        st.floats(0.0, 1.0),
+        st.floats(-3.0, 3.0),
+    ),
+    min_size=1,
+    max_size=8,
+)
+_SEVERITIES = st.lists(
+    st.builds(Severity, capability=st.sampled_from((*_NAMES, "other")), weight=st.floats(0.0, 1e6)), max_size=4
+)
+
+
+@given(before=_STRATA, after=_STRATA, severities=_SEVERITIES)
+@settings(max_examples=40)
+def test_severities_change_no_test_statistic(
+    before: list[Stratum], after: list[Stratum], severities: list[Severity]
+) -> None:
+    """State, scope, bounds, rates, reasons of the test: every field of a verdict is what it is without them."""
+    cohort = Cohort(Arm("m-1", before), Arm("m-2", after), "c1")
+
+    verdicts = [
+        judge(cohort, None, policy, service="shop", environment="production", previous=None)
+        for policy in (Policy(), Policy(severities=tuple(severities)))
+    ]
+
+    assert verdicts[0] == verdicts[1]
 
 
 def test_load_of_an_arm_without_labels_is_unknown() -> None:

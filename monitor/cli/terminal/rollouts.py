@@ -112,6 +112,8 @@ def _on_call(load: OnCallLoad) -> Table:
         if before or after:
             table.add_row(tier.value, f"{before:.1f}", f"{after:.1f}")
     table.add_row("all", f"{load.total[0]:.1f}", f"{load.total[1]:.1f}")
+    if load.weighted is not None:
+        table.add_row("all, weighted by severity", f"{load.weighted[0]:,.1f}", f"{load.weighted[1]:,.1f}")
     for each in load.signatures[:_SIGNATURES_SHOWN]:
         table.add_row(f"  {signature_name(each.signature)}", f"{each.baseline:.1f}", f"{each.candidate:.1f}")
     return table
