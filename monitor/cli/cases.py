@@ -11,6 +11,7 @@ import typer
 from monitor.cli import options
 from monitor.cli.app import app, print_result, quiet_config, writing
 from monitor.cli.options import OutputFormat
+from monitor.cli.probes_run import label, read_panel
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollout_list import print_cases
@@ -18,6 +19,7 @@ from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.config.model import Config
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, probe_set
+from monitor.probes.incident import incident_family
 from monitor.rollout.cases import Cases
 from monitor.service.rollout_control import MOST_CASES
 
@@ -65,6 +67,11 @@ def export_cases(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write here instead of standard output.")
     ] = None,
+    texts: Annotated[
+        str,
+        typer.Option("--texts", metavar="FILE", help="Your texts, by request_id or trace_id: write a panel family."),
+    ] = "",
+    incident: Annotated[str, typer.Option("--incident", metavar="NAME", help="The name of that family.")] = "incident",
     config_file: options.ConfigFile = None,
     ledger: options.Ledger = None,
     log_level: options.LogLevel = None,
@@ -72,20 +79,24 @@ def export_cases(
     """
     Write cases as a probe set: native events, one JSON object per line, for an eval harness or `cliffwatch replay`.
 
+    With --texts, cases become a family of your probe panel instead, ready for `cliffwatch probes run`: each is joined
+    with your own text of it (JSON lines with `text`, and `request_id` or `trace_id`), and its numbers, names and dates
+    are marked as slots. No text is kept in the ledger; cases without a text are left out and counted.
+
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
     """
     config = quiet_config(config_file, log_level)
     record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
-    lines = "".join(
-        json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n"
-        for event in probe_set(record.rollout, found_cases, links)
-    )
+    events = list(probe_set(record.rollout, found_cases, links))
+    if texts:
+        events = list(incident_family(label(incident), events, read_panel(texts, config)))
+    lines = "".join(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events)
     if write is None:
         say(lines, nl=False)
         return
     with writing(write):
         write.write_text(lines, encoding="utf-8")
-    say(f"{write}: {len(found_cases.cases):,} of {found_cases.total:,} cases")
+    say(f"{write}: {len(events):,} of {found_cases.total:,} cases")
 
 
 def _asked(

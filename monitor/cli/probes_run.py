@@ -93,8 +93,8 @@ def run(
         raise UsageError("Say who answers: --exec COMMAND or --openai-base-url URL.")
     if max_cost is not None and not (exec_ or price or max_probe_cost):
         raise UsageError("Give --price IN,OUT (USD for a million tokens), so that --max-cost can hold.")
-    labels = {"service": _label(service), "model_version": _label(model)}
-    probes = _read(panel, config, needs_text=not exec_)
+    labels = {"service": label(service), "model_version": label(model)}
+    probes = read_panel(panel, config, needs_text=not exec_)
     path = write or Path(f"probes-{re.sub('[^A-Za-z0-9._-]', '-', model)}.jsonl")
     stop = Event()
     grade = _program(grade_exec, timeout, stop) if grade_exec else None
@@ -112,13 +112,25 @@ def run(
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """
+    *name*, which can be a label.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if clean_label(name) != name:
         raise UsageError(f"{name!r} cannot be a label: use letters, digits and ._:/@+- only.")
     return name
 
 
-def _read(panel: str, config: Config, *, needs_text: bool) -> Sequence[PanelRequest]:
+def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Sequence[PanelRequest]:
+    """
+    The requests of a file, each once; what is skipped is said.
+
+    Raises:
+        UsageError: it holds none, or one without text where each *needs_text*.
+    """
     with closing(FileSource([panel], lambda _: {}, max_record_bytes=config.limits.max_record_bytes)) as source:
         probes, skipped = read_requests(source, config.limits)
     for reason, lines in skipped.items():

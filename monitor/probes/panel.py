@@ -83,6 +83,11 @@ class ProbeHistory:
     capability: str
     results: Sequence[ProbeResult]
 
+    @property
+    def family(self) -> str:
+        """The incident that it came from: what its name has before a slash; empty without one."""
+        return self.request_id.rpartition("/")[0]
+
 
 def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
     """

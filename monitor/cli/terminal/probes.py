@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -63,6 +64,9 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
         marks = "".join(_mark(by_version.get(version)) for version in versions)
         line = f"{marks}  failed by {failed} of {len(by_version)}  {history.request_id}  {history.capability}"
         console.print(Text(line), soft_wrap=True)
+    families = sorted({history.family for history in histories} - {""})
+    for family in families:
+        print_line(console, _family_words(family, [each for each in histories if each.family == family], versions))
 
 
 @contextmanager
@@ -130,6 +134,15 @@ def _rate_words(rate: VersionRate) -> str:
     words += f" ({percent(passes.lower)} to {percent(passes.upper)})"
     words += "" if use.cost_usd is None else f", {use.cost_usd:.4g} USD each"
     return words if use.seconds_p95 is None else f"{words}, 95 % within {use.seconds_p95:.3g} s"
+
+
+def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequence[str]) -> str:
+    """Which versions pass every probe of *family* that they were asked, oldest first."""
+    failures = Counter[str]()
+    for each in (result for probe in probes for result in probe.results if result.labelled):
+        failures[each.model_version] += each.failures
+    solved = [version for version in versions if version in failures and not failures[version]]
+    return f"family {family}: {len(probes):,} probes, solved by {', '.join(solved) or 'no version'}"
 
 
 def _spread(panel: Panel) -> Table:
