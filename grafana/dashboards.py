@@ -571,7 +571,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=8,
-                        empty="no class has 30 labelled hard requests yet",
+                        empty="no class has 30 labelled hard requests; that needs tiers",
                     ),
                     {
                         "hard pass rate": _best(of_class, "share_success"),

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ COMMANDS = [
 ]
 
 _NEEDS_A_SERVER = {("run",), ("tail",), ("doctor",), ("init",), ("demo",)}
-_WAITS = {"--serve", "--from-kafka", "--help", "--install-completion", "--show-completion"}
+_WAITS = {"--openai-base-url", "--serve", "--from-kafka", "--help", "--install-completion", "--show-completion"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
@@ -114,6 +115,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write(folder / "outcomes-past.jsonl", [event for event in events if event["environment"] == "reference"])
     asked = {event["request_id"]: {key: event[key] for key in ("request_id", "capability")} for event in events}
     _write(folder / "requests.jsonl", asked.values())
+    _write(folder / "panel.jsonl", [{**each, "text": f"Find {name}."} for name, each in asked.items()][:4])
+    _write(folder / "logged.jsonl", [{"request_id": name, "text": f"Find {name}."} for name in asked])
+    for program in ("my_agent.py", "grade.py"):
+        (folder / program).write_text("""print('{"success": true, "usage": {"cost_usd": 0.1}}')\n""", encoding="utf-8")
+    for model in ("old-model", "new-model"):
+        answered = [{**event, "environment": "probes", "model_version": model, "service": "probes"} for event in events]
+        _write(folder / f"probes-{model}.jsonl", answered[-3:])
     for arm, name in enumerate(("before.csv", "after.csv")):
         write_csv(folder / name, seed_rows(arm))
     shutil.copy(ROOT / "cliffwatch.yaml", folder)
@@ -160,6 +168,7 @@ def test_a_block_does_what_it_says(
     """Its commands end well one after the other; a gate may also stop."""
     shutil.copytree(workplace, tmp_path, dirs_exist_ok=True, symlinks=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     for variable in ("CLIFFWATCH_LEDGER__URL", "URL"):
         monkeypatch.setenv(variable, f"sqlite:///{tmp_path}/ledger.db")
     for variable in [name for name in os.environ if name.startswith("CLIFFWATCH_KAFKA")]:

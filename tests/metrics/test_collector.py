@@ -227,12 +227,17 @@ def test_every_number_of_the_policy_is_exported() -> None:
     """Rules compare with gauges, so a threshold that is not exported would be a second truth."""
     policy = a_policy(floors=())
     in_base_units = policy.model_copy(update={"baseline_days": policy.baseline_days * 86_400})
-    words = {"floors", "tiers_by", "watched_capabilities"}
-    numbers = sorted(float(value) for name, value in in_base_units if name not in words)
+    words = {"floors", "severities", "tiers_by", "watched_capabilities"}
+    numbers = {name: float(value) for name, value in in_base_units if name not in words}
+    objectives = {tier: numbers.pop(f"{tier}_objective") for tier in ("easy", "medium", "hard")}
 
     families = list(collect_policy(Snapshot(now=0.0, policy=policy, rollouts=[a_record()])))
 
-    assert numbers == sorted(family.samples[0].value for family in families)
+    (shown_objectives,) = [family for family in families if "objective" in family.name]
+    thresholds = [family for family in families if family is not shown_objectives]
+    assert sorted(numbers.values()) == sorted(family.samples[0].value for family in thresholds)
+    agreed = {sample.labels["tier"]: sample.value for sample in shown_objectives.samples}
+    assert {tier: value for tier, value in objectives.items() if value} == agreed
 
 
 def test_reference_history_has_no_policy() -> None:
