@@ -11,7 +11,7 @@ from monitor.errors import UsageError
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity, version_roles
 from monitor.trace.labels import MAX_LABEL_CHARS, clean_label
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import TEACHING_ENVIRONMENTS
 
 MOST_UNDER_WAY = 10
 """Announced rollouts that one service and environment may have under way; each has metrics of its own."""
@@ -138,7 +138,7 @@ def _check_names(announcement: Announcement) -> None:
                 f"{field} is no name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, beginning with a "
                 "letter or digit."
             )
-    if announcement.environment in {REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT}:
+    if announcement.environment in TEACHING_ENVIRONMENTS:
         raise UsageError(f"environment {announcement.environment} serves nobody, so nothing is rolled out there.")
 
 

@@ -20,15 +20,7 @@ from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import (
-    PROBES_ENVIRONMENT,
-    REFERENCE_ENVIRONMENT,
-    DropReason,
-    InvalidRecord,
-    OutcomeEvent,
-    Trace,
-    TraceId,
-)
+from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, InvalidRecord, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
 from monitor.trace.reader import DecodeOptions
 from monitor.trace.served import ServedModels
@@ -257,7 +249,7 @@ def _allowed(decoded: Decoded, rule: TopicRule) -> Decoded:
 
 def _may_say(rule: TopicRule, event: Trace | Span) -> bool:
     is_its_own = rule.services is None or event.service is None or event.service in rule.services
-    return is_its_own and (rule.teaches or event.environment not in {REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT})
+    return is_its_own and (rule.teaches or event.environment not in TEACHING_ENVIRONMENTS)
 
 
 def _held_to_arrival(decoded: Decoded, arrival: float, rules: Rules) -> Decoded:

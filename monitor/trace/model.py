@@ -38,6 +38,8 @@ REFERENCE_ENVIRONMENT = "reference"
 PROBES_ENVIRONMENT = "probes"
 """The probe panel replayed on a version."""
 
+TEACHING_ENVIRONMENTS = frozenset({REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT})
+"""Those whose requests teach difficulty and tiers."""
 
 UNRESOLVED = ModelVersion("unresolved")
 """The version of runs that no source tells a version of; it is counted and never takes part in a rollout."""
