@@ -16,10 +16,10 @@ UNKNOWN = "not known"
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
 HEADLINES = {
-    VerdictState.REGRESSION: "Hard requests fail more often than before, or fall below an agreed floor.",
+    VerdictState.REGRESSION: "Requests fail more often than before, or pass less often than an agreed floor.",
     VerdictState.CLIFF: "The average held or got better; hard requests were left behind.",
     VerdictState.WAITING: "Not enough is known yet. This is not an all-clear.",
-    VerdictState.OK: "No sign that hard requests were left behind.",
+    VerdictState.OK: "What could be judged is no worse than your margins allow.",
 }
 """What each verdict means, for a reader who was just woken."""
 

@@ -120,7 +120,7 @@ def test_traffic_without_a_rollout_says_when_there_will_be_one() -> None:
 @pytest.mark.parametrize(
     ("calibration", "told"),
     [
-        pytest.param(None, "no tiers yet", id="without a calibration"),
+        pytest.param(None, "no learnt tiers", id="without a calibration"),
         pytest.param(
             CalibrationStatus("c", NOON, a_trust(is_trusted=False, reasons=("Too few versions.",))),
             "Too few versions.",
@@ -168,9 +168,16 @@ def test_what_is_not_known_is_no_number() -> None:
 
     page = overview(a_snapshot(rollouts=[a_record(verdict)]))
 
-    assert "hard tier's share of failures not known" in page
+    assert "hard requests not judged: no tiers" in page
     assert "1,240 more labelled requests" in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+
+
+def test_a_class_that_got_worse_is_named_whatever_the_verdict() -> None:
+    """It raised an alert, and whoever follows its link finds it on the first page."""
+    verdict = a_verdict(state=VerdictState.WAITING, regressed_capabilities=("search",))
+
+    assert "class search fails more often: 60.0 % → 55.0 %" in overview(a_snapshot(rollouts=[a_record(verdict)]))
 
 
 @given(st.text(), st.text())

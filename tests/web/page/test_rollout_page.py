@@ -13,6 +13,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks
 from monitor.rollout.cases import Case, CaseKind, Cases, Runs
+from monitor.rollout.cohort import TiersBy
 from monitor.rollout.comparison import Interval
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
@@ -79,6 +80,7 @@ def test_what_is_not_known_is_said_so() -> None:
         on_call=None,
         hard_tier=a_comparison(NO_REQUESTS, NO_REQUESTS),
         aggregate=a_comparison(NO_REQUESTS, NO_REQUESTS),
+        tiers_by=TiersBy.LEARNT,
     )
 
     page = page_of(a_record(verdict), evidence=())
@@ -86,6 +88,14 @@ def test_what_is_not_known_is_said_so() -> None:
     assert "frontier not known 0 labelled requests not known 0 labelled requests not known" in words(page)
     assert "not known yet" in words(page).lower()
     assert not re.search(r">[^<]*\b(nan|inf)\b", page, re.IGNORECASE)
+
+
+def test_without_tiers_the_rows_of_tiers_give_way_to_one_sentence() -> None:
+    """Six rows of "not known" would hide the one that is known."""
+    page = words(page_of(a_record(a_verdict(hard_tier=a_comparison(NO_REQUESTS, NO_REQUESTS))), evidence=()))
+
+    assert "No request has a tier: declare tiers, send a class with each request, or learn them" in page
+    assert "frontier not known 0 labelled requests" not in page
 
 
 @pytest.mark.parametrize(
