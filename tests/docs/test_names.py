@@ -14,7 +14,7 @@ from monitor.trace.semconv import ATTRIBUTES
 _ATTRIBUTES = {row.name for row in ATTRIBUTES} | {"service.instance.id"}
 """Names of OpenTelemetry, some of which begin like a section of the config."""
 
-_LOGGED = {"service.paused", "service.resumed"}
+_LOGGED = {"service.paused", "service.resumed", "traces.assembled"}
 """Events of the log that begin so."""
 
 _GATE = {f"limits.{name}" for name in GateLimits.model_fields}
