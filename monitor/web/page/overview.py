@@ -44,8 +44,12 @@ def ended(snapshot: Snapshot) -> Sequence[RolloutRecord]:
 
 
 def alarms(records: Sequence[RolloutRecord]) -> Sequence[RolloutRecord]:
-    """Those of *records* that you need to look at."""
-    return [record for record in records if record.state in _ALARMS]
+    """Those of *records* that raise an alert."""
+    return [
+        record
+        for record in records
+        if record.state in _ALARMS or (record.verdict is not None and record.verdict.regressed_capabilities)
+    ]
 
 
 def since(record: RolloutRecord) -> float | None:

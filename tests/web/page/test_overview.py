@@ -20,7 +20,9 @@ def overview(snapshot: Snapshot) -> str:
 
 
 def judged(state: VerdictState, **changes: object) -> RolloutRecord:
-    return a_record(a_verdict(state=state), service=f"the-{state}", rollout_id=state.value, **changes)
+    return a_record(
+        a_verdict(state=state, regressed_capabilities=()), service=f"the-{state}", rollout_id=state.value, **changes
+    )
 
 
 def test_the_worst_rollout_comes_first() -> None:
@@ -177,7 +179,10 @@ def test_a_class_that_got_worse_is_named_whatever_the_verdict() -> None:
     """It raised an alert, and whoever follows its link finds it on the first page."""
     verdict = a_verdict(state=VerdictState.WAITING, regressed_capabilities=("search",))
 
-    assert "class search fails more often: 60.0 % → 55.0 %" in overview(a_snapshot(rollouts=[a_record(verdict)]))
+    page = overview(a_snapshot(rollouts=[a_record(verdict)]))
+
+    assert "class search fails more often: 60.0 % → 55.0 %" in page
+    assert "1 rollout to look at" in page
 
 
 @given(st.text(), st.text())
