@@ -192,7 +192,7 @@ def _single(kafka: KafkaServer, topic: str, ledger_url: str, runs: int, name: st
 
 
 def _config(quiet_seconds: float = 30.0) -> Config:
-    assembly = {"quiet_seconds": quiet_seconds, "late_seconds": 2 * quiet_seconds}
+    assembly = {"quiet_seconds": quiet_seconds, "late_seconds": 2 * quiet_seconds, "idle_seconds": 10 * quiet_seconds}
     return Config.model_validate({"traces": {"assembly": assembly}})
 
 
