@@ -45,7 +45,6 @@ def _thresholds(policy: Policy) -> Iterator[tuple[str, float]]:
     yield "policy_rollback_seconds", policy.rollback_seconds
     yield "policy_candidate_min_share_ratio", policy.candidate_min_share
     yield "policy_candidate_min_requests", policy.candidate_min_requests
-    yield "policy_max_coverage_gap_ratio", policy.max_coverage_gap
 
 
 def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:

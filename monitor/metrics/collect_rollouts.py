@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ledger.ledger import RolloutRecord
@@ -48,7 +48,7 @@ def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
         if committed.floor.tier is TierGroup.HARD:
             yield "rollout_floor_pass_ratio", committed.floor.pass_rate, (*labels, committed.floor.capability or "")
     if record.verdict is not None:
-        for group in (_scopes, _failure_ratios, _capabilities, _shares, _evidence, _load):
+        for group in (_scopes, _failure_ratios, _capabilities, _shares, _evidence, _labels_of, _load):
             yield from group(labels, record.verdict)
 
 
@@ -100,6 +100,19 @@ def _evidence(labels: Labels, verdict: Verdict) -> _Told:
     for tier, compared in verdict.tiers.items():
         for arm, rate in _arms(compared):
             yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier)
+
+
+def _labels_of(labels: Labels, verdict: Verdict) -> _Told:
+    """What the labels are worth, where anything is known of them."""
+    for group, gap in verdict.coverage_gap.items():
+        yield "label_coverage_gap_ratio", gap, (*labels, group.value)
+    yield "labels_one_sided", bool(verdict.one_sided), labels
+    for arm, of_arm in verdict.labels.items():
+        for group, errors in of_arm.judge.items():
+            yield "judge_moved", group in verdict.judge_moved, (*labels, group.value)
+            for kind in fields(errors):
+                error, where = getattr(errors, kind.name), (*labels, arm.value, group.value, kind.name)
+                yield from _interval("judge_error_ratio", error, where)
 
 
 def _load(labels: Labels, verdict: Verdict) -> _Told:

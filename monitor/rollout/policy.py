@@ -97,9 +97,6 @@ class Policy(Settings):
     candidate_min_requests: Annotated[int, Ge(1)] = 20
     """Requests of a new model version before it is a rollout."""
 
-    max_coverage_gap: Annotated[float, Gt(0), Le(1)] = 0.20
-    """Difference of label coverage between the arms that raises an alert, ratio 0 to 1."""
-
     easy_objective: _Objective = 0.98
     """Pass rate that easy requests should keep over 30 days, ratio 0 to 1; 0 for none."""
 

@@ -17,7 +17,9 @@ from monitor.metrics.snapshot import (
     PartitionLag,
     Snapshot,
 )
+from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.labelling import ArmLabels, CountBy, JudgeErrors
 from monitor.rollout.oncall import OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity
@@ -79,6 +81,18 @@ A_LOAD = OnCallLoad(
 )
 
 
+_ERRORS = JudgeErrors(Interval(0.03125, 0.015625, 0.0625), Interval(0.125, 0.0625, 0.25))
+LABELS = ArmLabels(
+    coverage=0.5,
+    sources={"check": 900, "judge": 450, "human": 45},
+    audited=45,
+    unfinished=3,
+    count_by=CountBy.AUDITS,
+    correction=-0.015625,
+    judge={TierGroup.ALL: _ERRORS, TierGroup.HARD: JudgeErrors(_ERRORS.false_failure)},
+)
+
+
 def a_verdict(**changes: Any) -> Verdict:
     hard = a_comparison(a_rate(100, 60), a_rate(100, 55), Interval(-0.05, -0.125, 0.03125))
     tiers: Mapping[Tier, TierComparison] = {
@@ -102,6 +116,10 @@ def a_verdict(**changes: Any) -> Verdict:
         "hard_capabilities": {"search": hard, "refund": a_comparison(NO_REQUESTS, NO_REQUESTS)},
         "regressed_capabilities": ("search",),
         "on_call": A_LOAD,
+        "labels": dict(zip(ArmName, (LABELS, LABELS), strict=True)),
+        "coverage_gap": {TierGroup.ALL: 0.03125, TierGroup.HARD: 0.0},
+        "judge_moved": (TierGroup.HARD,),
+        "audits_needed": 120,
     }
     return Verdict(**{**values, **changes})
 
@@ -175,7 +193,6 @@ def a_policy(**changes: Any) -> Policy:
         "rollback_seconds": 1_800.0,
         "candidate_min_share": 0.25,
         "candidate_min_requests": 10,
-        "max_coverage_gap": 0.375,
         "floors": FLOORS,
     }
     return Policy(**{**values, **changes})

@@ -29,12 +29,26 @@ _DEAD_LETTERS = series("cliffwatch_dead_letters_total", reason="too_large")
 _KAFKA = series("cliffwatch_health", check="kafka")
 _SKEWED = series("cliffwatch_ignored_total", reason="clock_skewed")
 _SKEWED_LETTERS = series("cliffwatch_dead_letters_total", reason="clock_skewed")
+_ONE_SIDED = series("cliffwatch_labels_one_sided", ROLLOUT)
 _DROPPED = series("cliffwatch_series_dropped_total", reason="series")
 
 
 def _coverage(arm: str, tier: str) -> str:
     model_version = ROLLOUT[arm]
     return series("cliffwatch_label_coverage_ratio", ROLLOUT, model_version=model_version, arm=arm, tier=tier)
+
+
+def _gap(group: str) -> str:
+    return series("cliffwatch_label_coverage_gap_ratio", ROLLOUT, tier_group=group)
+
+
+def _moved(group: str) -> str:
+    return series("cliffwatch_judge_moved", ROLLOUT, tier_group=group)
+
+
+def _error(arm: str) -> str:
+    labels = {"tier_group": "all", "kind": "false_success", "bound": "estimate"}
+    return series("cliffwatch_judge_error_ratio", ROLLOUT, labels, arm=arm)
 
 
 def _tiers_by(rung: str) -> str:
@@ -92,44 +106,76 @@ CALIBRATION_DOUBTED = AlertSpec(
 
 LABEL_COVERAGE_LOW = AlertSpec(
     alert="CliffwatchLabelCoverageLow",
-    needs={
-        _coverage("baseline", "hard"): "0.75",
-        _coverage("candidate", "hard"): "0.25",
-        policy("max_coverage_gap_ratio"): "0.25",
-    },
+    needs={_gap("hard"): "0.125", policy("ok_margin_hard_ratio"): "0.125"},
+    shows={_coverage("baseline", "hard"): "0.75", _coverage("candidate", "hard"): "0.625"},
     interval="1m",
     after="1h",
     labels={"severity": "warning", "signature": "monitor-labels", **ROLLOUT},
     annotations={
         "summary": "Too few requests get an outcome for the two arms to be compared.",
-        "description": "shop (production), m-1 to m 2: of hard requests that are old enough to be judged, "
-        "75% of the baseline and 25% of the candidate have an outcome; "
-        "the policy compares arms that differ by at most 25%.",
+        "description": "shop (production), m-1 to m 2: of hard requests that are old enough to be judged, 12.5% more "
+        "have an outcome in one arm than in the other, which could hide a change of that size; 75% of the baseline's "
+        "hard ones have one; 62.5% of the candidate's hard ones have one; see where labels get lost.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
     silent={
-        "the arms differ by just what the policy allows": {_coverage("candidate", "hard"): "0.5"},
-        "only one easier tier differs": {
-            _coverage("candidate", "hard"): "0.75",
-            _coverage("baseline", "easy"): "0.75",
-            _coverage("candidate", "easy"): "0.25",
-        },
+        "the gap hides less than the margin": {_gap("hard"): "0.0625"},
+        "only the easier tiers differ": {_gap("hard"): "0", _gap("easier"): "0.5"},
     },
     fires={
-        "every tier differs and none is hard": {
-            _coverage("baseline", "hard"): None,
-            _coverage("candidate", "hard"): None,
-            _coverage("baseline", "easy"): "0.25",
-            _coverage("candidate", "easy"): "0.75",
+        "all requests differ by their own margin": {
+            _gap("hard"): None,
+            _gap("all"): "0.03125",
+            policy("ok_margin_ratio"): "0.03125",
         },
-        "only hard requests differ": {
-            _coverage("baseline", "easy"): "0.75",
-            _coverage("candidate", "easy"): "0.75",
+        "no label comes at all": {
+            _gap("hard"): "0",
+            _coverage("baseline", "hard"): "0",
+            _coverage("candidate", "hard"): "0",
         },
-        "no label comes at all": {_coverage("baseline", "hard"): "0", _coverage("candidate", "hard"): "0"},
     },
-    resolves={_coverage("candidate", "hard"): "0.25x70 0.75x100"},
+    resolves={_gap("hard"): "0.125x70 0x100"},
     resolved_at="90m",
+)
+
+LABELS_ONE_SIDED = AlertSpec(
+    alert="CliffwatchLabelsOneSided",
+    needs={_ONE_SIDED: "1"},
+    shows={
+        rollout("labelled_requests", arm="baseline"): "300",
+        rollout("labelled_requests", arm="candidate"): "200",
+    },
+    interval="1m",
+    after="1h",
+    labels={"severity": "warning", "signature": "monitor-labels-one-sided", **ROLLOUT},
+    annotations={
+        "summary": "Labels only ever say one thing, so no failure rate can be told.",
+        "description": "shop (production), m-1 to m 2: all labels say the same, success or failure, so requests of "
+        "the other kind seem to go unlabelled; 300 of the baseline; 200 of the candidate.",
+    },
+    dashboard=f"monitor{ROLLOUT_QUERY}",
+    silent={"they say both": {_ONE_SIDED: "0"}},
+    resolves={_ONE_SIDED: "1x70 0x100"},
+    resolved_at="90m",
+)
+
+JUDGE_MOVED = AlertSpec(
+    alert="CliffwatchJudgeMoved",
+    needs={_moved("hard"): "1"},
+    shows={_error("baseline"): "0.25", _error("candidate"): "0.0625"},
+    interval="1m",
+    after="15m",
+    labels={"severity": "warning", "signature": "monitor-judge", **ROLLOUT},
+    annotations={
+        "summary": "The judge errs more often in one arm than in the other.",
+        "description": "shop (production), m-1 to m 2: by the verdicts of people beside it, the judge errs 25% "
+        "(false_success, baseline), 6.25% (false_success, candidate). The rates of the verdict are corrected for it.",
+    },
+    dashboard=f"monitor{ROLLOUT_QUERY}",
+    silent={"it errs alike": {_moved("hard"): "0"}},
+    fires={"in one group of three": {_moved("all"): "0", _moved("easier"): "0"}},
+    resolves={_moved("hard"): "1x40 0x100"},
+    resolved_at="60m",
 )
 
 CONSUMER_LAGGING = AlertSpec(
@@ -297,6 +343,8 @@ ALERTS = (
     TIERS_UNTRUSTED,
     CALIBRATION_DOUBTED,
     LABEL_COVERAGE_LOW,
+    LABELS_ONE_SIDED,
+    JUDGE_MOVED,
     CONSUMER_LAGGING,
     CONSUMER_STALLED,
     DEAD_LETTERS_RISING,

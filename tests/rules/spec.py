@@ -21,7 +21,10 @@ PAGE = "http://localhost:9464/"
 SERVICE_QUERY = "?var-service=shop&var-environment=production"
 """What a dashboard link chooses."""
 
-_TELLING_LABELS = {"arm", "bound", "tier", "component", "verdict", "scope", "capability", "model_version", "outcome"}
+_TELLING_LABELS = {
+    *("arm", "bound", "tier", "component", "verdict", "scope", "capability", "model_version", "outcome"),
+    *("tier_group", "kind"),
+}
 
 Values = Mapping[str, str | None]
 """Values by series, as promtool writes both; one number is a constant series, None takes the series away."""

@@ -31,6 +31,8 @@ RECEIVERS = {
     "CliffwatchTiersUntrusted": "monitor-team",
     "CliffwatchCalibrationDoubted": "monitor-team",
     "CliffwatchLabelCoverageLow": "monitor-team",
+    "CliffwatchLabelsOneSided": "monitor-team",
+    "CliffwatchJudgeMoved": "monitor-team",
     "CliffwatchConsumerLagging": "monitor-team",
     "CliffwatchDeadLettersRising": "monitor-team",
     "CliffwatchClockSkew": "monitor-team",
