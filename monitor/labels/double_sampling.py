@@ -22,7 +22,6 @@ Array = NDArray[np.float64]
 _LEAST_LOOKS = 30
 _LEAST_SHARE = 0.01
 _TINY = 1e-12
-_LEAST_SPREAD = 0.001
 _LOOKS = slice(3, 7)
 
 MISSING, PLAIN, KNOWN, JUDGED, ALONE = -1, 0, 1, 3, 5
@@ -156,7 +155,8 @@ def estimate(tally: Array, audits: Array | None = None) -> Rate:
     if looked <= 0:  # nothing is known of what passed the checks
         return Rate((1.0, 0.0), 0.0, float(known == requests > 0), 1.0)
     open_share, shares = (requests - known) / requests, tally[_LOOKS] / looked
-    failing, doubts, audited = _checked(audits)
+    failing, smoothed, audited = _checked(audits)
+    doubts = smoothed * (1.0 - smoothed)
     each = np.array([*failing, 1.0, 0.0])
     open_rate, known_rate = float(shares @ each), float(tally[2]) / known if known else 1.0
     rate = (1.0 - open_share) * known_rate + open_share * open_rate
@@ -171,7 +171,8 @@ def estimate(tally: Array, audits: Array | None = None) -> Rate:
 
 def doubt(tally: Array, audits: Array) -> float:
     """Variance of what one audit, chosen evenly among the requests of *tally*, says about their failure rate."""
-    return float(tally[3:5] @ _checked(audits)[1]) / max(float(tally[_LOOKS].sum()), _TINY)
+    smoothed = _checked(audits)[1]
+    return float(tally[3:5] @ (smoothed * (1.0 - smoothed))) / max(float(tally[_LOOKS].sum()), _TINY)
 
 
 def judge_errors(tally: Array, audits: Array) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -185,34 +186,34 @@ def judge_errors(tally: Array, audits: Array) -> tuple[tuple[float, float], tupl
     Source:
         Delta method on the shares of Tenenbein (1970).
     """
-    failing, doubts, audited = _checked(audits)
+    failing, smoothed, audited = _checked(audits)
     number = float(tally[3:5].sum())
     judged = tally[3:5] / max(number, _TINY)
+    variances = judged**2 * smoothed * (1.0 - smoothed) / audited
     # Shares of what was judged a failure and a pass that are good, then that are bad; the error comes first.
-    good, bad = judged * (1.0 - failing), judged[::-1] * failing[::-1]
-    variances = judged**2 * doubts / audited
+    good = judged * (1.0 - failing), judged * (1.0 - smoothed)
+    bad = (judged * failing)[::-1], (judged * smoothed)[::-1]
     return _share_of(good, variances, number), _share_of(bad, variances[::-1], number)
 
 
-def _share_of(parts: Array, variances: Array, number: float) -> tuple[float, float]:
-    """The first of two uncertain *parts* of a *number* over both, as (requests, those of the first part)."""
-    whole = float(parts.sum())
-    if whole <= 0:
+def _share_of(parts: tuple[Array, Array], variances: Array, number: float) -> tuple[float, float]:
+    """The first of two parts of a *number* over both, as (requests, those of it); *parts* as seen, then smoothed."""
+    seen, smoothed = parts
+    if seen.sum() <= 0:
         return 0.0, 0.0
-    share = float(parts[0]) / whole
-    variance = float(parts[::-1] ** 2 @ variances) / whole**4
-    smoothed = min(max(share, _LEAST_SPREAD), 1.0 - _LEAST_SPREAD)
-    requests = min(smoothed * (1.0 - smoothed) / max(variance, _TINY), whole * number)
-    return requests, share * requests
+    share = float(smoothed[0] / smoothed.sum())
+    variance = float(smoothed[::-1] ** 2 @ variances / smoothed.sum() ** 4)
+    requests = min(share * (1.0 - share) / max(variance, _TINY), float(seen.sum()) * number)
+    return requests, float(seen[0] / seen.sum()) * requests
 
 
 def _checked(audits: Array | None) -> tuple[Array, Array, Array]:
-    """How often what was judged a failure, and a pass, fails; the variance of one audit of each, and their numbers."""
+    """How often what was judged a failure, and a pass, fails: as seen, and smoothed; and how many were checked."""
     failing = np.array([1.0, 0.0])
     if audits is None:
-        return failing, np.zeros(2), np.ones(2)
+        return failing, failing, np.ones(2)
     weights, failures, squares = audits.reshape(2, 3).T
     audited = weights**2 / np.maximum(squares, _TINY)
     failing = np.where(weights > 0, failures / np.maximum(weights, _TINY), failing)
     smoothed = (failing * audited + 0.5) / (audited + 1.0)  # none that erred among a few is no proof that none does
-    return failing, smoothed * (1.0 - smoothed), np.maximum(audited, 1.0)
+    return failing, smoothed, np.maximum(audited, 1.0)

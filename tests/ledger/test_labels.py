@@ -19,6 +19,8 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.cohort import ArmName, TierGroup
+from monitor.rollout.labelling import ArmLabels, JudgeErrors
 from monitor.rollout.tracker import Role, Rollout
 from monitor.rollout.verdict import Interval
 from monitor.trace.model import Budget, Usage
@@ -161,7 +163,14 @@ def test_a_version_makes_as_many_series_as_are_paid_for(ledger: SqlLedger) -> No
             ]
     ledger.record(a_batch(*runs))  # type: ignore[arg-type]
     comparison = a_comparison(a_rate(), a_rate(), Interval(0.0, -0.1, 0.1))
-    verdict = a_verdict(tiers=dict.fromkeys(TIERS, comparison), hard_tier=comparison, capabilities={OTHER: comparison})
+    errors = JudgeErrors(Interval(0.0, -0.1, 0.1), Interval(0.0, -0.1, 0.1))
+    verdict = a_verdict(
+        tiers=dict.fromkeys(TIERS, comparison),
+        hard_tier=comparison,
+        capabilities={OTHER: comparison},
+        coverage_gap=dict.fromkeys(TierGroup, 0.0),
+        labels=dict.fromkeys(ArmName, ArmLabels(judge=dict.fromkeys(TierGroup, errors))),
+    )
     snapshot = Snapshot(
         now=NOON,
         policy=a_policy(floors=()),

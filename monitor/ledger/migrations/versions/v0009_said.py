@@ -27,6 +27,17 @@ _COUNTS: dict[str, Any] = {
 }
 _SAID: dict[str, Any] = {"said": sa.Text()}
 _WEIGHTS: dict[str, Any] = dict.fromkeys(("looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum"), sa.Double())
+_COPY = """
+    INSERT INTO stratum (
+        model_version_id, hour, calibration_id, tier, declared_tier, capability, tool_set, bin, is_known, failure_class,
+        said, requests, labelled, failures, logit_sum, variance_sum, clustered, clustered_failures,
+        looked_sum, looked_squares_sum, audited_sum, audited_squares_sum
+    )
+    SELECT
+        model_version_id, hour, calibration_id, tier, declared_tier, capability, tool_set, bin, is_known, failure_class,
+        '', requests, labelled, failures, logit_sum, variance_sum, clustered, clustered_failures, 0, 0, 0, 0
+    FROM stratum_before
+"""
 
 
 def upgrade() -> None:
@@ -40,7 +51,5 @@ def upgrade() -> None:
         *(sa.Column(name, kind, nullable=False) for name, kind in (_KEY | _SAID | _COUNTS | _WEIGHTS).items()),
         sa.PrimaryKeyConstraint(*_KEY, *_SAID, name=op.f("pk_stratum")),
     )
-    columns = ", ".join((*_KEY, *_COUNTS))
-    added = ", ".join((*_SAID, *_WEIGHTS))
-    op.execute(f"INSERT INTO stratum ({columns}, {added}) SELECT {columns}, '', 0, 0, 0, 0 FROM stratum_before")
+    op.execute(_COPY)
     op.drop_table("stratum_before")
