@@ -60,8 +60,8 @@ def test_people_correct_a_judge_that_is_lenient_with_one_version(kafka: KafkaSer
             produce(kafka, topic, events)
         wait_until(lambda: monitor.total(READ) == len(traces) + len(judged) + len(checked), 120, "everything is read")
         wait_until(lambda: monitor.total("cliffwatch_judge_moved") > 0, 60, "the verdict says that the judge moved")
-        (rollout,) = ask(f"{monitor.url}/api/v1/rollouts").json()["rollouts"]
-        page = ask(f"{monitor.url}/rollouts?service=desk&candidate=v2").text
+        (rollout,) = ask(f"{monitor.url}/api/v1/rollouts").json()
+        page = ask(f"{monitor.url}/rollouts/{rollout['id']}").text
         rate = {
             arm: monitor.total("cliffwatch_rollout_aggregate_failure_ratio", arm=arm, bound="estimate")
             for arm in ("baseline", "candidate")
