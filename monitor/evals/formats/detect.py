@@ -194,7 +194,8 @@ def _parquet_rows(name: str, content: bytes) -> Iterable[Mapping[str, Any]]:
     try:
         from pyarrow import ArrowException, BufferReader, parquet  # noqa: PLC0415  (large, and few results are Parquet)
     except ImportError:
-        raise ResultFileInvalid(f"{name} is Parquet; install pyarrow, or write it as CSV or JSON lines.") from None
+        told = f"{name} is Parquet; pip install 'cliffwatch[parquet]', or write it as CSV or JSON lines."
+        raise ResultFileInvalid(told) from None
     try:
         for batch in parquet.ParquetFile(BufferReader(content)).iter_batches():
             yield from map(table.flat, batch.to_pylist())
