@@ -72,10 +72,11 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
 
 
 def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
-    if labels.delay_seconds is None:
+    if not labels.delay_seconds:
         return
-    found = f"90 % of the latest labels came within {duration(labels.delay_seconds)} of their request's start"
-    if labels.delay_seconds > maturity_seconds:
+    told = (f"95 % of {each} are labelled after {duration(delay)}" for each, delay in labels.delay_seconds.items())
+    found = " and ".join(told)
+    if max(labels.delay_seconds.values()) > maturity_seconds:
         yield warning(
             "labels",
             "delay",

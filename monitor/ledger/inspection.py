@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,9 @@ _LATEST_LABELS = 5_000
 _MAY_INSERT = sa.text(
     "SELECT NOT pg_is_in_recovery() AND coalesce(has_table_privilege(to_regclass('request'), 'INSERT'), true)"
 )
-_QUANTILE = 0.9
+_QUANTILE = 0.95
+_Label = tuple[str | None, bool, float, float | None]
+"""Source, success, and when its request started and it came, Unix seconds."""
 
 
 class SchemaVersion(NamedTuple):
@@ -47,18 +49,20 @@ class LabelFlow:
         requests: Requests counted.
         labelled: Those with an outcome.
         sources: Labels among the latest by who gave them.
-        delay_seconds: Time from a request's start to its label that 90 % of the latest labels keep, or None.
+        delay_seconds: Age of requests at which 95 % of their latest labels had come, by outcome; empty without any.
         without_trace: Outcomes whose trace never came.
     """
 
     requests: int
     labelled: int
     sources: Mapping[str, int]
-    delay_seconds: float | None
+    delay_seconds: Mapping[str, float]
     without_trace: int
 
 
-NO_LABELS = LabelFlow(requests=0, labelled=0, sources=MappingProxyType({}), delay_seconds=None, without_trace=0)
+NO_LABELS = LabelFlow(
+    requests=0, labelled=0, sources=MappingProxyType({}), delay_seconds=MappingProxyType({}), without_trace=0
+)
 """Of a ledger that is not there yet."""
 
 
@@ -206,12 +210,11 @@ def _label_flow(connection: sa.Connection) -> LabelFlow:
         sa.select(model_version.c.id).where(served).order_by(model_version.c.last_started_at.desc()).limit(2)
     ).all()
     latest = [label for version in ids for label in _latest_labels(connection, version)]
-    delays = sorted(labelled_at - started_at for _, started_at, labelled_at in latest if labelled_at is not None)
     return LabelFlow(
         requests=int(totals[0] or 0),
         labelled=int(totals[1] or 0),
-        sources=Counter(source or "unknown" for source, _, _ in latest),
-        delay_seconds=delays[int(_QUANTILE * (len(delays) - 1))] if delays else None,
+        sources=Counter(source or "unknown" for source, *_ in latest),
+        delay_seconds=_delays(latest),
         without_trace=connection.scalar(
             sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))
         )
@@ -219,15 +222,24 @@ def _label_flow(connection: sa.Connection) -> LabelFlow:
     )
 
 
-def _latest_labels(connection: sa.Connection, version: int) -> Sequence[tuple[str | None, float, float | None]]:
+def _delays(labels: Iterable[_Label]) -> Mapping[str, float]:
+    """Age at which most of *labels* had come, by outcome: failures are often labelled later than successes."""
+    ages: dict[str, list[float]] = defaultdict(list)
+    for _, success, started_at, labelled_at in labels:
+        if labelled_at is not None:
+            ages["successes" if success else "failures"].append(labelled_at - started_at)
+    return {outcome: sorted(of)[int(_QUANTILE * (len(of) - 1))] for outcome, of in sorted(ages.items())}
+
+
+def _latest_labels(connection: sa.Connection, version: int) -> Sequence[_Label]:
     rows = connection.execute(
-        sa.select(request.c.outcome_source, request.c.started_at, request.c.labelled_at)
+        sa.select(request.c.outcome_source, request.c.success, request.c.started_at, request.c.labelled_at)
         .where(request.c.model_version_id == version)
         .where(request.c.success.is_not(None))
         .order_by(request.c.started_at.desc())
         .limit(_LATEST_LABELS)
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None:

@@ -39,7 +39,7 @@ SAMPLE = Sample(
     written_at=NOW - 5,
     happened_at=NOW - 7,
 )
-LABELS = LabelFlow(1_000, 600, {"judge": 600}, 120.0, 0)
+LABELS = LabelFlow(1_000, 600, {"judge": 600}, {"failures": 120.0, "successes": 60.0}, 0)
 LEDGER = LedgerFacts(SchemaVersion("0003", "0003"), free_bytes=50 * 10**9)
 TRUST = Trust(
     is_trusted=True, reasons=(), auc=0.85, auc_lower=0.8, calibration_error=0.05, versions=12, known_share=0.9
@@ -163,10 +163,15 @@ def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, word
     ("labels", "health", "words"),
     [
         pytest.param(NO_LABELS, "problem", "No request was counted", id="no traffic"),
-        pytest.param(LabelFlow(1_000, 0, {}, None, 0), "problem", "0% of 1,000 requests", id="no labels"),
+        pytest.param(LabelFlow(1_000, 0, {}, {}, 0), "problem", "0% of 1,000 requests", id="no labels"),
         pytest.param(replace(LABELS, labelled=60), "warning", "more of the traffic", id="few labels"),
         pytest.param(replace(LABELS, sources={"status": 600}), "warning", "silent failure", id="nothing but status"),
-        pytest.param(replace(LABELS, delay_seconds=2 * HOUR), "warning", "rollout.maturity_seconds", id="late labels"),
+        pytest.param(
+            replace(LABELS, delay_seconds={"failures": 26 * HOUR}),
+            "warning",
+            "95 % of failures are labelled after 1.08 d",
+            id="late labels",
+        ),
         pytest.param(replace(LABELS, without_trace=100), "warning", "never came", id="outcomes without traces"),
     ],
 )
