@@ -17,7 +17,9 @@ POLICY = Policy()
 STEADY = Interval(0.0, -0.01, 0.01)
 
 
-def compared(*requests: int, failures: tuple[int, int] = (20, 20), coverage: tuple[float, float] = (1.0, 1.0)) -> Any:
+def compared(
+    *requests: int, failures: tuple[int, int] = (20, 20), coverage: tuple[float | None, float | None] = (1.0, 1.0)
+) -> Any:
     """Requests and failures of baseline and candidate."""
     baseline, candidate = (
         FailureRate(number, failed, None, covered)
@@ -171,6 +173,24 @@ def test_a_gap_as_large_as_the_margin_is_an_obstacle_and_names_who_lags() -> Non
     assert everything.startswith("The candidate's labels lag behind: 60% of its matured requests are labelled, 90% of")
     assert hard.startswith("The baseline's hard-tier labels lag behind: 50% of its matured requests are labelled, 80%")
     assert ((), VerdictState.OK) == (smaller.obstacles, smaller.state)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "said"),
+    [
+        ((None, 0.5), "The baseline's labels lag behind: 0% of its matured requests are labelled, 50%"),
+        ((0.5, None), "The candidate's labels lag behind: 0% of its matured requests are labelled, 50%"),
+        ((0.5, 0.5), "The baseline's labels lag behind: 50% of its matured requests are labelled, 50%"),
+    ],
+    ids=["a baseline without requests", "a candidate without requests", "arms that are alike"],
+)
+def test_an_arm_without_requests_has_no_labels(coverage: tuple[float | None, float | None], said: str) -> None:
+    """What is not there is not labelled either."""
+    gaps = {TierGroup.ALL: 0.5, TierGroup.EASIER: 0.0, TierGroup.HARD: 0.0}
+
+    (obstacle,) = found(coverage_gaps=gaps, aggregate=compared(10, 10, coverage=coverage)).obstacles
+
+    assert obstacle.startswith(said)
 
 
 @pytest.mark.parametrize(("side", "missing"), [(FAILURE, "successes"), (SUCCESS, "failures")])
