@@ -1,9 +1,10 @@
-"""Templates and what they may use: filters, names, and the one style sheet with its hash."""
+"""Templates and what they may use: numbers in the words of the page, and the one style sheet with its hash."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -12,9 +13,76 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor.output.charts.palette import CHART_STYLE
+from monitor.output.plain import iso_time
+from monitor.rollout.comparison import FailureRate, Interval
+from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent, points, signed, with_bounds
-from monitor.web.page import words
 from monitor.web.page.overview import since
+
+UNKNOWN = "not known"
+
+_MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
+
+HEADLINES = {
+    VerdictState.REGRESSION: "Requests fail more often than before, or pass less often than an agreed floor.",
+    VerdictState.CLIFF: "The average held or got better; hard requests were left behind.",
+    VerdictState.WAITING: "Not enough is known yet. This is not an all-clear.",
+    VerdictState.OK: "What could be judged is no worse than your margins allow.",
+}
+"""What each verdict means, for a reader who was just woken."""
+
+
+def when(unix_seconds: float) -> Markup:
+    """A moment in UTC, to the minute, that machines can read too."""
+    shown = datetime.fromtimestamp(unix_seconds, UTC)
+    return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M}&nbsp;UTC</time>').format(iso_time(unix_seconds), shown)
+
+
+def duration(seconds: float) -> str:
+    """
+    A length of time as people say it.
+
+    >>> duration(90.0), duration(7_500.0), duration(260_000.0)
+    ('1 minute', '2 hours', '3 days')
+    """
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        if seconds >= 0.95 * unit:
+            count = max(1, round(seconds / unit))
+            return f"{count:,} {name}{'s' * (count != 1)}"
+    return "under a minute"
+
+
+def count(number: int, noun: str = "") -> str:
+    """
+    A number of things.
+
+    >>> count(1_240, "request"), count(1, "request")
+    ('1,240 requests', '1 request')
+    """
+    return f"{number:,}" if not noun else f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def rate(measured: FailureRate) -> str:
+    """A failure rate; `UNKNOWN` without a labelled request."""
+    return UNKNOWN if measured.rate is None else percent(measured.rate.estimate)
+
+
+def bounds(interval: Interval | None) -> str:
+    """The bounds of a ratio; empty where it is not known."""
+    if interval is None:
+        return ""
+    return f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio 0 to 1, to the whole per cent; `UNKNOWN` for None."""
+    return UNKNOWN if value is None else f"{100 * value:.0f} %"
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """A plain number; `UNKNOWN` for None."""
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
 
 _STYLE = CHART_STYLE + resources.files(__package__).joinpath("templates", "style.css").read_text(encoding="utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -43,19 +111,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"style": Markup(_STYLE), "headlines": words.HEADLINES}  # noqa: S704 - our own file
-    environment.filters |= {
-        "bounds": words.bounds,
-        "count": words.count,
-        "decimal": words.decimal,
-        "duration": words.duration,
-        "percent": percent,
-        "points": points,
-        "rate": words.rate,
-        "ratio": words.ratio,
-        "signed": signed,
-        "since": since,
-        "when": words.when,
-        "with_bounds": with_bounds,
-    }
+    environment.globals |= {"style": Markup(_STYLE), "headlines": HEADLINES}  # noqa: S704 - our own file
+    shown = (bounds, count, decimal, duration, percent, points, rate, ratio, signed, since, when, with_bounds)
+    environment.filters |= {each.__name__: each for each in shown}
     return environment

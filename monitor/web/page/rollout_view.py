@@ -21,7 +21,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.floors import pass_rate_of
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
-from monitor.web.page.words import count, duration
+from monitor.web.page.rendering import count, duration
 
 _RECENT_SECONDS = 6 * 3_600.0
 _TABLE_LOOKS = 12
