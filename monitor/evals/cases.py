@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from monitor.trace.capability import UNCLASSIFIED
+from monitor.trace.labels import clean_label
+from monitor.trace.model import Request
+
 MetadataValue = float | str
 """A fact about a case: a number or a short text."""
 
@@ -188,3 +192,12 @@ def _case(attempt: Attempt) -> Case:
         repeats=_UNNAMED if attempt.repeat is None else (attempt.repeat,),
         input_text=attempt.input_text,
     )
+
+
+def request_of(key: CaseKey, capability: str, text: str | None) -> Request:
+    """
+    The request that a case asks, the same whichever tool ran it.
+
+    Metadata is left out: nobody can tell what was known before the model answered from what was measured afterwards.
+    """
+    return Request(capability=clean_label(capability) or UNCLASSIFIED, request_id=str(key), text=text)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import cast
+from typing import Any, cast
 
 from pydantic_core import from_json
 
 from monitor.errors import UsageError
-from monitor.evals.events import as_events
+from monitor.evals.cases import Attempt, request_of
 from monitor.evals.formats import bfcl
 from monitor.evals.formats.detect import READ_FORMATS, begins_with_events, holds_results, read_content
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
 from monitor.evals.words import some_of
 from monitor.ingest.lines import CORRUPTED, decompressed
+from monitor.trace.labels import clean_label
+from monitor.trace.model import REFERENCE_ENVIRONMENT
+
+_SERVICE = "evals"
+_APART = timedelta(microseconds=1)  # keeps the order of the file, and files apart that were written one by one
+
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
@@ -158,3 +167,48 @@ def _opened(path: str) -> io.BufferedReader:
     if path == STANDARD_INPUT:
         return cast("io.BufferedReader", sys.stdin.buffer)
     return Path(path).open("rb")
+
+
+def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:
+    """
+    Every attempt of *result* as one native event in JSON.
+
+    The same attempt gives the same trace id whenever it is read, so that it counts once in a ledger.
+
+    Args:
+        result: What a file of eval results said.
+        written_at: When the file was written, where it does not say so itself.
+    """
+    started_at = _told(result.written) or written_at
+    times: Counter[tuple[object, ...]] = Counter()
+    for attempt in result.attempts:
+        names = (attempt.model or PurePath(result.name).stem, *attempt.key, attempt.repeat or "")
+        times[names] += 1
+        yield _event(attempt, (*names, attempt.attempt_id or times[names]), started_at)
+        started_at += _APART
+
+
+def _event(attempt: Attempt, names: Sequence[object], started_at: datetime) -> bytes:
+    request = request_of(attempt.key, attempt.capability, attempt.input_text)
+    event: dict[str, Any] = {
+        "schema": "cliffwatch.trace/v1",
+        "trace_id": hashlib.blake2b("\x1f".join(map(str, names)).encode(), digest_size=16).hexdigest(),
+        "service": _SERVICE,
+        "environment": REFERENCE_ENVIRONMENT,
+        "model_version": clean_label(str(names[0])) or "unnamed",
+        "capability": request.capability,
+        "request_id": request.request_id,
+        "started_at": started_at.isoformat(),
+        "request": {} if request.text is None else {"text": request.text},
+    }
+    if attempt.passed is not None:
+        event["outcome"] = {"success": attempt.passed, "source": "judge"}
+    return json.dumps(event).encode()
+
+
+def _told(written: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -10,8 +10,7 @@ from monitor.difficulty.features import LabelledRequest, request_features
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
-from monitor.evals.cases import Case, Run
-from monitor.evals.requests import request_of
+from monitor.evals.cases import Case, Run, request_of
 from monitor.evals.tiering import UNGRADED, Grade, Tiering, TierSource, without_tiers
 from monitor.evals.words import counted
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.trace.expressions import compiled, full_match
 from monitor.trace.labels import clean_label
-from monitor.trace.settings import CapabilityRule
+from monitor.trace.settings import CapabilityRule, compiled, full_match
 
 UNCLASSIFIED = "unclassified"
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from monitor.trace.tables import table
+from monitor.trace.semconv import table
 
 
 class Library(NamedTuple):

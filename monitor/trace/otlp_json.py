@@ -10,8 +10,7 @@ from typing import Any
 
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.raw import Pairs, RawEvent, RawSpan
-from monitor.trace.reader import DecodeOptions, Reader
+from monitor.trace.reader import DecodeOptions, Pairs, RawEvent, RawSpan, Reader
 from monitor.trace.semconv import EVENT_NAME, EVENTS
 from monitor.trace.settings import Limits
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
@@ -13,7 +15,6 @@ from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
-from monitor.trace.raw import Pairs, RawEvent, RawSpan, ReadValue
 from monitor.trace.semconv import EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
@@ -34,6 +35,38 @@ from monitor.trace.span_reading import (
     tools_on_offer,
 )
 from monitor.trace.values import SPAN_ID_DIGITS, TRACE_ID_DIGITS, annotator, hexadecimal_id, identifier, number, seconds
+
+Pairs = Iterable[tuple[str, Any]]
+"""Attributes by name, each value as its encoding holds it: most are never read."""
+
+ReadValue = Callable[[Any], Any]
+"""What a value of `Pairs` is: text, a number, a truth value, lists and objects of them, or None."""
+
+
+class RawEvent(Struct, frozen=True, gc=False):
+    """An event of a span, or a log record; *time_ns* is Unix nanoseconds, 0 where not known."""
+
+    name: str
+    time_ns: int
+    attributes: Pairs
+    trace_id: str = ""
+
+
+class RawSpan(Struct, frozen=True, gc=False):
+    """A span: ids in hexadecimal, times in Unix nanoseconds, 0 where not known; *links* are trace ids."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    start_ns: int
+    end_ns: int
+    status_code: int
+    attributes: Pairs
+    events: Sequence[RawEvent] = ()
+    links: Sequence[str] = ()
+    status_message: str = ""
+
 
 _MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
 _ASKED = _MODELLED | {OperationKind.STEP}

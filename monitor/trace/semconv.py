@@ -9,13 +9,20 @@ families: flattened lists (`llm.input_messages.0.message.role`), or whatever fol
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.resources import files
 
 from monitor.trace.span import OperationKind
-from monitor.trace.tables import table
+
+
+def table(name: str) -> Iterable[Mapping[str, str]]:
+    """Rows of the file *name* in order, by the titles of its columns."""
+    return csv.DictReader(files("monitor.trace").joinpath(name).read_text(encoding="utf-8").splitlines())
 
 
 class Field(StrEnum):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from monitor.evals.power import cases_to_see, power_to_see, smallest_visible_drop
+from monitor.evals.audit import cases_to_see, power_to_see, smallest_visible_drop
 
 
 def test_six_cases_that_all_fall_are_the_fewest_that_are_significant() -> None:

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from monitor.cli.app import run_command
 from monitor.cli.terminal.console import Console, harmless
 from monitor.config.file import parse_config_file
+from monitor.evals.formats.inspect_log import Archive
 from monitor.evals.formats.reading import ResultFileInvalid
-from monitor.evals.formats.zipped import Archive
 from monitor.ledger.labels import SERIES_OF_VERSION, has_room
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger

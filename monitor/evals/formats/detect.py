@@ -14,8 +14,8 @@ from pydantic_core import from_json
 
 from monitor.evals.formats import bfcl, events, inspect_log, junit_xml, lm_eval, promptfoo, table
 from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log
+from monitor.evals.formats.inspect_log import ZIP_MAGIC, Archive
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
-from monitor.evals.formats.zipped import ZIP_MAGIC, Archive
 from monitor.ingest.frames import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
 READ_FORMATS = (
