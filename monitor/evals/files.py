@@ -1,4 +1,4 @@
-"""Opens result files and folders; the one part of the report that touches a disk."""
+"""Opens result files and folders, as results or as native events; the one part of the report that touches a disk."""
 
 from __future__ import annotations
 
