@@ -195,7 +195,10 @@ def _arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
 def _whole_from(connection: sa.Connection, version_id: int) -> float:
     """Start of the first hour from which on all rows of a version are there, Unix seconds; 0 where none went."""
     until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
-    return 0.0 if until is None else (until // HOUR_SECONDS + 1) * HOUR_SECONDS
+    # A bad value that an accident stored stops no start.
+    if not isinstance(until, float) or not math.isfinite(until):
+        return 0.0
+    return (until // HOUR_SECONDS + 1) * HOUR_SECONDS
 
 
 def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> int | None:
