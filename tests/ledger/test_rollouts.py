@@ -36,7 +36,7 @@ def test_a_rollout_keeps_its_verdict_and_its_changes(ledger: SqlLedger) -> None:
 
     (record,) = ledger.rollouts()
     assert dataclasses.replace(ROLLOUT, ended_at=NOON + 9, end_reason="ramp_over") == record.rollout
-    assert dataclasses.replace(verdict, reasons=list(verdict.reasons), judge_moved=[]) == record.verdict
+    assert dataclasses.replace(verdict, reasons=list(verdict.reasons)) == record.verdict
     assert [(NOON + 1, verdict.state)] == list(record.changes)
 
 
