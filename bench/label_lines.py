@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
-from monitor.labels.double_sampling import SaidCount
+from monitor.labels.said import SaidCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 
 _Array = NDArray[np.float64]

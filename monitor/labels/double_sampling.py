@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.labels.said import KINDS
+from monitor.labels.said import KINDS, SaidCount
 
 Array = NDArray[np.float64]
 
@@ -29,26 +28,6 @@ MISSING, PLAIN, KNOWN, JUDGED, ALONE = -1, 0, 1, 3, 5
 Nobody said enough to count them; the label that stands counts; a check says that they failed; a judge's failures (its
 passes are next); failures by the word of people alone (passes are next).
 """
-
-
-class SaidCount(NamedTuple):
-    """
-    Requests of which the same was said.
-
-    Attributes:
-        words: As in `Said`; empty where it is not known who said it, and the label that stands is all there is.
-        requests, labelled, failures: Numbers of requests, by the label that stands.
-        looked, looked_squared, audited, audited_squared: Sums of the weights of `Said`, and of their squares.
-    """
-
-    words: str
-    requests: float
-    labelled: float
-    failures: float
-    looked: float
-    looked_squared: float
-    audited: float
-    audited_squared: float
 
 
 @dataclass(frozen=True, slots=True)

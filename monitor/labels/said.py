@@ -32,6 +32,26 @@ class Said(NamedTuple):
     audited: float = 0.0
 
 
+class SaidCount(NamedTuple):
+    """
+    Requests of which the same was said.
+
+    Attributes:
+        words: As in `Said`; empty where it is not known who said it, and the label that stands is all there is.
+        requests, labelled, failures: Numbers of requests, by the label that stands.
+        looked, looked_squared, audited, audited_squared: Sums of the weights of `Said`, and of their squares.
+    """
+
+    words: str
+    requests: float
+    labelled: float
+    failures: float
+    looked: float
+    looked_squared: float
+    audited: float
+    audited_squared: float
+
+
 SILENCE = Said()
 
 

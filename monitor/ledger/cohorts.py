@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
-from monitor.labels.double_sampling import SaidCount
+from monitor.labels.said import SaidCount
 from monitor.ledger.cells import CELL_COLUMNS, KEY, SUMS, cell_of, one_request
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.double_sampling import SaidCount
+from monitor.labels.said import SaidCount
 
 
 class ArmName(StrEnum):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from monitor.rollout.cohort import TierGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +87,44 @@ class Decomposition:
     traffic_mix: float
     easier_tiers: float
     hard_tiers: float
+
+
+class CountBy(StrEnum):
+    """What rates rest on: the label that stands, whoever looked, or these and what people said of the judge."""
+
+    LABEL = "label"
+    LOOKS = "looks"
+    AUDITS = "audits"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeErrors:
+    """How often the judge fails what is good and passes what is bad, with anytime-valid bounds; None where unknown."""
+
+    false_failure: Interval | None = None
+    false_success: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLabels:
+    """
+    The labels of one arm.
+
+    Attributes:
+        coverage: Requests whose label is known, or that others stand for by their inclusion probability, over all
+            matured ones; None without a request.
+        sources: Requests on which each kind of source spoke.
+        audited: Those with a verdict of people beside the judge's.
+        unfinished: Those on which nobody spoke, not even a check: timeouts, runs that never ended.
+        count_by: What the rates rest on.
+        correction: What that changed in the failure rate of all requests, ratio -1 to 1.
+        judge: Its errors by tier group; empty without audits.
+    """
+
+    coverage: float | None = None
+    sources: Mapping[str, int] = field(default_factory=dict)
+    audited: int = 0
+    unfinished: int = 0
+    count_by: CountBy = CountBy.LABEL
+    correction: float = 0.0
+    judge: Mapping[TierGroup, JudgeErrors] = field(default_factory=dict)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -17,16 +16,15 @@ from monitor.labels.double_sampling import (
     MISSING,
     Array,
     Rate,
-    SaidCount,
     Sources,
     doubt,
     estimate,
     judge_errors,
 )
-from monitor.labels.said import KINDS
+from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
-from monitor.rollout.comparison import Interval
+from monitor.rollout.comparison import ArmLabels, CountBy, Interval, JudgeErrors
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds
 
 LEAST_AUDITS = 30
@@ -43,47 +41,6 @@ _SQUARED_DEVIATIONS = 9.0  # of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # of a judge whom nobody has checked
 FAILURE, SUCCESS = "failure", "success"
 _JUDGE_LEVEL = 0.005  # chance that a judge who errs alike in both arms is said to differ, in each direction
-
-
-class CountBy(StrEnum):
-    """What rates rest on: the label that stands, whoever looked, or these and what people said of the judge."""
-
-    LABEL = "label"
-    LOOKS = "looks"
-    AUDITS = "audits"
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeErrors:
-    """How often the judge fails what is good and passes what is bad, with anytime-valid bounds; None where unknown."""
-
-    false_failure: Interval | None = None
-    false_success: Interval | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmLabels:
-    """
-    The labels of one arm.
-
-    Attributes:
-        coverage: Requests whose label is known, or that others stand for by their inclusion probability, over all
-            matured ones; None without a request.
-        sources: Requests on which each kind of source spoke.
-        audited: Those with a verdict of people beside the judge's.
-        unfinished: Those on which nobody spoke, not even a check: timeouts, runs that never ended.
-        count_by: What the rates rest on.
-        correction: What that changed in the failure rate of all requests, ratio -1 to 1.
-        judge: Its errors by tier group; empty without audits.
-    """
-
-    coverage: float | None = None
-    sources: Mapping[str, int] = field(default_factory=dict)
-    audited: int = 0
-    unfinished: int = 0
-    count_by: CountBy = CountBy.LABEL
-    correction: float = 0.0
-    judge: Mapping[TierGroup, JudgeErrors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

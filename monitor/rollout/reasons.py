@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
-from monitor.rollout.comparison import Interval, ShareComparison, TierComparison
+from monitor.rollout.comparison import ArmLabels, CountBy, Interval, JudgeErrors, ShareComparison, TierComparison
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
-from monitor.rollout.labelling import ArmLabels, CountBy, JudgeErrors
 from monitor.rollout.measurement import Measurement, Yardstick
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy

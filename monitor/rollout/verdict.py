@@ -8,8 +8,7 @@ from enum import StrEnum
 
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy, Unresolved
-from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
-from monitor.rollout.labelling import ArmLabels
+from monitor.rollout.comparison import ArmLabels, Decomposition, FailureRate, Interval, ShareComparison, TierComparison
 from monitor.rollout.oncall import OnCallLoad
 
 __all__ = ["Decomposition", "FailureRate", "Interval", "ShareComparison", "TierComparison", "Verdict", "VerdictState"]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.labels.double_sampling import JUDGED, KNOWN, MISSING, SaidCount, Sources, doubt, estimate, judge_errors
+from monitor.labels.double_sampling import JUDGED, KNOWN, MISSING, Sources, doubt, estimate, judge_errors
+from monitor.labels.said import SaidCount
 
 JUDGE = Sources(looks=True, is_judged=True)
 REPORTS = Sources(looks=True, is_judged=False)

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
-from monitor.labels.double_sampling import SaidCount
+from monitor.labels.said import SaidCount
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature

@@ -20,7 +20,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
-from monitor.rollout.labelling import ArmLabels, JudgeErrors
+from monitor.rollout.comparison import ArmLabels, JudgeErrors
 from monitor.rollout.tracker import Role, Rollout
 from monitor.rollout.verdict import Interval
 from monitor.trace.model import Budget, Usage

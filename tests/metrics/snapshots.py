@@ -19,7 +19,7 @@ from monitor.metrics.snapshot import (
 )
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.commitment import CommittedFloor
-from monitor.rollout.labelling import ArmLabels, CountBy, JudgeErrors
+from monitor.rollout.comparison import ArmLabels, CountBy, JudgeErrors
 from monitor.rollout.oncall import OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity

@@ -7,10 +7,11 @@ from random import Random
 import pytest
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.double_sampling import SaidCount
+from monitor.labels.said import SaidCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.comparison import CountBy
 from monitor.rollout.judging import judge
-from monitor.rollout.labelling import FAILURE, SUCCESS, CountBy, weigh_labels
+from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 
