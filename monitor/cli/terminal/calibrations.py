@@ -136,7 +136,7 @@ def _verdict(trust: Trust) -> Text:
 def _trusted(trust: Trust) -> str:
     if not trust.is_trusted:
         return "not trusted"
-    return "trusted" if trust.is_trusted_for_hard_rate else "trusted, but for the hard tier's rate"
+    return "trusted" if trust.is_trusted_for_hard_rate else "trusted but for the hard rate"
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -37,9 +37,8 @@ def upgrade() -> None:
         span_ids = " ".join(span.span_id for span in spans)
         op.bulk_insert(packed, [{"trace_id": trace_id, "number": 0, "span_ids": span_ids, "body": body}])
     op.drop_table("waiting_span")
-    for name, sign in (("pending", ">"), ("counted", "=")):
-        which = sa.text(f"span_count {sign} counted_spans")
-        columns = ["last_received_at"]
+    for name, spans_are in (("pending", "span_count > counted_spans"), ("counted", "span_count = counted_spans")):
+        which, columns = sa.text(spans_are), ["last_received_at"]
         op.create_index(f"ix_waiting_trace_{name}", "waiting_trace", columns, sqlite_where=which, postgresql_where=which)
     op.add_column("model_version", sa.Column("pruned_before", sa.Double()))
 
