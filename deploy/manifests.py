@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent / "kubernetes"
 CHART = Path(__file__).parent / "helm"
 GATES = Path(__file__).parent / "gates"
 RULES = Path(__file__).parents[1] / "rules" / "cliffwatch.rules.yml"
+SERVICE_LEVELS = RULES.with_name("slo.rules.yml")
 DASHBOARDS = Path(__file__).parents[1] / "grafana" / "dashboards"
 
 _LABELS = "    app.kubernetes.io/name: cliffwatch\n"
@@ -35,7 +36,8 @@ def chart_files() -> Mapping[str, str]:
     dashboards = {f"dashboards/{path.name}": _compact(path) for path in sorted(DASHBOARDS.glob("*.json"))}
     gates = (GATES / "argo-rollouts.yaml").read_text()
     rules = _generated_from("rules/cliffwatch.rules.yml") + RULES.read_text()
-    return {"cliffwatch.rules.yml": rules, "argo-rollouts.yaml": gates, **dashboards}
+    levels = _generated_from("rules/slo.rules.yml") + SERVICE_LEVELS.read_text()
+    return {"cliffwatch.rules.yml": rules, "slo.rules.yml": levels, "argo-rollouts.yaml": gates, **dashboards}
 
 
 def manifests() -> Mapping[str, str]:
@@ -44,9 +46,12 @@ def manifests() -> Mapping[str, str]:
 
 
 def _prometheus_rule() -> str:
-    groups = textwrap.indent(RULES.read_text().partition("\ngroups:\n")[2], "  ")
+    groups = "".join(  # the second file has its lists two columns further to the left
+        textwrap.indent(file.read_text().partition("\ngroups:\n")[2], margin)
+        for file, margin in ((RULES, "  "), (SERVICE_LEVELS, "    "))
+    )
     return (
-        f"{_generated_from('rules/cliffwatch.rules.yml')}"
+        f"{_generated_from('rules/cliffwatch.rules.yml and rules/slo.rules.yml')}"
         "apiVersion: monitoring.coreos.com/v1\n"
         "kind: PrometheusRule\n"
         "metadata:\n"

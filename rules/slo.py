@@ -27,7 +27,10 @@ _FEWEST = {"5m": 10, "30m": 10}
 _FEWEST_OTHERWISE = 30
 _OUTCOMES = "version_tier_capability:cliffwatch_outcomes:max"
 _OBJECTIVE = "service_tier:cliffwatch_policy_objective_pass_ratio:max"
-_RUNBOOK = "https://example.invalid/cliffwatch/docs/how-to/service-levels.md"
+_RUNBOOK = (
+    '{{ or $externalLabels.cliffwatch_runbooks "https://example.invalid/cliffwatch/docs/runbooks" }}'
+    "/../how-to/service-levels.md"
+)
 
 
 class Burn(NamedTuple):
@@ -93,6 +96,7 @@ def _alert(name: str, severity: str, burns: tuple[Burn, ...], lasting: str) -> d
             "$labels.service $labels.environment $labels.tier) }}, where {{ . | first | value | humanizePercentage }} "
             "should pass{{ end }}.",
             "runbook_url": _RUNBOOK,
+            "page_url": '{{ or $externalLabels.cliffwatch_page "http://localhost:9464" }}/',
             "dashboard_url": '{{ or $externalLabels.cliffwatch_grafana "http://localhost:3000" }}'
             "/d/cliffwatch-hard-tier?var-service={{ $labels.service | urlquery }}"
             "&var-environment={{ $labels.environment | urlquery }}",

@@ -41,15 +41,15 @@ _Exec = Annotated[
 ]
 _Url = Annotated[str, typer.Option("--openai-base-url", metavar="URL", help="A chat model; key in OPENAI_API_KEY.")]
 _Grade = Annotated[str, typer.Option("--grade-exec", metavar="COMMAND", help="Says whether a result passes.")]
-_Field = Annotated[str, typer.Option("--success-field", metavar="NAME", help="What says so in a result, ungraded.")]
+_Field = Annotated[str, typer.Option("--success-field", metavar="NAME", help="Field of a result: did it pass?")]
 _Write = Annotated[Path | None, typer.Option(metavar="FILE", help="Where events go; without it, probes-MODEL.jsonl.")]
 _Topic = Annotated[str, typer.Option("--to-kafka", metavar="TOPIC", help="Send them to the config's brokers too.")]
 _Service = Annotated[str, typer.Option(metavar="NAME", help="The service whose probes these are, as in its traces.")]
 _Parallel = Annotated[int, typer.Option(min=1, max=256, help="Probes that are asked at a time.")]
 _Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one answer, and for one grade.")]
 _MaxCost = Annotated[float | None, typer.Option(metavar="USD", min=0, help="Spend no more, over all runs of FILE.")]
-_MaxProbe = Annotated[float, typer.Option(metavar="USD", min=0, help="Most for a probe; without, the dearest so far.")]
-_Price = Annotated[str, typer.Option(metavar="IN,OUT", help="Of a chat model, USD for a million tokens.")]
+_MaxProbe = Annotated[float, typer.Option(metavar="USD", min=0, help="Most for one probe; else the highest so far.")]
+_Price = Annotated[str, typer.Option(metavar="IN,OUT", help="Price of a chat model, USD per million tokens.")]
 
 
 def run(
@@ -80,8 +80,9 @@ def run(
     `output_tokens`, `cost_usd`), `tool_calls`, `steps`. With --grade-exec a second program reads the question with
     `probe` (the panel's line, as with its `expected`) and the agent's `result`, and prints `success`.
 
-    A crash, a timeout, no JSON and more than 4 MiB are failures of that class. Exit code 75 and a busy endpoint are
-    not: the next run asks again. Kill it when you like: the same command goes on, and each probe has one event.
+    A crash, a timeout, output that is not JSON or is over 4 MiB count as failures, each under its own failure class.
+    Exit code 75 and a busy endpoint do not; the next run asks again. You can stop it at any time: the same command
+    continues, and each probe has one event.
 
     Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when nobody
     answers.
@@ -148,6 +149,8 @@ def _program(command: str, timeout: float, stop: Event) -> Ask:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"{command!r} is no command: {error}.") from error
+    if not words:
+        raise UsageError("--exec and --grade-exec need a command; name a program.")
     return partial(ask_program, words, timeout_seconds=timeout, stop=stop)
 
 
@@ -155,7 +158,8 @@ def _chat(base_url: str, prices: tuple[float, float] | None, timeout: float, sto
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout)
+        unlimited = httpx.Limits(max_connections=None)  # --parallel is the limit
+        client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, limits=unlimited)
     except (httpx.InvalidURL, UnicodeEncodeError):  # neither is repeated: both may hold a secret
         raise UsageError("--openai-base-url or OPENAI_API_KEY cannot be used; check both.") from None
     if client.base_url.scheme not in {"http", "https"} or not client.base_url.host:

@@ -19,7 +19,14 @@ _USE = ("usage", "tool_calls", "steps", "budget")
 
 
 class Unanswered(DependencyUnreachable):
-    """The agent cannot answer now, through no fault of its own: ask again with the next run."""
+    """
+    The agent cannot answer now, through no fault of its own: ask again with the next run.
+
+    Attributes:
+        cost_usd: What was spent all the same, USD; None where nobody knows.
+    """
+
+    cost_usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

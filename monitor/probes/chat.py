@@ -46,7 +46,7 @@ def ask_chat(question: Json, *, client: httpx.Client, prices: tuple[float, float
         try:
             response = client.post("chat/completions", json=body)
             said, wait = f"HTTP {response.status_code}", retry_after(response.headers.get("retry-after", ""))
-        except httpx.TimeoutException:
+        except (httpx.ReadTimeout, httpx.WriteTimeout):  # no way in is not the model's fault
             return Answer(broken="timeout", detail="no answer in time")
         except httpx.RequestError as error:
             response, said, wait = httpx.Response(503), type(error).__name__, None

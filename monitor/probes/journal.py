@@ -15,6 +15,9 @@ from pydantic_core import from_json
 from monitor.errors import UsageError
 from monitor.output.plain import Json
 
+_NOT_OURS = "{} was not written by `probes run`; choose another --write."
+_BEGINNINGS = (b'{"schema": ', b'{"question": ')
+
 
 class _Lines:
     """A file of JSON lines that only grows; a line that a crash cut off is taken away."""
@@ -23,11 +26,14 @@ class _Lines:
         self._file = file
         file.seek(0)
         content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
+        end = content.rfind(b"\n") + 1
+        whole, cut = content[:end], content[end:]
         try:
             self.found: list[Json] = [dict(from_json(line)) for line in whole.splitlines()]
         except (ValueError, TypeError):
-            raise UsageError(f"{path} was not written by `probes run`; choose another --write.") from None
+            raise UsageError(_NOT_OURS.format(path)) from None
+        if cut and not any(cut.startswith(begin) or begin.startswith(cut) for begin in _BEGINNINGS):
+            raise UsageError(_NOT_OURS.format(path))
         file.truncate(len(whole))
 
     def append(self, document: Json) -> None:

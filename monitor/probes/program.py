@@ -50,10 +50,9 @@ def ask_program(command: Sequence[str], document: Json, *, timeout_seconds: floa
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        text = _read(output, 0, _MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            return Answer(broken="output_too_large", detail=f"more than {_MOST_BYTES:,} bytes on standard output")
-        return _answer(code, text, _last_line(complaint))
+        if any(os.fstat(each.fileno()).st_size > _MOST_BYTES for each in (output, complaint)):
+            return Answer(broken="output_too_large", detail=f"more than {_MOST_BYTES:,} bytes of output")
+        return _answer(code, _read(output, 0, _MOST_BYTES), _last_line(complaint))
 
 
 def _exit_code(process: Popen[bytes], written: Sequence[IO[bytes]], timeout_seconds: float, stop: Event) -> int | None:

@@ -149,7 +149,11 @@ class Run:
         if answer.broken:
             told = {"success": False, "failure_class": answer.broken, "source": JUDGE}
         elif self.grade is not None:
-            broken = self.grade({**asked, "probe": probe.line, "result": answer.result})
+            try:
+                broken = self.grade({**asked, "probe": probe.line, "result": answer.result})
+            except Unanswered as later:
+                later.cost_usd = answer.cost_usd  # the agent's answer was paid for
+                raise
             told = outcome(broken.result, "success")
         native = event(asked, self.labels, answer.result, told, started_at=started_at, ended_at=ended_at)
         return native, answer.cost_usd, f"{broken.broken}: {broken.detail}" if broken.broken else ""
@@ -159,8 +163,9 @@ class Run:
     ) -> None:
         try:
             native, cost_usd, broken = done.result()
-        except Unanswered:
-            self.journal.pay(number, 0.0)
+        except Unanswered as later:
+            self.journal.pay(number, later.cost_usd)
+            progress.spent_usd = self.journal.spent_usd
             progress.counts["unanswered"] += 1
             if progress.counts["unanswered"] == _MOST_UNANSWERED and progress.answered == progress.resumed:
                 raise

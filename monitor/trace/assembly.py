@@ -263,7 +263,9 @@ def _layers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> Mapping[str, Ab
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_by_end(call)[0]))
     for outer, inner in pairwise(beside):
         same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
-        if same and outer.name != inner.name and _by_end(inner)[0] <= _by_end(outer)[0]:
+        # Two layers of one call agree on its answer; calls that run side by side hardly ever do.
+        agree = None in (outer.output_tokens, inner.output_tokens) or outer.output_tokens == inner.output_tokens
+        if same and agree and outer.name != inner.name and _by_end(inner)[0] <= _by_end(outer)[0]:
             layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
     return layers
 

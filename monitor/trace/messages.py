@@ -49,8 +49,8 @@ def _as_python_prints_it(text: str) -> Any:
     if text[:2] not in {"{'", "[{"} or len(text) > _LONGEST_LITERAL:
         return text
     try:
-        return literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return from_json(json.dumps(literal_eval(text), default=repr))  # only what JSON can hold: no sets, no bytes
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 

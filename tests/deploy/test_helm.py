@@ -13,10 +13,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.manifests import CHART, DASHBOARDS, GATES, RULES, chart_files
+from deploy.manifests import CHART, DASHBOARDS, GATES, RULES, SERVICE_LEVELS, chart_files
 from monitor import __version__
 from monitor.config.model import load_config
-from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS, MANIFESTS
+from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS, MANIFESTS, groups
 from tests.docs.test_yaml_blocks import CUSTOM_RESOURCES, _unknown_keys
 from tests.programs import required_program
 
@@ -38,7 +38,7 @@ EVERYTHING: Mapping[str, Any] = {
     "env": [{"name": "CLIFFWATCH_LOG__LEVEL", "value": "debug"}],
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "rules": {"enabled": True, "labels": {"release": "prometheus"}},
-    "gates": {"argoRollouts": True},
+    "gates": {"argoRollouts": True, "namespace": "shop"},
     "networkPolicy": {"kafkaPorts": [9093], "ledgerPorts": [6432], "from": ["prometheus"]},
     "podDisruptionBudget": {"minAvailable": 2},
     "serviceAccount": {"annotations": {"a": "b"}},
@@ -162,10 +162,11 @@ def test_rules_dashboards_and_gates_are_the_shipped_ones() -> None:
     gates = [each for each in everything.values() if each["kind"] == "AnalysisTemplate"]
     addresses = {arg["value"] for each in gates for arg in each["spec"]["args"] if arg["name"] == "address"}
 
-    assert yaml.safe_load(RULES.read_text()) == everything["PrometheusRule/night-cliffwatch"]["spec"]
+    assert [*groups(RULES), *groups(SERVICE_LEVELS)] == everything["PrometheusRule/night-cliffwatch"]["spec"]["groups"]
     assert shipped == {name: json.loads(text) for each in maps for name, text in each["data"].items()}
     assert len(list(yaml.safe_load_all((GATES / "argo-rollouts.yaml").read_text()))) == len(gates)
     assert {"http://night-cliffwatch.watch:9464"} == addresses
+    assert {"shop"} == {each["metadata"]["namespace"] for each in gates}
 
 
 @pytest.mark.parametrize("name", chart_files())

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.manifests import DASHBOARDS, FOLDER, RULES, manifests
+from deploy.manifests import DASHBOARDS, FOLDER, RULES, SERVICE_LEVELS, manifests
 from monitor import __version__
 from monitor.config.model import load_config
 
@@ -26,6 +27,11 @@ MANIFESTS = {
     for name in KUSTOMIZATION["resources"]
     for manifest in _documents(name)
 }
+
+
+def groups(rules: Path) -> list[dict[str, Any]]:
+    """Rule groups of a file."""
+    return yaml.safe_load(rules.read_text())["groups"]
 
 
 def test_every_file_is_part_of_the_base() -> None:
@@ -51,7 +57,7 @@ def test_manifests_follow_the_schema_of_kubernetes(name: str, version: str) -> N
 
 def test_the_rule_manifest_holds_the_shipped_rules() -> None:
     """The operator hands Prometheus the very groups that promtool tests."""
-    assert yaml.safe_load(RULES.read_text()) == MANIFESTS["PrometheusRule/cliffwatch"]["spec"]
+    assert {"groups": [*groups(RULES), *groups(SERVICE_LEVELS)]} == MANIFESTS["PrometheusRule/cliffwatch"]["spec"]
 
 
 def test_the_dashboard_manifests_hold_the_shipped_dashboards() -> None:

@@ -104,7 +104,9 @@ def test_its_words_have_the_rate_and_the_objective(promtool: Callable[..., None]
                             "summary": rule["annotations"]["summary"],
                             "description": "shop (production), tier easy: 50% of the labelled requests failed, "
                             "where 98% should pass.",
-                            "runbook_url": rule["annotations"]["runbook_url"],
+                            "runbook_url": "https://example.invalid/cliffwatch/docs/runbooks"
+                            "/../how-to/service-levels.md",
+                            "page_url": "http://localhost:9464/",
                             "dashboard_url": "http://localhost:3000/d/cliffwatch-hard-tier"
                             "?var-service=shop&var-environment=production",
                         },
