@@ -54,7 +54,7 @@ def list_calibrations(
 @calibrations.command("show")
 def show_calibration(
     calibration_id: Annotated[
-        str, typer.Argument(metavar="[ID]", help="A calibration, or the beginning of its id; the one in force without.")
+        str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id; the one in force without.")
     ] = "",
     *,
     config_file: options.ConfigFile = None,
@@ -77,7 +77,7 @@ def show_calibration(
 def compare_calibrations(
     first: IdArgument,
     second: Annotated[
-        str, typer.Argument(metavar="[ID]", help="The one to compare with; the one in force without.")
+        str, typer.Argument(metavar="ID", help="The one to compare with; the one in force without.")
     ] = "",
     *,
     config_file: options.ConfigFile = None,

@@ -16,9 +16,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.output.frontier import Counts, Use, class_frontiers, live_counts, live_uses, panel_counts
 from monitor.service.review import Reviewer
 
-_Service = Annotated[
-    str, typer.Argument(metavar="[SERVICE]", help="Whose live requests; without it, the panel's runs.")
-]
+_Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose live requests; without it, the panel's runs.")]
 _Environment = Annotated[str, typer.Option("--environment", metavar="NAME", help="Environment of the live requests.")]
 _Least = Annotated[int, typer.Option("--min-requests", min=1, help="Labelled hard requests that a version needs.")]
 

@@ -61,7 +61,7 @@ class Wanted:
 @app.command()
 def tail(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE...]", help="Read files instead of Kafka, whole; - is stdin.")
+        list[str] | None, typer.Argument(metavar="FILE...", help="Read files instead of Kafka, whole; - is stdin.")
     ] = None,
     *,
     from_beginning: Annotated[

@@ -50,7 +50,7 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
     """Whether outcomes come, from whom, how late, and whether their traces are there."""
     coverage = Check("labels", "coverage")
     if not labels.requests:
-        yield coverage.problem("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic (no cost).")
+        yield coverage.problem("No request was counted yet.", "Start `cliffwatch run`, or wait for traffic.")
         return
     share = labels.labelled / labels.requests
     found = f"{share:.0%} of {labels.requests:,} requests have an outcome"
@@ -132,7 +132,7 @@ def judge_services(services: Sequence[TierCoverage], *, min_class_labels: int, h
         found = f"{each.service}: {each.requests:,} requests, {labelled / max(1, each.requests):.0%} with an outcome"
         service = Check("services", each.service)
         if not labelled:
-            yield service.problem(f"{found}.", "Send outcomes (one field per trace, docs/traces.md): no verdict else.")
+            yield service.problem(f"{found}.", "Send outcomes (docs/traces.md): without them there is no verdict.")
             continue
         kinds = {
             "declared": each.declared > 0,

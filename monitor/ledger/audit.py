@@ -175,7 +175,7 @@ def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
     gone = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
     counted, found = (
         {
-            (*row[: len(key)], name): round(row[len(key) + place], 3)
+            (*row[: len(key)], name): float(f"{row[len(key) + place]:.9g}")
             for row in rows
             if row.hour > gone.get(row.model_version_id, -1)  # cells stay when rows go
             for place, name in enumerate(SUMS)
@@ -256,7 +256,7 @@ def _is_sound(value: object) -> bool:
     return type(value) is int and 0 <= value < CEILING
 
 
-def _equal(name: str, counted: _Counts, found: _Counts) -> Check:
+def _equal(name: str, counted: Mapping[tuple[Any, ...], float], found: Mapping[tuple[Any, ...], float]) -> Check:
     keys = sorted(counted.keys() | found.keys())
     problems: Iterable[str] = (
         f"{' / '.join(map(str, key))}: {counted.get(key, 0):,} and {found.get(key, 0):,}"

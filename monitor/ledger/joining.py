@@ -10,7 +10,7 @@ from msgspec import Struct
 from monitor.labels.said import SILENCE, Said, what_was_said
 from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
-from monitor.ledger.labels import Admission
+from monitor.ledger.labels import OTHER, Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
 from monitor.trace.model import UNRESOLVED, Outcome, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import BUDGET, STATUS, resolve, standing
@@ -88,9 +88,11 @@ class Joining:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         trace = tagged.trace
         slot = self._slot(trace.trace_id)
-        # First, so that of the verdicts that come with a new trace only the label is counted.
-        for outcome in tagged.outcomes:
-            self._add_outcome(trace.trace_id, outcome)
+        # A copy speaks for its own service only: who may send for one may not judge the runs of another.
+        if slot.delta is None or slot.delta.version[0] in {trace.service, OTHER}:
+            # First, so that of the verdicts that come with a new trace only the label is counted.
+            for outcome in tagged.outcomes:
+                self._add_outcome(trace.trace_id, outcome)
         if slot.delta is None:
             delta = self._place(trace, tagged.tag.tier)
             slot.delta, slot.new_trace = delta, tagged

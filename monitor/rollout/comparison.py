@@ -19,17 +19,20 @@ class Interval:
 
     def within(self, earlier: Interval | None) -> Interval:
         """
-        What this look and *earlier* ones allow, estimate included; this look alone where the two exclude each other.
+        What this look and *earlier* ones allow; a bound that the estimate is beyond by now is contradicted, and goes.
 
         Bounds that hold at any look hold at all of them, so narrowing costs no error while the truth stays the same.
 
-        >>> Interval(0.02, -0.01, 0.05).within(Interval(0.04, 0.03, 0.09))
-        Interval(estimate=0.03, lower=0.03, upper=0.05)
+        >>> Interval(0.04, -0.01, 0.12).within(Interval(0.05, 0.03, 0.09))
+        Interval(estimate=0.04, lower=0.03, upper=0.09)
+        >>> Interval(0.02, -0.01, 0.05).within(Interval(0.05, 0.03, 0.09))
+        Interval(estimate=0.02, lower=-0.01, upper=0.05)
         """
-        if earlier is None or self.lower > earlier.upper or earlier.lower > self.upper:
+        if earlier is None:
             return self
-        lower, upper = max(self.lower, earlier.lower), min(self.upper, earlier.upper)
-        return Interval(min(max(self.estimate, lower), upper), lower, upper)
+        lower = max(self.lower, earlier.lower) if earlier.lower <= self.estimate else self.lower
+        upper = min(self.upper, earlier.upper) if self.estimate <= earlier.upper else self.upper
+        return Interval(self.estimate, lower, upper)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def withdrawn(changes: Sequence[tuple[float, str]], state: VerdictState) -> Iter
         since = datetime.fromtimestamp(said[earlier], tz=UTC)
         yield (
             f"The verdict was `{earlier}` from {since:%Y-%m-%d %H:%M} UTC on. That no longer holds: later requests "
-            "contradict it, or it rested on other tiers, hours or floors."
+            "contradict it, or it rested on other tiers, hours, labels or floors."
         )
 
 

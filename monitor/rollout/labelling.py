@@ -37,7 +37,7 @@ _LEAST_AUDITS_OF_TIER = 10  # of what was judged a failure and of what was judge
 _LEAST_ONE_SIDED = 5  # verdicts of those who look at some runs
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # share of the requests with which a service may simply never fail
-_SQUARED_DEVIATIONS = 9.0  # of a bound that holds at every look
+_DEVIATIONS = 3.0  # of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # of a judge whom nobody has checked
 FAILURE, SUCCESS = "failure", "success"
 _JUDGE_LEVEL = 0.005  # chance that a judge who errs alike in both arms is said to differ, in each direction
@@ -64,7 +64,7 @@ class Labelling:
 
     def audits_needed(self, margin: float) -> int:
         """More verdicts of people that each arm needs to tell the failure rate to *margin*, were they chosen evenly."""
-        enough = math.ceil(_SQUARED_DEVIATIONS * self.doubt / margin**2)
+        enough = math.ceil(_DEVIATIONS**2 * self.doubt / margin**2)
         return max(0, enough - min(each.audited for each in self.arms))
 
     def count_as(self, earlier: Mapping[ArmName, ArmLabels]) -> bool:
@@ -152,7 +152,8 @@ class _Tallies:
 
     def has_own(self, tier: Tier) -> bool:
         audits = self.by_tier[tier] if tier in self.by_tier else np.zeros(14)
-        return min(float(audits[8]), float(audits[11])) >= _LEAST_AUDITS_OF_TIER
+        weights, squares = audits[[8, 11]], audits[[10, 13]]
+        return float((weights**2 / np.maximum(squares, 1e-300)).min()) >= _LEAST_AUDITS_OF_TIER
 
     def rates(self) -> Mapping[Tier, Rate]:
         return {tier: estimate(tally) for tier, tally in self.by_tier.items()}
@@ -197,10 +198,26 @@ def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
 
 
 def _believed(arm: Arm, sources: Sources, rates: Mapping[Tier, Rate]) -> Arm:
-    return replace(arm, strata=[_as_believed(stratum, sources, rates) for stratum in arm.strata])
+    unheard = _unheard(arm, sources)
+    return replace(arm, strata=[_as_believed(each, sources, rates, unheard.get(each.tier, 0.0)) for each in arm.strata])
 
 
-def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate]) -> Stratum:
+def _unheard(arm: Arm, sources: Sources) -> Mapping[Tier, float]:
+    """Share, by tier, of what passed the checks for which nobody stands who was asked, beyond what chance explains."""
+    sums: dict[Tier, Array] = defaultdict(lambda: np.zeros(3))
+    for stratum in arm.strata:
+        for count in stratum.said:
+            place = sources.place(count.words)
+            if place == MISSING or place >= JUDGED:
+                heard = place != MISSING
+                sums[stratum.tier] += (count.requests, heard * count.looked, heard * count.looked_squared)
+    return {
+        tier: max(0.0, 1.0 - (looked + _DEVIATIONS * math.sqrt(max(squares - looked, 0.0))) / max(requests, 1.0))
+        for tier, (requests, looked, squares) in sums.items()
+    }
+
+
+def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate], unheard: float) -> Stratum:
     if not stratum.said:
         return stratum
     requests = failures = labelled = failed = missing = 0.0
@@ -208,13 +225,12 @@ def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate])
         place = sources.place(count.words)
         of = rates[stratum.tier].of(count, place)
         requests, failures = requests + of[0], failures + of[1]
-        if place == MISSING:
-            missing += count.requests
-        else:
+        if place != MISSING:
             labelled, failed = labelled + count.labelled, failed + count.failures
-            missing += count.requests - (count.looked if place >= JUDGED else count.labelled)
+        sampled = place == MISSING or place >= JUDGED
+        missing += unheard * count.requests if sampled else count.requests - count.labelled
     return replace(
-        stratum, labelled=int(labelled), failures=int(failed), effective=(requests, failures), missing=max(missing, 0.0)
+        stratum, labelled=int(labelled), failures=int(failed), effective=(requests, failures), missing=missing
     )
 
 
@@ -254,7 +270,7 @@ def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> st
         silent += count.requests * (not others.strip("-"))
     if failed >= _LEAST_ONE_SIDED and not passed:
         return FAILURE
-    if passed >= _LEAST_ONE_SIDED and not failed and silent > passed:
+    if passed >= _LEAST_ALL_ALIKE and not failed and silent > passed and not any(arm.failures for arm in arms):
         return SUCCESS
     if min(arm.labelled for arm in arms) < _LEAST_ALL_ALIKE:
         return ""

@@ -24,7 +24,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier, TierC
 from monitor.difficulty.trust import Trust
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
 from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
 from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
@@ -123,6 +123,10 @@ class Measurement:
         self.tiers_by = _trusted(cohort.tiers_by, calibration)
         self.comparison = self._matched.comparison
         self.design = design_effects(cohort)
+        if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
+            # The rows that told it went, and what they told still holds.
+            kept = [previous.design_effect.get(arm, 1.0) for arm in ArmName]
+            self.design = {group: (max(kept[0], own[0]), max(kept[1], own[1])) for group, own in self.design.items()}
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
         ours = (self.tiers_by, self.comparison, cohort.calibration_id)
@@ -136,7 +140,12 @@ class Measurement:
     @cached_property
     def changes(self) -> Mapping[TierGroup, Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
-        return {group: self.over_all_looks(group, self._change(group, _TIERS_OF[group])) for group in TierGroup}
+        return {group: self.over_all_looks(group, change) for group, change in self.latest.items()}
+
+    @cached_property
+    def latest(self) -> Mapping[TierGroup, Interval | None]:
+        """`changes` by this look alone."""
+        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
 
     def over_all_looks(self, name: str, now: Interval | None) -> Interval | None:
         """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""

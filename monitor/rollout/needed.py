@@ -37,7 +37,7 @@ def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGrou
 def _growth_to_ok(measurement: Measurement, policy: Policy) -> float:
     """Factor by which both arms have to grow before every margin is ruled out; infinite where none would do."""
     open_margins = margins(measurement, policy)
-    return max(_growth_to_rule_out(measurement.changes[group], margin) for group, margin in open_margins)
+    return max(_growth_to_rule_out(measurement.latest[group], margin) for group, margin in open_margins)
 
 
 def _growth_to_rule_out(change: Interval | None, margin: float) -> float:
@@ -47,5 +47,5 @@ def _growth_to_rule_out(change: Interval | None, margin: float) -> float:
 
 
 def _growth_to_regression(measurement: Measurement) -> float:
-    rising = [change for change in measurement.changes.values() if change is not None and change.estimate > 0]
+    rising = [change for change in measurement.latest.values() if change is not None and change.estimate > 0]
     return min((((change.estimate - change.lower) / change.estimate) ** 2 for change in rising), default=math.inf)

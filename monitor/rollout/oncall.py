@@ -146,7 +146,7 @@ def weighed(load: OnCallLoad | None) -> Iterator[str]:
         before, after = load.weighted
         yield (
             f"Weighted by severity, failures per 1,000 requests go from {before:,.1f} to {after:,.1f} "
-            f"(plain: {load.total[0]:,.1f} to {load.total[1]:,.1f}); the verdict does not weigh."
+            f"(plain: {load.total[0]:,.1f} to {load.total[1]:,.1f}); the verdict counts every failure once."
         )
 
 

@@ -54,7 +54,7 @@ def _moved_judge(verdict: Verdict) -> Iterator[str]:
     for group in verdict.judge_moved[:1]:
         before, after = (_judge(arm, group) for arm in verdict.labels.values())
         yield (
-            f"The judge errs otherwise in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
+            f"The judge errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
             f"candidate it {after}. The rates are corrected for it."
         )
 
@@ -63,7 +63,7 @@ def _judge(labels: ArmLabels, group: TierGroup) -> str:
     errors = labels.judge.get(group, JudgeErrors())
     kinds = (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
     told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
-    return " and ".join(told) or "errs as often as nobody knows"
+    return " and ".join(told) or "errs at an unknown rate"
 
 
 def _labels(verdict: Verdict) -> Iterator[str]:
@@ -71,7 +71,11 @@ def _labels(verdict: Verdict) -> Iterator[str]:
     if not arms or not any("judge" in labels.sources for labels in arms.values()):
         return
     audited = " and ".join(f"{labels.audited} of the {arm}'s" for arm, labels in arms.items())
-    more = f"; about {verdict.audits_needed} more of each arm would do" if verdict.audits_needed else ""
+    more = f"; about {verdict.audits_needed} more in each arm would be enough" if verdict.audits_needed else ""
+    if not any(labels.audited for labels in arms.values()):
+        enough = f" To know its errors, let people check about {verdict.audits_needed} of its verdicts in each arm."
+        yield f"Nobody has checked the judge.{enough if verdict.audits_needed else ''}"
+        return
     if not any(labels.count_by is CountBy.AUDITS for labels in arms.values()):
         yield f"People checked {audited} verdicts of the judge, too few to correct its errors{more}."
         return

@@ -89,7 +89,7 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
         and min(easier.baseline.failures, easier.candidate.failures) >= MIN_EASIER_FAILURES
         and measurement.least(TierGroup.EASIER)[0] >= _MIN_INDEPENDENT * MIN_EASIER_FAILURES
     )
-    if not has_enough or any(measurement.coverage_gaps.values()):
+    if not has_enough or any(measurement.coverage_gaps.values()) or measurement.labels.one_sided:
         return False
     shift, change = measurement.shift, measurement.standardised_change
     return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
@@ -111,7 +111,7 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
     if measurement.labels.one_sided:
         what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
-        yield f"Every label is a {what}: {other} seem to go unlabelled, so failure rates cannot be told."
+        yield f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told."
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:

@@ -262,7 +262,7 @@ class OutcomeSettings(Settings):
 
 
 class TopicRule(Settings):
-    """What the events of one topic may do; a topic without a rule may do all of it. What is not allowed is left out."""
+    """What the events of one topic may do; a topic without a rule may do everything. The rest is left out."""
 
     topic: str
     """Name of the topic."""

@@ -156,4 +156,4 @@ def test_an_empty_ledger_has_nothing_to_choose_from(tmp_path: Path, capsys: pyte
 
     shown = capsys.readouterr()
     assert "No request to choose from" in shown.err
-    assert "cliffwatch probes select" in shown.out
+    assert "cliffwatch probes run" in shown.out

@@ -96,7 +96,7 @@ def test_one_sided_labels_are_an_obstacle(said: dict[str, int], one_sided: str) 
     verdict = judged([a_stratum(**said)], [a_stratum(**said)])
 
     assert one_sided == verdict.one_sided
-    assert bool(one_sided) == any("Every label is a" in sentence for sentence in verdict.obstacles)
+    assert bool(one_sided) == any("only ever says" in sentence for sentence in verdict.obstacles)
     assert not one_sided or VerdictState.WAITING is verdict.state
 
 
@@ -119,7 +119,7 @@ def test_a_lenient_judge_is_named_before_the_model() -> None:
 
     assert VerdictState.REGRESSION is not verdict.state
     assert TierGroup.ALL in verdict.judge_moved
-    assert "The judge errs otherwise in the two arms" in verdict.reasons[0]
+    assert "The judge errs differently in the two arms" in verdict.reasons[0]
     labels = verdict.labels[ArmName.BASELINE]
     assert CountBy.AUDITS is labels.count_by
     assert 0.3 * 0.2 - 0.01 * 0.8 == pytest.approx(labels.correction, abs=1e-3)
@@ -153,7 +153,7 @@ def test_too_few_audits_are_said_with_how_many_would_do() -> None:
 
     assert CountBy.LOOKS is verdict.labels[ArmName.CANDIDATE].count_by
     sentence = next(each for each in verdict.reasons if "too few to correct" in each)
-    assert f"about {verdict.audits_needed} more of each arm would do" in sentence
+    assert f"about {verdict.audits_needed} more in each arm would be enough" in sentence
     assert 100 < verdict.audits_needed < 2_000
 
 

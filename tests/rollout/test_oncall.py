@@ -84,7 +84,7 @@ def test_severities_weigh_failures_beside_the_plain_ones() -> None:
     assert load is not None
     assert ((150.0, 300.0), pytest.approx((2_600.0, 5_200.0))) == (load.total, load.weighted)
     (sentence,) = weighed(load)
-    assert "go from 2,600.0 to 5,200.0 (plain: 150.0 to 300.0); the verdict does not weigh" in sentence
+    assert "go from 2,600.0 to 5,200.0 (plain: 150.0 to 300.0); the verdict counts every failure once" in sentence
     plain = on_call_load(cohort, ({}, {}))
     assert plain is not None
     assert (None, []) == (plain.weighted, [*weighed(plain)])

@@ -240,7 +240,7 @@ def test_labels_that_are_all_failures_are_an_obstacle() -> None:
     verdict = a_verdict(untagged(500, 500), untagged(500, 500), calibration=None)
 
     assert VerdictState.WAITING is verdict.state
-    assert "Every label is a failure" in verdict.obstacles[0]
+    assert "only ever says failure" in verdict.obstacles[0]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_people_correct_a_judge_that_is_lenient_with_one_version(kafka: KafkaSer
 
     labels = rollout["labels"]["baseline"]
     assert "regression" != rollout["verdict"]
-    assert "The judge errs otherwise in the two arms" in rollout["reasons"][0]
+    assert "The judge errs differently in the two arms" in rollout["reasons"][0]
     assert "audits" == labels["count_by"]
     assert 300 < labels["audited"] <= len(checked) / 2
     # A rate from about 270 judged failures and 1,230 passes, 400 of them checked, has a standard error of 0.014.

@@ -50,7 +50,7 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
     """Each probe with what every version made of it, oldest version first."""
     if not histories:
         console.print(
-            "No probe was run yet: replay a panel (`cliffwatch probes select`) as environment `probes` or `reference`.",
+            "No probe has run yet: ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events.",
             soft_wrap=True,
         )
         return
