@@ -75,9 +75,9 @@ captures: $(VENV)/.dev  ## Make the captures of tests/libraries/agents anew from
 	$(BIN)/python -m tests.libraries.record
 	$(BIN)/python -m tests.trace.test_captures
 
-collector: .servers/collector/otelcol  ## Build the OpenTelemetry Collector that bench-spans reads beside (needs Go and its module proxy; minutes)
+collector: .servers/bench-collector/otelcol  ## Build the OpenTelemetry Collector that bench-spans reads beside (needs Go and its module proxy; minutes)
 
-.servers/collector/otelcol: bench/collector.yaml
+.servers/bench-collector/otelcol: bench/collector.yaml
 	go run go.opentelemetry.io/collector/cmd/builder@v0.155.0 --config $<
 	@touch $@
 

@@ -45,7 +45,7 @@ OUT = Path(__file__).resolve().parent / "out" / "spans.json"
 PARTITIONS = 4
 REPLICAS = 4
 LOOPS = ("collector", "sqlite", "postgresql", "replicas")
-_COLLECTOR = Path(__file__).resolve().parents[1] / ".servers" / "collector"
+_COLLECTOR = Path(__file__).resolve().parents[1] / ".servers" / "bench-collector"
 _RECORDS_PER_SECOND = 4.0
 _POLLED = 4_000
 

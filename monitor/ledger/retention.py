@@ -154,17 +154,22 @@ def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
 
 
 def _old_cells(version_ids: Sequence[int], before: float) -> Old:
-    """Cells of old hours, of which no request has a row any more."""
-    begins = stratum.c.hour * HOUR_SECONDS
-    has_rows = sa.exists().where(
-        request.c.model_version_id == stratum.c.model_version_id,
-        request.c.started_at >= begins,
-        request.c.started_at < begins + HOUR_SECONDS,
-    )
-    is_old = (stratum.c.model_version_id.in_(version_ids), stratum.c.hour < int(before // HOUR_SECONDS), ~has_rows)
+    """Cells of old hours, of which no request has a row any more; the oldest day at a time."""
+
+    def is_old(cells: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
+        begins = cells.c.hour * HOUR_SECONDS
+        has_rows = sa.exists().where(
+            request.c.model_version_id == cells.c.model_version_id,
+            request.c.started_at >= begins,
+            request.c.started_at < begins + HOUR_SECONDS,
+        )
+        return cells.c.model_version_id.in_(version_ids), cells.c.hour < int(before // HOUR_SECONDS), ~has_rows
+
+    all_cells = stratum.alias()
+    oldest = sa.select(sa.func.min(all_cells.c.hour)).where(*is_old(all_cells)).scalar_subquery()
+    delete = sa.delete(stratum).where(*is_old(stratum), stratum.c.hour < oldest + 24)
     return Old(
-        sa.select(stratum.c.hour).where(*is_old),
-        lambda connection: connection.execute(sa.delete(stratum).where(*is_old)).rowcount,
+        sa.select(stratum.c.hour).where(*is_old(stratum)), lambda connection: connection.execute(delete).rowcount
     )
 
 

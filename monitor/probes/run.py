@@ -167,7 +167,8 @@ class Run:
             self.journal.pay(number, later.cost_usd)
             progress.spent_usd = self.journal.spent_usd
             progress.counts["unanswered"] += 1
-            if progress.counts["unanswered"] == _MOST_UNANSWERED and progress.answered == progress.resumed:
+            most = min(_MOST_UNANSWERED, progress.probes - progress.resumed)
+            if progress.counts["unanswered"] == most and progress.answered == progress.resumed:
                 raise
             return
         self._keep(native, progress, broken=broken, most_broken=most_broken)

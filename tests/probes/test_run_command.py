@@ -273,6 +273,23 @@ def test_an_endpoint_that_answers_nothing_is_named_and_nothing_is_kept(
     assert [] == events()
 
 
+def test_an_answer_is_paid_for_though_its_grader_puts_it_off(tmp_path: Path) -> None:
+    """Or a limit would never be reached: each run would pay for the same answers again."""
+    panel = write_panel(tmp_path / "panel.jsonl", ["a", "b", "c"])
+    agent = python_agent(tmp_path, "print(json.dumps({'usage': {'cost_usd': 1.0}}))")
+    grader = python_agent(tmp_path, "raise SystemExit(75)", name="grader.py")
+    limits = ["--max-cost", "2", "--max-probe-cost", "1", "--parallel", "1"]
+    command = ["probes", "run", panel, "--model", "m", "--exec", agent, "--grade-exec", grader, *limits]
+
+    for _ in range(3):
+        run_command([*command, "--output", "json"])
+
+    lines = Path("probes-m.jsonl.journal").read_text(encoding="utf-8").splitlines()
+    costs = {line["question"]: line["usd"] for line in map(json.loads, lines)}
+    assert 2.0 == sum(costs.values())
+    assert [] == events()
+
+
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
@@ -280,6 +297,7 @@ def test_an_endpoint_that_answers_nothing_is_named_and_nothing_is_kept(
         pytest.param(["--exec", "a", "--openai-base-url", "http://x"], "Say who answers", id="two"),
         pytest.param(["--exec", "/no/such/program"], "cannot be started", id="no program"),
         pytest.param(["--exec", "'open"], "is no command", id="an open quote"),
+        pytest.param(["--exec", " "], "name a program", id="a blank"),
         pytest.param(["--openai-base-url", "api.openai.com"], "is not an address", id="no address"),
         pytest.param(["--openai-base-url", "http://x/v1", "--max-cost", "1"], "--price", id="a limit without prices"),
         pytest.param(["--openai-base-url", "http://x/v1", "--price", "two"], "IN,OUT", id="no price"),
@@ -302,15 +320,18 @@ def test_a_file_is_of_one_model_and_one_run_at_a_time(tmp_path: Path, capsys: py
     panel = write_panel(tmp_path / "panel.jsonl", ["a"])
     agent = python_agent(tmp_path, "print(json.dumps({'success': True}))")
     Path("other").write_text("cakes\n", encoding="utf-8")
+    Path("only copy").write_text("cakes", encoding="utf-8")
     ask(capsys, panel, "--model", "m", "--exec", agent, "--write", "one")
 
     for model, file, advice in (
         ("n", "one", "another model"),
         ("m", "other", "not written by"),
+        ("m", "only copy", "not written by"),
         ("m", "no/x", "cannot"),
     ):
         assert 2 == run_command(["probes", "run", panel, "--model", model, "--exec", agent, "--write", file])
         assert advice in capsys.readouterr().err
+    assert "cakes" == Path("only copy").read_text(encoding="utf-8")
     nested = python_agent(
         tmp_path,
         f"import subprocess\ndone = subprocess.run([{CLIFFWATCH!r}, 'probes', 'run', {panel!r}, '--model', 'm', "

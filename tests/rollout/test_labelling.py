@@ -80,6 +80,21 @@ def test_a_judge_by_design_leaves_no_gap() -> None:
     assert 1.0 == pytest.approx(verdict.labels[ArmName.BASELINE].coverage)
 
 
+def test_a_judge_by_design_leaves_no_gap_in_any_hour() -> None:
+    """In an hour of hundred runs five are looked at or one; together they stand for all, whatever each hour does."""
+    dice = Random(7)
+
+    def an_hour(hour: int, chance: float) -> Stratum:
+        looked = sum(dice.random() < chance for _ in range(100))
+        silent = SaidCount("p---", 100 - looked, 100 - looked, 0, 0, 0, 0, 0)
+        judge = SaidCount("p-p-", looked, looked, 0, looked / chance, looked / chance**2, 0, 0)
+        return Stratum(Tier.EASY, "any", hour, True, 100, 100, 0, 0.0, 0.0, said=[silent, judge])
+
+    verdict = judged([an_hour(hour, 0.05) for hour in range(200)], [an_hour(hour, 0.05) for hour in range(200)])
+
+    assert 0.0 == verdict.coverage_gap.get(TierGroup.ALL, 0.0)
+
+
 @pytest.mark.parametrize(
     ("said", "one_sided"),
     [

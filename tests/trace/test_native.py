@@ -137,6 +137,7 @@ def test_unknown_fields_are_counted_at_every_level() -> None:
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(trace_id=7), id="trace id is a number"),
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(trace_id="a\x00b"), id="control character in trace id"),
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(steps=-1), id="negative count"),
+        pytest.param(DropReason.FIELD_INVALID, an_outcome_event(sampling_probability=1e-200), id="hardly ever sampled"),
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(steps=10**30), id="absurd count"),
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(request=[]), id="request is a list"),
         pytest.param(DropReason.FIELD_INVALID, a_trace_event(started_at="2026-11-23T05:02:00"), id="time without zone"),

@@ -510,6 +510,16 @@ def test_a_gateway_is_no_part_of_a_version(written: str, read_as: str) -> None:
     assert read_as == read_span({**MODEL_CALL, "gen_ai.response.model": written}).response_model
 
 
+@pytest.mark.parametrize("name", ["input.value", "gen_ai.prompt", "gen_ai.input.messages", "gen_ai.tool.definitions"])
+@pytest.mark.parametrize(
+    "printed",
+    ["{'ids': {1, 2}}", "{'file': b'abc'}", "[{'a': ...}]", "{'n': 1j}", "{'a': {(1, 2): 3}}"],
+)
+def test_what_python_prints_and_json_cannot_hold_is_read_all_the_same(name: str, printed: str) -> None:
+    """A set or bytes among printed arguments ends no service."""
+    assert OperationKind.MODEL is read_span({**MODEL_CALL, name: printed}).kind
+
+
 def test_all_that_a_cache_held_or_took_was_input() -> None:
     """Anthropic counts what it read from a cache and wrote to one beside the input; OpenAI counts them within it."""
     cache = {"gen_ai.usage.cache_read.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 50}
