@@ -153,9 +153,9 @@ def test_poll_unfolds_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
         list(batches[2])
 
 
-def test_batches_of_kafka_python_are_ours() -> None:
+def test_batches_of_kafka_python_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another release of kafka-python that makes its batches elsewhere would read without bounds."""
-    batch = folded_by(pytest.MonkeyPatch(), 0, gzip.compress, b"a").next_batch()
+    batch = folded_by(monkeypatch, 0, gzip.compress, b"a").next_batch()
 
     assert type(batch) is not DefaultRecordBatch
     assert isinstance(batch, DefaultRecordBatch)

@@ -23,7 +23,6 @@ _S = TypeVar("_S", bound=Server)
 @pytest.fixture(scope="session")
 def _kafka() -> Iterator[KafkaServer]:
     with _installed(KafkaServer) as server:
-        server.load_codecs()
         yield server
 
 

@@ -21,7 +21,6 @@ from typing import Any, ClassVar, Self, TypeVar
 import httpx
 import psycopg
 import yaml
-from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
 
@@ -293,14 +292,6 @@ class KafkaServer(Server):
         finally:
             admin.close()
 
-    def load_codecs(self) -> None:
-        """Let the broker load its codecs while it has files and memory to spare; it never tries a second time."""
-        topic = self.new_topic(prefix="codecs")
-        for codec in ("gzip", "snappy", "lz4", "zstd"):
-            producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, compression_type=codec)
-            producer.send(topic, codec.encode()).get(timeout=30.0)
-            producer.close()
-
     def delete_topics(self, *names: str) -> None:
         """Delete topics with all that they hold."""
         admin = KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
@@ -315,8 +306,8 @@ class KafkaServer(Server):
 
     def _java_command(self) -> list[str]:
         # Started often and for seconds only: the quick compiler and the small collector get it up twice as fast.
-        # Room for the bombs of the hostile tests, and a place of its own for the native codecs that it unpacks.
-        options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={self.directory}"]
+        # Room for the bombs of the hostile tests.
+        options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         log_config = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
         return [self._java, *options, log_config, "-cp", f"{_KAFKA_JARS}/*"]
 
