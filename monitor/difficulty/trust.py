@@ -47,24 +47,28 @@ class TierPromise(NamedTuple):
         """Whether the rate lies within the promise, as far as 90 % bounds can tell; None without a request."""
         if not self.requests:
             return None
-        lower, upper = wilson(self.failures, self.requests)
+        lower, upper = wilson(self.failures / self.requests, self.requests)
         return lower <= self.most and upper >= self.least
 
 
-def wilson(failures: int, requests: int) -> tuple[float, float]:
+def wilson(rate: float, requests: float, *, z: float = _Z_90) -> tuple[float, float]:
     """
-    90 % bounds of a failure rate.
+    Score bounds of a proportion, ratios 0 to 1.
+
+    Args:
+        rate: Ratio 0 to 1.
+        requests: Independent requests that it rests on, above 0.
+        z: Quantile of the standard normal distribution; by default of bounds of 90 %.
 
     Source:
         Wilson (1927), Journal of the American Statistical Association 22:209.
 
-    >>> [round(bound, 3) for bound in wilson(3, 100)]
-    [0.012, 0.074]
+    >>> [round(bound, 3) for bound in wilson(0.03, 100)]
+    [0.012, 0.073]
     """
-    rate, weight = failures / requests, _Z_90**2 / requests
-    middle = (rate + weight / 2) / (1 + weight)
-    reach = math.sqrt(rate * (1 - rate) * weight + weight**2 / 4) / (1 + weight)
-    return middle - reach, middle + reach
+    middle = (rate + z * z / (2 * requests)) / (1 + z * z / requests)
+    half = z / (1 + z * z / requests) * math.sqrt(rate * (1 - rate) / requests + z * z / (4 * requests * requests))
+    return 0.0 if rate == 0.0 else max(middle - half, 0.0), 1.0 if rate == 1.0 else min(middle + half, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

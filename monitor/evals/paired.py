@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
+from monitor.difficulty.trust import wilson
 from monitor.rollout.comparison import Interval
 
 _Array = NDArray[np.float64]
@@ -36,7 +37,7 @@ class RepeatedRates:
     after_attempts: NDArray[np.int64]
 
 
-def wilson(rate: float, cases: float, *, confidence: float) -> Interval:
+def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
     """
     Score interval of a proportion.
 
@@ -45,18 +46,10 @@ def wilson(rate: float, cases: float, *, confidence: float) -> Interval:
         cases: Independent cases that it rests on, above 0.
         confidence: Ratio 0 to 1.
 
-    Source:
-        Wilson (1927), J. Am. Stat. Assoc. 22:209.
-
-    >>> wilson(0.0, 10, confidence=0.95)
+    >>> score_interval(0.0, 10, confidence=0.95)
     Interval(estimate=0.0, lower=0.0, upper=0.2775327998628892)
     """
-    z = _z(confidence)
-    middle = (rate + z * z / (2 * cases)) / (1 + z * z / cases)
-    half = z / (1 + z * z / cases) * math.sqrt(rate * (1 - rate) / cases + z * z / (4 * cases * cases))
-    lower = 0.0 if rate == 0.0 else max(middle - half, 0.0)
-    upper = 1.0 if rate == 1.0 else min(middle + half, 1.0)
-    return Interval(rate, lower, upper)
+    return Interval(rate, *wilson(rate, cases, z=_z(confidence)))
 
 
 def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) -> Interval:
@@ -66,7 +59,7 @@ def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) 
     Source:
         The effective sample size of clustered proportions of Rao and Scott (1992), Biometrics 48:577.
     """
-    return wilson(float(rates.mean()), _effective_cases(rates, attempts), confidence=confidence)
+    return score_interval(float(rates.mean()), _effective_cases(rates, attempts), confidence=confidence)
 
 
 def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:

@@ -112,8 +112,8 @@ def _use(sums: Counter[tuple[CounterName, str]]) -> Use:
 
 def _rate(version: str, labels: Counter[str], use: Use) -> VersionRate:
     requests, failures = labels.total(), labels["failure"]
-    lower, upper = wilson(failures, requests)
-    return VersionRate(version, requests, Interval(1 - failures / requests, 1 - upper, 1 - lower), use)
+    rate = 1 - failures / requests
+    return VersionRate(version, requests, Interval(rate, *wilson(rate, requests)), use)
 
 
 def _frontier(capability: str, rates: Iterable[VersionRate]) -> ClassFrontier:

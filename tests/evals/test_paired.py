@@ -15,8 +15,8 @@ from monitor.evals.paired import (
     holm,
     paired_change,
     pass_rate,
+    score_interval,
     simultaneous,
-    wilson,
 )
 
 COUNTS = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda counts: sum(counts) > 0)
@@ -103,7 +103,7 @@ def test_score_interval_is_scipys(cases: int, data: st.DataObject) -> None:
     """The interval of one pass rate is Wilson's."""
     passed = data.draw(st.integers(0, cases))
     expected = binomtest(passed, cases).proportion_ci(0.95, method="wilson")
-    interval = wilson(passed / cases, cases, confidence=0.95)
+    interval = score_interval(passed / cases, cases, confidence=0.95)
 
     assert (expected.low, expected.high) == pytest.approx((interval.lower, interval.upper), abs=1e-9)
 
@@ -139,7 +139,7 @@ def test_repeats_that_vary_narrow_the_bounds() -> None:
     rates[:25] += 0.1
     rates[25:] -= 0.1
     narrow = pass_rate(rates, attempts, confidence=0.95)
-    wide = wilson(0.5, 50, confidence=0.95)
+    wide = score_interval(0.5, 50, confidence=0.95)
 
     assert narrow.upper - narrow.lower < 0.5 * (wide.upper - wide.lower)
 
