@@ -29,7 +29,7 @@ class Labels:
         audited: Share of those that people check.
         errors: Share of the failures that end in an error, which every run tells by itself.
         down: Share of the failures that somebody reports; 0 with a judge.
-        unlabelled: Share of the hard tier's failures on which nobody says anything, as they time out.
+        unlabelled: Share of the hard tier's failures that time out and get no verdict.
     """
 
     false_failure: float = 0.0
