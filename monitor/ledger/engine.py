@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
-from monitor.ledger.schema import REVISION
+from monitor.ledger.schema import REVISION, metadata
 
 IN_MEMORY_URL = "sqlite://"
 
@@ -50,6 +50,9 @@ _POSTGRESQL_SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
 }
 
+# Alembic's own, which a new ledger does not load.
+_REVISION = sa.table("alembic_version", sa.column("version_num", sa.Text))
+_REVISION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
 
@@ -185,9 +188,11 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield connection
 
 
-def migrate(engine: sa.Engine, *, to: str = REVISION) -> None:
+def migrate(engine: sa.Engine) -> None:
     """
-    Bring the schema up to date, or to revision *to*; replicas that start together wait for each other.
+    Make the tables of a new ledger, or bring those of an old one up to date.
+
+    Replicas that start together wait for each other.
 
     Raises:
         LedgerUnavailable: the database cannot be reached.
@@ -198,19 +203,23 @@ def migrate(engine: sa.Engine, *, to: str = REVISION) -> None:
             for limit in ("lock_timeout", "statement_timeout"):  # the replica that migrates may take long
                 connection.execute(sa.select(sa.func.set_config(limit, "0", True)))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        if revision_of(connection) != to:
-            _upgrade(connection, to)
+        found = revision_of(connection)
+        if found is None:
+            metadata.create_all(connection, checkfirst=False)
+            connection.exec_driver_sql(_REVISION_TABLE)
+            connection.execute(sa.insert(_REVISION).values(version_num=REVISION))
+        elif found != REVISION:
+            _upgrade(connection)
 
 
 def revision_of(connection: sa.Connection) -> str | None:
     """The migration that the ledger's tables are at, or None where it has none yet."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return revision
+    return connection.scalar(sa.select(_REVISION.c.version_num))
 
 
-def _upgrade(connection: sa.Connection, to: str) -> None:
+def _upgrade(connection: sa.Connection) -> None:
     from alembic import command  # noqa: PLC0415  (few starts upgrade, and Alembic takes as long to import as Kafka)
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -219,7 +228,7 @@ def _upgrade(connection: sa.Connection, to: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, to)
+        command.upgrade(config, REVISION)
     except CommandError as error:
         raise LedgerInvalid(
             "A newer version of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."

@@ -4,10 +4,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from monitor.ledger.engine import IN_MEMORY_URL, migrate, open_engine, revision_of
+from monitor.ledger.engine import migrate, open_engine, revision_of
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import REVISION, metadata
 from monitor.ledger.sql import SqlLedger
@@ -17,10 +18,18 @@ from tests.ledgers import counts, net_outcomes, problems
 from tests.trace.spans import a_call
 
 
-def test_migrations_lead_to_the_tables_of_the_schema() -> None:
+@pytest.fixture
+def old_url(tmp_path: Path) -> str:
+    """A ledger as an earlier version left it."""
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.executescript((Path(__file__).parent / "schema_0002.sql").read_text(encoding="utf-8"))
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+def test_an_upgrade_leads_to_the_tables_of_a_new_ledger(old_url: str) -> None:
     """Running every migration gives the schema that the code writes to, and the revision that it looks for."""
-    engine = open_engine(IN_MEMORY_URL)
-    migrate(engine, to="head")
+    engine = open_engine(old_url)
+    migrate(engine)
 
     with engine.connect() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), metadata)
@@ -31,13 +40,22 @@ def test_migrations_lead_to_the_tables_of_the_schema() -> None:
     engine.dispose()
 
 
-def test_a_ledger_of_an_old_schema_is_brought_up_to_date(tmp_path: Path) -> None:
-    """What an earlier version stored counts as before, and what is new in the schema is filled from it."""
-    path = tmp_path / "ledger.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parent / "schema_0002.sql").read_text(encoding="utf-8"))
+def test_a_new_ledger_is_one_that_migrations_find_nothing_to_do_in(tmp_path: Path) -> None:
+    """Alembic finds its own table and the newest revision in a ledger that it did not make."""
+    engine = open_engine(f"sqlite:///{tmp_path}/new.db")
+    migrate(engine)
 
-    with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+
+        assert [] == compare_metadata(context, metadata)
+        assert REVISION == context.get_current_revision()
+    engine.dispose()
+
+
+def test_a_ledger_of_an_old_schema_is_brought_up_to_date(old_url: str) -> None:
+    """What an earlier version stored counts as before, and what is new in the schema is filled from it."""
+    with closing(SqlLedger(old_url)) as ledger:
         first, second = ledger.activity()
 
         assert [] == problems(ledger)
