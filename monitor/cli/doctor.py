@@ -16,7 +16,7 @@ from monitor.cli.terminal.findings import findings_json, print_finding, print_ta
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
-from monitor.doctor.finding import Finding, exit_code, ok, skipped, unreachable
+from monitor.doctor.finding import Check, Finding, exit_code
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.ledger import (
     judge_coverage,
@@ -86,7 +86,7 @@ def _checks(config: Config, ledger: str | None, prometheus: str, records: int, s
         say("Prometheus")
         yield from judge_prometheus(ask_prometheus(prometheus))
     else:
-        yield skipped("prometheus", "answer", "No Prometheus was named with --prometheus.")
+        yield Check("prometheus", "answer").skipped("No Prometheus was named with --prometheus.")
 
 
 def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -> Iterator[Finding]:
@@ -96,14 +96,15 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     if all(each.name_problem or each.connect_problem or each.tls_problem for each in servers):
         yield from _not_asked("No broker is within reach.")
         return
+    login = Check("broker", "login")
     try:
         with closing(Cluster(kafka)) as asked:
-            yield ok("broker", "login", f"{asked.brokers()} brokers take our requests.")
+            yield login.ok(f"{asked.brokers()} brokers take our requests.")
             topics = asked.topics(kafka.topics)
             group = asked.group(kafka.group_id)
     except DependencyUnreachable as refused:
         said = f"The brokers accept a connection and refuse the client: {refused}"
-        yield unreachable("broker", "login", said, "Compare kafka.security_protocol and sasl_* with the listener's.")
+        yield login.unreachable(said, "Compare kafka.security_protocol and sasl_* with the listener's.")
         yield from _not_asked("The brokers refuse the client.")
         return
     yield from judge_topics(topics, maturity_seconds=maturity)
@@ -120,16 +121,17 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
 
 
 def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", "group")) -> Iterator[Finding]:
-    return (skipped(area, area, why) for area in areas)
+    return (Check(area, area).skipped(why) for area in areas)
 
 
 def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
     if is_missing(url):
-        return None, [skipped("ledger", "schema", "There is none yet; `cliffwatch run` makes it.")]
+        return None, [Check("ledger", "schema").skipped("There is none yet; `cliffwatch run` makes it.")]
     try:
         facts = inspect_ledger(url, WallClock())
     except LedgerUnavailable as away:
-        return None, [unreachable("ledger", "answer", str(away), "Check ledger.url, and that its database runs.")]
+        advice = "Check ledger.url, and that its database runs."
+        return None, [Check("ledger", "answer").unreachable(str(away), advice)]
     return facts, list(judge_ledger(facts))
 
 

@@ -18,7 +18,7 @@ from monitor.cli import options
 from monitor.cli.app import app, quiet_config, writing
 from monitor.cli.terminal.console import Console, print_line
 from monitor.config.model import Config
-from monitor.doctor.first_config import Answers, first_config, format_words, services_words, unreadable_words, warnings
+from monitor.doctor.first_config import first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
 from monitor.ingest.kafka_reader import KafkaReader, no_such_topic
@@ -91,10 +91,10 @@ def init(
     url = ledger or config.ledger.url
     if is_asking and not ledger:
         url = _ask("Ledger (SQLite file, or PostgreSQL URL without password)", url)
-    answers = Answers(servers, [each.topic for each in chosen], chosen, _without_secrets(url), kafka)
+    content = first_config(servers, chosen, _without_secrets(url), kafka)
     with writing(output_file, instead="another --output-file"):
-        output_file.write_text(first_config(answers), encoding="utf-8")
-    _tell(Console(), answers, output_file)
+        output_file.write_text(content, encoding="utf-8")
+    _tell(Console(), chosen, output_file)
 
 
 def _ask(question: str, default: str) -> str:
@@ -173,13 +173,13 @@ def _without_secrets(url: str) -> str:
     raise UsageError(f"The ledger URL holds a password: leave it out here, and set {_LEDGER_VARIABLE} to the whole.")
 
 
-def _tell(console: Console, answers: Answers, path: Path) -> None:
-    for each in answers.samples:
+def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:
+    for each in samples:
         held = f"{each.records} records looked at: {format_words(each)}; {each.traces} traces, {each.outcomes} outcomes"
         print_line(console, f"{each.topic}: {held if each.records else 'empty'}")
-    for line in services_words(answers.samples):
+    for line in services_words(samples):
         print_line(console, f"Seen: {line}.")
-    for sentence in warnings(answers.samples):
+    for sentence in warnings(samples):
         console.print(f"[yellow]warning:[/] {escape(sentence)}", soft_wrap=True, highlight=False)
     print_line(console, f"{path} is written. Next:")
     for command in ("doctor", "run"):

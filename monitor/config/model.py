@@ -64,18 +64,18 @@ def load_config(path: str | Path | None = None) -> Config:
             the environment has the name of the variable for its place.
     """
     file = ConfigFile() if path is None else parse_config_file(_read(Path(path)))
-    given = {name: value for name, value in file.values.items() if name in _SECTIONS and value is not None}
+    given = {name: value for name, value in file.values.items() if value is not None or name not in _SECTIONS}
     environment = _environment_values()
-    problems = [*file.problems, *_unknown_sections(file), *_secrets(given, file)]
-    problems += [problem for values in (given, environment) for problem in _misread_words(values, file)]
+    problems = {problem.path: problem for values in (given, environment) for problem in _misread_words(values, file)}
+    problems |= {problem.path: problem for problem in (*file.problems, *_secrets(given, file))}
     config = None
     try:
         config = Config(**_merged(given, environment))
     except ValidationError as error:
-        known = {problem.path for problem in problems}
-        found = [_problem(details, file) for details in error.errors(include_url=False)]
-        problems += [problem for problem in found if problem.path not in known]
-    sentences = [*_sorted_sentences(problems, str(path), environment), *_unknown_variables()]
+        for details in error.errors(include_url=False):
+            where = tuple(details["loc"])
+            problems.setdefault(where, Problem(file.line(where), where, _sentence(where, details)))
+    sentences = [*_sorted_sentences(problems.values(), str(path), environment), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
     return config
@@ -133,12 +133,6 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
     return text  # refused later, with what is allowed
 
 
-def _unknown_sections(file: ConfigFile) -> Iterator[Problem]:
-    for name in file.values:
-        if name not in _SECTIONS:
-            yield Problem(file.line((name,)), (name,), unknown_key(name, _SECTIONS))
-
-
 def _unknown_variables() -> list[str]:
     return [
         f"{variable}: {unknown_key(path[0], _SECTIONS)}"
@@ -178,16 +172,10 @@ def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:
-    path = tuple(details["loc"])
-    return Problem(file.line(path), path, _sentence(path, details))
-
-
 def _sentence(path: KeyPath, details: ErrorDetails) -> str:
-    setting = setting_at(Config, path)
-    above = setting_at(Config, path[:-1])
-    if details["type"] == "extra_forbidden" and above is not None:
-        return unknown_key(str(path[-1]), settings_of(above.annotation))
+    setting, above = setting_at(Config, path), setting_at(Config, path[:-1])
+    if details["type"] == "extra_forbidden":
+        return unknown_key(str(path[-1]), _SECTIONS if above is None else settings_of(above.annotation))
     if setting is None or details["type"] == "value_error":
         return details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing":

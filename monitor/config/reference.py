@@ -69,20 +69,13 @@ def accepts(kind: Any, wanted: type) -> bool:
     return wanted in _members(kind)
 
 
-def yaml_value(value: Any) -> str:
-    """*value*, a setting or a model of them, as YAML on one line."""
-    plain = to_jsonable_python(value)
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
 def reference_config(kind: Any) -> str:
     """The commented YAML file with every default of the settings model *kind*."""
     head = (
         "# Generated from the code by `make generate`: every key with its default. Delete what you do not change.\n"
         "# CLIFFWATCH_<SECTION>__<KEY> in the environment wins over this file.\n"
     )
-    return head + "".join("\n" + "".join(_section(*section)) for section in settings_of(kind).items())
+    return head + "".join(_keys(kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +103,32 @@ def chosen_config(kind: Any, choices: Iterable[Choice], *, head: str) -> str:
         head: The first comment, without comment signs.
     """
     by_path = {choice.path: choice for choice in choices}
-    lines = [*_comment(head, indent=0)]
-    for name, section in settings_of(kind).items():
-        if any(path[0] == name for path in by_path):
-            lines += ["\n", *_comment(summary(section.annotation), indent=0), f"{name}:\n"]
-            lines += _chosen(section.annotation, (name,), by_path)
-    return "".join(lines)
+    return "".join([*_comment(head, indent=0), *_keys(kind, choices=by_path)])
+
+
+def _keys(
+    kind: Any, path: tuple[str, ...] = (), choices: Mapping[tuple[str, ...], Choice] | None = None
+) -> Iterator[str]:
+    """Lines of the keys of *kind*, which are at *path*: those that *choices* lead to; None for all, with defaults."""
+    indent = 2 * len(path)
+    for name, setting in settings_of(kind).items():
+        here = (*path, name)
+        if choices is not None and not any(other[: len(here)] == here for other in choices):
+            continue
+        choice = (choices or {}).get(here)
+        why = "" if choice is None else choice.why
+        if path:
+            yield from _comment(f"{setting.description} Allowed: {allowed(setting)}. {why}", indent=indent)
+        else:
+            yield from ("\n", *_comment(summary(setting.annotation), indent=indent))
+        if settings_of(setting.annotation) and choice is None:
+            yield f"{' ' * indent}{name}:\n"
+            yield from _keys(setting.annotation, here, choices)
+        else:
+            if choices is None:
+                yield from _entry_comments(setting, indent=indent)
+            value = default_of(setting) if choice is None else choice.value
+            yield f"{' ' * indent}{name}: {yaml_value(value)}\n"
 
 
 def summary(kind: Any) -> str:
@@ -128,35 +141,11 @@ def default_of(setting: FieldInfo) -> Any:
     return setting.get_default(call_default_factory=True)
 
 
-def _chosen(kind: Any, path: tuple[str, ...], by_path: Mapping[tuple[str, ...], Choice]) -> Iterator[str]:
-    indent = 2 * len(path)
-    for name, setting in settings_of(kind).items():
-        here = (*path, name)
-        if here in by_path:
-            choice = by_path[here]
-            yield from _comment(f"{setting.description} Allowed: {allowed(setting)}. {choice.why}", indent=indent)
-            yield f"{' ' * indent}{name}: {yaml_value(choice.value)}\n"
-        elif any(other[: len(here)] == here for other in by_path):
-            yield from _comment(f"{setting.description}", indent=indent)
-            yield f"{' ' * indent}{name}:\n"
-            yield from _chosen(setting.annotation, here, by_path)
-
-
-def _section(name: str, section: FieldInfo) -> Iterator[str]:
-    yield from _comment(summary(section.annotation), indent=0)
-    yield f"{name}:\n"
-    yield from _keys(section.annotation, indent=2)
-
-
-def _keys(kind: Any, *, indent: int) -> Iterator[str]:
-    for name, setting in settings_of(kind).items():
-        yield from _comment(f"{setting.description} Allowed: {allowed(setting)}.", indent=indent)
-        if settings_of(setting.annotation):
-            yield f"{' ' * indent}{name}:\n"
-            yield from _keys(setting.annotation, indent=indent + 2)
-        else:
-            yield from _entry_comments(setting, indent=indent)
-            yield f"{' ' * indent}{name}: {yaml_value(default_of(setting))}\n"
+def yaml_value(value: Any) -> str:
+    """*value*, a setting or a model of them, as YAML on one line."""
+    plain = to_jsonable_python(value)
+    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _entry_comments(setting: FieldInfo, *, indent: int) -> Iterator[str]:

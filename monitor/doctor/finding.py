@@ -39,74 +39,47 @@ class Finding:
 
 
 class Check(NamedTuple):
-    """What several findings are about, of which one will be true."""
+    """What several findings are about, of which one will be true; each has its words, and what to do."""
 
     area: str
     check: str
 
     def ok(self, sentence: str) -> Finding:
-        return ok(*self, sentence)
+        """Nothing to do."""
+        return Finding(*self, Health.OK, sentence)
 
     def warning(self, sentence: str, advice: str) -> Finding:
-        return warning(*self, sentence, advice)
+        """It works, and not as well as it should."""
+        return Finding(*self, Health.WARNING, sentence, advice)
 
     def problem(self, sentence: str, advice: str) -> Finding:
-        return problem(*self, sentence, advice)
+        """It does not work."""
+        return Finding(*self, Health.PROBLEM, sentence, advice)
 
+    def unreachable(self, sentence: str, advice: str) -> Finding:
+        """Unknown, because a dependency is out of reach."""
+        return Finding(*self, Health.PROBLEM, sentence, advice, is_unreachable=True)
 
-def ok(area: str, check: str, sentence: str) -> Finding:
-    """Nothing to do."""
-    return Finding(area, check, Health.OK, sentence)
+    def skipped(self, why: str) -> Finding:
+        """It could not be looked at."""
+        return Finding(*self, Health.SKIPPED, why)
 
-
-def warning(area: str, check: str, sentence: str, advice: str) -> Finding:
-    """It works, and not as well as it should."""
-    return Finding(area, check, Health.WARNING, sentence, advice)
-
-
-def warning_if(is_bad: bool, area: str, check: str, sentence: str, advice: str) -> Finding:  # noqa: FBT001
-    """A warning, or nothing to do."""
-    return warning(area, check, sentence, advice) if is_bad else ok(area, check, sentence)
-
-
-def problem(area: str, check: str, sentence: str, advice: str) -> Finding:
-    """It does not work."""
-    return Finding(area, check, Health.PROBLEM, sentence, advice)
-
-
-def unreachable(area: str, check: str, sentence: str, advice: str) -> Finding:
-    """Unknown, because a dependency is out of reach."""
-    return Finding(area, check, Health.PROBLEM, sentence, advice, is_unreachable=True)
-
-
-def skipped(area: str, check: str, why: str) -> Finding:
-    """It could not be looked at."""
-    return Finding(area, check, Health.SKIPPED, why)
+    def ok_if(self, is_fine: bool, sentence: str, advice: str) -> Finding:  # noqa: FBT001
+        """Nothing to do if it *is_fine*, else a warning."""
+        return self.ok(sentence) if is_fine else self.warning(sentence, advice)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """3 where a dependency is out of reach, 1 where there is a problem, 0 otherwise."""
-    problems = [*filter(_is_problem, findings)]
-    if any(map(_is_unreachable, problems)):
-        return 3
-    return 1 if problems else 0
+    return max((3 if each.is_unreachable else 1 for each in findings if each.health is Health.PROBLEM), default=0)
 
 
 def next_step(findings: Sequence[Finding]) -> str:
     """The one thing to do now: what is out of reach first, then the first problem, then the first warning."""
-    for is_urgent in (_is_unreachable, _is_problem, bool):
-        for finding in filter(is_urgent, findings):
-            if finding.advice:
-                return finding.advice
-    return "Nothing; a new model version starts a rollout by itself."
-
-
-def _is_problem(finding: Finding) -> bool:
-    return finding.health is Health.PROBLEM
-
-
-def _is_unreachable(finding: Finding) -> bool:
-    return finding.is_unreachable
+    to_do = sorted(
+        (each for each in findings if each.advice), key=lambda each: (not each.is_unreachable, each.health != "problem")
+    )
+    return to_do[0].advice if to_do else "Nothing; a new model version starts a rollout by itself."
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from monitor.config.model import Config
 from monitor.config.reference import Choice, chosen_config
@@ -17,48 +17,28 @@ _HEAD = (
 _VERSIONS_SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+def first_config(
+    bootstrap_servers: str, samples: Sequence[Sample], ledger_url: str, kafka: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """
-    What was typed or found.
+    The commented file.
 
-    Attributes:
+    Args:
         bootstrap_servers: HOST:PORT of brokers.
-        topics: Topics to read.
-        samples: What their records turned out to be; an empty topic has an empty one.
+        samples: What the records of each topic to read turned out to be; an empty topic has an empty one.
         ledger_url: Where the ledger is kept; empty where the environment or a file has to say it.
         kafka: Further keys of the section `kafka`, as typed.
     """
-
-    bootstrap_servers: str
-    topics: Sequence[str]
-    samples: Sequence[Sample]
-    ledger_url: str
-    kafka: Mapping[str, str] = field(default_factory=dict)
-
-
-def first_config(answers: Answers) -> str:
-    """The commented file."""
-    return chosen_config(Config, _choices(answers), head=_HEAD)
-
-
-def _choices(answers: Answers) -> Iterator[Choice]:
-    yield Choice(("kafka", "bootstrap_servers"), answers.bootstrap_servers)
-    yield Choice(("kafka", "topics"), tuple(answers.topics), _found_words(answers.samples))
-    for name, value in answers.kafka.items():
-        yield Choice(("kafka", name), value)
-    if _is_judged(answers.samples):
-        yield Choice(
-            ("traces", "outcomes", "status"),
-            "ignored",
-            "Evaluations were found, so only they count: a run without one is unlabelled, not a success.",
-        )
-    if answers.ledger_url:
-        yield Choice(("ledger", "url"), answers.ledger_url)
-
-
-def _found_words(samples: Sequence[Sample]) -> str:
-    return " ".join(f"{each.topic}: {format_words(each)}." for each in samples if each.records)
+    found = " ".join(f"{each.topic}: {format_words(each)}." for each in samples if each.records)
+    choices = [Choice(("kafka", "bootstrap_servers"), bootstrap_servers)]
+    choices.append(Choice(("kafka", "topics"), tuple(each.topic for each in samples), found))
+    choices += [Choice(("kafka", name), value) for name, value in kafka.items()]
+    if _is_judged(samples):
+        why = "Evaluations were found, so only they count: a run without one is unlabelled, not a success."
+        choices.append(Choice(("traces", "outcomes", "status"), "ignored", why))
+    if ledger_url:
+        choices.append(Choice(("ledger", "url"), ledger_url))
+    return chosen_config(Config, choices, head=_HEAD)
 
 
 def _is_judged(samples: Sequence[Sample]) -> bool:

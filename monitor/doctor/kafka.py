@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from monitor.doctor.finding import Check, Finding, duration, ok, skipped, unreachable, warning
+from monitor.doctor.finding import Check, Finding, duration
 from monitor.doctor.first_config import format_words, unreadable_words
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
@@ -20,26 +20,17 @@ _LAGGING_RECORDS = 10_000
 def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
     """Names, connections and TLS of the bootstrap servers."""
     for each in servers:
-        if each.name_problem:
-            yield unreachable(
-                "broker", "name", f"{each.server} does not resolve: {each.name_problem}.", "Mend the name."
-            )
-        elif each.connect_problem:
-            yield unreachable(
-                "broker",
-                "connection",
-                f"Nobody accepts a connection at {each.server}: {each.connect_problem}.",
-                "Check port and firewall, and that the broker runs.",
-            )
-        elif each.tls_problem:
-            yield unreachable(
-                "broker",
-                "tls",
-                f"{each.server} gives no encrypted connection: {each.tls_problem}.",
-                "Check kafka.security_protocol and kafka.ssl_ca_file.",
-            )
-        else:
-            yield ok("broker", "connection", f"{each.server} ({', '.join(each.addresses)}) accepts connections.")
+        steps = (
+            ("name", "does not resolve", each.name_problem, "Correct the name in kafka.bootstrap_servers."),
+            ("connection", "accepts no connection", each.connect_problem, "Check port and firewall, and the broker."),
+            ("tls", "does not speak TLS", each.tls_problem, "Check kafka.security_protocol and kafka.ssl_ca_file."),
+        )
+        failed = [(check, f"{each.server} {what}: {why}.", advice) for check, what, why, advice in steps if why]
+        for check, sentence, advice in failed:
+            yield Check("broker", check).unreachable(sentence, advice)
+        if not failed:
+            addresses = ", ".join(each.addresses)
+            yield Check("broker", "connection").ok(f"{each.server} ({addresses}) accepts connections.")
 
 
 def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> Iterator[Finding]:
@@ -67,11 +58,6 @@ def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> It
 def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]:
     """What the last records of each topic are, how many can be read, and what their times say."""
     for each in samples:
-        if not each.records:
-            yield warning(
-                "formats", each.topic, f"{each.topic} is empty.", "Check that your agents or the Collector write to it."
-            )
-            continue
         yield _readability(each)
         yield from _left_out(each)
         yield from _times(each, now)
@@ -79,10 +65,10 @@ def judge_samples(samples: Iterable[Sample], *, now: float) -> Iterator[Finding]
 
 def _readability(each: Sample) -> Finding:
     formats = Check("formats", each.topic)
+    if not each.records:
+        return formats.warning(f"{each.topic} is empty.", "Check that your agents or the Collector write to it.")
     if not each.is_ours:
         return formats.problem(unreadable_words(each), "`cliffwatch init` says which topics hold what it reads.")
-    words = f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
-    words += f"{each.records} records."
     if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
         reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
         return formats.warning(
@@ -95,21 +81,20 @@ def _readability(each: Sample) -> Finding:
             f"{each.unmapped} evaluations in {each.topic} say nothing about success.",
             "Give traces.outcomes.evaluations a rule for their scores.",
         )
-    return formats.ok(words)
+    return formats.ok(
+        f"{each.topic} holds {format_words(each)}: {each.traces} traces and {each.outcomes} outcomes in the last "
+        f"{each.records} records."
+    )
 
 
 def _left_out(each: Sample) -> Iterator[Finding]:
     """Which libraries write the spans, and what they do not say."""
     for library in each.libraries:
-        told = f"{each.topic} holds spans of {library.name}"
-        if not library.switch:
-            told += f", which leaves out: {library.leaves_out}." if library.leaves_out else "."
-            yield ok("libraries", library.name, told)
-        else:
-            told += f", which may leave out: {library.leaves_out}."
-            yield warning(
-                "libraries", library.name, told, f"If they are missing in `cliffwatch tail`: {library.switch}."
-            )
+        found = f"{each.topic} holds spans of {library.name}"
+        if library.leaves_out:
+            found += f", which {'may leave' if library.switch else 'leaves'} out: {library.leaves_out}"
+        advice = f"If they are missing in `cliffwatch tail`: {library.switch}."
+        yield Check("libraries", library.name).ok_if(not library.switch, f"{found}.", advice)
 
 
 def _times(each: Sample, now: float) -> Iterator[Finding]:
@@ -153,21 +138,18 @@ def judge_group(
         ledger_offsets: Next offsets that the ledger holds, or None where it cannot be asked.
         ends: First and next offset of each partition that is read.
     """
+    members, waiting = Check("group", "members"), Check("group", "lag")
     if group.members:
-        yield ok("group", "members", f"{group.name} has {group.members} members and is {group.state}.")
+        yield members.ok(f"{group.name} has {group.members} members and is {group.state}.")
     else:
-        yield warning("group", "members", f"Nobody is in the group {group.name}.", "Start `cliffwatch run`.")
+        yield members.warning(f"The group {group.name} has no members.", "Start `cliffwatch run`.")
     if ledger_offsets is None:
-        yield skipped("group", "lag", "The ledger, whose offsets count, cannot be asked.")
+        yield waiting.skipped("The ledger, whose offsets count, cannot be asked.")
         return
     yield from _gaps(ledger_offsets, ends)
     lag = sum(max(0, end - ledger_offsets.get(part, first)) for part, (first, end) in ends.items())
-    if lag > _LAGGING_RECORDS:
-        yield warning(
-            "group", "lag", f"{lag:,} records wait to be read.", "Look again in a minute; where it grows, add replicas."
-        )
-    else:
-        yield ok("group", "lag", f"{lag:,} records wait to be read.")
+    advice = "Look again in a minute; where it grows, add replicas."
+    yield waiting.ok_if(lag <= _LAGGING_RECORDS, f"{lag:,} records wait to be read.", advice)
 
 
 def _gaps(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Check, Finding, duration, ok, problem, warning, warning_if
+from monitor.doctor.finding import Check, Finding, duration
 from monitor.ledger.inspection import LabelFlow, LedgerFacts, TierCoverage
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
 from monitor.trace.capability import UNCLASSIFIED
@@ -21,7 +21,7 @@ _LEAST_AGREEMENT = 0.7
 
 def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     """Schema, right to write, room and clock."""
-    schema = Check("ledger", "schema")
+    schema, writing, room, clock = (Check("ledger", name) for name in ("schema", "writing", "room", "clock"))
     if facts.schema.found is None:
         yield schema.ok("The database is empty; `cliffwatch run` makes the tables.")
     elif facts.schema.is_current:
@@ -32,18 +32,16 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
             "`cliffwatch run` brings older ones up to date; newer ones need the version that made them.",
         )
     if facts.write_problem:
-        yield problem(
-            "ledger", "writing", f"It cannot be written: {facts.write_problem}.", "Give its user the right to write."
-        )
+        yield writing.problem(f"It cannot be written: {facts.write_problem}.", "Give its user the right to write.")
     else:
-        yield ok("ledger", "writing", "It can be written.")
+        yield writing.ok("It can be written.")
     if facts.free_bytes is not None:
-        room = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
-        yield warning_if(facts.free_bytes < _GIGABYTE, "ledger", "room", room, "Make room, or move it.")
+        found = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
+        yield room.ok_if(facts.free_bytes >= _GIGABYTE, found, "Make room, or move it.")
     if facts.clock_skew_seconds is not None:
-        found = f"The database's clock is {duration(abs(facts.clock_skew_seconds))} from ours."
-        is_skewed = abs(facts.clock_skew_seconds) > _SKEW_SECONDS
-        yield warning_if(is_skewed, "ledger", "clock", found, "Set both by NTP.")
+        skew = abs(facts.clock_skew_seconds)
+        found = f"The database's clock is {duration(skew)} from ours."
+        yield clock.ok_if(skew <= _SKEW_SECONDS, found, "Set both by NTP.")
 
 
 def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
@@ -76,53 +74,43 @@ def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
         return
     told = (f"95 % of {each} are labelled after {duration(delay)}" for each, delay in labels.delay_seconds.items())
     found = " and ".join(told)
-    if max(labels.delay_seconds.values()) > maturity_seconds:
-        yield warning(
-            "labels",
-            "delay",
-            f"{found}, and requests are judged after {duration(maturity_seconds)}.",
-            "Raise rollout.maturity_seconds above it.",
-        )
-    else:
-        yield ok("labels", "delay", f"{found}; requests are judged after {duration(maturity_seconds)}.")
+    found += f"; requests are judged after {duration(maturity_seconds)}."
+    is_fine = max(labels.delay_seconds.values()) <= maturity_seconds
+    yield Check("labels", "delay").ok_if(is_fine, found, "Raise rollout.maturity_seconds above it.")
 
 
 def _orphans(labels: LabelFlow) -> Finding:
     found = f"{labels.without_trace:,} outcomes name a trace that never came."
-    are_many = labels.without_trace > _MANY_ORPHANS * max(1, labels.labelled)
+    are_few = labels.without_trace <= _MANY_ORPHANS * max(1, labels.labelled)
     advice = "Check that traces and outcomes share their trace ids and topics."
-    return warning_if(are_many, "labels", "orphans", found, advice)
+    return Check("labels", "orphans").ok_if(are_few, found, advice)
 
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
     """Whether versions are pinned."""
     served = [each for each in activity if each.environment != REFERENCE_ENVIRONMENT]
-    floating = sorted({each.model_version for each in served if is_floating_alias(each.model_version)})
+    names = {each.model_version for each in served}
+    floating, aliases = sorted(filter(is_floating_alias, names)), Check("versions", "aliases")
     if floating:
-        yield warning(
-            "versions",
-            "aliases",
+        yield aliases.warning(
             f"Traffic is counted under {', '.join(floating)}, which may mean another model tomorrow.",
             "Pin the version in the request, or let the response's model be recorded.",
         )
-    elif served:
-        names: Collection[str] = {each.model_version for each in served}
-        yield ok("versions", "aliases", f"All {len(names)} versions that serve are pinned.")
+    elif names:
+        yield aliases.ok(f"All {len(names)} versions that serve are pinned.")
 
 
 def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
     """Whether the reference version fails as often in each tier as the tier's name says."""
-    broken = [promise for promise in promises if promise.is_kept is False]
+    broken, kept = [each for each in promises if each.is_kept is False], Check("tiers", "promise")
     for promise in broken:
-        yield warning(
-            "tiers",
-            "promise",
+        yield kept.warning(
             f"The reference version fails {promise.failures} of {promise.requests} requests tagged {promise.tier}; "
             f"the tier promises {promise.least:.0%} to {promise.most:.0%}.",
             "Replay the probe panel on more models that are like the ones in use, then `cliffwatch calibrate`.",
         )
     if promises and not broken:
-        yield ok("tiers", "promise", "The reference version fails as often in each tier as the tier promises.")
+        yield kept.ok("The reference version fails as often in each tier as the tier promises.")
 
 
 def judge_services(services: Sequence[TierCoverage], *, min_class_labels: int, has_learnt: bool) -> Iterator[Finding]:
@@ -161,9 +149,9 @@ def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:
         told = f"{each.service}: {each.declared / each.requests:.0%} of the requests have a declared tier"
         if each.both:
             told += f"; {each.agreeing / each.both:.0%} of {each.both:,} with a learnt tier too agree on hard or easier"
-        is_bad = each.declared < each.requests or each.agreeing < _LEAST_AGREEMENT * each.both
+        is_fine = each.declared >= each.requests and each.agreeing >= _LEAST_AGREEMENT * each.both
         advice = "Let the last rule of traces.tiers fit all requests, and look at those whose tiers differ."
-        yield warning_if(is_bad, "tiers", "declared", f"{told}.", advice)
+        yield Check("tiers", "declared").ok_if(is_fine, f"{told}.", advice)
 
 
 def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[int, int] = (0, 0)) -> Iterator[Finding]:
@@ -176,11 +164,9 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
         labels: Labels of history when the calibration was frozen, and now.
     """
     frozen, now = labels
-    tiers = Check("tiers", "calibration")
+    tiers, history, hard_rate = (Check("tiers", name) for name in ("calibration", "history", "hard rate"))
     if trust is not None and now > _STALE_GROWTH * frozen:
-        yield warning(
-            "tiers",
-            "history",
+        yield history.warning(
             f"The calibration in force learnt from {frozen:,} labels; by now the history holds {now:,}.",
             "Run `cliffwatch calibrate`, and promote what it freezes (`cliffwatch calibrations promote --force ID`).",
         )
@@ -198,9 +184,7 @@ def judge_tiers(trust: Trust | None, *, reference_versions: int, labels: tuple[i
         found = "" if trust.auc is None else f", AUC {trust.auc:.2f}"
         yield tiers.ok(f"Tiers are trusted: {trust.versions} versions of history{found}.")
         if trust.hard_rate_reasons:
-            yield warning(
-                "tiers",
-                "hard rate",
+            yield hard_rate.warning(
                 f"The hard tier's own rate is not trusted: {' '.join(trust.hard_rate_reasons)}",
                 "Replay the probe panel on more models, and on more of the traffic.",
             )

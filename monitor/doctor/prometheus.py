@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from monitor.doctor.finding import Finding, ok, problem, unreachable
-
-AREA = "prometheus"
+from monitor.doctor.finding import Check, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +33,22 @@ _KNOWN_ALERT = "CapabilityCliff"
 
 def judge_prometheus(facts: PrometheusFacts) -> Iterator[Finding]:
     """Target up, rules loaded and sound."""
+    answer, scraped, rules = (Check("prometheus", name) for name in ("answer", "target", "rules"))
     if facts.problem:
-        yield unreachable(AREA, "answer", f"{facts.url} does not answer: {facts.problem}.", "Check --prometheus.")
+        yield answer.unreachable(f"{facts.url} does not answer: {facts.problem}.", "Check --prometheus.")
         return
     if not facts.targets:
-        yield problem(
-            AREA, "target", f"{facts.url} scrapes no cliffwatch.", "Add a scrape job for it (deploy/prometheus.yml)."
-        )
+        advice = "Add a scrape job for it (deploy/prometheus.yml)."
+        yield scraped.problem(f"{facts.url} scrapes no cliffwatch.", advice)
     for target, down in sorted((facts.targets or {}).items()):
         if down:
-            yield problem(
-                AREA, "target", f"{target} is down: {down}.", "Check web.listen_address, and that the service runs."
-            )
+            yield scraped.problem(f"{target} is down: {down}.", "Check web.listen_address, and that the service runs.")
         else:
-            yield ok(AREA, "target", f"{target} is up.")
+            yield scraped.ok(f"{target} is up.")
     if _KNOWN_ALERT not in facts.alerts:
-        yield problem(
-            AREA,
-            "rules",
-            f"{facts.url} has no rule for {_KNOWN_ALERT}.",
-            "Add rules/cliffwatch.rules.yml to its rule_files and reload it.",
-        )
+        advice = "Add rules/cliffwatch.rules.yml to its rule_files and reload it."
+        yield rules.problem(f"{facts.url} has no rule for {_KNOWN_ALERT}.", advice)
     elif facts.failing:
-        yield problem(AREA, "rules", f"Rules fail: {'; '.join(facts.failing)}.", "Look at its log.")
+        yield rules.problem(f"Rules fail: {'; '.join(facts.failing)}.", "Look at its log.")
     else:
-        yield ok(AREA, "rules", f"{len(facts.alerts)} alerts have rules.")
+        yield rules.ok(f"{len(facts.alerts)} alerts have rules.")

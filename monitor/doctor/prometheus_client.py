@@ -35,11 +35,12 @@ def ask_prometheus(url: str) -> PrometheusFacts:
         return PrometheusFacts(url, problem=str(getattr(error, "reason", error)))
     ours = {(found["metric"].get("job"), found["metric"].get("instance")) for found in series["result"]}
     rules = [rule for group in groups for rule in group["rules"]]
+    failing = [rule for rule in rules if rule.get("lastError") and _OURS in str(rule.get("query", ""))]
     return PrometheusFacts(
         url,
         targets=dict(_targets(active, ours)),
         alerts=sorted(rule["name"] for rule in rules if rule["type"] == "alerting"),
-        failing=[f"{rule['name']}: {rule['lastError']}" for rule in rules if _is_ours(rule) and rule.get("lastError")],
+        failing=[f"{rule['name']}: {rule['lastError']}" for rule in failing],
     )
 
 
@@ -48,10 +49,6 @@ def _targets(active: Any, ours: set[tuple[str, str]]) -> Iterator[tuple[str, str
         labels: Mapping[str, str] = target["labels"]
         if (labels.get("job"), labels.get("instance")) in ours or _OURS in labels.get("job", ""):
             yield target["scrapeUrl"], "" if target["health"] == "up" else target["lastError"] or target["health"]
-
-
-def _is_ours(rule: Mapping[str, Any]) -> bool:
-    return _OURS in str(rule.get("query", ""))
 
 
 def _get(base: str, path: str) -> Any:

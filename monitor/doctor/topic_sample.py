@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -52,7 +52,6 @@ class Glimpse:
         libraries: Which libraries wrote its spans.
         decoded: What it says; nothing where it is unreadable.
         reason: Why it is unreadable, or None.
-        written_at: Unix seconds, or None.
     """
 
     format: Format
@@ -62,7 +61,11 @@ class Glimpse:
     libraries: frozenset[Library] = frozenset()
     decoded: Decoded = field(default_factory=Decoded)
     reason: DropReason | None = None
-    written_at: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What it is written in, and how it was packed."""
+        return f"{self.format}, {self.compression}" if self.compression else self.format.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class Sample:
 
 def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
     """What *records* of *topic* are, by their content."""
-    seen = [glimpse(record, rules) for record in records]
+    looked_at = list(records)
+    seen = [glimpse(record, rules) for record in looked_at]
     decoded = [each.decoded for each in seen]
     native = [trace for each in decoded for trace in each.traces]
     spans = [span for each in decoded for span in each.spans]
@@ -127,7 +131,7 @@ def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
     return Sample(
         topic=topic,
         records=len(seen),
-        formats=[words for words, _ in Counter(map(_format_words, seen)).most_common()],
+        formats=[words for words, _ in Counter(each.words for each in seen).most_common()],
         conventions=sorted({name for each in seen for name in each.conventions}),
         libraries=sorted({library for each in seen for library in each.libraries}),
         reasons=dict(Counter(each.reason.value for each in seen if each.reason is not None).most_common()),
@@ -136,7 +140,7 @@ def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
         outcomes=len(verdicts) + sum(trace.outcome is not None for trace in native),
         unmapped=sum(each.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for each in decoded),
         versions={service: sorted(names) for service, names in sorted(versions.items())},
-        written_at=max((each.written_at for each in seen if each.written_at is not None), default=None),
+        written_at=max((each.timestamp for each in looked_at if each.timestamp is not None), default=None),
         happened_at=max(times, default=None),
     )
 
@@ -149,30 +153,18 @@ def glimpse(record: Record, rules: Rules) -> Glimpse:
         decoded = decode(record.value, rules.limits, rules.options)
         plain = inflated(value, rules.limits.max_decompressed_bytes)
     except InvalidRecord as invalid:
-        return Glimpse(
-            Format.UNREADABLE,
-            looks_like=_seems(value, invalid),
-            compression=compression,
-            reason=invalid.reason,
-            written_at=record.timestamp,
-        )
+        return Glimpse(Format.UNREADABLE, _seems(value, invalid), compression, reason=invalid.reason)
+    scopes = [name.decode() for name in _SCOPE_NAME.findall(plain)] if decoded.spans else []
     return Glimpse(
         _format_of(plain),
         compression=compression,
         conventions=frozenset(owner.value for name, owner in _TELLTALES.items() if name in plain),
-        libraries=frozenset(_libraries_in(plain)) if decoded.spans else frozenset(),
+        libraries=frozenset(filter(None, map(library_of, scopes))),
         decoded=decoded,
-        written_at=record.timestamp,
     )
 
 
-def _libraries_in(plain: bytes) -> Iterator[Library]:
-    """Libraries whose scopes are named in a payload: in JSON in quotes, in protobuf after tag and length."""
-    for name in _SCOPE_NAME.findall(plain):
-        if (library := library_of(name.decode())) is not None:
-            yield library
-
-
+# Of a payload: in JSON in quotes, in protobuf after tag and length.
 _SCOPE_NAME = re.compile(rb'(?:"scope"\s*:\s*\{\s*"name"\s*:\s*"|\x0a.\x0a[\x02-\x7f])([A-Za-z][\w./-]{1,126})')
 
 
@@ -187,10 +179,6 @@ def _format_of(plain: bytes) -> Format:
     if is_otlp_json(document):
         return Format.OTLP_JSON
     return Format.NATIVE if evaluations_of(document) is None else Format.LANGFUSE_SCORES
-
-
-def _format_words(seen: Glimpse) -> str:
-    return f"{seen.format}, {seen.compression}" if seen.compression else seen.format.value
 
 
 def _seems(value: bytes, invalid: InvalidRecord) -> str:

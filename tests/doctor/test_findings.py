@@ -9,7 +9,7 @@ import pytest
 
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Finding, Health, duration, exit_code, next_step, ok, problem, unreachable, warning
+from monitor.doctor.finding import Check, Finding, Health, duration, exit_code, next_step
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.ledger import (
     judge_coverage,
@@ -44,6 +44,7 @@ LEDGER = LedgerFacts(SchemaVersion("0003", "0003"), free_bytes=50 * 10**9)
 TRUST = Trust(
     is_trusted=True, reasons=(), auc=0.85, auc_lower=0.8, calibration_error=0.05, versions=12, known_share=0.9
 )
+CHECK = Check("a", "b")
 SEEN = VersionActivity("shop", "production", "gpt-4-0613", NOW - DAY, NOW, 100, ())
 
 
@@ -65,7 +66,7 @@ def assert_told(findings: Iterable[Finding], *expected: tuple[str, str]) -> None
     ("facts", "words"),
     [
         pytest.param(Reach("kafka:9092", name_problem="unknown"), "kafka:9092 does not resolve", id="a name"),
-        pytest.param(Reach("k:1", ["::1"], connect_problem="refused"), "Nobody accepts a connection", id="a port"),
+        pytest.param(Reach("k:1", ["::1"], connect_problem="refused"), "k:1 accepts no connection", id="a port"),
         pytest.param(Reach("k:1", ["::1"], tls_problem="self-signed"), "kafka.ssl_ca_file", id="TLS"),
     ],
 )
@@ -121,7 +122,7 @@ def test_what_records_show_is_told(sample: Sample, health: str, words: str) -> N
     ("members", "ledger", "expected"),
     [
         pytest.param(2, {PART: 90}, [], id="a group at work"),
-        pytest.param(0, {PART: 90}, [("warning", "Nobody is in the group")], id="nobody there"),
+        pytest.param(0, {PART: 90}, [("warning", "The group cliffwatch has no members")], id="nobody there"),
         pytest.param(2, {PART: 5}, [("problem", "agent-traces[0] expired before")], id="records that expired"),
         pytest.param(2, {PART: 900}, [("problem", "further than the end")], id="another cluster"),
         pytest.param(2, None, [("skipped", "cannot be asked")], id="no ledger"),
@@ -247,8 +248,8 @@ def test_each_service_is_told_what_it_gets_and_the_cheapest_step(
 
 def test_the_next_step_is_one_and_the_most_urgent() -> None:
     """What is out of reach, then a problem, then a warning; in the order of the checks."""
-    fine, odd = ok("a", "b", "Fine."), warning("a", "b", "Odd.", "Look.")
-    wrong, away = problem("a", "b", "Wrong.", "Repair."), unreachable("a", "b", "Away.", "Connect.")
+    fine, odd = CHECK.ok("Fine."), CHECK.warning("Odd.", "Look.")
+    wrong, away = CHECK.problem("Wrong.", "Repair."), CHECK.unreachable("Away.", "Connect.")
 
     assert ["Connect.", "Repair.", "Look."] == [
         next_step(findings) for findings in ([odd, wrong, away], [odd, wrong, fine], [fine, odd, odd])
@@ -291,11 +292,11 @@ def test_what_prometheus_lacks_is_told(facts: PrometheusFacts, words: list[str])
 
 def test_the_exit_code_tells_out_of_reach_from_wrong() -> None:
     """3 before 1 before 0; a warning is none of them."""
-    fine, odd = ok("a", "b", "."), warning("a", "b", ".", ".")
+    fine, odd = CHECK.ok("."), CHECK.warning(".", ".")
 
     assert 0 == exit_code([fine, odd])
-    assert 1 == exit_code([fine, problem("a", "b", ".", ".")])
-    assert 3 == exit_code([unreachable("a", "b", ".", "."), problem("a", "b", ".", ".")])
+    assert 1 == exit_code([fine, CHECK.problem(".", ".")])
+    assert 3 == exit_code([CHECK.unreachable(".", "."), CHECK.problem(".", ".")])
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.5, "0.5 s"), (90, "1.5 min"), (7_200, "2 h"), (172_800, "2 d")])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monitor.config.model import Config, load_config
-from monitor.doctor.first_config import Answers, first_config, services_words, warnings
+from monitor.doctor.first_config import first_config, services_words, warnings
 from monitor.doctor.topic_sample import Sample
 
 SPANS = Sample(
@@ -20,8 +20,7 @@ VERDICTS = Sample("verdicts", records=10, formats=["OTLP protobuf"], outcomes=10
 def written(tmp_path: Path, *samples: Sample, **kafka: str) -> Config:
     """The config that comes of *samples*, read back."""
     path = tmp_path / "first.yaml"
-    topics = [each.topic for each in samples]
-    path.write_text(first_config(Answers("k:9092", topics, samples, "sqlite:///mine.db", kafka)))
+    path.write_text(first_config("k:9092", samples, "sqlite:///mine.db", kafka))
     return load_config(path)
 
 
