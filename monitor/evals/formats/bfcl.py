@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid, shortened
+from monitor.evals.formats.reading import Options, ResultFileInvalid
 
 _FILE_NAME = re.compile(r"^BFCL_(?:v\d+_)?(?P<category>.+)_score\.jsonl?$")
 
@@ -25,9 +24,9 @@ def result_files(path: PurePath) -> Sequence[PurePath]:
     return [folder / name for folder in (path.parent, *beside)]
 
 
-def read_scores(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
+def case_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> Sequence[Mapping[str, Any]]:
     """
-    The attempts of a score file.
+    One row per case of a score file.
 
     Args:
         name: The file; its name tells the category, its folder the model.
@@ -48,14 +47,8 @@ def read_scores(name: str, rows: Sequence[Mapping[str, Any]], options: Options) 
             f"({result_files(path)[0].name}) beside it."
         )
     model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), path.parent.name)
-    attempts = [
-        Attempt(
-            CaseKey(category, case_id),
-            model=model,
-            passed=case_id not in failed,
-            capability=category,
-            failure=shortened(str(failed[case_id].get("error") or "")) if case_id in failed else None,
-        )
-        for case_id in ids
+    about = {"task": category, "category": category, "model": model}
+    return [
+        {"id": each, "passed": each not in failed, "failure": str(failed.get(each, {}).get("error") or ""), **about}
+        for each in ids
     ]
-    return ResultFile(name, Format.BFCL, attempts)

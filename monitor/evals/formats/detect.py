@@ -6,7 +6,6 @@ import io
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -134,20 +133,20 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
         rows = document if isinstance(document, list) else [document]
     if not rows:
         raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
-    read_rows = next((read for is_one, read in _ROWS if is_one(rows[0])), _read_rows)
+    read_rows = next(
+        (read for is_one, read in _ROWS if is_one(rows[0])), _table_of(lambda _, found, __: found, Format.TABLE)
+    )
     return read_rows(name, rows, options)
 
 
-def _read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
-    return table.read_rows(name, lambda: map(table.flat, rows), options)
+def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]], form: Format) -> _Reader:
+    """Reads what *rows_of* makes rows of."""
 
+    def read(name: str, content: Any, options: Options) -> ResultFile:
+        rows = rows_of(name, content, options)
+        return table.read_rows(name, lambda: map(table.flat, rows), options, form)
 
-def _read_id_lists(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
-    return replace(_read_rows(name, id_lists(document), options), format=Format.SWE_BENCH)
-
-
-def _read_final_events(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
-    return _read_rows(name, final_events(rows), options)
+    return read
 
 
 def _whole(text: bytes) -> Any:
@@ -212,7 +211,7 @@ _HEAD_ROWS = 3
 _BINARY: Sequence[tuple[bytes, _Reader]] = ((ZIP_MAGIC, _read_zip), (_PARQUET_MAGIC, _read_parquet))
 _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (lambda text: text.startswith((b"{", b"[")), _read_json),
-    (lambda text: text.startswith(b"<"), junit_xml.read_xml),
+    (lambda text: text.startswith(b"<"), _table_of(junit_xml.case_rows, Format.JUNIT)),
     (_YAML.match, _read_yaml),
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),
@@ -221,11 +220,11 @@ _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
     (promptfoo.is_promptfoo, promptfoo.read_document),
     (lm_eval.is_totals, lm_eval.refuse_totals),
-    (id_lists, _read_id_lists),
+    (id_lists, _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (lm_eval.is_samples, lm_eval.read_samples),
     (promptfoo.is_result, promptfoo.read_rows),
-    (bfcl.is_scores, bfcl.read_scores),
-    (is_events_log, _read_final_events),
+    (bfcl.is_scores, _table_of(bfcl.case_rows, Format.BFCL)),
+    (is_events_log, _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)),
 )

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid, capability_in, input_of
+from monitor.evals.formats.attempts import AttemptReader
+from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.trace.assembler import Assembler
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode
@@ -40,14 +41,15 @@ def read_records(name: str, records: Iterable[bytes], options: Options) -> Resul
             f"{name} holds {len(traces):,} traces, but none has a request_id, so no case can be told from another; "
             "give each request of the suite one."
         )
+    reader = AttemptReader(name, options)
     attempts = [
-        _attempt(trace, resolve([*implied_outcomes(trace, settings), *outcomes[trace.trace_id]], settings), options)
+        _attempt(reader, trace, resolve([*implied_outcomes(trace, settings), *outcomes[trace.trace_id]], settings))
         for trace in named
     ]
     notes = [f"{unreadable:,} records cannot be read and are left out."] if unreadable else []
     if unnamed := len(traces) - len(named):
         notes.append(f"{unnamed:,} traces have no request_id and are left out.")
-    return ResultFile(name, Format.EVENTS, attempts, notes)
+    return reader.result(Format.EVENTS, attempts, *notes)
 
 
 def _decoded(
@@ -72,20 +74,17 @@ def _decoded(
     return [*traces.values(), *assembler.rest()], outcomes, unreadable
 
 
-def _attempt(trace: Trace, outcome: Outcome | None, options: Options) -> Attempt:
+def _attempt(reader: AttemptReader, trace: Trace, outcome: Outcome | None) -> Attempt:
     request = trace.request
-    told = "" if request.capability == UNCLASSIFIED else request.capability
-    text, digest = input_of(request.text, keep_text=options.keep_text)
-    return Attempt(
-        key=CaseKey("", str(request.request_id)),
-        model=trace.model_version,
-        passed=None if outcome is None else outcome.success,
-        repeat=trace.trace_id,
-        capability=told or capability_in(request.attributes, options),
-        failure=outcome.failure_class if outcome is not None and not outcome.success else None,
-        unscored_because="no outcome" if outcome is None else None,
-        input_text=text,
-        input_digest=digest,
+    return reader.attempt(
+        CaseKey("", str(request.request_id)),
+        None if outcome is None else outcome.success,
+        broken="no outcome" if outcome is None else None,
+        question=request.text,
         metadata=dict(request.attributes),
+        capability="" if request.capability == UNCLASSIFIED else request.capability,
+        failure=None if outcome is None else outcome.failure_class,
+        model=trace.model_version,
+        repeat=trace.trace_id,
         attempt_id=trace.trace_id,
     )

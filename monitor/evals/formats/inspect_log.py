@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,17 +19,14 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.formats.attempts import AttemptReader
 from monitor.evals.formats.reading import (
     Format,
     Options,
     ResultFile,
     ResultFileInvalid,
-    Scores,
-    capability_in,
     chosen,
-    facts,
     failure_of,
-    input_of,
     shortened,
 )
 
@@ -46,8 +42,7 @@ _DAMAGES = (
 
 _HEADER, _SUMMARIES = "header.json", "summaries.json"
 _START, _JOURNAL = "_journal/start.json", "_journal/summaries/"
-_GRADES: Mapping[str, float] = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
-_WORDS: Mapping[str, float] = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_PARTLY = 0.5  # C is correct, I incorrect, N no answer: words that every format shares
 _COMPARED_CHARACTERS = 1_000  # an archive's summaries cut longer questions
 
 
@@ -98,14 +93,12 @@ def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, A
     valid = [sample for sample in samples if not sample.get("invalidation")]
     scorers = _scorers(spec, valid)
     scorer, chose = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ("", [])
-    reader = _SampleReader(name, spec, scorer, options)
-    attempts = [reader.attempt(sample) for sample in valid]
-    notes = _notes(str(header.get("status", "started")), len(samples), len(attempts))
-    return ResultFile(
-        name,
+    reader = AttemptReader(name, options, scorer)
+    return reader.result(
         Format.INSPECT,
-        attempts,
-        (*notes, *chose, *reader.notes()),
+        [_attempt(reader, spec, scorer, sample) for sample in valid],
+        *_notes(str(header.get("status", "started")), len(samples), len(valid)),
+        *chose,
         # A retry keeps the task's id and holds the samples of the run that it repeats.
         series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,
         written=str(spec.get("created") or ""),
@@ -134,60 +127,23 @@ def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
     return found
 
 
-class _SampleReader:
-    """Turns samples into attempts, and remembers graded and unreadable scores; one use per log."""
-
-    def __init__(self, name: str, spec: Mapping[str, Any], scorer: str, options: Options) -> None:
-        self._task = str(spec.get("task") or "")
-        self._model = str(spec.get("model") or "")
-        self._scorer = scorer
-        self._options = options
-        self._scores = Scores(name, options)
-        self._unreadable = 0
-
-    def attempt(self, sample: Mapping[str, Any]) -> Attempt:
-        score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(self._scorer, name)), None)
-        values = _values(sample)
-        passed = self._passed(values[self._scorer]) if self._scorer in values and not sample.get("error") else None
-        metadata = facts(sample.get("metadata"), self._options)
-        text, digest = input_of(_question(sample.get("input")), keep_text=self._options.keep_text)
-        return Attempt(
-            key=CaseKey(self._task, str(sample.get("id"))),
-            model=self._model,
-            passed=passed,
-            repeat=str(sample.get("epoch", 1)),
-            capability=capability_in(metadata, self._options, self._task),
-            failure=None if passed is not False else _failure(sample, score or {}),
-            unscored_because=_why_unscored(sample) if passed is None else None,
-            input_text=text,
-            input_digest=digest,
-            metadata=metadata,
-            attempt_id=sample.get("uuid"),
-        )
-
-    def _passed(self, value: JsonValue) -> bool | None:
-        number = _number(value)
-        if number is None:
-            self._unreadable += 1
-            return None
-        return self._scores.passes(number)
-
-    def notes(self) -> Iterator[str]:
-        if self._unreadable:
-            yield f"{self._unreadable:,} scores of {self._scorer} are no single value and count as unscored."
-        yield from self._scores.notes()
-
-
-def _number(value: JsonValue) -> float | None:
-    """A grade, a yes or no, or a number; None for what is several values."""
-    if isinstance(value, str):
-        if value in _GRADES or value.casefold() in _WORDS:
-            return _GRADES.get(value, _WORDS.get(value.casefold(), math.nan))
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return float(value) if isinstance(value, bool | int | float) else None
+def _attempt(reader: AttemptReader, spec: Mapping[str, Any], scorer: str, sample: Mapping[str, Any]) -> Attempt:
+    task = str(spec.get("task") or "")
+    score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(scorer, name)), None)
+    value = _values(sample).get(scorer)
+    limit = _limit(sample)
+    return reader.attempt(
+        CaseKey(task, str(sample.get("id"))),
+        _PARTLY if value == "P" else value,
+        broken="error" if sample.get("error") else f"{limit} limit" if limit and value is None else None,
+        question=_question(sample.get("input")),
+        metadata=reader.facts(sample.get("metadata")),
+        otherwise=task,
+        failure=_failure(sample, score or {}),
+        model=str(spec.get("model") or ""),
+        repeat=str(sample.get("epoch", 1)),
+        attempt_id=sample.get("uuid"),
+    )
 
 
 def _question(value: JsonValue) -> JsonValue:
@@ -216,12 +172,6 @@ def _failure(sample: Mapping[str, Any], score: Mapping[str, Any]) -> str | None:
 def _limit(sample: Mapping[str, Any]) -> str | None:
     limit = sample.get("limit")
     return limit.get("type") if isinstance(limit, dict) else limit
-
-
-def _why_unscored(sample: Mapping[str, Any]) -> str:
-    if sample.get("error"):
-        return "error"
-    return f"{_limit(sample)} limit" if _limit(sample) else "no score"
 
 
 def _notes(status: str, samples: int, kept: int) -> Iterator[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid, shortened
+from monitor.evals.formats.reading import Options, ResultFileInvalid
 
 _UNSCORED = ("error", "skipped")
 _HEAD = 2_000
 
 
-def read_xml(name: str, content: bytes, _options: Options) -> ResultFile:
+def case_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping[str, str | bool | None]]:
     """
-    The attempts of a JUnit report.
+    One row per test of a JUnit report.
 
     Raises:
         ResultFileInvalid: it is not one.
@@ -24,19 +24,18 @@ def read_xml(name: str, content: bytes, _options: Options) -> ResultFile:
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
     except ET.ParseError as error:
         raise ResultFileInvalid(f"{name} is damaged XML ({error}); read a whole copy of it.") from error
-    attempts = [_attempt(test) for test in root.iter("testcase")]
-    if not attempts:
+    rows = [_row(test) for test in root.iter("testcase")]
+    if not rows:
         raise ResultFileInvalid(f"{name} is XML without a single testcase; name a JUnit report.")
-    return ResultFile(name, Format.JUNIT, attempts)
+    return rows
 
 
-def _attempt(test: ET.Element) -> Attempt:
+def _row(test: ET.Element) -> Mapping[str, str | bool | None]:
     failed = test.find("failure")
-    because = next((kind for kind in _UNSCORED if test.find(kind) is not None), None)
-    told = None if failed is None else failed.get("message") or failed.text
-    return Attempt(
-        key=CaseKey(test.get("classname", ""), test.get("name", "")),
-        passed=None if because else failed is None,
-        failure=shortened(told),
-        unscored_because=because,
-    )
+    return {
+        "task": test.get("classname"),
+        "name": test.get("name"),
+        "passed": failed is None,
+        "status": next((kind for kind in _UNSCORED if test.find(kind) is not None), None),
+        "failure": None if failed is None else failed.get("message") or failed.text,
+    }

@@ -15,17 +15,14 @@ from typing import Any
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.formats.attempts import AttemptReader
 from monitor.evals.formats.reading import (
     Format,
     Options,
     ResultFile,
     ResultFileInvalid,
-    Scores,
-    capability_in,
     chosen,
-    facts,
     failure_of,
-    input_of,
 )
 
 _FILE_NAME = re.compile(r"^samples_(?P<task>.+)_(?P<written>\d{4}-\d{2}-\d{2}T[0-9.:+-]+)\.jsonl(?:\.gz|\.zst)?$")
@@ -73,14 +70,12 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     filter_name, filter_notes = chosen(name, "filter", options.filters, filters, "--filter")
     kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
     metric, metric_notes = chosen(name, "metric", options.metrics, _metrics(kept), "--metric")
-    scores = Scores(name, options)
-    passed = [scores.passes(float(row[metric])) if _is_number(row.get(metric)) else None for row in kept]
-    attempts = [_attempt(row, each, task, model, options) for row, each in zip(kept, passed, strict=True)]
-    return ResultFile(
-        name,
+    reader = AttemptReader(name, options, metric)
+    return reader.result(
         Format.LM_EVAL,
-        attempts,
-        (*filter_notes, *metric_notes, *scores.notes()),
+        [_attempt(reader, row, row.get(metric), task, model) for row in kept],
+        *filter_notes,
+        *metric_notes,
         series=f"lm_eval {path.parent}/{task}" if told else None,
         written=told["written"] if told else "",
     )
@@ -93,21 +88,17 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     return [metric for metric in declared if any(_is_number(row.get(metric)) for row in rows)]
 
 
-def _attempt(row: Mapping[str, Any], passed: bool | None, task: str, model: str, options: Options) -> Attempt:  # noqa: FBT001  (what a row says)
-    doc = row.get("doc")
-    metadata = facts(doc if isinstance(doc, dict) else {}, options)
-    text, digest = input_of(_question(row), keep_text=options.keep_text)
+def _attempt(reader: AttemptReader, row: Mapping[str, Any], score: JsonValue, task: str, model: str) -> Attempt:
     answers = row.get("filtered_resps") or [None]
-    return Attempt(
-        key=CaseKey(task, str(row["doc_id"])),
+    return reader.attempt(
+        CaseKey(task, str(row["doc_id"])),
+        score if _is_number(score) else None,
+        question=_question(row),
+        metadata=reader.facts(row["doc"] if isinstance(row["doc"], dict) else {}),
+        otherwise=task,
+        failure=failure_of(answers[0], row.get("target")),
         model=model,
-        passed=passed,
-        capability=capability_in(metadata, options, task),
-        failure=failure_of(answers[0], row.get("target")) if passed is False else None,
-        unscored_because="no score" if passed is None else None,
-        input_text=text,
-        input_digest=row.get("doc_hash") or digest,
-        metadata=metadata,
+        **({"input_digest": row["doc_hash"]} if row.get("doc_hash") else {}),
     )
 
 

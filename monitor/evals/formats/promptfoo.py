@@ -15,14 +15,12 @@ from typing import Any
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
+from monitor.evals.formats.attempts import LONGEST_NAME, AttemptReader
 from monitor.evals.formats.reading import (
     Format,
     Options,
     ResultFile,
     ResultFileInvalid,
-    Scores,
-    capability_in,
-    facts,
     failure_of,
     input_of,
     shortened,
@@ -30,7 +28,6 @@ from monitor.evals.formats.reading import (
 from monitor.evals.formats.table import csv_rows
 
 _ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 no answer could be judged
-_LONGEST_NAME = 80
 _CSV_HEADER = re.compile(rb"(?:^|,)\"?\[[^\],\n]+\] ")
 _CSV_PROMPT = re.compile(r"\[(?P<provider>[^\]]+)\] (?P<label>.*)", re.DOTALL)
 _CSV_CELL = re.compile(r"\[(?P<status>PASS|FAIL|ERROR)\](?:\s*\([\d.]+\))?\s*(?P<text>.*)", re.DOTALL)
@@ -116,44 +113,32 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     # A test is known by its own name or by what its variables say, a prompt by its label.
     names = _told_apart((_case_name(row), input_of(_words(row.get("vars")))[1]) for row in rows)
     prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
-    scores = Scores(name, options)
+    reader = AttemptReader(name, options)
     attempts = [
-        _attempt(row, case_id, prompt, scores, options)
+        _attempt(reader, row, case_id, prompt, options)
         for row, case_id, prompt in zip(rows, names, prompts, strict=True)
     ]
-    return ResultFile(name, Format.PROMPTFOO, attempts, scores.notes())
+    return reader.result(Format.PROMPTFOO, attempts)
 
 
-def _attempt(row: Mapping[str, Any], case_id: str, prompt: str, scores: Scores, options: Options) -> Attempt:
+def _attempt(reader: AttemptReader, row: Mapping[str, Any], case_id: str, prompt: str, options: Options) -> Attempt:
     told = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
-    metadata = {name: value for each in told for name, value in facts(each, options).items()}
-    passed = _passed(row, scores, options)
-    _, digest = input_of(_words(row.get("vars")))
+    named = row.get("namedScores") or {}
+    scores = [named[metric] for metric in options.metrics if metric in named]
     text, _ = input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
-    return Attempt(
-        key=CaseKey("", case_id),
+    return reader.attempt(
+        CaseKey("", case_id),
+        next(iter(scores), None) if options.metrics else row.get("success"),
+        broken="error" if _is_error(row) else None,
+        question=_words(row.get("vars")),
+        metadata={name: value for each in told for name, value in reader.facts(each).items()},
+        failure=_failure(row),
         model=_model(row),
-        passed=passed,
         repeat=None if row.get("testIdx") is None else str(row["testIdx"]),
-        capability=capability_in(metadata, options),
-        failure=_failure(row) if passed is False else None,
-        unscored_because="error" if passed is None else None,
         input_text=text,
-        input_digest=digest,
-        metadata=metadata,
         attempt_id=row.get("id"),
         variant=prompt,
     )
-
-
-def _passed(row: Mapping[str, Any], scores: Scores, options: Options) -> bool | None:
-    if _is_error(row):
-        return None
-    if not options.metrics:
-        return row["success"] if isinstance(row.get("success"), bool) else None
-    named = row.get("namedScores") or {}
-    value = next((named[metric] for metric in options.metrics if metric in named), None)
-    return scores.passes(float(value)) if isinstance(value, int | float) else None
 
 
 def _is_error(row: Mapping[str, Any]) -> bool:
@@ -172,7 +157,7 @@ def _model(row: Mapping[str, Any]) -> str:
 def _label(row: Mapping[str, Any]) -> str:
     prompt = row.get("prompt") or {}
     text = prompt if isinstance(prompt, str) else str(prompt.get("label") or prompt.get("display") or "")
-    return shortened(" ".join(text.split()), _LONGEST_NAME) or ""
+    return shortened(" ".join(text.split()), LONGEST_NAME) or ""
 
 
 def _words(variables: Any) -> Any:
@@ -202,7 +187,7 @@ def _case_name(row: Mapping[str, Any]) -> str:
     if told:
         return str(told)
     words = ", ".join(f"{name}={value}" for name, value in _words(row.get("vars") or {}).items())
-    return shortened(words, _LONGEST_NAME) or f"test {row.get('testIdx')}"
+    return shortened(words, LONGEST_NAME) or f"test {row.get('testIdx')}"
 
 
 def _failure(row: Mapping[str, Any]) -> str | None:

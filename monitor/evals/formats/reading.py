@@ -123,42 +123,6 @@ def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], opt
     return found, [f"Of the {kind}s {', '.join(known)}, {found} counts ({option})."] if len(known) > 1 else []
 
 
-class Scores:
-    """Says which scores pass, and remembers their range; one use per file."""
-
-    def __init__(self, name: str, options: Options) -> None:
-        self._name = name
-        self._asked = options.pass_at
-        self.pass_at = 1.0 if options.pass_at is None else options.pass_at
-        self._lowest, self._highest, self._between = math.inf, -math.inf, 0
-
-    def passes(self, score: float) -> bool | None:
-        """Whether *score* is a pass; None where it is not a finite number."""
-        if not math.isfinite(score):
-            return None
-        self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
-        self._between += 0.0 < score < 1.0
-        return score >= self.pass_at
-
-    def notes(self) -> Sequence[str]:
-        """
-        A sentence where scores lie between fail and pass, since the line between them is then a choice.
-
-        Raises:
-            ChoiceMissing: the scale does not say which scores pass, and nobody else does.
-        """
-        low, high = self._lowest, self._highest
-        is_graded = self._between and high < 1.0
-        if self._asked is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
-            raise ChoiceMissing(
-                f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
-                f"--pass-at {low + 0.75 * (high - low):.2g}."
-            )
-        if not self._between:
-            return ()
-        return (f"{self._between:,} scores lie between 0 and 1; those of at least {self.pass_at:g} pass (--pass-at).",)
-
-
 def shortened(text: str | None, limit: int = _LONGEST_FAILURE) -> str | None:
     """*text* within *limit* characters, or None where it says nothing."""
     text = (text or "").strip()

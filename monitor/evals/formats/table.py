@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -15,6 +14,17 @@ from itertools import islice
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey, MetadataValue
+from monitor.evals.formats.attempts import (
+    LONGEST_NAME,
+    PASSING,
+    VALUES,
+    AttemptReader,
+    is_broken,
+    is_understood,
+    is_unscored,
+    number_of,
+    word_of,
+)
 from monitor.evals.formats.reading import (
     WORDS,
     ChoiceAbsent,
@@ -23,9 +33,6 @@ from monitor.evals.formats.reading import (
     Options,
     ResultFile,
     ResultFileInvalid,
-    Scores,
-    capability_in,
-    facts,
     input_of,
     shortened,
 )
@@ -43,15 +50,12 @@ GUESSES: Mapping[str, Sequence[str]] = {
 }
 """Roles that a column may play, and the names by which it is guessed, likeliest first."""
 
-_VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words in WORDS["values"].items()}
-_PASSING, _FAILING, _PARTLY = _VALUES["passing"], _VALUES["failing"], _VALUES["partly"]
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
 _SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
 _WANTED = frozenset(WORDS["outcomes"]["expected"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
-_LONGEST_NAME = 80
 
 
 def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Iterator[list[str]]]]:
@@ -94,9 +98,9 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     return read_rows(name, lambda: (dict(zip(header, row, strict=False)) for row in body()), options)
 
 
-def read_rows(name: str, rows: Rows, options: Options) -> ResultFile:
+def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TABLE) -> ResultFile:
     """
-    The attempts of *rows*, one each.
+    The attempts of *rows*, one each; of any format but a table, the rows are known to be cases.
 
     Raises:
         ChoiceMissing: a column that was named is not there, or scores have no known scale.
@@ -106,13 +110,14 @@ def read_rows(name: str, rows: Rows, options: Options) -> ResultFile:
     if not table.rows:
         raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
     roles, notes = table.roles()
-    reader = _RowReader(name, roles, table, options)
+    reader = _RowReader(name, roles, table, options, has_summaries=form is Format.TABLE)
     attempts = [attempt for row in rows() if (attempt := reader.attempt(row)) is not None]
-    if not attempts:
-        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
+    if form is not Format.TABLE:
+        return reader.reader.result(form, attempts, *reader.notes())
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
     said = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
-    return ResultFile(name, Format.TABLE, attempts, said, case_columns=() if "case" in options.columns else table.cases)
+    columns = () if "case" in options.columns else table.cases
+    return reader.reader.result(form, attempts, *said, case_columns=columns)
 
 
 def has_outcome(row: Row) -> bool:
@@ -212,23 +217,23 @@ class _Columns:
         """A success that scored 0 is the success of a run, not of an answer."""
         if _last(column) not in WORDS["outcomes"]["ran"]:
             return False
-        return any(_word(row.get(column)) in _PASSING and _number(row.get(score)) == 0.0 for row in self._rows())
+        return any(word_of(row.get(column)) in PASSING and number_of(row.get(score)) == 0.0 for row in self._rows())
 
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
-        words = {_word(value) for value in self._values[column]}
-        if 2 * sum(map(_is_understood, words)) < max(len(words), 1):
+        words = {word_of(value) for value in self._values[column]}
+        if 2 * sum(map(is_understood, words)) < max(len(words), 1):
             return False
         last = _last(column)
-        if last not in {"correct", *_STATUSES} or (last == "correct" and words <= _VALUES["boolean"]):
+        if last not in {"correct", *_STATUSES} or (last == "correct" and words <= VALUES["boolean"]):
             return True
         expected = (self._values[each] for each in self._values if _last(each) in _WANTED)
-        return not any(words & {_word(value) for value in values} - _VALUES["unscored"] for values in expected)
+        return not any(words & {word_of(value) for value in values} - VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds."""
-        values = [value for value in self._values[column] if not _is_unscored(_word(value))]
-        numbers = sum(_number(value) is not None or _is_understood(_word(value)) for value in values)
+        values = [value for value in self._values[column] if not is_unscored(word_of(value))]
+        numbers = sum(number_of(value) is not None or is_understood(word_of(value)) for value in values)
         return 2 * numbers >= len(values)
 
     def _listed(self) -> str:
@@ -236,24 +241,23 @@ class _Columns:
 
 
 class _RowReader:
-    """Turns rows into attempts and remembers what could not be understood; one use per file."""
+    """Turns rows into attempts and remembers those that are no case; one use per file."""
 
-    def __init__(self, name: str, roles: Mapping[str, str], table: _Columns, options: Options) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, roles: Mapping[str, str], table: _Columns, options: Options, *, has_summaries: bool
+    ) -> None:
+        self._role = "passed" if "passed" in roles else "score"
+        self.reader = AttemptReader(name, options, roles[self._role])
         self._roles = roles
-        self._options = options
-        self._rows = table.rows
+        self._ends = {1, table.rows} if has_summaries and table.rows > 1 else set()
         self._row = 0
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
         self._facts = table.facts
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
         self._error = next(iter(table.all_named(WORDS["runs"]["errors"])), None)
-        self._scores = Scores(name, options)
-        self._unclear: Counter[str] = Counter()
         self._summaries: list[str] = []
         self._nameless = 0
-        self._understood = False
 
     def attempt(self, row: Row) -> Attempt | None:
         """What *row* says; None where it is no case."""
@@ -262,51 +266,38 @@ class _RowReader:
         if not case_id:
             self._nameless += 1
             return None
-        if self._row in {1, self._rows} and self._rows > 1 and case_id.casefold() in _VALUES["summaries"]:
+        if self._row in self._ends and case_id.casefold() in VALUES["summaries"]:
             self._summaries.append(case_id)
             return None
-        metadata = self._metadata(row)
-        passed, because = self._outcome(row)
-        text, digest = input_of(self._get(row, "input"), keep_text=self._options.keep_text)
-        return Attempt(
-            key=CaseKey(sys.intern(self._text(row, "task")), case_id),
+        return self.reader.attempt(
+            CaseKey(sys.intern(self._text(row, "task")), case_id),
+            self._get(row, self._role),
+            broken=self._broken(row),
+            error=None if self._error is None else row.get(self._error),
+            is_verdict=self._role == "passed",
+            question=self._get(row, "input"),
+            metadata=self._metadata(row),
+            capability=sys.intern(self._text(row, "capability")),
+            failure=self._text(row, "failure"),
             model=sys.intern(self._text(row, "model")),
-            passed=passed,
             repeat=sys.intern(self._text(row, "repeat")) or None,
-            capability=sys.intern(self._text(row, "capability")) or capability_in(metadata, self._options),
-            failure=shortened(self._text(row, "failure")),
-            unscored_because=because,
-            input_text=text,
-            input_digest=digest,
-            metadata=metadata,
         )
 
     def notes(self) -> Iterator[str]:
-        if self._unclear and not self._understood:
-            raise ChoiceMissing(
-                f"{self._name}: {self._roles.get('passed') or self._roles['score']} holds {self._named_unclear()}, "
-                "which does not say what passed; name another column with --column passed=NAME, or write pass and fail."
-            )
-        if self._unclear:
-            count = self._unclear.total()
-            yield f"{count:,} outcomes are neither pass nor fail ({self._named_unclear()}) and count as unscored."
+        """What was left out, one sentence each."""
         if self._summaries:
             yield f"Left out, since they sum up: {', '.join(self._summaries)}."
         if self._nameless:
             yield f"{self._nameless:,} rows name no case and are left out."
-        yield from self._scores.notes()
 
     def _metadata(self, row: Row) -> Mapping[str, MetadataValue]:
         """What tells tier and capability, by its whole and its last name; rows that say the same share it."""
         found = (row.get(column) for column in self._facts)
         values = tuple(None if isinstance(value, list) else value for value in found)
         if values not in self._shared:
-            told = facts(dict(zip(self._facts, values, strict=True)), self._options)
+            told = self.reader.facts(dict(zip(self._facts, values, strict=True)))
             self._shared[values] = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
         return self._shared[values]
-
-    def _named_unclear(self) -> str:
-        return ", ".join(f'"{value}"' for value, _ in self._unclear.most_common(_SHOWN))
 
     def _get(self, row: Row, role: str) -> JsonValue:
         column = self._roles.get(role)
@@ -322,42 +313,14 @@ class _RowReader:
         if self._roles["case"] != self._roles.get("input"):
             return self._text(row, "case")
         text, digest = input_of(self._get(row, "input"))
-        short = shortened(text, _LONGEST_NAME) or ""
-        return short if text is None or len(text) <= _LONGEST_NAME else f"{short} #{digest}"
+        short = shortened(text, LONGEST_NAME) or ""
+        return short if text is None or len(text) <= LONGEST_NAME else f"{short} #{digest}"
 
-    def _outcome(self, row: Row) -> tuple[bool | None, str | None]:
-        crash = self._crash(row)
-        role = "passed" if "passed" in self._roles else "score"
-        passed, because = self._judged(self._get(row, role), role)
-        if crash is not None:
-            return None, crash
-        error = _word(row.get(self._error)) if self._error is not None and passed is not False else ""
-        if error not in _VALUES["unscored"] | _FAILING and _number(error) is None:
-            return None, "error"
-        return passed, because
-
-    def _crash(self, row: Row) -> str | None:
-        """What a status beside the outcome says went wrong with the run, as against the answer."""
-        states = (_word(row.get(column)) for column in self._states)
-        flags = (column for column in self._flags if _word(row.get(column)) in _PASSING)
-        return next(filter(_is_broken, states), None) or next(flags, None)
-
-    def _judged(self, value: JsonValue, role: str) -> tuple[bool | None, str | None]:
-        word = _word(value)
-        if _is_unscored(word):
-            return None, word or "no score"
-        if word in _PASSING | _FAILING and (role == "passed" or _number(value) is None):
-            self._understood = True
-            return word in _PASSING, None
-        score = 0.5 if word in _PARTLY else _number(value)
-        if score is not None and isinstance(value, str) and value.strip().endswith("%") and self._scores.pass_at > 1.0:
-            score *= 100.0
-        passed = None if score is None else self._scores.passes(score)
-        if passed is None:
-            self._unclear[word] += 1
-            return None, "not understood"
-        self._understood = True
-        return passed, None
+    def _broken(self, row: Row) -> str | None:
+        """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
+        states = (word_of(row.get(column)) for column in self._states)
+        flags = (column for column in self._flags if word_of(row.get(column)) in PASSING)
+        return next(filter(is_broken, states), None) or next(flags, None)
 
 
 @cache
@@ -383,42 +346,6 @@ def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
     parents = [_plain(part) for part in column.split(".")[:-1]]
     return parents[-1:] != [] and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"]))
-
-
-def _word(value: JsonValue) -> str:
-    if isinstance(value, str):
-        return value.strip().casefold().replace(" ", "_") if len(value) <= _LONGEST_NAME else value
-    return str(value).casefold() if value is not None else ""
-
-
-@cache
-def _is_broken(word: str) -> bool:
-    """A word for a run that did not end."""
-    is_within = any(part in word for part in _VALUES["broken_within"])
-    return word in _VALUES["broken"] or (is_within and not word.startswith("no_"))
-
-
-def _is_unscored(word: str) -> bool:
-    return word in _VALUES["unscored"] or (len(word) <= _LONGEST_NAME and _is_broken(word))
-
-
-def _is_understood(word: str) -> bool:
-    return word in _PASSING | _FAILING | _PARTLY or _is_unscored(word)
-
-
-def _number(value: JsonValue) -> float | None:
-    """A finite number, a per cent as a ratio; None for anything else."""
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            number = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
-        except ValueError:
-            return None
-    elif isinstance(value, bool | int | float):
-        number = float(value)
-    else:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
