@@ -20,13 +20,19 @@ from monitor.difficulty.tiers import TIERS, Tier
 from monitor.errors import ConfigInvalid, UsageError
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
-from monitor.evals.floors import Floors, read_floors
-from monitor.evals.gate import GateResult, check
-from monitor.evals.graded import learn_reference, tiers_by_calibration
+from monitor.evals.gate import Floors, GateResult, check, read_floors
 from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
-from monitor.evals.tiering import LabelRule, Tiering, TierSource, tiers_by_label, without_tiers
+from monitor.evals.tiering import (
+    LabelRule,
+    Tiering,
+    TierSource,
+    learn_reference,
+    tiers_by_calibration,
+    tiers_by_label,
+    without_tiers,
+)
 from monitor.evals.words import counted
 
 _FILE_WIDTH = 120

@@ -10,10 +10,8 @@ from enum import StrEnum
 import numpy as np
 
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.evals.cases import Run
-from monitor.evals.comparison import Comparison, Stratum
-from monitor.evals.paired import simultaneous
-from monitor.evals.pairing import Pairing
+from monitor.evals.cases import Pairing, Run
+from monitor.evals.comparison import Comparison, Stratum, simultaneous
 from monitor.evals.words import counted, some_of
 
 _TAIL_DEVIATIONS = 9.0

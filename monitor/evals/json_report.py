@@ -9,10 +9,9 @@ from typing import Any
 from msgspec import json, to_builtins
 
 from monitor.difficulty.tiers import HARD_TIER
-from monitor.evals.cases import CaseKey, Run
+from monitor.evals.cases import CaseKey, Pair, Run
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
-from monitor.evals.pairing import Pair
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.share import ShareReport
 

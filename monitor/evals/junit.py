@@ -1,135 +1,90 @@
 """
-The report as JUnit XML, so that a CI shows it as tests: the verdict, the gate's rules, and every case.
+The report as tests of a CI: the verdict, the gate's rules, and every case.
 
 A case fails where it passed before; one that failed before as well is skipped, and one without a score is an error.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from xml.etree import ElementTree as ET
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
+from monitor.evals.cases import Pair
 from monitor.evals.gate import GateResult, RuleState
-from monitor.evals.pairing import Pair
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import percent
 
-_HALF = 0.5
-_COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 _VERDICTS = {VerdictState.REGRESSION: "failure", VerdictState.CLIFF: "failure", VerdictState.WAITING: "skipped"}
 
 
-_Suite = tuple[str, Callable[[], Iterator[ET.Element]]]
-"""Its name, and its tests: gone through once to count them and once to write them, since a large suite has many."""
+class _Finding(NamedTuple):
+    kind: str
+    message: str
+    text: str = ""
 
 
-def junit_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[str]:
-    """The whole document, in pieces."""
-    suites: list[_Suite] = [("verdict", lambda: _verdict(report)), ("cases", lambda: _cases(report))]
+class _Test(NamedTuple):
+    group: str
+    name: str
+    findings: Sequence[_Finding] = ()
+
+
+_Suite = tuple[str, Callable[[], Iterator[_Test]], Counter[str]]
+"""Its name, its tests (made anew each time, since a large suite has many), and how many have each kind of finding."""
+
+
+def suites_of(report: EvalReport, gate: GateResult | None) -> Sequence[_Suite]:
+    """What `templates/report.xml` writes down."""
+    suites: dict[str, Callable[[], Iterator[_Test]]] = {"verdict": partial(_verdict, report)}
     if gate is not None:
-        suites.insert(1, ("gate", lambda: _rules(gate)))
-    counts = {name: _counts(tests()) for name, tests in suites}
-    totals: Counter[str] = sum(counts.values(), Counter())
-    label = f"{report.baseline.label} → {report.candidate.label}"
-    yield f'<?xml version="1.0" encoding="UTF-8"?>\n{_start("testsuites", label, totals)}\n'
-    for name, tests in suites:
-        yield f"  {_start('testsuite', name, counts[name], time='0')}\n"
-        for test in tests():
-            _make_valid(test)
-            ET.indent(test, level=2)
-            yield f"    {ET.tostring(test, encoding='unicode')}\n"
-        yield "  </testsuite>\n"
-    yield "</testsuites>\n"
+        suites["gate"] = partial(_rules, gate)
+    suites["cases"] = partial(_cases, report)
+    return [(name, tests, _counted(tests())) for name, tests in suites.items()]
 
 
-def _counts(tests: Iterable[ET.Element]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for test in tests:
-        counts["tests"] += 1
-        counts.update(name for name, kind in _COUNTED.items() if test.find(kind) is not None)
-    return counts
+def _counted(tests: Iterable[_Test]) -> Counter[str]:
+    return Counter(kind for test in tests for kind in ("test", *(finding.kind for finding in test.findings)))
 
 
-def _start(tag: str, name: str, counts: Mapping[str, int], **more: str) -> str:
-    counted = {kind: str(counts.get(kind, 0)) for kind in ("tests", *_COUNTED)}
-    empty = ET.tostring(ET.Element(tag, {"name": _valid(name), **counted, **more}), encoding="unicode")
-    return f"{empty.removesuffix(' />')}>"
+def _verdict(report: EvalReport) -> Iterator[_Test]:
+    found = _VERDICTS.get(report.verdict)
+    finding = [_Finding(found, report.headline, "\n".join(report.reasons))] if found else []
+    yield _Test("verdict", report.verdict.value, finding)
 
 
-def _verdict(report: EvalReport) -> Iterator[ET.Element]:
-    test = _test("verdict", report.verdict.value)
-    if report.verdict in _VERDICTS:
-        _finding(test, _VERDICTS[report.verdict], report.headline, "\n".join(report.reasons))
-    yield test
-
-
-def _rules(gate: GateResult) -> Iterator[ET.Element]:
+def _rules(gate: GateResult) -> Iterator[_Test]:
     for rule in gate.rules:
-        test = _test("gate", rule.name)
-        if rule in gate.broken:
-            _finding(test, "failure", rule.sentence)
-        elif rule.state is RuleState.UNDECIDED:
-            _finding(test, "skipped", rule.sentence)
-        yield test
+        found = "failure" if rule in gate.broken else "skipped" if rule.state is RuleState.UNDECIDED else None
+        yield _Test("gate", rule.name, [_Finding(found, rule.sentence)] if found else [])
 
 
-def _cases(report: EvalReport) -> Iterator[ET.Element]:
+def _cases(report: EvalReport) -> Iterator[_Test]:
     pairing, tiering = report.pairing, report.tiering
     for pair in report.pairs:
-        test = _test(_class_name(pair.tier.value, pair.capability), str(pair.key))
-        for kind, message, text in _findings(pair):
-            _finding(test, kind, message, text)
-        yield test
+        yield _Test(_group(pair.tier.value, pair.capability), str(pair.key), list(_findings(pair)))
     for keys, told in (
         (pairing.unpaired.unscored, "has no score in one of the runs"),
         (pairing.unpaired.baseline_only, "is missing in the candidate"),
     ):
         for key in keys:
-            test = _test(_class_name(tiering.tier_of(key).value, pairing.baseline.cases[key].capability), str(key))
-            _finding(test, "error", told)
-            yield test
+            group = _group(tiering.tier_of(key).value, pairing.baseline.cases[key].capability)
+            yield _Test(group, str(key), [_Finding("error", told)])
 
 
-def _findings(pair: Pair) -> Iterator[tuple[str, str, str]]:
+def _findings(pair: Pair) -> Iterator[_Finding]:
     rates = f"{percent(pair.before)} → {percent(pair.after)}"
     if pair.is_newly_failing:
-        yield "failure", f"lost: passed before and fails now ({rates})", pair.candidate.failure or ""
-    elif pair.after <= _HALF:
-        yield "skipped", "failed before as well", ""
+        yield _Finding("failure", f"lost: passed before and fails now ({rates})", pair.candidate.failure or "")
     elif pair.is_newly_passing:
-        yield "system-out", "", "won: failed before and passes now"
+        yield _Finding("system-out", "", "won: failed before and passes now")
+    elif pair.is_failing:
+        yield _Finding("skipped", "failed before as well")
     if pair.is_flaky:
-        yield "system-err", "", f"flaky: passes some attempts and fails others ({rates})"
+        yield _Finding("system-err", "", f"flaky: passes some attempts and fails others ({rates})")
 
 
-def _class_name(tier: str, capability: str) -> str:
+def _group(tier: str, capability: str) -> str:
     return f"{tier}.{capability}" if capability else tier
-
-
-def _test(class_name: str, name: str) -> ET.Element:
-    return ET.Element("testcase", {"classname": class_name, "name": name, "time": "0"})
-
-
-def _finding(test: ET.Element, kind: str, message: str, text: str = "") -> None:
-    finding = ET.SubElement(test, kind, {"message": message} if message else {})
-    if kind in {"failure", "error"}:
-        finding.set("type", "regression" if kind == "failure" else "unscored")
-    finding.text = text or None
-
-
-def _make_valid(root: ET.Element) -> None:
-    """Leave out what XML 1.0 has no letter for: a failure's text is whatever a model said."""
-    for element in root.iter():
-        element.text = _valid(element.text) if element.text else element.text
-        for name, value in element.attrib.items():
-            element.set(name, _valid(value))
-
-
-def _valid(text: str) -> str:
-    return _NO_XML.sub("", text)
-
-
-_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

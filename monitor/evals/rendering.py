@@ -1,18 +1,103 @@
-"""A report in every form that is text."""
+"""
+A report in every form that is text.
+
+The HTML is one file with nothing to load and no script, charts as SVG, light and dark. Of the Markdown, verdict, gate
+and cases are open, and the rest is to unfold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from itertools import islice
 from pathlib import PurePath
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
 from monitor.errors import UsageError
+from monitor.evals import summary
 from monitor.evals.gate import GateResult
 from monitor.evals.json_report import json_report
-from monitor.evals.junit import junit_report
-from monitor.evals.pages import html_report, markdown_report
+from monitor.evals.junit import suites_of
 from monitor.evals.report import EvalReport
+from monitor.evals.share import ShareReport
+from monitor.evals.words import bounds, one_line
+from monitor.output.charts.palette import CHART_STYLE
+from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.shares import share_chart
+from monitor.rollout.wording import percent, points, signed, with_bounds
+
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("monitor.evals"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_valid,
+    )
+    shown = (percent, points, signed, with_bounds, bounds)
+    environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
+    environment.globals |= {"summary": summary, "charts": _charts, "suites_of": suites_of}
+    environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
+    return environment
+
+
+def _valid(value: object) -> object:
+    """*value* without what XML 1.0 has no letter for: a failure's text is whatever a model said."""
+    return _NO_XML.sub("", value) if type(value) is str else value
+
+
+def _markdown(text: str) -> str:
+    """*text* as it is, in one line: neither Markdown nor HTML, and nobody is mentioned."""
+    return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
+
+
+def _charts(report: EvalReport, gate: GateResult | None) -> Iterator[tuple[str, Markup]]:
+    share = report.comparison.share
+    if report.comparison.aggregate is not None:
+        yield "Pass rate", _rates(report, {} if gate is None else gate.floors)
+    if share is not None:
+        yield "The hard tier's share of failures", _share(report, share)
+    if share is not None and share.decomposition is not None:
+        parts = [
+            Part("easier tiers", share.decomposition.easier_tiers),
+            Part("hard tiers", share.decomposition.hard_tiers),
+        ]
+        yield "What changed the share", parts_chart(parts, name="parts", title="What changed the share")
+
+
+def _rates(report: EvalReport, floors: Mapping[str, float]) -> Markup:
+    return rates_chart(
+        [
+            RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
+            for name, stratum in report.comparison.rows().items()
+        ],
+        name="rates",
+        title="Pass rate by tier",
+        baseline=report.baseline.label,
+        candidate=report.candidate.label,
+    )
+
+
+def _share(report: EvalReport, share: ShareReport) -> Markup:
+    return share_chart(
+        name="share",
+        title="The hard tier's share of failures",
+        baseline=share.baseline,
+        candidate=share.candidate,
+        expected_change=share.expected_change,
+        baseline_name=report.baseline.label,
+        candidate_name=report.candidate.label,
+    )
 
 
 class ReportFormat(StrEnum):
@@ -25,11 +110,10 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
-_RENDERED: Mapping[ReportFormat, Callable[[EvalReport, GateResult | None], Iterable[str]]] = {
-    ReportFormat.MARKDOWN: lambda report, gate: [markdown_report(report, gate)],
-    ReportFormat.JSON: json_report,
-    ReportFormat.JUNIT: junit_report,
-    ReportFormat.HTML: lambda report, gate: [html_report(report, gate)],
+_TEMPLATES = {
+    ReportFormat.MARKDOWN: "report.md",  # at most some dozen kilobytes: comments are limited to 64
+    ReportFormat.JUNIT: "report.xml",
+    ReportFormat.HTML: "report.html",
 }
 _PIECES_A_BLOCK = 1_000
 _BY_ENDING = {
@@ -57,6 +141,9 @@ def format_of(path: str) -> ReportFormat:
 
 def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> Iterator[str]:
     """*report* as text in *form*, which is any but a table; block by block, so that it is never held whole."""
-    pieces = iter(_RENDERED[form](report, gate))
+    if form is ReportFormat.JSON:
+        pieces = json_report(report, gate)
+    else:
+        pieces = _environment().get_template(_TEMPLATES[form]).generate(report=report, gate=gate)
     while block := "".join(islice(pieces, _PIECES_A_BLOCK)):
         yield block

@@ -11,9 +11,8 @@ from functools import cached_property
 from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
 from monitor.evals.audit import MIN_HARD_FAILURES, Audit, audit
-from monitor.evals.cases import Run
+from monitor.evals.cases import Pair, Pairing, Run
 from monitor.evals.comparison import Comparison, Stratum, compare
-from monitor.evals.pairing import Pair, Pairing
 from monitor.evals.share import ShareReport
 from monitor.evals.tiering import Tiering, TierSource
 from monitor.evals.words import bounds, counted, points_of, probability, some_of

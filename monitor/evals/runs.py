@@ -10,9 +10,8 @@ from pathlib import PurePath
 from msgspec import structs
 
 from monitor.errors import UsageError
-from monitor.evals.cases import Attempt, Case, CaseFold, CaseKey, Run, merged, runs_of
+from monitor.evals.cases import Attempt, Case, CaseFold, CaseKey, Pairing, Run, merged, pair_runs, runs_of
 from monitor.evals.formats.reading import Options, ResultFile
-from monitor.evals.pairing import Pairing, pair_runs
 from monitor.evals.report import ArmSource
 
 _ENOUGH_IN_COMMON = 0.5

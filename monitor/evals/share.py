@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
-from monitor.evals.pairing import Pair
+from monitor.evals.cases import Pair
 from monitor.rollout.comparison import Decomposition, Interval
 from monitor.rollout.decomposition import decompose
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from monitor.difficulty.tiers import Tier
+from monitor.evals.cases import Pair
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
-from monitor.evals.pairing import Pair
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.words import bounds, count, counted, one_line, probability, some_of
 from monitor.rollout.wording import percent, signed

@@ -7,7 +7,7 @@ import re
 from docs.handbook.markdown import ROOT, pages
 from monitor.config.model import Config
 from monitor.config.reference import setting_at
-from monitor.evals.floors import Limits as GateLimits
+from monitor.evals.gate import Limits as GateLimits
 from monitor.metrics.names import METRICS
 from monitor.trace.semconv import ATTRIBUTES
 

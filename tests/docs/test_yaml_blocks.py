@@ -17,7 +17,7 @@ import yaml
 from docs.handbook.markdown import ROOT, Block, blocks, pages
 from monitor.config.model import ENVIRONMENT_PREFIX, Config, load_config
 from monitor.errors import MonitorError
-from monitor.evals.floors import Floors, read_floors
+from monitor.evals.gate import Floors, read_floors
 from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS
 from tests.docs.command_checks import check_command
 from tests.docs.shell import commands

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.difficulty.tiers import Tier
-from monitor.evals.cases import Attempt, CaseKey, runs_of
-from monitor.evals.pairing import Pair, pair_runs
+from monitor.evals.cases import Attempt, CaseKey, Pair, pair_runs, runs_of
 from monitor.evals.tiering import LabelRule, tiers_by_label
 
 SEED_ARITHMETIC: Mapping[str, tuple[int, int, int]] = {

@@ -6,9 +6,8 @@ import pytest
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.audit import Audit, Blindness, audit, power_to_see
-from monitor.evals.cases import Attempt, CaseKey, Run, runs_of
+from monitor.evals.cases import Attempt, CaseKey, Run, pair_runs, runs_of
 from monitor.evals.comparison import compare
-from monitor.evals.pairing import pair_runs
 from monitor.evals.tiering import LabelRule, tiers_by_label, without_tiers
 from tests.evals.suites import an_attempt
 

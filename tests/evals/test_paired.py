@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from monitor.evals.paired import (
+from monitor.evals.comparison import (
     RepeatedRates,
     exact_p_value,
     holm,

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli import run_command
-from monitor.evals.cases import CaseKey, runs_of
-from monitor.evals.pairing import pair_runs
+from monitor.evals.cases import CaseKey, pair_runs, runs_of
 from tests.evals.suites import an_attempt, write_csv
 
 

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 from scipy.optimize import brentq
 
 from monitor.difficulty.tiers import Tier
-from monitor.evals.cases import Attempt, CaseKey, runs_of
-from monitor.evals.pairing import Pair, pair_runs
+from monitor.evals.cases import Attempt, CaseKey, Pair, pair_runs, runs_of
 from monitor.evals.share import measure_share
 from tests.evals.suites import pairs_of
 

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.attempts import AttemptReader
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
+from monitor.evals.formats.reading import AttemptReader, Format, Options, ResultFile, ResultFileInvalid
 from monitor.trace.assembler import Assembler
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode

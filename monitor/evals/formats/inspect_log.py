@@ -19,16 +19,8 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.attempts import AttemptReader
-from monitor.evals.formats.reading import (
-    Format,
-    Options,
-    ResultFile,
-    ResultFileInvalid,
-    chosen,
-    failure_of,
-    shortened,
-)
+from monitor.evals.formats import reading
+from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LARGEST_MEMBER = 1024**3
@@ -92,8 +84,8 @@ def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, A
         raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
     valid = [sample for sample in samples if not sample.get("invalidation")]
     scorers = _scorers(spec, valid)
-    scorer, chose = chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ("", [])
-    reader = AttemptReader(name, options, scorer)
+    scorer, chose = reading.chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ("", [])
+    reader = reading.AttemptReader(name, options, scorer)
     return reader.result(
         Format.INSPECT,
         [_attempt(reader, spec, scorer, sample) for sample in valid],
@@ -127,7 +119,7 @@ def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
     return found
 
 
-def _attempt(reader: AttemptReader, spec: Mapping[str, Any], scorer: str, sample: Mapping[str, Any]) -> Attempt:
+def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str, sample: Mapping[str, Any]) -> Attempt:
     task = str(spec.get("task") or "")
     score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(scorer, name)), None)
     value = _values(sample).get(scorer)
@@ -165,8 +157,8 @@ def _text(content: JsonValue) -> str:
 
 def _failure(sample: Mapping[str, Any], score: Mapping[str, Any]) -> str | None:
     limit = _limit(sample)
-    told = shortened(score.get("explanation")) or failure_of(score.get("answer"), sample.get("target"))
-    return shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, told) if part))
+    told = reading.shortened(score.get("explanation")) or reading.failure_of(score.get("answer"), sample.get("target"))
+    return reading.shortened(" — ".join(part for part in (f"{limit} limit reached" if limit else None, told) if part))
 
 
 def _limit(sample: Mapping[str, Any]) -> str | None:

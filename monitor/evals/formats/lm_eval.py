@@ -15,15 +15,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.attempts import AttemptReader
-from monitor.evals.formats.reading import (
-    Format,
-    Options,
-    ResultFile,
-    ResultFileInvalid,
-    chosen,
-    failure_of,
-)
+from monitor.evals.formats import reading
+from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 
 _FILE_NAME = re.compile(r"^samples_(?P<task>.+)_(?P<written>\d{4}-\d{2}-\d{2}T[0-9.:+-]+)\.jsonl(?:\.gz|\.zst)?$")
 _ENVELOPE = frozenset(
@@ -67,10 +60,10 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     told = _FILE_NAME.match(path.name)
     task, model = (told["task"], path.parent.name) if told else ("", "")
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
-    filter_name, filter_notes = chosen(name, "filter", options.filters, filters, "--filter")
+    filter_name, filter_notes = reading.chosen(name, "filter", options.filters, filters, "--filter")
     kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
-    metric, metric_notes = chosen(name, "metric", options.metrics, _metrics(kept), "--metric")
-    reader = AttemptReader(name, options, metric)
+    metric, metric_notes = reading.chosen(name, "metric", options.metrics, _metrics(kept), "--metric")
+    reader = reading.AttemptReader(name, options, metric)
     return reader.result(
         Format.LM_EVAL,
         [_attempt(reader, row, row.get(metric), task, model) for row in kept],
@@ -88,7 +81,7 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     return [metric for metric in declared if any(_is_number(row.get(metric)) for row in rows)]
 
 
-def _attempt(reader: AttemptReader, row: Mapping[str, Any], score: JsonValue, task: str, model: str) -> Attempt:
+def _attempt(reader: reading.AttemptReader, row: Mapping[str, Any], score: JsonValue, task: str, model: str) -> Attempt:
     answers = row.get("filtered_resps") or [None]
     return reader.attempt(
         CaseKey(task, str(row["doc_id"])),
@@ -96,7 +89,7 @@ def _attempt(reader: AttemptReader, row: Mapping[str, Any], score: JsonValue, ta
         question=_question(row),
         metadata=reader.facts(row["doc"] if isinstance(row["doc"], dict) else {}),
         otherwise=task,
-        failure=failure_of(answers[0], row.get("target")),
+        failure=reading.failure_of(answers[0], row.get("target")),
         model=model,
         **({"input_digest": row["doc_hash"]} if row.get("doc_hash") else {}),
     )

@@ -15,16 +15,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
-from monitor.evals.formats.attempts import LONGEST_NAME, AttemptReader
-from monitor.evals.formats.reading import (
-    Format,
-    Options,
-    ResultFile,
-    ResultFileInvalid,
-    failure_of,
-    input_of,
-    shortened,
-)
+from monitor.evals.formats import reading
+from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.evals.formats.table import csv_rows
 
 _ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 no answer could be judged
@@ -111,9 +103,9 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     if not rows:
         raise ResultFileInvalid(f"{name} holds promptfoo results without a single test; run the eval again.")
     # A test is known by its own name or by what its variables say, a prompt by its label.
-    names = _told_apart((_case_name(row), input_of(_words(row.get("vars")))[1]) for row in rows)
+    names = _told_apart((_case_name(row), reading.input_of(_words(row.get("vars")))[1]) for row in rows)
     prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
-    reader = AttemptReader(name, options)
+    reader = reading.AttemptReader(name, options)
     attempts = [
         _attempt(reader, row, case_id, prompt, options)
         for row, case_id, prompt in zip(rows, names, prompts, strict=True)
@@ -121,11 +113,13 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     return reader.result(Format.PROMPTFOO, attempts)
 
 
-def _attempt(reader: AttemptReader, row: Mapping[str, Any], case_id: str, prompt: str, options: Options) -> Attempt:
+def _attempt(
+    reader: reading.AttemptReader, row: Mapping[str, Any], case_id: str, prompt: str, options: Options
+) -> Attempt:
     told = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
     named = row.get("namedScores") or {}
     scores = [named[metric] for metric in options.metrics if metric in named]
-    text, _ = input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
+    text, _ = reading.input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
     return reader.attempt(
         CaseKey("", case_id),
         next(iter(scores), None) if options.metrics else row.get("success"),
@@ -157,7 +151,7 @@ def _model(row: Mapping[str, Any]) -> str:
 def _label(row: Mapping[str, Any]) -> str:
     prompt = row.get("prompt") or {}
     text = prompt if isinstance(prompt, str) else str(prompt.get("label") or prompt.get("display") or "")
-    return shortened(" ".join(text.split()), LONGEST_NAME) or ""
+    return reading.shortened(" ".join(text.split()), reading.LONGEST_NAME) or ""
 
 
 def _words(variables: Any) -> Any:
@@ -187,9 +181,9 @@ def _case_name(row: Mapping[str, Any]) -> str:
     if told:
         return str(told)
     words = ", ".join(f"{name}={value}" for name, value in _words(row.get("vars") or {}).items())
-    return shortened(words, LONGEST_NAME) or f"test {row.get('testIdx')}"
+    return reading.shortened(words, reading.LONGEST_NAME) or f"test {row.get('testIdx')}"
 
 
 def _failure(row: Mapping[str, Any]) -> str | None:
     reason = (row.get("gradingResult") or {}).get("reason") or row.get("error")
-    return shortened(reason) or failure_of((row.get("response") or {}).get("output"), None)
+    return reading.shortened(reason) or reading.failure_of((row.get("response") or {}).get("output"), None)

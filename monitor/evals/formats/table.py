@@ -14,28 +14,8 @@ from itertools import islice
 from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey, MetadataValue
-from monitor.evals.formats.attempts import (
-    LONGEST_NAME,
-    PASSING,
-    VALUES,
-    AttemptReader,
-    is_broken,
-    is_understood,
-    is_unscored,
-    number_of,
-    word_of,
-)
-from monitor.evals.formats.reading import (
-    WORDS,
-    ChoiceAbsent,
-    ChoiceMissing,
-    Format,
-    Options,
-    ResultFile,
-    ResultFileInvalid,
-    input_of,
-    shortened,
-)
+from monitor.evals.formats import reading
+from monitor.evals.formats.reading import PASSING, VALUES, WORDS, Format, Options, ResultFile, word_of
 
 Row = Mapping[str, JsonValue]
 Rows = Callable[[], Iterable[Row]]
@@ -75,7 +55,7 @@ def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Ite
         try:
             yield from (row for row in rows if row)
         except csv.Error as error:
-            raise ResultFileInvalid(
+            raise reading.ResultFileInvalid(
                 f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
             ) from error
 
@@ -93,7 +73,7 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     header, body = csv_rows(name, content)
     twice = [column for column, times in Counter(header).items() if times > 1 and column]
     if twice:
-        raise ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
+        raise reading.ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
     # A row that is shorter than the header says nothing in its last columns; what is longer has no name.
     return read_rows(name, lambda: (dict(zip(header, row, strict=False)) for row in body()), options)
 
@@ -108,7 +88,7 @@ def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TAB
     """
     table = _Columns(name, rows, options)
     if not table.rows:
-        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
+        raise reading.ResultFileInvalid(f"{name} holds no case; run the suite again.")
     roles, notes = table.roles()
     reader = _RowReader(name, roles, table, options, has_summaries=form is Format.TABLE)
     attempts = [attempt for row in rows() if (attempt := reader.attempt(row)) is not None]
@@ -164,7 +144,7 @@ class _Columns:
         """Column by role, as told or else by name; and what to say of the choice."""
         unknown = sorted(set(self._options.columns) - set(GUESSES))
         if unknown:
-            raise ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
+            raise reading.ChoiceMissing(f"--column {unknown[0]}=... names no role; the roles are {', '.join(GUESSES)}.")
         roles = {role: self._existing(role, column) for role, column in self._options.columns.items()}
         if not {"passed", "score"} & set(roles):
             roles |= self._outcome()
@@ -175,7 +155,7 @@ class _Columns:
         if "case" not in roles and "input" in roles:
             roles["case"] = roles["input"]
         if "case" not in roles:
-            raise ResultFileInvalid(
+            raise reading.ResultFileInvalid(
                 f"{self._name}: no column says which case it is; name it with --column case=NAME. It has "
                 f"{self._listed()}."
             )
@@ -185,7 +165,7 @@ class _Columns:
 
     def _existing(self, role: str, column: str) -> str:
         if column not in self._known:
-            raise ChoiceAbsent(f"{self._name} has no column {column} for {role}; it has {self._listed()}.")
+            raise reading.ChoiceAbsent(f"{self._name} has no column {column} for {role}; it has {self._listed()}.")
         return column
 
     def _outcome(self) -> dict[str, str]:
@@ -196,10 +176,10 @@ class _Columns:
                     return {"score": column}
         if self._options.metrics:
             asked, known = " or ".join(self._options.metrics), ", ".join(self._outcomes()) or self._listed()
-            raise ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
+            raise reading.ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
         for column in self._outcomes():
             return {"score" if _last(column) in _SCORES or _is_named_score(column) else "passed": column}
-        raise ResultFileInvalid(
+        raise reading.ResultFileInvalid(
             f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME. It "
             f"has {self._listed()}."
         )
@@ -217,12 +197,14 @@ class _Columns:
         """A success that scored 0 is the success of a run, not of an answer."""
         if _last(column) not in WORDS["outcomes"]["ran"]:
             return False
-        return any(word_of(row.get(column)) in PASSING and number_of(row.get(score)) == 0.0 for row in self._rows())
+        return any(
+            word_of(row.get(column)) in PASSING and reading.number_of(row.get(score)) == 0.0 for row in self._rows()
+        )
 
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
         words = {word_of(value) for value in self._values[column]}
-        if 2 * sum(map(is_understood, words)) < max(len(words), 1):
+        if 2 * sum(map(reading.is_understood, words)) < max(len(words), 1):
             return False
         last = _last(column)
         if last not in {"correct", *_STATUSES} or (last == "correct" and words <= VALUES["boolean"]):
@@ -232,8 +214,8 @@ class _Columns:
 
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds."""
-        values = [value for value in self._values[column] if not is_unscored(word_of(value))]
-        numbers = sum(number_of(value) is not None or is_understood(word_of(value)) for value in values)
+        values = [value for value in self._values[column] if not reading.is_unscored(word_of(value))]
+        numbers = sum(reading.number_of(value) is not None or reading.is_understood(word_of(value)) for value in values)
         return 2 * numbers >= len(values)
 
     def _listed(self) -> str:
@@ -247,7 +229,7 @@ class _RowReader:
         self, name: str, roles: Mapping[str, str], table: _Columns, options: Options, *, has_summaries: bool
     ) -> None:
         self._role = "passed" if "passed" in roles else "score"
-        self.reader = AttemptReader(name, options, roles[self._role])
+        self.reader = reading.AttemptReader(name, options, roles[self._role])
         self._roles = roles
         self._ends = {1, table.rows} if has_summaries and table.rows > 1 else set()
         self._row = 0
@@ -312,15 +294,15 @@ class _RowReader:
     def _case_id(self, row: Row) -> str:
         if self._roles["case"] != self._roles.get("input"):
             return self._text(row, "case")
-        text, digest = input_of(self._get(row, "input"))
-        short = shortened(text, LONGEST_NAME) or ""
-        return short if text is None or len(text) <= LONGEST_NAME else f"{short} #{digest}"
+        text, digest = reading.input_of(self._get(row, "input"))
+        short = reading.shortened(text, reading.LONGEST_NAME) or ""
+        return short if text is None or len(text) <= reading.LONGEST_NAME else f"{short} #{digest}"
 
     def _broken(self, row: Row) -> str | None:
         """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
         states = (word_of(row.get(column)) for column in self._states)
         flags = (column for column in self._flags if word_of(row.get(column)) in PASSING)
-        return next(filter(is_broken, states), None) or next(flags, None)
+        return next(filter(reading.is_broken, states), None) or next(flags, None)
 
 
 @cache
