@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
 from monitor.ledger.cells import KEY, SUMS, one_request
-from monitor.ledger.counters import select_counters
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
 from monitor.ledger.pending_spans import count_spans
+from monitor.ledger.recording import select_counters
 from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import (
     calibration,

@@ -12,17 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
 from monitor.labels.said import SaidCount
-from monitor.ledger.cells import CELL_COLUMNS, KEY, SUMS, cell_of, one_request
+from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counting import HOUR_SECONDS
-from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import FailureCounts
-from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of, tag_columns
 from monitor.ledger.schema import model_version, request, stratum, traffic
 from monitor.ledger.stored import readable, real, whole
-from monitor.ledger.strata import StratumWriter
 from monitor.rollout.cohort import (
     Arm,
     ClusterSums,
@@ -40,7 +36,6 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
-_RETAGGED_AT_ONCE = 2_000  # a million rows in one transaction would keep batches from being recorded meanwhile
 _MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
 _CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
 _CLUSTERS = 2**63
@@ -94,7 +89,7 @@ class ArmReader:
 
     def declares_tiers(self) -> bool:
         """Whether any request of either arm has a declared tier."""
-        ids = _arm_ids(self._connection, self._rollout)
+        ids = arm_ids(self._connection, self._rollout)
         declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
         return self._connection.scalar(declared.limit(1)) is not None
 
@@ -128,71 +123,13 @@ class ArmReader:
         return self._read[key]
 
 
-def tagged_otherwise(
-    connection: sa.Connection, rollout: Rollout, calibration: Calibration
-) -> Sequence[tuple[int, float]]:
-    """
-    Ids of the versions of *rollout* that have requests which another calibration tagged, as cells say.
-
-    Each with the Unix seconds from which on; what came before is not all there, and stays as it is.
-    """
-    found = [(each, _whole_from(connection, each)) for each in _arm_ids(connection, rollout)]
-    cell = stratum.c
-    is_other = cell.calibration_id != calibration.calibration_id
-    return [
-        (version_id, since)
-        for version_id, since in found
-        if connection.scalar(
-            sa.select(
-                sa.exists().where(cell.model_version_id == version_id, cell.hour >= since / HOUR_SECONDS, is_other)
-            )
-        )
-    ]
-
-
-def some_tagged_otherwise(
-    connection: sa.Connection, version_id: int, calibration: Calibration, *, after: tuple[float, str]
-) -> Sequence[tuple[float, str]]:
-    """Start and trace id of some requests of a version that another calibration tagged, in order *after* that one."""
-    columns = request.c
-    rows = connection.execute(
-        sa.select(columns.started_at, columns.trace_id)
-        .where(columns.model_version_id == version_id)
-        .where(columns.calibration_id != calibration.calibration_id)
-        .where(columns.started_at >= after[0], sa.tuple_(columns.started_at, columns.trace_id) > after)
-        .order_by(columns.started_at, columns.trace_id)
-        .limit(_RETAGGED_AT_ONCE)
-    )
-    return [(started_at, trace_id) for started_at, trace_id in rows]
-
-
-def retag(connection: sa.Connection, dialect: Dialect, trace_ids: Sequence[str], calibration: Calibration) -> None:
-    """Tag some requests of `some_tagged_otherwise` anew, and count them where they belong now."""
-    rows = connection.execute(
-        sa.select(request.c.trace_id, *dict.fromkeys((*FEATURE_COLUMNS, *CELL_COLUMNS)))
-        .where(dialect.among(request.c.trace_id))
-        .where(request.c.calibration_id != calibration.calibration_id)
-        .order_by(request.c.trace_id)
-        .with_for_update(),  # PostgreSQL: a verdict that comes meanwhile would move the cell that is left here
-        {"among": dialect.values(trace_ids)},
-    ).all()
-    if not rows:
-        return
-    tags = [calibration.tag(features_of(row)) for row in rows]
-    connection.execute(
-        sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
-        [tag_columns(tag) | {"_trace_id": row.trace_id} for row, tag in zip(rows, tags, strict=True)],
-    )
-    cells = [cell_of(row) for row in rows]
-    StratumWriter(dialect).move(connection, cells, [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)])
-
-
-def _arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
+def arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
+    """Ids of the versions of *rollout* that the ledger knows, the baseline's first."""
     ids = (_version_id(connection, rollout, version) for version in (rollout.baseline, rollout.candidate))
     return [version_id for version_id in ids if version_id is not None]
 
 
-def _whole_from(connection: sa.Connection, version_id: int) -> float:
+def whole_from(connection: sa.Connection, version_id: int) -> float:
     """Start of the first hour from which on all rows of a version are there, Unix seconds; 0 where none went."""
     until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
     # A bad value that an accident stored stops no start.
@@ -255,7 +192,7 @@ class _Evidence:
                     piece = {**where, "since": start, "until": end, "hour": hour}
                     parts.append(connection.execute(_PIECE, piece).all())
         cells = list(readable("stratum", chain.from_iterable(parts), _checked))
-        return replace(self, cells=cells, whole_from=_whole_from(connection, where["version_id"]))
+        return replace(self, cells=cells, whole_from=whole_from(connection, where["version_id"]))
 
     def by_hour(self) -> Counter[int]:
         requests: Counter[int] = Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,39 +12,100 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.ledger.ledger import Asked, ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
+from monitor.ledger.transactions import Transactions
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, UNRESOLVED
 
 _ROWS_PER_FETCH = 5_000
 
 
-def versions_but(connection: sa.Connection, exclude: Collection[str]) -> Sequence[tuple[int, str]]:
-    """Id and name of every model version that is none of *exclude*, in order of first appearance."""
-    rows = connection.execute(
-        sa.select(model_version.c.id, model_version.c.model_version)
-        .where(model_version.c.model_version.not_in({*exclude, UNRESOLVED}))
-        .order_by(model_version.c.first_started_at, model_version.c.id)
-    )
-    return [(version_id, name) for version_id, name in rows]
+class HistoryReader(Transactions):
+    """Reads what teaches difficulty."""
 
+    def history(self, *, exclude: Collection[str] = (), limit: int | None = None) -> Iterator[LabelledRequest]:
+        """
+        Labelled requests that may teach difficulty: versions in order of first appearance, each in trace order.
 
-def versions_named(connection: sa.Connection, name: str) -> Sequence[int]:
-    """Ids of the model version *name* in all services and environments."""
-    return connection.scalars(
-        sa.select(model_version.c.id).where(model_version.c.model_version == name).order_by(model_version.c.id)
-    ).all()
+        Args:
+            exclude: Model versions under comparison, left out in every service and environment.
+            limit: At most so many requests of each version, the latest; None for all.
+        """
+        version = model_version.c
+        teachers = sa.select(version.id, version.model_version).where(_is_none_of(exclude))
+        with self._reading() as connection:
+            versions = connection.execute(teachers.order_by(version.first_started_at, version.id)).all()
+        for version_id, name in versions:
+            with self._reading() as connection:
+                yield from _labelled(connection, version_id, name, limit=limit)
 
+    def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
+        """
+        The latest labelled requests of a model version in all services and environments, in trace order.
 
-def count_labels(connection: sa.Connection, *, exclude: Collection[str]) -> int:
-    """How many labelled requests the versions have that are none of *exclude*."""
-    total = connection.scalar(
-        sa.select(sa.func.sum(model_version.c.labelled)).where(
-            model_version.c.model_version.not_in({*exclude, UNRESOLVED})
+        Args:
+            model_version_name: Any version, one under comparison too.
+            matured_before: Only requests that started before, Unix seconds: labels of younger ones are no fair sample.
+            limit: At most so many.
+        """
+        ids = sa.select(model_version.c.id).where(model_version.c.model_version == model_version_name)
+        with self._reading() as connection:
+            labels = [
+                label
+                for version_id in connection.scalars(ids.order_by(model_version.c.id)).all()
+                for label in _labelled(
+                    connection, version_id, model_version_name, limit=limit, matured_before=matured_before
+                )
+            ]
+        return sorted(labels, key=lambda label: label.started_at)[-limit:]
+
+    def history_labels(self, *, exclude: Collection[str] = ()) -> int:
+        """How many labelled requests `history` would give."""
+        with self._reading() as connection:
+            total = connection.scalar(sa.select(sa.func.sum(model_version.c.labelled)).where(_is_none_of(exclude)))
+        return int(total or 0)
+
+    def asked(self) -> Iterator[Asked]:
+        """Every request that names itself, by capability and name."""
+        columns = request.c
+        # One description stands for all that a request was given.
+        described = (sa.func.max(columns[name]).label(name) for name in ("tool_set", "prompt_family", "attributes"))
+        key = (columns.capability, columns.item)
+        asked = sa.select(*key, *described, sa.func.count().label("times")).where(columns.item.is_not(None))
+        for row in self._rows(asked.group_by(*key).order_by(*key)):
+            yield Asked(features_of(row), row.times)
+
+    def probe_results(self) -> Iterator[ProbeResult]:
+        """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
+        columns, version = request.c, model_version.c
+        first = sa.func.min(columns.started_at).label("first_started_at")
+        results = (
+            sa.select(
+                columns.item,
+                sa.func.max(columns.capability),
+                version.model_version,
+                first,
+                sa.func.count(),
+                sa.func.count(columns.success),
+                sa.func.count(sa.case((columns.success.is_(False), 1))),
+            )
+            .join(model_version)
+            .where(columns.item.is_not(None))
+            .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+            .group_by(columns.item, version.model_version)
+            .order_by(columns.item, first, version.model_version)
         )
-    )
-    return int(total or 0)
+        for row in self._rows(results):
+            yield ProbeResult(*row)
+
+    def _rows(self, query: sa.Select[Any]) -> Iterator[Any]:
+        with self._reading() as connection:
+            yield from connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(query)
 
 
-def select_history(
+def _is_none_of(names: Collection[str]) -> sa.ColumnElement[bool]:
+    return model_version.c.model_version.not_in({*names, UNRESOLVED})
+
+
+def _labelled(
     connection: sa.Connection, version_id: int, version: str, *, limit: int | None, matured_before: float = math.inf
 ) -> Iterator[LabelledRequest]:
     """The latest labelled requests of one version, *limit* at most, in trace order."""
@@ -61,48 +123,3 @@ def select_history(
     )
     for row in rows:
         yield LabelledRequest(features_of(row), version, failed=not row.success, started_at=row.started_at)
-
-
-def select_asked(connection: sa.Connection) -> Iterator[Asked]:
-    """Every request that names itself, by capability and name."""
-    columns = request.c
-    rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
-        sa.select(
-            columns.capability,
-            columns.item,
-            # One description stands for all that a request was given.
-            sa.func.max(columns.tool_set).label("tool_set"),
-            sa.func.max(columns.prompt_family).label("prompt_family"),
-            sa.func.max(columns.attributes).label("attributes"),
-            sa.func.count().label("times"),
-        )
-        .where(columns.item.is_not(None))
-        .group_by(columns.capability, columns.item)
-        .order_by(columns.capability, columns.item)
-    )
-    for row in rows:
-        yield Asked(features_of(row), row.times)
-
-
-def select_probe_results(connection: sa.Connection) -> Iterator[ProbeResult]:
-    """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""
-    columns, version = request.c, model_version.c
-    first = sa.func.min(columns.started_at).label("first_started_at")
-    rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
-        sa.select(
-            columns.item,
-            sa.func.max(columns.capability),
-            version.model_version,
-            first,
-            sa.func.count(),
-            sa.func.count(columns.success),
-            sa.func.count(sa.case((columns.success.is_(False), 1))),
-        )
-        .join(model_version)
-        .where(columns.item.is_not(None))
-        .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
-        .group_by(columns.item, version.model_version)
-        .order_by(columns.item, first, version.model_version)
-    )
-    for row in rows:
-        yield ProbeResult(*row)

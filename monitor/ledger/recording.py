@@ -12,11 +12,21 @@ from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Joining, Slot
 from monitor.ledger.labels import LabelBudget
-from monitor.ledger.ledger import CEILING, Batch, CounterName, DeadLetter, OffsetCommit, Recorded, TaggedTrace
+from monitor.ledger.ledger import (
+    CEILING,
+    Batch,
+    CounterKey,
+    CounterName,
+    DeadLetter,
+    OffsetCommit,
+    Recorded,
+    TaggedTrace,
+)
 from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.stored import readable, whole
 from monitor.ledger.strata import StratumWriter
 from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
@@ -190,6 +200,12 @@ class Recorder:
                 _VERSION_ID, dict(zip(_VERSION_KEY, key, strict=True))
             ).scalar_one()
         return self._version_ids
+
+
+def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:
+    """Every counter as committed."""
+    rows = connection.execute(sa.select(counter)).all()
+    return dict(readable("counter", rows, lambda row: (CounterKey(CounterName(row[0]), *row[1:7]), whole(row.value))))
 
 
 def _more_active(added: Any) -> Mapping[str, Any]:

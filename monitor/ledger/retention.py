@@ -8,24 +8,24 @@ calibrations.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from monitor.ledger.counting import HOUR_SECONDS
-from monitor.ledger.dialect import Dialect
-from monitor.ledger.ledger import PruneSubject
+from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout, stratum
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.transactions import Transactions
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _DAY_SECONDS = 86_400.0
 _ROWS_PER_TRANSACTION = 2_000
 
 
-def cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, float]:
+def _cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, float]:
     """Rows of each subject that came before that moment (Unix seconds) may go at *now*; those of others are kept."""
     evidence_days = max(settings.evidence_days, settings.retention_days) if settings.evidence_days else 0.0
     days = {
@@ -37,40 +37,50 @@ def cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, fl
     return {subject: now - kept * _DAY_SECONDS for subject, kept in days.items() if kept}
 
 
-class Old(NamedTuple):
+class _Old(NamedTuple):
     """Rows that may go, and what deletes some of them and says how many there were."""
 
     rows: sa.Select[Any]
     delete: Callable[[sa.Connection], int]
 
-    def count(self, connection: sa.Connection) -> int:
-        """How many there are."""
-        return connection.scalar(sa.select(sa.func.count()).select_from(self.rows.subquery())) or 0
 
-
-class Pruner:
+class Retention(Transactions):
     """
     Finds and deletes what is older than its cutoff.
 
     What is of the environments `reference` and `probes` is kept, however old, and so are the cells of both arms of a
     rollout under way. On PostgreSQL rows that a replica is just writing to are left for another time, so a pruner never
     waits.
-
-    Args:
-        dialect: How the database takes many rows.
-        sample: Labelled requests of each version, the latest, that stay as long as evidence.
     """
 
-    def __init__(self, dialect: Dialect, sample: int) -> None:
-        self._sample = sample
-        self._among = dialect.among(request.c.trace_id)
-        self._values = dialect.values
-        self._tally = dialect.upserter(
-            pruned,
-            become=lambda added: {name: pruned.c[name] + added[name] for name in ("requests", "successes", "failures")},
-        )
+    def prune(self, *, now: float) -> Iterator[Pruned]:
+        """
+        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
 
-    def old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[Old]:
+        A caller that stops iterating stops the deleting; the next call goes on.
+        """
+        for subject, before in _cutoffs(self._settings, now=now).items():
+            with self._reading() as connection:
+                all_old = self._old(connection, subject, before)
+            for old in all_old:
+                while rows := self._delete(old):
+                    yield Pruned(subject, rows)
+
+    def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
+        """What `prune` would delete at *now* (Unix seconds)."""
+        due: Counter[PruneSubject] = Counter()
+        with self._reading() as connection:
+            for subject, before in _cutoffs(self._settings, now=now).items():
+                for old in self._old(connection, subject, before):
+                    counted = sa.select(sa.func.count()).select_from(old.rows.subquery())
+                    due[subject] += connection.scalar(counted) or 0
+        return [Pruned(subject, due[subject]) for subject in PruneSubject]
+
+    def _delete(self, old: _Old) -> int:
+        with self._writing() as connection:
+            return old.delete(connection)
+
+    def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[_Old]:
         """What of *subject* came *before* those Unix seconds."""
         match subject:
             case PruneSubject.REQUESTS:
@@ -79,21 +89,24 @@ class Pruner:
                 sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in _ids(connection)]
                 return [*sampled, _old_cells(_ids(connection, arms=False), before)]
             case PruneSubject.OUTCOMES:
-                orphans = _orphans(before, request.c.trace_id)
-                return [Old(orphans, partial(self._delete_outcomes, rows=orphans))]
+                return [self._requests(None, before, sa.true())]
             case PruneSubject.DEAD_LETTERS:
-                letters = sa.select(*_LETTER).where(dead_letter.c.received_at < before)
-                return [Old(letters, partial(_delete_dead_letters, rows=letters))]
+                return [_old_letters(before)]
 
-    def _requests(self, version_id: int, before: float, may_go: sa.ColumnElement[bool]) -> Old:
-        """Requests of a version that started and came before: one of the past is kept as long as any other."""
+    def _requests(self, version_id: int | None, before: float, may_go: sa.ColumnElement[bool]) -> _Old:
+        """
+        Requests of a version that started and came before: one of the past is kept as long as any other.
+
+        Without a version, outcomes whose trace never came.
+        """
         columns = request.c
         rows = (
             sa.select(columns.trace_id, columns.started_at, columns.counted_tier, columns.success)
-            .where(columns.model_version_id == version_id, columns.started_at < before, columns.received_at < before)
+            .where(columns.model_version_id == version_id, columns.received_at < before)
+            .where(sa.true() if version_id is None else columns.started_at < before)
             .where(may_go)
         )
-        return Old(rows, partial(self._delete_requests, version_id=version_id, rows=rows))
+        return _Old(rows, partial(self._delete_requests, rows=rows, version_id=version_id))
 
     def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
         """Whether a request of a version is one of its latest labelled ones."""
@@ -101,43 +114,43 @@ class Pruner:
         labelled = sa.select(columns.started_at).where(
             columns.model_version_id == version_id, columns.success.is_not(None)
         )
-        older = labelled.order_by(columns.started_at.desc()).offset(self._sample).limit(1)
+        older = labelled.order_by(columns.started_at.desc()).offset(self._settings.sample_per_version).limit(1)
         return sa.and_(columns.success.is_not(None), columns.started_at > (connection.scalar(older) or 0.0))
 
-    def _delete_requests(self, connection: sa.Connection, version_id: int, rows: sa.Select[Any]) -> int:
-        """Delete some requests of a version, and remember how they were counted and from when they were."""
+    def _delete_requests(self, connection: sa.Connection, rows: sa.Select[Any], version_id: int | None) -> int:
+        """Delete some requests, and remember of a version how they were counted and from when they were."""
         gone = connection.execute(_some(rows)).all()
-        tally: dict[str, Counter[Any]] = {}
-        for row in gone:
-            tally.setdefault(row.counted_tier, Counter())[row.success] += 1
-        self._delete(connection, [row.trace_id for row in gone])
-        self._tally(
-            connection, [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
-        )
         if gone:
+            among = self._dialect.values([row.trace_id for row in gone])
+            connection.execute(sa.delete(request).where(self._dialect.among(request.c.trace_id)), {"among": among})
+        if gone and version_id is not None:
+            tally: dict[str, Counter[Any]] = {}
+            for row in gone:
+                tally.setdefault(row.counted_tier, Counter())[row.success] += 1
+            write = self._dialect.upserter(
+                pruned, become=lambda added: {name: pruned.c[name] + added[name] for name in _TALLIED}
+            )
+            write(
+                connection, [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
+            )
             _note_pruned(connection, version_id, max(row.started_at for row in gone))
         return len(gone)
 
-    def _delete_outcomes(self, connection: sa.Connection, rows: sa.Select[Any]) -> int:
-        gone = connection.scalars(_some(rows)).all()
-        self._delete(connection, gone)
+
+_TALLIED = ("requests", "successes", "failures")
+
+
+def _old_letters(before: float) -> _Old:
+    key = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
+    rows = sa.select(*key).where(dead_letter.c.received_at < before)
+
+    def delete(connection: sa.Connection) -> int:
+        gone = [tuple(row) for row in connection.execute(_some(rows))]
+        if gone:
+            connection.execute(sa.delete(dead_letter).where(sa.tuple_(*key).in_(gone)))
         return len(gone)
 
-    def _delete(self, connection: sa.Connection, trace_ids: Sequence[str]) -> None:
-        if trace_ids:
-            connection.execute(sa.delete(request).where(self._among), {"among": self._values(trace_ids)})
-
-
-_LETTER = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
-
-
-def _delete_dead_letters(connection: sa.Connection, rows: sa.Select[Any]) -> int:
-    gone = connection.execute(_some(rows)).all()
-    for key in gone:
-        connection.execute(
-            sa.delete(dead_letter).where(*(column == part for column, part in zip(_LETTER, key, strict=True)))
-        )
-    return len(gone)
+    return _Old(rows, delete)
 
 
 def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
@@ -153,7 +166,7 @@ def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
     return connection.scalars((may_go if arms else may_go.where(~is_arm)).order_by(version.id)).all()
 
 
-def _old_cells(version_ids: Sequence[int], before: float) -> Old:
+def _old_cells(version_ids: Sequence[int], before: float) -> _Old:
     """Cells of old hours, of which no request has a row any more; the oldest day at a time."""
 
     def is_old(cells: sa.FromClause) -> Sequence[sa.ColumnElement[bool]]:
@@ -168,7 +181,7 @@ def _old_cells(version_ids: Sequence[int], before: float) -> Old:
     all_cells = stratum.alias()
     oldest = sa.select(sa.func.min(all_cells.c.hour)).where(*is_old(all_cells)).scalar_subquery()
     delete = sa.delete(stratum).where(*is_old(stratum), stratum.c.hour < oldest + 24)
-    return Old(
+    return _Old(
         sa.select(stratum.c.hour).where(*is_old(stratum)), lambda connection: connection.execute(delete).rowcount
     )
 
@@ -178,14 +191,6 @@ def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> No
     columns = model_version.c
     earlier = sa.or_(columns.pruned_before.is_(None), columns.pruned_before < until)
     connection.execute(sa.update(model_version).where(columns.id == version_id, earlier).values(pruned_before=until))
-
-
-def _orphans(before: float, *columns: Any) -> sa.Select[Any]:
-    return (
-        sa.select(*(columns or (request.c.trace_id,)))
-        .where(request.c.model_version_id.is_(None))
-        .where(request.c.received_at < before)
-    )
 
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:

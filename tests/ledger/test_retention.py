@@ -3,13 +3,12 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from monitor.ledger.dialect import DIALECTS
 from monitor.ledger.ledger import (
     Pruned,
     PruneSubject,
     TaggedTrace,
 )
-from monitor.ledger.retention import Pruner
+from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from tests.builders import (
     NOON,
@@ -56,7 +55,7 @@ def test_old_requests_go_and_what_they_counted_stays(ledger: SqlLedger) -> None:
 
 def test_evidence_outlives_the_rows_and_a_sample_teaches_on(ledger: SqlLedger) -> None:
     """After two weeks a rollout is read as before, though only a sample of labelled requests has rows."""
-    ledger._pruner = Pruner(DIALECTS[ledger._engine.dialect.name], sample=2)
+    ledger._settings = LedgerSettings(sample_per_version=2)
     hours = NOON // 3_600 * 3_600
     rollout = dataclasses.replace(ROLLOUT, started_at=hours)
     ledger.start_rollout(rollout)
