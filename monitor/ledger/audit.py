@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +37,6 @@ _FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
 _MOST_PROBLEMS = 10
 _ROWS_PER_FETCH = 5_000
 
-_Counts = Mapping[tuple[Any, ...], int]
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -59,18 +57,12 @@ class Check:
 def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
     """Every comparison, inside one transaction that sees one state of the ledger."""
     counters = select_counters(connection)
-    rows, kept = _rows(connection), _pruned(connection)
-    requests = _summed(counters, CounterName.REQUESTS)
-    yield _equal("requests counted = rows + pruned", requests, rows.requests + kept.requests)
-    for success, successes in (("success", True), ("failure", False)):
-        labels = (rows.successes + kept.successes) if successes else (rows.failures + kept.failures)
-        yield _equal(f"{success} outcomes, revisions included = labels", _standing(counters, success), labels)
-    failures = _summed(counters, CounterName.OUTCOMES, "failure")
-    failures += _summed(counters, CounterName.OUTCOME_REVISIONS, "success>failure")
-    yield _equal(
-        "failures by class = outcomes that were failures", _summed(counters, CounterName.FAILURES_BY_CLASS), failures
-    )
-    yield from _versions(connection, counters)
+    counted, rows = _counted(counters), _rows(connection)
+    yield _equal("requests counted = rows + pruned", counted["requests"], rows["requests"])
+    for outcome in ("success", "failure"):
+        yield _equal(f"{outcome} outcomes, revisions included = labels", counted[outcome], rows[outcome])
+    yield _equal("failures by class = outcomes that were failures", counted["of a class"], counted["ever failed"])
+    yield from _versions(connection, counted)
     yield _strata(connection, dialect)
     yield from _spans(connection, counters)
     yield from _positions(connection, counters)
@@ -79,72 +71,59 @@ def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
     yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """Requests and labels by service, environment, version and tier."""
-
-    requests: Counter[tuple[Any, ...]]
-    successes: Counter[tuple[Any, ...]]
-    failures: Counter[tuple[Any, ...]]
-
-
 _VERSION = (model_version.c.service, model_version.c.environment, model_version.c.model_version)
+_Tallies = Mapping[str, Counter[tuple[Any, ...]]]
+"""Numbers by service, environment, version and tier, under what they count."""
 
 
-def _rows(connection: sa.Connection) -> _Tally:
-    counted = connection.execute(
-        sa.select(*_VERSION, request.c.counted_tier, request.c.success, sa.func.count())
-        .join_from(request, model_version)
-        .group_by(*_VERSION, request.c.counted_tier, request.c.success)
-    )
-    tally = _Tally(Counter(), Counter(), Counter())
-    for *key, success, number in counted:
-        tally.requests[tuple(key)] += number
-        if success is not None:
-            (tally.successes if success else tally.failures)[tuple(key)] += number
-    return tally
-
-
-def _pruned(connection: sa.Connection) -> _Tally:
-    columns = pruned.c
-    tally = _Tally(Counter(), Counter(), Counter())
-    for *key, requests, successes, failures in connection.execute(
-        sa.select(*_VERSION, columns.tier, columns.requests, columns.successes, columns.failures).join_from(
-            pruned, model_version, columns.model_version_id == model_version.c.id
-        )
-    ):
-        tally.requests[tuple(key)] = requests
-        tally.successes[tuple(key)] = successes
-        tally.failures[tuple(key)] = failures
-    return tally
-
-
-def _summed(
-    counters: Mapping[CounterKey, int], name: CounterName, detail: str | None = None
-) -> Counter[tuple[Any, ...]]:
-    """A counter by version and tier."""
-    summed: Counter[tuple[Any, ...]] = Counter()
+def _counted(counters: Mapping[CounterKey, int]) -> _Tallies:
+    """What the counters say; `success` and `failure` are outcomes as they stand: first labels, moved by revisions."""
+    tallies: _Tallies = defaultdict(Counter)
     for key, value in counters.items():
-        if key.name is name and detail in {None, key.detail}:
-            summed[key.service, key.environment, key.model_version, key.tier] += value
-    return summed
+        place = (key.service, key.environment, key.model_version, key.tier)
+        match key.name:
+            case CounterName.REQUESTS:
+                moves = {"requests": value}
+            case CounterName.OUTCOMES:
+                moves = {"labels": value, key.detail: value}
+            case CounterName.OUTCOME_REVISIONS:
+                before, _, after = key.detail.partition(">")
+                moves = {before: -value, after: value}
+            case CounterName.FAILURES_BY_CLASS:
+                moves = {"of a class": value}
+            case _:
+                continue
+        if moves.get("failure", 0) > 0:
+            moves["ever failed"] = value
+        for what, move in moves.items():
+            tallies[what][place] += move
+    return tallies
 
 
-def _standing(counters: Mapping[CounterKey, int], outcome: str) -> Counter[tuple[Any, ...]]:
-    """Outcomes as they stand now: first labels, moved by revisions."""
-    other = "failure" if outcome == "success" else "success"
-    standing = _summed(counters, CounterName.OUTCOMES, outcome)
-    standing.update(_summed(counters, CounterName.OUTCOME_REVISIONS, f"{other}>{outcome}"))
-    standing.subtract(_summed(counters, CounterName.OUTCOME_REVISIONS, f"{outcome}>{other}"))
-    return standing
+def _rows(connection: sa.Connection) -> _Tallies:
+    """What the rows say, and what was noted of those that were pruned."""
+    tallies: _Tallies = defaultdict(Counter)
+    key = (*_VERSION, request.c.counted_tier, request.c.success)
+    kept = connection.execute(sa.select(*key, sa.func.count()).join_from(request, model_version).group_by(*key))
+    for *place, success, number in kept:
+        tallies["requests"][tuple(place)] += number
+        if success is not None:
+            tallies["success" if success else "failure"][tuple(place)] += number
+    numbers = {"requests": pruned.c.requests, "success": pruned.c.successes, "failure": pruned.c.failures}
+    gone = sa.select(*_VERSION, pruned.c.tier, *numbers.values())
+    is_of = pruned.c.model_version_id == model_version.c.id
+    for row in connection.execute(gone.join_from(pruned, model_version, is_of)):
+        for what, number in zip(numbers, row[4:], strict=True):
+            tallies[what][tuple(row[:4])] += number
+    return tallies
 
 
-def _versions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+def _versions(connection: sa.Connection, counted: _Tallies) -> Iterator[Check]:
     columns = model_version.c
     known = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
-    requests, labelled = (_by_version(_summed(counters, name)) for name in (CounterName.REQUESTS, CounterName.OUTCOMES))
+    requests, labels = _by_version(counted["requests"]), _by_version(counted["labels"])
     yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in known}, requests)
-    yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in known}, labelled)
+    yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in known}, labels)
     hours = connection.execute(
         sa.select(traffic.c.model_version_id, sa.func.sum(traffic.c.requests)).group_by(traffic.c.model_version_id)
     )
@@ -185,7 +164,7 @@ def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
     return _equal("cells of evidence = requests and labels of rows", counted, found)
 
 
-def _by_version(counts: _Counts) -> Counter[tuple[Any, ...]]:
+def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...]]:
     by_version: Counter[tuple[Any, ...]] = Counter()
     for (service, environment, version, _), number in counts.items():
         by_version[service, environment, version] += number
@@ -243,17 +222,17 @@ def _bounds(connection: sa.Connection) -> Check:
     odd = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
     problems = [f"request {each}" for each in connection.scalars(sa.select(request.c.trace_id).where(odd))]
     rows = connection.execute(sa.select(counter)).all()
-    problems += [f"counter {row.name} / {row.service}: {row.value}" for row in rows if not _is_sound(row.value)]
+    problems += [
+        f"counter {row.name} / {row.service}: {row.value}"
+        for row in rows
+        if not (type(row.value) is int and 0 <= row.value < CEILING)
+    ]
     texts = connection.execution_options(yield_per=_ROWS_PER_FETCH).scalars(
         sa.select(request.c.attributes).where(request.c.attributes.is_not(None)).distinct()
     )
     unsound = sum(not are_sound(text) for text in texts)
     problems += [f"{unsound:,} sets of attributes"] if unsound else []
     return Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))
-
-
-def _is_sound(value: object) -> bool:
-    return type(value) is int and 0 <= value < CEILING
 
 
 def _equal(name: str, counted: Mapping[tuple[Any, ...], float], found: Mapping[tuple[Any, ...], float]) -> Check:

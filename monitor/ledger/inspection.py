@@ -6,7 +6,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,8 +25,6 @@ _MAY_INSERT = sa.text(
     "SELECT NOT pg_is_in_recovery() AND coalesce(has_table_privilege(to_regclass('request'), 'INSERT'), true)"
 )
 _QUANTILE = 0.95
-_Label = tuple[str | None, bool, float, float | None]
-"""Source, success, and when its request started and it came, Unix seconds."""
 
 
 class SchemaVersion(NamedTuple):
@@ -137,20 +135,11 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
     """
     with _engine(url) as engine:
         with reading(engine) as connection:
-            schema = _schema_of(connection)
-            skew = _clock_skew_seconds(connection, clock)
-            offsets = _offsets(connection) if schema.is_current else None
-            labels = _label_flow(connection) if schema.is_current else None
-            tiers = _tier_coverage(connection) if schema.is_current else ()
-        return LedgerFacts(
-            schema,
-            write_problem=_write_problem(engine),
-            free_bytes=_free_bytes(engine.url),
-            clock_skew_seconds=skew,
-            next_offsets=offsets,
-            labels=labels,
-            tiers=tiers,
-        )
+            facts = LedgerFacts(_schema_of(connection), clock_skew_seconds=_clock_skew_seconds(connection, clock))
+            if facts.schema.is_current:
+                offsets, labels, tiers = _offsets(connection), _label_flow(connection), _tier_coverage(connection)
+                facts = replace(facts, next_offsets=offsets, labels=labels, tiers=tiers)
+        return replace(facts, write_problem=_write_problem(engine), free_bytes=_free_bytes(engine.url))
 
 
 @contextmanager
@@ -185,11 +174,7 @@ def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:
     ):
         labels[service][capability] = int(labelled)
     rows = connection.execute(_by_service(*counts).order_by(model_version.c.service))
-    covered = []
-    for service, *sums in rows:
-        requests, known, declared, both, agreeing = map(int, sums)
-        covered.append(TierCoverage(service, requests, known, declared, both, agreeing, labels[service]))
-    return covered
+    return [TierCoverage._make((service, *map(int, sums), labels[service])) for service, *sums in rows]
 
 
 def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -202,44 +187,38 @@ def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _label_flow(connection: sa.Connection) -> LabelFlow:
-    served = model_version.c.environment != REFERENCE_ENVIRONMENT
-    totals = connection.execute(
-        sa.select(sa.func.sum(model_version.c.requests), sa.func.sum(model_version.c.labelled)).where(served)
-    ).one()
-    ids = connection.scalars(
-        sa.select(model_version.c.id).where(served).order_by(model_version.c.last_started_at.desc()).limit(2)
-    ).all()
-    latest = [label for version in ids for label in _latest_labels(connection, version)]
+    version, served = model_version.c, model_version.c.environment != REFERENCE_ENVIRONMENT
+    totals = sa.select(sa.func.sum(version.requests), sa.func.sum(version.labelled)).where(served)
+    requests, labelled = (int(total or 0) for total in connection.execute(totals).one())
+    live = sa.select(version.id).where(served).order_by(version.last_started_at.desc()).limit(2)
+    latest = [label for each in connection.scalars(live).all() for label in _latest_labels(connection, each)]
+    orphans = sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))
     return LabelFlow(
-        requests=int(totals[0] or 0),
-        labelled=int(totals[1] or 0),
-        sources=Counter(source or "unknown" for source, *_ in latest),
+        requests=requests,
+        labelled=labelled,
+        sources=Counter(label.outcome_source or "unknown" for label in latest),
         delay_seconds=_delays(latest),
-        without_trace=connection.scalar(
-            sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))
-        )
-        or 0,
+        without_trace=connection.scalar(orphans) or 0,
     )
 
 
-def _delays(labels: Iterable[_Label]) -> Mapping[str, float]:
+def _delays(labels: Iterable[Any]) -> Mapping[str, float]:
     """Age at which most of *labels* had come, by outcome: failures are often labelled later than successes."""
     ages: dict[str, list[float]] = defaultdict(list)
-    for _, success, started_at, labelled_at in labels:
-        if labelled_at is not None:
-            ages["successes" if success else "failures"].append(labelled_at - started_at)
+    for label in labels:
+        if label.labelled_at is not None:
+            ages["successes" if label.success else "failures"].append(label.labelled_at - label.started_at)
     return {outcome: sorted(of)[int(_QUANTILE * (len(of) - 1))] for outcome, of in sorted(ages.items())}
 
 
-def _latest_labels(connection: sa.Connection, version: int) -> Sequence[_Label]:
-    rows = connection.execute(
-        sa.select(request.c.outcome_source, request.c.success, request.c.started_at, request.c.labelled_at)
-        .where(request.c.model_version_id == version)
-        .where(request.c.success.is_not(None))
-        .order_by(request.c.started_at.desc())
-        .limit(_LATEST_LABELS)
+def _latest_labels(connection: sa.Connection, version: int) -> Sequence[Any]:
+    columns = request.c
+    labels = (
+        sa.select(columns.outcome_source, columns.success, columns.started_at, columns.labelled_at)
+        .where(columns.model_version_id == version, columns.success.is_not(None))
+        .order_by(columns.started_at.desc())
     )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    return connection.execute(labels.limit(_LATEST_LABELS)).all()
 
 
 def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None:
