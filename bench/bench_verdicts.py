@@ -28,10 +28,10 @@ from bench.replayed_rollouts import replay, replay_pairs
 from bench.rival_tests import fixed_threshold, kayenta, peeked_z_test
 from bench.rollout_streams import (
     FAILURE_RATE,
-    KnownTiers,
     Labelling,
     Stream,
     Truth,
+    known_tiers,
     simulate,
     simulate_late_labels,
 )
@@ -46,7 +46,7 @@ from monitor.rollout.verdict import Verdict, VerdictState
 OUT = Path(__file__).resolve().parent / "out" / "verdicts.json"
 
 POLICY = Policy()
-CALIBRATION = KnownTiers()
+CALIBRATION = known_tiers()
 ALARMS = (VerdictState.CLIFF, VerdictState.REGRESSION)
 NO_CHANGE = Truth(candidate_rate=FAILURE_RATE)
 MIX_SHIFT = Truth(candidate_rate=FAILURE_RATE, candidate_mix=np.array([0.45, 0.30, 0.25, 0.0]))
@@ -81,7 +81,7 @@ def watch(stream: Stream) -> Iterator[Verdict]:
     """The verdict at every look."""
     verdict: Verdict | None = None
     for cohort in stream.cohorts():
-        verdict = judge(cohort, CALIBRATION, POLICY, service="agent", environment="production", previous=verdict)
+        verdict = judge(cohort, CALIBRATION, POLICY, previous=verdict)
         yield verdict
 
 

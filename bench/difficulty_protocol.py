@@ -21,9 +21,15 @@ from scipy.stats import rankdata
 
 from bench.difficulty_rivals import RIVALS, Told, by_calibration, history_of
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibrating import assess_traffic
-from monitor.difficulty.correction import DifficultyBin, MeasuredArm, ShareShift, compare_shares, measure_arm
-from monitor.difficulty.cuts import bin_edges, soft_tiers
+from monitor.difficulty.calibrating import assess_traffic, bin_edges
+from monitor.difficulty.correction import (
+    DifficultyBin,
+    MeasuredArm,
+    ShareShift,
+    compare_shares,
+    measure_arm,
+    soft_tiers,
+)
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, TierCuts

@@ -213,9 +213,7 @@ def watch(rollout: RealRollout) -> Iterator[Verdict]:
             for side, name in enumerate((rollout.baseline, rollout.candidate))
         )
         cohort = Cohort(baseline, candidate, history.calibration.calibration_id)
-        verdict = judge(
-            cohort, history.calibration, Policy(), service="agent", environment="production", previous=verdict
-        )
+        verdict = judge(cohort, history.calibration, Policy(), previous=verdict)
         yield verdict
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.frozen import FrozenDifficulty
 from monitor.difficulty.tiers import TIERS, TierCuts
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cohort, Stratum
@@ -29,13 +31,19 @@ _TRUST = Trust(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KnownTiers:
+def known_tiers() -> Calibration:
     """Tiers known without doubt: a calibration as good as one can be."""
-
-    calibration_id: str = "known-tiers"
-    cuts: TierCuts = _CUTS
-    trust: Trust = _TRUST
+    return Calibration(
+        calibration_id="known-tiers",
+        frozen_at=0.0,
+        cuts=_CUTS,
+        trust=_TRUST,
+        reference_version="",
+        bin_edges=(),
+        difficulty=FrozenDifficulty(0.0, {}, {}, {}, {}, frozenset()),
+        min_tag_probability=0.6,
+        frontier_min_versions=3,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

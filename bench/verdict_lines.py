@@ -15,7 +15,6 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
-from monitor.rollout.measurement import Yardstick
 
 _Array = NDArray[np.float64]
 _Counts = NDArray[np.int64]
@@ -40,7 +39,7 @@ class Scene:
     """What is judged at each look, and the calibration that tagged it."""
 
     cohorts: Iterator[Cohort]
-    calibration: Yardstick | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ import numpy as np
 from scipy.special import logit
 
 from bench.verdict_lines import Line, lines
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
 from monitor.rollout.cohort import Cohort, Stratum
-from monitor.rollout.measurement import Measurement, Yardstick, measure
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
 from monitor.rollout.verdict import VerdictState
@@ -93,9 +94,9 @@ class Result:
         return f"{self.line.name:<66} {self.figure:<34} {self.goal:<22} {self.line.today:<18} {mark}"
 
 
-def decide(cohort: Cohort, calibration: Yardstick | None) -> tuple[Findings, Measurement]:
+def decide(cohort: Cohort, calibration: Calibration | None) -> tuple[Findings, Measurement]:
     """What `judge` decides by, without the numbers that it shows."""
-    measurement = measure(cohort, calibration, POLICY)
+    measurement = Measurement(cohort, calibration, POLICY)
     return find(measurement, (), POLICY), measurement
 
 

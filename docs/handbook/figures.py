@@ -30,8 +30,8 @@ from monitor.output.charts.parts import Part, parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.output.rollouts import rollout_json
-from monitor.rollout.comparison import Interval
 from monitor.rollout.evidence import Evidence
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent
 
 FOLDER = ROOT / "docs" / "images" / "concepts"

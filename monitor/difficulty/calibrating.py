@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
-from monitor.difficulty.cuts import bin_edges
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.frozen import FrozenDifficulty
 from monitor.difficulty.learning import Learner, measure_scales
@@ -18,6 +17,10 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
 from monitor.difficulty.trust_gate import Prediction, assess, own_ability
+
+_BINS_PER_TIER = 4
+_OUTER_BINS = 5
+_OUTER_STEP = 0.9
 
 
 def calibrate(
@@ -72,8 +75,8 @@ def assess_traffic(
     """
     told = []
     for label in labels:
-        logit, variance, is_known, _ = calibration.difficulty.estimate(label.features)
-        told.append(Prediction(label.model_version, logit, variance, is_known, label.failed))
+        estimate = calibration.difficulty.estimate(label.features)
+        told.append(Prediction(label.model_version, *estimate[:3], label.failed))
     return assess(told, versions=calibration.trust.versions, settings=settings)
 
 
@@ -112,6 +115,15 @@ def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], se
     )
     ability = own_ability(part)
     return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in _cut_rates(settings)))
+
+
+def bin_edges(cuts: TierCuts) -> tuple[float, ...]:
+    """Difficulty logits between 18 bins: four bins in medium and in hard, five in easy and in frontier."""
+    easier = cuts.medium - _OUTER_STEP * np.arange(_OUTER_BINS - 1, 0, -1)
+    medium = np.linspace(cuts.medium, cuts.hard, _BINS_PER_TIER, endpoint=False)
+    hard = np.linspace(cuts.hard, cuts.frontier, _BINS_PER_TIER, endpoint=False)
+    harder = cuts.frontier + _OUTER_STEP * np.arange(_OUTER_BINS)
+    return tuple(np.concatenate([easier, medium, hard, harder]).tolist())
 
 
 def _promises(

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from monitor.difficulty import stored
-from monitor.difficulty.content import read_content
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.frozen import Estimate, FrozenDifficulty
 from monitor.difficulty.settings import DifficultySettings
@@ -100,7 +99,7 @@ class Calibration:
         """
         content = stored.unseal(text, max_bytes=max_bytes)
         try:
-            return cls(calibration_id=stored.content_id(content), **read_content(content))
+            return cls(calibration_id=stored.content_id(content), **stored.read_content(content))
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtr
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, TierCuts
@@ -159,7 +159,8 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
     rates = np.clip((failures + pooled) / (labelled + 1.0), _SMALLEST_RATE, 1 - _SMALLEST_RATE)
     mixes = traffic / traffic.sum(axis=1, keepdims=True)
     aggregates = rates @ mixes[0]
-    curves = (rates[0], _shifted(rates[0], mixes[0], float(aggregates[1])))
+    logits = logit(rates[0])
+    curves = (rates[0], expit(logits + _ability(logits, mixes[0], float(aggregates[1]))))
     nothing = np.zeros(len(TIERS))
     baseline, candidate = (
         MeasuredArm(
@@ -179,16 +180,21 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
     return baseline, candidate
 
 
-def _shifted(rate: _Array, mix: _Array, aggregate: float) -> _Array:
-    """*rate* with one number added to every log-odds, so that *mix* fails *aggregate*."""
-    logits, shift = logit(rate), 0.0
+def _ability(logits: _Array, share: _Array, aggregate: float) -> float:
+    """The number to add to every one of *logits* so that on average, by *share*, requests fail *aggregate*."""
+    aggregate = min(max(aggregate, _SMALLEST_RATE), 1 - _SMALLEST_RATE)
+    ability = float(logit(aggregate)) - float(share @ logits)
+    low, high = -np.inf, np.inf
     for _ in range(_ITERATIONS):
-        shifted: _Array = expit(logits + shift)
-        step = (float(mix @ shifted) - aggregate) / max(float(mix @ (shifted * (1 - shifted))), _SMALLEST_SHARE)
-        shift -= max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
+        rate = expit(logits + ability)
+        surplus = float(share @ rate) - aggregate
+        low, high = (ability, high) if surplus < 0 else (low, ability)
+        step = surplus / max(float(share @ (rate * (1 - rate))), _SMALLEST_SHARE)
         if abs(step) < _TOLERANCE:
             break
-    return shifted
+        newton = ability - max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
+        ability = newton if low < newton < high else (low + high) / 2
+    return ability
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,23 +239,35 @@ class _Traffic:
             The model of Rasch (1960): the same gain in logits for every request.
         """
         share = requests @ self.inside / requests.sum()
-        aggregate = min(max(aggregate, _SMALLEST_RATE), 1 - _SMALLEST_RATE)
-        ability = float(logit(aggregate)) - float(share @ self.difficulty_logit)
-        low, high = -np.inf, np.inf
-        for _ in range(_ITERATIONS):
-            rate = expit(self.difficulty_logit + ability)
-            slope = rate * (1 - rate)
-            surplus = float(share @ rate) - aggregate
-            low, high = (ability, high) if surplus < 0 else (low, ability)
-            step = surplus / max(float(share @ slope), _SMALLEST_SHARE)
-            if abs(step) < _TOLERANCE:
-                break
-            newton = ability - max(-_LONGEST_STEP, min(_LONGEST_STEP, step))
-            ability = newton if low < newton < high else (low + high) / 2
+        rate = expit(self.difficulty_logit + _ability(self.difficulty_logit, share, aggregate))
+        slope = rate * (1 - rate)
         weight = share @ self.tier_of_cell + _SMALLEST_SHARE
         curve = np.clip((share * rate) @ self.tier_of_cell / weight, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
         by_ability = (share * slope) @ self.tier_of_cell / weight
         return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE), self.inside @ rate
+
+
+def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray[np.float64]:
+    """
+    Probability of each tier, easiest first, for a normal belief about the difficulty.
+
+    Args:
+        logit: Mean of the belief, in logits; any shape.
+        variance: Variance of the belief, in logits squared, not negative; same shape.
+        cuts: Where tiers begin.
+
+    Returns:
+        Shape (..., 4); sums to 1 along the last axis.
+
+    >>> soft_tiers(0.0, 1.0, TierCuts(medium=-9.0, hard=0.0, frontier=9.0)).round(2).tolist()
+    [0.0, 0.5, 0.5, 0.0]
+    """
+    deviation = np.sqrt(np.maximum(np.asarray(variance, dtype=float), _SMALLEST_VARIANCE))
+    edges = np.array([cuts.medium, cuts.hard, cuts.frontier])
+    below = ndtr((edges - np.asarray(logit, dtype=float)[..., None]) / deviation[..., None])
+    shape = (*below.shape[:-1], 1)
+    tiers: NDArray[np.float64] = np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
+    return tiers
 
 
 def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:

@@ -26,16 +26,13 @@ def declared_tier(request: Request, rules: Sequence[TierRule]) -> Tier | None:
 
 
 def _fits(rule: TierRule, request: Request) -> bool:
+    value = request.attributes.get(rule.attribute or "")
     return (
         fnmatchcase(request.capability, rule.capability)
         and _is_within(len(request.tools), rule.min_tools, rule.max_tools)
         and _is_within(request.messages, rule.min_messages, rule.max_messages)
-        and (rule.attribute is None or _has_value(rule, request.attributes.get(rule.attribute)))
+        and (rule.attribute is None or (rule.equals in (None, value) and _is_within(value, rule.at_least, None)))
     )
-
-
-def _has_value(rule: TierRule, value: float | str | None) -> bool:
-    return (rule.equals is None or value == rule.equals) and _is_within(value, rule.at_least, None)
 
 
 def _is_within(value: float | str | None, least: float | None, most: float | None) -> bool:

@@ -13,7 +13,8 @@ from scipy.special import bdtr, bdtrc, expit
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.live_trust import Drift
+from monitor.difficulty.frozen import Estimate
+from monitor.difficulty.trust import Drift
 from monitor.difficulty.trust_gate import own_ability
 
 MIN_LABELS = 300
@@ -46,13 +47,10 @@ _Array = NDArray[np.float64]
 
 
 class _Told(NamedTuple):
-    """A live label beside what the calibration says of its difficulty, in logits."""
+    """A live label beside what the calibration says of its difficulty."""
 
     label: LabelledRequest
-    logit: float
-    variance: float
-    is_known: bool
-    versions: int
+    estimate: Estimate
 
 
 def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> Drift:
@@ -70,7 +68,10 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     Source:
         ADWIN by Bifet and Gavalda (2007), Learning from time-changing data with adaptive windowing, SDM.
     """
-    told = sorted((_told(calibration, label) for label in labels), key=_when)
+    in_order = sorted(
+        labels, key=lambda each: (each.started_at, each.model_version, each.features.item or "", each.failed)
+    )
+    told = [_Told(label, calibration.difficulty.estimate(label.features)) for label in in_order]
     abilities = _abilities(told)
     usable = [each for each in told if each.label.model_version in abilities]
     changes, mean = _watch_residual(usable, abilities)
@@ -79,7 +80,9 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     findings = []
     if changes:
         findings.append(f"predicted failure rates went off by {mean or 0.0:+.2f}")
-    if ratio is not None and ratio > MAX_ANCHORS_MOVED and _is_no_chance(moved, anchors):
+    # So many would hardly have moved if each did by chance alone.
+    is_no_chance = float(bdtrc(moved - 1, anchors, _SURPRISING)) < _FALSE_ALARM
+    if ratio is not None and ratio > MAX_ANCHORS_MOVED and is_no_chance:
         findings.append(f"{moved} of {anchors} well-known requests fail more or less often than it says")
     if findings:
         return Drift(True, f"The calibration drifts: {', and '.join(findings)}.", mean, anchors, ratio)
@@ -89,21 +92,11 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     return Drift(False, "Live labels say what the calibration says.", mean, anchors, ratio)
 
 
-def _when(told: _Told) -> tuple[float, str, str, bool]:
-    label = told.label
-    return label.started_at, label.model_version, label.features.item or "", label.failed
-
-
-def _told(calibration: Calibration, label: LabelledRequest) -> _Told:
-    logit, variance, is_known, _ = calibration.difficulty.estimate(label.features)
-    return _Told(label, logit, variance, is_known, calibration.difficulty.versions_met(label.features))
-
-
 def _abilities(told: Sequence[_Told]) -> dict[str, float]:
     """Ability of each version that has both failures and successes; of the others nothing can be told."""
     rows = defaultdict(list)
     for each in told:
-        rows[each.label.model_version].append((each.logit, each.variance, each.is_known, each.label.failed))
+        rows[each.label.model_version].append((*each.estimate[:3], each.label.failed))
     parts = {version: np.array(part, dtype=float) for version, part in rows.items()}
     return {version: own_ability(part) for version, part in parts.items() if 0 < part[:, 3].mean() < 1}
 
@@ -112,8 +105,8 @@ def _watch_residual(told: Sequence[_Told], abilities: dict[str, float]) -> tuple
     """How often the residual changed, and its mean since then."""
     if len(told) < MIN_LABELS:
         return 0, None
-    logits = np.array([each.logit + abilities[each.label.model_version] for each in told])
-    variances = np.array([each.variance for each in told])
+    logits = np.array([each.estimate.logit + abilities[each.label.model_version] for each in told])
+    variances = np.array([each.estimate.variance for each in told])
     residuals = np.array([each.label.failed for each in told]) - expit(logits / np.sqrt(1 + np.pi / 8 * variances))
     from river.drift import ADWIN  # noqa: PLC0415  (takes longer than all else that a start imports)
 
@@ -130,15 +123,10 @@ def _watch_anchors(told: Sequence[_Told], abilities: dict[str, float]) -> tuple[
     """Anchors, and those whose live failures are a surprise."""
     by_item: dict[str, list[_Told]] = defaultdict(list)
     for each in told:
-        if each.label.features.item is not None and each.versions >= MIN_ANCHOR_VERSIONS:
+        if each.label.features.item is not None and each.estimate.versions >= MIN_ANCHOR_VERSIONS:
             by_item[each.label.features.item].append(each)
     anchors = [answers for answers in by_item.values() if len(answers) >= MIN_ANCHOR_LABELS]
     return len(anchors), sum(_surprise(answers, abilities) < _SURPRISING for answers in anchors)
-
-
-def _is_no_chance(moved: int, anchors: int) -> bool:
-    """Whether so many anchors would hardly have moved if each did by chance alone."""
-    return float(bdtrc(moved - 1, anchors, _SURPRISING)) < _FALSE_ALARM
 
 
 def _surprise(answers: Sequence[_Told], abilities: dict[str, float]) -> float:
@@ -148,7 +136,7 @@ def _surprise(answers: Sequence[_Told], abilities: dict[str, float]) -> float:
     Averaged over what its difficulty may be, since one unsure difficulty moves all its labels together. The labels
     count as equally likely to fail, at their mean: versions differ, so that overstates the spread a little.
     """
-    difficulties = np.array([each.logit + math.sqrt(each.variance) * _NODES for each in answers])
+    difficulties = np.array([each.estimate.logit + math.sqrt(each.estimate.variance) * _NODES for each in answers])
     ability = np.array([abilities[each.label.model_version] for each in answers])
     rates: _Array = expit(difficulties + ability[:, None]).mean(axis=0)
     failures = sum(each.label.failed for each in answers)

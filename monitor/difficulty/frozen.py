@@ -46,12 +46,14 @@ class Estimate(NamedTuple):
         variance: Posterior variance, in logits squared.
         is_known: It was met in at least two versions, under its own name or as the only item with its masked prompt.
         unsolved_by: Versions that all failed the request; 0 where one of them did not.
+        versions: Versions that met the very request.
     """
 
     logit: float
     variance: float
     is_known: bool
     unsolved_by: int
+    versions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,9 @@ class FrozenDifficulty:
             belief = self._attributes(features)
             mean, variance = mean + belief.mean, variance + belief.variance
         if item is None:
-            return Estimate(mean, variance, is_known=False, unsolved_by=0)
-        return Estimate(mean, variance, item.versions >= KNOWN_VERSIONS, item.versions if item.failed_by_all else 0)
-
-    def versions_met(self, features: RequestFeatures) -> int:
-        """Versions that met the very request with *features*; 0 where none did."""
-        item = self._item(features)
-        return 0 if item is None else item.versions
+            return Estimate(mean, variance, is_known=False, unsolved_by=0, versions=0)
+        versions = item.versions
+        return Estimate(mean, variance, versions >= KNOWN_VERSIONS, versions if item.failed_by_all else 0, versions)
 
     def to_content(self) -> dict[str, Any]:
         """Plain JSON values, weights as columns."""

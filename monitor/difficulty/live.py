@@ -9,8 +9,8 @@ from monitor.difficulty.calibrating import assess_traffic
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
 from monitor.difficulty.drift import find_drift
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.trust import LiveTrust
 
 _MIN_EITHER_WAY = 2  # an AUC with a variance needs two failures and two successes
 

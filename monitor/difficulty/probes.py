@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
-from monitor.difficulty.cuts import soft_tiers
+from monitor.difficulty.correction import soft_tiers
 from monitor.difficulty.estimator import failure_probability
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.settings import DifficultySettings

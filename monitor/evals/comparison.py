@@ -17,7 +17,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.difficulty.trust import wilson
 from monitor.evals.cases import Case, Pair
 from monitor.evals.share import ShareReport, measure_share
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 
 _Array = NDArray[np.float64]
 _Name = TypeVar("_Name", bound=Hashable)

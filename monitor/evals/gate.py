@@ -18,7 +18,7 @@ from monitor.evals.cases import Case, Pair
 from monitor.evals.comparison import pass_rate
 from monitor.evals.report import EvalReport
 from monitor.evals.words import counted, points_of, some_of
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent, points
 
 _Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

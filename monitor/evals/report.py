@@ -17,10 +17,9 @@ from monitor.evals.share import ShareReport
 from monitor.evals.tiering import Tiering, TierSource
 from monitor.evals.words import bounds, counted, points_of, probability, some_of
 from monitor.rollout.cohort import TiersBy
-from monitor.rollout.comparison import Interval
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import MIN_EASIER_FAILURES
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Interval, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
 

@@ -12,8 +12,8 @@ from scipy.special import expit, logit
 
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.evals.cases import Pair
-from monitor.rollout.comparison import Decomposition, Interval
 from monitor.rollout.decomposition import decompose
+from monitor.rollout.verdict import Decomposition, Interval
 
 _Array = NDArray[np.float64]
 
@@ -195,12 +195,7 @@ def _decomposition(suite: _Suite, before: _Array, after: _Array) -> Decompositio
     of_tier = np.array([[each is tier for each in suite.tiers] for tier in TIERS], dtype=float) * suite.mix
     mix = of_tier.sum(axis=1)
     cases = np.where(mix > 0.0, mix, 1.0)
-    return decompose(
-        baseline_mix=mix,
-        baseline_rate=of_tier @ before / cases,
-        candidate_mix=mix,
-        candidate_rate=of_tier @ after / cases,
-    )
+    return decompose([mix, mix], [of_tier @ before / cases, of_tier @ after / cases])
 
 
 def _bounded(estimate: float, draws: _Array, confidence: float) -> Interval:

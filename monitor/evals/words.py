@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import signed
 
 _SMALLEST_SHOWN = 0.001

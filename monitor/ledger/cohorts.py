@@ -28,10 +28,10 @@ from monitor.rollout.cohort import (
     Stratum,
     TierGroup,
     TiersBy,
+    TierView,
     Unresolved,
 )
 from monitor.rollout.oncall import Signature
-from monitor.rollout.tier_view import TierView
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 

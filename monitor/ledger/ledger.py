@@ -11,7 +11,7 @@ from msgspec import Struct
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
-from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState

@@ -14,8 +14,8 @@ from monitor.ledger.schema import evidence, floor_set, verdict_change
 from monitor.ledger.schema import rollout as table
 from monitor.ledger.stored import readable, real
 from monitor.ledger.transactions import Transactions
-from monitor.rollout.commitment import FloorSet, floors_in_force
 from monitor.rollout.evidence import Evidence, evidence_of, superfluous
+from monitor.rollout.floors import FloorSet, floors_in_force
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict

@@ -26,8 +26,7 @@ from monitor.ledger.rollouts import RolloutStore
 from monitor.ledger.schema import kafka_offset, served_model
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cases import Cases
-from monitor.rollout.cohort import Cohort
-from monitor.rollout.tier_view import LEARNT, TierView
+from monitor.rollout.cohort import LEARNT, Cohort, TierView
 from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity, since_start
 from monitor.trace.model import TraceId
 from monitor.trace.served import Served

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from monitor import __version__
-from monitor.difficulty.live_trust import LiveTrust
+from monitor.difficulty.trust import LiveTrust
 from monitor.metrics.family import Family, family_of
 from monitor.metrics.snapshot import Snapshot
 

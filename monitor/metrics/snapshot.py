@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.difficulty.live_trust import LiveTrust
-from monitor.difficulty.trust import Trust
+from monitor.difficulty.trust import LiveTrust, Trust
 from monitor.ledger.ledger import CounterKey, RolloutRecord
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, VersionActivity

@@ -12,7 +12,7 @@ import numpy as np
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.difficulty.trust import wilson
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, WHOLE, CounterKey, CounterName, ProbeResult
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 
 _NANO = 1e9
 

@@ -10,7 +10,7 @@ from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.plain import Json, fields_of, iso_time, plain
-from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import OnCallLoad, SignatureLoad
 from monitor.rollout.verdict import FailureRate, ShareComparison, TierComparison, Verdict, VerdictState
 

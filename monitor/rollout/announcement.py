@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from monitor.errors import UsageError
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import Role, Rollout, VersionActivity, version_roles
+from monitor.rollout.tracker import Role, Rollout, VersionActivity, rollout_id_of, version_roles
 from monitor.trace.labels import MAX_LABEL_CHARS, clean_label
 from monitor.trace.model import TEACHING_ENVIRONMENTS
 
@@ -68,9 +68,8 @@ def announced_rollout(
     under_way = [rollout for rollout in ours if rollout.is_under_way]
     same = [rollout for rollout in under_way if rollout.candidate == announcement.candidate]
     if same and same[0].baseline == baseline:
-        if _is_replaced(announcement, same[0], policy, now):
-            return _new_rollout(announcement, baseline, ours, now)
-        return same[0]
+        is_replaced = _is_replaced(announcement, same[0], policy, now)
+        return _new_rollout(announcement, baseline, ours, now) if is_replaced else same[0]
     if same:
         raise UsageError(
             f"A rollout of {announcement.candidate} against {same[0].baseline} is under way; end {same[0].rollout_id} "
@@ -91,17 +90,10 @@ def _is_replaced(announcement: Announcement, rollout: Rollout, policy: Policy, n
 
 
 def _new_rollout(announcement: Announcement, baseline: str, ours: Sequence[Rollout], started_at: float) -> Rollout:
-    rollout = Rollout(
-        rollout_id="",
-        service=announcement.service,
-        environment=announcement.environment,
-        baseline=baseline,
-        candidate=announcement.candidate,
-        started_at=started_at,
-    )
-    rollout_id = _rollout_id(rollout, len(ours))
+    names = (announcement.service, announcement.environment, baseline, announcement.candidate)
     content = _content(announcement)
-    return replace(rollout, rollout_id=content + rollout_id[len(content) :])
+    rollout_id = content + rollout_id_of(*names, "announced", str(len(ours)))[len(content) :]
+    return Rollout(rollout_id, *names, started_at)
 
 
 def _content(announcement: Announcement) -> str:
@@ -126,13 +118,8 @@ def checked_reason(reason: str) -> str:
 
 
 def _check_names(announcement: Announcement) -> None:
-    names = {
-        "service": announcement.service,
-        "environment": announcement.environment,
-        "baseline": announcement.baseline,
-        "candidate": announcement.candidate,
-    }
-    for field, name in names.items():
+    for field in ("service", "environment", "baseline", "candidate"):
+        name = getattr(announcement, field)
         if name is not None and clean_label(name) != name:
             raise UsageError(
                 f"{field} is no name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, beginning with a "
@@ -167,8 +154,3 @@ def _started_at(
     place = (announcement.service, announcement.environment, announcement.candidate)
     met = (v.first_started_at for v in activity if (v.service, v.environment, v.model_version) == place)
     return min([now, *met])
-
-
-def _rollout_id(rollout: Rollout, earlier: int) -> str:
-    parts = (rollout.service, rollout.environment, rollout.baseline, rollout.candidate, "announced", str(earlier))
-    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()

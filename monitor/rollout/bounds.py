@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import TierGroup
-from monitor.rollout.comparison import Interval
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds, normal_bounds
-from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import Interval
 
 _CLIFF_SHARE = 0.5
 _CAPABILITIES_SHARE = 0.05
@@ -37,12 +36,7 @@ class Bounds:
 
     error_rate: float
     share_jump: float
-    floors: int
-
-    @classmethod
-    def of(cls, policy: Policy, *, floors: int = 0) -> Bounds:
-        """The bounds of *policy* with so many floors to check."""
-        return cls(policy.error_rate, policy.share_jump, max(floors, 1))
+    floors: int = 1
 
     @property
     def ok_level(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import log_ndtr
+from scipy.special import betaln, log_ndtr
 
 _SMALLEST_LOGIT = -700.0
 _PRECISE = 1e-9
@@ -38,7 +38,7 @@ class Counts:
 
     def with_fewer_failures(self, rate: float) -> Counts:
         """The same, had so many fewer of each request failed."""
-        return Counts(self.requests, max(self.failures - rate * self.requests, 0.0)) if rate else self
+        return Counts(self.requests, max(self.failures - rate * self.requests, 0.0))
 
 
 def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> tuple[float, float]:
@@ -60,7 +60,10 @@ def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> 
     """
     if requests <= 0:
         return 0.0, 1.0
-    return _likelihood_interval(failures, requests, _log_mixture(failures, requests) + math.log(error_rate))
+    a, b = _BETA_MIXTURE
+    log_mixture = float(betaln(a + failures, b + requests - failures) - betaln(a, b))
+    threshold = log_mixture + math.log(error_rate)
+    return _lowest_rate(failures, requests, threshold), 1.0 - _lowest_rate(requests - failures, requests, threshold)
 
 
 def mixture_z(information: float, *, level: float) -> float:
@@ -171,25 +174,12 @@ def _highest(counts: Counts, deviation: float) -> float:
     return 1.0 - _lowest(Counts(counts.requests, counts.requests - counts.failures), deviation)
 
 
-def _log_mixture(failures: float, requests: float) -> float:
-    a, b = _BETA_MIXTURE
-    return _log_beta(a + failures, b + requests - failures) - _log_beta(a, b)
-
-
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-
-
 def _log_likelihood(counts: Counts, rate: float | None = None) -> float:
     """Of *rate*, 0 to 1; of the likeliest one where none is given."""
     rate = counts.rate if rate is None else rate
     failures, passes = counts.failures, counts.requests - counts.failures
     told = failures * math.log(rate) if failures > _NOTHING else 0.0
     return told + (passes * math.log1p(-rate) if passes > _NOTHING else 0.0)
-
-
-def _likelihood_interval(failures: float, requests: float, threshold: float) -> tuple[float, float]:
-    return _lowest_rate(failures, requests, threshold), 1.0 - _lowest_rate(requests - failures, requests, threshold)
 
 
 def _lowest_rate(failures: float, requests: float, threshold: float) -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import EASIER_TIERS
-from monitor.rollout.comparison import Decomposition
+from monitor.rollout.verdict import Decomposition
+
+_Array = NDArray[np.float64]
 
 _FIRST_HARD = len(EASIER_TIERS)
 _ORDERS = np.array([[2, 1], [1, 2]]) / 6  # of six orders, how many move a part before, between and after the other two
 
 
-def hard_share(tier_mix: NDArray[np.float64], failure_rate: NDArray[np.float64]) -> float | None:
+def hard_share(tier_mix: _Array, failure_rate: _Array) -> float | None:
     """
     The hard tier's share of failures; None without any.
 
@@ -28,13 +32,7 @@ def hard_share(tier_mix: NDArray[np.float64], failure_rate: NDArray[np.float64])
     return float(failures[_FIRST_HARD:].sum()) / total if total > 0 else None
 
 
-def decompose(
-    *,
-    baseline_mix: NDArray[np.float64],
-    baseline_rate: NDArray[np.float64],
-    candidate_mix: NDArray[np.float64],
-    candidate_rate: NDArray[np.float64],
-) -> Decomposition | None:
+def decompose(tier_mixes: Sequence[_Array], failure_rates: Sequence[_Array]) -> Decomposition | None:
     """
     Three parts that add up exactly to the raw change of the hard tier's share of failures.
 
@@ -42,10 +40,8 @@ def decompose(
     step does to the share, averaged over all six orders, so no order is preferred.
 
     Args:
-        baseline_mix: Share of the baseline's traffic per tier, easiest first, shape (4,); sums to 1.
-        baseline_rate: The baseline's failures per request by tier, shape (4,); ratios 0 to 1.
-        candidate_mix: The same of the candidate.
-        candidate_rate: The same of the candidate.
+        tier_mixes: Of baseline and candidate: share of traffic per tier, easiest first, shape (4,); sums to 1.
+        failure_rates: Of the same: failures per request by tier, shape (4,); ratios 0 to 1.
 
     Returns:
         The parts, or None where an arm, or a step between them, has no failure to share out.
@@ -54,12 +50,11 @@ def decompose(
         Shapley value as in Shorrocks (2013), J. Econ. Inequal. 11:99; with two factors it is Kitagawa (1955),
         J. Am. Stat. Assoc. 50:1168.
     """
-    rates = (baseline_rate, candidate_rate)
     shares = [
-        hard_share(mix, np.concatenate((rates[easier][:_FIRST_HARD], rates[hard][_FIRST_HARD:])))
-        for mix in (baseline_mix, candidate_mix)
-        for easier in (0, 1)
-        for hard in (0, 1)
+        hard_share(mix, np.concatenate((easier[:_FIRST_HARD], hard[_FIRST_HARD:])))
+        for mix in tier_mixes
+        for easier in failure_rates
+        for hard in failure_rates
     ]
     told = [share for share in shares if share is not None]
     if len(told) < len(shares):

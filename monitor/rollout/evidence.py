@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.comparison import Interval
-from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.rollout.verdict import Interval, Verdict, VerdictState
 
 MOST_EVIDENCE = 300
 """Looks that are remembered of one rollout: as many as a chart is units wide."""

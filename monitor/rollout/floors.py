@@ -1,32 +1,18 @@
-"""Pre-committed floors: whether the pass rate of a tier or class is below one of them."""
+"""Pre-committed floors of pass rates: since when each holds, what was changed since, and whether one is broken."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from monitor.rollout.cohort import TierGroup
-from monitor.rollout.comparison import Interval, TierComparison
-from monitor.rollout.policy import Floor, Policy
+from monitor.rollout.policy import Floor
+from monitor.rollout.tracker import Rollout
+from monitor.rollout.verdict import Interval, Verdict
+from monitor.rollout.wording import percent
 
 GROUP_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tiers", TierGroup.HARD: "the hard tier"}
 """What people call the groups."""
-
-
-class Rates(Protocol):
-    """What a floor is held against: a measurement, or a verdict."""
-
-    @property
-    def aggregate(self) -> TierComparison: ...
-    @property
-    def hard_tier(self) -> TierComparison | None: ...
-    @property
-    def easier_tiers(self) -> TierComparison | None: ...
-    @property
-    def capabilities(self) -> Mapping[str, TierComparison]: ...
-    @property
-    def hard_capabilities(self) -> Mapping[str, TierComparison]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +33,15 @@ class FloorCheck:
         return ":".join(("floor", self.floor.tier, *filter(None, (self.floor.capability,))))
 
 
-def floors_of(policy: Policy, *, service: str, environment: str) -> Sequence[Floor]:
-    """The floors agreed for *service* in *environment*."""
-    return [floor for floor in policy.floors if (floor.service, floor.environment) == (service, environment)]
-
-
-def check_floors(floors: Sequence[Floor], rates: Rates) -> Sequence[FloorCheck]:
-    """Each of *floors* beside what was measured."""
-    return [FloorCheck(floor, pass_rate_of(floor, rates)) for floor in floors]
-
-
-def pass_rate_of(floor: Floor, rates: Rates) -> Interval | None:
+def pass_rate_of(floor: Floor, verdict: Verdict) -> Interval | None:
     """The candidate's pass rate that *floor* is about; None while it cannot be told."""
-    compared = _compared(floor, rates)
+    groups = {
+        TierGroup.ALL: (verdict.aggregate, verdict.capabilities),
+        TierGroup.EASIER: (verdict.easier_tiers, verdict.capabilities),
+        TierGroup.HARD: (verdict.hard_tier, verdict.hard_capabilities),
+    }
+    of_all, by_class = groups[floor.tier]
+    compared = of_all if floor.capability is None else by_class.get(floor.capability)
     rate = None if compared is None else compared.candidate.rate
     return None if rate is None else Interval(1.0 - rate.estimate, 1.0 - rate.upper, 1.0 - rate.lower)
 
@@ -74,12 +56,74 @@ def floor_name(floor: Floor) -> str:
     return GROUP_NAMES[floor.tier] + (f" of {floor.capability}" if floor.capability else "")
 
 
-def _compared(floor: Floor, rates: Rates) -> TierComparison | None:
-    if floor.capability is not None:
-        of_class = rates.hard_capabilities if floor.tier is TierGroup.HARD else rates.capabilities
-        return of_class.get(floor.capability)
-    return {
-        TierGroup.ALL: rates.aggregate,
-        TierGroup.EASIER: rates.easier_tiers,
-        TierGroup.HARD: rates.hard_tier,
-    }[floor.tier]
+@dataclass(frozen=True, slots=True)
+class FloorSet:
+    """Every floor of the config, as it was seen from *seen_at* (Unix seconds) on."""
+
+    seen_at: float
+    floors: Sequence[Floor]
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedFloor:
+    """A floor that holds for a rollout; *seen_at* says since when it had this value, Unix seconds."""
+
+    floor: Floor
+    seen_at: float
+
+
+def floors_in_force(seen: Sequence[FloorSet], rollout: Rollout) -> Sequence[CommittedFloor]:
+    """
+    The floors that *rollout* is held to: those of its service and environment when it started.
+
+    A rollout that started before anybody watched is held to the first floors that were seen.
+
+    Args:
+        seen: Every set of floors, oldest first.
+        rollout: Whose floors they are.
+    """
+    if not seen:
+        return ()
+    at = max(rollout.started_at, seen[0].seen_at)
+    until = [floors for floors in seen if floors.seen_at <= at]
+    return [CommittedFloor(floor, _seen_at(floor, until)) for floor in _of(rollout, until[-1].floors)]
+
+
+def changed_floors(configured: Sequence[Floor], committed: Sequence[CommittedFloor], rollout: Rollout) -> Iterator[str]:
+    """
+    A sentence for every floor of *rollout* that the config now has otherwise than when the rollout started.
+
+    Args:
+        configured: Every floor of the config.
+        committed: What holds for *rollout*.
+        rollout: Whose floors they are.
+    """
+    now = {floor_name(floor): floor.pass_rate for floor in _of(rollout, configured)}
+    then = {floor_name(each.floor): each.floor.pass_rate for each in committed}
+    for where in sorted({*now, *then}):
+        before, after = then.get(where), now.get(where)
+        if before != after:
+            old, new = ("none" if rate is None else percent(rate) for rate in (before, after))
+            yield (
+                f"The floor of {where} was changed from {old} to {new} while the rollout is under way; the change "
+                "takes effect at the next one."
+            )
+
+
+def _of(rollout: Rollout, floors: Sequence[Floor]) -> Sequence[Floor]:
+    return [floor for floor in floors if (floor.service, floor.environment) == (rollout.service, rollout.environment)]
+
+
+def _seen_at(floor: Floor, until: Sequence[FloorSet]) -> float:
+    """When *floor* got the value that it has in the last of *until*."""
+    seen_at = until[-1].seen_at
+    for earlier in reversed(until):
+        if _identity(floor) not in map(_identity, earlier.floors):
+            break
+        seen_at = earlier.seen_at
+    return seen_at
+
+
+def _identity(floor: Floor) -> tuple[str, str, str, float]:
+    """Which requests it is for, and its value."""
+    return floor.service, floor.environment, floor_name(floor), floor.pass_rate

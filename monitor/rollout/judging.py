@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Cohort, TierGroup
-from monitor.rollout.floors import check_floors, floors_of
-from monitor.rollout.measurement import Measurement, Yardstick, measure
+from monitor.rollout.floors import FloorCheck, pass_rate_of
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins, requests_needed
-from monitor.rollout.policy import Policy
+from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.reasons import explain
 from monitor.rollout.state import find
 from monitor.rollout.verdict import Verdict, VerdictState
@@ -20,11 +21,10 @@ _GRAVITY = (VerdictState.WAITING, VerdictState.OK, VerdictState.CLIFF, VerdictSt
 
 def judge(
     cohort: Cohort,
-    calibration: Yardstick | None,
+    calibration: Calibration | None,
     policy: Policy,
     *,
-    service: str,
-    environment: str,
+    floors: Sequence[Floor] = (),
     previous: Verdict | None,
     probes: Cohort | None = None,
 ) -> Verdict:
@@ -38,26 +38,16 @@ def judge(
         cohort: Matured requests of both arms, read under one calibration.
         calibration: That calibration, or None where there is none.
         policy: What the team agreed on before the rollout.
-        service: Service of the rollout; chooses its floors.
-        environment: Environment of the rollout; chooses its floors.
+        floors: Those that the rollout is held to; `policy.floors` has those of every service.
         previous: The last verdict on this rollout, or None.
         probes: The probe panel replayed on both versions under the same calibration, or None: evidence beside *cohort*.
     """
-    floors = floors_of(policy, service=service, environment=environment)
-    measurement = measure(cohort, calibration, policy, floors=len(floors), probes=probes, previous=previous)
-    checks = [
-        replace(check, pass_rate=measurement.over_all_looks(check.scope, check.pass_rate))
-        for check in check_floors(floors, measurement)
-    ]
-    findings = find(measurement, checks, policy)
-    state = findings.state
-    is_waiting = state is VerdictState.WAITING and not findings.obstacles
-    needed = requests_needed(measurement, policy) if is_waiting else 0
-    verdict = Verdict(
-        state=state,
+    measurement = Measurement(cohort, calibration, policy, floors=len(floors), probes=probes, previous=previous)
+    shown = Verdict(
+        state=VerdictState.WAITING,
         reasons=(),
-        requests_needed=needed,
-        requests_to_verdict=_requests_to_verdict(state, measurement.labelled[1], previous),
+        requests_needed=0,
+        requests_to_verdict=0,
         share=measurement.share,
         decomposition=measurement.decomposition,
         aggregate=measurement.aggregate,
@@ -68,19 +58,30 @@ def judge(
         capabilities=measurement.capabilities,
         hard_capabilities=measurement.hard_capabilities,
         regressed_capabilities=measurement.regressed_capabilities,
-        scope=findings.scope if state is VerdictState.REGRESSION else (),
         tiers_by=measurement.tiers_by,
         comparison=measurement.comparison,
         could_still_be=_could_still_be(measurement, policy),
-        obstacles=tuple(findings.obstacles),
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,
-        bounds=measurement.bounds | {c.scope: c.pass_rate for c in checks if c.pass_rate is not None},
         labels=measurement.labels.by_arm,
         coverage_gap=measurement.coverage_gaps,
         one_sided=measurement.labels.one_sided,
         judge_moved=measurement.labels.moved,
         audits_needed=measurement.labels.audits_needed(policy.ok_margin),
+    )
+    checks = [FloorCheck(floor, pass_rate_of(floor, shown)) for floor in floors]
+    checks = [replace(each, pass_rate=measurement.over_all_looks(each.scope, each.pass_rate)) for each in checks]
+    findings = find(measurement, checks, policy)
+    state = findings.state
+    is_waiting = state is VerdictState.WAITING and not findings.obstacles
+    verdict = replace(
+        shown,
+        state=state,
+        requests_needed=requests_needed(measurement, policy) if is_waiting else 0,
+        requests_to_verdict=_requests_to_verdict(state, measurement.labelled[1], previous),
+        scope=findings.scope if state is VerdictState.REGRESSION else (),
+        obstacles=tuple(findings.obstacles),
+        bounds=measurement.bounds | {c.scope: c.pass_rate for c in checks if c.pass_rate is not None},
     )
     return replace(verdict, reasons=tuple(explain(verdict, findings, measurement, calibration, policy)))
 

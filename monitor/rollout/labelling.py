@@ -24,8 +24,8 @@ from monitor.labels.double_sampling import (
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
-from monitor.rollout.comparison import ArmLabels, CountBy, Interval, JudgeErrors
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds
+from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors
 
 LEAST_AUDITS = 30
 """Verdicts of people beside the judge's that each arm needs before its rates are corrected..."""
@@ -67,9 +67,10 @@ class Labelling:
         enough = math.ceil(_DEVIATIONS**2 * self.doubt / margin**2)
         return max(0, enough - min(each.audited for each in self.arms))
 
-    def count_as(self, earlier: Mapping[ArmName, ArmLabels]) -> bool:
-        """Whether labels counted for the same as *earlier*; what was shown by others may be their mistake."""
-        return self.arms[0].count_by is earlier.get(ArmName.BASELINE, ArmLabels()).count_by
+    @property
+    def count_by(self) -> CountBy:
+        """What the rates rest on; what was shown by other labels may be their mistake."""
+        return self.arms[0].count_by
 
     @property
     def by_arm(self) -> Mapping[ArmName, ArmLabels]:

@@ -111,41 +111,31 @@ def match(cohort: Cohort) -> Matched:
     comparison, period = _period(cohort)
     weights = _weights(cohort, period)
     index: dict[tuple[Tier, str, int, bool], int] = {}
-    sums: tuple[list[list[float]], list[list[float]]] = ([], [])
+    places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
         for stratum in arm.strata:
-            weight = weights.get(_hour(stratum, period))
-            if weight is None:
+            if (both := weights.get(_hour(stratum, period))) is None:
                 continue
             key = (stratum.tier, stratum.capability, stratum.bin, stratum.is_known)
-            row = index.setdefault(key, len(index))
-            for each in sums:
-                each.extend([0.0] * 6 for _ in range(row + 1 - len(each)))
-            _add(sums[side][row], stratum, weight[side])
-    traffic, labelled, squared, failures, logits, variances = np.moveaxis(
-        np.array(sums, dtype=float).reshape(2, len(index), 6), 2, 0
-    )
-    scale = labelled / np.maximum(squared, 1e-300)
+            places.append((side, index.setdefault(key, len(index))))
+            weight, (labelled, failures) = both[side], stratum.evidence
+            sums = (stratum.requests, labelled, weight * labelled, failures, stratum.logit_sum, stratum.variance_sum)
+            counted.append([weight * each for each in sums])
+    added = np.zeros((2, len(index), 6))
+    if places:
+        np.add.at(added, tuple(zip(*places, strict=True)), counted)
+    traffic, labels, squared, failed, logits, variances = np.moveaxis(added, 2, 0)
+    scale = labels / np.maximum(squared, 1e-300)
     whole = np.maximum(traffic, 1e-300)
     return Matched(
         comparison=comparison,
         rows=[Row(*key) for key in index],
         traffic=traffic,
-        requests=labelled * scale,
-        failures=failures * scale,
+        requests=labels * scale,
+        failures=failed * scale,
         logit=logits / whole,
         variance=variances / whole,
     )
-
-
-def _add(sums: list[float], stratum: Stratum, weight: float) -> None:
-    labelled, failures = stratum.evidence
-    sums[0] += weight * stratum.requests
-    sums[1] += weight * labelled
-    sums[2] += weight * weight * labelled
-    sums[3] += weight * failures
-    sums[4] += weight * stratum.logit_sum
-    sums[5] += weight * stratum.variance_sum
 
 
 def _period(cohort: Cohort) -> tuple[Comparison, int | None]:
@@ -178,3 +168,35 @@ def _by_hour(arm: Arm, period: int | None) -> dict[int, float]:
 
 def _hour(stratum: Stratum, period: int | None) -> int:
     return stratum.block if period is None else stratum.block % period
+
+
+def mantel_haenszel(requests: _Array, failures: _Array) -> tuple[float, float] | None:
+    """
+    The log odds ratio of failing that all rows share, candidate over baseline, and its variance.
+
+    A uniform gain in logits gives the same one to hard and easy requests.
+
+    Args:
+        requests: Of baseline and candidate by row, shape (2, rows).
+        failures: The same.
+
+    Returns:
+        None where an arm has no failure or no pass in common rows.
+
+    Source:
+        Mantel and Haenszel (1959); variance of Robins, Breslow and Greenland (1986), Biometrics 42:311.
+    """
+    total = np.maximum(requests.sum(axis=0), 1e-300)
+    passes = requests - failures
+    up = failures[1] * passes[0] / total
+    down = failures[0] * passes[1] / total
+    along, across = (failures[1] + passes[0]) / total, (failures[0] + passes[1]) / total
+    ups, downs = float(up.sum()), float(down.sum())
+    if ups <= 0 or downs <= 0:
+        return None
+    variance = (
+        float(along @ up) / (2 * ups**2)
+        + float(along @ down + across @ up) / (2 * ups * downs)
+        + float(across @ down) / (2 * downs**2)
+    )
+    return float(np.log(ups / downs)), variance

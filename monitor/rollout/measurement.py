@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import add
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.correction import (
     DifficultyBin,
     MeasuredArm,
@@ -20,20 +20,28 @@ from monitor.difficulty.correction import (
     count_arms,
     measure_arm,
 )
-from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier, TierCuts
-from monitor.difficulty.trust import Trust
+from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
-from monitor.rollout.comparison import Decomposition, FailureRate, Interval, ShareComparison, TierComparison
 from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
-from monitor.rollout.homogeneity import mantel_haenszel
 from monitor.rollout.labelling import weigh_labels
-from monitor.rollout.matching import Matched, match
+from monitor.rollout.matching import Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import EXCESS, LEFT_BEHIND, Verdict, class_scope
+from monitor.rollout.verdict import (
+    EXCESS,
+    LEFT_BEHIND,
+    ArmLabels,
+    Decomposition,
+    FailureRate,
+    Interval,
+    ShareComparison,
+    TierComparison,
+    Verdict,
+    class_scope,
+)
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
@@ -41,39 +49,10 @@ _Mask = NDArray[np.bool_]
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
-_Belongs = Callable[[Stratum], bool]
 
-
-class Yardstick(Protocol):
-    """What the rollout has to know of the `Calibration` that tagged both of its arms."""
-
-    @property
-    def calibration_id(self) -> str:
-        """Identity of the frozen fit."""
-        ...
-
-    @property
-    def cuts(self) -> TierCuts:
-        """Where tiers begin."""
-        ...
-
-    @property
-    def trust(self) -> Trust:
-        """Whether tiers may be believed."""
-        ...
-
-
-def measure(
-    cohort: Cohort,
-    calibration: Yardstick | None,
-    policy: Policy,
-    *,
-    floors: int = 0,
-    probes: Cohort | None = None,
-    previous: Verdict | None = None,
-) -> Measurement:
+class Measurement:
     """
-    What *cohort* says.
+    Everything that a verdict rests on, computed when it is asked for.
 
     All requests and capability classes need no tiers. Where tiers are learnt, their rates are corrected for noisy tags
     on known requests; what is decided rests on the tags as they are.
@@ -87,13 +66,6 @@ def measure(
             rate, and neither to the traffic mix nor to the counts that are shown.
         previous: The last verdict on this rollout, or None. What it has shown by the same tiers, hours
             and kind of labels still counts.
-    """
-    return Measurement(cohort, calibration, Bounds.of(policy, floors=floors), probes, previous)
-
-
-class Measurement:
-    """
-    Everything that a verdict rests on, computed when it is asked for.
 
     Attributes:
         tiers_by: What gives the tiers; `none` where they cannot be trusted.
@@ -107,15 +79,17 @@ class Measurement:
     def __init__(
         self,
         cohort: Cohort,
-        calibration: Yardstick | None,
-        bounds: Bounds,
-        probes: Cohort | None,
-        previous: Verdict | None,
+        calibration: Calibration | None,
+        policy: Policy,
+        *,
+        floors: int = 0,
+        probes: Cohort | None = None,
+        previous: Verdict | None = None,
     ) -> None:
-        self.labels = weigh_labels(cohort, error_rate=bounds.error_rate)
+        self._bounds = Bounds(policy.error_rate, policy.share_jump, max(floors, 1))
+        self.labels = weigh_labels(cohort, error_rate=policy.error_rate)
         cohort = self.labels.cohort
         self._sides = (_merged(cohort.baseline), _merged(cohort.candidate))  # added up once: every rate asks for some
-        self._bounds = bounds
         self._calibration = calibration
         self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self._matched.rows], dtype=int)
@@ -129,13 +103,8 @@ class Measurement:
             self.design = {group: (max(kept[0], own[0]), max(kept[1], own[1])) for group, own in self.design.items()}
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
-        ours = (self.tiers_by, self.comparison, cohort.calibration_id)
-        is_same = (
-            previous is not None
-            and ours == (previous.tiers_by, previous.comparison, previous.calibration_id)
-            and self.labels.count_as(previous.labels)
-        )
-        self.earlier = previous if is_same else None
+        ours = (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.count_by)
+        self.earlier = previous if previous is not None and ours == _question_of(previous) else None
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, Interval | None]:
@@ -171,7 +140,9 @@ class Measurement:
             return None
         expected = 0.0
         if learnt and self._arms is not None:
-            uniform = self._odds(self._matched.requests * self._uniform_gain_rate(self._arms), chosen)
+            rate = np.zeros_like(self._matched.requests)
+            rate[:, self._has_tag] = [arm.uniform_gain_bin_rate for arm in self._arms]
+            uniform = self._odds(self._matched.requests * rate, chosen)
             expected = 0.0 if uniform is None else uniform[0]
         logits = self._bounds.left_behind(measured[0] - expected, measured[1], tests=1 + learnt)
         return self.over_all_looks(LEFT_BEHIND, logits)
@@ -213,11 +184,8 @@ class Measurement:
                 evidence[name] = rise_log_e_value(pair[0], pair[1].with_fewer_failures(gap))
         shown = set(closed_e_bh(evidence, level=self._bounds.capabilities_level))
         before = () if self.earlier is None else self.earlier.regressed_capabilities
-        return sorted(shown | {name for name in before if name in self._classes and self._is_still_risen(name)})
-
-    def _is_still_risen(self, capability: str) -> bool:
-        change = self.capabilities[capability].change
-        return change is not None and change.lower > 0
+        risen = {name for name, now in self.capabilities.items() if now.change is not None and now.change.lower > 0}
+        return sorted(shown | risen.intersection(before))
 
     @cached_property
     def coverage_gaps(self) -> Mapping[TierGroup, float]:
@@ -231,7 +199,7 @@ class Measurement:
     @cached_property
     def aggregate(self) -> TierComparison:
         """All requests, as counted."""
-        return self._counted(_in(tuple(Tier)), TierGroup.ALL, self.changes[TierGroup.ALL])
+        return self._counted(tuple(Tier), TierGroup.ALL, self.changes[TierGroup.ALL])
 
     @cached_property
     def tiers(self) -> Mapping[Tier, TierComparison]:
@@ -290,13 +258,7 @@ class Measurement:
         """Why the share changed; None while it cannot be told."""
         if self._arms is None:
             return None
-        baseline, candidate = self._arms
-        return decompose(
-            baseline_mix=baseline.tier_mix,
-            baseline_rate=baseline.failure_rate,
-            candidate_mix=candidate.tier_mix,
-            candidate_rate=candidate.failure_rate,
-        )
+        return decompose([arm.tier_mix for arm in self._arms], [arm.failure_rate for arm in self._arms])
 
     @cached_property
     def standardised_change(self) -> float | None:
@@ -370,49 +332,53 @@ class Measurement:
         hard, easier = ratios
         if hard is None or easier is None:
             return None
-        return hard.estimate - easier.estimate, (hard.variance + easier.variance) ** 0.5
+        return hard[0] - easier[0], (hard[1] + easier[1]) ** 0.5
 
-    def _uniform_gain_rate(self, arms: tuple[MeasuredArm, MeasuredArm]) -> _Array:
-        rate = np.zeros_like(self._matched.requests)
-        rate[:, self._has_tag] = [arm.uniform_gain_bin_rate for arm in arms]
-        return rate
-
-    def _counted(self, belongs: _Belongs, group: TierGroup, change: Interval | None) -> TierComparison:
+    def _counted(
+        self, tiers: Sequence[Tier], group: TierGroup, change: Interval | None, capability: str | None = None
+    ) -> TierComparison:
         """Rates as counted."""
-        baseline, candidate = (
-            self._rate(arm, belongs, None, effect) for arm, effect in zip(self._sides, self.design[group], strict=True)
-        )
+        baseline, candidate = (self._rate(side, tiers, group, capability) for side in (0, 1))
         return TierComparison(baseline, candidate, change)
 
     def _shown(self, tiers: Sequence[Tier], change: Interval | None) -> TierComparison:
         """Rates corrected for noisy tags, averaged over *tiers* at the baseline's mix; the counts beside are by tag."""
         group = group_of(tiers[0])
         if self._arms is None or self.tiers_by is not TiersBy.LEARNT:
-            return self._counted(_in(tiers), group, change)
-        weights = _weights(self._arms[0].tier_mix, np.array([tier in tiers for tier in TIERS]))
-        effects = self.design[group]
-        rates = [float(weights @ arm.failure_rate) for arm in self._arms]
-        errors = [
-            (float(weights @ arm.failure_rate_covariance @ weights) * effect) ** 0.5
-            for arm, effect in zip(self._arms, effects, strict=True)
+            return self._counted(tiers, group, change)
+        chosen = np.array([tier in tiers for tier in TIERS], dtype=float)
+        traffic = self._arms[0].tier_mix * chosen
+        weights = traffic / traffic.sum() if traffic.any() else chosen / chosen.sum()
+        variances = [float(weights @ arm.failure_rate_covariance @ weights) for arm in self._arms]
+        corrected = [
+            (float(weights @ arm.failure_rate), (variance * effect) ** 0.5)
+            for arm, variance, effect in zip(self._arms, variances, self.design[group], strict=True)
         ]
-        baseline, candidate = (
-            self._rate(arm, _in(tiers), (rate, error), effect)
-            for arm, rate, error, effect in zip(self._sides, rates, errors, effects, strict=True)
-        )
-        corrected = self._bounds.share(rates[1] - rates[0], float(np.hypot(*errors)))
-        is_told = baseline.rate is not None and candidate.rate is not None
-        return TierComparison(baseline, candidate, _by_test(corrected, change) if is_told else None)
+        baseline, candidate = (self._rate(side, tiers, group, corrected=corrected[side]) for side in (0, 1))
+        if baseline.rate is None or candidate.rate is None:
+            return TierComparison(baseline, candidate, None)
+        (before, error), (after, other_error) = corrected
+        moved = self._bounds.share(after - before, math.hypot(error, other_error))
+        return TierComparison(baseline, candidate, _by_test(moved, change))
 
-    def _rate(self, arm: Arm, belongs: _Belongs, corrected: tuple[float, float] | None, effect: float) -> FailureRate:
-        strata = [stratum for stratum in arm.strata if belongs(stratum)]
+    def _rate(
+        self,
+        side: int,
+        tiers: Sequence[Tier],
+        group: TierGroup,
+        capability: str | None = None,
+        corrected: tuple[float, float] | None = None,
+    ) -> FailureRate:
+        """Of one arm, as counted, or *corrected*: a rate and its standard error."""
+        of_tiers = (stratum for stratum in self._sides[side].strata if stratum.tier in tiers)
+        strata = [stratum for stratum in of_tiers if capability in (None, stratum.capability)]
         requests, labelled = sum(each.requests for each in strata), sum(each.labelled for each in strata)
         failures = sum(each.failures for each in strata)
         rate = None
         worth, failing = (sum(column) for column in zip((0, 0), *(each.evidence for each in strata), strict=True))
         if worth > 0:
             estimate, error = corrected or (min(failing / worth, 1.0), 0.0)
-            independent = worth / effect
+            independent = worth / self.design[group][side]
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
@@ -424,7 +390,7 @@ class Measurement:
         change = self._change(group, tiers, self._classes[name])
         if group is TierGroup.ALL:
             change = self.over_all_looks(class_scope(name), change)
-        return self._counted(lambda stratum: stratum.capability == name and stratum.tier in tiers, group, change)
+        return self._counted(tiers, group, change, name)
 
 
 def _merged(arm: Arm) -> Arm:
@@ -441,12 +407,18 @@ def _merged(arm: Arm) -> Arm:
     return replace(arm, strata=strata)
 
 
+def _question_of(verdict: Verdict) -> tuple[object, ...]:
+    """What has to stay the same for a bound to hold at the next look."""
+    count_by = verdict.labels.get(ArmName.BASELINE, ArmLabels()).count_by
+    return verdict.tiers_by, verdict.comparison, verdict.calibration_id, count_by
+
+
 def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
     strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
     return Counts(sum(each.requests for each in strata), sum(each.unlabelled for each in strata))
 
 
-def _trusted(tiers_by: TiersBy, calibration: Yardstick | None) -> TiersBy:
+def _trusted(tiers_by: TiersBy, calibration: Calibration | None) -> TiersBy:
     if tiers_by is TiersBy.LEARNT and (calibration is None or not calibration.trust.is_trusted):
         return TiersBy.NONE
     return tiers_by
@@ -494,14 +466,3 @@ def _by_test(corrected: Interval, test: Interval | None) -> Interval:
         return corrected
     scale = corrected.estimate / test.estimate
     return Interval(corrected.estimate, scale * test.lower, scale * test.upper)
-
-
-def _in(tiers: Sequence[Tier]) -> _Belongs:
-    return lambda stratum: stratum.tier in tiers
-
-
-def _weights(tier_mix: _Array, chosen: NDArray[np.bool_]) -> _Array:
-    """Weights of the chosen tiers by their traffic; equal where they have none."""
-    traffic = tier_mix * chosen if (tier_mix * chosen).any() else chosen.astype(np.float64)
-    weights: _Array = traffic / traffic.sum()
-    return weights

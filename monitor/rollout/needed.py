@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from monitor.rollout.cohort import TierGroup, TiersBy
-from monitor.rollout.comparison import Interval
+from monitor.rollout.cohort import Cohort, Comparison, TierGroup, TiersBy
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
+from monitor.rollout.verdict import Interval
 
 _LARGEST_FORECAST = 10_000_000
+_DAY = 86_400.0
+_SOON_DAYS = 14.0
 
 
 def requests_needed(measurement: Measurement, policy: Policy) -> int:
@@ -32,6 +34,37 @@ def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGrou
     yield TierGroup.ALL, policy.ok_margin
     if measurement.tiers_by is not TiersBy.NONE and measurement.has_hard_requests:
         yield TierGroup.HARD, policy.ok_margin_hard
+
+
+def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) -> str | None:
+    """
+    A sentence where the requests still needed take longer than the policy's ramp; None where they do not.
+
+    Args:
+        cohort: Both arms since the rollout began.
+        policy: How long a ramp is.
+        needed: Labelled requests of the candidate that are still needed.
+        seconds: How long the candidate has served.
+    """
+    new, both = cohort.candidate.requests, cohort.candidate.requests + cohort.baseline.requests
+    labelled = cohort.candidate.labelled
+    if cohort.comparison is not Comparison.CONCURRENT or not labelled or not needed or seconds <= 0:
+        return None
+    per_day = labelled / seconds * _DAY
+    days = needed / per_day
+    if days <= policy.ramp_seconds / _DAY:
+        return None
+    share = new / both
+    enough = share * days / _SOON_DAYS
+    remedy = (
+        f"At {100 * enough:.2g} % they take {_SOON_DAYS:.0f}."
+        if enough < 1
+        else f"Even all of the traffic would take {days * share:,.0f}."
+    )
+    return (
+        f"The candidate gets {100 * share:.2g} % of the traffic, about {per_day:,.0f} labelled requests a day: "
+        f"the {needed:,} still needed take {days:,.0f} days. {remedy}"
+    )
 
 
 def _growth_to_ok(measurement: Measurement, policy: Policy) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from types import MappingProxyType
 
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.rollout.cohort import Arm, Cohort
@@ -62,11 +62,7 @@ def arm_failures(arm: Arm) -> Mapping[Signature, int]:
 
 
 def expected_load(
-    baseline: Mapping[Signature, int],
-    candidate: Mapping[Signature, int],
-    *,
-    baseline_requests: int,
-    candidate_requests: int,
+    failures: tuple[Mapping[Signature, int], Mapping[Signature, int]], requests: tuple[int, int]
 ) -> Sequence[SignatureLoad]:
     """
     The mix of incidents before and after, the candidate's most frequent first.
@@ -74,36 +70,24 @@ def expected_load(
     Requests without a label are taken to fail as those with one do.
 
     Args:
-        baseline: The baseline's failures by signature.
-        candidate: The candidate's.
-        baseline_requests: The baseline's labelled requests, of every tier.
-        candidate_requests: The candidate's.
+        failures: By signature, of baseline and candidate.
+        requests: Labelled requests of every tier, likewise.
 
     Returns:
         One entry per signature met in either arm; empty while an arm has no labelled request.
     """
-    if baseline_requests <= 0 or candidate_requests <= 0:
+    if min(requests) <= 0:
         return ()
     loads = [
-        SignatureLoad(
-            signature,
-            baseline=_PER * baseline.get(signature, 0) / baseline_requests,
-            candidate=_PER * candidate.get(signature, 0) / candidate_requests,
-        )
-        for signature in {**baseline, **candidate}
+        SignatureLoad(signature, *(_PER * arm.get(signature, 0) / n for arm, n in zip(failures, requests, strict=True)))
+        for signature in {**failures[0], **failures[1]}
     ]
     return sorted(loads, key=lambda load: (-load.candidate, -load.baseline, *_names(load.signature)))
 
 
 def load_by_tier(loads: Sequence[SignatureLoad]) -> Mapping[Tier, tuple[float, float]]:
     """(baseline, candidate) failures per 1,000 labelled requests of each tier, untiered last."""
-    return {
-        tier: (
-            sum(load.baseline for load in loads if load.signature.tier is tier),
-            sum(load.candidate for load in loads if load.signature.tier is tier),
-        )
-        for tier in (*TIERS, Tier.UNTIERED)
-    }
+    return {tier: _total(load for load in loads if load.signature.tier is tier) for tier in (*TIERS, Tier.UNTIERED)}
 
 
 def on_call_load(
@@ -125,18 +109,17 @@ def on_call_load(
     Returns:
         None while an arm has no labelled request.
     """
-    load = partial(
-        expected_load, baseline_requests=cohort.baseline.labelled, candidate_requests=cohort.candidate.labelled
-    )
-    if not cohort.baseline.labelled or not cohort.candidate.labelled:
+    arms = (cohort.baseline, cohort.candidate)
+    requests = (arms[0].labelled, arms[1].labelled)
+    if not all(requests):
         return None
-    loads = load(arm_failures(cohort.baseline), arm_failures(cohort.candidate))
-    tiers = load_by_tier(loads)
+    loads = expected_load((arm_failures(arms[0]), arm_failures(arms[1])), requests)
+    weights = {each.capability: each.weight for each in severities}
     return OnCallLoad(
-        total=(sum(before for before, _ in tiers.values()), sum(after for _, after in tiers.values())),
-        tiers=tiers,
-        signatures=tuple(load(*classes)[:limit]),
-        weighted=_weighted(loads, {each.capability: each.weight for each in severities}) if severities else None,
+        total=_total(loads),
+        tiers=load_by_tier(loads),
+        signatures=tuple(expected_load(classes, requests)[:limit]),
+        weighted=_total(loads, weights) if severities else None,
     )
 
 
@@ -150,11 +133,11 @@ def weighed(load: OnCallLoad | None) -> Iterator[str]:
         )
 
 
-def _weighted(loads: Sequence[SignatureLoad], weights: Mapping[str, float]) -> tuple[float, float]:
-    weighed_loads = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
-    return (
-        sum(weight * load.baseline for weight, load in weighed_loads),
-        sum(weight * load.candidate for weight, load in weighed_loads),
+def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = MappingProxyType({})) -> tuple[float, float]:
+    """Of both arms, each failure counted as often as *weights* say of its capability."""
+    counted = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
+    return sum(weight * each.baseline for weight, each in counted), sum(
+        weight * each.candidate for weight, each in counted
     )
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
-from monitor.rollout.comparison import ArmLabels, CountBy, Interval, JudgeErrors, ShareComparison, TierComparison
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
-from monitor.rollout.measurement import Measurement, Yardstick
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
-from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.rollout.verdict import (
+    ArmLabels,
+    CountBy,
+    Interval,
+    JudgeErrors,
+    ShareComparison,
+    TierComparison,
+    Verdict,
+    VerdictState,
+)
 from monitor.rollout.wording import percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
@@ -19,7 +28,7 @@ _LEAST_DESIGN_EFFECT = 1.1
 
 
 def explain(
-    verdict: Verdict, findings: Findings, measurement: Measurement, calibration: Yardstick | None, policy: Policy
+    verdict: Verdict, findings: Findings, measurement: Measurement, calibration: Calibration | None, policy: Policy
 ) -> Sequence[str]:
     """Why the state is what it is: the finding first, then the rates behind it, then what limits it."""
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
@@ -174,7 +183,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, change {with_bounds(change)}"
 
 
-def _limits(verdict: Verdict, calibration: Yardstick | None) -> Iterator[str]:
+def _limits(verdict: Verdict, calibration: Calibration | None) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
     yield from _labels(verdict)
     if verdict.tiers_by is TiersBy.NONE:

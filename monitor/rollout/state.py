@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from monitor.rollout.cohort import TierGroup
-from monitor.rollout.comparison import TierComparison
 from monitor.rollout.floors import FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState, class_scope
+from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import points
 
 MIN_EASIER_FAILURES = 10

@@ -91,24 +91,6 @@ class Rollout:
         return self.ended_at is None
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutStarted:
-    """A new rollout, without a calibration yet."""
-
-    rollout: Rollout
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutEnded:
-    """The end of a watch; *ended_at* is Unix seconds."""
-
-    rollout: Rollout
-    ended_at: float
-    reason: EndReason
-
-
-RolloutEvent = RolloutStarted | RolloutEnded
-
 VersionKey = tuple[str, str, str]
 """Service, environment, model version."""
 
@@ -120,9 +102,9 @@ def find_rollouts(
     *,
     now: float,
     decided: Mapping[str, float] = MappingProxyType({}),
-) -> Sequence[RolloutEvent]:
+) -> Sequence[Rollout]:
     """
-    What has started and ended since *rollouts* was written, oldest first.
+    What has started and ended since *rollouts* was written, oldest first: each rollout as it was started or ended.
 
     A version serves in deployments: one ends when it is silent while others go on serving, so a night in which the
     whole service is silent ends nothing, and a name that comes back afterwards stands for something new. The
@@ -143,7 +125,7 @@ def find_rollouts(
         now: Unix seconds.
         decided: When each rollout got the verdict that it has (Unix seconds), by id; those that wait are left out.
     """
-    return [event for watch in _watches(activity, rollouts, policy) for event in watch.advance(now, decided)]
+    return [changed for watch in _watches(activity, rollouts, policy) for changed in watch.advance(now, decided)]
 
 
 def version_roles(
@@ -259,7 +241,7 @@ class _Watch:
         self._where = (members[0].service, members[0].environment)
         self._rollouts = list(past)
         self._policy = policy
-        self._events: list[RolloutEvent] = []
+        self._changed: list[Rollout] = []
         traffic = {member.model_version: _traffic(member) for member in members}
         ends: dict[str, list[float]] = defaultdict(list)
         for rollout in past:
@@ -271,7 +253,7 @@ class _Watch:
             traffic, ends, silence_seconds=silence, min_requests=policy.candidate_min_requests
         )
 
-    def advance(self, now: float, decided: Mapping[str, float]) -> list[RolloutEvent]:
+    def advance(self, now: float, decided: Mapping[str, float]) -> list[Rollout]:
         for deployment in self._deployments[1:]:
             at = deployment.first_started_at
             self._end_rolled_back(at)
@@ -280,7 +262,7 @@ class _Watch:
                 self._start(deployment)
         self._end_rolled_back(math.inf)
         self._end_ramps(now, decided)
-        return self._events
+        return self._changed
 
     def roles(self) -> Iterator[tuple[VersionKey, Role]]:
         established = self._established(math.inf)
@@ -325,18 +307,11 @@ class _Watch:
             return
         earlier = sum(r.candidate == name and r.baseline == baseline for r in self._rollouts)
         service, environment = self._where
-        rollout = Rollout(
-            rollout_id=_rollout_id(
-                service, environment, baseline, name, repr(deployment.first_started_at), str(earlier)
-            ),
-            service=service,
-            environment=environment,
-            baseline=baseline,
-            candidate=name,
-            started_at=deployment.first_started_at,
-        )
+        at = deployment.first_started_at
+        rollout_id = rollout_id_of(service, environment, baseline, name, repr(at), str(earlier))
+        rollout = Rollout(rollout_id, service, environment, baseline, name, at)
         self._rollouts.append(rollout)
-        self._events.append(RolloutStarted(rollout))
+        self._changed.append(rollout)
 
     def _incumbent(self, new: Deployment) -> Deployment:
         """The established version; first, a candidate that took over most of its traffic becomes it."""
@@ -400,7 +375,7 @@ class _Watch:
     def _end(self, rollout: Rollout, ended_at: float, reason: EndReason) -> None:
         ended = replace(rollout, ended_at=ended_at, end_reason=reason.value)
         self._rollouts[self._rollouts.index(rollout)] = ended
-        self._events.append(RolloutEnded(ended, ended_at, reason))
+        self._changed.append(ended)
 
     def _under_way(self) -> list[Rollout]:
         return [rollout for rollout in self._rollouts if rollout.is_under_way]
@@ -436,5 +411,6 @@ def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None,
     return shares[1] > _GROWTH * shares[0]
 
 
-def _rollout_id(*parts: str) -> str:
+def rollout_id_of(*parts: str) -> str:
+    """A name of a rollout that these *parts* alone decide."""
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 
 
 def percent(ratio: float) -> str:

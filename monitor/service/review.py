@@ -11,23 +11,20 @@ import structlog
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.live_trust import LiveTrust
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
+from monitor.difficulty.trust import LiveTrust
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort, TiersBy
-from monitor.rollout.commitment import changed_floors
+from monitor.rollout.floors import changed_floors
 from monitor.rollout.oncall import on_call_load, weighed
-from monitor.rollout.pace import too_small
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import (
     EvidenceWindow,
     Role,
     Rollout,
-    RolloutEnded,
-    RolloutStarted,
     evidence_window,
     find_rollouts,
     probes_window,
@@ -292,14 +289,13 @@ class Reviewer:
             for at, state in record.changes[-1:]
             if state != VerdictState.WAITING
         }
-        for event in find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
-            match event:
-                case RolloutStarted(rollout):
-                    self._start(rollout)
-                case RolloutEnded(rollout, ended_at, reason):
-                    self._before_end(rollout, min(ended_at, now))
-                    self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=reason)
-                    _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=reason)
+        for rollout in find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
+            if rollout.ended_at is None:
+                self._start(rollout)
+            else:
+                self._before_end(rollout, min(rollout.ended_at, now))
+                self._ledger.end_rollout(rollout.rollout_id, ended_at=rollout.ended_at, reason=rollout.end_reason)
+                _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=rollout.end_reason)
 
     def _before_end(self, rollout: Rollout, ended_at: float) -> None:
         """The last look was a moment ago."""
@@ -320,6 +316,7 @@ class Reviewer:
     def _judge(self, record: RolloutRecord, rollouts: Sequence[Rollout], now: float) -> RolloutRecord:
         """*record*, one of *rollouts*, with its verdict at *now*, Unix seconds."""
         from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.rollout.needed import too_small  # noqa: PLC0415  (likewise)
         from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
         rollout = record.rollout
@@ -340,9 +337,8 @@ class Reviewer:
         verdict = judge(
             read.cohort,
             read.calibration,
-            self.policy.model_copy(update={"floors": tuple(committed.floor for committed in record.floors)}),
-            service=rollout.service,
-            environment=rollout.environment,
+            self.policy,
+            floors=[committed.floor for committed in record.floors],
             previous=record.verdict,
             probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
         )

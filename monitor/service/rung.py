@@ -11,9 +11,8 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust_gate import on_traffic
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
-from monitor.rollout.cohort import Cohort, Comparison, TiersBy
+from monitor.rollout.cohort import LEARNT, Cohort, Comparison, TiersBy, TierView, gives_tiers
 from monitor.rollout.policy import Policy
-from monitor.rollout.tier_view import LEARNT, TierView, gives_tiers
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.capability import UNCLASSIFIED
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm
-from monitor.difficulty.cuts import soft_tiers
+from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm, soft_tiers
 from monitor.difficulty.tiers import TierCuts
 
 Array = NDArray[np.float64]

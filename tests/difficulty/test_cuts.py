@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from monitor.difficulty.cuts import bin_edges, soft_tiers
+from monitor.difficulty.calibrating import bin_edges
+from monitor.difficulty.correction import soft_tiers
 from monitor.difficulty.tiers import TierCuts
 
 CUTS = TierCuts(medium=-2.0, hard=0.0, frontier=2.0)

@@ -12,9 +12,8 @@ from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
+from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
-from monitor.rollout.tier_view import LEARNT
 from monitor.rollout.tracker import EvidenceWindow, since_start
 from monitor.trace.model import OutcomeEvent
 from tests.builders import (

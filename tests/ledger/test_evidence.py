@@ -19,8 +19,6 @@ def test_evidence_is_kept_and_stays_bounded(ledger: SqlLedger) -> None:
         ledger.cohort(ROLLOUT, matured_before=NOON),
         None,
         Policy(),
-        service="shop",
-        environment="production",
         previous=None,
     )
     times = [NOON + second for second in (*range(MOST_EVIDENCE // 2), *range(1_000, 1_000 + MOST_EVIDENCE, 2))]

@@ -20,9 +20,8 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
-from monitor.rollout.comparison import ArmLabels, JudgeErrors
 from monitor.rollout.tracker import Role, Rollout
-from monitor.rollout.verdict import Interval
+from monitor.rollout.verdict import ArmLabels, Interval, JudgeErrors
 from monitor.trace.model import Budget, Usage
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, success, tagged
 from tests.ledgers import counts

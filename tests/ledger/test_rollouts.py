@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.commitment import CommittedFloor
+from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.judging import judge
 from monitor.rollout.policy import Floor, Policy
 from tests.builders import (
@@ -25,8 +25,6 @@ def test_a_rollout_keeps_its_verdict_and_its_changes(ledger: SqlLedger) -> None:
         ledger.cohort(ROLLOUT, matured_before=NOON),
         None,
         Policy(),
-        service="shop",
-        environment="production",
         previous=None,
     )
 

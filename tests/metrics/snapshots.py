@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monitor.difficulty.live_trust import Drift, LiveTrust
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.difficulty.trust import Trust
+from monitor.difficulty.trust import Drift, LiveTrust, Trust
 from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import (
     CalibrationStatus,
@@ -18,15 +17,17 @@ from monitor.metrics.snapshot import (
     Snapshot,
 )
 from monitor.rollout.cohort import ArmName, TierGroup
-from monitor.rollout.commitment import CommittedFloor
-from monitor.rollout.comparison import ArmLabels, CountBy, JudgeErrors
+from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity
 from monitor.rollout.verdict import (
+    ArmLabels,
+    CountBy,
     Decomposition,
     FailureRate,
     Interval,
+    JudgeErrors,
     ShareComparison,
     TierComparison,
     Verdict,

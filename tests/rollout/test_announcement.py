@@ -10,7 +10,7 @@ import pytest
 from monitor.errors import UsageError
 from monitor.rollout.announcement import MOST_UNDER_WAY, Announcement, announced_rollout, checked_reason
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import Rollout, RolloutStarted, VersionActivity, find_rollouts
+from monitor.rollout.tracker import Rollout, VersionActivity, find_rollouts
 
 NOW = 1_000.0
 SERVING = [VersionActivity("shop", "production", "model-1", 0.0, 990.0, requests=500)]
@@ -50,9 +50,9 @@ def test_a_rollout_that_the_stream_found_first_is_that_rollout() -> None:
     """Whoever comes first, there is one rollout of the same versions."""
     met = VersionActivity("shop", "production", "model-2", 500.0, 990.0, requests=100)
     (event,) = find_rollouts([*SERVING, met], [], Policy(), now=NOW)
-    assert isinstance(event, RolloutStarted)
+    assert event.is_under_way
 
-    assert event.rollout == announce([event.rollout], [*SERVING, met])
+    assert event == announce([event], [*SERVING, met])
 
 
 def test_the_stream_finds_no_second_one_beside_an_announced_rollout() -> None:

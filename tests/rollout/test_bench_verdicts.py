@@ -155,7 +155,7 @@ def test_a_replay_says_what_the_statistics_say_of_the_same_cohort(tmp_path: Path
         learnt = ledger.calibration(record.rollout.calibration_id)
     assert learnt is not None
     cohort = recounted(drawn, learnt)
-    judged = judge(cohort, learnt, Policy(), service="agent", environment="production", previous=None)
+    judged = judge(cohort, learnt, Policy(), previous=None)
     expected = rollout_json(RolloutRecord(record.rollout, judged))
     assert (drawn.baseline, drawn.candidate) == (said["baseline"], said["candidate"])
     assert expected["verdict"] == said["verdict"]

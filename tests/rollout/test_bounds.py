@@ -8,7 +8,6 @@ from monitor.rollout import bounds as module
 from monitor.rollout.bounds import Bounds
 from monitor.rollout.cohort import TierGroup
 from monitor.rollout.confidence_sequence import Counts
-from monitor.rollout.policy import Policy
 
 
 def test_the_parts_of_the_budget_add_up_to_the_error_rate() -> None:
@@ -20,7 +19,7 @@ def test_the_parts_of_the_budget_add_up_to_the_error_rate() -> None:
 
 def test_a_rise_is_shown_the_sooner_the_larger_its_part_of_the_budget() -> None:
     """All requests and the hard tier have more of it than the easier tiers."""
-    bounds = Bounds.of(Policy())
+    bounds = Bounds(0.05, 0.1)
     before, after = Counts(400, 40), Counts(400, 66)
 
     lower = {group: bounds.change(before, after, group).lower for group in TierGroup}
@@ -30,6 +29,6 @@ def test_a_rise_is_shown_the_sooner_the_larger_its_part_of_the_budget() -> None:
 
 def test_more_floors_make_each_harder_to_break() -> None:
     """The floors' part is shared between them."""
-    alone, among = (Bounds.of(Policy(), floors=floors).rate(0.4, 250) for floors in (1, 8))
+    alone, among = (Bounds(0.05, 0.1, floors).rate(0.4, 250) for floors in (1, 8))
 
     assert among.lower < alone.lower < 0.4 < alone.upper < among.upper

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from monitor.rollout.commitment import CommittedFloor, FloorSet, changed_floors, floors_in_force
+from monitor.rollout.floors import CommittedFloor, FloorSet, changed_floors, floors_in_force
 from monitor.rollout.policy import Floor
 from monitor.rollout.tracker import Rollout
 
@@ -51,6 +51,11 @@ REFUNDS = Floor(service="shop", pass_rate=0.75, capability="refunds")
             [FloorSet(0.0, [AGREED.model_copy(update={"service": "other"}), AGREED])],
             [CommittedFloor(AGREED, 0.0)],
             id="another service's floor is its own",
+        ),
+        pytest.param(
+            [FloorSet(0.0, [AGREED.model_copy(update={"environment": "staging"}), AGREED])],
+            [CommittedFloor(AGREED, 0.0)],
+            id="and so is another environment's",
         ),
     ],
 )

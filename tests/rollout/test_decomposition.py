@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.rollout.comparison import Decomposition
 from monitor.rollout.decomposition import decompose, hard_share
+from monitor.rollout.verdict import Decomposition
 
 MIX = np.array([0.6, 0.3, 0.1, 0.0])
 RATE = np.array([0.02, 0.10, 0.60, 1.0])
@@ -24,12 +24,7 @@ def parts_of(
     candidate_mix: np.ndarray = MIX,
     candidate_rate: np.ndarray = RATE,
 ) -> Decomposition:
-    parts = decompose(
-        baseline_mix=baseline_mix,
-        baseline_rate=baseline_rate,
-        candidate_mix=candidate_mix,
-        candidate_rate=candidate_rate,
-    )
+    parts = decompose([baseline_mix, candidate_mix], [baseline_rate, candidate_rate])
     assert parts is not None
     return parts
 
@@ -88,4 +83,4 @@ def test_two_factors_agree_with_a_standard_decomposition() -> None:
 def test_no_failure_has_no_share() -> None:
     """An arm that never fails has nothing to share out, and no change to explain."""
     assert hard_share(MIX, np.zeros(4)) is None
-    assert decompose(baseline_mix=MIX, baseline_rate=RATE, candidate_mix=MIX, candidate_rate=np.zeros(4)) is None
+    assert decompose([MIX, MIX], [RATE, np.zeros(4)]) is None

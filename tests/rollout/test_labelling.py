@@ -9,11 +9,10 @@ import pytest
 from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
-from monitor.rollout.comparison import CountBy
 from monitor.rollout.judging import judge
 from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.rollout.verdict import CountBy, Verdict, VerdictState
 
 POLICY = Policy(min_labelled_requests=100)
 
@@ -37,7 +36,7 @@ def a_cohort(baseline: list[Stratum], candidate: list[Stratum]) -> Cohort:
 
 def judged(baseline: list[Stratum], candidate: list[Stratum]) -> Verdict:
     cohort = a_cohort(baseline, candidate)
-    return judge(cohort, None, POLICY, service="shop", environment="production", previous=None)
+    return judge(cohort, None, POLICY, previous=None)
 
 
 def test_checks_alone_are_counted_as_they_are() -> None:
@@ -154,7 +153,7 @@ def test_what_the_judge_had_shown_is_open_again_once_people_check_it() -> None:
         a_judged_arm(2_000, 8_000, missed=0.0, false=0.01, audited=0.2),
     )
 
-    corrected = judge(cohort, None, POLICY, service="shop", environment="production", previous=uncorrected)
+    corrected = judge(cohort, None, POLICY, previous=uncorrected)
 
     assert VerdictState.REGRESSION is uncorrected.state
     assert VerdictState.REGRESSION is not corrected.state

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.rollout_streams import ArmStream, KnownTiers
+from bench.rollout_streams import ArmStream, known_tiers
 from monitor.rollout.cohort import Arm, Cohort, TierGroup
-from monitor.rollout.measurement import measure
+from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 
 
@@ -19,7 +19,7 @@ def test_hard_tier_is_compared_at_one_mix() -> None:
         failures = np.round(requests * np.array([0.02, 0.10, 0.60, 0.999])).astype(int)
         return Arm("version", ArmStream(requests, requests, failures).strata(0))
 
-    measurement = measure(Cohort(arm(100), arm(400), "known-tiers"), KnownTiers(), Policy())
+    measurement = Measurement(Cohort(arm(100), arm(400), "known-tiers"), known_tiers(), Policy())
 
     assert measurement.hard_tier.change is not None
     assert measurement.hard_tier.change.estimate == pytest.approx(0.0, abs=0.005)
@@ -40,8 +40,8 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     )
     probes = Cohort(arm([0, 100, 400, 0], [0, 10, 240, 0]), arm([0, 100, 400, 0], [0, 4, 224, 0]), "known-tiers")
 
-    alone = measure(production, KnownTiers(), Policy())
-    beside = measure(production, KnownTiers(), Policy(), probes=probes)
+    alone = Measurement(production, known_tiers(), Policy())
+    beside = Measurement(production, known_tiers(), Policy(), probes=probes)
 
     assert alone.aggregate == beside.aggregate
     assert beside.changes[TierGroup.ALL] == alone.changes[TierGroup.ALL]

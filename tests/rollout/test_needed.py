@@ -21,7 +21,7 @@ def judged(baseline: tuple[int, int], candidate: tuple[int, int]) -> Verdict:
         Arm("version", [Stratum(Tier.UNTIERED, "any", 0, False, n, n, f, 0.0, 0.0)]) for n, f in (baseline, candidate)
     ]
     cohort = Cohort(arms[0], arms[1], "", TiersBy.NONE)
-    return judge(cohort, None, POLICY, service="agent", environment="production", previous=None)
+    return judge(cohort, None, POLICY, previous=None)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_nothing_seen_needs_the_minimum() -> None:
     """Before the first request the forecast is the minimum of labelled requests."""
     empty = Cohort(Arm("old", []), Arm("new", []), "")
 
-    verdict = judge(empty, None, POLICY, service="agent", environment="production", previous=None)
+    verdict = judge(empty, None, POLICY, previous=None)
 
     assert POLICY.min_labelled_requests == verdict.requests_needed
 
@@ -65,7 +65,7 @@ def test_forecast_shrinks_as_requests_arrive() -> None:
     needed = []
     no_change = Truth(candidate_rate=Truth(candidate_rate=np.zeros(4)).baseline_rate)
     for cohort in simulate(no_change, looks=60, per_look=150, rng=np.random.default_rng(1)).cohorts():
-        verdict = judge(cohort, None, POLICY, service="agent", environment="production", previous=verdict)
+        verdict = judge(cohort, None, POLICY, previous=verdict)
         needed.append(verdict.requests_needed)
 
     assert verdict is not None

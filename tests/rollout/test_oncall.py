@@ -26,7 +26,7 @@ HARD = Signature(Tier.HARD, "search")
 
 def test_load_is_counted_over_requests_of_every_tier() -> None:
     """A tier's load is what a page of 1,000 mixed requests brings, so tiers add up to the aggregate."""
-    loads = expected_load({EASY: 20, HARD: 30}, {EASY: 5, HARD: 14}, baseline_requests=1000, candidate_requests=500)
+    loads = expected_load(({EASY: 20, HARD: 30}, {EASY: 5, HARD: 14}), (1000, 500))
 
     assert [SignatureLoad(HARD, 30.0, 28.0), SignatureLoad(EASY, 20.0, 10.0)] == loads
     assert (30.0, 28.0) == load_by_tier(loads)[Tier.HARD]
@@ -35,7 +35,7 @@ def test_load_is_counted_over_requests_of_every_tier() -> None:
 
 def test_signature_of_one_arm_alone_is_shown() -> None:
     """A kind of incident that is new, or gone, counts as 0 on the other side."""
-    loads = expected_load({EASY: 1}, {HARD: 1}, baseline_requests=100, candidate_requests=100)
+    loads = expected_load(({EASY: 1}, {HARD: 1}), (100, 100))
 
     assert [SignatureLoad(HARD, 0.0, 10.0), SignatureLoad(EASY, 10.0, 0.0)] == loads
 
@@ -43,7 +43,7 @@ def test_signature_of_one_arm_alone_is_shown() -> None:
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 0)])
 def test_load_is_unknown_without_labels(before: int, after: int) -> None:
     """An arm without a labelled request has no rate."""
-    assert not expected_load({EASY: 0}, {EASY: 0}, baseline_requests=before, candidate_requests=after)
+    assert not expected_load(({EASY: 0}, {EASY: 0}), (before, after))
 
 
 def test_failures_of_cells_add_up_by_tier_and_capability() -> None:
@@ -119,8 +119,7 @@ def test_severities_change_no_test_statistic(
     cohort = Cohort(Arm("m-1", before), Arm("m-2", after), "c1")
 
     verdicts = [
-        judge(cohort, None, policy, service="shop", environment="production", previous=None)
-        for policy in (Policy(), Policy(severities=tuple(severities)))
+        judge(cohort, None, policy, previous=None) for policy in (Policy(), Policy(severities=tuple(severities)))
     ]
 
     assert verdicts[0] == verdicts[1]

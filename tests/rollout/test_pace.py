@@ -6,7 +6,7 @@ import pytest
 
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
-from monitor.rollout.pace import too_small
+from monitor.rollout.needed import too_small
 from monitor.rollout.policy import Policy
 
 DAY = 86_400.0

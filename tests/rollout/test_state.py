@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from monitor.rollout.cohort import TierGroup, TiersBy
-from monitor.rollout.comparison import FailureRate, Interval, TierComparison
 from monitor.rollout.labelling import FAILURE, SUCCESS
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import FailureRate, Interval, TierComparison, VerdictState
 
 POLICY = Policy()
 STEADY = Interval(0.0, -0.01, 0.01)

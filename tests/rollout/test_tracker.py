@@ -16,9 +16,6 @@ from monitor.rollout.tracker import (
     EndReason,
     Role,
     Rollout,
-    RolloutEnded,
-    RolloutEvent,
-    RolloutStarted,
     VersionActivity,
     baseline_since,
     candidate_since,
@@ -52,22 +49,20 @@ def activity(*spells: Spell, environment: str = "production") -> list[VersionAct
     ]
 
 
-def started(events: Sequence[RolloutEvent]) -> list[tuple[str, str]]:
-    return [(e.rollout.baseline, e.rollout.candidate) for e in events if isinstance(e, RolloutStarted)]
+def started(events: Sequence[Rollout]) -> list[tuple[str, str]]:
+    return [(e.baseline, e.candidate) for e in events if e.is_under_way]
 
 
-def ended(events: Sequence[RolloutEvent]) -> list[tuple[str, str, float, EndReason]]:
+def ended(events: Sequence[Rollout]) -> list[tuple[str, str, float, EndReason]]:
     return [
-        (e.rollout.baseline, e.rollout.candidate, e.ended_at / DAY, e.reason)
-        for e in events
-        if isinstance(e, RolloutEnded)
+        (e.baseline, e.candidate, e.ended_at / DAY, EndReason(e.end_reason)) for e in events if e.ended_at is not None
     ]
 
 
-def rollouts_after(events: Sequence[RolloutEvent], before: Sequence[Rollout] = ()) -> list[Rollout]:
+def rollouts_after(events: Sequence[Rollout], before: Sequence[Rollout] = ()) -> list[Rollout]:
     """What a ledger would hold after *events*."""
     kept = {rollout.rollout_id: rollout for rollout in before}
-    kept |= {event.rollout.rollout_id: event.rollout for event in events}
+    kept |= {event.rollout_id: event for event in events}
     return list(kept.values())
 
 
@@ -83,7 +78,7 @@ def test_canary_above_the_share_starts_a_rollout_at_its_first_request() -> None:
     events = find_rollouts(seen, [], POLICY, now=10 * DAY)
 
     assert [("v1", "v2")] == started(events)
-    assert 9 * DAY == events[0].rollout.started_at
+    assert 9 * DAY == events[0].started_at
 
 
 def test_stray_requests_are_no_rollout() -> None:
@@ -171,8 +166,8 @@ def test_rollback_and_return_are_two_rollouts() -> None:
 
     assert [("v1", "v2", 9.25, EndReason.ROLLED_BACK)] == ended(first)
     assert [("v1", "v2")] == started(second)
-    assert 12 * DAY == second[0].rollout.started_at
-    assert kept[0].rollout_id != second[0].rollout.rollout_id
+    assert 12 * DAY == second[0].started_at
+    assert kept[0].rollout_id != second[0].rollout_id
 
 
 def test_silence_of_both_arms_is_no_rollback() -> None:
@@ -224,7 +219,7 @@ def test_silence_of_the_whole_service_ends_nothing() -> None:
             *(hours("v2", day * 24 + 11, day * 24 + 18, 3) if day else ()),
         )
     ]
-    events: list[RolloutEvent] = []
+    events: list[Rollout] = []
     for hour in range(24, 9 * 24):
         seen = activity(*(spell for spell in week if spell[1] * 24 <= hour))
         events += find_rollouts(seen, rollouts_after(events), POLICY, now=hour * HOUR)
@@ -262,7 +257,7 @@ def test_name_that_comes_back_is_judged_as_new_however_often() -> None:
 
     assert [("blue", "green"), ("green", "blue"), ("blue", "green")] == started(events)
     assert [EndReason.SUPERSEDED] * 2 == [reason for *_, reason in ended(events)]
-    assert [36 * HOUR, 84 * HOUR, 132 * HOUR] == [e.rollout.started_at for e in events if isinstance(e, RolloutStarted)]
+    assert [36 * HOUR, 84 * HOUR, 132 * HOUR] == [e.started_at for e in events if e.is_under_way]
 
 
 def test_looks_on_the_way_find_what_one_look_at_the_end_finds() -> None:
@@ -276,7 +271,7 @@ def test_looks_on_the_way_find_what_one_look_at_the_end_finds() -> None:
         *hours("blue", 72, 96, 3),
         *hours("blue", 96, 120, 30),
     ]
-    events: list[RolloutEvent] = []
+    events: list[Rollout] = []
     for hour in range(1, 121):
         seen = activity(*(spell for spell in story if spell[1] * 24 < hour))
         events += find_rollouts(seen, rollouts_after(events), POLICY, now=hour * HOUR)
@@ -318,7 +313,7 @@ def test_requests_after_an_operators_rollback_are_a_new_attempt_once_they_are_en
 
     assert [] == list(find_rollouts(stragglers, by_hand, POLICY, now=58 * HOUR))
     (event,) = find_rollouts(retry, by_hand, POLICY, now=58 * HOUR)
-    assert 54 * HOUR == event.rollout.started_at
+    assert 54 * HOUR == event.started_at
 
 
 def test_ramp_without_a_verdict_is_watched_beyond_the_calendar() -> None:

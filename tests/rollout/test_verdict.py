@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from bench.rollout_streams import ArmStream, KnownTiers
+from bench.rollout_streams import ArmStream, known_tiers
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import NO_TAG, TIERS
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge, withdrawn
-from monitor.rollout.measurement import Yardstick
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.rollout.wording import points
@@ -40,16 +40,16 @@ def a_verdict(
     candidate: Arm,
     baseline: Arm | None = None,
     *,
-    calibration: Yardstick | None = KnownTiers(),  # noqa: B008 - frozen
+    calibration: Calibration | None = known_tiers(),  # noqa: B008 - frozen
     policy: Policy = Policy(),  # noqa: B008 - frozen
     previous: Verdict | None = None,
 ) -> Verdict:
     cohort = Cohort(baseline or an_arm(BASELINE), candidate, "known-tiers")
-    return judge(cohort, calibration, policy, service="agent", environment="production", previous=previous)
+    return judge(cohort, calibration, policy, floors=policy.floors, previous=previous)
 
 
-def untrusted(trust: Trust) -> KnownTiers:
-    return replace(KnownTiers(), trust=trust)
+def untrusted(trust: Trust) -> Calibration:
+    return replace(known_tiers(), trust=trust)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_learnt_tiers_have_two_tests_of_a_cliff() -> None:
     """The excess stands beside the odds ratios, each with half of the error rate; declared tiers need one."""
     learnt = a_verdict(an_arm(CLIFF))
     cohort = Cohort(an_arm(BASELINE), an_arm(CLIFF), "", tiers_by=TiersBy.DECLARED)
-    declared = judge(cohort, None, Policy(), service="agent", environment="production", previous=None)
+    declared = judge(cohort, None, Policy(), previous=None)
 
     widths = [each.bounds["left_behind"].upper - each.bounds["left_behind"].lower for each in (declared, learnt)]
     assert learnt.bounds["excess"].lower > 0
@@ -179,7 +179,7 @@ def test_ok_without_tiers_knows_nothing_of_the_hard_tier() -> None:
 
 def test_untrusted_tiers_are_none_with_the_reasons() -> None:
     """A calibration that may not be believed gives no tiers, and the verdict says why."""
-    trust = replace(KnownTiers().trust, is_trusted=False, reasons=("2 more reference versions needed.",))
+    trust = replace(known_tiers().trust, is_trusted=False, reasons=("2 more reference versions needed.",))
 
     verdict = a_verdict(an_arm(CLIFF), calibration=untrusted(trust))
 
@@ -193,7 +193,7 @@ def test_declared_tiers_need_no_calibration() -> None:
     strata = [an_arm(counts).strata for counts in (BASELINE, CLIFF)]
     cohort = Cohort(Arm("old", strata[0]), Arm("new", strata[1]), "", TiersBy.DECLARED)
 
-    verdict = judge(cohort, None, Policy(), service="agent", environment="production", previous=None)
+    verdict = judge(cohort, None, Policy(), previous=None)
 
     assert VerdictState.CLIFF is verdict.state
     assert TiersBy.DECLARED is verdict.tiers_by
@@ -248,10 +248,6 @@ def test_labels_that_are_all_failures_are_an_obstacle() -> None:
     [
         pytest.param(Floor(service="agent", pass_rate=0.52), VerdictState.REGRESSION, id="44 % pass below 52 %"),
         pytest.param(Floor(service="agent", pass_rate=0.48), VerdictState.CLIFF, id="44 % pass may be 48 %"),
-        pytest.param(Floor(service="other", pass_rate=0.9), VerdictState.CLIFF, id="floor of another service"),
-        pytest.param(
-            Floor(service="agent", pass_rate=0.9, environment="staging"), VerdictState.CLIFF, id="other environment"
-        ),
         pytest.param(
             Floor(service="agent", pass_rate=0.9, capability="any"), VerdictState.REGRESSION, id="floor of a capability"
         ),
@@ -416,9 +412,9 @@ def test_a_verdict_that_no_longer_holds_is_said(said: list[str], state: VerdictS
 counts = st.tuples(*[st.integers(0, 400)] * 4)
 
 
-@given(counts, counts, counts, counts, st.sampled_from([None, KnownTiers()]))
+@given(counts, counts, counts, counts, st.sampled_from([None, known_tiers()]))
 def test_no_number_of_a_verdict_is_ever_missing_its_value(
-    requests: Counts, failures: Counts, other_requests: Counts, other_failures: Counts, calibration: KnownTiers | None
+    requests: Counts, failures: Counts, other_requests: Counts, other_failures: Counts, calibration: Calibration | None
 ) -> None:
     """Bounds are numbers in order around the estimate, or absent; never NaN, whatever the counts."""
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, path_of, shortened, text_width
 from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
 from monitor.output.charts.scale import Scale, span, ticks, time_ticks
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import points, with_bounds
 
 _WIDTH = 360.0

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
 from monitor.output.charts.palette import ALARM, GRID, MUTED
 from monitor.output.charts.scale import Scale, ticks
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent
 
 _WIDTH = 360.0

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened, text_width
 from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
 from monitor.output.charts.scale import Scale
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent, points
 
 _WIDTH = 360.0

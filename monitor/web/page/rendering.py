@@ -14,8 +14,7 @@ from markupsafe import Markup
 
 from monitor.output.charts.palette import CHART_STYLE
 from monitor.output.plain import iso_time
-from monitor.rollout.comparison import FailureRate, Interval
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import FailureRate, Interval, VerdictState
 from monitor.rollout.wording import percent, points, signed, with_bounds
 from monitor.web.page.overview import since
 

@@ -15,12 +15,10 @@ from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_
 from monitor.output.charts.parts import Part, parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
-from monitor.rollout.commitment import CommittedFloor
-from monitor.rollout.comparison import Interval, TierComparison
 from monitor.rollout.evidence import Evidence
-from monitor.rollout.floors import pass_rate_of
+from monitor.rollout.floors import CommittedFloor, pass_rate_of
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import Verdict, VerdictState
+from monitor.rollout.verdict import Interval, TierComparison, Verdict, VerdictState
 from monitor.web.page.rendering import count, duration
 
 _RECENT_SECONDS = 6 * 3_600.0

@@ -14,7 +14,7 @@ from monitor.output.charts.palette import CHART_STYLE
 from monitor.output.charts.parts import Part, parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
-from monitor.rollout.comparison import Interval
+from monitor.rollout.verdict import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
 HARD = RateRow("hard", Interval(0.6, 0.5, 0.7), Interval(0.55, 0.47, 0.63), limit=0.5)

@@ -14,10 +14,9 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks
 from monitor.rollout.cases import Case, CaseKind, Cases, Runs
 from monitor.rollout.cohort import TiersBy
-from monitor.rollout.comparison import Interval
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Interval, VerdictState
 from monitor.web.page.pages import Page
 from monitor.web.page.rollout_view import labels_per_second, listed
 from tests.metrics.snapshots import NO_REQUESTS, NOON, a_comparison, a_rate, a_record, a_snapshot, a_verdict
