@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,13 +11,13 @@ from enum import StrEnum
 import numpy as np
 
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.evals.cases import Pairing, Run
+from monitor.evals.cases import CaseKey, Pairing
 from monitor.evals.comparison import Comparison, Stratum, simultaneous
 from monitor.evals.words import counted, some_of
 
 _TAIL_DEVIATIONS = 9.0
 _MOST_CASES = 1_000_000
-_FINEST_DROP = 1e-4
+_DROPS = 10_000  # looked at, a hundredth of a point apart
 
 
 MIN_HARD_SHARE = 0.30
@@ -92,70 +93,46 @@ def audit(pairing: Pairing, comparison: Comparison) -> Audit:
     tiers: dict[Tier, Stratum] = {t: stratum for t, stratum in comparison.tiers.items() if t is not Tier.UNTIERED}
     level = 1.0 - simultaneous(comparison.confidence, len(tiers))
     sight: dict[Tier, Sight] = {tier: _sight(stratum, level) for tier, stratum in tiers.items()}
-    found = [*_of_tiers(comparison)]
-    found += _of_sight(tiers, sight)
-    found += _of_runs(pairing)
-    return Audit(found, sight)
+    return Audit([*_of_tiers(comparison), *_of_sight(tiers, sight), *_of_runs(pairing)], sight)
 
 
 def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
     tiers, all_cases = comparison.tiers, 0 if comparison.aggregate is None else comparison.aggregate.cases
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
     cases = all_cases - untiered
-    if not set(tiers) - {Tier.UNTIERED}:
-        yield BlindSpot(
-            Blindness.TIERS_UNKNOWN,
+    if not cases:
+        told = (
             f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that is "
-            "left behind.",
         )
+        yield BlindSpot(Blindness.TIERS_UNKNOWN, f"{told}is left behind.")
         return
-    hard = comparison.hard_tier
-    if hard is None:
-        yield BlindSpot(
-            Blindness.NO_HARD_CASES,
-            f"Not one of {counted(cases, 'case')} is hard: this suite cannot see a cliff. Add "
-            f"{counted(_to_reach_share(0, cases), 'hard or adversarial case')} for {MIN_HARD_SHARE:.0%}.",
-            _to_reach_share(0, cases),
-        )
-    else:
-        yield from _of_hard_tier(hard, cases)
+    yield from _of_hard_tier(comparison.hard_tier, cases)
     if Tier.FRONTIER not in tiers:
-        yield BlindSpot(
-            Blindness.NO_FRONTIER_CASES,
-            "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks.",
-        )
+        told = "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks."
+        yield BlindSpot(Blindness.NO_FRONTIER_CASES, told)
     if untiered:
-        yield BlindSpot(
-            Blindness.UNTIERED_CASES,
-            f"Without a tier, so in the aggregate only: {untiered:,} of {counted(all_cases, 'case')}.",
-        )
+        told = f"Without a tier, so in the aggregate only: {untiered:,} of {counted(all_cases, 'case')}."
+        yield BlindSpot(Blindness.UNTIERED_CASES, told)
 
 
-def _of_hard_tier(hard: Stratum, cases: int) -> Iterator[BlindSpot]:
-    if hard.cases < MIN_HARD_SHARE * cases:
-        missing = _to_reach_share(hard.cases, cases)
-        yield BlindSpot(
-            Blindness.FEW_HARD_CASES,
-            f"Hard or adversarial: {hard.cases:,} of {counted(cases, 'case')} ({hard.cases / cases:.0%}), fewer than "
-            f"{MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}.",
-            missing,
-        )
+def _of_hard_tier(hard: Stratum | None, cases: int) -> Iterator[BlindSpot]:
+    hard_cases = 0 if hard is None else hard.cases
+    missing = max(0, math.ceil(round((MIN_HARD_SHARE * cases - hard_cases) / (1.0 - MIN_HARD_SHARE), 9)))
+    if hard is None:
+        told = f"Not one of {counted(cases, 'case')} is hard: this suite cannot see a cliff. Add "
+        told += f"{counted(missing, 'hard or adversarial case')} for {MIN_HARD_SHARE:.0%}."
+        yield BlindSpot(Blindness.NO_HARD_CASES, told, missing)
+        return
+    if missing:
+        told = f"Hard or adversarial: {hard.cases:,} of {counted(cases, 'case')} ({hard.cases / cases:.0%}), fewer "
+        told += f"than {MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}."
+        yield BlindSpot(Blindness.FEW_HARD_CASES, told, missing)
     fewest, name = min((hard.failures_before, "baseline"), (hard.failures_after, "candidate"))
     if fewest < MIN_HARD_FAILURES:
-        rate = fewest / hard.cases
-        more = math.ceil((MIN_HARD_FAILURES - fewest) / rate) if rate > 0 else None
-        add = "Add harder cases." if more is None else f"Add {counted(more, 'hard case')}."
-        yield BlindSpot(
-            Blindness.FEW_HARD_FAILURES,
-            f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {MIN_HARD_FAILURES} "
-            f"needed. {add}",
-            more,
-        )
-
-
-def _to_reach_share(hard: int, cases: int) -> int:
-    """Hard cases to add until they are 30 % of the suite."""
-    return max(0, math.ceil(round((MIN_HARD_SHARE * cases - hard) / (1.0 - MIN_HARD_SHARE), 9)))
+        more = math.ceil((MIN_HARD_FAILURES - fewest) * hard.cases / fewest) if fewest > 0 else None
+        told = f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {MIN_HARD_FAILURES} "
+        told += "needed. " + ("Add harder cases." if more is None else f"Add {counted(more, 'hard case')}.")
+        yield BlindSpot(Blindness.FEW_HARD_FAILURES, told, more)
 
 
 def _sight(stratum: Stratum, level: float) -> Sight:
@@ -187,21 +164,21 @@ def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Ite
 
 def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
     for name, run in (("baseline", pairing.baseline), ("candidate", pairing.candidate)):
-        duplicates = [str(case.key) for case in run.cases.values() if len(case.input_digests) > 1]
-        if duplicates:
-            yield BlindSpot(
-                Blindness.DUPLICATE_IDS,
-                f"Ids of the {name} that stand for several questions: {len(duplicates):,} ({some_of(duplicates)}); "
-                "give each question its own.",
-            )
-        repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in run.cases.values())
+        cases = run.cases.values()
+        several = [case.key for case in cases if len(case.input_digests) > 1]
+        if several:
+            told = f"Ids of the {name} that stand for several questions: {len(several):,} ({_some(several)}); give "
+            yield BlindSpot(Blindness.DUPLICATE_IDS, f"{told}each question its own.")
+        repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in cases)
         if repeated:
-            yield BlindSpot(
-                Blindness.DUPLICATE_IDS,
-                f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
-                f"case: {repeated:,}.",
-            )
-        yield from _unscored(name, run)
+            told = f"Ids that come more than once in the {name} without a repeat number, and count as repeats of one "
+            yield BlindSpot(Blindness.DUPLICATE_IDS, f"{told}case: {repeated:,}.")
+        unscored = [case.key for case in cases if case.unscored]
+        if unscored:
+            reasons = sorted({case.unscored_because for case in cases if case.unscored and case.unscored_because})
+            because = f" ({', '.join(reasons[:3])})" if reasons else ""
+            told = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success"
+            yield BlindSpot(Blindness.UNSCORED_CASES, f"{told} ({_some(unscored)}).")
     unpaired = pairing.unpaired
     for keys, what in (
         (unpaired.baseline_only, "in the baseline only"),
@@ -209,23 +186,12 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         (unpaired.changed, "another question is asked under the same name"),
     ):
         if keys:
-            yield BlindSpot(
-                Blindness.UNPAIRED_CASES,
-                f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} "
-                f"({some_of([str(key) for key in keys])}).",
-            )
+            told = f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} ({_some(keys)})."
+            yield BlindSpot(Blindness.UNPAIRED_CASES, told)
 
 
-def _unscored(name: str, run: Run) -> Iterator[BlindSpot]:
-    unscored = [case for case in run.cases.values() if case.unscored]
-    if unscored:
-        reasons = sorted({case.unscored_because for case in unscored if case.unscored_because})
-        because = f" ({', '.join(reasons[:3])})" if reasons else ""
-        yield BlindSpot(
-            Blindness.UNSCORED_CASES,
-            f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success "
-            f"({some_of([str(case.key) for case in unscored])}).",
-        )
+def _some(keys: Sequence[CaseKey]) -> str:
+    return some_of([str(key) for key in keys])
 
 
 def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> float:
@@ -259,29 +225,15 @@ def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> floa
 
 def smallest_visible_drop(*, cases: int, churn: float, level: float, power: float) -> float | None:
     """Smallest drop that is seen with a chance of *power*, ratio 0 to 1; None where not even a drop to nothing is."""
-    if power_to_see(1.0, cases=cases, churn=0.0, level=level) < power:
-        return None
-    hidden, seen = 0.0, 1.0
-    while seen - hidden > _FINEST_DROP:
-        middle = (hidden + seen) / 2
-        if power_to_see(middle, cases=cases, churn=churn, level=level) < power:
-            hidden = middle
-        else:
-            seen = middle
-    return seen
+    step = bisect_left(
+        range(_DROPS + 1), power, key=lambda each: power_to_see(each / _DROPS, cases=cases, churn=churn, level=level)
+    )
+    return step / _DROPS if step <= _DROPS else None
 
 
 def cases_to_see(drop: float, *, churn: float, level: float, power: float) -> int | None:
-    """Fewest cases that show a drop of *drop* with a chance of *power*; None where a million do not."""
-    few, enough = 0, 1
-    while power_to_see(drop, cases=enough, churn=churn, level=level) < power:
-        few, enough = enough, 2 * enough
-        if enough > _MOST_CASES:
-            return None
-    while enough - few > max(1, enough // 200):  # the power is no smooth function of the cases: half a percent will do
-        middle = (few + enough) // 2
-        if power_to_see(drop, cases=middle, churn=churn, level=level) < power:
-            few = middle
-        else:
-            enough = middle
-    return enough
+    """Cases from which on a drop of *drop* is seen with a chance of *power*; None where a million do not show it."""
+    enough = bisect_left(
+        range(_MOST_CASES + 1), power, key=lambda each: power_to_see(drop, cases=each, churn=churn, level=level)
+    )
+    return enough if enough <= _MOST_CASES else None
