@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,10 @@ import typer
 
 from monitor import __version__
 from monitor.cli.gc import kept_for_good
-from monitor.cli.options import OutputFormat
+from monitor.cli.options import Commands, OutputFormat
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import print_error
-from monitor.config.model import Config, load_config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
-from monitor.log import LogFormat, LogLevel, LogSettings, configure
 from monitor.output.plain import plain
 from monitor.web.settings import WebSettings
 
@@ -48,7 +45,7 @@ COMMANDS = (
 """Commands and groups of commands, in the order of `--help`; each has a module of its name."""
 
 
-app = typer.Typer(
+app = Commands(
     name="cliffwatch",
     help="Shows what a model rollout did to the hard requests, from live agent traces.",
     no_args_is_help=True,
@@ -132,28 +129,9 @@ def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> in
     return EXIT_UNREACHABLE if isinstance(error, DependencyUnreachable) else EXIT_PROBLEM
 
 
-def log_settings(settings: LogSettings, level: LogLevel | None, form: LogFormat | None = None) -> LogSettings:
-    """*settings*, overruled by what was typed."""
-    return LogSettings(level=level or settings.level, format=form or settings.format)
-
-
 def web_settings(web: WebSettings, listen_address: str | None) -> WebSettings:
     """*web*, overruled by what was typed."""
     return web if listen_address is None else web.model_copy(update={"listen_address": listen_address})
-
-
-def quiet_config(config_file: Path | None, log_level: LogLevel | None) -> Config:
-    """
-    The checked config of a command; only errors are logged, unless asked for more.
-
-    Raises:
-        ConfigInvalid: with a line for every problem.
-    """
-    config = load_config(config_file)
-    configure(log_settings(config.log, log_level or LogLevel.ERROR))
-    if log_level is None:  # the client's own complaints come back as one sentence of ours
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    return config
 
 
 def print_result(output: OutputFormat, value: object, in_words: Callable[..., None], *shown: object) -> None:

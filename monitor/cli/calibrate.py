@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import options, reading
-from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config, writing
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, writing
 from monitor.cli.gc import collect_rarely
-from monitor.cli.options import OutputFormat
+from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import reading_progress
@@ -40,8 +40,7 @@ def calibrate(
         ),
     ] = None,
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
+    shared: options.Shared,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,13 +53,7 @@ def calibrate(
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw reliability curve and tier table as SVG.")
     ] = None,
-    column: reading.Column = None,
-    metric: reading.Metric = None,
-    filter_name: reading.Filter = None,
-    pass_at: reading.PassAt = None,
-    capability: reading.Capability = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    reading: Reading,
 ) -> None:
     """
     Load outcomes of past or other models as reference history, learn difficulty, freeze it, say whether to trust it.
@@ -75,9 +68,9 @@ def calibrate(
 
     Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
     """
-    config = quiet_config(config_file, log_level)
-    asked = reading.asked(column, metric, filter_name, pass_at, capability)
-    with opened_ledger(config, IN_MEMORY_URL if dry_run else ledger) as opened:
+    config = shared.config()
+    asked = reading.options()
+    with opened_ledger(config, IN_MEMORY_URL if dry_run else shared.ledger) as opened:
         loaded = _load(config, files or [], opened, asked)
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
@@ -86,7 +79,7 @@ def calibrate(
     if svg is not None:
         with writing(svg):
             svg.write_text(calibration_svg(result.difficulty, result.history), encoding="utf-8")
-    print_result(output, result, print_calibrate)
+    print_result(shared.output, result, print_calibrate)
     if not draft.calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 

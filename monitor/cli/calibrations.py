@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config
-from monitor.cli.options import OutputFormat
+from monitor.cli.app import app, print_result
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.wiring import opened_ledger, reviewer_of
@@ -21,7 +20,9 @@ from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 
-calibrations = typer.Typer(help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True)
+calibrations = options.Commands(
+    help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True
+)
 app.add_typer(calibrations, name="calibrations")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id.")]
@@ -34,21 +35,17 @@ ForceOption = Annotated[
 @calibrations.command("list")
 def list_calibrations(
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Every calibration that the ledger keeps, the one in force last.
 
     Example: [bold]cliffwatch calibrations list[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    with opened_ledger(shared.config(), shared.ledger) as opened:
         records = opened.calibrations()
         listed = [entry for record in records if (entry := _readable(opened, record)) is not None]
-    print_result(output, listed, print_calibrations)
+    print_result(shared.output, listed, print_calibrations)
 
 
 @calibrations.command("show")
@@ -57,20 +54,16 @@ def show_calibration(
         str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id; the one in force without.")
     ] = "",
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     One calibration: what it rests on, whether it is trusted and why not, and its reliability curve.
 
     Example: [bold]cliffwatch calibrations show[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    with opened_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
-    print_result(output, shown, print_calibration)
+    print_result(shared.output, shown, print_calibration)
 
 
 @calibrations.command("compare")
@@ -80,23 +73,19 @@ def compare_calibrations(
         str, typer.Argument(metavar="ID", help="The one to compare with; the one in force without.")
     ] = "",
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Two calibrations beside each other, and which requests of the ledger change their tier between them.
 
     Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    with opened_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
         asked = ((each.features, each.requests) for each in opened.asked())
         agreement = compare_tags(asked, before.calibration, after.calibration)
     comparison = CalibrationComparison(before, after, agreement)
-    print_result(output, comparison, print_comparison)
+    print_result(shared.output, comparison, print_comparison)
 
 
 @calibrations.command("promote")
@@ -104,10 +93,7 @@ def promote_calibration(
     calibration_id: IdArgument,
     *,
     force: ForceOption = False,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Put a calibration in force; refused while a rollout with trusted tiers is under way.
@@ -116,33 +102,30 @@ def promote_calibration(
 
     Example: [bold]cliffwatch calibrations promote 1f3a[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    config = shared.config()
+    with opened_ledger(config, shared.ledger) as opened:
         promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
-    print_result(output, promoted, _print_promoted)
+    print_result(shared.output, promoted, _print_promoted)
 
 
 @calibrations.command("rollback")
 def roll_back_calibration(
     *,
     force: ForceOption = False,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Put the calibration in force that was so before the present one.
 
     Example: [bold]cliffwatch calibrations rollback[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    config = shared.config()
+    with opened_ledger(config, shared.ledger) as opened:
         earlier = [record for record in opened.calibrations() if record.is_promoted][:-1]
         if not earlier:
             raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
         promoted = _put_in_force(config, opened, earlier[-1], force=force)
-    print_result(output, promoted, _print_promoted)
+    print_result(shared.output, promoted, _print_promoted)
 
 
 def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:

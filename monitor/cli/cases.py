@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config, writing
-from monitor.cli.options import OutputFormat
+from monitor.cli.app import app, print_result, writing
 from monitor.cli.probes_run import label, read_panel
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
@@ -23,7 +22,7 @@ from monitor.probes.incident import incident_family
 from monitor.rollout.cases import Cases
 from monitor.service.rollout_control import MOST_CASES
 
-cases = typer.Typer(help="What established versions passed and a candidate fails in the hard tier.")
+cases = options.Commands(help="What established versions passed and a candidate fails in the hard tier.")
 app.add_typer(cases, name="cases")
 
 RolloutOption = Annotated[
@@ -40,10 +39,7 @@ def list_cases(
     rollout: RolloutOption = "",
     service: ServiceOption = "",
     limit: LimitOption = 100,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Cases of one rollout, grouped by tier, capability and failure class.
@@ -52,10 +48,10 @@ def list_cases(
     """
     if context.invoked_subcommand is not None:
         return
-    config = quiet_config(config_file, log_level)
-    record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
+    config = shared.config()
+    record, found_cases, links = _asked(config, shared.ledger, matching_service=service, rollout=rollout, limit=limit)
     shown = (record.rollout, found_cases, links)
-    print_result(output, cases_json(*shown), print_cases, *shown)
+    print_result(shared.output, cases_json(*shown), print_cases, *shown)
 
 
 @cases.command("export")
@@ -72,9 +68,7 @@ def export_cases(
         typer.Option("--texts", metavar="FILE", help="Your texts, by request_id or trace_id: write a panel family."),
     ] = "",
     incident: Annotated[str, typer.Option("--incident", metavar="NAME", help="The name of that family.")] = "incident",
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    log_level: options.LogLevel = None,
+    shared: options.WithLedger,
 ) -> None:
     """
     Write cases as a probe set: native events, one JSON object per line, for an eval harness or `cliffwatch replay`.
@@ -85,8 +79,8 @@ def export_cases(
 
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
     """
-    config = quiet_config(config_file, log_level)
-    record, found_cases, links = _asked(config, ledger, matching_service=service, rollout=rollout, limit=limit)
+    config = shared.config()
+    record, found_cases, links = _asked(config, shared.ledger, matching_service=service, rollout=rollout, limit=limit)
     events = list(probe_set(record.rollout, found_cases, links))
     if texts:
         events = list(incident_family(label(incident), events, read_panel(texts, config)))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.app import app, print_result
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
@@ -43,16 +43,13 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT
 @app.command()
 def doctor(
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
+    shared: options.Shared,
     prometheus: Annotated[
         str, typer.Option("--prometheus", metavar="URL", help="Also ask this Prometheus about target and rules.")
     ] = "",
     records: Annotated[
         int, typer.Option("--records", min=1, max=10_000, help="Records of each topic that are looked at.")
     ] = 100,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Check broker, topics, formats, clocks, group, ledger, labels, versions, services and tiers, and say what to do next.
@@ -62,14 +59,14 @@ def doctor(
 
     Example: [bold]cliffwatch doctor --config.file monitor.yaml --prometheus http://127.0.0.1:9090[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     console, findings = Console(), []
     with _busy() as say:
-        for finding in _checks(config, ledger, prometheus, records, say):
+        for finding in _checks(config, shared.ledger, prometheus, records, say):
             findings.append(finding)
-            if output is OutputFormat.TABLE:
+            if shared.output is OutputFormat.TABLE:
                 print_finding(console, finding)
-    print_result(output, findings_json(findings), print_tally, findings)
+    print_result(shared.output, findings_json(findings), print_tally, findings)
     raise typer.Exit(exit_code(findings))
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config
-from monitor.cli.options import OutputFormat
+from monitor.cli.app import app, print_result
 from monitor.cli.terminal.probes import print_frontier
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.errors import UsageError
@@ -27,10 +26,7 @@ def frontier(
     *,
     environment: _Environment = "production",
     min_requests: _Least = 30,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     The best model version of each capability class on hard and frontier requests, with its bounds, cost and latency.
@@ -42,15 +38,15 @@ def frontier(
 
     Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     uses: dict[str, Use] = {}
-    with existing_ledger(config, ledger) as opened:
+    with existing_ledger(config, shared.ledger) as opened:
         if service:
             counters = opened.counters()
             counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
         else:
             counts = _panel(opened, reviewer_of(config, opened))
-    print_result(output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)
+    print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)
 
 
 def _panel(ledger: SqlLedger, reviewer: Reviewer) -> Counts:

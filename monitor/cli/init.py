@@ -15,7 +15,7 @@ from rich.markup import escape
 from sqlalchemy.exc import ArgumentError
 
 from monitor.cli import options
-from monitor.cli.app import app, quiet_config, writing
+from monitor.cli.app import app, writing
 from monitor.cli.terminal.console import Console, print_line
 from monitor.config.model import Config
 from monitor.doctor.first_config import first_config, format_words, services_words, unreadable_words, warnings
@@ -71,7 +71,7 @@ def init(
     """
     if output_file.exists() and not force:
         raise UsageError(f"{output_file} is there already; choose another --output-file, or overwrite it with --force.")
-    config = quiet_config(None, log_level)
+    config = options.Common(log_level=log_level).config()
     is_asking = not yes and sys.stdin.isatty()
     servers = bootstrap_servers or config.kafka.bootstrap_servers
     if is_asking and not bootstrap_servers:

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
-from monitor.cli.options import OutputFormat
+from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
 from monitor.cli.terminal.rollouts import reading_progress
@@ -19,7 +18,7 @@ from monitor.errors import LedgerInvalid
 from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
-ledger_app = typer.Typer(
+ledger_app = options.Commands(
     help="Bring the ledger's schema up to date, delete what is old, check its counts.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
@@ -28,21 +27,18 @@ app.add_typer(ledger_app, name="ledger")
 @ledger_app.command("migrate")
 def migrate_ledger(
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Bring the schema up to date, as `cliffwatch run` does when it starts; a ledger that is missing is made.
 
     Example: [bold]cliffwatch ledger migrate --ledger postgresql+psycopg://cliffwatch@db/cliffwatch[/]
     """
-    config = quiet_config(config_file, log_level)
-    before = schema_version(ledger_url(config.ledger) if ledger is None else ledger)
-    with opened_ledger(config, ledger):
+    config = shared.config()
+    before = schema_version(ledger_url(config.ledger) if shared.ledger is None else shared.ledger)
+    with opened_ledger(config, shared.ledger):
         """Opening brings it up to date."""
-    print_result(output, {"from": before.found, "to": before.wanted}, print_schema, before)
+    print_result(shared.output, {"from": before.found, "to": before.wanted}, print_schema, before)
 
 
 @ledger_app.command("prune")
@@ -52,10 +48,7 @@ def prune_ledger(
         float | None, typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
@@ -65,12 +58,12 @@ def prune_ledger(
 
     Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     if older_than_days is not None:
         settings = config.ledger.model_copy(update={"retention_days": older_than_days, "sample_per_version": 0})
         config = config.model_copy(update={"ledger": settings})
     now = WallClock().time()
-    with existing_ledger(config, ledger) as opened:
+    with existing_ledger(config, shared.ledger) as opened:
         due = opened.due_to_prune(now=now)
         if not dry_run:
             total = sum(pruned.rows for pruned in due)
@@ -81,27 +74,24 @@ def prune_ledger(
                     advance(pruned.rows)
             due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
     rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
-    print_result(output, {"dry_run": dry_run, "rows": rows}, print_pruned, due, done)
+    print_result(shared.output, {"dry_run": dry_run, "rows": rows}, print_pruned, due, done)
 
 
 @ledger_app.command("check")
 def check_ledger(
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Compare every count with the rows that it was made from; exit 1 where they differ. Nothing is changed.
 
     Example: [bold]cliffwatch ledger check --ledger sqlite:///cliffwatch.db[/]
     """
-    config = quiet_config(config_file, log_level)
-    _need_current(schema_version(existing_ledger_url(config, ledger)))
-    with existing_ledger(config, ledger) as opened:
+    config = shared.config()
+    _need_current(schema_version(existing_ledger_url(config, shared.ledger)))
+    with existing_ledger(config, shared.ledger) as opened:
         checks = opened.checks()
-    print_result(output, {"checks": checks}, print_checks, checks)
+    print_result(shared.output, {"checks": checks}, print_checks, checks)
     if any(check.problems for check in checks):
         raise typer.Exit(EXIT_PROBLEM)
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import options, reading
-from monitor.cli.app import app, print_result, quiet_config, writing
-from monitor.cli.options import OutputFormat
+from monitor.cli import options
+from monitor.cli.app import app, print_result, writing
 from monitor.cli.probes_run import run
+from monitor.cli.reading import Reading
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.config.model import Config
@@ -25,7 +25,7 @@ from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.probes.panel import Panel, PanelRequest, asked_requests, chosen_panel, probe_histories, read_requests
 
-probes = typer.Typer(
+probes = options.Commands(
     help="Choose a probe panel, run it on a model, and list what versions made of it.", no_args_is_help=True
 )
 app.add_typer(probes, name="probes")
@@ -49,15 +49,8 @@ def select(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the panel here, one JSON line per probe.")
     ] = None,
-    column: reading.Column = None,
-    metric: reading.Metric = None,
-    filter_name: reading.Filter = None,
-    pass_at: reading.PassAt = None,
-    capability: reading.Capability = None,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    reading: Reading,
+    shared: options.Shared,
 ) -> None:
     """
     Choose the requests that say most about the tiers: informative at the cuts, spread over capabilities and families.
@@ -69,10 +62,10 @@ def select(
 
     Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
     """
-    config = quiet_config(config_file, log_level)
-    asked = reading.asked(column, metric, filter_name, pass_at, capability)
-    is_known = not files or ledger is not None or config_file is not None
-    with opened_ledger(config, ledger if is_known else IN_MEMORY_URL) as opened:
+    config = shared.config()
+    asked = reading.options()
+    is_known = not files or shared.ledger is not None or shared.config_file is not None
+    with opened_ledger(config, shared.ledger if is_known else IN_MEMORY_URL) as opened:
         calibration = reviewer_of(config, opened).calibration_in_force()
         requests, skipped = _requests(files, config, asked) if files else (asked_requests(opened.asked()), {})
     if not requests:
@@ -82,26 +75,22 @@ def select(
         with writing(write):
             lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel.probes]
             write.write_text("".join(lines), encoding="utf-8")
-    print_result(output, panel, print_panel)
+    print_result(shared.output, panel, print_panel)
 
 
 @probes.command("list")
 def list_probes(
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Every probe that was run as environment `probes` or `reference`, with what each version made of it.
 
     Example: [bold]cliffwatch probes list --output json[/]
     """
-    config = quiet_config(config_file, log_level)
-    with opened_ledger(config, ledger) as opened:
+    with opened_ledger(shared.config(), shared.ledger) as opened:
         histories = probe_histories(opened.probe_results())
-    print_result(output, histories, print_probes)
+    print_result(shared.output, histories, print_probes)
 
 
 def _requests(files: Sequence[str], config: Config, asked: Options) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:

@@ -17,7 +17,7 @@ import httpx
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, print_result, quiet_config
+from monitor.cli.app import EXIT_PROBLEM, print_result
 from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.probes import print_run, run_progress
@@ -68,9 +68,8 @@ def run(
     max_cost: _MaxCost = None,
     max_probe_cost: _MaxProbe = 0.0,
     price: _Price = "",
-    config_file: options.ConfigFile = None,
+    shared: options.Common,
     output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Ask every probe of a panel once, and write what a model made of it as events, ready for `cliffwatch calibrate`.
@@ -89,7 +88,7 @@ def run(
 
     Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     if bool(exec_) == bool(openai_base_url):
         raise UsageError("Say who answers: --exec COMMAND or --openai-base-url URL.")
     if max_cost is not None and not (exec_ or price or max_probe_cost):

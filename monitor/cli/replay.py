@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config, web_settings
+from monitor.cli.app import app, print_result, web_settings
 from monitor.cli.backtest import Opened, backtest, moment, policies
 from monitor.cli.gc import collect_rarely
 from monitor.cli.options import OutputFormat
@@ -54,7 +54,7 @@ def replay(
             "may be repeated.",
         ),
     ] = None,
-    config_file: options.ConfigFile = None,
+    shared: options.Common,
     output: options.Output = OutputFormat.TABLE,
     ledger: Annotated[
         str, typer.Option("--ledger", metavar="URL", help="Ledger to write to; without it, one in memory.")
@@ -64,7 +64,6 @@ def replay(
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
     listen_address: options.ListenAddress = None,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Run the same pipeline over files or a range of Kafka topics, with event time for clock, and print what it found.
@@ -73,7 +72,7 @@ def replay(
 
     Back-test: [bold]cliffwatch replay --from-kafka agent-traces --since 2026-11-01T00:00Z --policy bold=bold.yaml[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     kept = ledger != IN_MEMORY_URL or dead_letters is not None or serve
     _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
     if from_kafka:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import options, reading
-from monitor.cli.app import EXIT_PROBLEM, app, quiet_config, writing
+from monitor.cli import options
+from monitor.cli.app import EXIT_PROBLEM, app, writing
+from monitor.cli.reading import Reading, assignments
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.evals import print_eval_report
 from monitor.cli.terminal.rollouts import print_error, reading_progress
@@ -66,11 +67,7 @@ def report(
     ledger: Annotated[
         str | None, typer.Option("--ledger", metavar="URL", help="Tiers by the calibration in force in this ledger.")
     ] = None,
-    column: reading.Column = None,
-    metric: reading.Metric = None,
-    filter_name: reading.Filter = None,
-    pass_at: reading.PassAt = None,
-    capability: reading.Capability = None,
+    reading: Reading,
     gate: Annotated[
         Path | None,
         typer.Option("--gate", metavar="FILE", help="Floors agreed on beforehand; exit 1 when one is broken."),
@@ -85,8 +82,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Print into this file instead of standard output.")
     ] = None,
-    config_file: options.ConfigFile = None,
-    log_level: options.LogLevel = None,
+    shared: options.Common,
 ) -> None:
     """
     Compare two runs of an eval suite, tier by tier, before the upgrade ships.
@@ -102,9 +98,9 @@ def report(
 
     Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     asked = replace(
-        reading.asked(column, metric, filter_name, pass_at, capability),
+        reading.options(),
         tier_column=tier_column,
         keep_text=bool(reference) or ledger is not None,
     )
@@ -177,7 +173,7 @@ def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportF
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     labels = {}
     for pair in pairs:
-        for name, label in reading.assignments([pair], "--tier", "hard=level5").items():
+        for name, label in assignments([pair], "--tier", "hard=level5").items():
             if name not in {tier.value for tier in TIERS}:
                 raise UsageError(f"--tier {pair} names no tier; tiers are {', '.join(tier.value for tier in TIERS)}.")
             labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})

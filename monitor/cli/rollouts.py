@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, quiet_config
+from monitor.cli.app import app, print_result
 from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
 from monitor.cli.terminal.rollout_list import print_history
@@ -16,7 +16,7 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.announcement import Announcement
 
-rollouts = typer.Typer(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
+rollouts = options.Commands(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
 app.add_typer(rollouts, name="rollouts")
 
 
@@ -24,20 +24,17 @@ app.add_typer(rollouts, name="rollouts")
 def list_rollouts(
     service: ServiceArgument = "",
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
+    shared: options.WithLedger,
     environment: EnvironmentOption = "",
     candidate: CandidateOption = "",
     output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Every rollout, ended ones included, with every change of its verdict.
 
     Example: [bold]cliffwatch rollouts list booking-agent[/]
     """
-    config = quiet_config(config_file, log_level)
-    with existing_ledger(config, ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
     print_result(output, rollouts_json(records), print_history, records)
 
@@ -58,23 +55,20 @@ def start_rollout(
             "--stands-for", metavar="TEXT", help="What the name stands for, such as a digest; another one starts anew."
         ),
     ] = None,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Announce a rollout, so that it is watched from its first request on; again changes nothing.
 
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
     """
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     announcement = Announcement(
         service=service, candidate=candidate, baseline=baseline, environment=environment, stands_for=stands_for
     )
-    with existing_ledger(config, ledger) as opened:
+    with existing_ledger(config, shared.ledger) as opened:
         record = rollout_control_of(config, opened).start(announcement)
-    _show(record, output)
+    _show(record, shared.output)
 
 
 @rollouts.command("end")
@@ -87,21 +81,18 @@ def end_rollout(
             "--reason", help="Why, in your words; `rolled_back` says that the candidate is not to be established."
         ),
     ],
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     End the watch over a rollout before its ramp is over.
 
     Example: [bold]cliffwatch rollouts end 9c02 --reason rolled_back[/]
     """
-    config = quiet_config(config_file, log_level)
-    with existing_ledger(config, ledger) as opened:
+    config = shared.config()
+    with existing_ledger(config, shared.ledger) as opened:
         chosen = found(opened.rollouts(), rollout_id)
         record = rollout_control_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
-    _show(record, output)
+    _show(record, shared.output)
 
 
 def _show(record: RolloutRecord, output: OutputFormat) -> None:

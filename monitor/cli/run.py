@@ -9,13 +9,13 @@ import structlog
 
 from monitor import __version__
 from monitor.cli import options
-from monitor.cli.app import app, log_settings, web_settings
+from monitor.cli.app import app, web_settings
 from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
 from monitor.config.model import Config, load_config
 from monitor.config.settings import changed_keys
-from monitor.log import configure
+from monitor.log import LogSettings, configure
 from monitor.service.review import Reviewer
 from monitor.web.server import MetricsServer
 
@@ -39,7 +39,7 @@ def run(
     Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
     """
     config = load_config(config_file)
-    configure(log_settings(config.log, log_level, log_format))
+    configure(LogSettings(level=log_level or config.log.level, format=log_format or config.log.format))
     stop = stop_on_signals()
     with live_service(config) as service:
         stages = service.stages

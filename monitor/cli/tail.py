@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, quiet_config
+from monitor.cli.app import app
 from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import Console, say
@@ -71,10 +71,7 @@ def tail(
     version: Annotated[str, typer.Option("--version", metavar="VERSION", help="Only this model version.")] = "",
     tier: Annotated[list[Tier] | None, typer.Option("--tier", help="Only this tier; may be repeated.")] = None,
     failures: Annotated[bool, typer.Option("--failures", help="Only requests that failed.")] = False,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
-    output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
+    shared: options.Shared,
 ) -> None:
     """
     Show requests with their tier as they come, one line each, until Ctrl-C.
@@ -86,11 +83,11 @@ def tail(
     """
     if files and from_beginning:
         raise UsageError("Files are read whole anyway; leave out --from-beginning.")
-    config = quiet_config(config_file, log_level)
+    config = shared.config()
     wanted = Wanted(service, version, frozenset(tier or ()), failures_only=failures)
     stop = stop_on_signals()
-    show = _printer(output)
-    with _calibrated(config, ledger) as calibration:
+    show = _printer(shared.output)
+    with _calibrated(config, shared.ledger) as calibration:
         seen = _of_files(files, config, calibration) if files else _of_kafka(config, calibration, stop, from_beginning)
         for request in seen:
             if stop.is_set():

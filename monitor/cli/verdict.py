@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, app, print_result, quiet_config
+from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, latest, matching, under_way
 from monitor.cli.terminal.console import say
@@ -48,8 +48,7 @@ def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
 def verdict(
     service: ServiceArgument = "",
     *,
-    config_file: options.ConfigFile = None,
-    ledger: options.Ledger = None,
+    shared: options.WithLedger,
     environment: EnvironmentOption = "",
     candidate: CandidateOption = "",
     gate: Annotated[
@@ -67,7 +66,6 @@ def verdict(
         bool, typer.Option("--require-tiers", help="With --gate: exit 1 also on an ok that knows no hard tier.")
     ] = False,
     output: options.Output = OutputFormat.TABLE,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.
@@ -76,8 +74,7 @@ def verdict(
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
     """
-    config = quiet_config(config_file, log_level)
-    with existing_ledger(config, ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         every = opened.rollouts()
         services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}
     if service and service not in services:
