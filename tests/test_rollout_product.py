@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.collect_policy import collect_policy
-from monitor.metrics.collect_rollouts import collect_rollouts
+from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Floor, Policy, Severity
 from monitor.rollout.tracker import Rollout
@@ -69,7 +68,7 @@ def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Sql
 
     found = {
         family.name: [sample.value for sample in family.samples]
-        for family in (*collect_policy(snapshot), *collect_rollouts(snapshot))
+        for family in families_of(snapshot)
         if family.name.endswith("floor_pass_ratio")
     }
     assert {"cliffwatch_policy_floor_pass_ratio": [0.01], "cliffwatch_rollout_floor_pass_ratio": [0.9]} == found

@@ -1,87 +1,103 @@
-"""Families of the monitor itself: model versions seen, calibration in force, lag, health."""
+"""Families of the monitor itself: model versions seen, the policy and the calibration in force, lag, health."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from monitor import __version__
 from monitor.difficulty.trust import LiveTrust
-from monitor.metrics.family import Family, family_of
+from monitor.metrics.family import Labels, Rows
 from monitor.metrics.snapshot import Snapshot
+from monitor.rollout.cohort import TierGroup
+from monitor.trace.model import REFERENCE_ENVIRONMENT
+
+_DAY = 86_400.0
 
 
-def collect_model_versions(snapshot: Snapshot) -> Iterator[Family]:
+def collect_model_versions(snapshot: Snapshot) -> Rows:
     """Each model version with its role."""
-    rows = (
-        (
-            1,
-            version.activity.service,
-            version.activity.environment,
-            version.activity.model_version,
-            version.role.value,
-            str(version.is_floating).lower(),
-        )
-        for version in snapshot.model_versions
-    )
-    yield from family_of("model_version_info", rows)
+    for version in snapshot.model_versions:
+        seen = version.activity
+        role, floating = version.role.value, str(version.is_floating).lower()
+        yield "model_version_info", 1, (seen.service, seen.environment, seen.model_version, role, floating)
 
 
-def collect_calibration(snapshot: Snapshot) -> Iterator[Family]:
+def collect_policy(snapshot: Snapshot) -> Rows:
+    """Thresholds and floors that the rules compare with, for each service and environment."""
+    policy = snapshot.policy
+    for where in sorted(_environments(snapshot)):
+        yield "policy_share_jump_ratio", policy.share_jump, where
+        yield "policy_error_ratio", policy.error_rate, where
+        yield "policy_min_labelled_requests", policy.min_labelled_requests, where
+        yield "policy_min_hard_failures", policy.min_hard_failures, where
+        yield "policy_ok_margin_ratio", policy.ok_margin, where
+        yield "policy_ok_margin_hard_ratio", policy.ok_margin_hard, where
+        yield "policy_capability_min_share_ratio", policy.capability_min_share, where
+        yield "policy_baseline_seconds", policy.baseline_days * _DAY, where
+        yield "policy_maturity_seconds", policy.maturity_seconds, where
+        yield "policy_ramp_seconds", policy.ramp_seconds, where
+        yield "policy_rollback_seconds", policy.rollback_seconds, where
+        yield "policy_candidate_min_share_ratio", policy.candidate_min_share, where
+        yield "policy_candidate_min_requests", policy.candidate_min_requests, where
+        for tier in ("easy", "medium", "hard"):
+            yield "policy_objective_pass_ratio", getattr(policy, f"{tier}_objective") or None, (*where, tier)
+    for floor in policy.floors:
+        if floor.tier is TierGroup.HARD:
+            where = floor.service, floor.environment
+            yield "policy_floor_pass_ratio", floor.pass_rate, (*where, floor.capability or "")
+
+
+def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:
+    """Every (service, environment) that may have a rollout."""
+    seen = {(version.activity.service, version.activity.environment) for version in snapshot.model_versions}
+    watched = {(record.rollout.service, record.rollout.environment) for record in snapshot.rollouts}
+    agreed = {(floor.service, floor.environment) for floor in snapshot.policy.floors}
+    return {pair for pair in seen | watched | agreed if pair[1] != REFERENCE_ENVIRONMENT}
+
+
+def collect_calibration(snapshot: Snapshot) -> Rows:
     """The calibration in force, and whether to trust it."""
     calibration = snapshot.calibration
     if calibration is None:
         return
-    trust = calibration.trust
-    for name, value in (
-        ("calibration_info", 1.0),
-        ("calibration_auc", trust.auc),
-        ("calibration_error", trust.calibration_error),
-        ("calibration_age_seconds", max(0.0, snapshot.now - calibration.frozen_at)),
-        ("calibration_trusted", float(trust.is_trusted)),
-        ("calibration_versions", float(trust.versions)),
-        ("calibration_known_ratio", trust.known_share),
-    ):
-        yield from family_of(name, [(value, calibration.calibration_id)])
-    reasons = (*trust.reasons, *trust.hard_rate_reasons, *calibration.live_reasons)
-    yield from family_of("calibration_missing_info", [(1, calibration.calibration_id, reason) for reason in reasons])
+    trust, named = calibration.trust, (calibration.calibration_id,)
+    yield "calibration_info", 1, named
+    yield "calibration_auc", trust.auc, named
+    yield "calibration_error", trust.calibration_error, named
+    yield "calibration_age_seconds", max(0.0, snapshot.now - calibration.frozen_at), named
+    yield "calibration_trusted", trust.is_trusted, named
+    yield "calibration_versions", trust.versions, named
+    yield "calibration_known_ratio", trust.known_share, named
+    for reason in (*trust.reasons, *trust.hard_rate_reasons, *calibration.live_reasons):
+        yield "calibration_missing_info", 1, (*named, reason)
     if calibration.live is not None:
-        yield from _collect_live_trust(calibration.live)
+        yield from _live_trust(calibration.live, (calibration.live.calibration_id,))
 
 
-def _collect_live_trust(live: LiveTrust) -> Iterator[Family]:
+def _live_trust(live: LiveTrust, named: Labels) -> Rows:
     trust, drift = live.trust, live.drift
-    for name, value in (
-        ("calibration_live_trusted", _flag(is_set=live.is_trusted)),
-        ("calibration_live_versions", float(live.versions)),
-        ("calibration_live_auc", None if trust is None else trust.auc),
-        ("calibration_live_error", None if trust is None else trust.calibration_error),
-        ("calibration_live_known_ratio", None if trust is None else trust.known_share),
-        ("calibration_drifting", _flag(is_set=drift.is_drifting)),
-        ("calibration_live_residual", drift.residual_mean),
-        ("calibration_anchors_moved_ratio", drift.anchors_moved_ratio),
-    ):
-        yield from family_of(name, [(value, live.calibration_id)])
+    yield "calibration_live_trusted", live.is_trusted, named
+    yield "calibration_live_versions", live.versions, named
+    if trust is not None:
+        yield "calibration_live_auc", trust.auc, named
+        yield "calibration_live_error", trust.calibration_error, named
+        yield "calibration_live_known_ratio", trust.known_share, named
+    yield "calibration_drifting", drift.is_drifting, named
+    yield "calibration_live_residual", drift.residual_mean, named
+    yield "calibration_anchors_moved_ratio", drift.anchors_moved_ratio, named
 
 
-def _flag(*, is_set: bool | None) -> float | None:
-    return None if is_set is None else float(is_set)
-
-
-def collect_health(snapshot: Snapshot) -> Iterator[Family]:
-    """Lag, the last commit, readiness and checks of this replica, and its release."""
-    lag = [(each.records, each.topic, str(each.partition)) for each in snapshot.loop.lag]
-    yield from family_of("consumer_lag_records", lag)
-    yield from family_of("last_commit_timestamp_seconds", [(snapshot.loop.last_commit_at,)])
-    yield from family_of("spans_waiting", [(snapshot.pending_spans,)])
-    yield from family_of("ready", [(snapshot.is_ready,)])
-    yield from family_of("health", [(fact.is_ok, fact.name) for fact in snapshot.health])
-    yield from family_of("build_info", [(1, __version__)])
-
-
-def collect_loop(snapshot: Snapshot) -> Iterator[Family]:
-    """How this replica has fared since it started."""
+def collect_health(snapshot: Snapshot) -> Rows:
+    """Lag, the last commit, readiness and checks of this replica, its release, and how it fared since its start."""
     loop = snapshot.loop
-    yield from family_of("last_turn_timestamp_seconds", [(loop.turned_at,)])
-    yield from family_of("batches_fenced_total", [(loop.batches_fenced,)])
-    yield from family_of("pauses_total", [(loop.pauses,)])
-    yield from family_of("job_duration_seconds", [(seconds, job) for job, seconds in loop.job_seconds.items()])
+    for each in loop.lag:
+        yield "consumer_lag_records", each.records, (each.topic, str(each.partition))
+    yield "last_commit_timestamp_seconds", loop.last_commit_at, ()
+    yield "spans_waiting", snapshot.pending_spans, ()
+    yield "ready", snapshot.is_ready, ()
+    for fact in snapshot.health:
+        yield "health", fact.is_ok, (fact.name,)
+    yield "build_info", 1, (__version__,)
+    yield "last_turn_timestamp_seconds", loop.turned_at, ()
+    yield "batches_fenced_total", loop.batches_fenced, ()
+    yield "pauses_total", loop.pauses, ()
+    for job, seconds in loop.job_seconds.items():
+        yield "job_duration_seconds", seconds, (job,)

@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
-from monitor.metrics.family import Family, Labels, Series, family_of, histogram_family
+from monitor.metrics.family import Family, Labels, Series, histogram_family
 from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.trace.decoded import Ignored
@@ -22,15 +22,11 @@ Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     """Requests, outcomes, durations and cost, and what was read of them."""
     counted = _by_name(snapshot.counters)
-    for counter, name, labels_of, unit in _PROJECTIONS:
-        yield from _projected(counted[counter], snapshot.exemplars, name, labels_of, unit).families()
+    for shown in _PROJECTIONS:
+        yield from _projected(counted[shown.counter], snapshot.exemplars, shown).families()
     for histogram in _HISTOGRAMS:
         yield from _histogram(counted, histogram)
     yield from _tier_traffic(counted).families()
-    for counter, name, reasons in _REASONS:
-        yield from _by_reason(counted[counter], name, reasons).families()
-    yield from family_of("duplicate_records_total", [(sum(counted[CounterName.DUPLICATES].values()),)])
-    yield from family_of("unknown_fields_total", [(sum(counted[CounterName.UNKNOWN_FIELDS].values()),)])
 
 
 def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
@@ -63,21 +59,47 @@ def _detail(key: CounterKey) -> Labels:
     return (key.detail,)
 
 
-_PROJECTIONS: tuple[tuple[CounterName, str, Callable[[CounterKey], Labels], float], ...] = (
-    (CounterName.REQUESTS, "requests_total", _classed, 1),
-    (CounterName.OUTCOMES, "outcomes_total", _classed_detail, 1),
-    (CounterName.OUTCOME_REVISIONS, "outcome_revisions_total", _revision, 1),
-    (CounterName.FAILURES_BY_CLASS, "failures_by_class_total", _tiered_detail, 1),
-    (CounterName.TOKENS, "request_tokens_total", _tiered_detail, 1),
-    (CounterName.COST_NANODOLLARS, "request_cost_dollars_total", _tiered, 1e9),
-    (CounterName.TOOL_CALLS, "tool_calls_total", _tiered, 1),
-    (CounterName.BUDGET_EXCEEDED, "budget_exceeded_total", _tiered, 1),
-    (CounterName.ALIAS_REQUESTS, "alias_requests_total", _version, 1),
-    (CounterName.RECORDS, "records_consumed_total", _topic_partition, 1),
-    (CounterName.SPANS, "spans_total", _detail, 1),
-    (CounterName.VERSIONS_UNRESOLVED, "versions_unresolved_total", _version_detail, 1),
+def _nothing(_: CounterKey) -> Labels:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Projection:
+    """
+    A metric out of a counter.
+
+    Attributes:
+        labels_of: Its label values, of a counter's key.
+        unit: How many of the counter's units make one of the metric's.
+        from_start: Labels of series shown before they are counted: a rise from a missing series is none to Prometheus.
+    """
+
+    counter: CounterName
+    metric: str
+    labels_of: Callable[[CounterKey], Labels]
+    unit: float = 1
+    from_start: Sequence[Labels] = ()
+
+
+_PROJECTIONS = (
+    _Projection(CounterName.REQUESTS, "requests_total", _classed),
+    _Projection(CounterName.OUTCOMES, "outcomes_total", _classed_detail),
+    _Projection(CounterName.OUTCOME_REVISIONS, "outcome_revisions_total", _revision),
+    _Projection(CounterName.FAILURES_BY_CLASS, "failures_by_class_total", _tiered_detail),
+    _Projection(CounterName.TOKENS, "request_tokens_total", _tiered_detail),
+    _Projection(CounterName.COST_NANODOLLARS, "request_cost_dollars_total", _tiered, unit=1e9),
+    _Projection(CounterName.TOOL_CALLS, "tool_calls_total", _tiered),
+    _Projection(CounterName.BUDGET_EXCEEDED, "budget_exceeded_total", _tiered),
+    _Projection(CounterName.ALIAS_REQUESTS, "alias_requests_total", _version),
+    _Projection(CounterName.RECORDS, "records_consumed_total", _topic_partition),
+    _Projection(CounterName.SPANS, "spans_total", _detail),
+    _Projection(CounterName.VERSIONS_UNRESOLVED, "versions_unresolved_total", _version_detail),
+    _Projection(CounterName.DEAD_LETTERS, "dead_letters_total", _detail, from_start=[(each,) for each in DropReason]),
+    _Projection(CounterName.IGNORED, "ignored_total", _detail, from_start=[(each,) for each in Ignored]),
+    _Projection(CounterName.SERIES_DROPPED, "series_dropped_total", _detail, from_start=[(each,) for each in CAPS]),
+    _Projection(CounterName.DUPLICATES, "duplicate_records_total", _nothing, from_start=[()]),
+    _Projection(CounterName.UNKNOWN_FIELDS, "unknown_fields_total", _nothing, from_start=[()]),
 )
-"""Counter, metric, label values of a key, and how many of the counter's units make one of the metric's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +126,13 @@ _HISTOGRAMS = (
 
 
 def _projected(
-    counters: Mapping[CounterKey, int],
-    exemplars: Mapping[CounterKey, TraceExemplar],
-    name: str,
-    labels_of: Callable[[CounterKey], Labels],
-    unit: float,
+    counters: Mapping[CounterKey, int], exemplars: Mapping[CounterKey, TraceExemplar], shown: _Projection
 ) -> Series:
-    series = Series(metric(name))
+    series = Series(metric(shown.metric))
+    for labels in shown.from_start:
+        series.add(0, labels)
     for key, value in counters.items():
-        series.add(_amount(key, value, unit), labels_of(key), exemplars.get(key))
+        series.add(_amount(key, value, shown.unit), shown.labels_of(key), exemplars.get(key))
     return series
 
 
@@ -143,20 +163,4 @@ def _tier_traffic(counted: Counted) -> Series:
     for labels, value in requests.items():
         if total := of_version[labels[:-1]]:
             series.set(value / total, *labels)
-    return series
-
-
-_REASONS: tuple[tuple[CounterName, str, Sequence[str]], ...] = (
-    (CounterName.DEAD_LETTERS, "dead_letters_total", tuple(DropReason)),
-    (CounterName.IGNORED, "ignored_total", tuple(Ignored)),
-    (CounterName.SERIES_DROPPED, "series_dropped_total", CAPS),
-)
-
-
-def _by_reason(counters: Mapping[CounterKey, int], name: str, reasons: Sequence[str]) -> Series:
-    series = Series(metric(name))
-    for reason in reasons:
-        series.add(0, (reason,))  # a rise from a missing series would be no rise to Prometheus
-    for key, value in counters.items():
-        series.add(value, (key.detail,))
     return series

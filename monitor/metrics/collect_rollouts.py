@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.family import Family, Labels, Series
-from monitor.metrics.names import METRICS, metric
+from monitor.metrics.family import Labels, Rows
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
 
 
-def collect_rollouts(snapshot: Snapshot) -> Iterator[Family]:
-    """Everything that is said of each rollout under way."""
-    series = {each: Series(each) for each in METRICS}
-    for labels, record in rollouts_under_way(snapshot.rollouts).items():
-        for name, value, values in _of_rollout(labels, record):
-            series[metric(name)].set(value, *values)
-    for each in series.values():
-        yield from each.families()
-
-
-def rollouts_under_way(records: Iterable[RolloutRecord]) -> Mapping[Labels, RolloutRecord]:
-    """The rollouts that have not ended, by their labels; of those that share labels the last one."""
-    under_way = (record for record in records if record.rollout.is_under_way)
-    return {_labels(record.rollout): record for record in sorted(under_way, key=lambda each: each.rollout.started_at)}
+def collect_rollouts(snapshot: Snapshot) -> Rows:
+    """Everything that is said of each rollout under way; of those that share labels the last one."""
+    under_way = (record for record in snapshot.rollouts if record.rollout.is_under_way)
+    by_labels = {_labels(each.rollout): each for each in sorted(under_way, key=lambda each: each.rollout.started_at)}
+    for labels, record in by_labels.items():
+        yield from _of_rollout(labels, record)
 
 
 def _labels(rollout: Rollout) -> Labels:
     return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
 
 
-_Told = Iterator[tuple[str, float | None, Labels]]
-"""Metric, value and label values of one series after the other."""
-
-
-def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
+def _of_rollout(labels: Labels, record: RolloutRecord) -> Rows:
     yield "rollout_info", 1, labels
     yield "rollout_start_timestamp_seconds", record.rollout.started_at, labels
     for state in VerdictState:
@@ -52,13 +39,13 @@ def _of_rollout(labels: Labels, record: RolloutRecord) -> _Told:
             yield from group(labels, record.verdict)
 
 
-def _scopes(labels: Labels, verdict: Verdict) -> _Told:
+def _scopes(labels: Labels, verdict: Verdict) -> Rows:
     for scope in sorted({*TierGroup, *verdict.scope}):
         yield "rollout_regression", scope in verdict.scope, (*labels, str(scope))
     yield "rollout_tiers_info", 1, (*labels, verdict.tiers_by.value, verdict.comparison.value)
 
 
-def _failure_ratios(labels: Labels, verdict: Verdict) -> _Told:
+def _failure_ratios(labels: Labels, verdict: Verdict) -> Rows:
     for tier, compared in verdict.tiers.items():
         for arm, rate in _arms(compared):
             yield from _interval("rollout_failure_ratio", rate.rate, (*labels, arm.value, tier.value))
@@ -70,7 +57,7 @@ def _failure_ratios(labels: Labels, verdict: Verdict) -> _Told:
         yield from _interval("rollout_hard_tier_failure_change", verdict.hard_tier.change, labels)
 
 
-def _capabilities(labels: Labels, verdict: Verdict) -> _Told:
+def _capabilities(labels: Labels, verdict: Verdict) -> Rows:
     for capability, compared in verdict.hard_capabilities.items():
         yield from _rates("rollout_capability_failure_ratio", compared, (*labels, capability))
     for capability, compared in verdict.capabilities.items():
@@ -79,7 +66,7 @@ def _capabilities(labels: Labels, verdict: Verdict) -> _Told:
         yield "rollout_capability_regressed", is_regressed, (*labels, capability)
 
 
-def _shares(labels: Labels, verdict: Verdict) -> _Told:
+def _shares(labels: Labels, verdict: Verdict) -> Rows:
     share = verdict.share
     if share is not None:
         for arm, of_arm in zip(ArmName, (share.baseline, share.candidate), strict=True):
@@ -92,7 +79,7 @@ def _shares(labels: Labels, verdict: Verdict) -> _Told:
             yield "rollout_hard_share_change_component", value, (*labels, part)
 
 
-def _evidence(labels: Labels, verdict: Verdict) -> _Told:
+def _evidence(labels: Labels, verdict: Verdict) -> Rows:
     yield "rollout_requests_needed", verdict.requests_needed, labels
     for arm, rate in _arms(verdict.aggregate):
         yield "rollout_labelled_requests", rate.requests, (*labels, arm.value)
@@ -102,7 +89,7 @@ def _evidence(labels: Labels, verdict: Verdict) -> _Told:
             yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier)
 
 
-def _labels_of(labels: Labels, verdict: Verdict) -> _Told:
+def _labels_of(labels: Labels, verdict: Verdict) -> Rows:
     """What the labels are worth, where anything is known of them."""
     for group, gap in verdict.coverage_gap.items():
         yield "label_coverage_gap_ratio", gap, (*labels, group.value)
@@ -115,7 +102,7 @@ def _labels_of(labels: Labels, verdict: Verdict) -> _Told:
                 yield from _interval("judge_error_ratio", error, where)
 
 
-def _load(labels: Labels, verdict: Verdict) -> _Told:
+def _load(labels: Labels, verdict: Verdict) -> Rows:
     if verdict.on_call is not None:
         for tier, both in verdict.on_call.tiers.items():
             for arm, value in zip(ArmName, both, strict=True):
@@ -137,12 +124,12 @@ def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:
     return iter(((ArmName.BASELINE, comparison.baseline), (ArmName.CANDIDATE, comparison.candidate)))
 
 
-def _rates(name: str, compared: TierComparison, labels: Labels) -> _Told:
+def _rates(name: str, compared: TierComparison, labels: Labels) -> Rows:
     for arm, rate in _arms(compared):
         yield from _interval(name, rate.rate, (*labels, arm.value))
 
 
-def _interval(name: str, interval: Interval | None, labels: Labels) -> _Told:
+def _interval(name: str, interval: Interval | None, labels: Labels) -> Rows:
     if interval is not None:
         for bound, value in asdict(interval).items():
             yield name, value, (*labels, bound)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -123,12 +123,17 @@ class Series:
             yield family
 
 
-def family_of(name: str, rows: Iterable[tuple[float | None, *Labels]]) -> Iterator[Family]:
-    """The family of the metric *name* with *rows*, each a value and its labels; nothing where no value is known."""
-    series = Series(metric(name))
-    for value, *labels in rows:
-        series.set(value, *labels)
-    yield from series.families()
+Rows = Iterator[tuple[str, float | None, Labels]]
+"""Metric, as metrics.toml calls it, value and label values of one series after the other."""
+
+
+def families(rows: Rows) -> Iterator[Family]:
+    """The families of *rows*, in the order of their first rows; nothing where no value is known."""
+    series: dict[str, Series] = {}
+    for name, value, labels in rows:
+        series.setdefault(name, Series(metric(name))).set(value, *labels)
+    for each in series.values():
+        yield from each.families()
 
 
 def histogram_family(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from monitor.metrics.collect_policy import collect_policy
-from monitor.metrics.collect_rollouts import collect_rollouts
+from monitor.metrics.collector import families_of
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.verdict import VerdictState
 from tests.metrics.snapshots import a_comparison, a_rate, a_record, a_snapshot, a_verdict
@@ -41,8 +40,7 @@ def test_what_pages_closes_the_strict_gate(
     below = {"hard_tier": a_comparison(a_rate(100, 60), a_rate(100, 80))} if "floor:hard" in scope else {}
     verdict = a_verdict(state=state, scope=scope, regressed_capabilities=classes, **below)
     snapshot = a_snapshot(rollouts=(a_record(verdict),))
-    families = [*collect_rollouts(snapshot), *collect_policy(snapshot)]
-    series = {row.shape.text(row.labels): f"{row.value:g}" for family in families for row in family.rows}
+    series = {row.shape.text(row.labels): f"{row.value:g}" for family in families_of(snapshot) for row in family.rows}
     stops = not ask_gate(verdict, GateRules(strict=True)).is_pass
     alerts = "|".join([*_PAGES, "CapabilityClassRegression"])
 
