@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -32,27 +31,12 @@ from monitor.service.review import Draft, Reviewer
 
 @app.command()
 def calibrate(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE...",
-            help="Events or eval results, files or folders; - is stdin. Without one, the ledger alone teaches.",
-        ),
-    ] = None,
+    files: list[str] | None = None,
     *,
     shared: options.Shared,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exclude", metavar="VERSION", help="A version about to be tried: it teaches nothing. Repeatable."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what FILEs alone would teach; read and write no ledger.")
-    ] = False,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Draw reliability curve and tier table as SVG.")
-    ] = None,
+    exclude: list[str] | None = None,
+    dry_run: bool = False,
+    svg: Path | None = None,
     reading: Reading,
 ) -> None:
     """
@@ -67,6 +51,12 @@ def calibrate(
     Exit code 0 where the tiers are trusted, 1 where they are not, with what is missing.
 
     Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
+
+    Args:
+        files (FILE...): Events or eval results, files or folders; - is stdin. Without one, the ledger alone teaches.
+        exclude (VERSION): A version about to be tried: it teaches nothing. Repeatable.
+        dry_run: Say what FILEs alone would teach; read and write no ledger.
+        svg (FILE): Draw reliability curve and tier table as SVG.
     """
     config = shared.config()
     asked = reading.options()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
@@ -24,12 +20,6 @@ calibrations = options.Commands(
     help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True
 )
 app.add_typer(calibrations, name="calibrations")
-
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id.")]
-ForceOption = Annotated[
-    bool,
-    typer.Option("--force", help="Also while a rollout is under way; both of its arms are then read under this one."),
-]
 
 
 @calibrations.command("list")
@@ -50,9 +40,7 @@ def list_calibrations(
 
 @calibrations.command("show")
 def show_calibration(
-    calibration_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A calibration, or the beginning of its id; the one in force without.")
-    ] = "",
+    calibration_id: str = "",
     *,
     shared: options.Shared,
 ) -> None:
@@ -60,6 +48,9 @@ def show_calibration(
     One calibration: what it rests on, whether it is trusted and why not, and its reliability curve.
 
     Example: [bold]cliffwatch calibrations show[/]
+
+    Args:
+        calibration_id (ID): A calibration, or the beginning of its id; the one in force without.
     """
     with opened_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
@@ -68,10 +59,8 @@ def show_calibration(
 
 @calibrations.command("compare")
 def compare_calibrations(
-    first: IdArgument,
-    second: Annotated[
-        str, typer.Argument(metavar="ID", help="The one to compare with; the one in force without.")
-    ] = "",
+    first: str,
+    second: str = "",
     *,
     shared: options.Shared,
 ) -> None:
@@ -79,6 +68,10 @@ def compare_calibrations(
     Two calibrations beside each other, and which requests of the ledger change their tier between them.
 
     Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
+
+    Args:
+        first (ID): A calibration, or the beginning of its id.
+        second (ID): The one to compare with; the one in force without.
     """
     with opened_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
@@ -90,9 +83,9 @@ def compare_calibrations(
 
 @calibrations.command("promote")
 def promote_calibration(
-    calibration_id: IdArgument,
+    calibration_id: str,
     *,
-    force: ForceOption = False,
+    force: bool = False,
     shared: options.Shared,
 ) -> None:
     """
@@ -101,6 +94,10 @@ def promote_calibration(
     It stays in force until the history has grown enough from here for a new one.
 
     Example: [bold]cliffwatch calibrations promote 1f3a[/]
+
+    Args:
+        calibration_id (ID): A calibration, or the beginning of its id.
+        force: Also while a rollout is under way; both of its arms are then read under this one.
     """
     config = shared.config()
     with opened_ledger(config, shared.ledger) as opened:
@@ -111,13 +108,16 @@ def promote_calibration(
 @calibrations.command("rollback")
 def roll_back_calibration(
     *,
-    force: ForceOption = False,
+    force: bool = False,
     shared: options.Shared,
 ) -> None:
     """
     Put the calibration in force that was so before the present one.
 
     Example: [bold]cliffwatch calibrations rollback[/]
+
+    Args:
+        force: Also while a rollout is under way; both of its arms are then read under this one.
     """
     config = shared.config()
     with opened_ledger(config, shared.ledger) as opened:

@@ -25,26 +25,25 @@ from monitor.service.rollout_control import MOST_CASES
 cases = options.Commands(help="What established versions passed and a candidate fails in the hard tier.")
 app.add_typer(cases, name="cases")
 
-RolloutOption = Annotated[
-    str, typer.Option("--rollout", metavar="ID", help="A rollout, or the beginning of its id; the last one without.")
-]
-ServiceOption = Annotated[str, typer.Option("--service", metavar="NAME", help="Only rollouts of this service.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=MOST_CASES, help="Cases that are shown at most.")]
-
 
 @cases.callback(invoke_without_command=True)
 def list_cases(
     context: typer.Context,
     *,
-    rollout: RolloutOption = "",
-    service: ServiceOption = "",
-    limit: LimitOption = 100,
+    rollout: str = "",
+    service: str = "",
+    limit: Annotated[int, typer.Option(min=1, max=MOST_CASES)] = 100,
     shared: options.Shared,
 ) -> None:
     """
     Cases of one rollout, grouped by tier, capability and failure class.
 
     Example: [bold]cliffwatch cases --service booking-agent[/]
+
+    Args:
+        rollout (ID): A rollout, or the beginning of its id; the last one without.
+        service (NAME): Only rollouts of this service.
+        limit: Cases that are shown at most.
     """
     if context.invoked_subcommand is not None:
         return
@@ -57,17 +56,12 @@ def list_cases(
 @cases.command("export")
 def export_cases(
     *,
-    rollout: RolloutOption = "",
-    service: ServiceOption = "",
-    limit: LimitOption = MOST_CASES,
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Write here instead of standard output.")
-    ] = None,
-    texts: Annotated[
-        str,
-        typer.Option("--texts", metavar="FILE", help="Your texts, by request_id or trace_id: write a panel family."),
-    ] = "",
-    incident: Annotated[str, typer.Option("--incident", metavar="NAME", help="The name of that family.")] = "incident",
+    rollout: str = "",
+    service: str = "",
+    limit: Annotated[int, typer.Option(min=1, max=MOST_CASES)] = MOST_CASES,
+    write: Path | None = None,
+    texts: str = "",
+    incident: str = "incident",
     shared: options.WithLedger,
 ) -> None:
     """
@@ -78,6 +72,14 @@ def export_cases(
     are marked as slots. No text is kept in the ledger; cases without a text are left out and counted.
 
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
+
+    Args:
+        rollout (ID): A rollout, or the beginning of its id; the last one without.
+        service (NAME): Only rollouts of this service.
+        limit: Cases that are shown at most.
+        write (FILE): Write here instead of standard output.
+        texts (FILE): Your texts, by request_id or trace_id: write a panel family.
+        incident (NAME): The name of that family.
     """
     config = shared.config()
     record, found_cases, links = _asked(config, shared.ledger, matching_service=service, rollout=rollout, limit=limit)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, writing
@@ -28,10 +25,8 @@ _MATURE = timedelta(hours=2)
 def demo(
     *,
     output: options.Output = OutputFormat.TABLE,
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Only write the events, JSON lines that end 2 h ago.")
-    ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
+    write: Path | None = None,
+    serve: bool = False,
     listen_address: options.ListenAddress = None,
     log_level: options.LogLevel = None,
 ) -> None:
@@ -39,6 +34,10 @@ def demo(
     Replay real rollouts: a cliff, an ordinary gain, a version against itself, and a regression without references.
 
     Example: [bold]cliffwatch demo --serve[/]
+
+    Args:
+        write (FILE): Only write the events, JSON lines that end 2 h ago.
+        serve: Keep page and metrics up afterwards.
     """
     configure(LogSettings(level=log_level or LogLevel.ERROR))
     if write is not None:

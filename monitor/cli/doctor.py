@@ -44,12 +44,8 @@ from monitor.trace.model import REFERENCE_ENVIRONMENT
 def doctor(
     *,
     shared: options.Shared,
-    prometheus: Annotated[
-        str, typer.Option("--prometheus", metavar="URL", help="Also ask this Prometheus about target and rules.")
-    ] = "",
-    records: Annotated[
-        int, typer.Option("--records", min=1, max=10_000, help="Records of each topic that are looked at.")
-    ] = 100,
+    prometheus: str = "",
+    records: Annotated[int, typer.Option(min=1, max=10000)] = 100,
 ) -> None:
     """
     Check broker, topics, formats, clocks, group, ledger, labels, versions, services and tiers, and say what to do next.
@@ -58,6 +54,10 @@ def doctor(
     counted, 3 where a dependency is out of reach.
 
     Example: [bold]cliffwatch doctor --config.file monitor.yaml --prometheus http://127.0.0.1:9090[/]
+
+    Args:
+        prometheus (URL): Also ask this Prometheus about target and rules.
+        records: Records of each topic that are looked at.
     """
     config = shared.config()
     console, findings = Console(), []

@@ -15,17 +15,13 @@ from monitor.ledger.sql import SqlLedger
 from monitor.output.frontier import Counts, Use, class_frontiers, live_counts, live_uses, panel_counts
 from monitor.service.review import Reviewer
 
-_Service = Annotated[str, typer.Argument(metavar="SERVICE", help="Whose live requests; without it, the panel's runs.")]
-_Environment = Annotated[str, typer.Option("--environment", metavar="NAME", help="Environment of the live requests.")]
-_Least = Annotated[int, typer.Option("--min-requests", min=1, help="Labelled hard requests that a version needs.")]
-
 
 @app.command()
 def frontier(
-    service: _Service = "",
+    service: str = "",
     *,
-    environment: _Environment = "production",
-    min_requests: _Least = 30,
+    environment: str = "production",
+    min_requests: Annotated[int, typer.Option(min=1)] = 30,
     shared: options.Shared,
 ) -> None:
     """
@@ -37,6 +33,11 @@ def frontier(
     have put below the best are named: among them, cost and latency decide.
 
     Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
+
+    Args:
+        service (SERVICE): Whose live requests; without it, the panel's runs.
+        environment (NAME): Environment of the live requests.
+        min_requests: Labelled hard requests that a version needs.
     """
     config = shared.config()
     uses: dict[str, Use] = {}

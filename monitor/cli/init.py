@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
@@ -32,33 +31,21 @@ _PASSWORD_VARIABLE = "CLIFFWATCH_KAFKA__SASL_PASSWORD"  # noqa: S105  (a name, n
 _NOTHING_THERE = "No topic holds what Cliffwatch reads; name one with --topic, or create agent-traces and write to it."
 _LEDGER_VARIABLE = "CLIFFWATCH_LEDGER__URL"
 
-FileOption = Annotated[Path, typer.Option("--output-file", "-f", metavar="FILE", help="Where to write the config.")]
-
 
 @app.command()
 def init(
     *,
-    bootstrap_servers: Annotated[
-        str, typer.Option("--bootstrap-servers", "-b", metavar="HOST:PORT", help="Brokers, separated by commas.")
-    ] = "",
-    topic: Annotated[
-        list[str] | None, typer.Option("--topic", "-t", metavar="TOPIC", help="Read this topic; may be repeated.")
-    ] = None,
-    ledger: Annotated[
-        str, typer.Option("--ledger", metavar="URL", help="Where counts are kept; without a password.")
-    ] = "",
-    security_protocol: Annotated[
-        SecurityProtocol | None, typer.Option("--security-protocol", help="How brokers are spoken to.")
-    ] = None,
-    ssl_ca_file: Annotated[str, typer.Option("--ssl-ca-file", metavar="FILE", help="Who signed the brokers.")] = "",
-    sasl_mechanism: Annotated[str, typer.Option("--sasl-mechanism", metavar="NAME", help="As PLAIN.")] = "",
-    sasl_username: Annotated[str, typer.Option("--sasl-username", metavar="USER", help="User for SASL.")] = "",
-    sasl_password_file: Annotated[
-        str, typer.Option("--sasl-password-file", metavar="FILE", help="File that holds the password.")
-    ] = "",
-    output_file: FileOption = Path("cliffwatch.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take what is found.")] = False,
+    bootstrap_servers: str = "",
+    topic: list[str] | None = None,
+    ledger: str = "",
+    security_protocol: SecurityProtocol | None = None,
+    ssl_ca_file: str = "",
+    sasl_mechanism: str = "",
+    sasl_username: str = "",
+    sasl_password_file: str = "",
+    output_file: Path = Path("cliffwatch.yaml"),
+    force: bool = False,
+    yes: bool = False,
     log_level: options.LogLevel = None,
 ) -> None:
     """
@@ -68,6 +55,19 @@ def init(
     from the defaults. Passwords stay in the environment or in files of their own.
 
     Example: [bold]cliffwatch init --bootstrap-servers 127.0.0.1:9092 --output-file monitor.yaml[/]
+
+    Args:
+        bootstrap_servers (--bootstrap-servers -b HOST:PORT): Brokers, separated by commas.
+        topic (--topic -t TOPIC): Read this topic; may be repeated.
+        ledger (URL): Where counts are kept; without a password.
+        security_protocol: How brokers are spoken to.
+        ssl_ca_file (FILE): Who signed the brokers.
+        sasl_mechanism (NAME): As PLAIN.
+        sasl_username (USER): User for SASL.
+        sasl_password_file (FILE): File that holds the password.
+        output_file (--output-file -f FILE): Where to write the config.
+        force: Overwrite the file.
+        yes (--yes -y): Ask nothing; take what is found.
     """
     if output_file.exists() and not force:
         raise UsageError(f"{output_file} is there already; choose another --output-file, or overwrite it with --force.")
@@ -77,14 +77,14 @@ def init(
     if is_asking and not bootstrap_servers:
         servers = _ask("Kafka brokers (HOST:PORT)", servers)
     typed = {
-        "security_protocol": "" if security_protocol is None else security_protocol.value,
+        "security_protocol": security_protocol,
         "ssl_ca_file": ssl_ca_file,
         "sasl_mechanism": sasl_mechanism,
         "sasl_username": sasl_username,
         "sasl_password_file": _password_file(config, sasl_mechanism, sasl_password_file, is_asking=is_asking),
     }
     kafka = {name: value for name, value in typed.items() if value}
-    settings = _settings(config, servers, kafka)
+    settings = config.kafka.model_copy(update={"bootstrap_servers": servers, **kafka})
     chosen = _chosen(_look(settings, topic or [], config), topic or [], config)
     if is_asking and not topic:
         chosen = _confirmed(chosen, lambda topics: _look(settings, topics, config))
@@ -110,13 +110,6 @@ def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool
     raise UsageError(
         f"Name the file of the password with --sasl-password-file, or set {_PASSWORD_VARIABLE}; a config holds none."
     )
-
-
-def _settings(config: Config, servers: str, typed: dict[str, str]) -> KafkaSettings:
-    values: dict[str, Any] = dict(typed)
-    if "security_protocol" in values:
-        values["security_protocol"] = SecurityProtocol(values["security_protocol"])
-    return config.kafka.model_copy(update={"bootstrap_servers": servers, **values})
 
 
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:

@@ -44,10 +44,8 @@ def migrate_ledger(
 @ledger_app.command("prune")
 def prune_ledger(
     *,
-    older_than_days: Annotated[
-        float | None, typer.Option("--older-than-days", min=0.04, metavar="N", help="Age of requests that go.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    older_than_days: Annotated[float | None, typer.Option(min=0.04)] = None,
+    dry_run: bool = False,
     shared: options.Shared,
 ) -> None:
     """
@@ -57,6 +55,10 @@ def prune_ledger(
     are kept.
 
     Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
+
+    Args:
+        older_than_days (N): Age of requests that go.
+        dry_run: Only say what would be deleted.
     """
     config = shared.config()
     if older_than_days is not None:

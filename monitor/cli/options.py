@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
@@ -26,18 +27,8 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config.file", metavar="FILE", help="YAML config; without it, defaults and CLIFFWATCH_* hold."),
-]
 LogLevel = Annotated[
     log.LogLevel | None, typer.Option("--log.level", help="Lowest level that is logged; overrules the config.")
-]
-LogFormat = Annotated[
-    log.LogFormat | None, typer.Option("--log.format", help="How a log line is written; overrules the config.")
-]
-Ledger = Annotated[
-    str | None, typer.Option("--ledger", metavar="URL", help="The ledger; without it, the one that the config names.")
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How the result is printed.")]
 ListenAddress = Annotated[
@@ -47,9 +38,14 @@ ListenAddress = Annotated[
 
 @dataclass(frozen=True)
 class Common:
-    """The options of every command that reads the config."""
+    """
+    The options of every command that reads the config.
 
-    config_file: ConfigFile = None
+    Attributes:
+        config_file (--config.file FILE): YAML config; without it, defaults and CLIFFWATCH_* hold.
+    """
+
+    config_file: Path | None = None
     log_level: LogLevel = None
 
     def config(self) -> Config:
@@ -68,9 +64,14 @@ class Common:
 
 @dataclass(frozen=True)
 class WithLedger(Common):
-    """Those of a command that reads the ledger."""
+    """
+    Those of a command that reads the ledger.
 
-    ledger: Ledger = None
+    Attributes:
+        ledger (URL): The ledger; without it, the one that the config names.
+    """
+
+    ledger: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,34 +82,65 @@ class Shared(WithLedger):
 
 
 class Commands(typer.Typer):
-    """A Typer app whose commands may take a set of options: a parameter whose type is a dataclass of them."""
+    """
+    A Typer app that reads the options of a command off its signature and docstring.
+
+    What can be named by its place is an argument, what follows `*` is an option. `Args:` of the docstring has the help
+    of each, in parentheses what to type where that is not the parameter's name, and what its value is called. A
+    parameter whose type is a dataclass stands for a set of options, which `Attributes:` of that class describes.
+    """
 
     def command(self, name: str | None = None, **given: Any) -> Callable[[_Command], _Command]:
         register = super().command(name, **given)
-        return lambda command: register(_one_by_one(command))
+        return lambda command: register(_as_typer_reads(command))
 
     def callback(self, **given: Any) -> Callable[[_Command], _Command]:
         register = super().callback(**given)
-        return lambda command: register(_one_by_one(command))
+        return lambda command: register(_as_typer_reads(command))
 
 
-def _one_by_one(command: Callable[..., Any]) -> Any:
-    """*command* with an option for every field of its sets, as Typer reads them; the log level comes last."""
-    signature = inspect.signature(command, eval_str=True)
-    taken = signature.parameters.values()
-    sets: dict[str, Any] = {each.name: each.annotation for each in taken if is_dataclass(each.annotation)}
-    fields = {name: inspect.signature(kind, eval_str=True).parameters for name, kind in sets.items()}
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # as Typer calls it
-        for each in taken
-        for parameter in fields.get(each.name, {each.name: each}).values()
-    ]
-    parameters.sort(key=lambda each: each.name == "log_level")
+_SECTION = re.compile(r"\n*(?:Args|Attributes):\n((?: {4}.*\n?)+)")
+_ENTRY = re.compile(r"(?m)^ {4}(\w+)(?: \((.*?)\))?: (.*(?:\n {8}.*)*)")
+
+
+def _as_typer_reads(command: Callable[..., Any]) -> Any:
+    taken = inspect.signature(command, eval_str=True).parameters
+    sets: dict[str, Any] = {each.name: each.annotation for each in taken.values() if is_dataclass(each.annotation)}
+    fields = {name: _options(kind, inspect.signature(kind, eval_str=True).parameters) for name, kind in sets.items()}
+    own = _options(command, taken)
+    shown = [each for name in taken for each in fields.get(name, {name: own[name]}).values()]
+    shown.sort(key=lambda each: each.name == "log_level" and bool(sets))  # the one of a set comes last
 
     @wraps(command)
     def call(**typed: Any) -> Any:
         made = {name: kind(**{field: typed.pop(field) for field in fields[name]}) for name, kind in sets.items()}
         return command(**typed, **made)
 
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__doc__ = _SECTION.sub("", inspect.getdoc(command) or "")
+    call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     return call
+
+
+def _options(described: Callable[..., Any], taken: Mapping[str, inspect.Parameter]) -> Mapping[str, inspect.Parameter]:
+    """What was *taken*, each with what the docstring of *described* says of it, by name."""
+    is_set = is_dataclass(described)
+    owners = getattr(described, "__mro__", (described,))
+    sections = [section for owner in owners for section in _SECTION.findall(inspect.getdoc(owner) or "")]
+    entries = {name: entry for section in sections for name, *entry in _ENTRY.findall(section)}
+    return {
+        name: _option(each, *entries[name], is_option=is_set or each.kind is inspect.Parameter.KEYWORD_ONLY)
+        if name in entries
+        else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in taken.items()
+    }
+
+
+def _option(taken: inspect.Parameter, how: str, text: str, *, is_option: bool) -> inspect.Parameter:
+    names = [word for word in how.split() if word.startswith("-")]
+    kind, *limits = get_args(taken.annotation) if get_origin(taken.annotation) is Annotated else (taken.annotation,)
+    info = limits[0] if limits else typer.Option() if is_option else typer.Argument()
+    info.help = " ".join(text.split())
+    info.metavar = next((word for word in how.split() if word not in names), None)
+    if is_option:
+        info.param_decls = names or [f"--{taken.name.replace('_', '-')}"]
+    return taken.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info])

@@ -37,18 +37,10 @@ _FORECAST_VERSIONS = (3, 6, 12)
 
 @probes.command("select")
 def select(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FILE...",
-            help="Requests as JSON lines, or eval results, files or folders; - is stdin. Without one, the ledger's.",
-        ),
-    ] = None,
+    files: list[str] | None = None,
     *,
-    count: Annotated[int, typer.Option("--count", min=1, help="Probes wanted.")] = 300,
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Write the panel here, one JSON line per probe.")
-    ] = None,
+    count: Annotated[int, typer.Option(min=1)] = 300,
+    write: Path | None = None,
     reading: Reading,
     shared: options.Shared,
 ) -> None:
@@ -61,6 +53,12 @@ def select(
     calibrate`; replay it on every new version as environment `probes`.
 
     Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
+
+    Args:
+        files (FILE...): Requests as JSON lines, or eval results, files or folders; - is stdin. Without one, the
+            ledger's.
+        count: Probes wanted.
+        write (FILE): Write the panel here, one JSON line per probe.
     """
     config = shared.config()
     asked = reading.options()

@@ -34,40 +34,23 @@ from monitor.probes.program import ask_program
 from monitor.probes.run import Ask, Limit, Run
 from monitor.trace.labels import clean_label
 
-_Panel = Annotated[str, typer.Argument(metavar="PANEL", help="Probes as JSON lines (`probes select --write`).")]
-_Model = Annotated[str, typer.Option("--model", metavar="NAME", help="The model version that answers, pinned.")]
-_Exec = Annotated[
-    str, typer.Option("--exec", metavar="COMMAND", help="The agent: a question in, a result out, as JSON.")
-]
-_Url = Annotated[str, typer.Option("--openai-base-url", metavar="URL", help="A chat model; key in OPENAI_API_KEY.")]
-_Grade = Annotated[str, typer.Option("--grade-exec", metavar="COMMAND", help="Says whether a result passes.")]
-_Field = Annotated[str, typer.Option("--success-field", metavar="NAME", help="Field of a result: did it pass?")]
-_Write = Annotated[Path | None, typer.Option(metavar="FILE", help="Where events go; without it, probes-MODEL.jsonl.")]
-_Topic = Annotated[str, typer.Option("--to-kafka", metavar="TOPIC", help="Send them to the config's brokers too.")]
-_Service = Annotated[str, typer.Option(metavar="NAME", help="The service whose probes these are, as in its traces.")]
-_Parallel = Annotated[int, typer.Option(min=1, max=256, help="Probes that are asked at a time.")]
-_Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one answer, and for one grade.")]
-_MaxCost = Annotated[float | None, typer.Option(metavar="USD", min=0, help="Spend no more, over all runs of FILE.")]
-_MaxProbe = Annotated[float, typer.Option(metavar="USD", min=0, help="Most for one probe; else the highest so far.")]
-_Price = Annotated[str, typer.Option(metavar="IN,OUT", help="Price of a chat model, USD per million tokens.")]
-
 
 def run(
-    panel: _Panel,
+    panel: str,
     *,
-    model: _Model,
-    exec_: _Exec = "",
-    openai_base_url: _Url = "",
-    grade_exec: _Grade = "",
-    success_field: _Field = "success",
-    write: _Write = None,
-    to_kafka: _Topic = "",
-    service: _Service = "probes",
-    parallel: _Parallel = 4,
-    timeout: _Timeout = 300.0,
-    max_cost: _MaxCost = None,
-    max_probe_cost: _MaxProbe = 0.0,
-    price: _Price = "",
+    model: str,
+    exec_: str = "",
+    openai_base_url: str = "",
+    grade_exec: str = "",
+    success_field: str = "success",
+    write: Path | None = None,
+    to_kafka: str = "",
+    service: str = "probes",
+    parallel: Annotated[int, typer.Option(min=1, max=256)] = 4,
+    timeout: Annotated[float, typer.Option(min=0.1)] = 300.0,
+    max_cost: Annotated[float | None, typer.Option(min=0)] = None,
+    max_probe_cost: Annotated[float, typer.Option(min=0)] = 0.0,
+    price: str = "",
     shared: options.Common,
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
@@ -87,6 +70,22 @@ def run(
     answers.
 
     Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
+
+    Args:
+        panel (PANEL): Probes as JSON lines (`probes select --write`).
+        model (NAME): The model version that answers, pinned.
+        exec_ (--exec COMMAND): The agent: a question in, a result out, as JSON.
+        openai_base_url (URL): A chat model; key in OPENAI_API_KEY.
+        grade_exec (COMMAND): Says whether a result passes.
+        success_field (NAME): Field of a result: did it pass?
+        write (FILE): Where events go; without it, probes-MODEL.jsonl.
+        to_kafka (TOPIC): Send them to the config's brokers too.
+        service (NAME): The service whose probes these are, as in its traces.
+        parallel: Probes that are asked at a time.
+        timeout: Seconds for one answer, and for one grade.
+        max_cost (USD): Spend no more, over all runs of FILE.
+        max_probe_cost (USD): Most for one probe; else the highest so far.
+        price (IN,OUT): Price of a chat model, USD per million tokens.
     """
     config = shared.config()
     if bool(exec_) == bool(openai_base_url):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-import typer
 
 from monitor.errors import UsageError
 from monitor.evals.formats.reading import Options
@@ -14,26 +11,22 @@ from monitor.evals.formats.reading import Options
 
 @dataclass(frozen=True)
 class Reading:
-    """The options that say how results of eval tools are read, the same for every command that reads them."""
+    """
+    The options that say how results of eval tools are read, the same for every command that reads them.
 
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="ROLE=NAME", help="Which column is what, as case=id, passed=correct."),
-    ] = None
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="The score that counts; repeat where files have different ones."),
-    ] = None
-    filter_name: Annotated[
-        list[str] | None, typer.Option("--filter", metavar="NAME", help="The lm-evaluation-harness filter that counts.")
-    ] = None
-    pass_at: Annotated[
-        float | None,
-        typer.Option("--pass-at", metavar="SCORE", help="Lowest score that is a pass; 1 for scores from 0 to 1."),
-    ] = None
-    capability: Annotated[
-        str | None, typer.Option("--capability", metavar="NAME", help="Metadata that holds the capability class.")
-    ] = None
+    Attributes:
+        column (ROLE=NAME): Which column is what, as case=id, passed=correct.
+        metric (NAME): The score that counts; repeat where files have different ones.
+        filter_name (--filter NAME): The lm-evaluation-harness filter that counts.
+        pass_at (SCORE): Lowest score that is a pass; 1 for scores from 0 to 1.
+        capability (NAME): Metadata that holds the capability class.
+    """
+
+    column: list[str] | None = None
+    metric: list[str] | None = None
+    filter_name: list[str] | None = None
+    pass_at: float | None = None
+    capability: str | None = None
 
     def options(self) -> Options:
         """How results are read, as typed."""

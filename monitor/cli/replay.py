@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, web_settings
@@ -31,38 +28,17 @@ from monitor.web.server import MetricsServer
 
 @app.command()
 def replay(
-    files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="JSON lines, plain, .gz or .zst; - is stdin.")
-    ] = None,
+    files: list[str] | None = None,
     *,
-    from_kafka: Annotated[
-        list[str] | None,
-        typer.Option("--from-kafka", metavar="TOPIC", help="Read this topic instead of files; may be repeated."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="With --from-kafka: records from this time on.")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="With --from-kafka: records before this time.")
-    ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy",
-            metavar="NAME=FILE",
-            help="Tell what this policy would have said as well: a config of which only `rollout` counts; "
-            "may be repeated.",
-        ),
-    ] = None,
+    from_kafka: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    policy: list[str] | None = None,
     shared: options.Common,
     output: options.Output = OutputFormat.TABLE,
-    ledger: Annotated[
-        str, typer.Option("--ledger", metavar="URL", help="Ledger to write to; without it, one in memory.")
-    ] = IN_MEMORY_URL,
-    dead_letters: Annotated[
-        Path | None, typer.Option("--dead-letters", metavar="FILE", help="Write records that say nothing here.")
-    ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Keep page and metrics up afterwards.")] = False,
+    ledger: str = IN_MEMORY_URL,
+    dead_letters: Path | None = None,
+    serve: bool = False,
     listen_address: options.ListenAddress = None,
 ) -> None:
     """
@@ -71,6 +47,17 @@ def replay(
     Example: [bold]cliffwatch replay traces.jsonl.gz --output json[/]
 
     Back-test: [bold]cliffwatch replay --from-kafka agent-traces --since 2026-11-01T00:00Z --policy bold=bold.yaml[/]
+
+    Args:
+        files (FILE...): JSON lines, plain, .gz or .zst; - is stdin.
+        from_kafka (TOPIC): Read this topic instead of files; may be repeated.
+        since (TIME): With --from-kafka: records from this time on.
+        until (TIME): With --from-kafka: records before this time.
+        policy (NAME=FILE): Tell what this policy would have said as well: a config of which only `rollout` counts; may
+            be repeated.
+        ledger (URL): Ledger to write to; without it, one in memory.
+        dead_letters (FILE): Write records that say nothing here.
+        serve: Keep page and metrics up afterwards.
     """
     config = shared.config()
     kept = ledger != IN_MEMORY_URL or dead_letters is not None or serve

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from monitor.errors import RolloutUnknown
 from monitor.ledger.ledger import RolloutRecord
-
-ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help="Only this service; all without.")]
-EnvironmentOption = Annotated[str, typer.Option("--environment", metavar="NAME", help="Only this environment.")]
-CandidateOption = Annotated[str, typer.Option("--candidate", metavar="VERSION", help="Only this candidate.")]
 
 
 def matching(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.options import OutputFormat
-from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, found, matching
+from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollout_list import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.ledger.ledger import RolloutRecord
@@ -22,17 +18,22 @@ app.add_typer(rollouts, name="rollouts")
 
 @rollouts.command("list")
 def list_rollouts(
-    service: ServiceArgument = "",
+    service: str = "",
     *,
     shared: options.WithLedger,
-    environment: EnvironmentOption = "",
-    candidate: CandidateOption = "",
+    environment: str = "",
+    candidate: str = "",
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """
     Every rollout, ended ones included, with every change of its verdict.
 
     Example: [bold]cliffwatch rollouts list booking-agent[/]
+
+    Args:
+        service (SERVICE): Only this service; all without.
+        environment (NAME): Only this environment.
+        candidate (VERSION): Only this candidate.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
         records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
@@ -41,26 +42,25 @@ def list_rollouts(
 
 @rollouts.command("start")
 def start_rollout(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="What gets another model version.")],
+    service: str,
     *,
-    candidate: Annotated[str, typer.Option("--candidate", metavar="VERSION", help="The new model version.")],
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", metavar="VERSION", help="What it replaces; the established version without."),
-    ] = None,
-    environment: Annotated[str, typer.Option("--environment", metavar="NAME", help="Where.")] = "production",
-    stands_for: Annotated[
-        str | None,
-        typer.Option(
-            "--stands-for", metavar="TEXT", help="What the name stands for, such as a digest; another one starts anew."
-        ),
-    ] = None,
+    candidate: str,
+    baseline: str | None = None,
+    environment: str = "production",
+    stands_for: str | None = None,
     shared: options.Shared,
 ) -> None:
     """
     Announce a rollout, so that it is watched from its first request on; again changes nothing.
 
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
+
+    Args:
+        service (SERVICE): What gets another model version.
+        candidate (VERSION): The new model version.
+        baseline (VERSION): What it replaces; the established version without.
+        environment (NAME): Where.
+        stands_for (TEXT): What the name stands for, such as a digest; another one starts anew.
     """
     config = shared.config()
     announcement = Announcement(
@@ -73,20 +73,19 @@ def start_rollout(
 
 @rollouts.command("end")
 def end_rollout(
-    rollout_id: Annotated[str, typer.Argument(metavar="ID", help="The rollout, or the beginning of its id.")],
+    rollout_id: str,
     *,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", help="Why, in your words; `rolled_back` says that the candidate is not to be established."
-        ),
-    ],
+    reason: str,
     shared: options.Shared,
 ) -> None:
     """
     End the watch over a rollout before its ramp is over.
 
     Example: [bold]cliffwatch rollouts end 9c02 --reason rolled_back[/]
+
+    Args:
+        rollout_id (ID): The rollout, or the beginning of its id.
+        reason: Why, in your words; `rolled_back` says that the candidate is not to be established.
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:

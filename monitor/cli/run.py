@@ -15,7 +15,7 @@ from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
 from monitor.config.model import Config, load_config
 from monitor.config.settings import changed_keys
-from monitor.log import LogSettings, configure
+from monitor.log import LogFormat, LogSettings, configure
 from monitor.service.review import Reviewer
 from monitor.web.server import MetricsServer
 
@@ -25,9 +25,10 @@ _RELOADED = ("log.", "rollout.")
 
 @app.command()
 def run(
-    config_file: options.ConfigFile = None,
+    *,
+    config_file: Path | None = None,
     log_level: options.LogLevel = None,
-    log_format: options.LogFormat = None,
+    log_format: LogFormat | None = None,
     listen_address: options.ListenAddress = None,
 ) -> None:
     """
@@ -35,6 +36,10 @@ def run(
 
     Ends cleanly on SIGTERM or Ctrl-C: unready at once, the batch in hand is recorded, the group is left.
     A second signal ends it at once; what was read and not yet recorded is read again at the next start.
+
+    Args:
+        config_file (--config.file FILE): YAML config; without it, defaults and CLIFFWATCH_* hold.
+        log_format (--log.format): How a log line is written; overrules the config.
 
     Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
     """

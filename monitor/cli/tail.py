@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Annotated
 
 import typer
 
@@ -60,17 +59,13 @@ class Wanted:
 
 @app.command()
 def tail(
-    files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Read files instead of Kafka, whole; - is stdin.")
-    ] = None,
+    files: list[str] | None = None,
     *,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with the oldest records of the topics, not with new ones.")
-    ] = False,
-    service: Annotated[str, typer.Option("--service", metavar="NAME", help="Only this service.")] = "",
-    version: Annotated[str, typer.Option("--version", metavar="VERSION", help="Only this model version.")] = "",
-    tier: Annotated[list[Tier] | None, typer.Option("--tier", help="Only this tier; may be repeated.")] = None,
-    failures: Annotated[bool, typer.Option("--failures", help="Only requests that failed.")] = False,
+    from_beginning: bool = False,
+    service: str = "",
+    version: str = "",
+    tier: list[Tier] | None = None,
+    failures: bool = False,
     shared: options.Shared,
 ) -> None:
     """
@@ -80,6 +75,14 @@ def tail(
     that comes later repeats its line, with a plus before the outcome. Tiers are those of the calibration in force.
 
     Example: [bold]cliffwatch tail --tier hard --tier frontier --failures[/]
+
+    Args:
+        files (FILE...): Read files instead of Kafka, whole; - is stdin.
+        from_beginning: Begin with the oldest records of the topics, not with new ones.
+        service (NAME): Only this service.
+        version (VERSION): Only this model version.
+        tier: Only this tier; may be repeated.
+        failures: Only requests that failed.
     """
     if files and from_beginning:
         raise UsageError("Files are read whole anyway; leave out --from-beginning.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.options import OutputFormat
-from monitor.cli.rollout_choice import CandidateOption, EnvironmentOption, ServiceArgument, latest, matching, under_way
+from monitor.cli.rollout_choice import latest, matching, under_way
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_verdicts
 from monitor.cli.wiring import existing_ledger
@@ -46,25 +46,14 @@ def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
 
 @app.command(cls=_WithPlainGate)
 def verdict(
-    service: ServiceArgument = "",
+    service: str = "",
     *,
     shared: options.WithLedger,
-    environment: EnvironmentOption = "",
-    candidate: CandidateOption = "",
-    gate: Annotated[
-        Gate | None,
-        typer.Option(
-            "--gate",
-            metavar="[strict]",
-            help="Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as well.",
-        ),
-    ] = None,
-    require_verdict: Annotated[
-        bool, typer.Option("--require-verdict", help="With --gate: exit 1 also while waiting, or without a rollout.")
-    ] = False,
-    require_tiers: Annotated[
-        bool, typer.Option("--require-tiers", help="With --gate: exit 1 also on an ok that knows no hard tier.")
-    ] = False,
+    environment: str = "",
+    candidate: str = "",
+    gate: Gate | None = None,
+    require_verdict: bool = False,
+    require_tiers: bool = False,
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """
@@ -73,6 +62,15 @@ def verdict(
     A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if what is named has no rollout.
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
+
+    Args:
+        service (SERVICE): Only this service; all without.
+        environment (NAME): Only this environment.
+        candidate (VERSION): Only this candidate.
+        gate ([strict]): Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as
+            well.
+        require_verdict: With --gate: exit 1 also while waiting, or without a rollout.
+        require_tiers: With --gate: exit 1 also on an ok that knows no hard tier.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
         every = opened.rollouts()
