@@ -127,12 +127,12 @@ class MetricsServer:
         if self._tls is not None:
             config.ssl = tls_context(self._tls)
 
-    def _reload(self) -> None:
-        """Take a renewed certificate for connections to come, then read the config again."""
+    def _reload(self) -> str | None:
+        """Take a renewed certificate for connections to come, then read the config again and say what changed."""
         context = self._server.config.ssl
         if self._tls is not None and context is not None:
             load_certificate(context, self._tls)
-        self._reload_config()
+        return self._reload_config()
 
     def _served_hosts(self, settings: WebSettings) -> tuple[str, ...]:
         return settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))

@@ -27,10 +27,11 @@ class Reloads:
         self.count = 0
         self.problem = ""
 
-    def __call__(self) -> None:
+    def __call__(self) -> str:
         self.count += 1
         if self.problem:
             raise ConfigInvalid(self.problem)
+        return "reloaded: took log.level; no restart needed"
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ def test_readiness_says_why_not(client: httpx.Client, snapshots: SnapshotHolder)
 
 
 def test_reload_calls_back(client: httpx.Client, reloads: Reloads) -> None:
-    """A POST reads the config again; a look does not."""
+    """A POST reads the config again and says what changed; a look does not."""
     looked = client.get("/-/reload")
     posted = client.post("/-/reload")
 
     assert (405, 200, 1) == (looked.status_code, posted.status_code, reloads.count)
+    assert "reloaded: took log.level; no restart needed\n" == posted.text
 
 
 def test_a_failed_reload_says_what_is_wrong(client: httpx.Client, reloads: Reloads) -> None:
