@@ -45,8 +45,8 @@ def ask_gate(verdict: Verdict | None, rules: GateRules) -> GateAnswer:
     state = VerdictState.WAITING if verdict is None else verdict.state
     reason = "not looked at yet" if verdict is None else next(iter(verdict.reasons), "")
     if rules.strict and verdict is not None and state is not VerdictState.REGRESSION and verdict.regressed_capabilities:
-        classes = ", ".join(verdict.regressed_capabilities)
-        return GateAnswer(False, state, f"These capability classes fail more often: {classes}.", 0.0)
+        worse = f"These capability classes fail more often: {', '.join(verdict.regressed_capabilities)}."
+        return GateAnswer(False, state, f"{reason} {worse}" if state is VerdictState.CLIFF else worse, 0.0)
     if verdict is None or state is VerdictState.WAITING:
         return GateAnswer(not rules.require_verdict, state, reason, _RETRY_SECONDS)
     if rules.require_tiers and state is VerdictState.OK and TierGroup.HARD not in verdict.could_still_be:

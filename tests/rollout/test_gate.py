@@ -54,3 +54,12 @@ def test_a_worse_class_stops_a_strict_gate(state: VerdictState) -> None:
     assert ask_gate(verdict, GateRules()).is_pass
     assert (False, 0.0) == (answer.is_pass, answer.wait_seconds)
     assert "These capability classes fail more often: refunds, orders." == answer.reason
+
+
+def test_a_cliff_with_a_worse_class_is_stopped_for_both() -> None:
+    """Whoever reads the answer learns of each."""
+    verdict = dataclasses.replace(a_verdict(), state=VerdictState.CLIFF, regressed_capabilities=("refunds",))
+
+    answer = ask_gate(verdict, STRICT)
+
+    assert f"{verdict.reasons[0]} These capability classes fail more often: refunds." == answer.reason
