@@ -94,8 +94,8 @@ CALIBRATION_DOUBTED = AlertSpec(
     after="30m",
     labels={"severity": "warning", "signature": "monitor-calibration"},
     annotations={
-        "summary": "Labels of live versions speak against the difficulty tiers; verdicts go on under them.",
-        "description": "What live versions fail is not what the calibration in force says (an AUC of 0.62 within "
+        "summary": "Recent labels contradict the difficulty tiers; verdicts still use them.",
+        "description": "The calibration in force no longer predicts what live versions fail (an AUC of 0.62 within "
         "them); no tag or verdict was changed. The calibration drifts.",
     },
     dashboard="monitor",
@@ -149,7 +149,7 @@ LABELS_ONE_SIDED = AlertSpec(
     after="1h",
     labels={"severity": "warning", "signature": "monitor-labels-one-sided", **ROLLOUT},
     annotations={
-        "summary": "Labels only ever say one thing, so no failure rate can be told.",
+        "summary": "All labels say the same thing, so failure rates cannot be measured.",
         "description": "shop (production), m-1 to m 2: all labels say the same, success or failure, so requests of "
         "the other kind seem to go unlabelled; 300 of the baseline; 200 of the candidate.",
     },
@@ -167,12 +167,13 @@ JUDGE_MOVED = AlertSpec(
     after="15m",
     labels={"severity": "warning", "signature": "monitor-judge", **ROLLOUT},
     annotations={
-        "summary": "The judge errs more often in one arm than in the other.",
-        "description": "shop (production), m-1 to m 2: by the verdicts of people beside it, the judge errs 25% "
-        "(false_success, baseline), 6.25% (false_success, candidate). The rates of the verdict are corrected for it.",
+        "summary": "The judge makes more mistakes on one version than on the other.",
+        "description": "shop (production), m-1 to m 2: checked against people, the judge is wrong on 25% "
+        "of the bad answers of the baseline, 6.25% of the bad answers of the candidate. The verdict's failure rates "
+        "are corrected for this.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
-    silent={"it errs alike": {_moved("hard"): "0"}},
+    silent={"it errs as often in both": {_moved("hard"): "0"}},
     fires={"in one group of three": {_moved("all"): "0", _moved("easier"): "0"}},
     resolves={_moved("hard"): "1x40 0x100"},
     resolved_at="60m",
@@ -210,7 +211,7 @@ CONSUMER_STALLED = AlertSpec(
     after="435s",
     labels={"severity": "critical", "signature": "monitor-stalled"},
     annotations={
-        "summary": "Records arrive and nothing is written to the ledger, so every verdict stands still.",
+        "summary": "Records arrive but nothing is written to the ledger, so verdicts do not change.",
         "description": "The last batch was committed 7m 15s ago and 29 records are waiting.",
     },
     dashboard="monitor",
@@ -230,7 +231,7 @@ DEAD_LETTERS_RISING = AlertSpec(
     after="1515s",
     labels={"severity": "warning", "signature": "monitor-dead-letters"},
     annotations={
-        "summary": "Records that cannot be processed are set aside, so counts miss what they held.",
+        "summary": "Some records cannot be processed and are missing from all counts.",
         "description": "100 dead letters in 15 minutes among 900 records; most often for too_large.",
     },
     dashboard="monitor",
@@ -249,8 +250,9 @@ CLOCK_SKEW = AlertSpec(
     after="1275s",
     labels={"severity": "warning", "signature": "monitor-clock-skew"},
     annotations={
-        "summary": "A producer dates its events ahead of their arrival or ages ago, so its clock cannot be believed.",
-        "description": "30 events in 15 minutes were dated so; their arrival counts, or they are dead letters.",
+        "summary": "A producer's clock is wrong, and dates its events in the future or far in the past.",
+        "description": "30 such events in 15 minutes; "
+        "Cliffwatch uses their time of arrival, or makes them dead letters.",
     },
     dashboard="monitor",
     silent={"every time can be believed": {_SKEWED: "30x480"}},
@@ -265,7 +267,8 @@ SERIES_DROPPED = AlertSpec(
     after="1515s",
     labels={"severity": "warning", "signature": "monitor-series-dropped"},
     annotations={
-        "summary": "Names are over their cap, so new versions of a service are counted as `other` and get no verdict.",
+        "summary": "There are too many different names, "
+        "so new versions of a service count as `other` and get no verdict.",
         "description": "40 requests and failures in 15 minutes were counted as other; "
         "most often over the cap of series.",
     },
@@ -283,7 +286,7 @@ KAFKA_UNREACHABLE = AlertSpec(
     after="1m",
     labels={"severity": "critical", "signature": "monitor-kafka", "check": "kafka"},
     annotations={
-        "summary": "Kafka's brokers do not answer, so nothing is read and verdicts stand still.",
+        "summary": "Kafka's brokers do not answer, so nothing is read and verdicts do not change.",
         "description": "0 replicas are ready; records wait in Kafka as long as its retention lasts.",
     },
     dashboard="monitor",
@@ -324,7 +327,7 @@ ABSENT = AlertSpec(
     after="5m",
     labels={"severity": "critical", "signature": "monitor-absent"},
     annotations={
-        "summary": "No replica of Cliffwatch is there and ready, so nothing watches the rollouts.",
+        "summary": "No Cliffwatch replica is ready, so no rollout is watched.",
         "description": "Prometheus has no sample of cliffwatch_ready; alerts on rollouts cannot fire.",
     },
     dashboard="monitor",

@@ -105,7 +105,7 @@ ON_CALL_RAMP = AlertSpec(
     after="1m",
     labels={"severity": "info", "signature": "rollout-ramp", **ROLLOUT},
     annotations={
-        "summary": "A rollout is young enough that its incidents are new to the people on call.",
+        "summary": "A rollout is recent, so its incidents may be new to you.",
         "description": "shop (production), m-1 to m 2: under way for 1m 0s of a ramp of 1h 0m 0s.",
     },
     dashboard=f"on-call{ROLLOUT_QUERY}",
@@ -132,7 +132,7 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
     after="679h",
     labels={"severity": "warning", "signature": "hard-tier-gap", "tier": "hard", **SERVICE},
     annotations={
-        "summary": "Average and hard tier have drifted apart over weeks.",
+        "summary": "For weeks, hard requests have failed more and more compared with the average.",
         "description": "shop (production): this week 75% of hard requests fail and 37.5% of all; "
         "three weeks ago it was 25% and 12.5%.",
     },

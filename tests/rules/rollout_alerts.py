@@ -40,7 +40,7 @@ _CLASSES = {
     for arm, value in zip(("baseline", "candidate"), both, strict=True)
 }
 _WORST = "refunds 25.0% to 50.0%, orders 12.5% to 25.0%, returns 25.0% to 31.2%"
-_CAUSE = "easier_tiers +25.0 points, hard_tiers +6.2 points, traffic_mix -6.2 points"
+_CAUSE = "easier tiers +25.0 points, hard tiers +6.2 points, traffic mix -6.2 points"
 
 CAPABILITY_CLIFF = AlertSpec(
     alert="CapabilityCliff",
