@@ -252,4 +252,4 @@ def test_the_shipped_rules_call_the_real_cliff_a_cliff(replayed: Replayed) -> No
     for alert in cliff.values():
         rollout = {name: alert["labels"][name] for name in ("service", "environment", "baseline", "candidate")}
         assert rollout == {name: CLIFF[name] for name in rollout}
-        assert alert["annotations"]["cause"].startswith("easier_tiers +")
+        assert alert["annotations"]["cause"].startswith("easier tiers +")

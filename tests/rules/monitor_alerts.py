@@ -150,8 +150,8 @@ LABELS_ONE_SIDED = AlertSpec(
     labels={"severity": "warning", "signature": "monitor-labels-one-sided", **ROLLOUT},
     annotations={
         "summary": "All labels say the same thing, so failure rates cannot be measured.",
-        "description": "shop (production), m-1 to m 2: all labels say the same, success or failure, so requests of "
-        "the other kind seem to go unlabelled; 300 of the baseline; 200 of the candidate.",
+        "description": "shop (production), m-1 to m 2: every label is a success, or every label is a failure, so "
+        "the other outcome probably gets no label; 300 of the baseline; 200 of the candidate.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
     silent={"they say both": {_ONE_SIDED: "0"}},
