@@ -78,10 +78,10 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
     evaluations = evaluations_of(document)
     if evaluations is None:
         raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
-    reader = Reader(options, limits)
+    reader = Reader(options, limits, read_value=str)
     for evaluation in evaluations:
         reader.add_evaluation(evaluation)
-    return reader.decoded()
+    return reader.read()
 
 
 def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:

@@ -1,17 +1,23 @@
-"""OTLP in JSON, as the OpenTelemetry Collector's Kafka and file exporters write it."""
+"""
+OTLP in JSON, as the OpenTelemetry Collector's Kafka and file exporters write it.
+
+Its spans and log records are given the names that they have in protobuf, so that one reader reads both.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
+
+from msgspec import Struct
 
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reader import DecodeOptions, Pairs, RawEvent, RawSpan, Reader
-from monitor.trace.semconv import EVENT_NAME, EVENTS
+from monitor.trace.reader import DecodeOptions, Reader
+from monitor.trace.semconv import EVENTS
 from monitor.trace.settings import Limits
 
 _STATUS_CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
@@ -31,67 +37,64 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     Raises:
         InvalidRecord: more spans than *limits* allow.
     """
-    resource_spans, resource_logs = _objects(document, "resourceSpans"), _objects(document, "resourceLogs")
-    spans = [(resource, _leaves(resource, "scopeSpans", "spans")) for resource in resource_spans]
-    logs = [(resource, _leaves(resource, "scopeLogs", "logRecords")) for resource in resource_logs]
+    spans = _resources(document, "resourceSpans", "scopeSpans", "spans")
+    logs = _resources(document, "resourceLogs", "scopeLogs", "logRecords")
     if sum(len(leaves) for _, leaves in spans + logs) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    reader = Reader(options, limits, _value)
-    for resource, leaves in spans:
-        reader.enter_resource(_pairs(_object(resource, "resource")))
-        for span in leaves:
-            reader.add_span(_raw_span(span))
-    for resource, leaves in logs:
-        reader.enter_resource(_pairs(_object(resource, "resource")))
-        for log in leaves:
-            reader.add_log(_raw_log(log))
-    return reader.decoded()
+    return Reader(options, limits, _value).read(
+        [(_pairs(resource), map(_span, leaves)) for resource, leaves in spans],
+        [_log(log) for _, leaves in logs for log in leaves],
+    )
 
 
-def _raw_span(span: Mapping[str, Any]) -> RawSpan:
-    return RawSpan(
+_Object = Mapping[str, Any]
+
+
+def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> list[tuple[_Object, list[_Object]]]:
+    return [
+        (_object(each, "resource"), [leaf for scope in _objects(each, scopes) for leaf in _objects(scope, leaves)])
+        for each in _objects(document, resources)
+    ]
+
+
+def _span(span: _Object) -> Any:
+    status = _object(span, "status")
+    return SimpleNamespace(
         trace_id=_id(span, "traceId"),
         span_id=_id(span, "spanId"),
         parent_span_id=_id(span, "parentSpanId"),
         name=_text(span, "name"),
-        start_ns=_integer(span.get("startTimeUnixNano")),
-        end_ns=_integer(span.get("endTimeUnixNano")),
-        status_code=_status_code(_object(span, "status").get("code")),
+        start_time_unix_nano=_integer(span.get("startTimeUnixNano")),
+        end_time_unix_nano=_integer(span.get("endTimeUnixNano")),
+        status=SimpleNamespace(code=_status_code(status.get("code")), message=_text(status, "message")),
         attributes=_pairs(span),
-        events=[_raw_event(event) for event in _objects(span, "events") if event.get("name") in _EVENT_NAMES],
-        links=[_id(link, "traceId") for link in _objects(span, "links")],
-        status_message=_text(_object(span, "status"), "message"),
+        events=[_event(event) for event in _objects(span, "events") if _text(event, "name") in EVENTS],
+        links=[SimpleNamespace(trace_id=_id(link, "traceId")) for link in _objects(span, "links")],
     )
 
 
-def _raw_event(event: Mapping[str, Any]) -> RawEvent:
-    return RawEvent(_text(event, "name"), _integer(event.get("timeUnixNano")), _pairs(event))
+def _event(event: _Object) -> Any:
+    at = _integer(event.get("timeUnixNano"))
+    return SimpleNamespace(name=event["name"], time_unix_nano=at, attributes=_pairs(event))
 
 
-def _raw_log(log: Mapping[str, Any]) -> RawEvent:
-    return RawEvent(
-        name=_text(log, "eventName") or _event_name(log),
-        time_ns=_integer(log.get("timeUnixNano")) or _integer(log.get("observedTimeUnixNano")),
+def _log(log: _Object) -> Any:
+    return SimpleNamespace(
+        event_name=_text(log, "eventName"),
+        time_unix_nano=_integer(log.get("timeUnixNano")),
+        observed_time_unix_nano=_integer(log.get("observedTimeUnixNano")),
         attributes=_pairs(log),
         trace_id=_id(log, "traceId"),
     )
 
 
-_EVENT_NAMES = list(EVENTS)  # no set: a hostile name need not be hashable
+class _Pair(Struct, frozen=True, gc=False):
+    key: str
+    value: Any
 
 
-def _event_name(log: Mapping[str, Any]) -> str:
-    for pair in _objects(log, "attributes"):
-        if pair.get("key") == EVENT_NAME:
-            name = _value(pair.get("value"))
-            return name if isinstance(name, str) else ""
-    return ""
-
-
-def _pairs(holder: Mapping[str, Any]) -> Pairs:
-    return [
-        (key, pair.get("value")) for pair in _objects(holder, "attributes") if isinstance(key := pair.get("key"), str)
-    ]
+def _pairs(holder: _Object, name: str = "attributes") -> list[Any]:
+    return [_Pair(key, pair.get("value")) for pair in _objects(holder, name) if isinstance(key := pair.get("key"), str)]
 
 
 def _value(value: Any) -> Any:
@@ -104,8 +107,8 @@ def _value(value: Any) -> Any:
     return None
 
 
-def _as_text(held: Any) -> str | None:
-    return held if isinstance(held, str) else None
+def _only(kind: type) -> Callable[[Any], Any]:
+    return lambda held: held if isinstance(held, kind) else None
 
 
 def _as_integer(held: Any) -> int | None:
@@ -121,44 +124,35 @@ def _as_double(held: Any) -> float | None:
     return float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None
 
 
-def _as_truth(held: Any) -> bool | None:
-    return held if isinstance(held, bool) else None
-
-
 def _as_list(held: Any) -> list[Any]:
     return [_value(part) for part in _objects(held, "values")] if isinstance(held, dict) else []
 
 
 def _as_object(held: Any) -> dict[str, Any]:
-    pairs = _objects(held, "values") if isinstance(held, dict) else []
-    return {key: _value(pair.get("value")) for pair in pairs if isinstance(key := pair.get("key"), str)}
+    return {pair.key: _value(pair.value) for pair in _pairs(held, "values")} if isinstance(held, dict) else {}
 
 
 _VALUES = {
-    "stringValue": _as_text,
+    "stringValue": _only(str),
     "intValue": _as_integer,
     "doubleValue": _as_double,
-    "boolValue": _as_truth,
+    "boolValue": _only(bool),
     "arrayValue": _as_list,
     "kvlistValue": _as_object,
 }
 
 
-def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def _objects(holder: _Object, name: str) -> list[_Object]:
     listed = holder.get(name)
     return [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
 
 
-def _object(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _object(holder: _Object, name: str) -> _Object:
     held = holder.get(name)
     return held if isinstance(held, dict) else {}
 
 
-def _leaves(resource: Mapping[str, Any], scopes: str, leaves: str) -> list[Mapping[str, Any]]:
-    return [leaf for scope in _objects(resource, scopes) for leaf in _objects(scope, leaves)]
-
-
-def _text(holder: Mapping[str, Any], name: str) -> str:
+def _text(holder: _Object, name: str) -> str:
     held = holder.get(name)
     return held if isinstance(held, str) else ""
 
@@ -171,12 +165,10 @@ def _status_code(held: Any) -> int:
     return (isinstance(held, str) and _STATUS_CODES.get(held)) or _integer(held)
 
 
-def _id(holder: Mapping[str, Any], name: str) -> str:
-    """An id in hexadecimal, as OTLP wants it, or out of the base64 that general protobuf libraries write."""
+def _id(holder: _Object, name: str) -> bytes:
+    """An id, in hexadecimal as OTLP wants it or in the base64 that general protobuf libraries write; empty for none."""
     held = _text(holder, name)
-    if len(held) not in _BASE64_LENGTHS:
-        return held
     try:
-        return base64.b64decode(held, validate=True).hex()
-    except (binascii.Error, ValueError):
-        return held
+        return base64.b64decode(held, validate=True) if len(held) in _BASE64_LENGTHS else bytes.fromhex(held)
+    except ValueError:
+        return b""

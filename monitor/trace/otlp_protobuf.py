@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reader import DecodeOptions, Pairs, RawEvent, RawSpan, Reader
-from monitor.trace.semconv import EVENT_NAME, EVENTS
+from monitor.trace.reader import DecodeOptions, Reader
 from monitor.trace.settings import Limits
+from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES
 
 _RESOURCE_FIELD, _SCOPES_FIELD, _LEAVES_FIELD = 1, 2, 2
 _RESOURCE_TAG = 0x0A  # field 1, a message: the first byte of every request that is not empty
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 _SMALLEST_LEAF_BYTES = 2
 _LONGEST_VARINT_BYTES = 10
 
@@ -49,18 +47,20 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
     traces = _parsed(ExportTraceServiceRequest, value)
-    if traces is not None and any(_is_whole_span(span) for part in traces.resource_spans for span in _spans(part)):
-        _read_traces(traces, reader)
-        return reader.decoded()
-    logs = _parsed(ExportLogsServiceRequest, value)
-    if logs is not None and any(_is_whole_log(log) for part in logs.resource_logs for log in _logs(part)):
-        _read_logs(logs, reader)
-        return reader.decoded()
-    if traces is None and logs is None:
+    parts = () if traces is None else traces.resource_spans
+    spans = [(part.resource.attributes, [span for scope in part.scope_spans for span in scope.spans]) for part in parts]
+    if any(_is_whole(span) for _, leaves in spans for span in leaves):
+        return reader.read(spans)
+    request = _parsed(ExportLogsServiceRequest, value)
+    scopes = () if request is None else (scope for part in request.resource_logs for scope in part.scope_logs)
+    logs = [log for scope in scopes for log in scope.log_records]
+    if any(log.time_unix_nano or log.observed_time_unix_nano for log in logs):
+        return reader.read(logs=logs)
+    if traces is None and request is None:
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
     if _has_more_leaves_than(0, value):
         raise InvalidRecord(DropReason.FIELD_INVALID, "no span has ids and a start, no log record a time")
-    return reader.decoded()
+    return reader.read()
 
 
 _Request = TypeVar("_Request", bound=Message)
@@ -75,73 +75,9 @@ def _parsed(kind: type[_Request], value: bytes) -> _Request | None:
     return request
 
 
-def _spans(resource: Any) -> Iterator[ProtoSpan]:
-    for scope in resource.scope_spans:
-        yield from scope.spans
-
-
-def _logs(resource: Any) -> Iterator[LogRecord]:
-    for scope in resource.scope_logs:
-        yield from scope.log_records
-
-
-def _is_whole_span(span: ProtoSpan) -> bool:
-    return (
-        len(span.trace_id) == _TRACE_ID_BYTES and len(span.span_id) == _SPAN_ID_BYTES and span.start_time_unix_nano > 0
-    )
-
-
-def _is_whole_log(log: LogRecord) -> bool:
-    return log.time_unix_nano > 0 or log.observed_time_unix_nano > 0
-
-
-def _read_traces(request: ExportTraceServiceRequest, reader: Reader) -> None:
-    for resource in request.resource_spans:
-        reader.enter_resource(_pairs(resource.resource.attributes))
-        for span in _spans(resource):
-            reader.add_span(_raw_span(span))
-
-
-def _read_logs(request: ExportLogsServiceRequest, reader: Reader) -> None:
-    for resource in request.resource_logs:
-        reader.enter_resource(_pairs(resource.resource.attributes))
-        for log in _logs(resource):
-            reader.add_log(
-                RawEvent(
-                    name=log.event_name or _event_name(log.attributes),
-                    time_ns=log.time_unix_nano or log.observed_time_unix_nano,
-                    attributes=_pairs(log.attributes),
-                    trace_id=log.trace_id.hex(),
-                )
-            )
-
-
-def _raw_span(span: ProtoSpan) -> RawSpan:
-    return RawSpan(
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_span_id=span.parent_span_id.hex(),
-        name=span.name,
-        start_ns=span.start_time_unix_nano,
-        end_ns=span.end_time_unix_nano,
-        status_code=span.status.code,
-        attributes=_pairs(span.attributes),
-        events=[
-            RawEvent(event.name, event.time_unix_nano, _pairs(event.attributes))
-            for event in span.events
-            if event.name in EVENTS
-        ],
-        links=[link.trace_id.hex() for link in span.links],
-        status_message=span.status.message,
-    )
-
-
-def _event_name(attributes: Iterable[KeyValue]) -> str:
-    return next((pair.value.string_value for pair in attributes if pair.key == EVENT_NAME), "")
-
-
-def _pairs(attributes: Iterable[KeyValue]) -> Pairs:
-    return [(key, pair.value) for pair in attributes if (key := pair.key)]
+def _is_whole(span: ProtoSpan) -> bool:
+    has_ids = len(span.trace_id) == TRACE_ID_BYTES and len(span.span_id) == SPAN_ID_BYTES
+    return has_ids and span.start_time_unix_nano > 0
 
 
 def _value(value: AnyValue) -> Any:

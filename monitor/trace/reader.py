@@ -1,72 +1,32 @@
-"""From raw spans, events and evaluations to `Span` and `OutcomeEvent`, by the table of attribute names."""
+"""From spans, log records and evaluations to `Span` and `OutcomeEvent`, by the table of attribute names."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec.structs import replace
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
+from monitor.trace import span_reading
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
 from monitor.trace.model import OutcomeEvent, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
-from monitor.trace.semconv import EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
+from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of
-from monitor.trace.span_reading import (
-    answered,
-    asked_of,
-    budget_of,
-    calls_tools,
-    cost_of,
-    error_of,
-    error_type_of,
-    kind_of,
-    models_of,
-    request_attributes,
-    speaks_to_us,
-    tokens_of,
-    tools_on_offer,
-)
-from monitor.trace.values import SPAN_ID_DIGITS, TRACE_ID_DIGITS, annotator, hexadecimal_id, identifier, number, seconds
-
-Pairs = Iterable[tuple[str, Any]]
-"""Attributes by name, each value as its encoding holds it: most are never read."""
+from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES, annotator, hexadecimal_id, identifier, number, seconds
 
 ReadValue = Callable[[Any], Any]
-"""What a value of `Pairs` is: text, a number, a truth value, lists and objects of them, or None."""
-
-
-class RawEvent(Struct, frozen=True, gc=False):
-    """An event of a span, or a log record; *time_ns* is Unix nanoseconds, 0 where not known."""
-
-    name: str
-    time_ns: int
-    attributes: Pairs
-    trace_id: str = ""
-
-
-class RawSpan(Struct, frozen=True, gc=False):
-    """A span: ids in hexadecimal, times in Unix nanoseconds, 0 where not known; *links* are trace ids."""
-
-    trace_id: str
-    span_id: str
-    parent_span_id: str
-    name: str
-    start_ns: int
-    end_ns: int
-    status_code: int
-    attributes: Pairs
-    events: Sequence[RawEvent] = ()
-    links: Sequence[str] = ()
-    status_message: str = ""
-
+"""What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
 
 _MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
 _ASKED = _MODELLED | {OperationKind.STEP}
@@ -121,9 +81,14 @@ class _Resource:
     agent_version: str | None = None
 
 
+Attributes = Iterable[KeyValue]
+
+
 class Reader:
     """
     Reads the parts of one record; what it left aside is counted.
+
+    Spans and log records are those of protobuf, or have the same names; most values of attributes are never read.
 
     Args:
         options: How spans are read.
@@ -131,7 +96,7 @@ class Reader:
         read_value: Reads the value of an attribute.
     """
 
-    def __init__(self, options: DecodeOptions, limits: Limits, read_value: ReadValue = lambda value: value) -> None:
+    def __init__(self, options: DecodeOptions, limits: Limits, read_value: ReadValue) -> None:
         self._options = options
         self._limits = limits
         self._read_value = read_value
@@ -140,12 +105,19 @@ class Reader:
         self._outcomes: list[OutcomeEvent] = []
         self._resource = _Resource({})
 
-    def decoded(self) -> Decoded:
-        """All that was read so far."""
+    def read(
+        self, spans: Iterable[tuple[Attributes, Iterable[ProtoSpan]]] = (), logs: Iterable[LogRecord] = ()
+    ) -> Decoded:
+        """What *spans*, by the attributes of their resources, and *logs* say, and all that was added before."""
+        for attributes, leaves in spans:
+            self._enter_resource(attributes)
+            for span in leaves:
+                self._add_span(span)
+        for log in logs:
+            self._add_log(log)
         return Decoded(spans=tuple(self._spans), outcomes=tuple(self._outcomes), ignored=dict(self._ignored))
 
-    def enter_resource(self, attributes: Pairs) -> None:
-        """Read what follows under the resource with these *attributes*."""
+    def _enter_resource(self, attributes: Attributes) -> None:
         facts = self._gathered(attributes)
         self._resource = _Resource(
             looked_at=facts.looked_at,
@@ -155,26 +127,28 @@ class Reader:
             agent_version=facts.first(Field.AGENT_VERSION, self._label),
         )
 
-    def add_span(self, raw: RawSpan) -> None:
-        """Keep what *raw* says, or count why it says nothing."""
+    def _add_span(self, raw: ProtoSpan) -> None:
         place = _place(raw)
         if place is None:
             self._ignored[Ignored.SPAN_INVALID] += 1
             return
         facts = self._gathered(raw.attributes)
-        kind = kind_of(facts, raw.name)
-        judged: str = place.trace_id
+        kind = span_reading.kind_of(facts, raw.name)
+        judged = place.trace_id
         if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
-            judged = hexadecimal_id(raw.links[0], TRACE_ID_DIGITS) or ""
-        self._read_events(raw.events, facts, judged)
-        for fields in facts.evaluations():
-            self._add_inline_evaluation(fields, judged, place.ended_at)
+            judged = _trace_id(raw.links[0].trace_id)
+        for event in raw.events:
+            if event.name in EVENTS:
+                self._read_event(event, facts, judged)
+        for evaluation in facts.evaluations():
+            self._add_evaluation(evaluation, judged, place.ended_at)
         self._spans.append(self._span(raw, place, kind, facts))
 
-    def add_log(self, raw: RawEvent) -> None:
-        """Keep the evaluation that a log record carries, or count that it carries none."""
-        if EVENTS.get(raw.name) is Field.EVALUATION:
-            self._add_evaluation_event(raw, hexadecimal_id(raw.trace_id, TRACE_ID_DIGITS) or "")
+    def _add_log(self, log: LogRecord) -> None:
+        named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
+        if (log.event_name or next(named, "")) == EVALUATION_EVENT:
+            at = seconds(log.time_unix_nano or log.observed_time_unix_nano)
+            self._add_evaluation(self._gathered(log.attributes), _trace_id(log.trace_id), at)
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
 
@@ -189,21 +163,22 @@ class Reader:
         else:
             self._outcomes.append(OutcomeEvent(evaluation.trace_id, outcome))
 
-    def _gathered(self, attributes: Pairs) -> SpanAttributes:
+    def _gathered(self, attributes: Attributes) -> SpanAttributes:
         facts = SpanAttributes()
         self._gather(attributes, facts)
         return facts
 
-    def _gather(self, attributes: Pairs, facts: SpanAttributes) -> None:
+    def _gather(self, attributes: Attributes, facts: SpanAttributes) -> None:
         use_of, most, longest = self._options.use_of, self._limits.max_attributes, self._limits.max_attribute_chars
-        for position, (name, raw) in enumerate(attributes):
+        for position, pair in enumerate(attributes):
             if position >= most:
                 self._ignored[Ignored.ATTRIBUTE_EXCESS] += 1
                 continue
+            name = pair.key
             use = use_of(name)
             if use is None:
                 continue
-            value = self._read_value(raw)
+            value = self._read_value(pair.value)
             if isinstance(value, str) and len(value) > longest:
                 value = self._cut(value)
             if value is None:
@@ -213,59 +188,38 @@ class Reader:
             if use.is_looked_at and isinstance(value, str | int | float):
                 facts.looked_at[name] = value
 
-    def _own(self, event: RawEvent) -> dict[str, Any]:
-        """All attributes of *event* that are read, by name."""
-        return {name: self._read_value(raw) for name, raw in event.attributes if self._options.use_of(name)}
-
     def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
         # Half a JSON document is no JSON, and would pass for plain text.
         return None if value.lstrip()[:1] in {"{", "["} else value[: self._limits.max_attribute_chars]
 
-    def _read_events(self, events: Sequence[RawEvent], facts: SpanAttributes, trace_id: str) -> None:
-        for event in events:
-            if event.name not in EVENTS:
-                continue
-            meaning = EVENTS[event.name]
-            if meaning is Field.EVALUATION:
-                self._add_evaluation_event(event, trace_id)
-            elif meaning is not None:
-                facts.add_message(meaning, event.name.split(".")[1], self._own(event))
-            else:
-                self._gather(event.attributes, facts)
-                self._note_flag(self._own(event), facts)
+    def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId) -> None:
+        meaning = EVENTS[event.name]
+        if meaning is Field.EVALUATION:
+            self._add_evaluation(self._gathered(event.attributes), trace_id, seconds(event.time_unix_nano))
+            return
+        own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
+        if meaning is not None:
+            facts.add_message(meaning, event.name.split(".")[1], own)
+            return
+        self._gather(event.attributes, facts)
+        flag = f"feature_flag:{own.get(FLAG_KEY)}"
+        if flag in self._options.looked_at:
+            facts.looked_at[flag] = next((own[key] for key in FLAG_VARIANTS if key in own), None)
 
-    def _note_flag(self, attributes: Mapping[str, Any], facts: SpanAttributes) -> None:
-        name = f"feature_flag:{attributes.get(FLAG_KEY)}"
-        if name in self._options.looked_at:
-            facts.looked_at[name] = next((attributes[key] for key in FLAG_VARIANTS if key in attributes), None)
-
-    def _add_evaluation_event(self, event: RawEvent, trace_id: str) -> None:
-        facts = self._gathered(event.attributes)
+    def _add_evaluation(self, facts: SpanAttributes, trace_id: TraceId, at: float | None) -> None:
         self.add_evaluation(
             Evaluation(
-                trace_id=TraceId(trace_id),
+                trace_id=trace_id,
                 name=facts.first(Field.EVALUATION_NAME, identifier),
                 score=facts.first(Field.EVALUATION_SCORE, number),
                 label=facts.first(Field.EVALUATION_LABEL, identifier),
                 source=facts.first(Field.EVALUATION_SOURCE, annotator) or JUDGE,
-                at=seconds(event.time_ns),
-            )
-        )
-
-    def _add_inline_evaluation(self, fields: dict[str, Any], trace_id: str, at: float | None) -> None:
-        self.add_evaluation(
-            Evaluation(
-                trace_id=TraceId(trace_id),
-                name=identifier(fields.get("name")),
-                score=number(fields.get("score")),
-                label=identifier(fields.get("label")),
-                source=annotator(fields.get("annotator_kind")) or JUDGE,
                 at=at,
             )
         )
 
-    def _span(self, raw: RawSpan, place: Span, kind: OperationKind, facts: SpanAttributes) -> Span:
+    def _span(self, raw: ProtoSpan, place: Span, kind: OperationKind, facts: SpanAttributes) -> Span:
         """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
         resource = self._resource
         tool_name = facts.first(Field.TOOL_NAME, identifier)
@@ -275,23 +229,26 @@ class Reader:
             attributes={**resource.looked_at, **facts.looked_at} if resource.looked_at else facts.looked_at,
         )
         is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
-        if kind is OperationKind.OTHER and place.parent_span_id and not is_classified and not speaks_to_us(facts):
+        if (
+            kind is OperationKind.OTHER
+            and place.parent_span_id
+            and not is_classified
+            and not span_reading.speaks_to_us(facts)
+        ):
             return place
-        asked = asked_of(facts) if kind in _ASKED else Asked()
-        input_tokens, output_tokens = tokens_of(facts)
-        answer = answered(facts, output_tokens)
-        error = error_of(raw.status_code, facts, answer=answer)
-        request_model, response_model = models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
-        return Span(
-            trace_id=place.trace_id,
-            span_id=place.span_id,
-            parent_span_id=place.parent_span_id,
-            started_at=place.started_at,
-            ended_at=place.ended_at,
+        asked = span_reading.asked_of(facts) if kind in _ASKED else Asked()
+        input_tokens, output_tokens = span_reading.tokens_of(facts)
+        answer = span_reading.answered(facts, output_tokens)
+        error = span_reading.error_of(raw.status.code, facts, answer=answer)
+        request_model, response_model = (
+            span_reading.models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
+        )
+        return replace(
+            place,
             name=identifier(raw.name) or "",
             kind=kind,
             error=error,
-            error_type=self._label(error_type_of(facts, raw.status_message if error else "")),
+            error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
             service=resource.service,
             environment=facts.first(Field.ENVIRONMENT, self._label) or resource.environment,
             request_model=self._label(request_model),
@@ -308,14 +265,14 @@ class Reader:
             text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
             is_wrapped=not asked.is_plain,
             messages=asked.messages,
-            tools=tools_on_offer(facts) if kind in _ASKED else (),
+            tools=span_reading.tools_on_offer(facts) if kind in _ASKED else (),
             answered=answer,
-            calls_tools=kind is OperationKind.MODEL and calls_tools(facts),
+            calls_tools=kind is OperationKind.MODEL and span_reading.calls_tools(facts),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            cost_usd=cost_of(facts),
-            budget=budget_of(facts),
-            attributes=request_attributes(facts.request_attributes()),
+            cost_usd=span_reading.cost_of(facts),
+            budget=span_reading.budget_of(facts),
+            attributes=span_reading.request_attributes(facts.request_attributes()),
         )
 
     def _named(self, facts: SpanAttributes) -> str | None:
@@ -339,17 +296,20 @@ class Reader:
         return label
 
 
-def _place(raw: RawSpan) -> Span | None:
+def _place(raw: ProtoSpan) -> Span | None:
     """A span with no more than the ids and times of *raw*, or None where it cannot be placed in a trace."""
-    trace_id = hexadecimal_id(raw.trace_id, TRACE_ID_DIGITS)
-    span_id = hexadecimal_id(raw.span_id, SPAN_ID_DIGITS)
-    started_at, ended_at = seconds(raw.start_ns), seconds(raw.end_ns)
-    if trace_id is None or span_id is None or started_at is None:
+    trace_id, span_id = _trace_id(raw.trace_id), hexadecimal_id(raw.span_id, SPAN_ID_BYTES)
+    started_at, ended_at = seconds(raw.start_time_unix_nano), seconds(raw.end_time_unix_nano)
+    if not trace_id or span_id is None or started_at is None:
         return None
     return Span(
-        trace_id=TraceId(trace_id),
+        trace_id=trace_id,
         span_id=span_id,
-        parent_span_id=hexadecimal_id(raw.parent_span_id, SPAN_ID_DIGITS),
+        parent_span_id=hexadecimal_id(raw.parent_span_id, SPAN_ID_BYTES),
         started_at=started_at,
         ended_at=None if ended_at is None else max(started_at, ended_at),  # clocks step back
     )
+
+
+def _trace_id(raw: bytes) -> TraceId:
+    return TraceId(hexadecimal_id(raw, TRACE_ID_BYTES) or "")

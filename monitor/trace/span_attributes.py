@@ -50,6 +50,12 @@ _FAMILIES = {
 _PREFIXES = tuple(_FAMILIES)
 _PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Field}
 _EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])
+_EVALUATION_PARTS = {
+    "name": Field.EVALUATION_NAME,
+    "score": Field.EVALUATION_SCORE,
+    "label": Field.EVALUATION_LABEL,
+    "annotator_kind": Field.EVALUATION_SOURCE,
+}
 _REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
 
 
@@ -138,12 +144,12 @@ class SpanAttributes:
         for _, value in ranked:
             yield value
 
-    def evaluations(self) -> Iterator[dict[str, Any]]:
-        """Evaluations that stand on the span itself, each by field: `name`, `score`, `label`, `annotator_kind`."""
-        if self.families:
-            for prefix in _PREFIXES_OF[Field.EVALUATION]:
-                for item in _indexed(self.families.get(prefix, {})):
-                    yield {name.rpartition(".")[2]: value for name, value in item.items()}
+    def evaluations(self) -> Iterator[SpanAttributes]:
+        """Evaluations that are written on the span itself."""
+        for prefix in _EVALUATIONS if self.families else ():
+            for item in _indexed(self.families.get(prefix, {})):
+                told = {_EVALUATION_PARTS.get(name.rpartition(".")[2]): value for name, value in item.items()}
+                yield SpanAttributes({fact: [(0, value)] for fact, value in told.items() if fact is not None})
 
     def request_attributes(self) -> Mapping[str, Any]:
         """What the sender says was known at request time, by name."""

@@ -9,24 +9,21 @@ from typing import Any
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.outcome_policy import HUMAN, JUDGE
 
-TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
-_HEX = re.compile(r"[0-9A-Fa-f]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENTIFIER_CHARS = 256
 _COUNT_DIGITS = 10
 
 
-def hexadecimal_id(value: str, digits: int) -> str | None:
+def hexadecimal_id(value: bytes, size: int) -> str | None:
     """
-    *value* as an id of so many lower-case hexadecimal *digits*, not all zero.
+    *value* as an id of so many bytes, not all zero, in lower-case hexadecimal digits.
 
-    >>> hexadecimal_id("00F067AA0BA902B7", 16), hexadecimal_id("0000000000000000", 16)
+    >>> hexadecimal_id(bytes.fromhex("00F067AA0BA902B7"), 8), hexadecimal_id(bytes(8), 8)
     ('00f067aa0ba902b7', None)
     """
-    if len(value) != digits or not _HEX.fullmatch(value) or not value.strip("0"):
-        return None
-    return value.lower()
+    return value.hex() if len(value) == size and any(value) else None
 
 
 def seconds(nanoseconds: int) -> float | None:
