@@ -158,7 +158,7 @@ def glimpse(record: Record, rules: Rules) -> Glimpse:
     return Glimpse(
         _format_of(plain),
         compression=compression,
-        conventions=frozenset(owner.value for name, owner in _TELLTALES.items() if name in plain),
+        conventions=frozenset(owner for name, owner in _TELLTALES.items() if name in plain),
         libraries=frozenset(filter(None, map(library_of, scopes))),
         decoded=decoded,
     )

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError
-from monitor.ingest.frames import PEEK_BYTES, frame_lengths, read_frames
-from monitor.ingest.lines import CORRUPTED, Line, decompressed, read_lines
+from monitor.ingest.lines import CORRUPTED, PEEK_BYTES, Line, decompressed, frame_lengths, read_frames, read_lines
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
 
 STANDARD_INPUT = "-"

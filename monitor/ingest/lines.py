@@ -1,4 +1,9 @@
-"""Lines of a byte stream in bounded memory, however long they are and however it is compressed."""
+"""
+Lines or framed messages of a byte stream in bounded memory, however long they are and however it is compressed.
+
+Framed messages have their length in front, as protobuf is kept in files: four bytes, most significant first (the
+OpenTelemetry Collector's file exporter), or protobuf's own variable-length integer.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import BinaryIO, cast
 
 from backports import zstd
@@ -17,6 +23,17 @@ from monitor.ingest.source import Oversize
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _CHUNK_BYTES = 64 * 1024
+
+PEEK_BYTES = 16
+"""How much of a stream `frame_lengths` has to see."""
+
+_FIXED_BYTES = 4
+_LONGEST_VARINT_BYTES = 5
+_MESSAGE_FIELD = b"\x0a"
+_MORE_FOLLOWS = 0x80
+
+ReadLength = Callable[[BinaryIO], int]
+"""Reads the length of the next message off a stream."""
 
 CORRUPTED = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
 """What reading a stream raises whose compression is broken."""
@@ -68,3 +85,64 @@ def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:
 
 def _without_line_end(line: bytes) -> bytes:
     return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def frame_lengths(head: bytes) -> ReadLength | None:
+    """
+    How the messages of a stream that begins with *head* are framed, or None where it is not framed.
+
+    A message begins with its first field, and lines of text begin with neither a zero nor half a character: so the
+    first byte tells which it is, and the first byte of the message confirms it.
+    """
+    if head[:1] == b"\0" and head[_FIXED_BYTES:].startswith(_MESSAGE_FIELD):
+        return _fixed_length
+    length = next((i for i, byte in enumerate(head[:_LONGEST_VARINT_BYTES], start=1) if byte < _MORE_FOLLOWS), 0)
+    return _varint_length if length > 1 and head[length:].startswith(_MESSAGE_FIELD) else None
+
+
+def read_frames(stream: io.BufferedReader, read_length: ReadLength, *, max_bytes: int) -> Iterator[Line]:
+    """
+    Every message of *stream*; one longer than *max_bytes* is hashed chunk by chunk and never held as a whole.
+
+    Raises:
+        EOFError: the stream ends within a message, or what should be a length is none.
+    """
+    for index in count():
+        if not stream.peek(1):
+            return
+        length = read_length(stream)
+        if length <= max_bytes:
+            yield Line(index, _exactly(stream, length))
+        else:
+            yield Line(index, b"", _hashed(stream, length))
+
+
+def _fixed_length(stream: BinaryIO) -> int:
+    return int.from_bytes(_exactly(stream, _FIXED_BYTES), "big")
+
+
+def _varint_length(stream: BinaryIO) -> int:
+    length = 0
+    for position in range(_LONGEST_VARINT_BYTES):
+        (byte,) = _exactly(stream, 1)
+        length |= (byte & ~_MORE_FOLLOWS) << 7 * position
+        if byte < _MORE_FOLLOWS:
+            return length
+    raise EOFError("a length is too long")
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    value = stream.read(size)
+    if len(value) < size:
+        raise EOFError("it ends within a message or its length")
+    return value
+
+
+def _hashed(stream: BinaryIO, size: int) -> Oversize:
+    digest = hashlib.sha256()
+    left = size
+    while left:
+        chunk = _exactly(stream, min(left, _CHUNK_BYTES))
+        digest.update(chunk)
+        left -= len(chunk)
+    return Oversize(size, digest.hexdigest())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
@@ -28,7 +28,7 @@ PRODUCTION = "production"
 UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
-_HIGHEST_CLIMB = 64
+_HIGHEST_CLIMB = 64  # ids may go in circles
 _WRAPPED_IN = frozenset({OperationKind.STEP, OperationKind.OTHER})
 
 
@@ -82,23 +82,23 @@ def missing_seconds(spans: Iterable[Span]) -> float:
 def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: bool) -> Trace:
     head, last = run.head, run.last
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
-    version = _version(run)
+    version, version_by, requested = _version(run)
     error = _error(run)
     aborted = error is not None and error.error_type is not None and ABORTS.search(error.error_type) is not None
     return Trace(
         trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
         service=_service(run),
         environment=run.first(lambda span: span.environment) or PRODUCTION,
-        model_version=ModelVersion(version.name),
-        version_by=version.by,
-        requested_model=version.requested,
+        model_version=ModelVersion(version),
+        version_by=version_by,
+        requested_model=requested,
         request=_request(run),
         started_at=head.started_at,
         ended_at=ended_at,
         usage=_usage(run),
         tool_calls=_tool_calls(run),
         steps=len(run.model_calls) or None,
-        budget=_budget(run),
+        budget=Budget(*map(run.budgeted, Budget.__struct_fields__)),
         outcome=status_outcome(
             error=error is not None,
             aborted=aborted,
@@ -117,6 +117,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
 
 
 _T = TypeVar("_T")
+_Number = TypeVar("_Number", bound=float)
 _AGENTS = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW})
 
 
@@ -143,6 +144,10 @@ class _Run:
         """What the head says, or else the earliest span that says anything."""
         return next((found for span in self.ordered if (found := read(span)) is not None), None)
 
+    def budgeted(self, unit: str) -> Any:
+        """How much of *unit* the run is allowed."""
+        return self.first(lambda span: getattr(span.budget, unit))
+
     @property
     def is_agents_work(self) -> bool:
         """Whether a model or an agent did any of it; a decorated function that only looks things up is no agent."""
@@ -158,50 +163,74 @@ class _Run:
         )
 
 
+class _Tree:
+    """*spans* by id and by parent; the parent of one may be missing, and ids may go in circles."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        self.by_id = {span.span_id: span for span in spans}
+        self._children: dict[str | None, list[Span]] = defaultdict(list)
+        for span in spans:
+            self._children[span.parent_span_id].append(span)
+
+    def at_or_below(self, spans: Iterable[Span]) -> set[str]:
+        """Ids of *spans* and of everything under them."""
+        found: set[str] = set()
+        open_ends = list(spans)
+        while open_ends:
+            span = open_ends.pop()
+            if span.span_id not in found:
+                found.add(span.span_id)
+                open_ends.extend(self._children.get(span.span_id, ()))
+        return found
+
+    def below(self, spans: Iterable[Span]) -> set[str]:
+        """Ids of everything under *spans*."""
+        return self.at_or_below(child for span in spans for child in self._children.get(span.span_id, ()))
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """The parent of *span*, its parent, and so on."""
+        for _ in range(_HIGHEST_CLIMB):
+            parent = self.by_id.get(span.parent_span_id or "")
+            if parent is None:
+                return
+            yield parent
+            span = parent
+
+
 def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
-    by_start = sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id))
-    children = _children(by_start)
-    judging = _at_or_below((span for span in by_start if span.kind is OperationKind.EVALUATOR), children)
-    own = [span for span in by_start if span.span_id not in judging]
-    by_id = {span.span_id: span for span in own}
-    work = [span for span in own if span.kind is not OperationKind.OTHER]
-    enclosed = _at_or_below((child for span in work for child in children.get(span.span_id, ())), children)
+    tree = _Tree(sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id)))
+    judging = tree.at_or_below(span for span in tree.spans if span.kind is OperationKind.EVALUATOR)
+    if judging:
+        tree = _Tree([span for span in tree.spans if span.span_id not in judging])
+    work = [span for span in tree.spans if span.kind is not OperationKind.OTHER]
+    enclosed = tree.below(work)
     # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
     topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
-    groups = _side_by_side(topmost, by_id, children)
+    groups = _side_by_side(topmost, tree)
     for tops in groups:
-        within = _at_or_below(tops, children) - judging if len(groups) > 1 else by_id.keys()
-        yield _run([span for span in own if span.span_id in within], tops, by_id, children, is_all=len(groups) == 1)
+        within = tree.at_or_below(tops) if len(groups) > 1 else tree.by_id.keys()
+        yield _run([span for span in tree.spans if span.span_id in within], tops, tree, is_all=len(groups) == 1)
 
 
-def _run(
-    own: Sequence[Span],
-    tops: Sequence[Span],
-    by_id: Mapping[str, Span],
-    children: Mapping[str, Sequence[Span]],
-    *,
-    is_all: bool,
-) -> _Run:
+def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> _Run:
     head = tops[0]
     tools = [span for span in own if span.kind is OperationKind.TOOL]
-    delegated = _at_or_below((child for tool in tools for child in children.get(tool.span_id, ())), children)
     models = [span for span in own if span.kind is OperationKind.MODEL]
-    layers = _layers(models, by_id)
+    layers = _layers(models, tree)
     return _Run(
         root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
         head=head,
         last=max(tops, key=_by_end),
         ordered=[head, *(span for span in own if span is not head)],
         model_calls=_innermost(models, layers),
-        tool_calls=[span for span in tools if not _repeats_parent(span, by_id)],
-        spine={span.span_id for span in own} - delegated,
+        tool_calls=[span for span in tools if not _repeats_parent(span, tree)],
+        spine={span.span_id for span in own} - tree.below(tools),
         layers=layers,
     )
 
 
-def _side_by_side(
-    topmost: Sequence[Span], by_id: Mapping[str, Span], children: Mapping[str, Sequence[Span]]
-) -> list[list[Span]]:
+def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*topmost* spans by the run that they belong to, earliest first; a run's agent comes first in it."""
     agents = [span for span in topmost if span.kind in _AGENTS]
     if not agents:
@@ -213,9 +242,9 @@ def _side_by_side(
         if span.kind in _AGENTS:
             continue
         # What a run did that broke off before its agent's own span was written.
-        if parent is not None and parent not in by_id and parent not in under:
+        if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
-        elif span.kind is OperationKind.STEP and span.error and _calls_model(span, by_id, children):
+        elif span.kind is OperationKind.STEP and span.error and _calls_model(span, tree):
             groups[span.span_id] = [span]
         else:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]
@@ -223,33 +252,12 @@ def _side_by_side(
     return sorted(groups.values(), key=lambda group: (group[0].started_at, group[0].span_id))
 
 
-def _calls_model(span: Span, by_id: Mapping[str, Span], children: Mapping[str, Sequence[Span]]) -> bool:
-    below = (by_id[span_id] for span_id in _at_or_below([span], children) if span_id in by_id)
-    return any(each.kind is OperationKind.MODEL for each in below)
+def _calls_model(span: Span, tree: _Tree) -> bool:
+    return any(tree.by_id[span_id].kind is OperationKind.MODEL for span_id in tree.at_or_below([span]))
 
 
 def _by_end(span: Span) -> tuple[float, float, str]:
     return (span.ended_at or span.started_at, span.started_at, span.span_id)
-
-
-def _children(spans: Iterable[Span]) -> Mapping[str, Sequence[Span]]:
-    children: dict[str, list[Span]] = defaultdict(list)
-    for span in spans:
-        if span.parent_span_id is not None:
-            children[span.parent_span_id].append(span)
-    return children
-
-
-def _at_or_below(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) -> set[str]:
-    """Ids of *spans* and of everything under them."""
-    found: set[str] = set()
-    open_ends = list(spans)
-    while open_ends:
-        span = open_ends.pop()
-        if span.span_id not in found:
-            found.add(span.span_id)
-            open_ends.extend(children.get(span.span_id, ()))
-    return found
 
 
 def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
@@ -257,8 +265,8 @@ def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) ->
     return [call for call in calls if call.span_id not in wrappers] or calls if wrappers else calls
 
 
-def _layers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> Mapping[str, AbstractSet[str]]:
-    layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, by_id)))}
+def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
+    layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
     # Some do not make their span the parent of what happens in it, and a second library writes one beside it.
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_by_end(call)[0]))
     for outer, inner in pairwise(beside):
@@ -270,25 +278,16 @@ def _layers(calls: Sequence[Span], by_id: Mapping[str, Span]) -> Mapping[str, Ab
     return layers
 
 
-def _enclosing_calls(call: Span, by_id: Mapping[str, Span]) -> Iterator[str]:
-    for above in _ancestors(call, by_id):
+def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
+    for above in tree.above(call):
         if above.kind is OperationKind.MODEL:
             yield above.span_id
         elif above.kind not in _WRAPPED_IN:
             return
 
 
-def _ancestors(span: Span, by_id: Mapping[str, Span]) -> Iterator[Span]:
-    for _ in range(_HIGHEST_CLIMB):  # ids may go in circles
-        above = by_id.get(span.parent_span_id or "")
-        if above is None:
-            return
-        yield above
-        span = above
-
-
-def _repeats_parent(span: Span, by_id: Mapping[str, Span]) -> bool:
-    parent = by_id.get(span.parent_span_id or "")
+def _repeats_parent(span: Span, tree: _Tree) -> bool:
+    parent = next(tree.above(span), None)
     return parent is not None and parent.kind is OperationKind.TOOL and parent.tool_name == span.tool_name
 
 
@@ -330,14 +329,8 @@ def _tool_calls(run: _Run) -> int | None:
     return 0 if shows_tools and not any(call.calls_tools for call in run.model_calls) else None
 
 
-class _Version(NamedTuple):
-    name: str
-    by: VersionBy
-    requested: str | None
-
-
-def _version(run: _Run) -> _Version:
-    """The version that the sender names, or the model that answers: of several the one that wrote most, or last."""
+def _version(run: _Run) -> tuple[str, VersionBy, str | None]:
+    """The version, what tells it, and the model that was asked for; of several the one that wrote most, or last."""
     named = run.first(lambda span: span.model_version)
     calls = [call for call in run.model_calls if call.response_model or call.request_model]
     calls = [call for call in calls if call.span_id in run.spine] or calls
@@ -348,10 +341,10 @@ def _version(run: _Run) -> _Version:
         requested = run.first(lambda span: span.request_model)
         answered = run.first(lambda span: span.response_model if not span.error else None)
     if named is not None:
-        return _Version(named, VersionBy.SENDER, requested)
+        return named, VersionBy.SENDER, requested
     if answered is not None:
-        return _Version(answered, VersionBy.RESPONSE, requested)
-    return _Version(requested or UNRESOLVED, VersionBy.REQUEST, requested)
+        return answered, VersionBy.RESPONSE, requested
+    return requested or UNRESOLVED, VersionBy.REQUEST, requested
 
 
 def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
@@ -370,12 +363,11 @@ def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
     return max(wrote, key=lambda model: wrote[model])
 
 
-def _asked_for_alias(run: _Run, version: _Version) -> bool:
-    return bool(_LATEST.search(version.name)) or any(
+def _asked_for_alias(run: _Run, version: str) -> bool:
+    return bool(_LATEST.search(version)) or any(
         is_floating_alias(call.request_model, call.response_model)
         for call in run.ordered
-        if call.request_model is not None
-        and version.name in {call.model_version, call.response_model or call.request_model}
+        if call.request_model is not None and version in {call.model_version, call.response_model or call.request_model}
     )
 
 
@@ -423,20 +415,17 @@ def _request(run: _Run) -> Request:
 def _usage(run: _Run) -> Usage:
     """Sums over the model calls; what none of them reports, the head may."""
     return Usage(
-        input_tokens=_total(run, lambda span: span.input_tokens),
-        output_tokens=_total(run, lambda span: span.output_tokens),
-        cost_usd=_total_cost(run),
+        input_tokens=_total(run, lambda span: span.input_tokens, sum, MOST_COUNTED),
+        output_tokens=_total(run, lambda span: span.output_tokens, sum, MOST_COUNTED),
+        cost_usd=_total(run, lambda span: span.cost_usd, math.fsum, MOST_COST_USD),
     )
 
 
-def _total(run: _Run, read: Callable[[Span], int | None]) -> int | None:
+def _total(
+    run: _Run, read: Callable[[Span], _Number | None], add: Callable[[Iterable[_Number]], _Number], most: _Number
+) -> _Number | None:
     known = [value for call in _reporting(run, read) if (value := read(call)) is not None]
-    return min(sum(known), MOST_COUNTED) if known else read(run.head)
-
-
-def _total_cost(run: _Run) -> float | None:
-    known = [call.cost_usd for call in _reporting(run, lambda span: span.cost_usd) if call.cost_usd is not None]
-    return min(math.fsum(known), MOST_COST_USD) if known else run.head.cost_usd
+    return min(add(known), most) if known else read(run.head)
 
 
 def _reporting(run: _Run, read: Callable[[Span], float | None]) -> Sequence[Span]:
@@ -445,15 +434,6 @@ def _reporting(run: _Run, read: Callable[[Span], float | None]) -> Sequence[Span
         return run.model_calls
     calls = [span for span in run.ordered if span.kind is OperationKind.MODEL and read(span) is not None]
     return _innermost(calls, run.layers)
-
-
-def _budget(run: _Run) -> Budget:
-    return Budget(
-        tool_calls=run.first(lambda span: span.budget.tool_calls),
-        steps=run.first(lambda span: span.budget.steps),
-        tokens=run.first(lambda span: span.budget.tokens),
-        seconds=run.first(lambda span: span.budget.seconds),
-    )
 
 
 def _answered(run: _Run) -> bool | None:

@@ -15,7 +15,7 @@ EARLIEST, BEFORE = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (20
 MOST_COUNTED = 10**9
 """Tokens, steps, calls and messages of one run."""
 
-MOST_COST_USD = 1_000_000
+MOST_COST_USD = 1_000_000.0
 """Cost of one run."""
 
 LONGEST_RUN_SECONDS = 31 * 86_400.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from monitor.trace.labels import clean_label
@@ -15,24 +14,16 @@ _LOOKED_AT_CHARS = 1_024
 """Longest text that a rule is tried on."""
 
 
-@dataclass(frozen=True, slots=True)
 class CapabilityRules:
-    """Rules ready for use; *attributes* are the names that they look at."""
+    """Rules ready for use, the first match first; *attributes* are the names that they look at."""
 
-    rules: tuple[tuple[CapabilityRule, Any], ...]
-    attributes: frozenset[str]
-
-    @classmethod
-    def of(cls, rules: Sequence[CapabilityRule]) -> CapabilityRules:
-        """The compiled form of *rules*, first match first."""
-        return cls(
-            tuple((rule, compiled(rule.pattern)) for rule in rules),
-            frozenset(rule.attribute for rule in rules if rule.attribute is not None),
-        )
+    def __init__(self, rules: Sequence[CapabilityRule]) -> None:
+        self._rules = [(rule, compiled(rule.pattern)) for rule in rules]
+        self.attributes = frozenset(rule.attribute for rule in rules if rule.attribute is not None)
 
     def match(self, *, span_name: str, tool_name: str | None, attributes: Mapping[str, Any]) -> tuple[int, str] | None:
         """Index of the first rule that matches this span, and the class that it names; None where none does."""
-        for index, (rule, pattern) in enumerate(self.rules):
+        for index, (rule, pattern) in enumerate(self._rules):
             if rule.attribute is not None:
                 looked_at = attributes.get(rule.attribute)
             else:

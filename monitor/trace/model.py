@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NewType
+from typing import Annotated, NewType
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from monitor.trace.bounds import MOST_COST_USD, MOST_COUNTED
 
 TraceId = NewType("TraceId", str)
 ModelVersion = NewType("ModelVersion", str)
@@ -146,12 +148,15 @@ class Outcome(Struct, frozen=True, gc=False):
     sampling_probability: float | None = None
 
 
-class Usage(Struct, frozen=True, gc=False):
+Count = Annotated[int, Meta(ge=0, le=MOST_COUNTED)]
+
+
+class Usage(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What one trace cost: tokens in and out, and US dollars; None where not reported."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cost_usd: Annotated[float, Meta(ge=0, le=MOST_COST_USD)] | None = None
 
 
 class Budget(Struct, frozen=True, gc=False, array_like=True):

@@ -9,7 +9,6 @@ wrong with it.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,18 +19,10 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder, encode, schema, schema_components
 
-from monitor.trace.bounds import (
-    BEFORE,
-    EARLIEST,
-    LARGEST_NUMBER,
-    LONGEST_RUN_SECONDS,
-    MOST_ATTRIBUTE_CHARACTERS,
-    MOST_ATTRIBUTES,
-    MOST_COST_USD,
-    MOST_COUNTED,
-)
+from monitor.trace import bounds
 from monitor.trace.model import (
     Budget,
+    Count,
     DropReason,
     InvalidRecord,
     ModelVersion,
@@ -59,46 +50,39 @@ _Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxL
 _Identifier = Annotated[
     str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": _MOST_IDENTIFIER_CHARACTERS})
 ]
-_Count = Annotated[int, Meta(ge=0, le=MOST_COUNTED)]
 _Instant = Annotated[datetime, Meta(tz=True)]
-_Number = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
-_Short = Annotated[str, Meta(max_length=MOST_ATTRIBUTE_CHARACTERS)]
+_Number = Annotated[float, Meta(ge=-bounds.LARGEST_NUMBER, le=bounds.LARGEST_NUMBER)]
+_Short = Annotated[str, Meta(max_length=bounds.MOST_ATTRIBUTE_CHARACTERS)]
 
 
 class _Tool(Struct, gc=False):
     name: Annotated[str, Meta(max_length=256)]
     description: str = ""
-    parameters: dict[str, Any] | UnsetType = UNSET
+    parameters: dict[str, Any] = {}
 
 
 _TOOLS_SCHEMA = {"type": "array", "items": schema_components([_Tool])[1]["_Tool"]}
 
 
-class _Wire(Struct, forbid_unknown_fields=True, gc=False):
+class _Wire(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Fields that nobody knows have to be counted, so their event is read the long way."""
 
 
-class _Request(_Wire):
+class _Request(_Wire, frozen=True):
     text: str | None = None
-    messages: _Count | None = None
+    messages: Count | None = None
     tools: Annotated[Raw, Meta(extra_json_schema=_TOOLS_SCHEMA)] | UnsetType = UNSET
-    attributes: Annotated[dict[_Short, _Number | _Short], Meta(max_length=MOST_ATTRIBUTES)] | UnsetType = UNSET
+    attributes: Annotated[dict[_Short, _Number | _Short], Meta(max_length=bounds.MOST_ATTRIBUTES)] = {}
 
 
-class _Usage(_Wire):
-    input_tokens: _Count | None = None
-    output_tokens: _Count | None = None
-    cost_usd: Annotated[float, Meta(ge=0, le=MOST_COST_USD)] | None = None
+class _Budget(_Wire, frozen=True):
+    tool_calls: Count | None = None
+    steps: Count | None = None
+    tokens: Count | None = None
+    seconds: Annotated[float, Meta(ge=0, le=bounds.LARGEST_NUMBER)] | None = None
 
 
-class _Budget(_Wire):
-    tool_calls: _Count | None = None
-    steps: _Count | None = None
-    tokens: _Count | None = None
-    seconds: Annotated[float, Meta(ge=0, le=LARGEST_NUMBER)] | None = None
-
-
-class _Outcome(_Wire):
+class _Outcome(_Wire, frozen=True):
     success: bool
     failure_class: _Label | None = None
     score: _Number | None = None
@@ -107,7 +91,7 @@ class _Outcome(_Wire):
     sampling_probability: Annotated[float, Meta(ge=1e-6, le=1)] | None = None
 
 
-class _TraceEvent(_Wire, tag_field="schema", tag="cliffwatch.trace/v1"):
+class _TraceEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.trace/v1"):
     trace_id: _Identifier
     service: _Label
     model_version: _Label
@@ -116,17 +100,17 @@ class _TraceEvent(_Wire, tag_field="schema", tag="cliffwatch.trace/v1"):
     capability: _Label = "unclassified"
     request_id: _Identifier | None = None
     ended_at: _Instant | None = None
-    request: _Request | UnsetType = UNSET
-    usage: _Usage | UnsetType = UNSET
-    tool_calls: _Count | None = None
-    steps: _Count | None = None
-    budget: _Budget | UnsetType = UNSET
+    request: _Request = _Request()
+    usage: Usage = Usage()
+    tool_calls: Count | None = None
+    steps: Count | None = None
+    budget: _Budget = _Budget()
     outcome: _Outcome | None = None
     conversation_id: _Identifier | None = None
     user_id: _Identifier | None = None
 
 
-class _OutcomeEvent(_Wire, tag_field="schema", tag="cliffwatch.outcome/v1"):
+class _OutcomeEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.outcome/v1"):
     trace_id: _Identifier
     outcome: _Outcome
 
@@ -135,7 +119,7 @@ _EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
     "cliffwatch.trace/v1": _TraceEvent,
     "cliffwatch.outcome/v1": _OutcomeEvent,
 }
-_PARTS: Mapping[str, type[_Wire]] = {"request": _Request, "usage": _Usage, "budget": _Budget, "outcome": _Outcome}
+_PARTS: Mapping[str, type[Struct]] = {"request": _Request, "usage": Usage, "budget": _Budget, "outcome": _Outcome}
 _INSTANTS = ("started_at", "ended_at", "labelled_at")
 _decode = Decoder(_TraceEvent | _OutcomeEvent).decode
 _decode_leniently = Decoder(_TraceEvent | _OutcomeEvent, strict=False).decode
@@ -215,35 +199,30 @@ def _rfc3339(text: str) -> str:
 
 
 def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0) -> Trace | OutcomeEvent:
-    if isinstance(event, _TraceEvent):
-        return _trace(event, max_depth, unknown_fields)
-    return OutcomeEvent(
-        joining_id(_identifier("trace_id", event.trace_id)), _outcome(event.outcome, None), unknown_fields
-    )
-
-
-def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Trace:
-    started_at, ended = _unix_seconds("started_at", event.started_at), event.ended_at
-    ended_at = None if ended is None else _unix_seconds("ended_at", ended)
+    trace_id = joining_id(_identifier("trace_id", event.trace_id))
+    if isinstance(event, _OutcomeEvent):
+        return OutcomeEvent(trace_id, _outcome(event.outcome, None), unknown_fields)
+    started_at = _unix_seconds("started_at", event.started_at)
+    ended_at = None if event.ended_at is None else _unix_seconds("ended_at", event.ended_at)
     if ended_at is not None and ended_at < started_at:
         raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is before started_at")
-    if ended_at is not None and ended_at - started_at > LONGEST_RUN_SECONDS:
+    if ended_at is not None and ended_at - started_at > bounds.LONGEST_RUN_SECONDS:
         raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is more than 31 days after started_at")
-    usage, budget, outcome = event.usage, event.budget, event.outcome
+    budget, outcome = event.budget, event.outcome
     if not _are_labels(event.service, event.model_version, event.environment, event.capability):
         raise _bad_label(event, "service", "model_version", "environment", "capability")
     return Trace(
-        trace_id=joining_id(_identifier("trace_id", event.trace_id)),
+        trace_id=trace_id,
         service=event.service,
         environment=event.environment,
         model_version=ModelVersion(event.model_version),
         request=_request(event, max_depth),
         started_at=started_at,
         ended_at=ended_at,
-        usage=_NO_USAGE if usage is UNSET else _usage(usage),
+        usage=event.usage,
         tool_calls=event.tool_calls,
         steps=event.steps,
-        budget=_NO_BUDGET if budget is UNSET else _budget(budget),
+        budget=Budget(budget.tool_calls, budget.steps, budget.tokens, budget.seconds),
         outcome=None if outcome is None else _outcome(outcome, started_at if ended_at is None else ended_at),
         unknown_fields=unknown_fields,
         conversation_id=event.conversation_id and _identifier("conversation_id", event.conversation_id),
@@ -251,30 +230,15 @@ def _trace(event: _TraceEvent, max_depth: int | None, unknown_fields: int) -> Tr
     )
 
 
-_NO_USAGE, _NO_BUDGET = Usage(), Budget()
-
-
-def _usage(wire: _Usage) -> Usage:
-    return Usage(wire.input_tokens, wire.output_tokens, _finite("usage.cost_usd", wire.cost_usd))
-
-
-def _budget(wire: _Budget) -> Budget:
-    return Budget(wire.tool_calls, wire.steps, wire.tokens, _finite("budget.seconds", wire.seconds))
-
-
 def _request(event: _TraceEvent, max_depth: int | None) -> Request:
-    request_id, request = event.request_id, event.request
-    if request_id is not None:
-        _identifier("request_id", request_id)
-    if request is UNSET:
-        return Request(event.capability, request_id)
+    request = event.request
     return Request(
         capability=event.capability,
-        request_id=request_id,
+        request_id=None if event.request_id is None else _identifier("request_id", event.request_id),
         text=request.text,
         messages=request.messages,
         tools=() if request.tools is UNSET else _tools(bytes(request.tools), max_depth),
-        attributes={} if request.attributes is UNSET else request.attributes,
+        attributes=request.attributes,
     )
 
 
@@ -295,10 +259,7 @@ def _tools(wire: bytes, max_depth: int | None) -> tuple[Tool, ...]:
 
 
 def _canonical_tools(wire: bytes) -> tuple[Tool, ...]:
-    return tuple(
-        Tool(tool.name, tool.description, "{}" if tool.parameters is UNSET else _CANONICAL.encode(tool.parameters))
-        for tool in _decode_tools(wire)
-    )
+    return tuple(Tool(tool.name, tool.description, _CANONICAL.encode(tool.parameters)) for tool in _decode_tools(wire))
 
 
 # An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost.
@@ -312,10 +273,10 @@ def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> Outcome:
     return Outcome(
         success=success,
         failure_class=None if success else wire.failure_class,
-        score=_finite("outcome.score", wire.score),
+        score=wire.score,
         source=wire.source,
         labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds("outcome.labelled_at", labelled_at),
-        sampling_probability=_finite("outcome.sampling_probability", wire.sampling_probability),
+        sampling_probability=wire.sampling_probability,
     )
 
 
@@ -353,15 +314,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _unix_seconds(name: str, at: datetime) -> float:
     seconds = (at - _EPOCH).total_seconds()
-    if EARLIEST <= seconds < BEFORE:
+    if bounds.EARLIEST <= seconds < bounds.BEFORE:
         return seconds
     raise InvalidRecord(DropReason.FIELD_INVALID, f"{name}: is not between the years 2000 and 2099")
-
-
-def _finite(name: str, value: float | None) -> float | None:
-    if value is None or math.isfinite(value):
-        return value
-    raise InvalidRecord(DropReason.NOT_FINITE, f"{name}: is not a finite number")
 
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")

@@ -100,10 +100,9 @@ def _pairs(holder: _Object, name: str = "attributes") -> list[Any]:
 def _value(value: Any) -> Any:
     if not isinstance(value, dict):
         return None
-    for name, read in _VALUES.items():
-        held = value.get(name)
-        if held is not None:
-            return read(held)
+    for name, held in value.items():
+        if held is not None and name in _VALUES:
+            return _VALUES[name](held)
     return None
 
 

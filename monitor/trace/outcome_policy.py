@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from monitor.trace.labels import clean_label
@@ -139,33 +139,23 @@ def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
     """Whether *trace* used more than it was allowed, by itself or by the settings; what is not known is not over."""
     if not settings.budgets and trace.budget == _UNLIMITED:
         return False
-    allowed = _budget(trace, settings)
+    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), BudgetRule())
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
-    return (
-        _exceeds(trace.tool_calls, allowed.tool_calls)
-        or _exceeds(trace.steps, allowed.steps)
-        or _exceeds(sum(tokens) if tokens else None, allowed.tokens)
-        or _exceeds(trace.duration_seconds, allowed.seconds)
-    )
+    used: Mapping[str, float | None] = {
+        "tool_calls": trace.tool_calls,
+        "steps": trace.steps,
+        "tokens": sum(tokens) if tokens else None,
+        "seconds": trace.duration_seconds,
+    }
+    for unit, amount in used.items():
+        own = getattr(trace.budget, unit)  # what the trace says comes before the rule
+        allowed = getattr(rule, unit) if own is None else own
+        if amount is not None and allowed is not None and amount > allowed:
+            return True
+    return False
 
 
 _UNLIMITED = Budget()
-
-
-def _exceeds(used: float | None, allowed: float | None) -> bool:
-    return used is not None and allowed is not None and used > allowed
-
-
-def _budget(trace: Trace, settings: OutcomeSettings) -> Budget:
-    """What the trace says, and what the first fitting rule says where the trace is silent."""
-    own = trace.budget
-    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), BudgetRule())
-    return Budget(
-        tool_calls=rule.tool_calls if own.tool_calls is None else own.tool_calls,
-        steps=rule.steps if own.steps is None else own.steps,
-        tokens=rule.tokens if own.tokens is None else own.tokens,
-        seconds=rule.seconds if own.seconds is None else own.seconds,
-    )
 
 
 def _fits(rule: BudgetRule, trace: Trace) -> bool:
@@ -199,25 +189,20 @@ def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome |
     makes a failure; among several the latest stands.
     """
     outcomes = tuple(outcomes)
-    if len(outcomes) == 1:  # most often one speaks, and there is nothing to weigh
-        return outcomes[0] if _is_believed(outcomes[0].source, settings) else None
-    ranks = {source: rank for rank, source in enumerate(settings.sources)}
-    unknown = ranks.get(REPORTED)
-    believed = [
-        (rank, outcome)
-        for outcome in standing(outcomes)
-        if (rank := ranks.get(outcome.source, None if outcome.source in _NAMED_SOURCES else unknown)) is not None
-    ]
-    if not believed:
-        return None
-    best = min(rank for rank, _ in believed)
-    decisive = [outcome for rank, outcome in believed if rank == best]
+    if len(outcomes) > 1:  # most often one speaks, and there is nothing to weigh
+        outcomes = standing(outcomes)
+    ranked = [(rank, outcome) for outcome in outcomes if (rank := _rank(outcome.source, settings)) is not None]
+    if len(ranked) <= 1:
+        return ranked[0][1] if ranked else None
+    best = min(rank for rank, _ in ranked)
+    decisive = [outcome for rank, outcome in ranked if rank == best]
     failures = [outcome for outcome in decisive if not outcome.success]
     return max(failures or decisive, key=_recency)
 
 
-def _is_believed(source: str, settings: OutcomeSettings) -> bool:
-    return source in settings.sources or (source not in _NAMED_SOURCES and REPORTED in settings.sources)
+def _rank(source: str, settings: OutcomeSettings) -> int | None:
+    known = source if source in settings.sources or source in _NAMED_SOURCES else REPORTED
+    return settings.sources.index(known) if known in settings.sources else None
 
 
 _NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})

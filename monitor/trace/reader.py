@@ -43,7 +43,7 @@ class DecodeOptions:
 
     def __init__(self, settings: TraceSettings | None = None) -> None:
         self.settings = TraceSettings() if settings is None else settings
-        self.capabilities = CapabilityRules.of(self.settings.capabilities)
+        self.capabilities = CapabilityRules(self.settings.capabilities)
         self.looked_at = self.capabilities.attributes | frozenset(self.settings.version_attributes)
         self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS, *MESSAGE_KEYS}
         self._remembered: dict[str, _Use | None] = {}

@@ -67,38 +67,13 @@ class Field(StrEnum):
     EVALUATION_SOURCE = "outcome: source"
 
 
-class Convention(StrEnum):
-    """Who named an attribute."""
-
-    OPENTELEMETRY = "OpenTelemetry"
-    GENAI = "OpenTelemetry GenAI"
-    OPENINFERENCE = "OpenInference"
-    LANGFUSE = "Langfuse"
-    OPENLLMETRY = "OpenLLMetry"
-    LANGSMITH = "LangSmith"
-    MLFLOW = "MLflow"
-    VERCEL = "Vercel AI SDK"
-    LITELLM = "LiteLLM"
-    PYDANTIC = "Pydantic AI, Logfire"
-    ADK = "Google ADK"
-    CREWAI = "CrewAI"
-    STRANDS = "Strands"
-    SPRING = "Spring AI"
-    MASTRA = "Mastra"
-    AGENTOPS = "AgentOps"
-    GENKIT = "Genkit"
-    PROMPTFLOW = "Promptflow"
-    LAMINAR = "Laminar"
-    CLIFFWATCH = "Cliffwatch"
-
-
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """One row: *name* of an attribute, the *fact* that it tells, whose name it is, and whether its owner gave it up."""
 
     name: str
     fact: Field
-    convention: Convention
+    convention: str
     deprecated: bool = False
 
     @property
@@ -111,7 +86,7 @@ class Attribute:
 
 
 ATTRIBUTES = tuple(
-    Attribute(row["name"], Field[row["fact"]], Convention[row["convention"]], bool(row["deprecated"]))
+    Attribute(row["name"], Field[row["fact"]], row["convention"], bool(row["deprecated"]))
     for row in table("attribute_names.csv")
 )
 """The rows of `attribute_names.csv`, the best name of a fact first."""

@@ -1,4 +1,4 @@
-"""A span, reduced at once to what a trace is made of; kept as compact JSON until its trace is complete."""
+"""A span, reduced at once to what a trace is made of."""
 
 from __future__ import annotations
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.ingest.frames import PEEK_BYTES, frame_lengths, read_frames
-from monitor.ingest.lines import Line
+from monitor.ingest.lines import PEEK_BYTES, Line, frame_lengths, read_frames
 from monitor.ingest.source import Oversize
 
 A_MESSAGE = b"\x0a\x8f\x01" + b"x" * 143
@@ -34,7 +33,7 @@ framings = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 def read(content: bytes, max_bytes: int = 1_000_000) -> list[Line]:
     read_length = frame_lengths(content[:PEEK_BYTES])
     assert read_length is not None
-    return list(read_frames(io.BytesIO(content), read_length, max_bytes=max_bytes))
+    return list(read_frames(io.BufferedReader(io.BytesIO(content)), read_length, max_bytes=max_bytes))
 
 
 @framings

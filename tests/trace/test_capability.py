@@ -14,7 +14,7 @@ BY_ATTRIBUTE = CapabilityRule(look_at="attribute", attribute="intent")
 
 
 def match(*rules: CapabilityRule, span_name: str = "", tool_name: str | None = None, **attributes: Any) -> Any:
-    return CapabilityRules.of(rules).match(span_name=span_name, tool_name=tool_name, attributes=attributes)
+    return CapabilityRules(rules).match(span_name=span_name, tool_name=tool_name, attributes=attributes)
 
 
 def test_first_rule_that_matches_holds() -> None:

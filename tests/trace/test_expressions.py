@@ -26,7 +26,7 @@ NESTED = [
 @pytest.mark.parametrize("text", ["a" * 1_024, "x" * 1_024, "summarize the quarterly report pdf " * 29])
 def test_nested_quantifiers_end(pattern: str, text: str) -> None:
     """What takes a backtracking engine longer than the sun will shine is over at once."""
-    rules = CapabilityRules.of([CapabilityRule(look_at="span_name", pattern=pattern, capability="x")])
+    rules = CapabilityRules([CapabilityRule(look_at="span_name", pattern=pattern, capability="x")])
 
     assert rules.match(span_name=text, tool_name=None, attributes={}) is None
 
@@ -48,6 +48,6 @@ def test_a_group_that_the_pattern_lacks_is_refused(template: str) -> None:
 @given(st.text(st.characters(exclude_categories=[])))
 def test_any_text_can_be_looked_at(text: str) -> None:
     """Half characters, line ends and zeros are no error."""
-    rules = CapabilityRules.of([CapabilityRule(look_at="span_name", pattern=".*", capability="any")])
+    rules = CapabilityRules([CapabilityRule(look_at="span_name", pattern=".*", capability="any")])
 
     assert (0, "any") == rules.match(span_name=text, tool_name=None, attributes={})

@@ -13,7 +13,7 @@ from opentelemetry.semconv._incubating.attributes import (
     user_attributes,
 )
 
-from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Convention, Field, as_markdown
+from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Field, as_markdown
 
 GIVEN_UP = {"langfuse.trace.input", "langfuse.trace.output"}
 """Names that Langfuse's SDK wrote before version 4 and no longer lists."""
@@ -44,7 +44,7 @@ OPENINFERENCE = constants(
 )
 
 
-def rows_of(*conventions: Convention) -> list[Attribute]:
+def rows_of(*conventions: str) -> list[Attribute]:
     return [row for row in ATTRIBUTES if row.convention in conventions]
 
 
@@ -57,19 +57,19 @@ def test_every_name_is_listed_once() -> None:
     assert not [(a, b) for a in prefixes for b in prefixes if a != b and a.startswith(b)]
 
 
-@pytest.mark.parametrize("row", rows_of(Convention.OPENTELEMETRY, Convention.GENAI), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", rows_of("OpenTelemetry", "OpenTelemetry GenAI"), ids=lambda row: row.name)
 def test_opentelemetry_names_are_its_own(row: Attribute) -> None:
     """Names that we say are OpenTelemetry's are in its package of semantic conventions."""
     assert row.name in OPENTELEMETRY
 
 
-@pytest.mark.parametrize("row", rows_of(Convention.LANGFUSE), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", rows_of("Langfuse"), ids=lambda row: row.name)
 def test_langfuse_names_are_its_own(row: Attribute) -> None:
     """Names that we say are Langfuse's are in its SDK, or were."""
     assert row.name in LANGFUSE
 
 
-@pytest.mark.parametrize("row", rows_of(Convention.OPENINFERENCE), ids=lambda row: row.name)
+@pytest.mark.parametrize("row", rows_of("OpenInference"), ids=lambda row: row.name)
 def test_openinference_names_are_its_own(row: Attribute) -> None:
     """Names that we say are OpenInference's are in its package; of a family, the collection is."""
     collection = row.name.partition(".N.")[0]

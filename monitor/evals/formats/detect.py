@@ -15,7 +15,7 @@ from monitor.evals.formats import bfcl, events, inspect_log, junit_xml, lm_eval,
 from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log
 from monitor.evals.formats.inspect_log import ZIP_MAGIC, Archive
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
-from monitor.ingest.frames import PEEK_BYTES, ReadLength, frame_lengths, read_frames
+from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
 READ_FORMATS = (
     "Inspect AI logs (.eval, .json), lm-evaluation-harness samples, promptfoo results, reports of SWE-bench, tau2, "
@@ -93,7 +93,7 @@ def _read_zip(name: str, content: bytes, options: Options) -> ResultFile:
 
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
-    frames = read_frames(io.BytesIO(content), read_length, max_bytes=_LARGEST_RECORD)
+    frames = read_frames(io.BufferedReader(io.BytesIO(content)), read_length, max_bytes=_LARGEST_RECORD)
     try:
         return events.read_records(name, (frame.value for frame in frames), options)
     except EOFError as error:
