@@ -13,7 +13,7 @@ from monitor.cli.app import app, print_result, writing
 from monitor.cli.probes_run import label, read_panel
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
-from monitor.cli.terminal.rollout_list import print_cases
+from monitor.cli.terminal.rollouts import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.config.model import Config
 from monitor.ledger.ledger import RolloutRecord

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.options import OutputFormat
-from monitor.cli.terminal.console import Console
+from monitor.cli.terminal.console import Console, waiting
 from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
@@ -39,6 +39,8 @@ from monitor.ledger.inspection import NO_LABELS, LedgerFacts, inspect_ledger
 from monitor.service.pipeline import Rules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
+_Say = Callable[[str], None]
+
 
 @app.command()
 def doctor(
@@ -61,7 +63,7 @@ def doctor(
     """
     config = shared.config()
     console, findings = Console(), []
-    with _busy() as say:
+    with waiting("Looking") as say:
         for finding in _checks(config, shared.ledger, prometheus, records, say):
             findings.append(finding)
             if shared.output is OutputFormat.TABLE:
@@ -72,15 +74,15 @@ def doctor(
 
 def _checks(config: Config, ledger: str | None, prometheus: str, records: int, say: _Say) -> Iterator[Finding]:
     url = ledger_url(config.ledger) if ledger is None else ledger
-    say("ledger")
+    say("Looking at ledger")
     facts, about_ledger = _ledger_facts(url)
-    say("brokers")
+    say("Looking at brokers")
     yield from _kafka(config, facts, records, say)
     yield from about_ledger
-    say("labels and tiers")
+    say("Looking at labels and tiers")
     yield from _rows(config, url, facts)
     if prometheus:
-        say("Prometheus")
+        say("Looking at Prometheus")
         yield from judge_prometheus(ask_prometheus(prometheus))
     else:
         yield Check("prometheus", "answer").skipped("No Prometheus was named with --prometheus.")
@@ -110,7 +112,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     ends: dict[TopicPartition, tuple[int, int]] = {}
     with closing(KafkaReader(kafka)) as reader:
         for topic in there:
-            say(f"records of {topic}")
+            say(f"Looking at records of {topic}")
             found = sample(topic, reader.last(topic, records), rules)
             yield from judge_samples([found], now=clock.time())
             ends |= reader.offset_ranges(reader.partitions(topic))
@@ -154,17 +156,3 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
     )
     yield from judge_coverage(facts.tiers)
     yield from judge_promises(() if calibration is None else calibration.promises)
-
-
-_Say = Callable[[str], None]
-
-
-@contextmanager
-def _busy() -> Iterator[_Say]:
-    """Tells what is being looked at, where a person waits for it."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("Looking") as status:
-        yield lambda what: status.update(f"Looking at {what}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.cli import options
 from monitor.cli.app import app, writing
-from monitor.cli.terminal.console import Console, print_line
+from monitor.cli.terminal.console import Console, print_line, waiting
 from monitor.config.model import Config
 from monitor.doctor.first_config import first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
@@ -115,7 +115,7 @@ def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
     """What each topic that was asked for holds, or each that is there."""
     rules = Rules(config.limits, config.traces)
-    with _waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), closing(KafkaReader(settings)) as reader:
+    with waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), closing(KafkaReader(settings)) as reader:
         there = reader.topics()
         for topic in asked_for:
             if topic not in there:
@@ -177,15 +177,3 @@ def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:
     print_line(console, f"{path} is written. Next:")
     for command in ("doctor", "run"):
         print_line(console, f"  cliffwatch {command} --config.file {path}")
-
-
-@contextmanager
-def _waiting(what: str) -> Iterator[None]:
-    """Says what takes its time: a spinner on a terminal, a line elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.print(f"{what} ...", highlight=False)
-        yield
-        return
-    with console.status(what):
-        yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -41,47 +40,20 @@ _FILE_WIDTH = 120
 
 @app.command()
 def report(
-    baseline: Annotated[str, typer.Argument(metavar="BASELINE", help="Results of the version in use: file or folder.")],
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Results of the version that may replace it.")],
+    baseline: str,
+    candidate: str,
     *,
-    baseline_model: Annotated[
-        str | None, typer.Option("--baseline-model", metavar="NAME", help="Which model of BASELINE, if it has several.")
-    ] = None,
-    candidate_model: Annotated[
-        str | None,
-        typer.Option("--candidate-model", metavar="NAME", help="Which model of CANDIDATE, if it has several."),
-    ] = None,
-    tier_column: Annotated[
-        str | None, typer.Option("--tier-column", metavar="NAME", help="Column or metadata that holds the tier.")
-    ] = None,
-    tier: Annotated[
-        list[str] | None,
-        typer.Option("--tier", metavar="TIER=LABEL", help="What a label means, as hard=level5. Repeatable."),
-    ] = None,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reference", metavar="FILE", help="Results of other models: tiers are learnt from them. Repeatable."
-        ),
-    ] = None,
-    ledger: Annotated[
-        str | None, typer.Option("--ledger", metavar="URL", help="Tiers by the calibration in force in this ledger.")
-    ] = None,
+    baseline_model: str | None = None,
+    candidate_model: str | None = None,
+    tier_column: str | None = None,
+    tier: list[str] | None = None,
+    reference: list[str] | None = None,
+    ledger: str | None = None,
     reading: Reading,
-    gate: Annotated[
-        Path | None,
-        typer.Option("--gate", metavar="FILE", help="Floors agreed on beforehand; exit 1 when one is broken."),
-    ] = None,
-    write: Annotated[
-        list[str] | None,
-        typer.Option("--write", metavar="FILE", help="Write the report here too, as the ending says. Repeatable."),
-    ] = None,
-    output: Annotated[
-        ReportFormat, typer.Option("--output", "-o", help="How the report is printed.")
-    ] = ReportFormat.TABLE,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Print into this file instead of standard output.")
-    ] = None,
+    gate: Path | None = None,
+    write: list[str] | None = None,
+    output: ReportFormat = ReportFormat.TABLE,
+    out: Path | None = None,
     shared: options.Common,
 ) -> None:
     """
@@ -97,6 +69,20 @@ def report(
     cannot be read.
 
     Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
+
+    Args:
+        baseline (BASELINE): Results of the version in use: file or folder.
+        candidate (CANDIDATE): Results of the version that may replace it.
+        baseline_model (NAME): Which model of BASELINE, if it has several.
+        candidate_model (NAME): Which model of CANDIDATE, if it has several.
+        tier_column (NAME): Column or metadata that holds the tier.
+        tier (TIER=LABEL): What a label means, as hard=level5. Repeatable.
+        reference (FILE): Results of other models: tiers are learnt from them. Repeatable.
+        ledger (URL): Tiers by the calibration in force in this ledger.
+        gate (FILE): Floors agreed on beforehand; exit 1 when one is broken.
+        write (FILE): Write the report here too, as the ending says. Repeatable.
+        output (--output -o): How the report is printed.
+        out (FILE): Print into this file instead of standard output.
     """
     config = shared.config()
     asked = replace(

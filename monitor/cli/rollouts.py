@@ -6,7 +6,7 @@ from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import found, matching
-from monitor.cli.terminal.rollout_list import print_history
+from monitor.cli.terminal.rollouts import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json

@@ -37,23 +37,31 @@ _CALIBRATION_SECONDS = 15.0
 Calibrated = Callable[[], Calibration | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
-    """Which requests are shown; what is empty lets everything pass."""
+    """
+    Which requests are shown; what is empty lets everything pass.
+
+    Attributes:
+        service (NAME): Only this service.
+        version (VERSION): Only this model version.
+        tier: Only this tier; may be repeated.
+        failures: Only requests that failed.
+    """
 
     service: str = ""
-    model_version: str = ""
-    tiers: frozenset[Tier] = frozenset()
-    failures_only: bool = False
+    version: str = ""
+    tier: list[Tier] | None = None
+    failures: bool = False
 
     def admits(self, seen: SeenRequest) -> bool:
         """Whether *seen* is one of them."""
         trace = seen.trace
         return (
             self.service in {"", trace.service}
-            and self.model_version in {"", trace.model_version}
-            and (not self.tiers or seen.tag.tier in self.tiers)
-            and (not self.failures_only or (seen.outcome is not None and not seen.outcome.success))
+            and self.version in {"", trace.model_version}
+            and (not self.tier or seen.tag.tier in self.tier)
+            and (not self.failures or (seen.outcome is not None and not seen.outcome.success))
         )
 
 
@@ -62,10 +70,7 @@ def tail(
     files: list[str] | None = None,
     *,
     from_beginning: bool = False,
-    service: str = "",
-    version: str = "",
-    tier: list[Tier] | None = None,
-    failures: bool = False,
+    wanted: Wanted,
     shared: options.Shared,
 ) -> None:
     """
@@ -79,15 +84,10 @@ def tail(
     Args:
         files (FILE...): Read files instead of Kafka, whole; - is stdin.
         from_beginning: Begin with the oldest records of the topics, not with new ones.
-        service (NAME): Only this service.
-        version (VERSION): Only this model version.
-        tier: Only this tier; may be repeated.
-        failures: Only requests that failed.
     """
     if files and from_beginning:
         raise UsageError("Files are read whole anyway; leave out --from-beginning.")
     config = shared.config()
-    wanted = Wanted(service, version, frozenset(tier or ()), failures_only=failures)
     stop = stop_on_signals()
     show = _printer(shared.output)
     with _calibrated(config, shared.ledger) as calibration:

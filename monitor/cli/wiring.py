@@ -92,18 +92,16 @@ def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, opti
     Raises:
         MonitorError: a file cannot be used.
     """
-    reviewer = NoReview(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
     with _opened_files(config, files, ledger, translate=lambda path: events_of_results(path, options)) as source:
-        yield Replay(
-            _service(
-                config, ledger, source, NoDeadLetters(), WallClock(), reviewer=reviewer, read_as=REFERENCE_ENVIRONMENT
-            )
+        reference = _service(
+            config, ledger, source, NoDeadLetters(), WallClock(), reviewer=NoReview, read_as=REFERENCE_ENVIRONMENT
         )
+        yield Replay(reference)
 
 
-def reviewer_of(config: Config, ledger: SqlLedger) -> Reviewer:
+def reviewer_of(config: Config, ledger: SqlLedger, kind: type[Reviewer] = Reviewer) -> Reviewer:
     """The review of *ledger* as *config* says."""
-    return Reviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
+    return kind(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
 
 
 def opened_ledger(config: Config, url: str | None = None) -> AbstractContextManager[SqlLedger]:
@@ -185,8 +183,7 @@ def _opened_files(
 
 
 def _replay(config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter) -> Replay:
-    reviewer = ReplayReviewer(ledger, settings=config.service, difficulty=config.difficulty, policy=config.rollout)
-    return Replay(_service(config, ledger, source, dead_letters, EventClock(), reviewer=reviewer))
+    return Replay(_service(config, ledger, source, dead_letters, EventClock(), reviewer=ReplayReviewer))
 
 
 def _service(
@@ -196,13 +193,13 @@ def _service(
     dead_letters: DeadLetterWriter,
     clock: Clock,
     *,
-    reviewer: Reviewer | None = None,
+    reviewer: type[Reviewer] = Reviewer,
     read_as: str | None = None,
     in_background: bool = False,
 ) -> Service:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
     return Service(
-        Stages(source, dead_letters, ledger, reviewer or reviewer_of(config, ledger), clock, snapshots),
+        Stages(source, dead_letters, ledger, reviewer_of(config, ledger, reviewer), clock, snapshots),
         rules=Rules(
             config.limits,
             config.traces,

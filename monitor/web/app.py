@@ -18,7 +18,7 @@ from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies
-from monitor.web.page.routes import page_routes
+from monitor.web.page.pages import page_routes
 from monitor.web.rollout_routes import RolloutControl, gate_route, rollout_routes
 
 Reload = Callable[[], str | None]

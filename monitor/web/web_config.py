@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,14 @@ _HEADERS = (
     "X-XSS-Protection",
     "Strict-Transport-Security",
 )
-_VERSIONS = ("TLS12", "TLS13")
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_CLIENT_AUTH = {  # by Prometheus' names
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
 _BCRYPT_HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 _HIGHEST_BCRYPT_COST = 15  # a wrong password costs two seconds of a core
-
-
-class ClientAuth(StrEnum):
-    """Whether a client has to show a certificate, by Prometheus' names."""
-
-    NONE = "NoClientCert"
-    VERIFY_IF_GIVEN = "VerifyClientCertIfGiven"
-    REQUIRE_AND_VERIFY = "RequireAndVerifyClientCert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +44,16 @@ class TlsConfig:
         key: PEM file of its key, without a password.
         client_authority: PEM file of the authorities that sign clients' certificates, or None.
         client_auth: Whether clients have to show one.
-        min_version: Oldest version that is spoken, `TLS12` or `TLS13`.
+        min_version: Oldest version that is spoken, 1.2 or 1.3.
         max_version: Newest version that is spoken.
     """
 
     certificate: Path
     key: Path
     client_authority: Path | None = None
-    client_auth: ClientAuth = ClientAuth.NONE
-    min_version: str = _VERSIONS[0]
-    max_version: str = _VERSIONS[-1]
+    client_auth: ssl.VerifyMode = ssl.CERT_NONE
+    min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    max_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +103,9 @@ def _tls(tls: Mapping[str, str], folder: Path) -> TlsConfig:
         certificate=folder / tls["cert_file"],
         key=folder / tls["key_file"],
         client_authority=folder / authority if authority else None,
-        client_auth=ClientAuth(tls.get("client_auth_type", ClientAuth.NONE)),
-        min_version=tls.get("min_version", _VERSIONS[0]),
-        max_version=tls.get("max_version", _VERSIONS[-1]),
+        client_auth=_CLIENT_AUTH[tls.get("client_auth_type", "NoClientCert")],
+        min_version=_VERSIONS[tls.get("min_version", "TLS12")],
+        max_version=_VERSIONS[tls.get("max_version", "TLS13")],
     )
 
 
@@ -144,9 +141,10 @@ def _tls_problems(tls: Mapping[str, Any], folder: Path) -> _Found:
         name = tls.get(key)
         if isinstance(name, str) and name and not (folder / name).is_file():
             yield (key,), f"{folder / name} is not a file"
-    if tls.get("client_auth_type", ClientAuth.NONE) != ClientAuth.NONE and not tls.get("client_ca_file"):
+    if tls.get("client_auth_type", "NoClientCert") != "NoClientCert" and not tls.get("client_ca_file"):
         yield ("client_ca_file",), "is missing (a PEM file of the authorities that sign clients' certificates)"
-    choices = {"client_auth_type": tuple(ClientAuth), "min_version": _VERSIONS, "max_version": _VERSIONS}
+    choices = {"client_auth_type": tuple(_CLIENT_AUTH)}
+    choices |= dict.fromkeys(("min_version", "max_version"), tuple(_VERSIONS))
     for key, allowed in choices.items():
         if key in tls and tls[key] not in allowed:
             yield (key,), f"is not offered here (allowed: {', '.join(allowed)})"
@@ -183,3 +181,44 @@ def _not_read(section: Mapping[str, Any], allowed: tuple[str, ...]) -> _Found:
     for key in section:
         if key not in allowed:
             yield (key,), f"is not read by this version (allowed: {', '.join(allowed)})"
+
+
+def tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    """
+    A server's context out of the files of *tls*.
+
+    Raises:
+        ConfigInvalid: the files are not a certificate and its key, or hold no authority for clients.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = tls.min_version
+    context.maximum_version = tls.max_version
+    context.verify_mode = tls.client_auth
+    load_certificate(context, tls)
+    if tls.client_authority is not None:
+        try:
+            context.load_verify_locations(tls.client_authority)
+        except ssl.SSLError as error:
+            raise ConfigInvalid(
+                f"web.config_file: client_ca_file holds no certificate of an authority ({error.reason}); "
+                "it must be a PEM file"
+            ) from error
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
+    """
+    Let *context* show the certificate that the files of *tls* hold now.
+
+    Raises:
+        ConfigInvalid: they are not a certificate and its key.
+    """
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password=str)  # empty: OpenSSL must not ask at the terminal
+    except ssl.SSLError as error:
+        raise ConfigInvalid(
+            f"web.config_file: cert_file and key_file are not a certificate and its key ({error.reason}); "
+            "both must be PEM files, the key without a password"
+        ) from error
+    except OSError as error:
+        raise ConfigInvalid(f"web.config_file: cert_file or key_file cannot be read: {error.strerror}") from error

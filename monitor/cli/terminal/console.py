@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import rich.console
 import typer
@@ -37,6 +38,18 @@ def harmless(text: str) -> str:
 def print_line(console: rich.console.Console, line: str) -> None:
     """Print *line* as it is, on one line however narrow the terminal."""
     console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[Callable[[str], None]]:
+    """Says on standard error *what* takes its time, and what it does meanwhile: a spinner, or lines off a terminal."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what) as status:
+            yield status.update
+    else:
+        print_line(console, f"{what} ...")
+        yield lambda said: print_line(console, f"{said} ...")
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:

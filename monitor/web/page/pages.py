@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import quote
 
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from monitor.errors import MonitorError
 from monitor.ledger.ledger import CounterName, RolloutRecord
-from monitor.metrics.snapshot import Snapshot
+from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.output.rollouts import counter_totals
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
+from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
 from monitor.web.page import overview, rollout_view
-from monitor.web.page.rendering import render
+from monitor.web.page.rendering import PAGE_HEADERS, render
+from monitor.web.rollout_routes import RolloutControl
 
 
 class Page:
@@ -102,3 +110,124 @@ class Page:
     def problem(self, title: str, sentence: str) -> str:
         """Why a page cannot be shown, and what to do."""
         return render("problem.html", **self._shared, title=title, sentence=sentence)
+
+
+FEW_CASES, MANY_CASES = 50, 1_000
+"""Cases that a page shows, unasked and asked."""
+
+_NAMES = ("service", "environment", "baseline", "candidate")
+
+_REFRESH_SECONDS = (15, 60, 300)
+_MOST_DIGITS = 4
+
+
+def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: RolloutControl | None) -> Sequence[Route]:
+    """
+    The routes.
+
+    A page reloads itself only where its address says so (`?refresh=60`): reloading unasked takes the place away from
+    whoever reads with a screen reader or a magnifier. What an address may ask for is a choice of few, since every page
+    is kept until the next snapshot.
+
+    Args:
+        snapshots: What is shown.
+        bodies: What keeps the pages that need nothing but the snapshot.
+        control: Source of evidence and cases; None if there is none.
+    """
+    # A ledger that answers slowly delays who asks for it, and no scrape.
+    asked = SnapshotBodies(snapshots)
+
+    async def overview(request: Request) -> Response:
+        refresh = _refresh(request)
+        make = partial(_overview, refresh=refresh)
+        return _html(await bodies.get(("overview", refresh), make), refresh=refresh)
+
+    async def rollout(request: Request) -> Response:
+        wanted, refresh = request.path_params["rollout_id"], _refresh(request)
+        if _record(snapshots.current, wanted) is None:
+            return _not_found(snapshots.current, root="..")
+        make = partial(_rollout, wanted=wanted, control=control, refresh=refresh)
+        return _html(await asked.get((wanted, refresh), make), refresh=refresh)
+
+    async def by_name(request: Request) -> Response:
+        asked_for = {key: value for key, value in request.query_params.items() if key in _NAMES}
+        for record in reversed(snapshots.current.rollouts):
+            if asked_for.items() <= {name: getattr(record.rollout, name) for name in _NAMES}.items():
+                path = "/cases" if request.query_params.get("show") == "cases" else ""
+                return RedirectResponse(f"rollouts/{quote(record.rollout.rollout_id, safe='')}{path}", status_code=307)
+        return _not_found(snapshots.current, root=".")
+
+    async def cases(request: Request) -> Response:
+        wanted, refresh = request.path_params["rollout_id"], _refresh(request)
+        if _record(snapshots.current, wanted) is None or control is None:
+            return _not_found(snapshots.current, root="../..")
+        limit = MANY_CASES if "many" in request.query_params else FEW_CASES
+        make = partial(_cases, wanted=wanted, control=control, limit=limit, refresh=refresh)
+        try:
+            return _html(await asked.get((wanted, limit, refresh), make), refresh=refresh)
+        except MonitorError as error:
+            page = Page(snapshots.current, root="../..")
+            return _html(_body(page.problem("The cases are not known now", str(error))), status=503)
+
+    return [
+        Route("/", overview),
+        Route("/rollouts", by_name),
+        Route("/rollouts/{rollout_id}", rollout),
+        Route("/rollouts/{rollout_id}/cases", cases),
+    ]
+
+
+def _overview(snapshot: Snapshot, *, refresh: int) -> bytes:
+    return Page(snapshot, root=".", refresh_seconds=refresh).overview().encode()
+
+
+def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None, refresh: int) -> bytes:
+    page, record = Page(snapshot, root="..", refresh_seconds=refresh), _record(snapshot, wanted)
+    if record is None:  # it went with the snapshot before this one
+        return page.problem(*_NO_SUCH_ROLLOUT).encode()
+    evidence, problem = _evidence(control, wanted)
+    return page.rollout(record, evidence, evidence_problem=problem, has_cases=control is not None).encode()
+
+
+def _cases(snapshot: Snapshot, *, wanted: str, control: RolloutControl, limit: int, refresh: int) -> bytes:
+    record, found = control.cases(wanted, limit=limit)
+    page = Page(snapshot, root="../..", refresh_seconds=refresh)
+    return page.cases(record, found, control.links, can_show_more=limit < MANY_CASES).encode()
+
+
+def _record(snapshot: Snapshot, wanted: str) -> RolloutRecord | None:
+    return next((record for record in snapshot.rollouts if record.rollout.rollout_id == wanted), None)
+
+
+def _evidence(control: RolloutControl | None, wanted: str) -> tuple[Sequence[Evidence], str]:
+    """What is remembered of a rollout, and why it is not known where it is not: the rest of the page can do without."""
+    if control is None:
+        return (), "There is no ledger to ask."
+    try:
+        return control.evidence(wanted), ""
+    except MonitorError as error:
+        return (), str(error)
+
+
+_NO_SUCH_ROLLOUT = ("There is no such rollout", "The address may be incomplete, or it was a rollout of another ledger.")
+
+
+def _not_found(snapshot: Snapshot, *, root: str) -> Response:
+    return _html(_body(Page(snapshot, root=root).problem(*_NO_SUCH_ROLLOUT)), status=404)
+
+
+def _body(text: str) -> Body:
+    return Body(text.encode())
+
+
+def _html(body: Body, *, status: int = 200, refresh: int = 0) -> Response:
+    asked = {"Refresh": str(refresh)} if refresh else {}
+    return BodyResponse(body, {**PAGE_HEADERS, **asked}, status_code=status)
+
+
+def _refresh(request: Request) -> int:
+    """Seconds until the page is loaded again: the first choice that is no faster than asked for; 0 for never."""
+    asked = request.query_params.get("refresh", "")[:_MOST_DIGITS]
+    if not (asked.isascii() and asked.isdigit()):
+        return 0
+    return next((seconds for seconds in _REFRESH_SECONDS if seconds >= int(asked)), _REFRESH_SECONDS[-1])

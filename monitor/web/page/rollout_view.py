@@ -164,35 +164,18 @@ def evidence_pictures(
     """Excess, change of the share and change of the hard tier's rate over time, each with its caption."""
     changes = [VerdictMark(at, state) for at, state in record.changes]
     series = (
-        (
-            "excess",
-            "Excess over a uniform gain",
-            [(found.at, found.excess) for found in evidence],
-            0.0,
-            "left behind, once the band is above",
-        ),
-        (
-            "share-change",
-            "Change of the hard tier's share",
-            [(found.at, found.share_change) for found in evidence],
-            policy.share_jump,
-            "jump that matters",
-        ),
-        (
-            "hard-change",
-            "Change of the hard tier's rate",
-            [(found.at, found.hard_change) for found in evidence],
-            0.0,
-            "regression, once the band is above",
-        ),
+        ("excess", "Excess over a uniform gain", 0.0, "left behind, once the band is above"),
+        ("share_change", "Change of the hard tier's share", policy.share_jump, "jump that matters"),
+        ("hard_change", "Change of the hard tier's rate", 0.0, "regression, once the band is above"),
     )
     pictures = []
-    for name, caption, values, threshold, threshold_name in series:
-        known = [EvidencePoint(at, value) for at, value in values if value is not None]
+    for name, caption, threshold, threshold_name in series:
+        found = ((each.at, getattr(each, name)) for each in evidence)
+        known = [EvidencePoint(at, value) for at, value in found if value is not None]
         if known:
             svg = evidence_chart(
                 known,
-                name=f"evidence-{name}",
+                name=f"evidence-{name.replace('_', '-')}",
                 title=f"{caption}, in points, over time",
                 threshold=threshold,
                 threshold_name=threshold_name,

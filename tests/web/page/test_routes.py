@@ -17,7 +17,7 @@ from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
-from monitor.web.page.routes import FEW_CASES, MANY_CASES
+from monitor.web.page.pages import FEW_CASES, MANY_CASES
 from monitor.web.rollout_routes import RolloutControl
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
