@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +14,11 @@ from monitor.cli.probes_run import run
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, reviewer_of
-from monitor.config.model import Config
-from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.probes import forecast_trust, select_probes
+from monitor.difficulty.probes import ProbeCandidate, forecast_trust, select_probes
 from monitor.errors import UsageError
 from monitor.evals.files import events_of_results
-from monitor.evals.formats.reading import Options
-from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.probes.panel import Panel, PanelRequest, asked_requests, chosen_panel, probe_histories, read_requests
+from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories, read_requests
 
 probes = options.Commands(
     help="Choose a probe panel, run it on a model, and list what versions made of it.", no_args_is_help=True
@@ -65,10 +60,22 @@ def select(
     is_known = not files or shared.ledger is not None or shared.config_file is not None
     with opened_ledger(config, shared.ledger if is_known else IN_MEMORY_URL) as opened:
         calibration = reviewer_of(config, opened).calibration_in_force()
-        requests, skipped = _requests(files, config, asked) if files else (asked_requests(opened.asked()), {})
+        if files:
+            read = read_requests(files, config.limits, translate=lambda path: events_of_results(path, asked))
+        else:
+            read = [PanelRequest(ProbeCandidate(each.features, each.requests)) for each in opened.asked()], {}
+    requests, skipped = read
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
-    panel = _panel(requests, skipped, calibration, config, count=count)
+    candidates, settings = [request.candidate for request in requests], config.difficulty
+    chosen = select_probes(candidates, calibration, count=count)
+    forecasts = [
+        forecast_trust(candidates, chosen, calibration, versions=versions, settings=settings)
+        for versions in _FORECAST_VERSIONS
+    ]
+    panel = chosen_panel(
+        requests, chosen, calibration=calibration, forecasts=forecasts, skipped=skipped, settings=settings
+    )
     if write is not None:
         with writing(write):
             lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel.probes]
@@ -89,35 +96,3 @@ def list_probes(
     with opened_ledger(shared.config(), shared.ledger) as opened:
         histories = probe_histories(opened.probe_results())
     print_result(shared.output, histories, print_probes)
-
-
-def _requests(files: Sequence[str], config: Config, asked: Options) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
-    source = FileSource(
-        files,
-        lambda _: {},
-        max_record_bytes=config.limits.max_record_bytes,
-        translate=lambda path: events_of_results(path, asked),
-    )
-    try:
-        return read_requests(source, config.limits)
-    finally:
-        source.close()
-
-
-def _panel(
-    requests: Sequence[PanelRequest],
-    skipped: Mapping[str, int],
-    calibration: Calibration | None,
-    config: Config,
-    *,
-    count: int,
-) -> Panel:
-    candidates = [request.candidate for request in requests]
-    chosen = select_probes(candidates, calibration, count=count)
-    forecasts = [
-        forecast_trust(candidates, chosen, calibration, versions=versions, settings=config.difficulty)
-        for versions in _FORECAST_VERSIONS
-    ]
-    return chosen_panel(
-        requests, chosen, calibration=calibration, forecasts=forecasts, skipped=skipped, settings=config.difficulty
-    )

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -24,7 +23,6 @@ from monitor.cli.terminal.probes import print_run, run_progress
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.errors import UsageError
-from monitor.ingest.file import FileSource
 from monitor.ingest.kafka_client import send_all
 from monitor.output.plain import fields_of
 from monitor.probes.chat import ask_chat
@@ -130,8 +128,7 @@ def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Seque
     Raises:
         UsageError: it holds none, or one without text where each *needs_text*.
     """
-    with closing(FileSource([panel], lambda _: {}, max_record_bytes=config.limits.max_record_bytes)) as source:
-        probes, skipped = read_requests(source, config.limits)
+    probes, skipped = read_requests([panel], config.limits)
     for reason, lines in skipped.items():
         say(f"{lines:,} lines of {panel} were skipped: {reason}.", err=True)
     if not probes:

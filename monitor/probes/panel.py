@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -16,8 +17,9 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
 from monitor.difficulty.probes import PanelForecast, ProbeCandidate, reference_failure_probability
 from monitor.difficulty.settings import DifficultySettings
-from monitor.ingest.source import Record, Source
-from monitor.ledger.ledger import Asked, ProbeResult
+from monitor.ingest.file import FileSource, Translate
+from monitor.ingest.source import Record
+from monitor.ledger.ledger import ProbeResult
 from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
 from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request
@@ -89,20 +91,22 @@ class ProbeHistory:
         return self.request_id.rpartition("/")[0]
 
 
-def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
+def read_requests(
+    files: Sequence[str], limits: Limits, *, translate: Translate | None = None
+) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
     """
-    Each request of *source* once, and how many lines were skipped by reason.
+    Each request of *files* once, and how many lines were skipped by reason.
 
     A line is a native event or only its request: `request_id`, `capability`, and `text`, `tools`, `attributes` either
     by themselves or under `request`. A request without a name is named by its text and tools.
 
     Raises:
-        MonitorError: the source cannot be read.
+        MonitorError: a file cannot be read.
     """
     found: dict[str, tuple[Request, bytes]] = {}
     times: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
-    for record in _records(source):
+    for record in _records(files, limits, translate):
         try:
             requests = [trace.request for trace in decode(_as_event(record.value), limits).traces]
         except InvalidRecord as invalid:
@@ -122,11 +126,6 @@ def read_requests(source: Source, limits: Limits) -> tuple[Sequence[PanelRequest
         for name, (request, line) in found.items()
     ]
     return candidates, skipped
-
-
-def asked_requests(asked: Iterable[Asked]) -> Sequence[PanelRequest]:
-    """Requests that the ledger knows by name."""
-    return [PanelRequest(ProbeCandidate(each.features, each.requests)) for each in asked]
 
 
 def chosen_panel(
@@ -162,13 +161,14 @@ def _result(result: ProbeResult) -> Json:
     return {name: value for name, value in fields_of(result).items() if name not in {"item", "capability"}}
 
 
-def _records(source: Source) -> Iterator[Record]:
-    at_end = False
-    while not at_end:
-        poll = source.poll(_POLL_SECONDS)
-        yield from poll.records
-        source.committed(poll.next_offsets)
-        at_end = poll.at_end
+def _records(files: Sequence[str], limits: Limits, translate: Translate | None) -> Iterator[Record]:
+    at_end, most = False, limits.max_record_bytes
+    with closing(FileSource(files, lambda _: {}, max_record_bytes=most, translate=translate)) as source:
+        while not at_end:
+            poll = source.poll(_POLL_SECONDS)
+            yield from poll.records
+            source.committed(poll.next_offsets)
+            at_end = poll.at_end
 
 
 def _as_event(value: bytes | None) -> bytes | None:

@@ -30,40 +30,34 @@ _PLAIN_SECONDS = 10.0
 def print_panel(console: Console, panel: Panel) -> None:
     """How the panel is spread, and what trust it would buy."""
     known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
-    console.print(
-        f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.",
-        soft_wrap=True,
-        highlight=False,
-    )
+    print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
     for reason, lines in panel.skipped.items():
-        console.print(f"{lines:,} lines skipped: {reason}.", soft_wrap=True, highlight=False)
+        print_line(console, f"{lines:,} lines skipped: {reason}.")
     console.print()
     console.print(_spread(panel))
     console.print()
     console.print(_forecasts(panel.forecast))
     for forecast in panel.forecast:
         for sentence in forecast.missing:
-            console.print(f"- after {forecast.versions} versions: {sentence}", soft_wrap=True, highlight=False)
+            print_line(console, f"- after {forecast.versions} versions: {sentence}")
 
 
 def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
     """Each probe with what every version made of it, oldest version first."""
     if not histories:
-        console.print(
-            "No probe has run yet: ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events.",
-            soft_wrap=True,
-        )
+        hint = "ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events."
+        print_line(console, f"No probe has run yet: {hint}")
         return
     versions = _versions(histories)
     for number, version in enumerate(versions, start=1):
-        console.print(f"{number:>3}  {version}", highlight=False, soft_wrap=True)
-    console.print("✓ passed  ✗ failed  ~ both  · not run or not labelled\n", highlight=False)
+        print_line(console, f"{number:>3}  {version}")
+    print_line(console, "✓ passed  ✗ failed  ~ both  · not run or not labelled\n")
     for history in histories:  # no table: its columns would be cut to the width of the terminal
         by_version = {result.model_version: result for result in history.results if result.labelled}
         failed = sum(result.failures > 0 for result in by_version.values())
         marks = "".join(_mark(by_version.get(version)) for version in versions)
-        line = f"{marks}  failed by {failed} of {len(by_version)}  {history.request_id}  {history.capability}"
-        console.print(Text(line), soft_wrap=True)
+        tried = f"{marks}  failed by {failed} of {len(by_version)}"
+        print_line(console, f"{tried}  {history.request_id}  {history.capability}")
     families = sorted({history.family for history in histories} - {""})
     for family in families:
         print_line(console, _family_words(family, [each for each in histories if each.family == family], versions))

@@ -103,7 +103,8 @@ def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
     table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
     table.add_row("  excess over it", *_change(share.excess))
     if parts is not None:
-        table.add_row("change before standardising, of which", signed(_sum_of(parts)), "")
+        total = parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
+        table.add_row("change before standardising, of which", signed(total), "")
         table.add_row("  traffic mix", signed(parts.traffic_mix), "")
         table.add_row("  easier tiers failing less or more", signed(parts.easier_tiers), "")
         table.add_row("  hard tiers failing less or more", signed(parts.hard_tiers), "")
@@ -136,11 +137,6 @@ def columns(first: str, *rest: str) -> Table:
     for title in rest:
         table.add_column(title, justify="right", no_wrap=True)
     return table
-
-
-def _sum_of(parts: Decomposition) -> float:
-    """The raw change of the share that *parts* add up to."""
-    return parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
 
 
 def _calibration(snapshot: Snapshot) -> Text:
