@@ -173,3 +173,43 @@ def test_ten_cases_are_read_in_the_shape_of_each_tool(
     assert 0 == code, captured.err
     aggregate = json.loads(captured.out)["aggregate"]
     assert (10, {"baseline": 8, "candidate": 5}) == (aggregate["cases"], aggregate["passed"])
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("✅ pass", "❌ fail"),
+        ("✔️", "✖️"),
+        ("Correct!", "Incorrect"),
+        ("OK", "KO"),
+        ("accepted", "wrong-answer"),
+        ("resolved", "not resolved"),
+        ("Solved.", "not_solved"),
+    ],
+)
+@pytest.mark.parametrize("case", ["test_case_id", "sample_name", "scenario", "index"])
+def test_outcomes_are_read_as_people_write_them(
+    case: str, good: str, bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a row below them that sums up."""
+    for side, passed in PASSED.items():
+        rows = [(CASES[n], word(was, good, bad)) for n, was in enumerate(passed)]
+        (tmp_path / f"{side}.csv").write_text(table([case, "result"], [*rows, ("Grand Total", sum(passed))]))
+
+    code = run_command(["report", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--output", "json"])
+
+    captured = capsys.readouterr()
+    assert 0 == code, captured.err
+    aggregate = json.loads(captured.out)["aggregate"]
+    assert (10, {"baseline": 8, "candidate": 5}) == (aggregate["cases"], aggregate["passed"])
+
+
+def test_a_grade_is_no_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """C+ is not Inspect's C for correct."""
+    for side in "ab":
+        (tmp_path / f"{side}.csv").write_text(table(["case", "result"], [("x", "C+"), ("y", "B-")]))
+
+    code = run_command(["report", str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
+
+    assert 2 == code
+    assert "no column says which case passed" in capsys.readouterr().err

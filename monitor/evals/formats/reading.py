@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words i
 PASSING, FAILING = VALUES["passing"], VALUES["failing"]
 _PARTLY, _NO_ERROR = VALUES["partly"], VALUES["unscored"] | FAILING
 _SHOWN = 3
+# Around at least two letters, so that a grade (C+) stays what it is.
+_MARKS = re.compile(r"^[^\w<>()]+(?=[^\W\d_]{2})|(?<=[^\W\d_]{2})[^\w<>()]+$")
 _LONGEST_FAILURE = 2_000
 _LONGEST_INPUT = 20_000
 _LONGEST_VALUE = 128
@@ -294,9 +297,17 @@ class AttemptReader:
 
 
 def word_of(value: JsonValue) -> str:
-    """*value* in lower case, with _ for a space; a long text as it is."""
+    """
+    *value* in lower case, with _ for a space or hyphen and without marks around a word; a long text as it is.
+
+    >>> word_of("✅ Pass"), word_of("Correct!"), word_of("timed-out"), word_of("C+"), word_of("✔️"), word_of("-")
+    ('pass', 'correct', 'timed_out', 'c+', '✔', '-')
+    """
     if isinstance(value, str):
-        return value.strip().casefold().replace(" ", "_") if len(value) <= LONGEST_NAME else value
+        if len(value) > LONGEST_NAME:
+            return value
+        word = _MARKS.sub("", value.strip().casefold().replace("\ufe0f", ""))
+        return word.replace(" ", "_").replace("-", "_") if len(word) > 1 else word
     return str(value).casefold() if value is not None else ""
 
 

@@ -248,7 +248,7 @@ class _RowReader:
         if not case_id:
             self._nameless += 1
             return None
-        if self._row in self._ends and case_id.casefold() in VALUES["summaries"]:
+        if self._row in self._ends and word_of(case_id) in VALUES["summaries"]:
             self._summaries.append(case_id)
             return None
         return self.reader.attempt(
