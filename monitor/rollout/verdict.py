@@ -183,6 +183,8 @@ class Verdict:
         on_call: What each arm brings the people on call, or None while it cannot be told.
         scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`, `floor:...`; else empty.
         tiers_by: What gave the tiers.
+        class_tiers: By the time until which the baseline taught them (Unix seconds), the tiers of classes as they were
+            first used: labels that come later do not change them. Rows of capability, hash of the tools, and tier.
         could_still_be: Largest change of the failure rate that is not ruled out, by scope; ratios -1 to 1.
         obstacles: Sentences: what more requests will not remove.
         design_effect: Requests that say as much as one independent request, by arm; at least 1.
@@ -213,6 +215,7 @@ class Verdict:
     hard_capabilities: Mapping[str, TierComparison] = field(default_factory=dict)
     scope: tuple[str, ...] = ()
     tiers_by: TiersBy = TiersBy.NONE
+    class_tiers: Mapping[float, Sequence[tuple[str, str, Tier]]] = field(default_factory=dict)
     comparison: Comparison = Comparison.CONCURRENT
     could_still_be: Mapping[str, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()

@@ -324,6 +324,7 @@ class Reviewer:
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
         matured_before = now - self.policy.maturity_seconds
+        class_tiers = {} if record.verdict is None else record.verdict.class_tiers
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
                 arms=arms,
@@ -332,6 +333,7 @@ class Reviewer:
                 rollout=rollout,
                 calibration=calibration,
                 window=evidence_window(rollout, rollouts, self.policy),
+                class_tiers=class_tiers,
             ).climb()
         is_learnt = read.view.tiers_by is TiersBy.LEARNT
         verdict = judge(
@@ -352,6 +354,7 @@ class Reviewer:
                 *changed_floors(self.policy.floors, record.floors, rollout),
             ),
             on_call=load,
+            class_tiers={**class_tiers, **read.class_tiers()},
         )
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):

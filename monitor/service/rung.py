@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.class_tiers import class_tiers
 from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust_gate import on_traffic
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
@@ -37,6 +38,11 @@ class ReadBy:
     window: EvidenceWindow
     calibration: Calibration | None
 
+    def class_tiers(self) -> Mapping[float, Sequence[tuple[str, str, Tier]]]:
+        """Those that this reading used, by the time until which the baseline taught them; empty on another rung."""
+        rows = [(*name, tier) for name, tier in self.view.class_tiers.items()]
+        return {self.window.baseline_since: rows} if rows else {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
@@ -46,6 +52,7 @@ class Ladder:
     Args:
         arms: Reads both arms.
         window: What counts as evidence, where no rung says otherwise.
+        class_tiers: Those that earlier looks used, by the time until which the baseline taught them, Unix seconds.
     """
 
     arms: ArmReader
@@ -54,6 +61,7 @@ class Ladder:
     rollout: Rollout
     calibration: Calibration | None
     window: EvidenceWindow
+    class_tiers: Mapping[float, Sequence[tuple[str, str, Tier]]]
 
     def climb(self) -> ReadBy:
         """The first rung of the policy that gives tiers; else learnt tiers, untrusted, which say what is missing."""
@@ -77,11 +85,15 @@ class Ladder:
         started_at = self.rollout.started_at
         # No outcome serves twice. After a cutover the later half of the baseline's days stands in, the earlier teaches.
         for taught_until in (started_at, started_at - self.policy.baseline_days * _DAY / 2):
-            counts = self.arms.classes(since=self.window.baseline_since, until=taught_until)
-            classes = {name: pair for name, pair in counts.items() if name != _NO_CLASS}
-            view = TierView(tiers_by, class_tiers(classes, self.difficulty))
+            view = TierView(tiers_by, self._class_tiers(taught_until))
             if view.class_tiers:
                 yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
+
+    def _class_tiers(self, taught_until: float) -> Mapping[tuple[str, str], Tier]:
+        if taught_until in self.class_tiers:
+            return {(capability, tools): tier for capability, tools, tier in self.class_tiers[taught_until]}
+        counts = self.arms.classes(since=self.window.baseline_since, until=taught_until)
+        return class_tiers({name: pair for name, pair in counts.items() if name != _NO_CLASS}, self.difficulty)
 
     def _read(self, view: TierView, window: EvidenceWindow) -> ReadBy:
         cohort, signatures = self.arms.cohort(window, view)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from monitor.difficulty.settings import DifficultySettings
+from monitor.difficulty.tiers import Tier
 from monitor.ledger.sql import SqlLedger
+from monitor.rollout.cohort import TiersBy
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import VerdictState
 from monitor.service.review import Reviewer
@@ -13,6 +16,7 @@ from monitor.service.settings import ServiceSettings
 from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
 
 DAY = 86_400.0
+FAILS_EVERY = {"faq": 100, "booking": 10, "refund": 2}
 
 
 @pytest.fixture
@@ -306,3 +310,51 @@ def test_without_a_calibration_there_is_nothing_to_doubt(ledger: SqlLedger, revi
     reviewer.review(now=NOON + DAY)
 
     assert reviewer.live_trust is None
+
+
+def test_class_tiers_are_frozen_with_the_rollout(tmp_path: Path) -> None:
+    """Another replica, after a restart and with labels that came late, reads the classes as the first look did."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    looks = []
+    for late in (0, 600):
+        ledger = SqlLedger(url)
+        for version, since in (("old", NOON - DAY), ("old", NOON), ("new", NOON)):
+            serve_classes(ledger, version, since=since)
+        serve_classes(ledger, "old", since=NOON - DAY / 2, names=["booking"], requests=late, fails_every=1)
+        review = Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=Policy())
+        review.review(now=NOON + 2 * DAY)
+        looks += [record.verdict for record in ledger.rollouts() if record.verdict is not None]
+        ledger.close()
+
+    first, second = looks
+    assert (TiersBy.CLASS, TiersBy.CLASS) == (first.tiers_by, second.tiers_by)
+    assert {NOON: {("faq", "", Tier.EASY), ("booking", "", Tier.MEDIUM), ("refund", "", Tier.HARD)}} == {
+        until: set(rows) for until, rows in second.class_tiers.items()
+    }
+    assert first.class_tiers == second.class_tiers
+
+
+def serve_classes(
+    ledger: SqlLedger,
+    version: str,
+    *,
+    since: float,
+    names: Sequence[str] = ("faq", "booking", "refund"),
+    requests: int = 200,
+    fails_every: int | None = None,
+) -> None:
+    """So many labelled requests of each class within half a day."""
+    events = [
+        tagged(
+            a_trace(
+                f"{version}-{since}-{name}-{number}",
+                model_version=version,
+                capability=name,
+                started_at=since + DAY / 2 * number / requests,
+                outcome=failure() if number % (fails_every or FAILS_EVERY[name]) == 0 else success(),
+            )
+        )
+        for name in names
+        for number in range(requests)
+    ]
+    ledger.record(a_batch(*events))

@@ -55,7 +55,13 @@ def serve(ledger: SqlLedger, version: str, *, since: float, until: float, declar
     ledger.record(a_batch(*events))
 
 
-def climb(ledger: SqlLedger, *, policy: Policy | None = None, calibration: Calibration | None = None) -> ReadBy:
+def climb(
+    ledger: SqlLedger,
+    *,
+    policy: Policy | None = None,
+    calibration: Calibration | None = None,
+    earlier: ReadBy | None = None,
+) -> ReadBy:
     chosen = policy or Policy()
     with ledger.arms(ROLLOUT, matured_before=NOON + DAY) as arms:
         return Ladder(
@@ -65,6 +71,7 @@ def climb(ledger: SqlLedger, *, policy: Policy | None = None, calibration: Calib
             rollout=ROLLOUT,
             calibration=calibration,
             window=EvidenceWindow(NOON, NOON - chosen.baseline_days * DAY),
+            class_tiers={} if earlier is None else earlier.class_tiers(),
         ).climb()
 
 
@@ -96,6 +103,23 @@ def test_after_a_cutover_the_earlier_half_of_the_baselines_days_teaches(ledger: 
 
     assert (TiersBy.CLASS, Comparison.BEFORE_AFTER) == (read.cohort.tiers_by, read.cohort.comparison)
     assert (600, 600) == requests_of(read)
+
+
+def test_class_tiers_that_were_used_stay_whatever_labels_come_late(ledger: SqlLedger) -> None:
+    """A hundred late failures would make bookings hard at the next look; the rollout goes on with what it began."""
+    for version, since in (("old", NOON - DAY), ("old", NOON), ("new", NOON)):
+        serve(ledger, version, since=since, until=since + DAY / 2)
+    first = climb(ledger)
+    late = [
+        tagged(a_trace(f"late-{n}", model_version="old", capability="booking", started_at=NOON - n, outcome=failure()))
+        for n in range(1, 301)
+    ]
+    ledger.record(a_batch(*late))
+
+    afresh, carried_on = climb(ledger), climb(ledger, earlier=first)
+
+    assert (Tier.HARD, Tier.MEDIUM) == tuple(read.view.class_tiers["booking", ""] for read in (afresh, carried_on))
+    assert first.view == carried_on.view
 
 
 def test_a_new_service_without_earlier_labels_has_no_tiers(ledger: SqlLedger) -> None:
