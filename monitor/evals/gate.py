@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -131,6 +131,17 @@ _CLASS = "capability:"
 _TIER_NAMES = frozenset({_HARD, *(tier.value for tier in TIERS)})
 _HALF = 0.5
 _ROUNDING = 1e-9
+_Counted = TypeVar("_Counted", Case, Pair)
+
+
+_SHARES: Mapping[str, tuple[str, str, Callable[[float], str], str]] = {
+    "hard_share_of_failures": ("hard share of failures", "candidate", percent, "hard tier has {} of the failures"),
+    "excess_over_uniform_gain": (
+        *("excess over a uniform gain", "excess"),
+        *(points, "share changed by {} beyond a uniform gain"),
+    ),
+}
+"""By limit: what it is about, where in the report it is, how it is written, and the sentence about it."""
 
 
 class RuleState(StrEnum):
@@ -195,11 +206,11 @@ class _Checker:
     """Holds one report to one file of floors."""
 
     def __init__(self, report: EvalReport, floors: Floors) -> None:
-        self._report = report
-        self._floors = floors
+        self._report, self._floors = report, floors
         self._counts_unscored = floors.unscored == "fails"
-        self._pairs = report.pairs
         self._worst = report.worst_pairs if self._counts_unscored else report.pairs
+        tiering = report.tiering
+        self._why_no_tiers = iter(() if tiering.is_told else (tiering.explanation, *tiering.notes))
 
     def rules(self) -> Iterator[CheckedRule]:
         """Every rule, the verdict first."""
@@ -217,7 +228,7 @@ class _Checker:
         allowed = f"{', '.join(others)} or {last}" if others else last
         verdict = self._report.verdict.value
         told = f"The verdict is {verdict}; the gate opens on {allowed}."
-        return CheckedRule(f"verdict is {allowed}", _kept_if(verdict in self._floors.verdict), told)
+        return _rule(f"verdict is {allowed}", told, is_kept=verdict in self._floors.verdict)
 
     def _unknown(self) -> Iterator[CheckedRule]:
         """A run that broke off never passes; what the team agreed to leave out only counts if it turns the verdict."""
@@ -229,43 +240,34 @@ class _Checker:
         is_decided = self._counts_unscored or turns or report.comparison.aggregate is None
         decided = report.decided_by_unknown if is_decided else None
         told = decided or "Cases without a score do not turn the verdict."
-        yield CheckedRule("no verdict by cases without a score", _kept_if(decided is None), told)
+        yield _rule("no verdict by cases without a score", told, is_kept=decided is None)
 
     def _floor(self, floor: FloorRule) -> CheckedRule:
-        what = " of ".join(word for word in (_tier_words(floor.tier), floor.capability) if word) or "everything"
-        name = f"pass rate of {what} at least {percent(floor.pass_rate)}"
-        cases = [case for case in self._report.pairing.candidate.cases.values() if self._belongs(case, floor)]
+        what, least = _words(floor.tier, floor.capability), percent(floor.pass_rate)
+        name = f"pass rate of {what} at least {least}"
         pairing = self._report.pairing
+        cases = self._within(pairing.candidate.cases.values(), floor.tier, floor.capability)
         gone = [pairing.baseline.cases[key] for key in pairing.unpaired.baseline_only if self._counts_unscored]
-        missing = [case for case in gone if self._belongs(case, floor)]
+        missing = self._within(gone, floor.tier, floor.capability)
         if not self._counts_unscored:
             cases = [case for case in cases if case.is_scored]
         rate, worst = self._rate(cases, 0), self._rate(cases, len(missing))
         if rate is None or worst is None:
-            return self._undecided(
-                name, f"No case of {what} {'is' if self._counts_unscored else 'has a score'} in the candidate."
-            )
+            told = f"{'is' if self._counts_unscored else 'has a score'} in the candidate"
+            return self._undecided(name, _no_case(what, told), floor.tier)
         is_bound = floor.by == "lower_bound"
         reached, at_worst = ((each.lower if is_bound else each.estimate) for each in (rate, worst))
         told = f"{_first_upper(what)} passes {percent(rate.estimate)} of {counted(len(cases), 'case')}"
         told += f", at least {percent(rate.lower)}" * is_bound
-        unscored = sum(case.unscored > 0 for case in cases)
-        told += f", {unscored:,} of them without a score and counted as failed" * (
-            self._counts_unscored and unscored > 0
-        )
-        if at_worst >= floor.pass_rate:
-            return CheckedRule(name, RuleState.KEPT, f"{told}; the floor is {percent(floor.pass_rate)}.")
-        if reached >= floor.pass_rate:
-            told += f", but {percent(at_worst)} if the {counted(len(missing), 'missing case')} failed"
-            return CheckedRule(name, RuleState.UNDECIDED, f"{told}; the floor is {percent(floor.pass_rate)}.")
-        agreed = f", agreed by {floor.agreed_by}" * bool(floor.agreed_by)
-        agreed += f" on {floor.agreed_on}" * bool(floor.agreed_on)
-        return CheckedRule(name, RuleState.BROKEN, f"{told}, below the floor of {percent(floor.pass_rate)}{agreed}.")
-
-    def _belongs(self, case: Case, floor: FloorRule) -> bool:
-        if floor.capability is not None and case.capability != floor.capability:
-            return False
-        return floor.tier is None or _is_in(self._report.tiering.tier_of(case.key), floor.tier)
+        unscored = sum(case.unscored > 0 for case in cases) if self._counts_unscored else 0
+        told += f", {unscored:,} of them without a score and counted as failed" * bool(unscored)
+        if reached < floor.pass_rate:
+            agreed = f", agreed by {floor.agreed_by}" * bool(floor.agreed_by)
+            agreed += f" on {floor.agreed_on}" * bool(floor.agreed_on)
+            return _rule(name, f"{told}, below the floor of {least}{agreed}.", is_kept=False)
+        doubt = at_worst < floor.pass_rate
+        told += f", but {percent(at_worst)} if the {counted(len(missing), 'missing case')} failed" * doubt
+        return _rule(name, f"{told}; the floor is {least}.", is_kept=True, is_doubtful=doubt)
 
     def _rate(self, cases: Sequence[Case], missing: int) -> Interval | None:
         """Pass rate over *cases* and *missing* ones that failed; attempts without a score count as the rules say."""
@@ -278,65 +280,59 @@ class _Checker:
         return pass_rate(rates, counts, confidence=self._report.comparison.confidence)
 
     def _share(self) -> Iterator[CheckedRule]:
-        share, limits = self._report.comparison.share, self._floors.limits
-        hard, excess = (None, None) if share is None else (share.candidate.estimate, share.excess.estimate)
-        if limits.hard_share_of_failures is not None:
-            name = "hard share of failures", "The hard tier's share of failures"
-            told = "The hard tier has {} of the failures"
-            yield self._at_most(limits.hard_share_of_failures, hard, percent, name, told)
-        if limits.excess_over_uniform_gain is not None:
-            name = "excess over a uniform gain", "The excess over a uniform gain"
-            told = "The share changed by {} beyond a uniform gain"
-            yield self._at_most(limits.excess_over_uniform_gain, excess, points, name, told)
+        share = self._report.comparison.share
+        for limit, (what, of, words, sentence) in _SHARES.items():
+            most = getattr(self._floors.limits, limit)
+            if most is None:
+                continue
+            name = f"{what} at most {words(most)}"
+            if share is None:
+                yield self._undecided(name, f"The {what} is not known.", _HARD)
+            else:
+                found = getattr(share, of).estimate
+                told = f"The {sentence.format(words(found))}; the limit is {words(most)}."
+                yield _rule(name, told, is_kept=found <= most)
 
-    def _at_most(
-        self, most: float, found: float | None, words: Callable[[float], str], names: tuple[str, str], told: str
-    ) -> CheckedRule:
-        name = f"{names[0]} at most {words(most)}"
-        if found is None:
-            return self._undecided(name, f"{names[1]} is not known.")
-        return CheckedRule(name, _kept_if(found <= most), f"{told.format(words(found))}; the limit is {words(most)}.")
-
-    def _within(self, pairs: Sequence[Pair], scope: str) -> Sequence[Pair]:
-        """Those of *pairs* in a tier, in a class, or all of them."""
-        if scope == "all":
-            return pairs
-        if scope in _TIER_NAMES:
-            return [pair for pair in pairs if _is_in(pair.tier, scope)]
-        return [pair for pair in pairs if pair.capability == scope.removeprefix(_CLASS)]
+    def _within(self, cases: Iterable[_Counted], tier: str | None, capability: str | None) -> Sequence[_Counted]:
+        """Those of *cases* in a tier, in a class, or all of them."""
+        tiers = None if tier is None else HARD_TIER if tier == _HARD else {Tier(tier)}
+        tier_of = self._report.tiering.tier_of
+        return [
+            case
+            for case in cases
+            if capability in {None, case.capability} and (tiers is None or tier_of(case.key) in tiers)
+        ]
 
     def _newly_failing(self, scope: str, most: int) -> CheckedRule:
-        words = _scope_words(scope)
+        of, words = _parts(scope), _words(*_parts(scope))
         name = f"at most {most} newly failing in {words}"
-        worst = self._within(self._worst, scope)
-        failing = [str(pair.key) for pair in self._within(self._pairs, scope) if pair.is_newly_failing]
+        worst = self._within(self._worst, *of)
+        failing = [str(pair.key) for pair in self._within(self._report.pairs, *of) if pair.is_newly_failing]
         known = set(failing)
         unseen = [str(pair.key) for pair in worst if pair.is_newly_failing and str(pair.key) not in known]
         if not worst:
-            return self._undecided(name, f"No case of {words} ran on both.")
-        if len(failing) <= most < len(failing) + len(unseen):
+            return self._undecided(name, _no_case(words, "ran on both"), of[0])
+        told = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
+        told += f" ({some_of(failing, _SHOWN)})" * bool(failing) + f"; the limit is {most}."
+        doubt = len(failing) <= most < len(failing) + len(unseen)
+        if doubt:
             named = some_of(unseen, _SHOWN)
             told = f"No score in the candidate for what the baseline passes in {words}: {named}; run them."
-            return CheckedRule(name, RuleState.UNDECIDED, told)
-        told = f"Passed and fail now in {words}: {counted(len(failing), 'case')}"
-        told += f" ({some_of(failing, _SHOWN)})" * bool(failing)
-        return CheckedRule(name, _kept_if(len(failing) <= most), f"{told}; the limit is {most}.")
+        return _rule(name, told, is_kept=len(failing) <= most, is_doubtful=doubt)
 
     def _drop(self, scope: str, most: float) -> CheckedRule:
-        words = _scope_words(scope)
+        of, words = _parts(scope), _words(*_parts(scope))
         name = f"pass rate of {words} falls by at most {points_of(most)}"
-        pairs, worst = self._within(self._pairs, scope), self._within(self._worst, scope)
+        pairs = self._within(self._report.pairs, *of)
         if not pairs:
-            return self._undecided(name, f"No case of {words} ran on both.")
-        before, after = _mean_rates(pairs)
-        change = points(after - before)
-        told = f"{_first_upper(words)} passes {percent(before)} → {percent(after)}, {change}"
-        before_at_worst, after_at_worst = _mean_rates(worst)
-        lost_at_worst = before_at_worst - after_at_worst
-        if before - after <= most + _ROUNDING < lost_at_worst:
-            told += f", but {points(-lost_at_worst)} if what has no score failed"
-            return CheckedRule(name, RuleState.UNDECIDED, f"{told}; the limit is {points(-most)}.")
-        return CheckedRule(name, _kept_if(before - after <= most + _ROUNDING), f"{told}; the limit is {points(-most)}.")
+            return self._undecided(name, _no_case(words, "ran on both"), of[0])
+        (before, after), at_worst = _mean_rates(pairs), _mean_rates(self._within(self._worst, *of))
+        lost, lost_at_worst = before - after, at_worst[0] - at_worst[1]
+        told = f"{_first_upper(words)} passes {percent(before)} → {percent(after)}, {points(-lost)}"
+        doubt = lost <= most + _ROUNDING < lost_at_worst
+        told += f", but {points(-lost_at_worst)} if what has no score failed" * doubt
+        told += f"; the limit is {points(-most)}."
+        return _rule(name, told, is_kept=lost <= most + _ROUNDING, is_doubtful=doubt)
 
     def _must_pass(self, case_name: str) -> CheckedRule:
         name = f"{case_name} passes"
@@ -345,40 +341,43 @@ class _Checker:
         failed = [case for case in found if case.pass_rate is not None and case.pass_rate <= _HALF]
         if failed:
             failure = next((f" ({case.failure})" for case in failed if case.failure), "")
-            return CheckedRule(name, RuleState.BROKEN, f"{case_name} has to pass and fails{failure}.")
+            return _rule(name, f"{case_name} has to pass and fails{failure}.", is_kept=False)
         if not found or not all(case.is_scored for case in found):
-            told = "is not in the candidate's results" if not found else "has no score in the candidate's results"
-            return CheckedRule(name, RuleState.UNDECIDED, f"{case_name} has to pass and {told}.")
-        return CheckedRule(name, RuleState.KEPT, f"{case_name} passes.")
+            told = "has no score in" if found else "is not in"
+            return self._undecided(name, f"{case_name} has to pass and {told} the candidate's results.")
+        return _rule(name, f"{case_name} passes.", is_kept=True)
 
-    def _undecided(self, name: str, sentence: str) -> CheckedRule:
-        tiering = self._report.tiering
-        because = "" if tiering.is_told else f" {' '.join((tiering.explanation, *tiering.notes))}"
-        return CheckedRule(name, RuleState.UNDECIDED, f"{sentence}{because}")
+    def _undecided(self, name: str, sentence: str, tier: str | None = None) -> CheckedRule:
+        """A rule that nothing is known of; the first about a *tier* says why there are no tiers, if there are none."""
+        because = self._why_no_tiers if tier else ()
+        return _rule(name, " ".join((sentence, *because)), is_kept=True, is_doubtful=True)
+
+
+def _rule(name: str, sentence: str, *, is_kept: bool, is_doubtful: bool = False) -> CheckedRule:
+    """A rule that holds or does not; a doubtful one holds as far as is known."""
+    state = RuleState.UNDECIDED if is_doubtful else RuleState.KEPT
+    return CheckedRule(name, state if is_kept else RuleState.BROKEN, sentence)
 
 
 def _mean_rates(pairs: Sequence[Pair]) -> tuple[float, float]:
     return float(np.mean([pair.before for pair in pairs])), float(np.mean([pair.after for pair in pairs]))
 
 
-def _is_in(tier: Tier, name: str) -> bool:
-    return tier in HARD_TIER if name == _HARD else tier.value == name
-
-
-def _tier_words(tier: str | None) -> str:
-    if tier is None:
-        return ""
-    return "the hard tier" if tier == _HARD else f"tier {tier}"
-
-
-def _scope_words(scope: str) -> str:
+def _parts(scope: str) -> tuple[str | None, str | None]:
+    """The tier and the class that a limit is for."""
     if scope == "all":
-        return "everything"
-    return _tier_words(scope) if scope in _TIER_NAMES else f"class {scope.removeprefix(_CLASS)}"
+        return None, None
+    return (scope, None) if scope in _TIER_NAMES else (None, scope.removeprefix(_CLASS))
 
 
-def _kept_if(is_kept: bool) -> RuleState:  # noqa: FBT001  (the one fact that it turns into a state)
-    return RuleState.KEPT if is_kept else RuleState.BROKEN
+def _words(tier: str | None, capability: str | None) -> str:
+    of_tier = None if tier is None else "the hard tier" if tier == _HARD else f"tier {tier}"
+    of_class = None if capability is None else f"class {capability}"
+    return " of ".join(filter(None, (of_tier, of_class))) or "everything"
+
+
+def _no_case(words: str, told: str) -> str:
+    return f"No case of {words} {told}.".replace(" of everything", "")
 
 
 def _first_upper(words: str) -> str:

@@ -44,7 +44,7 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
         ("limits: {excess_over_uniform_gain: 0.05}", "beyond a uniform gain; the limit is +5.0 points."),
         ("must_pass: [hard-99]", "hard-99 has to pass and fails (said 41"),
         ("must_pass: [nowhere]", "nowhere has to pass and is not in the candidate's results."),
-        ("floors: [{capability: refunds, pass_rate: 0.9}]", "No case of refunds is in the candidate."),
+        ("floors: [{capability: refunds, pass_rate: 0.9}]", "No case of class refunds is in the candidate."),
         ("limits: {drop: {frontier: 0.1}}", "No case of tier frontier ran on both."),
         ("limits: {drop: {refunds: 0.1}}", "No case of class refunds ran on both."),
         ("verdict: [ok]", "The verdict is cliff; the gate opens on ok."),
@@ -266,3 +266,17 @@ def test_a_class_is_held_to_its_own_limit(tmp_path: Path, capsys: pytest.Capture
     assert "Class refunds passes 100.0 % → 88.9 %, -11.1 points; the limit is -10.0 points." in capsys.readouterr().err
     assert 1 == gated(files, "limits: {newly_failing: {'capability:refunds': 0}}", tmp_path)
     assert "Passed and fail now in class refunds: 1 case (refunds0); the limit is 0." in capsys.readouterr().err
+
+
+def test_why_there_are_no_tiers_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the first rule that needs tiers; a rule of a class has nothing to do with them."""
+    rows = [{"id": str(number), "passed": number % 2} for number in range(20)]
+    files = (str(write_csv(tmp_path / "a.csv", rows)), str(write_csv(tmp_path / "b.csv", rows)))
+    rules = "floors: [{capability: refunds, pass_rate: 0.5}, {tier: hard, pass_rate: 0.5}]\n"
+    limits = "limits: {newly_failing: {hard_tier: 0}, drop: {hard: 0.1}, hard_share_of_failures: 0.8}"
+
+    assert 1 == gated(files, rules + limits, tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert 5 == len(said)
+    assert "No case of tier hard is in the candidate. Tiers are not known" in said[1]
+    assert 1 == sum("Tiers are not known" in line for line in said)
