@@ -8,7 +8,7 @@ and cases are open, and the rest is to unfold.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from itertools import islice
@@ -21,13 +21,11 @@ from monitor.errors import UsageError
 from monitor.evals import summary
 from monitor.evals.gate import GateResult
 from monitor.evals.json_report import json_report
-from monitor.evals.junit import suites_of
 from monitor.evals.report import EvalReport
-from monitor.evals.share import ShareReport
 from monitor.evals.words import bounds, one_line
 from monitor.output.charts.palette import CHART_STYLE
 from monitor.output.charts.parts import Part, parts_chart
-from monitor.output.charts.rates import RateRow, rates_chart
+from monitor.output.charts.rates import rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.rollout.wording import percent, points, signed, with_bounds
 
@@ -46,7 +44,8 @@ def _environment() -> Environment:
     )
     shown = (percent, points, signed, with_bounds, bounds)
     environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
-    environment.globals |= {"summary": summary, "charts": _charts, "suites_of": suites_of}
+    environment.globals |= {each.__name__: each for each in (rates_chart, share_chart, parts_chart, Part)}
+    environment.globals["summary"] = summary
     environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
     return environment
 
@@ -59,45 +58,6 @@ def _valid(value: object) -> object:
 def _markdown(text: str) -> str:
     """*text* as it is, in one line: neither Markdown nor HTML, and nobody is mentioned."""
     return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
-
-
-def _charts(report: EvalReport, gate: GateResult | None) -> Iterator[tuple[str, Markup]]:
-    share = report.comparison.share
-    if report.comparison.aggregate is not None:
-        yield "Pass rate", _rates(report, {} if gate is None else gate.floors)
-    if share is not None:
-        yield "The hard tier's share of failures", _share(report, share)
-    if share is not None and share.decomposition is not None:
-        parts = [
-            Part("easier tiers", share.decomposition.easier_tiers),
-            Part("hard tiers", share.decomposition.hard_tiers),
-        ]
-        yield "What changed the share", parts_chart(parts, name="parts", title="What changed the share")
-
-
-def _rates(report: EvalReport, floors: Mapping[str, float]) -> Markup:
-    return rates_chart(
-        [
-            RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
-            for name, stratum in report.comparison.rows().items()
-        ],
-        name="rates",
-        title="Pass rate by tier",
-        baseline=report.baseline.label,
-        candidate=report.candidate.label,
-    )
-
-
-def _share(report: EvalReport, share: ShareReport) -> Markup:
-    return share_chart(
-        name="share",
-        title="The hard tier's share of failures",
-        baseline=share.baseline,
-        candidate=share.candidate,
-        expected_change=share.expected_change,
-        baseline_name=report.baseline.label,
-        candidate_name=report.candidate.label,
-    )
 
 
 class ReportFormat(StrEnum):

@@ -10,6 +10,7 @@ from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.evals.words import bounds, count, counted, one_line, probability, some_of
+from monitor.output.charts.rates import RateRow
 from monitor.rollout.wording import percent, signed
 
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
@@ -32,6 +33,15 @@ def cells(stratum: Stratum) -> Sequence[str]:
         f"{stratum.newly_passing:,}",
         probability(stratum.p_value),
     )
+
+
+def rate_rows(report: EvalReport, gate: GateResult | None) -> Sequence[RateRow]:
+    """The rows of the chart of pass rates, each with the floor that a gate holds it to."""
+    floors = {} if gate is None else gate.floors
+    return [
+        RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
+        for name, stratum in report.comparison.rows().items()
+    ]
 
 
 def classes_worst_first(comparison: Comparison) -> Mapping[str, Stratum]:
