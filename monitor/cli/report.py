@@ -25,7 +25,6 @@ from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
 from monitor.evals.tiering import (
-    LabelRule,
     Tiering,
     TierSource,
     learn_reference,
@@ -92,7 +91,7 @@ def report(
     )
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
-    rule = LabelRule(tier_column, _tier_labels(tier or []))
+    meanings = _tier_labels(tier or [])
     with reading_progress(Console(stderr=True), "read") as advance:
         pairing, baseline_source, candidate_source = paired(
             Side(baseline, baseline_model, "--baseline-model"),
@@ -101,7 +100,8 @@ def report(
             asked,
         )
         others = reference_runs(read_results(reference or [], asked, advance))
-    tiering = _tiering([pairing.baseline, pairing.candidate], config, rule=rule, others=others, ledger=ledger)
+    runs = [pairing.baseline, pairing.candidate]
+    tiering = _learnt(runs, config, others, ledger) or tiers_by_label(runs, tier_column, meanings) or without_tiers()
     built = EvalReport(baseline_source, candidate_source, pairing, tiering, config.rollout)
     held = None if floors is None else check(built, floors)
     for path, form in files.items():
@@ -119,10 +119,8 @@ def report(
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _tiering(
-    runs: Sequence[Run], config: Config, *, rule: LabelRule, others: Mapping[str, Run], ledger: str | None
-) -> Tiering:
-    """Tiers as asked for: by other models' results, by a ledger's calibration, or else by the suite's own labels."""
+def _learnt(runs: Sequence[Run], config: Config, others: Mapping[str, Run], ledger: str | None) -> Tiering | None:
+    """Tiers by other models' results or by a ledger's calibration; None where neither is asked for."""
     if others and ledger is not None:
         raise UsageError("--reference and --ledger both tell tiers; give one of them.")
     if others:
@@ -136,7 +134,7 @@ def _tiering(
             raise UsageError(f"No calibration is in force at {ledger}; make one with cliffwatch calibrate.")
         told_by = f"calibration {in_force.calibration_id[:12]}"
         return tiers_by_calibration(runs, in_force, TierSource.CALIBRATION, told_by)
-    return tiers_by_label(runs, rule) or without_tiers()
+    return None
 
 
 def _floors(path: Path) -> Floors:

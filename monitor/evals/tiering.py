@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -81,25 +81,6 @@ class Tiering:
         return [msgspec.structs.replace(pair, **self.grades.get(pair.key, UNGRADED)._asdict()) for pair in pairs]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelRule:
-    """
-    How the suite's labels are read.
-
-    Attributes:
-        column: Metadata that holds the label, or None to guess.
-        tier_of: Tier by label, in lower case; beside the words for tiers that everybody knows.
-    """
-
-    column: str | None = None
-    tier_of: Mapping[str, Tier] = field(default_factory=dict)
-
-    def tier(self, label: str) -> Tier:
-        """The tier that *label* stands for; untiered where nobody says."""
-        folded = label.strip().casefold()
-        return self.tier_of.get(folded) or _WORDS.get(folded) or Tier.UNTIERED
-
-
 HOW_TO_GET_TIERS = (
     "Name the suite's own labels (--tier-column difficulty --tier hard=level5), results of other models "
     "(--reference FILE), or a calibration (--ledger URL)."
@@ -113,18 +94,28 @@ def without_tiers(notes: Sequence[str] = ()) -> Tiering:
     )
 
 
-def tiers_by_label(runs: Sequence[Run], rule: LabelRule) -> Tiering | None:
-    """The tiers that the suite's labels say; None where no case has a label. Of two runs, the last has the word."""
+def tiers_by_label(
+    runs: Sequence[Run], column: str | None = None, meanings: Mapping[str, Tier] | None = None
+) -> Tiering | None:
+    """
+    The tiers that the suite's labels say; None where no case has a label. Of two runs, the last has the word.
+
+    Args:
+        runs: Baseline and candidate.
+        column: Metadata that holds the label, or None to guess.
+        meanings: Tier by label, in lower case; beside the words for tiers that everybody knows.
+    """
     cases = {key: case for run in runs for key, case in run.cases.items()}
-    columns = LABEL_KEYS if rule.column is None else (rule.column,)
+    columns = LABEL_KEYS if column is None else (column,)
     column = next((each for each in columns if any(_label(case, each) for case in cases.values())), None)
     if column is None:
         return None
     labels = {key: _label(case, column) for key, case in cases.items()}
-    by_label = {label: UNGRADED if label is None else Grade(rule.tier(label)) for label in set(labels.values())}
+    tiers = {**_WORDS, **(meanings or {})}
+    by_label = {label: Grade(tiers.get((label or "").casefold(), Tier.UNTIERED)) for label in set(labels.values())}
     grades = {key: by_label[label] for key, label in labels.items()}
     notes = tuple(_notes(labels, grades))
-    if all(grade is UNGRADED or grade.tier is Tier.UNTIERED for grade in grades.values()):
+    if all(grade.tier is Tier.UNTIERED for grade in by_label.values()):
         explanation = f"The suite's labels ({column}) name no tier, so this report is only an aggregate."
         return Tiering({}, TierSource.NONE, explanation, notes)
     return Tiering(grades, TierSource.LABELS, f"Tiers are the suite's own labels ({column}).", notes)

@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Attempt, CaseKey, Pair, pair_runs, runs_of
-from monitor.evals.tiering import LabelRule, tiers_by_label
+from monitor.evals.tiering import tiers_by_label
 
 SEED_ARITHMETIC: Mapping[str, tuple[int, int, int]] = {
     "easy": (600, 588, 594),
@@ -61,6 +61,6 @@ def pairs_of(outcomes: Iterable[tuple[Tier, int, int, int]]) -> list[Pair]:
             before.append(an_attempt(case_id, passed=bool(passed_before), tier=tier.value))
             after.append(an_attempt(case_id, passed=bool(passed_after), tier=tier.value))
     pairing = pair_runs(runs_of(before)[""], runs_of(after)[""])
-    tiering = tiers_by_label([pairing.baseline, pairing.candidate], LabelRule())
+    tiering = tiers_by_label([pairing.baseline, pairing.candidate])
     assert tiering is not None
     return list(tiering.tiered(pairing.pairs))

@@ -8,7 +8,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.evals.audit import Audit, Blindness, audit, power_to_see
 from monitor.evals.cases import Attempt, CaseKey, Run, pair_runs, runs_of
 from monitor.evals.comparison import compare
-from monitor.evals.tiering import LabelRule, tiers_by_label, without_tiers
+from monitor.evals.tiering import tiers_by_label, without_tiers
 from tests.evals.suites import an_attempt
 
 
@@ -23,7 +23,7 @@ def a_run(outcomes: Iterable[tuple[str, int, int]]) -> Run:
 
 def audited(baseline: Run, candidate: Run) -> Audit:
     pairing = pair_runs(baseline, candidate)
-    tiering = tiers_by_label([baseline, candidate], LabelRule()) or without_tiers()
+    tiering = tiers_by_label([baseline, candidate]) or without_tiers()
     return audit(pairing, compare(tiering.tiered(pairing.pairs), confidence=0.95))
 
 

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from monitor.cli.app import run_command
 from monitor.cli.terminal.console import Console, harmless
 from monitor.config.file import parse_config_file
-from monitor.evals.formats.inspect_log import Archive
-from monitor.evals.formats.reading import ResultFileInvalid
+from monitor.evals.formats.inspect_log import read_archive
+from monitor.evals.formats.reading import Options, ResultFileInvalid
 from monitor.ledger.labels import SERIES_OF_VERSION, has_room
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
@@ -110,9 +110,7 @@ def test_a_damaged_archive_is_one_sentence(seed: int) -> None:
         del content[dice.randrange(len(content)) :]
 
     try:
-        archive = Archive("a.eval", bytes(content))
-        for member in archive.names():
-            archive.read(member)
+        read_archive("a.eval", bytes(content), Options())
     except ResultFileInvalid as refused:
         said = str(refused)
     else:

@@ -13,7 +13,6 @@ from pydantic_core import from_json
 
 from monitor.evals.formats import bfcl, events, inspect_log, junit_xml, lm_eval, promptfoo, table
 from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log
-from monitor.evals.formats.inspect_log import ZIP_MAGIC, Archive
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
@@ -22,7 +21,7 @@ READ_FORMATS = (
     "terminal-bench, DeepEval, HELM, OpenAI evals and BFCL, JUnit XML, native or OpenTelemetry events, and CSV, JSON, "
     "YAML or Parquet with named columns"
 )
-_PARQUET_MAGIC = b"PAR1"
+_ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
 _YAML = re.compile(rb"(?:---\s|[A-Za-z_]\w*:[ \r\n])")
 
@@ -83,13 +82,6 @@ def _is_result(row: Mapping[str, Any]) -> bool:
         return False
     is_of_tool = (is_one for is_one, _ in (*_DOCUMENTS, *_ROWS))
     return any(is_one(row) for is_one in is_of_tool) or table.has_outcome(table.flat(row))
-
-
-def _read_zip(name: str, content: bytes, options: Options) -> ResultFile:
-    archive = Archive(name, content)
-    if not inspect_log.is_inspect_archive(archive):
-        raise _unknown(name)
-    return inspect_log.read_archive(name, archive, options)
 
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
@@ -208,7 +200,7 @@ def _unknown(name: str) -> ResultFileInvalid:
 
 _Reader = Callable[[str, Any, Options], ResultFile]
 _HEAD_ROWS = 3
-_BINARY: Sequence[tuple[bytes, _Reader]] = ((ZIP_MAGIC, _read_zip), (_PARQUET_MAGIC, _read_parquet))
+_BINARY: Sequence[tuple[bytes, _Reader]] = ((_ZIP_MAGIC, inspect_log.read_archive), (_PARQUET_MAGIC, _read_parquet))
 _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (lambda text: text.startswith((b"{", b"[")), _read_json),
     (lambda text: text.startswith(b"<"), _table_of(junit_xml.case_rows, Format.JUNIT)),

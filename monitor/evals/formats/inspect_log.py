@@ -22,7 +22,6 @@ from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats import reading
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 
-ZIP_MAGIC = b"PK\x03\x04"
 _LARGEST_MEMBER = 1024**3
 _PIECE_BYTES = 4096
 _UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
@@ -44,27 +43,38 @@ def is_inspect_log(document: Mapping[str, JsonValue]) -> bool:
     return isinstance(spec, dict) and "task" in spec and "model" in spec and "status" in document
 
 
-def is_inspect_archive(archive: Archive) -> bool:
-    """Whether *archive* is an Inspect AI log."""
-    return any(name in {_HEADER, _START} for name in archive.names())
-
-
-def read_archive(name: str, archive: Archive, options: Options) -> ResultFile:
+def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
     """
     The attempts of a `.eval` archive; of a run that was broken off, those that it had written.
 
     Raises:
         ChoiceMissing: the score that was asked for is not there.
-        ResultFileInvalid: it holds no sample.
+        ResultFileInvalid: it is not a log, or holds no sample.
     """
-    summaries = [_SUMMARIES] if _SUMMARIES in archive.names() else None
-    parts = summaries or sorted(each for each in archive.names() if each.startswith(_JOURNAL))
     try:
-        header = from_json(archive.read(_HEADER) or archive.read(_START) or b"{}")
-        samples = [sample for part in parts for sample in from_json(archive.read(part) or b"[]")]
-    except ValueError as error:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            heads = [member for member in (_HEADER, _START) if member in names]
+            if not heads:
+                raise ResultFileInvalid(f"{name} is an archive, but not a log of Inspect AI; name a .eval file.")
+            journal = sorted(each for each in names if each.startswith(_JOURNAL))
+            header = from_json(_member(name, archive, heads[0]) or b"{}")
+            parts = [_SUMMARIES] if _SUMMARIES in names else journal
+            samples = [sample for part in parts for sample in from_json(_member(name, archive, part) or b"[]")]
+    except _DAMAGES as error:
         raise ResultFileInvalid(f"{name} is a damaged archive ({error}); read a whole copy of it.") from error
     return _read(name, header if isinstance(header, dict) else {}, samples, options)
+
+
+def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:
+    info = archive.getinfo(member)
+    if info.file_size > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * info.compress_size):
+        raise ResultFileInvalid(f"{name}: {member} unfolds to over {_LARGEST_RATIO} times its size.")
+    if info.file_size > _LARGEST_MEMBER:
+        raise ResultFileInvalid(f"{name}: {member} is larger than 1 GiB; write the log without attachments.")
+    # In pieces, for one of zstd unfolds whole, whatever size the archive says that its member has.
+    with archive.open(info) as opened:
+        return b"".join(iter(lambda: opened.read(_PIECE_BYTES), b""))
 
 
 def read_log(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
@@ -171,42 +181,3 @@ def _notes(status: str, samples: int, kept: int) -> Iterator[str]:
         yield f"{samples - kept:,} samples are marked invalid and are left out."
     if status != "success":
         yield f"The run ended as {status}: {kept:,} samples were written."
-
-
-class Archive:
-    """
-    A zip archive in memory.
-
-    Raises:
-        ResultFileInvalid: it is damaged.
-    """
-
-    def __init__(self, name: str, content: bytes) -> None:
-        self._name = name
-        try:
-            self._zip = zipfile.ZipFile(io.BytesIO(content))
-        except _DAMAGES as error:
-            raise self._damaged(error) from error
-
-    def names(self) -> list[str]:
-        """Every member."""
-        return self._zip.namelist()
-
-    def read(self, member: str) -> bytes | None:
-        """The bytes of *member*, or None where there is no such."""
-        if member not in self.names():
-            return None
-        info = self._zip.getinfo(member)
-        if info.file_size > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * info.compress_size):
-            raise ResultFileInvalid(f"{self._name}: {member} unfolds to over {_LARGEST_RATIO} times its size.")
-        if info.file_size > _LARGEST_MEMBER:
-            raise ResultFileInvalid(f"{self._name}: {member} is larger than 1 GiB; write the log without attachments.")
-        try:
-            # In pieces, for one of zstd unfolds whole, whatever size the archive says that its member has.
-            with self._zip.open(info) as opened:
-                return b"".join(iter(lambda: opened.read(_PIECE_BYTES), b""))
-        except _DAMAGES as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> ResultFileInvalid:
-        return ResultFileInvalid(f"{self._name} is a damaged archive ({error}); read a whole copy of it.")

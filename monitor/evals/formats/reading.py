@@ -157,25 +157,6 @@ def input_of(value: JsonValue, *, keep_text: bool = True) -> tuple[str | None, s
     return text[:_LONGEST_INPUT] if keep_text else None, digest
 
 
-def facts(values: Mapping[str, JsonValue] | None, options: Options) -> Mapping[str, MetadataValue]:
-    """The numbers and short texts among *values* that tell tier or capability."""
-    found: dict[str, MetadataValue] = {}
-    for name, value in (values or {}).items():
-        if not options.wants(name):
-            continue
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) <= _LONGEST_VALUE):
-            found[name] = str(value)
-        elif isinstance(value, int | float) and math.isfinite(value):
-            found[name] = value
-    return found
-
-
-def capability_in(metadata: Mapping[str, MetadataValue], options: Options, otherwise: str = "") -> str:
-    """The capability class that *metadata* names, or *otherwise*."""
-    keys = _CAPABILITY_KEYS if options.capability_key is None else (options.capability_key,)
-    return next((str(metadata[key]) for key in keys if key in metadata), otherwise)
-
-
 class AttemptReader:
     """Turns what rows say into attempts, and remembers what could not be understood; one use per file."""
 
@@ -184,6 +165,7 @@ class AttemptReader:
         self._name = name
         self._options = options
         self._outcome = outcome
+        self._classes = _CAPABILITY_KEYS if options.capability_key is None else (options.capability_key,)
         self._pass_at = 1.0 if options.pass_at is None else options.pass_at
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
@@ -214,7 +196,7 @@ class AttemptReader:
             error: What the run says of an error: it leaves a failure one, and anything else unknown.
             is_verdict: Whether 0 and 1 say no and yes; else they are scores.
             question: What was asked.
-            metadata: Facts about the case, as `facts` gives them.
+            metadata: Facts about the case, as the method `facts` gives them.
             capability: The class; empty where *metadata* may name one.
             otherwise: The class where nothing names one.
             failure: What went wrong, if it failed.
@@ -223,13 +205,13 @@ class AttemptReader:
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
         if passed is not False and broken is None and word_of(error) not in _NO_ERROR and number_of(error) is None:
             passed, because = None, "error"
-        about = metadata or {}
+        about, classes = metadata or {}, self._classes
         text, digest = input_of(question, keep_text=self._options.keep_text)
         told: dict[str, Any] = {"input_text": text, "input_digest": digest, **more}
         return Attempt(
             key=key,
             passed=passed,
-            capability=capability or capability_in(about, self._options, otherwise),
+            capability=capability or next((str(about[key]) for key in classes if key in about), otherwise),
             failure=shortened(failure) if passed is False else None,
             unscored_because=because,
             metadata=about,
@@ -237,8 +219,16 @@ class AttemptReader:
         )
 
     def facts(self, values: Mapping[str, JsonValue] | None) -> Mapping[str, MetadataValue]:
-        """What *values* tell of tier and capability."""
-        return facts(values, self._options)
+        """The numbers and short texts among *values* that tell tier or capability."""
+        found: dict[str, MetadataValue] = {}
+        for name, value in (values or {}).items():
+            if not self._options.wants(name):
+                continue
+            if isinstance(value, bool) or (isinstance(value, str) and len(value) <= _LONGEST_VALUE):
+                found[name] = str(value)
+            elif isinstance(value, int | float) and math.isfinite(value):
+                found[name] = value
+        return found
 
     def result(self, form: Format, attempts: Iterable[Attempt], *notes: str, **more: Any) -> ResultFile:
         """
