@@ -84,12 +84,12 @@ class Past:
     def scrape(self, snapshots: SnapshotHolder, at: float) -> None:
         """Keep what a scrape would show at *at*, Unix seconds; histograms are only looked at as they are now."""
         for family in families_of(snapshots.current):
-            if family.name.startswith(tuple(f"cliffwatch_{name}" for name in _OF_THE_MONITOR)):
+            if family.metric.name.startswith(tuple(f"cliffwatch_{name}" for name in _OF_THE_MONITOR)):
                 continue
-            for sample in family.samples:
-                if not sample.name.endswith(("_bucket", "_created")):
-                    named = {**sample.labels, **self.labels, "__name__": sample.name}
-                    self.samples[tuple(sorted(named.items()))].append((at, sample.value))
+            for shape, labels, value, _ in family.rows:
+                if not shape.name.endswith("_bucket"):
+                    named = dict(zip(shape.labels, labels, strict=True)) | self.labels | {"__name__": shape.name}
+                    self.samples[tuple(sorted(named.items()))].append((at, value))
 
     def series(self) -> Iterator[Series]:
         """All of them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from monitor.metrics.family import Family, escaped
+from monitor.metrics.snapshot import TraceExemplar
 
 Encoder = Callable[[Iterable[Family]], bytes]
 
@@ -37,9 +37,8 @@ def encode_text(families: Iterable[Family]) -> bytes:
     """*families* in the Prometheus text format."""
     lines: list[str] = []
     for family in families:
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        text = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
-        lines.append(f"# HELP {name} {text}\n# TYPE {name} {family.type}\n")
+        metric, text = family.metric, family.metric.help.replace("\\", r"\\").replace("\n", r"\n")
+        lines.append(f"# HELP {metric.name} {text}\n# TYPE {metric.name} {metric.kind}\n")
         lines += [f"{shape.text(labels)} {_number(value)}\n" for shape, labels, value, _ in family.rows]
     return "".join(lines).encode()
 
@@ -48,7 +47,8 @@ def encode_openmetrics(families: Iterable[Family]) -> bytes:
     """*families* in OpenMetrics 1.0, with exemplars."""
     lines: list[str] = []
     for family in families:
-        lines.append(f"# HELP {family.name} {escaped(family.documentation)}\n# TYPE {family.name} {family.type}\n")
+        name, metric = family.metric.family, family.metric
+        lines.append(f"# HELP {name} {escaped(metric.help)}\n# TYPE {name} {metric.kind}\n")
         lines += [
             f"{shape.text(labels)} {_number(value)}{'' if exemplar is None else _exemplar(exemplar)}\n"
             for shape, labels, value, exemplar in family.rows
@@ -66,7 +66,5 @@ def _number(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
-def _exemplar(exemplar: Exemplar) -> str:
-    labels = ",".join(f'{name}="{escaped(value)}"' for name, value in sorted(exemplar.labels.items()))
-    written = f" # {{{labels}}} {_number(exemplar.value)}"
-    return written if exemplar.timestamp is None else f"{written} {exemplar.timestamp}"
+def _exemplar(trace: TraceExemplar) -> str:
+    return f' # {{trace_id="{escaped(trace.trace_id)}"}} 1.0 {trace.observed_at:.9f}'

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
-
-from prometheus_client.core import Exemplar, Timestamp
-from prometheus_client.metrics_core import Metric as PrometheusFamily
-from prometheus_client.samples import Sample
 
 from monitor.metrics.names import Metric, metric
 from monitor.metrics.snapshot import TraceExemplar
@@ -58,33 +55,15 @@ class Row(NamedTuple):
     shape: SeriesShape
     labels: Labels
     value: float
-    exemplar: Exemplar | None = None
+    exemplar: TraceExemplar | None = None
 
 
-class Family(PrometheusFamily):
-    """
-    The family of one metric as rows; samples, which cost more than all the rest of a scrape, are made when asked for.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with its series, in the order in which they are written."""
 
-    Attributes:
-        rows: Its series in the order in which they are written.
-    """
-
-    def __init__(self, metric: Metric) -> None:
-        self.rows: list[Row] = []
-        super().__init__(metric.family, metric.help, metric.kind)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """The rows as the client library knows them."""
-        return [
-            Sample(row.shape.name, dict(zip(row.shape.labels, row.labels, strict=True)), row.value, None, row.exemplar)
-            for row in self.rows
-        ]
-
-    @samples.setter
-    def samples(self, samples: list[Sample]) -> None:
-        if samples:
-            raise TypeError("A family is filled through its rows.")
+    metric: Metric
+    rows: list[Row] = field(default_factory=list)
 
 
 class Series:
@@ -105,21 +84,20 @@ class Series:
             self._values[labels] = value
 
     def add(self, value: float, labels: Labels, exemplar: TraceExemplar | None = None) -> None:
-        """Count *value* into the series with *labels*."""
+        """Count *value* into the series with *labels*; an *exemplar* whose id is too long is left out."""
         self._values[labels] = self._values.get(labels, 0.0) + value
-        if exemplar is not None:
+        if exemplar is not None and len(exemplar.trace_id) <= _LONGEST_EXEMPLAR_ID:
             self._exemplars[labels] = exemplar
 
     def families(self) -> Iterator[Family]:
         """The family with its samples in label order; nothing where there is no series."""
         if self._values:
             family, shape = Family(self.metric), series_shape(self.metric.name, self.metric.labels)
-            exemplars, width = self._exemplars, len(self.metric.labels)
+            width = len(self.metric.labels)
             for labels, value in sorted(self._values.items()):
                 if len(labels) != width:
                     raise ValueError(f"{self.metric.name} has {width} labels, not {len(labels)}")
-                exemplar = exemplar_of(exemplars[labels]) if labels in exemplars else None
-                family.rows.append(Row(shape, labels, value, exemplar))
+                family.rows.append(Row(shape, labels, value, self._exemplars.get(labels)))
             yield family
 
 
@@ -156,7 +134,7 @@ def histogram_family(
         for bound in bounds:
             seen += counted.get(bound, 0)
             family.rows.append(Row(bucket, (*labels, bound), seen))
-        family.rows += (Row(count, labels, seen), Row(total, labels, sums.get(labels, 0.0)))
+        family.rows.extend((Row(count, labels, seen), Row(total, labels, sums.get(labels, 0.0))))
     if family.rows:
         yield family
 
@@ -164,12 +142,3 @@ def histogram_family(
 def escaped(text: str) -> str:
     """*text* as a label value between quotes."""
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def exemplar_of(trace: TraceExemplar) -> Exemplar | None:
-    """*trace* as OpenMetrics writes it; None where its id is too long to be written."""
-    if len(trace.trace_id) > _LONGEST_EXEMPLAR_ID:
-        return None
-    seconds = math.floor(trace.observed_at)
-    stamp = Timestamp(seconds, int((trace.observed_at - seconds) * 1e9))
-    return Exemplar({"trace_id": trace.trace_id}, 1.0, stamp)

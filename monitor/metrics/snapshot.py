@@ -160,20 +160,13 @@ class Snapshot:
         return " ".join(" ".join(failed or ["still starting; try again in a few seconds."]).split())
 
 
+@dataclass(slots=True)
 class SnapshotHolder:
     """
     The one place where a snapshot is handed from the service to the scrapes.
 
-    A reference is swapped whole, so a reader holds either the old snapshot or the new one and never waits.
+    Attributes:
+        current: What every scrape shows; swapped whole, so a reader sees the old one or the new one and never waits.
     """
 
-    def __init__(self, first: Snapshot) -> None:
-        self._current = first
-
-    @property
-    def current(self) -> Snapshot:
-        return self._current
-
-    def publish(self, snapshot: Snapshot) -> None:
-        """Let every later scrape show *snapshot*."""
-        self._current = snapshot
+    current: Snapshot

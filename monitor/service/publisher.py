@@ -84,15 +84,13 @@ class Publisher:
     def _publish(self) -> None:
         status = self._status
         is_ready = self._is_loaded and status.turned_at is not None and not _problem(status)
-        self._snapshots.publish(
-            replace(
-                self._view,
-                now=self._clock.time(),
-                exemplars=self._exemplars,
-                loop=status,
-                is_ready=is_ready,
-                health=_health(status),
-            )
+        self._snapshots.current = replace(
+            self._view,
+            now=self._clock.time(),
+            exemplars=self._exemplars,
+            loop=status,
+            is_ready=is_ready,
+            health=_health(status),
         )
 
     def _read(self) -> Snapshot:

@@ -25,6 +25,7 @@ from monitor.rollout.verdict import ArmLabels, Interval, JudgeErrors
 from monitor.trace.model import Budget, Usage
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, success, tagged
 from tests.ledgers import counts
+from tests.metrics.client_library import theirs
 from tests.metrics.snapshots import a_comparison, a_policy, a_rate, a_record, a_verdict, a_version
 
 VERSIONS_PAID_FOR = 10_000 // SERIES_OF_VERSION
@@ -178,7 +179,7 @@ def test_a_version_makes_as_many_series_as_are_paid_for(ledger: SqlLedger) -> No
         rollouts=[a_record(verdict)],
     )
 
-    families = list(families_of(snapshot))
+    families = list(theirs(families_of(snapshot)))
     series = sum(len(family.samples) for family in families if "service" in (family.samples[0].labels or {}))
 
     alias = 1  # nobody asked for one here

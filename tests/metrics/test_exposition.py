@@ -10,6 +10,7 @@ from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import choose_format
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.rollout.policy import Policy
+from tests.metrics.client_library import theirs
 from tests.metrics.snapshots import NOON, VERSION, a_snapshot
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -28,7 +29,7 @@ class AsCollector:
     """A snapshot as the client library wants it."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.collect = lambda: families_of(snapshot)
+        self.collect = lambda: theirs(families_of(snapshot))
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ import math
 
 import pytest
 
-from monitor.metrics.family import Series, exemplar_of
+from monitor.metrics.family import Series
 from monitor.metrics.names import Metric, MetricKind
 from monitor.metrics.snapshot import TraceExemplar
+from tests.metrics.client_library import theirs
 
 TRAFFIC = Metric("cliffwatch_traffic_ratio", MetricKind.GAUGE, "Share.", ("service", "tier"))
 
 
 def samples(series: Series) -> list[tuple[dict[str, str], float]]:
-    return [(sample.labels, sample.value) for family in series.families() for sample in family.samples]
+    return [(sample.labels, sample.value) for family in theirs(series.families()) for sample in family.samples]
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf], ids=str)
@@ -71,5 +72,11 @@ def test_a_wrong_number_of_labels_is_an_error() -> None:
 
 def test_an_exemplar_whose_id_is_too_long_is_left_out() -> None:
     """OpenMetrics allows 128 characters for an exemplar's labels; a longer one would break the whole scrape."""
-    assert exemplar_of(TraceExemplar("t" * 121, 0.0)) is None
-    assert exemplar_of(TraceExemplar("t" * 120, 0.0)) is not None
+    long, too_long = TraceExemplar("t" * 120, 0.0), TraceExemplar("t" * 121, 0.0)
+    series = Series(TRAFFIC)
+
+    series.add(1, ("shop", "easy"), too_long)
+    series.add(1, ("shop", "hard"), long)
+
+    (family,) = series.families()
+    assert [None, long] == [row.exemplar for row in family.rows]

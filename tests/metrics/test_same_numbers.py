@@ -6,6 +6,7 @@ from monitor.metrics.collect_rollouts import collect_rollouts
 from monitor.metrics.family import families
 from monitor.output.rollouts import rollout_json
 from monitor.web.page.pages import Page
+from tests.metrics.client_library import theirs
 from tests.metrics.same_numbers import expected_samples, page_words
 from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
 from tests.web.page.reading import words
@@ -30,7 +31,7 @@ def test_metrics_show_the_numbers_of_the_json() -> None:
         (sample.name, frozenset((name, word) for name, word in sample.labels.items() if name not in ROLLOUT_LABELS)): (
             sample.value
         )
-        for family in families(collect_rollouts(snapshot))
+        for family in theirs(families(collect_rollouts(snapshot)))
         for sample in family.samples
         if sample.name.startswith("cliffwatch_rollout_") and sample.name not in TOLD_ELSEWHERE
     }

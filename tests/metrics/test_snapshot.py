@@ -16,7 +16,7 @@ def test_a_published_snapshot_replaces_the_one_before() -> None:
     holder = SnapshotHolder(first)
     before = holder.current
 
-    holder.publish(second)
+    holder.current = second
 
     assert first is before
     assert second is holder.current

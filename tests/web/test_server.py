@@ -61,7 +61,7 @@ def reloads(running: Running) -> Reloads:
 
 @pytest.fixture
 def snapshots(running: Running) -> SnapshotHolder:
-    running.snapshots.publish(a_snapshot())
+    running.snapshots.current = a_snapshot()
     return running.snapshots
 
 
@@ -74,7 +74,7 @@ def client(running: Running, snapshots: SnapshotHolder, reloads: Reloads) -> htt
 def test_a_scrape_gets_the_current_snapshot(client: httpx.Client, snapshots: SnapshotHolder) -> None:
     """What was published last is shown by the next scrape, never what was encoded before."""
     first = client.get("/metrics")
-    snapshots.publish(a_snapshot(loop=LoopStatus(last_commit_at=12_345.0)))
+    snapshots.current = a_snapshot(loop=LoopStatus(last_commit_at=12_345.0))
     second = client.get("/metrics")
 
     assert first.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -101,7 +101,7 @@ def test_a_living_process_is_healthy_and_a_caught_up_one_ready(client: httpx.Cli
 def test_readiness_says_why_not(client: httpx.Client, snapshots: SnapshotHolder) -> None:
     """A probe that fails logs the reason; the process is healthy all the same."""
     down = HealthFact("ledger", is_ok=False, sentence="The ledger is out of reach; start it.")
-    snapshots.publish(a_snapshot(is_ready=False, health=(down,)))
+    snapshots.current = a_snapshot(is_ready=False, health=(down,))
 
     answer = client.get("/-/ready")
 

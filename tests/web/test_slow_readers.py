@@ -94,7 +94,7 @@ def test_fifty_slow_scrapers_delay_nobody(serve: Serve) -> None:
     seen = []
     with httpx.Client(base_url=server.url, trust_env=False, timeout=DEADLINE_SECONDS) as client:
         for turn in range(2, 7):
-            snapshots.publish(large_snapshot(turn))
+            snapshots.current = large_snapshot(turn)
             answer = client.get("/metrics")
             seen.append((answer.status_code, last_commit(answer.text)))
             assert "healthy\n" == client.get("/-/healthy").text
@@ -211,7 +211,7 @@ def test_readers_of_old_bodies_are_cut_off_where_they_hold_too_much() -> None:
         bodies = SnapshotBodies(snapshots, most_old_bytes=250)
         readers = []
         for turn in range(6):
-            snapshots.publish(Snapshot(now=float(turn), policy=Policy()))
+            snapshots.current = Snapshot(now=float(turn), policy=Policy())
             body = await bodies.get("text", lambda _: b"x" * 100)
             readers.append(asyncio.create_task(_stuck(BodyResponse(body, {}), turn, closed)))
             await asyncio.sleep(0)
