@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +13,7 @@ from starlette.routing import Route
 
 from monitor.errors import MonitorError
 from monitor.metrics.collector import families_of
-from monitor.metrics.exposition import Encoder, accepts_gzip, choose_format
+from monitor.metrics.exposition import accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies
@@ -47,11 +46,11 @@ def metrics_app(
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_format(request.headers.get("accept", ""))
-        make = partial(_encoded, encode)
+        is_gzipped = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            return BodyResponse(await bodies.gzipped(encode, make), {**headers, "Content-Encoding": "gzip"})
-        return BodyResponse(await bodies.get(encode, make), headers)
+        headers |= {"Content-Encoding": "gzip"} if is_gzipped else {}
+        shown = await bodies.get(encode, lambda snapshot: encode(families_of(snapshot)), is_gzipped=is_gzipped)
+        return BodyResponse(shown, headers)
 
     async def healthy(_: Request) -> Response:
         return _probed("healthy", problem=stall_reason())
@@ -81,10 +80,6 @@ def metrics_app(
             *([] if control is None else rollout_routes(control)),
         ]
     )
-
-
-def _encoded(encode: Encoder, snapshot: Snapshot) -> bytes:
-    return encode(families_of(snapshot))
 
 
 def _rollouts(snapshot: Snapshot) -> bytes:

@@ -54,34 +54,29 @@ class SnapshotBodies:
         self._handed_out: list[Body] = []
         self._one_at_a_time = asyncio.Lock()
 
-    async def get(self, what: Hashable, make: Callable[[Snapshot], bytes]) -> Body:
+    async def get(self, what: Hashable, make: Callable[[Snapshot], bytes], *, is_gzipped: bool = False) -> Body:
         """
         The body of the current snapshot that shows *what*.
 
         Args:
             what: Names the body among those of a snapshot.
-            make: Makes it, where nobody has asked for it yet; runs in a thread.
+            make: Makes it, where it is asked for the first time; runs in a thread.
+            is_gzipped: Give it as a gzip file, which is packed once.
         """
-        known = self._made.get(what)
-        if known is not None and known[0] is self._snapshots.current:
-            return known[1]
+        if known := self._known((what, is_gzipped)):
+            return known
         async with self._one_at_a_time:
-            return await self._get(what, make)
+            plain = await self._get((what, False), make)
+            return await self._get((what, True), lambda _: _packed(plain.content)) if is_gzipped else plain
 
-    async def gzipped(self, what: Hashable, make: Callable[[Snapshot], bytes]) -> Body:
-        """As `get`, as a gzip file that was packed once."""
-        known = self._made.get((what, "gzip"))
-        if known is not None and known[0] is self._snapshots.current:
-            return known[1]
-        async with self._one_at_a_time:
-            plain = await self._get(what, make)
-            return await self._get((what, "gzip"), lambda _: _packed(plain.content))
+    def _known(self, what: Hashable) -> Body | None:
+        snapshot, body = self._made.get(what, (None, None))
+        return body if snapshot is self._snapshots.current else None
 
     async def _get(self, what: Hashable, make: Callable[[Snapshot], bytes]) -> Body:
+        if known := self._known(what):
+            return known
         snapshot = self._snapshots.current
-        known = self._made.get(what)
-        if known is not None and known[0] is snapshot:
-            return known[1]
         body = Body(await asyncio.to_thread(make, snapshot))
         self._made = {name: made for name, made in self._made.items() if made[0] is snapshot}
         self._made[what] = snapshot, body

@@ -6,49 +6,23 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.config import Config
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from monitor.errors import DependencyUnreachable, UsageError
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.web.app import Reload, metrics_app
-from monitor.web.basic_auth import BasicAuth
 from monitor.web.bodies import CLOSE_NOW
-from monitor.web.request_guard import ANY_HOST, RequestGuard, is_loopback
+from monitor.web.guard import ANY_HOST, Guard, is_loopback
 from monitor.web.rollout_routes import RolloutControl
 from monitor.web.settings import WebSettings
 from monitor.web.web_config import WebConfig, load_certificate, load_web_config, tls_context
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """
-    What a listener grants to its connections.
-
-    Attributes:
-        most: Most connections at a time; one more closes the one that has waited longest.
-        seconds: Longest time for a request to come whole and its answer to be taken whole.
-    """
-
-    most: int
-    seconds: float
-
-
-def guarded_connections(limits: ConnectionLimits) -> type[H11Protocol]:
-    """The protocol that holds each connection to *limits*."""
-
-    class Guarded(_GuardedConnection):
-        granted = limits
-
-    return Guarded
 
 
 class _GuardedConnection(H11Protocol):
@@ -58,21 +32,17 @@ class _GuardedConnection(H11Protocol):
     uvicorn waits without end for the head of a request, for its body and for a client that does not read its answer.
     Whoever is closed here was too slow to be a scraper: Prometheus itself gives up after ten seconds.
 
+    Args:
+        settings: How many connections there may be, and how long each may take.
+        given: What uvicorn makes a connection of.
+
     Attributes:
-        granted: What it is held to.
         waiting_since: When it was made or last had an answer, on the loop's clock.
     """
 
-    granted: ConnectionLimits
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, settings: WebSettings, **given: Any) -> None:
+        super().__init__(**given)
+        self._settings = settings
         self._guarded_app = self.app
         self.app = self._run_app
         self._deadline: asyncio.TimerHandle | None = None
@@ -82,13 +52,12 @@ class _GuardedConnection(H11Protocol):
         super().connection_made(transport)
         self._wait_anew()
         others = [each for each in self.connections if isinstance(each, _GuardedConnection) and each is not self]
-        if len(others) >= self.granted.most:
+        if len(others) >= self._settings.max_connections:
             min(others, key=lambda each: each.waiting_since).close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = None
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -104,7 +73,7 @@ class _GuardedConnection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self.waiting_since = self.loop.time()
-        self._deadline = self.loop.call_later(self.granted.seconds, self.close_now)
+        self._deadline = self.loop.call_later(self._settings.timeout_seconds, self.close_now)
 
     async def _run_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["extensions"] = {**scope.get("extensions", {}), CLOSE_NOW: self.close_now}
@@ -152,13 +121,11 @@ class MetricsServer:
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
         self._tls = web.tls
         self._reload_config = reload
-        app: ASGIApp = metrics_app(snapshots, self._reload, control, stall_reason=stall_reason)
-        if web.users:
-            app = BasicAuth(app, web.users)
-        limits = ConnectionLimits(settings.max_connections, settings.timeout_seconds)
+        hosts = settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))
+        app = metrics_app(snapshots, self._reload, control, stall_reason=stall_reason)
         config = uvicorn.Config(
-            RequestGuard(app, self._served_hosts(settings)),
-            http=guarded_connections(limits),
+            Guard(app, hosts, web.users),
+            http=partial(_GuardedConnection, settings),  # type: ignore[arg-type]  # called like a class
             ws="none",
             h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
             timeout_keep_alive=_IDLE_SECONDS,
@@ -222,9 +189,6 @@ class MetricsServer:
         if self._tls is not None and context is not None:
             load_certificate(context, self._tls)
         return self._reload_config()
-
-    def _served_hosts(self, settings: WebSettings) -> tuple[str, ...]:
-        return settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET

@@ -196,7 +196,7 @@ def test_a_body_is_made_once_however_many_ask() -> None:
     async def ask_often() -> set[int]:
         bodies = SnapshotBodies(SnapshotHolder(Snapshot(now=1.0, policy=Policy())))
         plain = await asyncio.gather(*[bodies.get("text", make) for _ in range(100)])
-        packed = await asyncio.gather(*[bodies.gzipped("text", make) for _ in range(100)])
+        packed = await asyncio.gather(*[bodies.get("text", make, is_gzipped=True) for _ in range(100)])
         return {id(body) for body in plain} | {id(body) for body in packed}
 
     assert 2 == len(asyncio.run(ask_often()))
