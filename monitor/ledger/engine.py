@@ -196,7 +196,7 @@ def migrate(engine: sa.Engine) -> None:
 
     Raises:
         LedgerUnavailable: the database cannot be reached.
-        LedgerInvalid: it was written by a newer version.
+        LedgerInvalid: it was written by a newer version, or by one in development.
     """
     with ledger_errors(), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
@@ -209,7 +209,7 @@ def migrate(engine: sa.Engine) -> None:
             connection.exec_driver_sql(_REVISION_TABLE)
             connection.execute(sa.insert(_REVISION).values(version_num=REVISION))
         elif found != REVISION:
-            _upgrade(connection)
+            _upgrade(connection, found)
 
 
 def revision_of(connection: sa.Connection) -> str | None:
@@ -219,7 +219,7 @@ def revision_of(connection: sa.Connection) -> str | None:
     return connection.scalar(sa.select(_REVISION.c.version_num))
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection, found: str) -> None:
     from alembic import command  # noqa: PLC0415  (few starts upgrade, and Alembic takes as long to import as Kafka)
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -230,8 +230,9 @@ def _upgrade(connection: sa.Connection) -> None:
     try:
         command.upgrade(config, REVISION)
     except CommandError as error:
+        writer = "newer version" if found > REVISION else f"development version (schema {found}, never released)"
         raise LedgerInvalid(
-            "A newer version of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
+            f"A {writer} of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
         ) from error
 
 

@@ -24,7 +24,7 @@ class Transactions:
     Raises:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
-        LedgerInvalid: it was written by a newer version.
+        LedgerInvalid: it was written by a newer version, or by one in development.
     """
 
     def __init__(self, url: str, settings: LedgerSettings) -> None:

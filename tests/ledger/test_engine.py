@@ -12,16 +12,19 @@ from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_trace, tagged
 
 
-def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """A schema that this version does not know is left alone."""
+@pytest.mark.parametrize(
+    ("revision", "writer"), [("9999", "A newer version"), ("0008", r"A development version \(schema 0008")]
+)
+def test_a_ledger_with_unknown_tables_is_refused(tmp_path: Path, revision: str, writer: str) -> None:
+    """A schema that this version does not know is left alone, and the error says whose it is."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     SqlLedger(url).close()
     engine = open_engine(url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     engine.dispose()
 
-    with pytest.raises(LedgerInvalid, match="newer version"):
+    with pytest.raises(LedgerInvalid, match=writer):
         SqlLedger(url)
 
 
