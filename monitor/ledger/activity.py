@@ -36,19 +36,19 @@ class ActivityReader:
             .where(model_version.c.model_version != UNRESOLVED)  # a place for requests, and never an arm
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
-        return [
-            VersionActivity(
-                service=row.service,
-                environment=row.environment,
-                model_version=row.model_version,
-                first_started_at=row.first_started_at,
-                last_started_at=row.last_started_at,
-                requests=row.requests,
-                # Reference runs never have a rollout.
-                traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
-            )
-            for row in readable("model_version", rows.all(), _checked)
-        ]
+        return list(readable("model_version", rows.all(), lambda row: self._version(connection, row)))
+
+    def _version(self, connection: sa.Connection, row: sa.Row[Any]) -> VersionActivity:
+        return VersionActivity(
+            service=row.service,
+            environment=row.environment,
+            model_version=row.model_version,
+            first_started_at=real(row.first_started_at),
+            last_started_at=real(row.last_started_at),
+            requests=whole(row.requests),
+            # Reference runs never have a rollout.
+            traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
+        )
 
     def _traffic(self, connection: sa.Connection, version: sa.Row[Any]) -> Sequence[Traffic]:
         hours = self._hours.setdefault(version.id, {})
@@ -69,25 +69,11 @@ class ActivityReader:
         return int(version.requests - known)
 
 
-def _checked(version: sa.Row[Any]) -> sa.Row[Any]:
-    real(version.first_started_at)
-    real(version.last_started_at)
-    whole(version.requests)
-    return version
-
-
 def _traffic_of(hour: sa.Row[Any]) -> tuple[int, Traffic]:
     spell = Traffic(real(hour.first_started_at), real(hour.last_started_at), whole(hour.requests))
     return whole(hour.hour), spell
 
 
 def _select_hours(connection: sa.Connection, version_id: int, since: int) -> dict[int, Traffic]:
-    rows = connection.execute(
-        sa.select(_columns.hour, _columns.first_started_at, _columns.last_started_at, _columns.requests)
-        .where(_columns.model_version_id == version_id)
-        .where(_columns.hour >= since)
-    )
-    return dict(readable("traffic", rows, _traffic_of))
-
-
-_columns = traffic.c
+    of_version = sa.select(traffic).where(traffic.c.model_version_id == version_id, traffic.c.hour >= since)
+    return dict(readable("traffic", connection.execute(of_version), _traffic_of))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
+from monitor.ledger import schema
 from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
@@ -18,19 +19,7 @@ from monitor.ledger.ledger import CEILING, CounterKey, CounterName
 from monitor.ledger.pending_spans import count_spans
 from monitor.ledger.recording import select_counters
 from monitor.ledger.request_rows import are_sound
-from monitor.ledger.schema import (
-    calibration,
-    counter,
-    dead_letter,
-    kafka_offset,
-    model_version,
-    pending_span,
-    pending_trace,
-    pruned,
-    request,
-    stratum,
-    traffic,
-)
+from monitor.ledger.schema import model_version, request
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
 
 _FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
@@ -109,12 +98,12 @@ def _rows(connection: sa.Connection) -> _Tallies:
         tallies["requests"][tuple(place)] += number
         if success is not None:
             tallies["success" if success else "failure"][tuple(place)] += number
-    numbers = {"requests": pruned.c.requests, "success": pruned.c.successes, "failure": pruned.c.failures}
-    gone = sa.select(*_VERSION, pruned.c.tier, *numbers.values())
+    pruned = schema.pruned
+    gone = sa.select(*_VERSION, *pruned.c["tier", "requests", "successes", "failures"])
     is_of = pruned.c.model_version_id == model_version.c.id
-    for row in connection.execute(gone.join_from(pruned, model_version, is_of)):
-        for what, number in zip(numbers, row[4:], strict=True):
-            tallies[what][tuple(row[:4])] += number
+    for *place, requests, successes, failures in connection.execute(gone.join_from(pruned, model_version, is_of)):
+        for what, number in (("requests", requests), ("success", successes), ("failure", failures)):
+            tallies[what][tuple(place)] += number
     return tallies
 
 
@@ -124,10 +113,9 @@ def _versions(connection: sa.Connection, counted: _Tallies) -> Iterator[Check]:
     requests, labels = _by_version(counted["requests"]), _by_version(counted["labels"])
     yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in known}, requests)
     yield _equal("labels of versions = outcomes counted", {tuple(row[1:4]): row.labelled for row in known}, labels)
-    hours = connection.execute(
-        sa.select(traffic.c.model_version_id, sa.func.sum(traffic.c.requests)).group_by(traffic.c.model_version_id)
-    )
-    by_hour = {(version_id,): int(requests) for version_id, requests in hours}
+    hours = schema.traffic.c
+    by_version = sa.select(hours.model_version_id, sa.func.sum(hours.requests)).group_by(hours.model_version_id)
+    by_hour = {(version_id,): int(requests) for version_id, requests in connection.execute(by_version)}
     yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in known})
     lost = connection.scalar(
         sa.select(sa.func.count())
@@ -148,7 +136,7 @@ def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
     )
     by = [rows.c[name] for name in key]
     recount = connection.execute(sa.select(*by, *(sa.func.sum(rows.c[name]) for name in SUMS)).group_by(*by))
-    cells = connection.execute(sa.select(*(stratum.c[name] for name in (*key, *SUMS))))
+    cells = connection.execute(sa.select(*(schema.stratum.c[name] for name in (*key, *SUMS))))
     pruned_before = model_version.c.pruned_before
     hours = connection.execute(sa.select(model_version.c.id, pruned_before).where(pruned_before.is_not(None)))
     gone = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
@@ -172,9 +160,9 @@ def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...
 
 
 def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
-    noted = connection.execute(sa.select(pending_trace.c.trace_id, pending_trace.c.span_count))
+    noted = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
     pending: Counter[tuple[str]] = Counter()
-    for trace_id, span_ids in connection.execute(sa.select(pending_span.c.trace_id, pending_span.c.span_ids)):
+    for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
         pending[trace_id,] += len(span_ids.split(" "))
     yield _equal(
         "spans noted of waiting traces = spans waiting", {(trace_id,): spans for trace_id, spans in noted}, pending
@@ -191,7 +179,8 @@ def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Ite
 
 def _positions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
     """An offset may be ahead of the records (gaps, a start in the middle), never behind them."""
-    offsets = {f"{row.topic}/{row.partition}": row.next_offset for row in connection.execute(sa.select(kafka_offset))}
+    rows = connection.execute(sa.select(schema.kafka_offset))
+    offsets = {f"{row.topic}/{row.partition}": row.next_offset for row in rows}
     records = {key.detail: value for key, value in counters.items() if key.name is CounterName.RECORDS}
     behind = [
         f"{partition}: {records[partition]:,} records were read up to offset {offset:,}"
@@ -200,14 +189,14 @@ def _positions(connection: sa.Connection, counters: Mapping[CounterKey, int]) ->
     ]
     yield Check("records of a partition <= its next offset", len(offsets), tuple(behind[:_MOST_PROBLEMS]))
     letters = sum(value for key, value in counters.items() if key.name is CounterName.DEAD_LETTERS)
-    stored = connection.scalar(sa.select(sa.func.count()).select_from(dead_letter)) or 0
+    stored = connection.scalar(sa.select(sa.func.count()).select_from(schema.dead_letter)) or 0
     problems = () if stored <= letters else (f"{stored:,} rows, {letters:,} counted",)
     yield Check("dead letters kept <= dead letters counted", stored, problems)
 
 
 def _calibrations(connection: sa.Connection) -> Check:
     problems = []
-    rows = connection.execute(sa.select(calibration.c.id, calibration.c.body).order_by(calibration.c.id)).all()
+    rows = connection.execute(sa.select(*schema.calibration.c["id", "body"]).order_by("id")).all()
     for calibration_id, body in rows:
         try:
             Calibration.from_json(body)
@@ -221,7 +210,7 @@ def _bounds(connection: sa.Connection) -> Check:
     at, score = request.c.started_at, request.c.outcome_score
     odd = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
     problems = [f"request {each}" for each in connection.scalars(sa.select(request.c.trace_id).where(odd))]
-    rows = connection.execute(sa.select(counter)).all()
+    rows = connection.execute(sa.select(schema.counter)).all()
     problems += [
         f"counter {row.name} / {row.service}: {row.value}"
         for row in rows

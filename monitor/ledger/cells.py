@@ -73,23 +73,9 @@ class Cell(NamedTuple):
 
 
 CELL_COLUMNS = (
-    request.c.model_version_id,
-    request.c.started_at,
-    request.c.calibration_id,
-    request.c.tier,
-    request.c.declared_tier,
-    request.c.capability,
-    request.c.tool_set,
-    request.c.bin,
-    request.c.is_known,
-    request.c.difficulty_logit,
-    request.c.difficulty_variance,
-    request.c.cluster,
-    request.c.success,
-    request.c.failure_class,
-    request.c.said,
-    request.c.looked,
-    request.c.audited,
+    *request.c["model_version_id", "started_at", "capability", "tool_set", "declared_tier", "cluster"],
+    *request.c["calibration_id", "tier", "bin", "is_known", "difficulty_logit", "difficulty_variance"],
+    *request.c["success", "failure_class", "said", "looked", "audited"],
 )
 """What `cell_of` reads."""
 

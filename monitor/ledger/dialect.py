@@ -67,25 +67,20 @@ class SqliteDialect:
 
         Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
         """
-        statement = sqlite.insert(table)
+        statement, columns = sqlite.insert(table), columns or table.columns.keys()
         upsert = statement.on_conflict_do_update(
             index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
         )
-        return _prepared(upsert, columns or table.columns.keys())
+        compiled = upsert.compile(dialect=sqlite.dialect(), column_keys=list(columns))
+        if tuple(compiled.positiontup or ()) != tuple(columns):
+            raise ValueError(f"columns must be in the order of the table: {', '.join(compiled.positiontup or ())}")
+        return _for_each(str(compiled))
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         """Changes *columns* of rows that are there and locked; *key* is the first value of a row."""
-        statement = (
-            sa.update(table)
-            .where(table.c[key] == sa.bindparam("_key"))
-            .values({name: sa.bindparam(name) for name in columns})
-        )
-        write = _prepared(statement, None, expected=(*columns, "_key"))
-
-        def change(connection: sa.Connection, rows: Rows) -> None:
-            write(connection, [(*values, found) for found, *values in rows])
-
-        return change
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        write = _for_each(f"UPDATE {table.name} SET {changes} WHERE {key} = ?")  # noqa: S608  (names of ours)
+        return lambda connection, rows: write(connection, [(*values, found) for found, *values in rows])
 
     def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
         """Hours since 1970 of Unix seconds."""
@@ -153,16 +148,9 @@ DIALECTS: Mapping[str, Dialect] = {"sqlite": SqliteDialect(), "postgresql": Post
 """By the name that SQLAlchemy gives the database."""
 
 
-def _prepared(statement: Any, columns: Sequence[str] | None, *, expected: Sequence[str] | None = None) -> Writer:
-    """*statement* compiled once, run with tuples: SQLAlchemy's way from a dictionary costs more than the insert."""
-    compiled = statement.compile(dialect=sqlite.dialect(), column_keys=None if columns is None else list(columns))
-    order = tuple(compiled.positiontup or ())
-    if order != tuple(columns or expected or ()):
-        raise ValueError(f"columns must be in the order of the table: {', '.join(order)}")
-    return _for_each(str(compiled))
-
-
 def _for_each(text: str) -> Writer:
+    """The statement *text*, run with tuples: SQLAlchemy's way from a dictionary costs more than the insert."""
+
     def write(connection: sa.Connection, rows: Rows) -> None:
         if rows:  # an empty list would run once, with nothing bound
             connection.exec_driver_sql(text, list(rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -43,14 +42,6 @@ class Slot(Struct, gc=False):
     has_new_outcome: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where requests with the same labels count, and the caps that their names are over."""
-
-    delta: CounterDelta
-    dropped: Counter[str]
-
-
 class Joining:
     """
     The counts that one batch adds, event by event.
@@ -69,7 +60,7 @@ class Joining:
         self._deltas = deltas
         self._labels = labels
         self._outcomes = outcomes
-        self._places: dict[tuple[str, str, str, str, str], _Place] = {}
+        self._places: dict[tuple[str, str, str, str, str], tuple[CounterDelta, Counter[str]]] = {}
 
     def is_counted(self, trace_id: str) -> bool:
         """Whether the trace is a request already."""
@@ -183,19 +174,19 @@ class Joining:
 
     def _place(self, trace: Trace, tier: str) -> CounterDelta:
         """Where *trace* counts; each of its labels that is over a cap counts as dropped."""
-        key = (trace.service, trace.environment, trace.model_version, trace.request.capability, tier)
+        labels, key = (
+            self._labels,
+            (trace.service, trace.environment, trace.model_version, trace.request.capability, tier),
+        )
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = self._find_place(trace, tier)
-        elif place.dropped:
-            self._labels.dropped.update(place.dropped)
-        return place.delta
-
-    def _find_place(self, trace: Trace, tier: str) -> _Place:
-        before = self._labels.dropped.copy()
-        version = self._labels.version(trace.service, trace.environment, trace.model_version)
-        capability = self._labels.capability(version, trace.request.capability)
-        return _Place(self._deltas.of(version, str(tier), capability), self._labels.dropped - before)
+            before = labels.dropped.copy()
+            version = labels.version(trace.service, trace.environment, trace.model_version)
+            capability = labels.capability(version, trace.request.capability)
+            place = self._places[key] = self._deltas.of(version, str(tier), capability), labels.dropped - before
+        elif place[1]:
+            labels.dropped.update(place[1])
+        return place[0]
 
 
 def _outcome_label(outcome: Outcome) -> str:

@@ -77,7 +77,7 @@ def _pair(scope: str) -> str:
 
 
 @dataclass(slots=True)
-class _Admitted:
+class Admitted:
     """
     What the ledger has admitted, as far as this process knows.
 
@@ -100,29 +100,6 @@ class _Admitted:
             self.series[_pair(scope)] += _SERIES[label]
 
 
-class LabelBudget:
-    """
-    The values admitted so far, kept in the ledger and remembered here between transactions.
-
-    Args:
-        insert: The dialect's `insert`, which knows `on_conflict_do_update`.
-        settings: How many values each label may have, and how many series all of them may make.
-    """
-
-    def __init__(self, insert: DialectInsert, settings: LedgerSettings) -> None:
-        self._insert = insert
-        self._settings = settings
-        self._admitted = _Admitted()
-
-    def within(self, connection: sa.Connection) -> Admission:
-        """Who decides inside the transaction of *connection*."""
-        return Admission(connection, self._insert, self._settings, self._admitted)
-
-    def forget(self) -> None:
-        """Remember nothing, after a rollback took back what was admitted."""
-        self._admitted = _Admitted()
-
-
 class Admission:
     """
     Decides, inside one transaction, under which label values a request is counted.
@@ -130,12 +107,18 @@ class Admission:
     What was admitted once is admitted for ever, so a series never stops being counted. A name that is new makes the
     transaction wait for others that admit names, and see what they admitted: the caps hold for all replicas together.
 
+    Args:
+        connection: Of the transaction.
+        insert: The dialect's `insert`, which knows `on_conflict_do_update`.
+        settings: How many values each label may have, and how many series all of them may make.
+        admitted: What is remembered between transactions; nothing after a rollback took back what was admitted.
+
     Attributes:
         dropped: How often a name was refused, by the cap that it was over.
     """
 
     def __init__(
-        self, connection: sa.Connection, insert: DialectInsert, settings: LedgerSettings, admitted: _Admitted
+        self, connection: sa.Connection, insert: DialectInsert, settings: LedgerSettings, admitted: Admitted
     ) -> None:
         self._connection = connection
         self._insert = insert

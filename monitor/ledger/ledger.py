@@ -116,11 +116,11 @@ class Batch:
         forget_before: Spans of counted traces are let go when the last of them came before, Unix seconds.
     """
 
-    events: Sequence[TaggedTrace | OutcomeEvent | Span]
-    dead_letters: Sequence[DeadLetter]
-    offsets: Sequence[OffsetCommit]
-    records: Mapping[TopicPartition, int]
-    received_at: float
+    events: Sequence[TaggedTrace | OutcomeEvent | Span] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    offsets: Sequence[OffsetCommit] = ()
+    records: Mapping[TopicPartition, int] = field(default_factory=dict)
+    received_at: float = field(kw_only=True)
     assembled: Sequence[Assembled] = ()
     ignored: Mapping[Ignored, int] = field(default_factory=dict)
     postponed: Mapping[TraceId, float] = field(default_factory=dict)

@@ -9,19 +9,10 @@ import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
 from monitor.ledger.counting import Activity, CounterDeltas
-from monitor.ledger.dialect import Dialect
+from monitor.ledger.dialect import Dialect, Excluded
 from monitor.ledger.joining import Joining, Slot
-from monitor.ledger.labels import LabelBudget
-from monitor.ledger.ledger import (
-    CEILING,
-    Batch,
-    CounterKey,
-    CounterName,
-    DeadLetter,
-    OffsetCommit,
-    Recorded,
-    TaggedTrace,
-)
+from monitor.ledger.labels import Admission, Admitted
+from monitor.ledger.ledger import CEILING, Batch, CounterKey, CounterName, OffsetCommit, Recorded, TaggedTrace
 from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
 from monitor.ledger.schema import counter, dead_letter, kafka_offset, model_version, served_model, traffic
@@ -48,18 +39,20 @@ class Recorder:
     def __init__(self, dialect: Dialect, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
         self._insert = dialect.insert
         self._outcomes = outcomes
-        self._labels = LabelBudget(dialect.insert, settings)
+        self._settings = settings
+        self._admitted = Admitted()
         self._requests = RequestRows(dialect)
         self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect)
-        self._write_traffic = dialect.upserter(
-            traffic, become=lambda added: {"requests": traffic.c.requests + added.requests, **_wider(traffic.c, added)}
-        )
+        self._write_traffic = dialect.upserter(traffic, become=_wider(traffic, "requests"))
         self._write_counters = dialect.upserter(counter, become=_more_counted)
         self._write_activity = dialect.upserter(
-            model_version, _ACTIVITY_COLUMNS, keys=_VERSION_KEY, become=_more_active
+            model_version,
+            (*_VERSION_KEY, "first_started_at", "last_started_at", "requests", "labelled"),
+            keys=_VERSION_KEY,
+            become=_wider(model_version, "requests", "labelled"),
         )
-        self._write_served = dialect.upserter(served_model, become=lambda added: _wider(served_model.c, added))
+        self._write_served = dialect.upserter(served_model, become=_wider(served_model))
         self._version_ids: dict[VersionKey, int] = {}
         self._served: set[tuple[str, ...]] = set()
 
@@ -73,12 +66,20 @@ class Recorder:
         """
         for commit in sorted(batch.offsets, key=lambda commit: commit.partition):  # one order for all, so no deadlock
             self._commit_offset(connection, commit)
-        self._write_dead_letters(connection, batch)
+        if batch.dead_letters:
+            at = batch.received_at
+            connection.execute(
+                self._insert(dead_letter).on_conflict_do_nothing(),
+                [
+                    {**each.position._asdict(), **{name: getattr(each, name) for name in _LETTER}, "received_at": at}
+                    for each in batch.dead_letters
+                ],
+            )
         return self._join(connection, batch)
 
     def forget(self) -> None:
         """Remember nothing, after a rollback took back what was written."""
-        self._labels.forget()
+        self._admitted = Admitted()
         self._requests.forget()
         self._version_ids.clear()
         self._served.clear()
@@ -103,14 +104,6 @@ class Recorder:
                 f"{topic}[{partition}] is no longer at {commit.expected_offset}: another owner moved it."
             )
 
-    def _write_dead_letters(self, connection: sa.Connection, batch: Batch) -> None:
-        if not batch.dead_letters:
-            return
-        connection.execute(
-            self._insert(dead_letter).on_conflict_do_nothing(),
-            [_dead_letter_row(letter, batch.received_at) for letter in batch.dead_letters],
-        )
-
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
         # pending traces, label values, versions, new requests, cells, traffic, counters.
@@ -118,7 +111,7 @@ class Recorder:
         runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
         trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}
         slots = self._requests.load(connection, trace_ids, deltas)
-        admission = self._labels.within(connection)
+        admission = Admission(connection, self._insert, self._settings, self._admitted)
         joining = Joining(slots, deltas, admission, self._outcomes)
         self._add_pending(connection, batch, joining, deltas)
         taken = self._pending.take_complete(connection, batch.assembled)
@@ -208,36 +201,32 @@ def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:
     return dict(readable("counter", rows, lambda row: (CounterKey(CounterName(row[0]), *row[1:7]), whole(row.value))))
 
 
-def _more_active(added: Any) -> Mapping[str, Any]:
-    """A version that was seen before, with what a batch adds to it."""
-    have = model_version.c
-    return {
-        **_wider(have, added),
-        "requests": have.requests + added.requests,
-        "labelled": have.labelled + added.labelled,
-    }
-
-
 def _more_counted(added: Any) -> Mapping[str, Any]:
     """A counter with what a batch adds to it; at the ceiling it stays, since an overflow would stop the service."""
     have, ceiling = counter.c.value, sa.literal_column(str(CEILING), sa.BigInteger)
     return {"value": sa.case((have < ceiling, have + added.value), else_=have)}
 
 
-def _wider(have: Any, added: Any) -> Mapping[str, Any]:
-    """The period from the first to the last request of both."""
-    first, last = added.first_started_at, added.last_started_at
-    return {
-        "first_started_at": sa.case((first < have.first_started_at, first), else_=have.first_started_at),
-        "last_started_at": sa.case((last > have.last_started_at, last), else_=have.last_started_at),
-    }
+def _wider(table: sa.Table, *counts: str) -> Excluded:
+    """The period from the first to the last request of both, and the sums of their *counts*."""
+    have = table.c
+
+    def become(added: Any) -> Mapping[str, Any]:
+        first, last = added.first_started_at, added.last_started_at
+        return {
+            "first_started_at": sa.case((first < have.first_started_at, first), else_=have.first_started_at),
+            "last_started_at": sa.case((last > have.last_started_at, last), else_=have.last_started_at),
+            **{name: have[name] + added[name] for name in counts},
+        }
+
+    return become
 
 
 _VERSION_KEY = ("service", "environment", "model_version")
 _VERSION_ID = sa.select(model_version.c.id).where(
     *(model_version.c[name] == sa.bindparam(name) for name in _VERSION_KEY)
 )
-_ACTIVITY_COLUMNS = (*_VERSION_KEY, "first_started_at", "last_started_at", "requests", "labelled")
+_LETTER = ("reason", "detail", "sha256", "size_bytes")
 _MOST_SERVED = 10_000
 """Names of models and versions served under them that are remembered; hostile names could be endless."""
 
@@ -249,17 +238,6 @@ def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
         deltas.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
     for letter in batch.dead_letters:
         deltas.count(CounterName.DEAD_LETTERS, detail=letter.reason)
-
-
-def _dead_letter_row(letter: DeadLetter, received_at: float) -> dict[str, Any]:
-    return {
-        **letter.position._asdict(),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "sha256": letter.sha256,
-        "size_bytes": letter.size_bytes,
-        "received_at": received_at,
-    }
 
 
 def _trace_id(event: TaggedTrace | OutcomeEvent | Span) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from msgspec import Meta
 from msgspec.json import Decoder, Encoder
+from msgspec.structs import astuple
 
 from monitor.difficulty.features import RequestFeatures
-from monitor.difficulty.tiers import Tag
 from monitor.labels.said import Said
 from monitor.ledger.cells import CELL_COLUMNS, cell_of
 from monitor.ledger.counting import CounterDeltas
@@ -124,13 +124,7 @@ class RequestRows:
         return slot
 
 
-FEATURE_COLUMNS = (
-    request.c.capability,
-    request.c.item,
-    request.c.tool_set,
-    request.c.prompt_family,
-    request.c.attributes,
-)
+FEATURE_COLUMNS = tuple(request.c[name] for name in RequestFeatures.__struct_fields__)
 """What `features_of` reads."""
 
 
@@ -163,29 +157,13 @@ def are_sound(attributes: str) -> bool:
     return True
 
 
-def tag_columns(tag: Tag) -> dict[str, Any]:
-    """Columns that keep a tag."""
-    return {
-        "tier": tag.tier,
-        "difficulty_logit": tag.difficulty_logit,
-        "difficulty_variance": tag.difficulty_variance,
-        "is_known": tag.is_known,
-        "bin": tag.bin,
-        "calibration_id": tag.calibration_id,
-    }
-
-
 # Joined with the version, PostgreSQL would show a row that another replica has just filled, but without its version: it
 # reads again only the table that it locks.
 _STORED = (
     sa.select(
         request.c.trace_id,
         *CELL_COLUMNS,
-        request.c.counted_tier,
-        request.c.outcome_score,
-        request.c.outcome_source,
-        request.c.labelled_at,
-        request.c.outcomes,
+        *request.c["counted_tier", "outcome_score", "outcome_source", "labelled_at", "outcomes"],
     )
     .order_by(request.c.trace_id)
     .with_for_update()  # PostgreSQL; SQLite has locked the whole file already
@@ -196,7 +174,7 @@ def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[An
     """`_TRACE_COLUMNS`, which a trace fills; all empty while only an outcome has come."""
     if slot.new_trace is None or slot.delta is None:
         return _NO_TRACE
-    features, tag, delta = slot.new_trace.features, slot.new_trace.tag, slot.delta
+    features, delta = slot.new_trace.features, slot.delta
     return (
         version_ids[delta.version],
         slot.new_trace.trace.started_at,
@@ -207,11 +185,7 @@ def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[An
         _encode(dict(features.attributes)) if features.attributes else None,
         delta.tier,
         delta.tier,
-        tag.difficulty_logit,
-        tag.difficulty_variance,
-        tag.is_known,
-        tag.bin,
-        tag.calibration_id,
+        *astuple(slot.new_trace.tag)[1:],
         slot.new_trace.declared_tier,
         slot.new_trace.cluster,
     )

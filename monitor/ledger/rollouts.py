@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from monitor.ledger.labels import LabelBudget
+from monitor.ledger.labels import Admission, Admitted
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.schema import evidence, floor_set, verdict_change
 from monitor.ledger.schema import rollout as table
@@ -67,8 +67,8 @@ class RolloutStore(Transactions):
     def announce_rollout(self, rollout: Rollout) -> bool:
         """Keep a rollout whose names no request bore yet; False, and nothing kept, where a name is over its cap."""
         with self._writing() as connection:
-            # Not the recorder's: that belongs to the thread that records.
-            labels = LabelBudget(self._insert, self._settings).within(connection)
+            # Not what the recorder remembers: that belongs to the thread that records.
+            labels = Admission(connection, self._insert, self._settings, Admitted())
             wanted = [(rollout.service, rollout.environment, name) for name in (rollout.baseline, rollout.candidate)]
             if wanted != [labels.version(*version) for version in wanted]:
                 connection.rollback()

@@ -20,7 +20,6 @@ from monitor.ledger.history import HistoryReader
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
 from monitor.ledger.pending_spans import PendingSpanRows, count_spans
 from monitor.ledger.recording import Recorder, select_counters
-from monitor.ledger.retagging import Retagger
 from monitor.ledger.retention import Retention
 from monitor.ledger.rollouts import RolloutStore
 from monitor.ledger.schema import kafka_offset, served_model
@@ -35,7 +34,7 @@ from monitor.trace.settings import AssemblySettings, OutcomeSettings
 _RACES_PER_BATCH = 10  # each lost race shows rows that the next try joins, so even two are rare
 
 
-class SqlLedger(CalibrationStore, HistoryReader, Retagger, Retention, RolloutStore):
+class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
     """
     The truth: SQL behind one method per transaction.
 
@@ -49,7 +48,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retagger, Retention, RolloutSto
     Raises:
         ConfigInvalid: *url* cannot be used.
         LedgerUnavailable: the database cannot be reached.
-        LedgerInvalid: it was written by a newer version.
+        LedgerInvalid: it was written by a newer version, or by one in development.
     """
 
     def __init__(

@@ -142,10 +142,6 @@ class BatchWriter:
         now = self._stages.clock.time()
         recorded = self._stages.ledger.record(
             Batch(
-                events=(),
-                dead_letters=(),
-                offsets=(),
-                records={},
                 received_at=now,
                 assembled=assembled,
                 postponed=postponed or {},
