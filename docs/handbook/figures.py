@@ -25,8 +25,8 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing
-from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
-from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.evidence import evidence_chart
+from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.output.rollouts import rollout_json
@@ -173,7 +173,7 @@ def _parts(numbers: Mapping[str, _Rollout]) -> str:
         "share",
         {
             f"{rollout['verdict']}: {name}": parts_chart(
-                [Part(part.replace("_", " "), change) for part, change in rollout["decomposition"].items()],
+                {part.replace("_", " "): change for part, change in rollout["decomposition"].items()},
                 name=f"parts-{name}",
                 title="What moved the hard tier's share of failures, in points",
             )
@@ -187,13 +187,13 @@ def _evidence(numbers: Mapping[str, _Rollout]) -> str:
         "evidence",
         {
             f"{numbers[name]['verdict']}: {name}": evidence_chart(
-                [EvidencePoint(look["at"], _interval(look)) for look in numbers[name]["evidence"]],
+                [(look["at"], _interval(look)) for look in numbers[name]["evidence"]],
                 name=f"evidence-{name}",
                 title="Excess of the hard tier's share of failures, in points",
                 threshold=0.0,
                 threshold_name="a cliff needs the band above 0",
                 changes=[
-                    VerdictMark(datetime.fromisoformat(change["at"]).timestamp(), change["verdict"])
+                    (datetime.fromisoformat(change["at"]).timestamp(), change["verdict"])
                     for change in numbers[name]["changes"]
                 ],
             )

@@ -23,8 +23,8 @@ from monitor.evals.gate import GateResult
 from monitor.evals.json_report import json_report
 from monitor.evals.report import EvalReport
 from monitor.evals.words import bounds, one_line
-from monitor.output.charts.palette import CHART_STYLE
-from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.drawing import CHART_STYLE
+from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.rollout.wording import percent, points, signed, with_bounds
@@ -44,7 +44,7 @@ def _environment() -> Environment:
     )
     shown = (percent, points, signed, with_bounds, bounds)
     environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
-    environment.globals |= {each.__name__: each for each in (rates_chart, share_chart, parts_chart, Part)}
+    environment.globals |= {each.__name__: each for each in (rates_chart, share_chart, parts_chart)}
     environment.globals["summary"] = summary
     environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
     return environment

@@ -8,7 +8,7 @@ from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import TIERS
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.output.calibrations import KeptCalibration
-from monitor.output.charts.drawing import Drawing, path_of
+from monitor.output.charts.drawing import Drawing
 
 _WIDTH = 980
 _MARGIN = 24
@@ -75,7 +75,7 @@ def _curve(picture: Drawing, points: Sequence[ReliabilityPoint]) -> None:
         picture.text(_PLOT_LEFT + _PLOT / 2, _PLOT_TOP + _PLOT / 2, "not known yet", anchor="middle", fill=_FAINT)
         return
     places = [_at(point.predicted, point.observed) for point in points]
-    picture.add("polyline", points=path_of(places), fill="none", stroke=_CURVE, stroke_width=1.5)
+    picture.add("polyline", points=places, fill="none", stroke=_CURVE, stroke_width=1.5)
     most = max(point.labels for point in points)
     for point, (x, y) in zip(points, places, strict=True):
         radius = max(_SMALLEST_DOT, _LARGEST_DOT * (point.labels / most) ** 0.5)

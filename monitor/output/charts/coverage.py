@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
-from monitor.output.charts.palette import GRID, MUTED
+from monitor.output.charts.drawing import FONT_SIZE, GRID, MUTED, Arm, Drawing, shortened
 from monitor.output.charts.scale import Scale
 
 _WIDTH = 360.0
@@ -16,21 +14,14 @@ _LEFT, _RIGHT = 104.0, 316.0
 _TOP, _ROW, _BAR = 38.0, 36.0, 12.0
 
 
-@dataclass(frozen=True, slots=True)
-class CoverageRow:
-    """Labelled per matured request of both arms in one tier, ratios 0 to 1; None where there is no request."""
-
-    name: str
-    baseline: float | None
-    candidate: float | None
-
-
-def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseline: str, candidate: str) -> Markup:
+def coverage_chart(
+    rows: Mapping[str, tuple[float | None, float | None]], *, name: str, title: str, baseline: str, candidate: str
+) -> Markup:
     """
     *rows* from top to bottom, each with a bar per arm.
 
     Args:
-        rows: What is drawn.
+        rows: By name of the tier, labelled per matured request of both arms, ratios 0 to 1; None without a request.
         name: Letters, digits and hyphens; unlike any other drawing's on the page.
         title: What the picture is of.
         baseline: Name of the baseline.
@@ -38,15 +29,15 @@ def coverage_chart(rows: Sequence[CoverageRow], *, name: str, title: str, baseli
     """
     at = Scale(0.0, 1.0, _LEFT, _RIGHT)
     text = "; ".join(
-        f"{row.name}: baseline {_percent(row.baseline)}, candidate {_percent(row.candidate)}" for row in rows
+        f"{tier}: baseline {_percent(old)}, candidate {_percent(new)}" for tier, (old, new) in rows.items()
     )
     picture = Drawing(name, title=title, description=f"{text}.", width=_WIDTH, height=_TOP + _ROW * len(rows) + 2)
     picture.legend(14, baseline, candidate)
     hatch = picture.hatch(Arm.CANDIDATE)
-    for index, row in enumerate(rows):
+    for index, (tier, arms) in enumerate(rows.items()):
         y = _TOP + _ROW * (index + 0.5)
-        picture.text(0, y + 4, shortened(row.name, _LEFT - 2))
-        for arm, coverage, top in ((Arm.BASELINE, row.baseline, y - _BAR - 1), (Arm.CANDIDATE, row.candidate, y + 1)):
+        picture.text(0, y + 4, shortened(tier, _LEFT - 2))
+        for arm, coverage, top in zip(Arm, arms, (y - _BAR - 1, y + 1), strict=True):
             picture.rect(_LEFT, top, _RIGHT - _LEFT, _BAR, fill="none", stroke=GRID)
             if coverage is None:
                 picture.text(_LEFT + 4, top + 9, "not known", fill=MUTED, size=FONT_SIZE - 2)

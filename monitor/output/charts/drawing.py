@@ -8,7 +8,37 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from monitor.output.charts.palette import BASELINE, CANDIDATE, INK, PAPER
+# Custom properties that a page may set, each with a value that works without it.
+INK = "currentColor"
+MUTED = "var(--chart-muted, #57606a)"
+GRID = "var(--chart-grid, #d0d7de)"
+PAPER = "var(--chart-paper, #ffffff)"
+BASELINE = "var(--chart-baseline, #0072b2)"
+CANDIDATE = "var(--chart-candidate, #c04f00)"
+ALARM = "var(--chart-alarm, #a3195b)"
+
+# Blue, vermilion and reddish purple of Okabe and Ito's palette for all kinds of colour vision, darkened or lightened
+# until text of that colour has a contrast of 4.5 on the paper of its scheme.
+CHART_STYLE = """
+:root {
+  --chart-muted: #57606a; --chart-grid: #d0d7de; --chart-paper: #ffffff;
+  --chart-baseline: #0072b2; --chart-candidate: #c04f00; --chart-alarm: #a3195b;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --chart-muted: #9da7b1; --chart-grid: #3d444d; --chart-paper: #0d1117;
+    --chart-baseline: #56b4e9; --chart-candidate: #f0902f; --chart-alarm: #f08bc0;
+  }
+}
+@media print {
+  :root {
+    --chart-muted: #57606a; --chart-grid: #d0d7de; --chart-paper: #ffffff;
+    --chart-baseline: #0072b2; --chart-candidate: #c04f00; --chart-alarm: #a3195b;
+  }
+}
+svg.chart { display: block; width: 100%; height: auto; max-width: 30rem; font-family: inherit; }
+"""
+"""Rules for a page that shows charts: colours by scheme, and pictures as wide as their column."""
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 FONT_SIZE = 12
@@ -66,16 +96,25 @@ class Drawing:
             self.rect(0, 0, width, height, fill="#ffffff")
 
     def add(
-        self, tag: str, *, text: str = "", inside: ET.Element | None = None, **attributes: str | float
+        self,
+        tag: str,
+        *,
+        text: str = "",
+        inside: ET.Element | None = None,
+        points: Iterable[tuple[float, float]] = (),
+        **attributes: str | float | None,
     ) -> ET.Element:
         """
         A new element at the end of the picture, or of the element that it belongs *inside*.
 
-        Underscores in the names of *attributes* are the hyphens of SVG; a number is written to a hundredth of a unit.
+        Underscores in the names of *attributes* are the hyphens of SVG; a number is written to a hundredth of a unit,
+        and what is None is left out. A polygon or polyline goes through *points*.
         """
+        path = " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
         named = {
-            name.replace("_", "-"): _number(value) if isinstance(value, float) else str(value)
-            for name, value in attributes.items()
+            name.replace("_", "-"): value if isinstance(value, str) else _number(value)
+            for name, value in {"points": path or None, **attributes}.items()
+            if value is not None
         }
         element = ET.SubElement(self._root if inside is None else inside, tag, named)
         element.text = "".join(letter for letter in text if letter.isprintable()) or None
@@ -93,40 +132,30 @@ class Drawing:
         is_bold: bool = False,
     ) -> None:
         """*text* on the base line *y*; *anchor* says which end of it is at *x*."""
-        element = self.add("text", text=text, x=float(x), y=float(y), text_anchor=anchor, fill=fill)
-        if size != FONT_SIZE:
-            element.set("font-size", _number(size))
-        if is_bold:
-            element.set("font-weight", "bold")
+        own_size, weight = None if size == FONT_SIZE else size, "bold" if is_bold else None
+        self.add("text", text=text, x=x, y=y, text_anchor=anchor, fill=fill, font_size=own_size, font_weight=weight)
 
     def line(
         self, start: tuple[float, float], end: tuple[float, float], *, stroke: str, width: float = 1.0, dashes: str = ""
     ) -> None:
         """A straight line."""
         (x1, y1), (x2, y2) = start, end
-        element = self.add(
-            "line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), stroke=stroke, stroke_width=float(width)
-        )
-        if dashes:
-            element.set("stroke-dasharray", dashes)
+        self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke, stroke_width=width, stroke_dasharray=dashes or None)
 
     def rect(
         self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str = "none", opacity: float = 1.0
     ) -> None:
         """A rectangle by its upper left corner; none has a negative size, and *opacity* is that of its inside."""
-        element = self.add(
-            "rect", x=float(x), y=float(y), width=max(0.0, width), height=max(0.0, height), fill=fill, stroke=stroke
-        )
-        if opacity != 1.0:
-            element.set("fill-opacity", _number(opacity))
+        width, height, seen = max(0.0, width), max(0.0, height), None if opacity == 1.0 else opacity
+        self.add("rect", x=x, y=y, width=width, height=height, fill=fill, stroke=stroke, fill_opacity=seen)
 
     def mark(self, arm: Arm, x: float, y: float, *, size: float = 5.0) -> None:
         """The mark of *arm*: a hollow circle for the baseline, a filled diamond for the candidate."""
         if arm is Arm.BASELINE:
-            self.add("circle", cx=float(x), cy=float(y), r=size - 0.5, fill=PAPER, stroke=arm.colour, stroke_width=2.0)
+            self.add("circle", cx=x, cy=y, r=size - 0.5, fill=PAPER, stroke=arm.colour, stroke_width=2.0)
         else:
             points = ((x, y - size - 1), (x + size + 1, y), (x, y + size + 1), (x - size - 1, y))
-            self.add("polygon", points=path_of(points), fill=arm.colour, stroke=PAPER, stroke_width=1.0)
+            self.add("polygon", points=points, fill=arm.colour, stroke=PAPER, stroke_width=1.0)
 
     def legend(self, y: float, baseline: str, candidate: str) -> None:
         """Both marks with the names of their arms, on the base lines *y* and a line below."""
@@ -160,11 +189,6 @@ class Drawing:
         """The whole picture as a file that people may read."""
         ET.indent(self._root)
         return ET.tostring(self._root, encoding="unicode") + "\n"
-
-
-def path_of(points: Iterable[tuple[float, float]]) -> str:
-    """*points* as `points` of a polygon or polyline."""
-    return " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
 
 
 def shortened(text: str, width: float, *, font_size: float = FONT_SIZE) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, path_of, shortened, text_width
-from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
+from monitor.output.charts.drawing import ALARM, FONT_SIZE, GRID, INK, MUTED, Arm, Drawing, shortened, text_width
 from monitor.output.charts.scale import Scale, span, ticks, time_ticks
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import points, with_bounds
@@ -21,45 +19,29 @@ _FIRST_IN_VIEW = 0.2
 """The part of the points, the first ones, whose bounds may be cut off: they are so wide that all else would be flat."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvidencePoint:
-    """What was known at one moment (Unix seconds); *value* is a difference of ratios."""
-
-    at: float
-    value: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictMark:
-    """The verdict became *verdict* at this moment (Unix seconds)."""
-
-    at: float
-    verdict: str
-
-
 def evidence_chart(
-    points_in_time: Sequence[EvidencePoint],
+    evidence: Sequence[tuple[float, Interval]],
     *,
     name: str,
     title: str,
     threshold: float,
     threshold_name: str,
-    changes: Sequence[VerdictMark] = (),
+    changes: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """
     A line through the estimates in a band of their bounds.
 
     Args:
-        points_in_time: At least one, oldest first.
+        evidence: What was known when (Unix seconds), a difference of ratios; at least one, oldest first.
         name: Letters, digits and hyphens; unlike any other drawing's on the page.
         title: What the evidence is of.
         threshold: The value that matters, a difference of ratios.
         threshold_name: Why it matters, in a few words.
-        changes: When the verdict became what it then was, oldest first.
+        changes: When (Unix seconds) the verdict became which, oldest first.
     """
-    first, last = points_in_time[0], points_in_time[-1]
-    start, end = span([first.at, last.at, *(mark.at for mark in changes)])
-    marks = ticks(*_in_view(points_in_time, threshold), most=5)
+    (began_at, first), (now, last) = evidence[0], evidence[-1]
+    start, end = span([began_at, now, *(at for at, _ in changes)])
+    marks = ticks(*_in_view([value for _, value in evidence], threshold), most=5)
     x = Scale(start, end, _LEFT, _RIGHT)
     y = Scale(marks[0], marks[-1], _TOP + _PLOT, _TOP)
     bottom = _TOP + _PLOT
@@ -67,8 +49,8 @@ def evidence_chart(
         name,
         title=title,
         description=(
-            f"Now {with_bounds(last.value)}; first {with_bounds(first.value)}; {threshold_name} at {points(threshold)}."
-            + "".join(f" {mark.verdict} at {_minute(mark.at)}." for mark in changes)
+            f"Now {with_bounds(last)}; first {with_bounds(first)}; {threshold_name} at {points(threshold)}."
+            + "".join(f" {verdict} at {_minute(at)}." for at, verdict in changes)
         ),
         width=_WIDTH,
         height=bottom + 40,
@@ -76,10 +58,10 @@ def evidence_chart(
     for mark in marks:
         picture.line((_LEFT, y(mark)), (_RIGHT, y(mark)), stroke=INK if mark == 0 and threshold != 0 else GRID)
         picture.text(_LEFT - 5, y(mark) + 4, f"{100 * mark:+g}" if mark else "0", anchor="end", fill=MUTED)
-    for moment, label in time_ticks(start, end) or [(last.at, _minute(last.at))]:
+    for moment, label in time_ticks(start, end) or [(now, _minute(now))]:
         picture.line((x(moment), bottom), (x(moment), bottom + 4), stroke=MUTED)
         picture.text(_within(x(moment), label), bottom + 16, label, anchor="middle", fill=MUTED)
-    _band(picture, points_in_time, x, y)
+    _band(picture, evidence, x, y)
     picture.line((_LEFT, y(threshold)), (_RIGHT, y(threshold)), stroke=ALARM, width=1.5, dashes="5 3")
     picture.line((_LEFT, bottom + 30), (_LEFT + 18, bottom + 30), stroke=ALARM, width=1.5, dashes="5 3")
     named = f"{threshold_name} ({points(threshold)})" if threshold else threshold_name
@@ -88,44 +70,39 @@ def evidence_chart(
     return picture.svg()
 
 
-def _in_view(points_in_time: Sequence[EvidencePoint], threshold: float) -> tuple[float, float]:
+def _in_view(values: Sequence[Interval], threshold: float) -> tuple[float, float]:
     """The least and the greatest value that has to be seen."""
-    settled = points_in_time[int(_FIRST_IN_VIEW * len(points_in_time)) :]
-    values = [
-        *(bound for point in settled for bound in (point.value.lower, point.value.upper)),
-        *(point.value.estimate for point in points_in_time),
-    ]
-    return min(*values, threshold, 0.0), max(*values, threshold, 0.01)
+    settled = values[int(_FIRST_IN_VIEW * len(values)) :]
+    seen = [*(bound for each in settled for bound in (each.lower, each.upper)), *(each.estimate for each in values)]
+    return min(*seen, threshold, 0.0), max(*seen, threshold, 0.01)
 
 
-def _band(picture: Drawing, points_in_time: Sequence[EvidencePoint], x: Scale, y: Scale) -> None:
+def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale, y: Scale) -> None:
     colour = Arm.CANDIDATE.colour
-    upper = [(x(point.at), y(point.value.upper)) for point in points_in_time]
-    lower = [(x(point.at), y(point.value.lower)) for point in points_in_time]
-    if len(points_in_time) > 1:
-        picture.add("polygon", points=path_of([*upper, *reversed(lower)]), fill=colour, fill_opacity=0.2)
-        line = [(x(point.at), y(point.value.estimate)) for point in points_in_time]
-        picture.add("polyline", points=path_of(line), fill="none", stroke=colour, stroke_width=2.0)
-    last = points_in_time[-1]
+    upper, lower, line = (
+        [(x(at), y(getattr(value, bound))) for at, value in evidence] for bound in ("upper", "lower", "estimate")
+    )
+    if len(evidence) > 1:
+        picture.add("polygon", points=[*upper, *reversed(lower)], fill=colour, fill_opacity=0.2)
+        picture.add("polyline", points=line, fill="none", stroke=colour, stroke_width=2.0)
     picture.line(upper[-1], lower[-1], stroke=colour, width=1.5)
-    picture.mark(Arm.CANDIDATE, x(last.at), y(last.value.estimate), size=4)
+    picture.mark(Arm.CANDIDATE, *line[-1], size=4)
 
 
-def _mark_changes(picture: Drawing, changes: Sequence[VerdictMark], x: Scale, bottom: float) -> None:
+def _mark_changes(picture: Drawing, changes: Sequence[tuple[float, str]], x: Scale, bottom: float) -> None:
     """A line for every change, and its name in the first of two rows where there is room for it."""
     free = [0.0, 0.0]
-    for mark in changes:
-        place = x(mark.at)
+    for at, verdict in changes:
+        place = x(at)
         picture.line((place, _TOP - 6), (place, bottom), stroke=MUTED, dashes="1 2")
-        picture.add(
-            "polygon", points=path_of(((place - 4, _TOP - 8), (place + 4, _TOP - 8), (place, _TOP - 1))), fill=MUTED
-        )
-        width = text_width(mark.verdict)
+        arrow = ((place - 4, _TOP - 8), (place + 4, _TOP - 8), (place, _TOP - 1))
+        picture.add("polygon", points=arrow, fill=MUTED)
+        width = text_width(verdict)
         start = min(max(place - width / 2, 0.0), _WIDTH - width)
         row = next((row for row, taken in enumerate(free) if start >= taken), None)
         if row is not None:
             free[row] = start + width + 4
-            picture.text(start, _TOP - 12 - 13 * row, mark.verdict, is_bold=True, size=FONT_SIZE - 1)
+            picture.text(start, _TOP - 12 - 13 * row, verdict, is_bold=True, size=FONT_SIZE - 1)
 
 
 def _within(place: float, label: str) -> float:

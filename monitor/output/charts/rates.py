@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened
-from monitor.output.charts.palette import ALARM, GRID, MUTED
+from monitor.output.charts.drawing import ALARM, FONT_SIZE, GRID, MUTED, Arm, Drawing, shortened
 from monitor.output.charts.scale import Scale, ticks
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent
@@ -78,7 +77,7 @@ def rates_chart(
 
 def _draw(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
     picture.text(0, y + 4, shortened(row.name, _LEFT - 2))
-    for arm, rate, line in ((Arm.BASELINE, row.baseline, y - _APART), (Arm.CANDIDATE, row.candidate, y + _APART)):
+    for arm, rate, line in zip(Arm, (row.baseline, row.candidate), (y - _APART, y + _APART), strict=True):
         if rate is None:
             picture.text(_LEFT + 6, line + 4, "not known", fill=MUTED, size=FONT_SIZE - 2)
             continue

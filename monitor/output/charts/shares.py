@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import FONT_SIZE, Arm, Drawing, shortened, text_width
-from monitor.output.charts.palette import ALARM, GRID, INK, MUTED
+from monitor.output.charts.drawing import ALARM, FONT_SIZE, GRID, INK, MUTED, Arm, Drawing, shortened, text_width
 from monitor.output.charts.scale import Scale
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent, points
@@ -53,10 +52,8 @@ def share_chart(
         width=_WIDTH,
         height=second + _BAR + (22 if expected is None else 48),
     )
-    for arm, share, label, y in (
-        (Arm.BASELINE, baseline, baseline_name, _TOP),
-        (Arm.CANDIDATE, candidate, candidate_name, second),
-    ):
+    shares, names = (baseline, candidate), (baseline_name, candidate_name)
+    for arm, share, label, y in zip(Arm, shares, names, (_TOP, second), strict=True):
         picture.text(0, y - 5, shortened(f"{arm.value}: {label}", _WIDTH - 110))
         picture.text(_WIDTH, y - 5, f"{percent(share.estimate)} hard", anchor="end", fill=arm.colour)
         picture.rect(at(0), y, at(1) - at(0), _BAR, fill="none", stroke=GRID)

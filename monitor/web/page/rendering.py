@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from monitor.output.charts.palette import CHART_STYLE
+from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.plain import iso_time
 from monitor.rollout.verdict import FailureRate, Interval, VerdictState
 from monitor.rollout.wording import percent, points, signed, with_bounds

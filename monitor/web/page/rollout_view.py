@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
 
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.charts.coverage import CoverageRow, coverage_chart
-from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
-from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.coverage import coverage_chart
+from monitor.output.charts.evidence import evidence_chart
+from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.rollout.evidence import Evidence
@@ -150,11 +150,7 @@ def parts_picture(verdict: Verdict) -> Markup:
     parts = verdict.decomposition
     if parts is None:
         return Markup()
-    rows = [
-        Part("traffic mix", parts.traffic_mix),
-        Part("easier tiers", parts.easier_tiers),
-        Part("hard tiers", parts.hard_tiers),
-    ]
+    rows = {part.replace("_", " "): change for part, change in asdict(parts).items()}
     return parts_chart(rows, name="parts-picture", title="Parts of the raw change of the share, in points")
 
 
@@ -162,7 +158,6 @@ def evidence_pictures(
     record: RolloutRecord, evidence: Sequence[Evidence], policy: Policy
 ) -> Sequence[tuple[str, Markup]]:
     """Excess, change of the share and change of the hard tier's rate over time, each with its caption."""
-    changes = [VerdictMark(at, state) for at, state in record.changes]
     series = (
         ("excess", "Excess over a uniform gain", 0.0, "left behind, once the band is above"),
         ("share_change", "Change of the hard tier's share", policy.share_jump, "jump that matters"),
@@ -170,8 +165,7 @@ def evidence_pictures(
     )
     pictures = []
     for name, caption, threshold, threshold_name in series:
-        found = ((each.at, getattr(each, name)) for each in evidence)
-        known = [EvidencePoint(at, value) for at, value in found if value is not None]
+        known = [(each.at, value) for each in evidence if (value := getattr(each, name)) is not None]
         if known:
             svg = evidence_chart(
                 known,
@@ -179,7 +173,7 @@ def evidence_pictures(
                 title=f"{caption}, in points, over time",
                 threshold=threshold,
                 threshold_name=threshold_name,
-                changes=changes,
+                changes=record.changes,
             )
             pictures.append((caption, svg))
     return pictures
@@ -187,7 +181,7 @@ def evidence_pictures(
 
 def coverage_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
     """Labelled per matured request, by tier and arm."""
-    rows = [CoverageRow(name, each.baseline.coverage, each.candidate.coverage) for name, each in comparisons(verdict)]
+    rows = {name: (each.baseline.coverage, each.candidate.coverage) for name, each in comparisons(verdict)}
     return coverage_chart(
         rows,
         name="coverage-picture",

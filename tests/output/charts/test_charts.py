@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.output.charts.coverage import CoverageRow, coverage_chart
-from monitor.output.charts.evidence import EvidencePoint, VerdictMark, evidence_chart
-from monitor.output.charts.palette import CHART_STYLE
-from monitor.output.charts.parts import Part, parts_chart
+from monitor.output.charts.coverage import coverage_chart
+from monitor.output.charts.drawing import CHART_STYLE
+from monitor.output.charts.evidence import evidence_chart
+from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
 from monitor.output.charts.shares import share_chart
 from monitor.rollout.verdict import Interval
@@ -20,6 +20,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 HARD = RateRow("hard", Interval(0.6, 0.5, 0.7), Interval(0.55, 0.47, 0.63), limit=0.5)
 UNKNOWN = RateRow("frontier", None, None)
 NOON = 1_790_000_000.0
+
+Known = tuple[float, Interval]
 
 
 def rates(*rows: RateRow, baseline: str = "before", candidate: str = "after") -> str:
@@ -38,25 +40,25 @@ def share(*, expected_change: float | None = 0.055, name: str = "share") -> str:
     )
 
 
-def evidence(*points: EvidencePoint, changes: tuple[VerdictMark, ...] = (), threshold: float = 0.1) -> str:
+def evidence(*points: Known, changes: tuple[tuple[float, str], ...] = (), threshold: float = 0.1) -> str:
     return evidence_chart(
         points, name="evidence", title="Excess", threshold=threshold, threshold_name="jump", changes=changes
     )
 
 
-def at(hours: float, estimate: float, width: float = 0.1) -> EvidencePoint:
-    return EvidencePoint(NOON + 3_600 * hours, Interval(estimate, estimate - width, estimate + width))
+def at(hours: float, estimate: float, width: float = 0.1) -> Known:
+    return NOON + 3_600 * hours, Interval(estimate, estimate - width, estimate + width)
 
 
 EVERY_CHART = {
     "rates": rates(HARD, UNKNOWN),
     "share": share(),
     "share without expectation": share(expected_change=None),
-    "parts": parts_chart([Part("mix", 0.004), Part("hard", -0.05)], name="parts", title="Parts"),
-    "evidence": evidence(*(at(hour, 0.1) for hour in range(50)), changes=(VerdictMark(NOON, "waiting"),)),
+    "parts": parts_chart({"mix": 0.004, "hard": -0.05}, name="parts", title="Parts"),
+    "evidence": evidence(*(at(hour, 0.1) for hour in range(50)), changes=((NOON, "waiting"),)),
     "evidence of one look": evidence(at(0, 0.1)),
     "coverage": coverage_chart(
-        [CoverageRow("easy", 0.97, 0.5), CoverageRow("hard", None, None)],
+        {"easy": (0.97, 0.5), "hard": (None, None)},
         name="coverage",
         title="Labels",
         baseline="before",
@@ -140,7 +142,7 @@ def test_the_excess_is_what_lies_beyond_a_uniform_gain() -> None:
 
 def test_parts_are_drawn_to_the_side_of_their_sign() -> None:
     """A part that lowers the share lies left of zero, one that raises it right of it, and the sum is told."""
-    svg = parts_chart([Part("mix", 0.25), Part("hard", -0.125)], name="parts", title="Parts")
+    svg = parts_chart({"mix": 0.25, "hard": -0.125}, name="parts", title="Parts")
     rects = ET.fromstring(svg).findall(f"{SVG}rect")
     zero = next(
         float(line.get("x1", 0))
@@ -164,7 +166,7 @@ def test_the_band_narrows_as_evidence_grows() -> None:
 
 def test_changes_of_the_verdict_are_named() -> None:
     """Each change has its word over the time at which it came."""
-    changes = (VerdictMark(NOON, "waiting"), VerdictMark(NOON + 3_600, "ok"), VerdictMark(NOON + 36_000, "cliff"))
+    changes = ((NOON, "waiting"), (NOON + 3_600, "ok"), (NOON + 36_000, "cliff"))
 
     svg = evidence(at(0, 0.0), at(12, 0.2), changes=changes)
 
