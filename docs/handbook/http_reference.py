@@ -48,7 +48,7 @@ ROUTES = {
     (
         "GET",
         "/api/v1/rollouts/{rollout_id}/cases",
-    ): f"What established versions passed and the candidate fails in the hard tier; `?limit=N` for more or fewer than {DEFAULT_CASES}.",
+    ): f"Requests that established versions passed and the candidate fails; `?limit=N` for more or fewer than {DEFAULT_CASES}.",
 }
 """What each route does, by method and path."""
 

@@ -1,4 +1,4 @@
-"""`cliffwatch cases`: what established versions passed and a candidate fails in the hard tier."""
+"""`cliffwatch cases`: requests that established versions passed and a candidate fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monitor.probes.incident import incident_family
 from monitor.rollout.cases import Cases
 from monitor.service.rollout_control import MOST_CASES
 
-cases = options.Commands(help="What established versions passed and a candidate fails in the hard tier.")
+cases = options.Commands(help="Requests that established versions passed and a candidate fails.")
 app.add_typer(cases, name="cases")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.difficulty.tiers import HARD_TIER, Tier
+from monitor.difficulty.tiers import Tier
 from monitor.ledger.schema import model_version, request
 from monitor.rollout.cases import Case, CaseKind, Cases, Runs
 from monitor.rollout.oncall import Signature
@@ -24,10 +24,11 @@ _KEY = sa.case(
 _PASSES = sa.func.count(sa.case((request.c.success.is_(True), 1)))
 _FAILURES = sa.func.count(sa.case((request.c.success.is_(False), 1)))
 _LABELLED = sa.func.count(request.c.success)
+_FOR_EVER = 1e12  # Unix seconds
 
 
 def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int) -> Cases:
-    """The cases of *rollout*, those that fail most often first, *limit* of them at most."""
+    """The cases of *rollout* in every tier, those that fail most often first, *limit* of them at most."""
     chosen = _chosen(rollout).subquery()
     total = connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0
     rows = connection.execute(
@@ -89,9 +90,7 @@ def _of_candidate(rollout: Rollout) -> _Conditions:
         model_version.c.service == rollout.service,
         model_version.c.environment == rollout.environment,
         model_version.c.model_version == rollout.candidate,
-        request.c.calibration_id == rollout.calibration_id,
-        request.c.started_at >= rollout.started_at,
-        request.c.tier.in_([tier.value for tier in Tier if tier in HARD_TIER]),
+        request.c.started_at.between(rollout.started_at, rollout.ended_at or _FOR_EVER),
         _KEY.is_not(None),
     )
 
@@ -121,7 +120,7 @@ def _latest(
             _KEY.label("key"),
             request.c.trace_id,
             request.c.started_at,
-            request.c.tier,
+            sa.func.coalesce(request.c.declared_tier, request.c.tier).label("tier"),
             request.c.capability,
             request.c.failure_class,
             model_version.c.model_version,

@@ -151,7 +151,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
             yield ArmReader(connection, rollout, matured_before=matured_before)
 
     def cases(self, rollout: Rollout, *, limit: int) -> Cases:
-        """What established versions passed and the candidate of *rollout* fails in the hard tier, *limit* at most."""
+        """Requests that established versions passed and the candidate of *rollout* fails, *limit* at most."""
         with self._reading() as connection:
             return select_cases(connection, rollout, limit=limit)
 

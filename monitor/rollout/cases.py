@@ -1,4 +1,4 @@
-"""Cases: requests that established versions passed and the candidate fails in the hard tier."""
+"""Cases: requests that established versions passed and the candidate fails, in every tier."""
 
 from __future__ import annotations
 

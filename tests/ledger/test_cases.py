@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
@@ -28,7 +29,7 @@ from tests.ledgers import (
 
 
 def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(ledger: SqlLedger) -> None:
-    """One case per request that comes again, with the latest run on either side; easy ones are left out."""
+    """One case per request that comes again, with the latest run on either side, whatever its tier."""
 
     def run(trace_id: str, item: str, *, passes: bool, tag: Tag = HARD, **trace: Any) -> TaggedTrace:
         return tagged(a_trace(trace_id, request_id=item, outcome=success() if passes else failure(), **trace), tag)
@@ -72,15 +73,16 @@ def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(ledger: SqlL
         passed_trace_id="b2",
         passed_by="model-1",
     )
-    assert [broken, "known from history"] == [cases.cases[0], cases.cases[1].name]
+    assert [broken, "easy", "known from history"] == [cases.cases[0], *(case.name for case in cases.cases[1:])]
+    assert Tier.EASY == cases.cases[1].signature.tier
     assert ("r1", "old", Runs(1, 0)) == (
-        cases.cases[1].passed_trace_id,
-        cases.cases[1].passed_by,
-        cases.cases[1].established,
+        cases.cases[2].passed_trace_id,
+        cases.cases[2].passed_by,
+        cases.cases[2].established,
     )
-    assert (2, 2) == (cases.total, len(cases.cases))
+    assert (3, 3) == (cases.total, len(cases.cases))
     limited = ledger.cases(ROLLOUT, limit=1)
-    assert (2, [broken]) == (limited.total, list(limited.cases))
+    assert (3, [broken]) == (limited.total, list(limited.cases))
 
 
 def test_requests_without_a_name_are_cases_by_their_family(ledger: SqlLedger) -> None:
@@ -104,3 +106,47 @@ def test_requests_without_a_name_are_cases_by_their_family(ledger: SqlLedger) ->
     assert [("f00", CaseKind.FAMILY, Runs(3, 2), Runs(3, 1))] == [
         (case.name, case.kind, case.candidate, case.established) for case in cases.cases
     ]
+
+
+def test_cases_need_no_tiers_and_a_declared_one_is_named(ledger: SqlLedger) -> None:
+    """Without tiers, what fails is still named; a tier that the operator declared comes before one that was learnt."""
+
+    def run(trace_id: str, item: str, model_version: str, *, passes: bool, declared: str | None = None) -> TaggedTrace:
+        outcome = success() if passes else failure()
+        trace = a_trace(trace_id, request_id=item, model_version=model_version, outcome=outcome)
+        return structs.replace(tagged(trace), declared_tier=declared)
+
+    ledger.record(
+        a_batch(
+            run("b1", "plain", "model-1", passes=True),
+            run("c1", "plain", "model-2", passes=False),
+            run("b2", "stated", "model-1", passes=True, declared="hard"),
+            run("c2", "stated", "model-2", passes=False, declared="hard"),
+        )
+    )
+
+    cases = ledger.cases(ROLLOUT, limit=10)
+
+    assert [("plain", Tier.UNTIERED), ("stated", Tier.HARD)] == [(case.name, case.signature.tier) for case in cases.cases]
+
+
+def test_a_retry_is_not_blamed_on_the_attempt_that_ended(ledger: SqlLedger) -> None:
+    """What fails after a rollout has ended is no case of it."""
+    ended = replace(ROLLOUT, ended_at=NOON + 10)
+
+    def run(trace_id: str, item: str, model_version: str, *, passes: bool, started_at: float) -> TaggedTrace:
+        outcome = success() if passes else failure()
+        return tagged(
+            a_trace(trace_id, request_id=item, model_version=model_version, outcome=outcome, started_at=started_at), HARD
+        )
+
+    ledger.record(
+        a_batch(
+            run("b1", "first", "model-1", passes=True, started_at=NOON),
+            run("b2", "second", "model-1", passes=True, started_at=NOON),
+            run("c1", "first", "model-2", passes=False, started_at=NOON + 5),
+            run("c2", "second", "model-2", passes=False, started_at=NOON + 50),
+        )
+    )
+
+    assert ["first"] == [case.name for case in ledger.cases(ended, limit=10).cases]

@@ -255,7 +255,7 @@ def _history(records: Sequence[RolloutRecord]) -> Iterator[str]:
 
 def _cases(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[str]:
     yield _title(rollout)
-    yield f"{cases.total:,} hard-tier cases that established versions passed and the candidate fails"
+    yield f"{cases.total:,} request{'s' * (cases.total != 1)} that established versions passed and the candidate fails"
     for signature, group in by_signature(cases.cases):
         yield f"\n{signature_name(signature)}: {len(group)}"
         yield from (_case(rollout, case, links) for case in group)
