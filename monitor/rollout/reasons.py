@@ -83,7 +83,7 @@ def _labels(verdict: Verdict) -> Iterator[str]:
     more = f"; about {verdict.audits_needed} more in each arm would be enough" if verdict.audits_needed else ""
     if not any(labels.audited for labels in arms.values()):
         enough = f" To know its errors, let people check about {verdict.audits_needed} of its verdicts in each arm."
-        yield f"Nobody has checked the judge.{enough if verdict.audits_needed else ''}"
+        yield f"No person has checked the judge.{enough if verdict.audits_needed else ''}"
         return
     if not any(labels.count_by is CountBy.AUDITS for labels in arms.values()):
         yield f"People checked {audited} verdicts of the judge, too few to correct its errors{more}."
@@ -144,19 +144,22 @@ def _gain(share: ShareComparison) -> str:
 
 def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:
     open_groups = [
-        f"{GROUP_NAMES[group]} may fail up to {points(change.upper)} more often (`ok` needs less than {points(margin)})"
+        f"{GROUP_NAMES[group]} may fail up to {points(change.upper)} more often (ok needs less than {points(margin)})"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None and change.upper >= margin
     ]
     baseline, candidate = measurement.aggregate.baseline, measurement.aggregate.candidate
-    seen = f"{baseline.requests} labelled requests of the baseline and {candidate.requests} of the candidate"
-    ahead = f"About {verdict.requests_needed} more labelled candidate requests are needed"
+    seen = f"{baseline.requests:,} labelled requests of the baseline and {candidate.requests:,} of the candidate"
+    ahead = f"About {verdict.requests_needed:,} more labelled candidate requests are needed"
     if not open_groups:
         return f"Too little is labelled yet: {seen}. {ahead}."
     return f"After {seen}, {' and '.join(open_groups)}. {ahead} at the present estimates."
 
 
 def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
+    for name in measurement.regressed_capabilities:
+        if name not in findings.risen_capabilities:
+            yield _risen_class(name, measurement)
     parts = [_movement("all requests", measurement.aggregate, measurement.changes[TierGroup.ALL])]
     if measurement.tiers_by is not TiersBy.NONE:
         parts.append(_movement("easier tiers", measurement.easier_tiers, measurement.easier_tiers.change))
@@ -171,9 +174,6 @@ def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
             f"Of the raw change of the share, {points(causes.traffic_mix)} are traffic mix, "
             f"{points(causes.easier_tiers)} easier tiers and {points(causes.hard_tiers)} hard tiers."
         )
-    for name in measurement.regressed_capabilities:
-        if name not in findings.risen_capabilities:
-            yield _risen_class(name, measurement)
 
 
 def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
@@ -198,7 +198,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None) -> Iterator[str]:
         yield f"Requests of one conversation, user or item are alike: {effects} say as much as one that is not."
     if verdict.unresolved.requests:
         yield (
-            f"{verdict.unresolved.requests} requests ({verdict.unresolved.failures} failures) name no model version "
+            f"{verdict.unresolved.requests:,} requests ({verdict.unresolved.failures} failures) name no model version "
             "and count for neither arm."
         )
 

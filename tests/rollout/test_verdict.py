@@ -120,7 +120,7 @@ def test_what_is_not_ruled_out_is_said() -> None:
     assert VerdictState.WAITING is verdict.state
     assert verdict.could_still_be["hard"] > 0.10
     assert f"the hard tier may fail up to {points(verdict.could_still_be['hard'])} more often" in verdict.reasons[0]
-    assert f"About {verdict.requests_needed} more labelled candidate requests" in verdict.reasons[0]
+    assert f"About {verdict.requests_needed:,} more labelled candidate requests" in verdict.reasons[0]
 
 
 def test_reasons_tell_rates_and_shares_in_numbers() -> None:
