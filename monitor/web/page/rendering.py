@@ -14,22 +14,14 @@ from markupsafe import Markup
 
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.plain import iso_time
-from monitor.rollout.verdict import FailureRate, Interval, VerdictState
+from monitor.rollout.cohort import TiersBy
+from monitor.rollout.verdict import FailureRate, Interval, Verdict
 from monitor.rollout.wording import percent, points, signed, with_bounds
 from monitor.web.page.overview import since
 
 UNKNOWN = "not known"
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
-
-HEADLINES = {
-    VerdictState.REGRESSION: "Requests fail more often than before, or pass less often than an agreed floor.",
-    VerdictState.CLIFF: "The average held or got better; hard requests were left behind.",
-    VerdictState.WAITING: "Not enough is known yet. This is not an all-clear.",
-    VerdictState.OK: "What could be judged is no worse than your margins allow.",
-}
-"""What each verdict means, for a reader who was just woken."""
-
 
 def when(unix_seconds: float) -> Markup:
     """A moment in UTC, to the minute, that machines can read too."""
@@ -73,6 +65,14 @@ def bounds(interval: Interval | None) -> str:
     return f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
 
 
+def has_tiers(verdict: Verdict) -> bool:
+    """Whether any request is known to be easy or hard."""
+    hard = verdict.hard_tier
+    return verdict.tiers_by is not TiersBy.NONE or (
+        hard is not None and hard.baseline.requests + hard.candidate.requests > 0
+    )
+
+
 def ratio(value: float | None) -> str:
     """A ratio 0 to 1, to the whole per cent; `UNKNOWN` for None."""
     return UNKNOWN if value is None else f"{100 * value:.0f} %"
@@ -110,7 +110,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"style": Markup(_STYLE), "headlines": HEADLINES}  # noqa: S704 - our own file
-    shown = (bounds, count, decimal, duration, percent, points, rate, ratio, signed, since, when, with_bounds)
+    environment.globals |= {"style": Markup(_STYLE)}  # noqa: S704 - our own file
+    shown = (bounds, count, decimal, duration, has_tiers, percent, points, rate, ratio, signed, since, when, with_bounds)
     environment.filters |= {each.__name__: each for each in shown}
     return environment

@@ -19,7 +19,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.floors import CommittedFloor, pass_rate_of
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Interval, TierComparison, Verdict, VerdictState
-from monitor.web.page.rendering import count, duration
+from monitor.web.page.rendering import count, duration, has_tiers
 
 _RECENT_SECONDS = 6 * 3_600.0
 _TABLE_LOOKS = 12
@@ -51,7 +51,9 @@ class FloorStatus:
 
 
 def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
-    """Every tier, the hard ones together, and all requests, by the name of the row that shows them."""
+    """Every tier, the hard ones together, and all requests, by the name of their row; the last alone without tiers."""
+    if not has_tiers(verdict):
+        return [("all", verdict.aggregate)]
     rows: list[tuple[str, TierComparison]] = [
         (tier.value, verdict.tiers[tier]) for tier in TIERS if tier in verdict.tiers
     ]

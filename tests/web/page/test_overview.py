@@ -53,12 +53,12 @@ def test_a_verdict_is_told_in_words_before_its_numbers() -> None:
 
 
 def test_silence_of_a_monitor_that_is_not_ready_is_no_all_clear() -> None:
-    """Nothing to look at is only said by a monitor that looks."""
+    """That there is no alarm is only said by a monitor that looks."""
     records = [judged(VerdictState.OK)]
 
-    assert "Nothing to look at" in overview(a_snapshot(rollouts=records))
+    assert "No alarm: 1 rollout watched" in overview(a_snapshot(rollouts=records))
     page = overview(a_snapshot(rollouts=records, is_ready=False))
-    assert "Nothing to look at" not in page
+    assert "No alarm: 1" not in page
     assert "No alarm, but the monitor cannot be trusted now" in page
 
 

@@ -144,6 +144,60 @@ def test_one_look_tells_no_rate() -> None:
     assert labels_per_second([a_look(0, 0), a_look(100, 100)]) == pytest.approx(1 / HOUR)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param(
+            {"state": VerdictState.REGRESSION, "scope": ("all", "easier"), "regressed_capabilities": ("search",)},
+            "Worse than before: all requests, the easier tiers, class search. What to do: stop the rollout and go back "
+            "to model-1.",
+            id="a regression",
+        ),
+        pytest.param(
+            {"state": VerdictState.REGRESSION, "scope": ("floor:hard",), "regressed_capabilities": ()},
+            "A floor that was agreed on is broken. What to do: stop",
+            id="a broken floor",
+        ),
+        pytest.param(
+            {"state": VerdictState.OK, "regressed_capabilities": ("search",)},
+            "margins allow. But class search fails more often. What to do: send class search back to model-1",
+            id="a class beside an ok",
+        ),
+        pytest.param(
+            {"state": VerdictState.CLIFF, "regressed_capabilities": ()},
+            "hard requests were left behind. What to do: hold the rollout where it is.",
+            id="a cliff",
+        ),
+        pytest.param(
+            {"state": VerdictState.OK, "regressed_capabilities": ()}, "What to do: go on.", id="an all-clear"
+        ),
+        pytest.param(
+            {"state": VerdictState.WAITING, "regressed_capabilities": (), "obstacles": ("All labels are failures.",)},
+            "not an all-clear. What to do: remove what is in the way: All labels are failures.",
+            id="an obstacle",
+        ),
+        pytest.param(
+            {"state": VerdictState.WAITING, "regressed_capabilities": ()},
+            "What to do: keep the candidate's share of traffic as it is until the verdict comes.",
+            id="too little so far",
+        ),
+    ],
+)
+def test_what_got_worse_and_what_to_do_come_first(changes: dict[str, object], told: str) -> None:
+    """Whoever was woken reads which requests are worse, and the next step, before any number."""
+    record = a_record(a_verdict(**changes))
+
+    assert told in words(page_of(record))
+    assert told in words(Page(a_snapshot(rollouts=[record])).overview()) or "What to do" in told
+
+
+def test_a_rollout_that_has_ended_asks_for_nothing() -> None:
+    """Its alarm is history."""
+    record = a_record(a_verdict(), ended_at=NOON + HOUR, end_reason="rolled_back")
+
+    assert "What to do: nothing: this rollout has ended (rolled back)." in words(page_of(record))
+
+
 @given(st.lists(st.sampled_from(VerdictState), min_size=1, max_size=300))
 def test_the_table_of_evidence_is_short_and_leaves_no_change_out(states: list[VerdictState]) -> None:
     """The first look, the last, and every look that changed the verdict."""
@@ -186,7 +240,7 @@ def test_without_cases_the_page_says_so() -> None:
 
     page = Page(a_snapshot(rollouts=[record])).cases(record, Cases(0, []), TraceLinks(), can_show_more=True)
 
-    assert "None: no hard request" in words(page)
+    assert "None: no request" in words(page)
     assert "table" not in Reader(page).tags
 
 
