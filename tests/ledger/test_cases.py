@@ -125,9 +125,9 @@ def test_cases_need_no_tiers_and_a_declared_one_is_named(ledger: SqlLedger) -> N
         )
     )
 
-    cases = ledger.cases(ROLLOUT, limit=10)
+    cases = ledger.cases(ROLLOUT, limit=10).cases
 
-    assert [("plain", Tier.UNTIERED), ("stated", Tier.HARD)] == [(case.name, case.signature.tier) for case in cases.cases]
+    assert [("plain", Tier.UNTIERED), ("stated", Tier.HARD)] == [(case.name, case.signature.tier) for case in cases]
 
 
 def test_a_retry_is_not_blamed_on_the_attempt_that_ended(ledger: SqlLedger) -> None:
@@ -135,10 +135,8 @@ def test_a_retry_is_not_blamed_on_the_attempt_that_ended(ledger: SqlLedger) -> N
     ended = replace(ROLLOUT, ended_at=NOON + 10)
 
     def run(trace_id: str, item: str, model_version: str, *, passes: bool, started_at: float) -> TaggedTrace:
-        outcome = success() if passes else failure()
-        return tagged(
-            a_trace(trace_id, request_id=item, model_version=model_version, outcome=outcome, started_at=started_at), HARD
-        )
+        trace = a_trace(trace_id, request_id=item, model_version=model_version, started_at=started_at)
+        return tagged(structs.replace(trace, outcome=success() if passes else failure()), HARD)
 
     ledger.record(
         a_batch(

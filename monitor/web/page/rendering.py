@@ -23,6 +23,7 @@ UNKNOWN = "not known"
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
+
 def when(unix_seconds: float) -> Markup:
     """A moment in UTC, to the minute, that machines can read too."""
     shown = datetime.fromtimestamp(unix_seconds, UTC)
@@ -110,7 +111,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"style": Markup(_STYLE)}  # noqa: S704 - our own file
-    shown = (bounds, count, decimal, duration, has_tiers, percent, points, rate, ratio, signed, since, when, with_bounds)
+    environment.globals |= {"style": Markup(_STYLE), "has_tiers": has_tiers}  # noqa: S704 - our own file
+    shown = (bounds, count, decimal, duration, percent, points, rate, ratio, signed, since, when, with_bounds)
     environment.filters |= {each.__name__: each for each in shown}
     return environment

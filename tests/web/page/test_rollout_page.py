@@ -168,9 +168,7 @@ def test_one_look_tells_no_rate() -> None:
             "hard requests were left behind. What to do: hold the rollout where it is.",
             id="a cliff",
         ),
-        pytest.param(
-            {"state": VerdictState.OK, "regressed_capabilities": ()}, "What to do: go on.", id="an all-clear"
-        ),
+        pytest.param({"state": VerdictState.OK, "regressed_capabilities": ()}, "What to do: go on.", id="an all-clear"),
         pytest.param(
             {"state": VerdictState.WAITING, "regressed_capabilities": (), "obstacles": ("All labels are failures.",)},
             "not an all-clear. What to do: remove what is in the way: All labels are failures.",
