@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from monitor.difficulty import stored
@@ -104,14 +104,5 @@ class Calibration:
             raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc
 
     def _content(self) -> dict[str, Any]:
-        return {
-            "frozen_at": self.frozen_at,
-            "cuts": asdict(self.cuts),
-            "trust": asdict(self.trust),
-            "reference_version": self.reference_version,
-            "bin_edges": self.bin_edges,
-            "difficulty": self.difficulty.to_content(),
-            "min_tag_probability": self.min_tag_probability,
-            "frontier_min_versions": self.frontier_min_versions,
-            "promises": self.promises,
-        }
+        plain = {"cuts": asdict(self.cuts), "trust": asdict(self.trust), "difficulty": self.difficulty.to_content()}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration_id"} | plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,8 +29,7 @@ _SMALLEST_SHARE = 1e-12
 _SMALLEST_VARIANCE = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class DifficultyBin:
+class DifficultyBin(NamedTuple):
     """
     Requests of one arm that are about equally hard: one calibration bin, known or not.
 
@@ -114,10 +114,7 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
         prior_weight: Pseudo-requests per tier that pull its rate towards the uniform-gain curve. Keep it weak: a strong
             one hides cliffs.
     """
-    columns = np.array(
-        [(b.difficulty_logit, b.difficulty_variance, b.is_known, b.requests, b.labelled, b.failures) for b in bins],
-        dtype=float,
-    ).reshape(-1, 6)
+    columns = np.array(bins, dtype=float).reshape(-1, len(DifficultyBin._fields))
     _, _, is_known, requests, labelled, failures = columns.T
     if requests.sum() == 0 or labelled @ is_known == 0:
         return None
@@ -311,16 +308,10 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
     if min(baseline.aggregate_failure_rate, candidate.aggregate_failure_rate) <= 0:
         return None
     mix = baseline.tier_mix
-    before, before_slope = _hard_share(mix, baseline.failure_rate)
-    after, after_slope = _hard_share(mix, candidate.failure_rate)
-    expected_before, _ = _hard_share(mix, baseline.uniform_gain_rate)
-    expected_after, _ = _hard_share(mix, candidate.uniform_gain_rate)
-    before_variance = float(before_slope @ baseline.failure_rate_covariance @ before_slope)
-    after_variance = float(after_slope @ candidate.failure_rate_covariance @ after_slope)
-    excess_variance = change_variance = before_variance + after_variance
-    for arm, slope in ((baseline, before_slope), (candidate, after_slope)):
-        excess_variance += _expected_variance(mix, arm, slope)
+    before, before_variance, expected_before, more_before = _shares(mix, baseline)
+    after, after_variance, expected_after, more_after = _shares(mix, candidate)
     change, expected_change = after - before, expected_after - expected_before
+    change_variance = before_variance + after_variance
     return ShareShift(
         baseline=before,
         baseline_se=before_variance**0.5,
@@ -330,8 +321,22 @@ def compare_shares(baseline: MeasuredArm, candidate: MeasuredArm) -> ShareShift 
         change_se=change_variance**0.5,
         expected_change=expected_change,
         excess=change - expected_change,
-        excess_se=max(excess_variance, 0.0) ** 0.5,
+        excess_se=max(change_variance + more_before + more_after, 0.0) ** 0.5,
     )
+
+
+def _shares(mix: _Array, arm: MeasuredArm) -> tuple[float, float, float, float]:
+    """
+    The hard tier's share of failures and its variance, the expected share, and what this adds to that of the excess.
+
+    The expected share rests on the same failures as the measured one.
+    """
+    share, slope = _hard_share(mix, arm.failure_rate)
+    expected, expected_slope = _hard_share(mix, arm.uniform_gain_rate)
+    variance = float(slope @ arm.failure_rate_covariance @ slope)
+    by_aggregate = float(expected_slope @ arm.uniform_gain_rate_gradient)
+    shared = float(slope @ arm.aggregate_covariance)
+    return share, variance, expected, by_aggregate**2 * arm.aggregate_variance - 2 * by_aggregate * shared
 
 
 def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
@@ -339,11 +344,3 @@ def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
     total = float(mix @ rate)
     share = float((mix * _IS_HARD) @ rate) / total
     return share, mix * (_IS_HARD - share) / total
-
-
-def _expected_variance(mix: _Array, arm: MeasuredArm, measured_slope: _Array) -> float:
-    """What the expected share adds to the variance of the excess; it rests on the same failures as the measured one."""
-    _, slope = _hard_share(mix, arm.uniform_gain_rate)
-    by_aggregate = float(slope @ arm.uniform_gain_rate_gradient)
-    shared = float(measured_slope @ arm.aggregate_covariance)
-    return by_aggregate**2 * arm.aggregate_variance - 2 * by_aggregate * shared

@@ -35,7 +35,6 @@ class Meetings:
         self.has_success = self.has_success or not request.failed
 
 
-@dataclass(slots=True)
 class Learner:
     """
     The estimator while it learns, with a memory of what every feature was met with.
@@ -45,15 +44,13 @@ class Learner:
         scales: Mean and deviation of each numeric attribute.
     """
 
-    settings: DifficultySettings
-    scales: dict[str, Scale]
-    estimator: DifficultyClassifier = field(init=False)
-    labels_by_version: dict[str, int] = field(init=False, default_factory=lambda: defaultdict(int))
-    _meetings: dict[str, Meetings] = field(init=False, default_factory=lambda: defaultdict(Meetings))
-    _items: dict[str, str] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.estimator = DifficultyClassifier(max_features=self.settings.max_features)
+    def __init__(self, settings: DifficultySettings, scales: dict[str, Scale]) -> None:
+        self.settings = settings
+        self.scales = scales
+        self.estimator = DifficultyClassifier(max_features=settings.max_features)
+        self.labels_by_version: dict[str, int] = defaultdict(int)
+        self._meetings: dict[str, Meetings] = defaultdict(Meetings)
+        self._items: dict[str, str] = {}
 
     def learn(self, request: LabelledRequest) -> Prediction:
         """Learn one label; what was told of its difficulty before."""

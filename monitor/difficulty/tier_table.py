@@ -21,6 +21,9 @@ class Tally:
     requests: int = 0
     failures: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.requests + other.requests, self.failures + other.failures)
+
     @property
     def failure_rate(self) -> float | None:
         """Failures per request, ratio 0 to 1; None without a request."""
@@ -45,37 +48,29 @@ class TierTable:
 
     def traffic_share(self, tier: Tier) -> float:
         """Share of the requests that carry the tag *tier*, ratio 0 to 1."""
-        requests = sum(tally.requests for tiers in self.versions.values() for tally in tiers.values())
-        tagged = sum(tiers[tier].requests for tiers in self.versions.values() if tier in tiers)
-        return tagged / requests if requests else 0.0
+        requests = sum(self.of_tier(each).requests for each in ALL_TIERS)
+        return self.of_tier(tier).requests / requests if requests else 0.0
 
     def of_version(self, model_version: str) -> Tally:
         """One version over all tiers."""
-        return _sum(self.versions[model_version].values())
+        return sum(self.versions[model_version].values(), Tally())
 
     def of_tier(self, tier: Tier) -> Tally:
         """One tier over all versions."""
-        return _sum(tiers[tier] for tiers in self.versions.values() if tier in tiers)
+        return sum((tiers[tier] for tiers in self.versions.values() if tier in tiers), Tally())
 
 
 def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> TierTable:
     """*history* as *calibration* tags it."""
-    requests: dict[str, Counter[Tier]] = defaultdict(Counter)
-    failures: dict[str, Counter[Tier]] = defaultdict(Counter)
-    asked: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
+    versions: dict[str, dict[Tier, Tally]] = defaultdict(lambda: defaultdict(Tally))
+    capabilities: dict[str, Tally] = defaultdict(Tally)
     for request in history:
-        tier = calibration.tag(request.features).tier
-        requests[request.model_version][tier] += 1
-        failures[request.model_version][tier] += request.failed
-        asked[request.features.capability] += 1
-        failed[request.features.capability] += request.failed
+        one = Tally(1, int(request.failed))
+        versions[request.model_version][calibration.tag(request.features).tier] += one
+        capabilities[request.features.capability] += one
     return TierTable(
-        versions={
-            version: {tier: Tally(tiers[tier], failures[version][tier]) for tier in ALL_TIERS if tiers[tier]}
-            for version, tiers in requests.items()
-        },
-        capabilities={name: Tally(asked[name], failed[name]) for name in sorted(asked)},
+        {version: {tier: tiers[tier] for tier in ALL_TIERS if tier in tiers} for version, tiers in versions.items()},
+        dict(sorted(capabilities.items())),
     )
 
 
@@ -114,8 +109,3 @@ def compare_tags(asked: Iterable[tuple[RequestFeatures, int]], first: Calibratio
     for features, requests in asked:
         moves[first.tag(features).tier, second.tag(features).tier] += requests
     return Agreement(dict(moves))
-
-
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    counted = list(tallies)
-    return Tally(sum(tally.requests for tally in counted), sum(tally.failures for tally in counted))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,13 +39,16 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
         versions: History versions learnt from (K).
         settings: The gates.
     """
-    parts = _by_version(predictions)
+    parts = list(by_version(predictions).values())
     columns = np.concatenate(parts) if parts else np.empty((0, 4))
     auc, auc_lower = _mean_auc(parts, count_spread=versions < settings.min_versions_hard_rate)
     reliability = _reliability(parts)
     error = _calibration_error(reliability)
     known_share = float(columns[:, 2].mean()) if len(columns) else None
-    reasons = [*_version_reasons(versions, settings), *_auc_reasons(auc, auc_lower, len(columns), settings)]
+    reasons = [
+        *_version_reasons(settings.min_versions, versions),
+        *_auc_reasons(auc, auc_lower, len(columns), settings),
+    ]
     if error is not None and error > settings.max_calibration_error:
         reasons.append(
             f"Predicted failure rates are off by {error:.3f} on average, over {settings.max_calibration_error:.2f}: "
@@ -91,16 +94,17 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
     )
 
 
-def _by_version(predictions: Sequence[Prediction]) -> list[_Array]:
-    rows: dict[str, list[tuple[float, float, bool, bool]]] = defaultdict(list)
-    for told in predictions:
-        rows[told.model_version].append((told.logit, told.variance, told.is_known, told.failed))
-    return [np.array(part, dtype=float) for part in rows.values()]
+def by_version(predictions: Iterable[Prediction]) -> dict[str, _Array]:
+    """One row per label of each version: difficulty in logits, its variance, whether it is known, whether it failed."""
+    rows: dict[str, list[list[float]]] = defaultdict(list)
+    for version, *told in predictions:
+        rows[version].append(told)
+    return {version: np.array(part, dtype=float) for version, part in rows.items()}
 
 
-def _version_reasons(versions: int, settings: DifficultySettings) -> list[str]:
-    missing = settings.min_versions - versions
-    return [f"{missing} more reference version{'s' * (missing > 1)} needed."] if missing > 0 else []
+def _version_reasons(wanted: int, versions: int, what_for: str = "") -> list[str]:
+    missing = wanted - versions
+    return [f"{missing} more reference version{'s' * (missing > 1)} needed{what_for}."] if missing > 0 else []
 
 
 def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: DifficultySettings) -> list[str]:
@@ -119,12 +123,7 @@ def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: 
 def _hard_rate_reasons(
     versions: int, known_share: float | None, requests: int, settings: DifficultySettings
 ) -> list[str]:
-    reasons = []
-    missing = settings.min_versions_hard_rate - versions
-    if missing > 0:
-        reasons.append(
-            f"{missing} more reference version{'s' * (missing > 1)} needed for the hard tier's failure rate."
-        )
+    reasons = _version_reasons(settings.min_versions_hard_rate, versions, " for the hard tier's failure rate")
     if known_share is not None and known_share < settings.min_known_share:
         probes = round((settings.min_known_share - known_share) * requests)
         reasons.append(f"{max(1, probes)} more probes needed: {known_share:.0%} of the requests are known.")
@@ -175,7 +174,7 @@ def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
     usable = [part for part in parts if 0 < part[:, 3].mean() < 1]
     if not usable:
         return ()
-    predicted = np.concatenate([_at_own_ability(part) for part in usable])
+    predicted = np.concatenate([expit((part[:, 0] + own_ability(part)) / _scale(part)) for part in usable])
     failed = np.concatenate([part[:, 3] for part in usable])
     groups = np.array_split(np.argsort(predicted, kind="stable"), _GROUPS)
     return tuple(
@@ -198,7 +197,7 @@ def own_ability(part: _Array) -> float:
     Logits added to every difficulty of one version, at which it is told to fail as often as it did.
 
     Args:
-        part: One row per label: difficulty in logits, its variance, whether it is known, whether it failed.
+        part: Its labels as `by_version` has them.
     """
     scale = _scale(part)
     low, high = -30.0, 30.0
@@ -207,11 +206,6 @@ def own_ability(part: _Array) -> float:
         told = expit((part[:, 0] + ability) / scale).mean()
         low, high = (ability, high) if told < part[:, 3].mean() else (low, ability)
     return (low + high) / 2
-
-
-def _at_own_ability(part: _Array) -> _Array:
-    predicted: _Array = expit((part[:, 0] + own_ability(part)) / _scale(part))
-    return predicted
 
 
 def _scale(part: _Array) -> _Array:

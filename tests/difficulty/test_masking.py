@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.difficulty.features import request_features
-from monitor.difficulty.masking import masked
+from monitor.difficulty.features import masked, request_features
 from monitor.trace.model import Request
 
 PLAIN = re.compile(r"\"[^\"]*\"|'[^']{1,80}'|\d+(?:[.,:/-]\d+)*|https?://\S+|\S+@\S+")
