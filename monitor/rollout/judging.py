@@ -16,6 +16,10 @@ from monitor.rollout.reasons import explain
 from monitor.rollout.state import find
 from monitor.rollout.verdict import Verdict, VerdictState
 
+_AS_MEASURED = (
+    *("share", "decomposition", "aggregate", "tiers", "hard_tier", "easier_tiers", "tiers_by", "comparison"),
+    *("capabilities", "hard_capabilities", "regressed_capabilities"),
+)
 _GRAVITY = (VerdictState.WAITING, VerdictState.OK, VerdictState.CLIFF, VerdictState.REGRESSION)
 
 
@@ -48,18 +52,8 @@ def judge(
         reasons=(),
         requests_needed=0,
         requests_to_verdict=0,
-        share=measurement.share,
-        decomposition=measurement.decomposition,
-        aggregate=measurement.aggregate,
-        tiers=measurement.tiers,
+        **{name: getattr(measurement, name) for name in _AS_MEASURED},
         calibration_id="" if calibration is None else calibration.calibration_id,
-        hard_tier=measurement.hard_tier,
-        easier_tiers=measurement.easier_tiers,
-        capabilities=measurement.capabilities,
-        hard_capabilities=measurement.hard_capabilities,
-        regressed_capabilities=measurement.regressed_capabilities,
-        tiers_by=measurement.tiers_by,
-        comparison=measurement.comparison,
         could_still_be=_could_still_be(measurement, policy),
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,

@@ -11,16 +11,8 @@ from itertools import chain
 import numpy as np
 
 from monitor.difficulty.tiers import Tier
-from monitor.labels.double_sampling import (
-    JUDGED,
-    MISSING,
-    Array,
-    Rate,
-    Sources,
-    doubt,
-    estimate,
-    judge_errors,
-)
+from monitor.labels import double_sampling
+from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
 from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
@@ -157,7 +149,7 @@ class _Tallies:
         return float((weights**2 / np.maximum(squares, 1e-300)).min()) >= _LEAST_AUDITS_OF_TIER
 
     def rates(self) -> Mapping[Tier, Rate]:
-        return {tier: estimate(tally) for tier, tally in self.by_tier.items()}
+        return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
 
     def corrected(self, own: set[Tier]) -> Mapping[Tier, Rate]:
         """Rates corrected by the audits of each tier of its *own*, else by its part of those of its group."""
@@ -169,7 +161,7 @@ class _Tallies:
                 # Tiers that share audits share their error: each takes a part, and together they are worth all of them.
                 part = np.repeat(tally[3:5] / np.maximum(group[3:5], 1e-300), 3)
                 audits = group[8:14] * part
-            rates[tier] = estimate(tally, audits)
+            rates[tier] = double_sampling.estimate(tally, audits)
         return rates
 
     def correction(self, corrected: Mapping[Tier, Rate]) -> float:
@@ -181,14 +173,16 @@ class _Tallies:
     def doubt(self, *, is_checked: bool) -> float:
         """Variance of what one verdict of a person says about the failure rate beside the judge's."""
         tally = np.sum(list(self.by_tier.values()), axis=0)
-        return doubt(tally, tally[8:14]) if is_checked else _ASSUMED_ERRORS * (1.0 - _ASSUMED_ERRORS)
+        return double_sampling.doubt(tally, tally[8:14]) if is_checked else _ASSUMED_ERRORS * (1.0 - _ASSUMED_ERRORS)
 
     def errors(self) -> Mapping[TierGroup, _Errors]:
         sums: dict[TierGroup, Array] = {}
         for tier, tally in self.by_tier.items():
             for group in {TierGroup.ALL, group_of(tier)}:
                 sums[group] = sums.get(group, np.zeros(14)) + tally
-        return {group: judge_errors(sums[group], sums[group][8:14]) for group in TierGroup if group in sums}
+        return {
+            group: double_sampling.judge_errors(sums[group], sums[group][8:14]) for group in TierGroup if group in sums
+        }
 
 
 def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:

@@ -11,15 +11,8 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.difficulty import correction
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.correction import (
-    DifficultyBin,
-    MeasuredArm,
-    ShareShift,
-    compare_shares,
-    count_arms,
-    measure_arm,
-)
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
@@ -228,9 +221,9 @@ class Measurement:
         return {name: self._of_class(name, TierGroup.HARD) for name in names}
 
     @cached_property
-    def shift(self) -> ShareShift | None:
+    def shift(self) -> correction.ShareShift | None:
         """The hard tier's share of failures with standard errors; None while it cannot be told."""
-        return None if self._arms is None else compare_shares(*self._arms)
+        return None if self._arms is None else correction.compare_shares(*self._arms)
 
     @cached_property
     def share(self) -> ShareComparison | None:
@@ -269,15 +262,17 @@ class Measurement:
         return float(baseline.tier_mix @ (candidate.failure_rate - baseline.failure_rate))
 
     @cached_property
-    def _arms(self) -> tuple[MeasuredArm, MeasuredArm] | None:
+    def _arms(self) -> tuple[correction.MeasuredArm, correction.MeasuredArm] | None:
         if self.tiers_by is TiersBy.NONE or not self._matched.rows:
             return None
         if self.tiers_by is TiersBy.LEARNT and self._calibration is not None:
             cuts = self._calibration.cuts
-            baseline, candidate = (measure_arm(_bins(self._matched, side, self._has_tag), cuts) for side in (0, 1))
+            baseline, candidate = (
+                correction.measure_arm(_bins(self._matched, side, self._has_tag), cuts) for side in (0, 1)
+            )
             return None if baseline is None or candidate is None else (baseline, candidate)
         by_tier = np.arange(len(TIERS))[:, None] == self._tier
-        return count_arms(*(each @ by_tier.T for each in self._matched.columns))
+        return correction.count_arms(*(each @ by_tier.T for each in self._matched.columns))
 
     @cached_property
     def _has_tag(self) -> _Mask:
@@ -437,16 +432,9 @@ def _panel(probes: Cohort) -> Matched:
     )
 
 
-def _bins(matched: Matched, side: int, chosen: _Mask) -> Sequence[DifficultyBin]:
-    columns = (
-        matched.logit[side],
-        matched.variance[side],
-        matched.known,
-        matched.traffic[side],
-        matched.requests[side],
-        matched.failures[side],
-    )
-    return [DifficultyBin(*row) for row in zip(*(column[chosen].tolist() for column in columns), strict=True)]
+def _bins(matched: Matched, side: int, chosen: _Mask) -> Sequence[correction.DifficultyBin]:
+    columns = (matched.logit[side], matched.variance[side], matched.known, *(each[side] for each in matched.columns))
+    return [correction.DifficultyBin(*row) for row in np.array(columns)[:, chosen].T.tolist()]
 
 
 def _ratio(interval: Interval) -> Interval:

@@ -17,7 +17,7 @@ SIGNATURES_SHOWN = 20
 """How many signatures a verdict tells: more than anybody routes by, and few enough for every answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Signature:
     """What incidents have in common; *failure_class* is empty where it is not told."""
 
@@ -82,7 +82,7 @@ def expected_load(
         SignatureLoad(signature, *(_PER * arm.get(signature, 0) / n for arm, n in zip(failures, requests, strict=True)))
         for signature in {**failures[0], **failures[1]}
     ]
-    return sorted(loads, key=lambda load: (-load.candidate, -load.baseline, *_names(load.signature)))
+    return sorted(loads, key=lambda load: (-load.candidate, -load.baseline, load.signature))
 
 
 def load_by_tier(loads: Sequence[SignatureLoad]) -> Mapping[Tier, tuple[float, float]]:
@@ -139,7 +139,3 @@ def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = Mappin
     return sum(weight * each.baseline for weight, each in counted), sum(
         weight * each.candidate for weight, each in counted
     )
-
-
-def _names(signature: Signature) -> tuple[str, str, str]:
-    return signature.tier.value, signature.capability, signature.failure_class

@@ -11,16 +11,7 @@ from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
-from monitor.rollout.verdict import (
-    ArmLabels,
-    CountBy,
-    Interval,
-    JudgeErrors,
-    ShareComparison,
-    TierComparison,
-    Verdict,
-    VerdictState,
-)
+from monitor.rollout.verdict import ArmLabels, CountBy, Interval, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
@@ -45,15 +36,23 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
     share = measurement.share
     match verdict.state:
         case VerdictState.REGRESSION:
-            yield from (_risen_group(group, measurement.changes[group]) for group in findings.risen)
+            for group in findings.risen:
+                rise = _told(measurement.changes[group])
+                yield f"{_capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {rise}."
             yield from (_risen_class(name, measurement) for name in findings.risen_capabilities)
             yield from (_broken_floor(check) for check in findings.broken_floors)
         case VerdictState.CLIFF if share is not None:
-            yield _left_behind(share)
+            yield (
+                f"The hard tier was left behind: its share of failures changed by {with_bounds(share.change)}; a "
+                f"uniform gain implies {points(share.expected_change)}, so {with_bounds(share.excess)} are beyond it."
+            )
         case VerdictState.OK:
             yield f"{_ruled_out(measurement, policy)}."
             if share is not None and share.change.estimate >= policy.share_jump:
-                yield _gain(share)
+                yield (
+                    f"The hard tier's share of failures changed by {with_bounds(share.change)}, which a uniform gain "
+                    f"may explain ({points(share.expected_change)} expected, excess {with_bounds(share.excess)})."
+                )
         case _:
             yield _open(verdict, measurement, policy)
 
@@ -69,8 +68,8 @@ def _moved_judge(verdict: Verdict) -> Iterator[str]:
 
 
 def _judge(labels: ArmLabels, group: TierGroup) -> str:
-    errors = labels.judge.get(group, JudgeErrors())
-    kinds = (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
+    errors = labels.judge.get(group)
+    kinds = () if errors is None else (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
     told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
     return " and ".join(told) or "errs at an unknown rate"
 
@@ -96,10 +95,6 @@ def _told(change: Interval | None) -> str:
     return "" if change is None else with_bounds(change)
 
 
-def _risen_group(group: TierGroup, change: Interval | None) -> str:
-    return f"{_capitalised(GROUP_NAMES[group])} {_FAIL[group]} more often: {_told(change)}."
-
-
 def _risen_class(name: str, measurement: Measurement) -> str:
     return f"The class {name} fails more often: {_told(measurement.capabilities[name].change)}."
 
@@ -112,13 +107,6 @@ def _broken_floor(check: FloorCheck) -> str:
     verb = "passes" if floor.tier is TierGroup.HARD else "pass"
     passes = "" if rate is None else f" {verb} {percent(rate.estimate)} ({percent(rate.upper)} at most),"
     return f"{_capitalised(floor_name(floor))}{passes} below the floor of {percent(floor.pass_rate)}{agreed}."
-
-
-def _left_behind(share: ShareComparison) -> str:
-    return (
-        f"The hard tier was left behind: its share of failures changed by {with_bounds(share.change)}; a uniform gain "
-        f"implies {points(share.expected_change)}, so {with_bounds(share.excess)} are beyond it."
-    )
 
 
 def _ruled_out(measurement: Measurement, policy: Policy) -> str:
@@ -134,12 +122,6 @@ def _at_most(change: Interval) -> str:
     if change.upper < 0:
         return f"less often: {with_bounds(change)}"
     return f"at most {points(change.upper)} more often"
-
-
-def _gain(share: ShareComparison) -> str:
-    change = f"The hard tier's share of failures changed by {with_bounds(share.change)}"
-    implied = f"{points(share.expected_change)} expected, excess {with_bounds(share.excess)}"
-    return f"{change}, which a uniform gain may explain ({implied})."
 
 
 def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:

@@ -279,7 +279,8 @@ class _Watch:
             return False
         if self._is_retry(deployment):
             return True
-        share = deployment.requests / max(self._requests_since(deployment.first_started_at), 1.0)
+        everything = sum(each.between(deployment.first_started_at, math.inf) for each in self._deployments)
+        share = deployment.requests / max(everything, 1.0)
         return deployment.requests >= self._policy.candidate_min_requests and share >= self._policy.candidate_min_share
 
     def _is_known(self, deployment: Deployment) -> bool:
@@ -296,9 +297,6 @@ class _Watch:
             and first - earlier.last_started_at >= silence
             for rollout in self._rollouts
         )
-
-    def _requests_since(self, at: float) -> float:
-        return sum(each.between(at, math.inf) for each in self._deployments)
 
     def _start(self, deployment: Deployment) -> None:
         baseline = self._incumbent(deployment).model_version

@@ -120,7 +120,7 @@ class ArmLabels:
             matured ones; None without a request.
         sources: Requests on which each kind of source spoke.
         audited: Those with a verdict of people beside the judge's.
-        unfinished: Those on which nobody spoke, not even a check: timeouts, runs that never ended.
+        unfinished: Requests without any verdict, not even an automatic check: timeouts, runs that never ended.
         count_by: What the rates rest on.
         correction: What that changed in the failure rate of all requests, ratio -1 to 1.
         judge: Its errors by tier group; empty without audits.
