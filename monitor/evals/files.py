@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from monitor.errors import UsageError
 from monitor.evals.cases import Attempt, request_of
 from monitor.evals.formats import bfcl
-from monitor.evals.formats.detect import READ_FORMATS, begins_with_events, holds_results, read_content
+from monitor.evals.formats.detect import READ_FORMATS, holds_results, read_content
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
 from monitor.evals.words import some_of
 from monitor.ingest.lines import CORRUPTED, decompressed
@@ -109,9 +109,8 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     if path == STANDARD_INPUT:
         return None
     if not Path(path).is_dir():
-        if begins_with_events(_content(path, at_most=_HEAD_BYTES)):  # which may be far more than memory holds
-            return None
-        if not holds_results(_content(path)):
+        told = holds_results(_content(path, at_most=_HEAD_BYTES))  # events may be far more than memory holds
+        if not (holds_results(_content(path)) if told is None else told):
             return None
     results = read_results([path], options, lambda _: None)
     written = ((result, datetime.fromtimestamp(Path(result.name).stat().st_mtime, UTC)) for result in results)

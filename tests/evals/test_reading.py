@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.cli import run_command
+from monitor.evals.files import events_of_results
+from monitor.evals.formats.reading import Options
 from tests.evals.real_tools import FILES
 
 CASES = FILES / "cases"
@@ -128,6 +130,17 @@ def test_a_document_may_call_its_list_anything(key: str, written: Any, capsys: p
     assert "m-1" == result["baseline"]["model"]
 
 
+def test_a_document_on_one_line_teaches_as_one_on_many(written: Any) -> None:
+    """Results are told from events by what they hold, not by their line ends."""
+    document = {"model": "m", "suite": {"cases": [{"id": "a", "passed": True}, {"id": "b", "passed": False}]}}
+    found = [
+        list(events_of_results(written(json.dumps(document, indent=indent), f"{indent}.json"), Options()) or ())
+        for indent in (None, 2)
+    ]
+
+    assert [2, 2] == [len(events) for events in found]
+
+
 def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """By id: an entry that says what passed, or just whether it did; rates of groups are no cases."""
     entries = written(json.dumps({"results": {"a": {"correct": True}, "b": {"correct": False}}}), "entries")
@@ -161,6 +174,9 @@ def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.Capt
         ("Correct", "Incorrect"),
         ("True", "False"),
         (1, 0),
+        ("P", "F"),
+        ("met", "not met"),
+        ("CORRECT", "NOT_ATTEMPTED"),
     ],
 )
 def test_words_for_passed_and_failed(
@@ -198,18 +214,68 @@ def test_a_score_that_is_no_number_is_unknown(value: str, written: Any, capsys: 
 
 @pytest.mark.parametrize(
     "crash",
-    [{"status": "error"}, {"status": "timeout"}, {"state": "cancelled"}, {"errored": True}, {"error": "boom"}],
+    [
+        *({"status": "error"}, {"status": "timeout"}, {"state": "cancelled"}, {"errored": True}, {"error": "boom"}),
+        *({"error": {"type": "RateLimit"}}, {"error": True}, {"errors": ["boom"]}, {"is_timeout": True}),
+        *({"finish_reason": "error"}, {"status": "infra_failure"}, {"outcome": "errored"}, {"skipped": True}),
+    ],
     ids=str,
 )
 def test_a_run_that_broke_is_unknown_whatever_its_score(
     crash: dict[str, Any], written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A status or an error beside the score says that the run did not end."""
-    name = next(iter(crash))
-    well = {"status": "completed", "state": "done", "errored": False, "error": ""}[name]
-    path = written([{"id": "a", "passed": True, name: well}, {"id": "b", "passed": True, **crash}])
+    """A status, a flag or an error beside the score says that the run did not end."""
+    name, value = next(iter(crash.items()))
+    well = {"str": {"status": "completed", "outcome": "pass", "finish_reason": "stop"}.get(name, ""), "bool": False}
+    first = {"id": "a", "passed": True, name: well.get(type(value).__name__, type(value)())}
+    path = written([first, {"id": "b", "passed": True, **crash}])
 
     assert ["b"] == [key["case"] for key in reported(capsys, path, path)["unpaired"]["unscored"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        *(("AssertionError: 4 is not 5", 0), ("AssertionError: HTTP 500 instead of 200", 0), ("wrong tool", 0)),
+        *(("HTTP 500", 1), ("openai.RateLimitError: 429", 1), ({"type": "api_error", "message": "x"}, 1)),
+    ],
+    ids=str,
+)
+def test_a_failure_is_unknown_only_where_the_model_could_not_be_asked(
+    error: object, expected: int, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tools write down a failed assertion as an error too, and a service that gave no answer as a failure."""
+    path = written([{"id": "a", "passed": True, "error": None}, {"id": "b", "passed": False, "error": error}])
+
+    assert expected == len(reported(capsys, path, path)["unpaired"]["unscored"])
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "arguments"),
+    [
+        ("0,9", "0,35", ("--pass-at", "0.5")),
+        ("1,0", "0,0", ()),
+        ("1,000", "0,950", ()),
+        ("5/5", "3/5", ()),
+        ("4 / 5", "3 out of 5", ("--pass-at", "0.8")),
+        ("4 of 5", "2 of 5", ("--pass-at", "4")),
+        ("85,5 %", "12,5 %", ("--pass-at", "0.8")),
+    ],
+)
+def test_scores_may_have_a_decimal_comma_or_be_parts_of_a_whole(
+    good: str, bad: str, arguments: Sequence[str], *, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As spreadsheets of half of Europe write them; a part is read as a ratio, or in its own scale."""
+    path = written(f"id;score\na;{good}\nb;{bad}\n")
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path, *arguments))
+
+
+def test_p_beside_i_is_partly_right(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of Inspect AI's grades: C, P, I and N."""
+    path = written("".join(f"{name},{grade}\n" for name, grade in zip("#abcd", ("result", *"CPIN"), strict=True)))
+
+    assert (4, 1, 1) == counted(reported(capsys, path, path))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +347,52 @@ def test_likert_words_are_refused(written: Any, capsys: pytest.CaptureFixture[st
     assert 'holds "good", "poor", which does not say what passed' in refused(
         capsys, path, path, "--column", "passed=rating"
     )
+
+
+TABLE = "id,passed\r\ncafé,yes\r\nb,no\r\n"
+LINES = '{"id": "café", "passed": true}\r\n{"id": "b", "passed": false}\r\n'
+
+
+@pytest.mark.parametrize("text", [TABLE, LINES], ids=["table", "lines"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_letters_are_read_as_they_were_saved(
+    encoding: str, text: str, written: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With a mark at the start or without one; what is neither Unicode nor Windows-1252 is refused."""
+    path = tmp_path / "saved"
+    path.write_bytes(text.encode(encoding))
+    same = written(LINES)
+    result = reported(capsys, path, same)
+    path.write_bytes(b"id,passed\n\x81\x8d,yes\n")
+
+    assert (2, 1, 1) == counted(result)
+    assert ["It is not UTF-8, so it was read as Windows-1252."] * (encoding == "cp1252") == [
+        note for note in result["baseline"]["notes"] if "UTF-8" in note
+    ]
+    assert "is not UTF-8 text; save it as UTF-8." in refused(capsys, path, same)
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["My results\r\n\r\n", "Model: gpt-5\r\nRun of May, the third\r\n", "# run 5\n", "\n\n", "sep=;\r\n", "a,b,c\n"],
+    ids=repr,
+)
+def test_what_is_above_a_header_is_left_out(above: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Titles, comments, empty lines, and what a spreadsheet says of its delimiter."""
+    table = TABLE.replace(",", ";") if above.startswith("sep") else TABLE
+    path = written(above + table)
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path))
+
+
+def test_a_header_below_a_title_is_found_by_the_columns_that_you_name(
+    written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where its own names say nothing."""
+    path = written("Results, 5 May\nquestion no;how it went\n1;yes\n2;no\n")
+    columns = ("--column", "case=question no", "--column", "passed=how it went")
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path, *columns))
 
 
 def test_sums_and_nameless_rows_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:

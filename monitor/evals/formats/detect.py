@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,16 @@ READ_FORMATS = (
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
-_YAML = re.compile(rb"(?:---\s|[A-Za-z_]\w*:[ \r\n])")
+# By the mark at the start, or by the zeros around two letters of ASCII (RFC 4627, section 3).
+_ENCODINGS = (
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
+    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-le"),
+    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
+)
+_WINDOWS = "cp1252"
+# A key with another key, an item or a comment below it: a title over a table may have a colon, too.
+_YAML = re.compile(rb"---\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
 
 
 def read_content(name: str, content: bytes, options: Options) -> ResultFile:
@@ -41,8 +51,11 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     for start, read in _BINARY:
         if content.startswith(start):
             return read(name, content, options)
-    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):  # as spreadsheets write "Unicode text"
-        content = content.decode("utf-16", "replace").encode()
+    encoding = next((name for is_of, name in _ENCODINGS if is_of.match(content)), None)
+    if (
+        encoding is not None and frame_lengths(content[:PEEK_BYTES]) is None
+    ):  # as spreadsheets write "Unicode text", and PowerShell whatever it prints
+        content = content.decode(encoding, "replace").encode()
     text = content.removeprefix(BOM_UTF8).lstrip()
     if not text:
         raise ResultFileInvalid(f"{name} is empty; name a file with results.")
@@ -53,28 +66,32 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     try:
         return read(name, text, options)
     except UnicodeDecodeError:
-        raise ResultFileInvalid(f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}.") from None
+        note = "It is not UTF-8, so it was read as Windows-1252."
+        try:
+            result = read(name, text.decode(_WINDOWS).encode(), options)
+        except UnicodeDecodeError:
+            told = f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}."
+            raise ResultFileInvalid(told) from None
+        return replace(result, notes=(*result.notes, note))
 
 
-def begins_with_events(head: bytes) -> bool:
-    """Whether *head*, the first bytes of a file, shows already that events or bare requests follow, line by line."""
+def holds_results(head: bytes) -> bool | None:
+    """
+    Whether *head* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither.
+
+    None where the first bytes of a file do not show it, and all of them are needed.
+    """
     text = head.removeprefix(BOM_UTF8).lstrip()
-    if not text.startswith(b"{"):
-        return bool(text) and frame_lengths(head[:PEEK_BYTES]) is not None
-    first = _whole(text.partition(b"\n")[0])
-    return isinstance(first, dict) and not _is_result(first)
-
-
-def holds_results(content: bytes) -> bool:
-    """Whether *content* is what an eval tool wrote, or a table of outcomes; events and bare requests are neither."""
-    text = content.removeprefix(BOM_UTF8).lstrip()
     if not text.startswith((b"{", b"[")):
-        return bool(text) and frame_lengths(content[:PEEK_BYTES]) is None
-    first = _whole(text.partition(b"\n")[0])
-    document = first if first is not None else _whole(text)
-    if isinstance(document, list):
-        return any(isinstance(each, dict) and _is_result(each) for each in document[:1])
-    return isinstance(document, dict) and (_is_result(document) or case_rows(document) is not None)
+        return bool(text) and frame_lengths(head[:PEEK_BYTES]) is None
+    first_line, _, rest = text.partition(b"\n")
+    document = _whole(first_line)
+    if document is None or (isinstance(document, dict) and not rest.strip()):
+        document = _whole(text)
+        if isinstance(document, dict) and not events.is_event(document) and case_rows(document) is not None:
+            return True
+    rows = document[:1] if isinstance(document, list) else [document]
+    return None if document is None else any(isinstance(row, dict) and _is_result(row) for row in rows)
 
 
 def _is_result(row: Mapping[str, Any]) -> bool:
@@ -155,6 +172,7 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
             try:
                 row = from_json(line)
             except ValueError as error:
+                line.decode()  # raises where the letters are the reason
                 raise ResultFileInvalid(
                     f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed "
                     f"({error}); write it again."

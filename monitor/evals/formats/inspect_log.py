@@ -33,7 +33,6 @@ _DAMAGES = (
 
 _HEADER, _SUMMARIES = "header.json", "summaries.json"
 _START, _JOURNAL = "_journal/start.json", "_journal/summaries/"
-_PARTLY = 0.5  # C is correct, I incorrect, N no answer: words that every format shares
 _COMPARED_CHARACTERS = 1_000  # an archive's summaries cut longer questions
 
 
@@ -136,7 +135,7 @@ def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str
     limit = _limit(sample)
     return reader.attempt(
         CaseKey(task, str(sample.get("id"))),
-        _PARTLY if value == "P" else value,
+        reading.PARTLY if value == "P" else value,
         broken="error" if sample.get("error") else f"{limit} limit" if limit and value is None else None,
         question=_question(sample.get("input")),
         metadata=reader.facts(sample.get("metadata")),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +25,12 @@ WORDS = tomllib.loads(files("monitor.evals.formats").joinpath("vocabulary.toml")
 """The words of `vocabulary.toml`."""
 
 LONGEST_NAME = 80
+PARTLY = 0.5
+"""Score of an answer that is partly right."""
+
 VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words in WORDS["values"].items()}
 PASSING, FAILING = VALUES["passing"], VALUES["failing"]
+_DECIDED = PASSING | FAILING
 _PARTLY, _NO_ERROR = VALUES["partly"], VALUES["unscored"] | FAILING
 _SHOWN = 3
 # Around at least two letters, so that a grade (C+) stays what it is.
@@ -193,7 +198,8 @@ class AttemptReader:
             key: The case.
             outcome: A boolean, a word or a score.
             broken: Why there is no score whatever *outcome* says, or None.
-            error: What the run says of an error: it leaves a failure one, and anything else unknown.
+            error: What the run says of an error. A failure stays one, unless the model could not be asked; anything
+                else is unknown.
             is_verdict: Whether 0 and 1 say no and yes; else they are scores.
             question: What was asked.
             metadata: Facts about the case, as the method `facts` gives them.
@@ -203,7 +209,9 @@ class AttemptReader:
             more: What else an `Attempt` holds, over what the others tell.
         """
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
-        if passed is not False and broken is None and word_of(error) not in _NO_ERROR and number_of(error) is None:
+        words = word_of(str(error)[:LONGEST_NAME]) if error else ""
+        is_error = broken is None and words not in _NO_ERROR and number_of(error) is None
+        if is_error and (passed is not False or _is_unanswered(words)):
             passed, because = None, "error"
         about, classes = metadata or {}, self._classes
         text, digest = input_of(question, keep_text=self._options.keep_text)
@@ -251,15 +259,16 @@ class AttemptReader:
         word = word_of(value)
         if is_unscored(word):
             return None, word or "no score"
-        if word in PASSING | FAILING and (is_verdict or number_of(value) is None):
+        if word in _DECIDED and (is_verdict or number_of(value) is None):
             self._understood = True
+            self._highest = max(self._highest, float(word in PASSING))  # beside a part, a pass is the whole
             return word in PASSING, None
-        score = 0.5 if word in _PARTLY else number_of(value)
+        score = PARTLY if word in _PARTLY else number_of(value)
         if score is None:
             self._unclear[word] += 1
             return None, "not understood"
-        if isinstance(value, str) and value.strip().endswith("%") and self._pass_at > 1.0:
-            score *= 100.0
+        if self._pass_at > 1.0:
+            score *= whole_of(value)
         self._understood = True
         self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
         self._between += 0.0 < score < 1.0
@@ -308,6 +317,11 @@ def is_broken(word: str) -> bool:
     return word in VALUES["broken"] or (is_within and not word.startswith("no_"))
 
 
+def _is_unanswered(error: str) -> bool:
+    """Whether the words of an *error* are those of a service that gave no answer."""
+    return "assert" not in error and any(part in error for part in VALUES["unanswered_within"])
+
+
 def is_unscored(word: str) -> bool:
     """Whether *word* says that nothing was scored."""
     return word in VALUES["unscored"] or (len(word) <= LONGEST_NAME and is_broken(word))
@@ -315,19 +329,32 @@ def is_unscored(word: str) -> bool:
 
 def is_understood(word: str) -> bool:
     """Whether *word* says what passed, or that nothing was scored."""
-    return word in PASSING | FAILING | _PARTLY or is_unscored(word)
+    return word in _DECIDED | _PARTLY or is_unscored(word)
 
 
 def number_of(value: JsonValue) -> float | None:
-    """A finite number, a per cent as a ratio; None for anything else."""
+    """
+    A finite number, a part of a whole as a ratio; None for anything else.
+
+    >>> number_of("0,9"), number_of("80 %"), number_of("3/5"), number_of("n/a")
+    (0.9, 0.8, 0.6, None)
+    """
+    number = value
     if isinstance(value, str):
-        text = value.strip()
-        try:
-            number = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
-        except ValueError:
-            return None
-    elif isinstance(value, bool | int | float):
-        number = float(value)
-    else:
-        return None
-    return number if math.isfinite(number) else None
+        found = _NUMBER.fullmatch(value.strip())
+        number = found and float(found["number"].replace(",", ".")) / whole_of(value)
+    return float(number) if isinstance(number, int | float) and abs(number) <= sys.float_info.max else None
+
+
+def whole_of(value: JsonValue) -> float:
+    """What *value* is a part of: 100 for a per cent, 5 for `3/5`, 1 for a number."""
+    found = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
+    return 1.0 if found is None else 100.0 if found["percent"] else float((found["whole"] or "1").replace(",", "."))
+
+
+# A number, with a decimal point or comma; a per cent; or so many of so many.
+_NUMBER = re.compile(
+    r"""(?P<number>[-+]?(?:\d+(?:[.,]\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*
+    (?:(?P<percent>%)|(?:/|of|out\ of)\s*(?P<whole>0*[1-9]\d*(?:[.,]\d+)?))?""",
+    re.IGNORECASE | re.VERBOSE,
+)

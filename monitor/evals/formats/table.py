@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from itertools import islice
 
@@ -33,21 +34,34 @@ GUESSES: Mapping[str, Sequence[str]] = {
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
 _SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
 _WANTED = frozenset(WORDS["outcomes"]["expected"])
+_ERRORS = frozenset(WORDS["runs"]["errors"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
+_HEAD, _HEAD_LINES = 10_000, 10  # letters and lines in which a header begins
+_SUMMARIES_AT_END = 3
 
 
-def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Iterator[list[str]]]]:
+def csv_rows(
+    name: str, content: bytes, asked: AbstractSet[str] = frozenset()
+) -> tuple[Sequence[str], Callable[[], Iterator[list[str]]]]:
     """
-    Header and cells of a CSV file.
+    Header and cells of a CSV file; the header is the first line, or one below titles whose names are known or *asked*.
 
     Raises:
         UnicodeDecodeError: it is not text.
     """
     text = content.decode("utf-8-sig")
-    first = text[: text.find("\n")] if "\n" in text else text
-    delimiter = max(_DELIMITERS, key=first.count)
+    start = 0
+    for line in text[:_HEAD].splitlines(keepends=True)[:_HEAD_LINES]:
+        columns = dict.fromkeys(_cells(line))
+        if (asked and asked <= columns.keys()) or (has_case(columns) and has_outcome(columns)):
+            break
+        start += len(line)
+    else:
+        start = 0
+    text = text[start:]
+    delimiter = _delimiter(text.partition("\n")[0])
     csv.field_size_limit(2**31 - 1)
 
     def read() -> Iterator[list[str]]:
@@ -62,6 +76,14 @@ def csv_rows(name: str, content: bytes) -> tuple[Sequence[str], Callable[[], Ite
     return [column.strip() for column in next(read(), [])], lambda: islice(read(), 1, None)
 
 
+def _delimiter(line: str) -> str:
+    return max(_DELIMITERS, key=line.count)
+
+
+def _cells(line: str) -> Sequence[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=_delimiter(line)), [])]
+
+
 def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     """
     The attempts of a CSV file with a header.
@@ -70,7 +92,7 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
         ChoiceMissing: a column that was named is not there.
         ResultFileInvalid: the columns do not say which case passed.
     """
-    header, body = csv_rows(name, content)
+    header, body = csv_rows(name, content, set(options.columns.values()))
     twice = [column for column, times in Counter(header).items() if times > 1 and column]
     if twice:
         raise reading.ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
@@ -129,6 +151,8 @@ class _Columns:
                     seen.add(value)
         self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
         self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
+        # An error, or what there is to say of one: its type and message.
+        self.errors = [column for column in self._known if _ERRORS & {*map(_plain, column.split(".")[-2:])}]
 
     @staticmethod
     def _may_matter(column: str) -> bool:
@@ -139,6 +163,10 @@ class _Columns:
         rank = {name: number for number, name in enumerate(names)}
         found = [column for column in self._known if _last(column) in rank]
         return sorted(found, key=lambda column: (rank[_last(column)], column.count(".")))
+
+    def words(self, column: str) -> AbstractSet[str]:
+        """What *column* says, as `word_of` puts it."""
+        return {word_of(value) for value in self._values[column]}
 
     def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
         """Column by role, as told or else by name; and what to say of the choice."""
@@ -203,7 +231,7 @@ class _Columns:
 
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
-        words = {word_of(value) for value in self._values[column]}
+        words = self.words(column)
         if 2 * sum(map(reading.is_understood, words)) < max(len(words), 1):
             return False
         last = _last(column)
@@ -231,13 +259,16 @@ class _RowReader:
         self._role = "passed" if "passed" in roles else "score"
         self.reader = reading.AttemptReader(name, options, roles[self._role])
         self._roles = roles
-        self._ends = {1, table.rows} if has_summaries and table.rows > 1 else set()
-        self._row = 0
+        last = range(table.rows - _SUMMARIES_AT_END, table.rows)
+        self._ends = {0, *last} if has_summaries and table.rows > 1 else set()
+        self._row = -1
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
         self._facts = table.facts
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
-        self._error = next(iter(table.all_named(WORDS["runs"]["errors"])), None)
+        self._errors = table.errors
+        # Beside I, for incorrect, P is what Inspect AI means by it.
+        self._partly = "p" if "i" in table.words(roles[self._role]) else None
         self._summaries: list[str] = []
         self._nameless = 0
 
@@ -251,11 +282,12 @@ class _RowReader:
         if self._row in self._ends and word_of(case_id) in VALUES["summaries"]:
             self._summaries.append(case_id)
             return None
+        outcome = self._get(row, self._role)
         return self.reader.attempt(
             CaseKey(sys.intern(self._text(row, "task")), case_id),
-            self._get(row, self._role),
+            reading.PARTLY if self._partly and word_of(outcome) == self._partly else outcome,
             broken=self._broken(row),
-            error=None if self._error is None else row.get(self._error),
+            error=next(filter(None, map(row.get, self._errors)), None),
             is_verdict=self._role == "passed",
             question=self._get(row, "input"),
             metadata=self._metadata(row),
@@ -301,14 +333,15 @@ class _RowReader:
     def _broken(self, row: Row) -> str | None:
         """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
         states = (word_of(row.get(column)) for column in self._states)
-        flags = (column for column in self._flags if word_of(row.get(column)) in PASSING)
+        flags = (column for column in self._flags if word_of(row.get(column)) in VALUES["yes"])
         return next(filter(reading.is_broken, states), None) or next(flags, None)
 
 
 @cache
 def _plain(name: str) -> str:
-    """*name* in snake case: `Is Correct` and `isCorrect` are one."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold()).strip("_")
+    """*name* in snake case: `Is Correct` and `isCorrect` are one, and so are `Case #` and `case_number`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("#", " number"))
+    return re.sub(r"[^a-z0-9]+", "_", spaced.casefold()).strip("_")
 
 
 @cache
