@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from monitor.ingest.source import Position, Record
 from monitor.ledger.settings import LedgerSettings
-from monitor.service.new_versions import SeenVersions, fronts, split_before
+from monitor.service.batch_writer import SeenVersions, fronts, split_before
 from monitor.service.pipeline import DecodedRecord
 from tests.builders import a_trace
 
