@@ -132,13 +132,9 @@ class CalibrationStore(Transactions):
 
 
 def _records(connection: sa.Connection) -> Sequence[CalibrationRecord]:
-    columns = table.c
-    rows = connection.execute(
-        sa.select(columns.id, columns.frozen_at, columns.promoted_at, columns.history_labels).order_by(
-            columns.promoted_at.nulls_first(), columns.frozen_at, columns.id
-        )
-    )
-    return list(readable("calibration", rows, _record))
+    records = sa.select(*table.c["id", "frozen_at", "promoted_at", "history_labels"])
+    in_order = records.order_by(table.c.promoted_at.nulls_first(), table.c.frozen_at, table.c.id)
+    return list(readable("calibration", connection.execute(in_order), _record))
 
 
 def _record(row: sa.Row[Any]) -> CalibrationRecord:

@@ -70,9 +70,7 @@ def _chosen(rollout: Rollout) -> sa.Select[Any]:
     passes = sa.func.coalesce(own.c.passes, others.c.passes)
     return (
         sa.select(
-            candidate.c.key,
-            candidate.c.labelled,
-            candidate.c.failures,
+            *candidate.c["key", "labelled", "failures"],
             labelled.label("established_labelled"),
             passes.label("established_passes"),
         )
@@ -118,11 +116,8 @@ def _latest(
     ranked = (
         sa.select(
             _KEY.label("key"),
-            request.c.trace_id,
-            request.c.started_at,
+            *request.c["trace_id", "started_at", "capability", "failure_class"],
             sa.func.coalesce(request.c.declared_tier, request.c.tier).label("tier"),
-            request.c.capability,
-            request.c.failure_class,
             model_version.c.model_version,
             newest.label("place"),
         )

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from monitor.clock import Clock
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.engine import open_engine, reading, revision_of
-from monitor.ledger.schema import REVISION, kafka_offset, model_version, request, stratum
+from monitor.ledger.recording import next_offsets
+from monitor.ledger.schema import REVISION, model_version, request, stratum
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _LATEST_LABELS = 5_000
@@ -51,16 +52,14 @@ class LabelFlow:
         without_trace: Outcomes whose trace never came.
     """
 
-    requests: int
-    labelled: int
-    sources: Mapping[str, int]
-    delay_seconds: Mapping[str, float]
-    without_trace: int
+    requests: int = 0
+    labelled: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+    delay_seconds: Mapping[str, float] = field(default_factory=dict)
+    without_trace: int = 0
 
 
-NO_LABELS = LabelFlow(
-    requests=0, labelled=0, sources=MappingProxyType({}), delay_seconds=MappingProxyType({}), without_trace=0
-)
+NO_LABELS = LabelFlow()
 """Of a ledger that is not there yet."""
 
 
@@ -137,8 +136,8 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
         with reading(engine) as connection:
             facts = LedgerFacts(_schema_of(connection), clock_skew_seconds=_clock_skew_seconds(connection, clock))
             if facts.schema.is_current:
-                offsets, labels, tiers = _offsets(connection), _label_flow(connection), _tier_coverage(connection)
-                facts = replace(facts, next_offsets=offsets, labels=labels, tiers=tiers)
+                labels, tiers = _label_flow(connection), _tier_coverage(connection)
+                facts = replace(facts, next_offsets=next_offsets(connection), labels=labels, tiers=tiers)
         return replace(facts, write_problem=_write_problem(engine), free_bytes=_free_bytes(engine.url))
 
 
@@ -153,11 +152,6 @@ def _engine(url: str) -> Iterator[sa.Engine]:
 
 def _schema_of(connection: sa.Connection) -> SchemaVersion:
     return SchemaVersion(revision_of(connection), REVISION)
-
-
-def _offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
-    rows = connection.execute(sa.select(kafka_offset))
-    return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
 
 
 def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:

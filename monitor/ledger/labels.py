@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,19 +83,16 @@ class Admitted:
 
     Attributes:
         values: Values by label and scope.
-        rows: Rows of the table that they were read from.
         series: Series that they may make, by service and environment.
     """
 
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    rows: int = 0
     series: Counter[str] = field(
         default_factory=lambda: Counter({OTHER: SERIES_OF_VERSION})
     )  # which needs no admission
 
     def add(self, label: str, scope: str, value: str) -> None:
         self.values.setdefault((label, scope), set()).add(value)
-        self.rows += 1
         if label in _SERIES:
             self.series[_pair(scope)] += _SERIES[label]
 
@@ -159,23 +156,19 @@ class Admission:
 
     def _refusal(self, label: str, scope: str, value: str, *, cap: int) -> str:
         """The cap that *value* is over; empty where it is admitted, before or now."""
-        if value in self._admitted.values.get((label, scope), ()):
+        admitted, more = self._admitted.values.get((label, scope), ()), _SERIES.get(label, 0)
+        if value in admitted:
             return ""
-        over = self._cap_reached(label, scope, cap)
-        if over:
-            return over
+        if len(admitted) >= cap:
+            return label
+        if more and not has_room(self._admitted.series, _pair(scope), more, self._settings):
+            return "series"
         if not self._is_fresh:
             self._refresh()
             return self._refusal(label, scope, value, cap=cap)
         self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
         self._admitted.add(label, scope, value)
         return ""
-
-    def _cap_reached(self, label: str, scope: str, cap: int) -> str:
-        if len(self._admitted.values.get((label, scope), ())) >= cap:
-            return label
-        more = _SERIES.get(label, 0)
-        return "" if not more or has_room(self._admitted.series, _pair(scope), more, self._settings) else "series"
 
     def _refresh(self) -> None:
         """Wait for whoever admits names now, then learn what was admitted since this process last looked."""
@@ -184,11 +177,8 @@ class Admission:
             lock.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": lock.excluded.value})
         )
         rows = self._connection.scalar(sa.select(sa.func.count()).select_from(label_value)) or 0
-        if rows != self._admitted.rows + 1:  # the lock is a row as well
-            self._learn(self._connection.execute(sa.select(label_value)))
+        if rows != sum(map(len, self._admitted.values.values())) + 1:  # the lock is a row as well
+            for label, scope, value in self._connection.execute(sa.select(label_value)):
+                if label and value not in self._admitted.values.get((label, scope), ()):
+                    self._admitted.add(label, scope, value)
         self._is_fresh = True
-
-    def _learn(self, rows: Iterable[Any]) -> None:
-        for label, scope, value in rows:
-            if label and value not in self._admitted.values.get((label, scope), ()):
-                self._admitted.add(label, scope, value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,9 +56,8 @@ class PendingSpanRows:
         self._ids = sa.select(row.trace_id, row.span_ids).where(held)
         self._rows = sa.select(pending_span).where(held).order_by(row.trace_id, row.number)
         self._grown = (
-            sa.select(trace.trace_id, trace.span_count, trace.counted_spans, trace.counted_heads)
-            .where(among)
-            .where(trace.span_count > trace.counted_spans)
+            sa.select(*trace["trace_id", "span_count", "counted_spans", "counted_heads"])
+            .where(among, IS_PENDING)
             .order_by(trace.trace_id)
             .with_for_update()
         )
@@ -80,12 +80,10 @@ class PendingSpanRows:
         new, again = {}, {}
         for trace_id, of_trace in came.items():
             before = known.get(trace_id, set())
-            if before.isdisjoint(of_trace):
-                new[trace_id] = list(of_trace.values())
-                continue
-            again[trace_id] = of_trace
             if unseen := [span for span_id, span in of_trace.items() if span_id not in before]:
                 new[trace_id] = unseen
+            if len(unseen) < len(of_trace):
+                again[trace_id] = of_trace
         counts = {trace_id: len(known.get(trace_id, ())) for trace_id in new}
         self._append(connection, [(trace_id, counts[trace_id], *_packed(some)) for trace_id, some in new.items()])
         self._recount(
@@ -121,8 +119,7 @@ class PendingSpanRows:
         columns = pending_trace.c
         due = connection.execute(
             sa.select(columns.trace_id, columns.span_count)
-            .where(IS_PENDING)
-            .where(columns.not_before <= now)
+            .where(IS_PENDING, columns.not_before <= now)
             .where(
                 sa.or_(
                     sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
@@ -157,8 +154,7 @@ class PendingSpanRows:
         columns = pending_trace.c
         rows = connection.scalars(
             sa.select(columns.trace_id)
-            .where(columns.span_count == columns.counted_spans)
-            .where(columns.last_received_at < before)
+            .where(columns.span_count == columns.counted_spans, columns.last_received_at < before)
             .limit(_FORGOTTEN_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
@@ -173,7 +169,7 @@ class PendingSpanRows:
         for row in connection.execute(self._rows, among):
             spans[row.trace_id] += _unpacked(row)
         return [
-            PendingSpans(trace_id, sorted(of_trace, key=_span_id), *came.get(trace_id, (0.0, 0.0, ())))
+            PendingSpans(trace_id, sorted(of_trace, key=attrgetter("span_id")), *came.get(trace_id, (0.0, 0.0, ())))
             for trace_id, of_trace in spans.items()
             if of_trace
         ]
@@ -258,10 +254,6 @@ def _unpacked(row: Any) -> Sequence[Span]:
 
 def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
     return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(row.counted_heads.split()))
-
-
-def _span_id(span: Span) -> str:
-    return span.span_id
 
 
 def _heads(row: Any, assembled: Assembled) -> str:

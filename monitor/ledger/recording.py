@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
+from monitor.ingest.source import TopicPartition
 from monitor.ledger.counting import Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect, Excluded
 from monitor.ledger.joining import Joining, Slot
@@ -193,6 +194,12 @@ class Recorder:
                 _VERSION_ID, dict(zip(_VERSION_KEY, key, strict=True))
             ).scalar_one()
         return self._version_ids
+
+
+def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
+    """Next offset of every partition that was read."""
+    rows = connection.execute(sa.select(kafka_offset))
+    return {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
 
 
 def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:

@@ -96,13 +96,9 @@ class RequestRows:
         self._versions.clear()
 
     def _learn_versions(self, connection: sa.Connection, ids: Iterable[int]) -> None:
-        columns = model_version.c
         if unknown := sorted(ids):
-            rows = connection.execute(
-                sa.select(columns.id, columns.service, columns.environment, columns.model_version).where(
-                    columns.id.in_(unknown)
-                )
-            )
+            versions = sa.select(*model_version.c["id", "service", "environment", "model_version"])
+            rows = connection.execute(versions.where(model_version.c.id.in_(unknown)))
             self._versions.update((version_id, (service, where, name)) for version_id, service, where, name in rows)
 
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:

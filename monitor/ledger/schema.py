@@ -27,6 +27,12 @@ def _columns(kind: Any, *names: str, **options: Any) -> Sequence[sa.Column[Any]]
     return [sa.Column(name, kind, **options) for name in names]
 
 
+def _partial_index(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of the rows that fit *where*."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
 kafka_offset = sa.Table(
     "kafka_offset",
     metadata,
@@ -92,13 +98,7 @@ request = sa.Table(
     # Not on PostgreSQL: it locks the version's row for each request, a third of what one costs.
     sa.ForeignKeyConstraint(["model_version_id"], ["model_version.id"]).ddl_if(dialect="sqlite"),
     sa.Index("ix_request_model_version_id_started_at", "model_version_id", "started_at"),
-    sa.Index(
-        "ix_request_model_version_id_cluster",
-        "model_version_id",
-        "cluster",
-        sqlite_where=sa.text("cluster IS NOT NULL"),
-        postgresql_where=sa.text("cluster IS NOT NULL"),
-    ),
+    _partial_index("ix_request_model_version_id_cluster", "model_version_id", "cluster", where="cluster IS NOT NULL"),
 )
 
 # Evidence: requests and labels by what they have in common, each hour of their starts for itself.
@@ -115,8 +115,7 @@ stratum = sa.Table(
     sa.Column("said", sa.Text, primary_key=True),  # empty where the label that stands is all that is known
     *_columns(sa.BigInteger, "requests", "labelled", "failures", nullable=False),
     *_columns(sa.Double, "logit_sum", "variance_sum", nullable=False),
-    sa.Column("clustered", sa.BigInteger, nullable=False),  # labelled requests with a cluster
-    sa.Column("clustered_failures", sa.BigInteger, nullable=False),
+    *_columns(sa.BigInteger, "clustered", "clustered_failures", nullable=False),  # labelled requests with a cluster
     *_columns(sa.Double, "looked_sum", "looked_squares_sum", "audited_sum", "audited_squares_sum", nullable=False),
 )
 
@@ -131,13 +130,8 @@ pending_trace = sa.Table(
     sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
     sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # put off until then, or until more comes
     sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
-    *(
-        sa.Index(f"ix_waiting_trace_{name}", "last_received_at", sqlite_where=which, postgresql_where=which)
-        for name, which in (
-            ("pending", sa.text("span_count > counted_spans")),
-            ("counted", sa.text("span_count = counted_spans")),
-        )
-    ),
+    _partial_index("ix_waiting_trace_pending", "last_received_at", where="span_count > counted_spans"),
+    _partial_index("ix_waiting_trace_counted", "last_received_at", where="span_count = counted_spans"),
 )
 
 # What one batch brought of a trace, packed; number: spans of the trace that came before.

@@ -19,10 +19,10 @@ from monitor.ledger.engine import ledger_errors
 from monitor.ledger.history import HistoryReader
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
 from monitor.ledger.pending_spans import PendingSpanRows, count_spans
-from monitor.ledger.recording import Recorder, select_counters
+from monitor.ledger.recording import Recorder, next_offsets, select_counters
 from monitor.ledger.retention import Retention
 from monitor.ledger.rollouts import RolloutStore
-from monitor.ledger.schema import kafka_offset, served_model
+from monitor.ledger.schema import served_model
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import LEARNT, Cohort, TierView
@@ -63,10 +63,8 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
 
     def offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Next offset of each partition that the ledger has seen."""
-        topics = {partition.topic for partition in partitions}
         with self._reading() as connection:
-            rows = connection.execute(sa.select(kafka_offset).where(kafka_offset.c.topic.in_(topics))).all()
-        known = {TopicPartition(row.topic, row.partition): row.next_offset for row in rows}
+            known = next_offsets(connection)
         return {partition: known[partition] for partition in partitions if partition in known}
 
     def record(self, batch: Batch) -> Recorded:
