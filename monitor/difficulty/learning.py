@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,7 +94,13 @@ class Learner:
             unmet=_unmet_beliefs(weights),
             items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
             scales=self.scales,
-            tiered_capabilities=frozenset(self._tiered_capabilities()),
+            tiered_capabilities=frozenset(
+                name.removeprefix("capability=")
+                for name, met in self._meetings.items()
+                if name.startswith("capability=")
+                and met.labels >= self.settings.min_capability_labels
+                and len(met.versions) >= self.settings.min_capability_versions
+            ),
         )
 
     def _row(self, request: LabelledRequest) -> dict[str, float]:
@@ -108,16 +114,6 @@ class Learner:
         if prompt is not None and self._items.setdefault(prompt, features.item) != features.item:
             self._items[prompt] = _SHARED
         return features.item
-
-    def _tiered_capabilities(self) -> Iterable[str]:
-        for name, met in self._meetings.items():
-            group, _, capability = name.partition("=")
-            if (
-                group == "capability"
-                and met.labels >= self.settings.min_capability_labels
-                and len(met.versions) >= self.settings.min_capability_versions
-            ):
-                yield capability
 
     def _forget_evicted(self) -> None:
         weights = self.estimator.weights

@@ -206,14 +206,14 @@ def _known_share(
     chosen = [candidates[index].features for index in panel] if versions >= _RUNS_TO_BE_KNOWN else []
     items = {features.item for features in chosen} - {None}
     families = {features.prompt_family for features in chosen} - {None}
-    total = known = 0
-    for candidate in candidates:
-        total += candidate.requests
-        features = candidate.features
-        is_known = features.item in items or features.prompt_family in families
-        if is_known or (calibration is not None and calibration.difficulty.estimate(features).is_known):
-            known += candidate.requests
-    return known / total if total else 0.0
+
+    def is_known(features: RequestFeatures) -> bool:
+        if features.item in items or features.prompt_family in families:
+            return True
+        return calibration is not None and calibration.difficulty.estimate(features).is_known
+
+    known = sum(candidate.requests for candidate in candidates if is_known(candidate.features))
+    return known / max(1, sum(candidate.requests for candidate in candidates))
 
 
 def _told_and_tiers(

@@ -30,21 +30,18 @@ def first_config(
         kafka: Further keys of the section `kafka`, as typed.
     """
     found = " ".join(f"{each.topic}: {format_words(each)}." for each in samples if each.records)
-    choices = [Choice(("kafka", "bootstrap_servers"), bootstrap_servers)]
-    choices.append(Choice(("kafka", "topics"), tuple(each.topic for each in samples), found))
-    choices += [Choice(("kafka", name), value) for name, value in kafka.items()]
-    if _is_judged(samples):
+    choices = [
+        Choice(("kafka", "bootstrap_servers"), bootstrap_servers),
+        Choice(("kafka", "topics"), tuple(each.topic for each in samples), found),
+        *(Choice(("kafka", name), value) for name, value in kafka.items()),
+    ]
+    has_spans = any(each.traces and any("OTLP" in form for form in each.formats) for each in samples)
+    if has_spans and any(each.outcomes for each in samples):
         why = "Evaluations were found, so only they count: a run without one is unlabelled, not a success."
         choices.append(Choice(("traces", "outcomes", "status"), "ignored", why))
     if ledger_url:
         choices.append(Choice(("ledger", "url"), ledger_url))
     return chosen_config(Config, choices, head=_HEAD)
-
-
-def _is_judged(samples: Sequence[Sample]) -> bool:
-    """Whether spans come with evaluations, so that their status can be ignored."""
-    has_spans = any(each.traces and any("OTLP" in form for form in each.formats) for each in samples)
-    return has_spans and any(each.outcomes for each in samples)
 
 
 def format_words(sample: Sample) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from monitor.doctor.finding import Check, Finding, duration
 from monitor.doctor.first_config import format_words, unreadable_words
@@ -174,5 +174,4 @@ def _gaps(
 
 
 def _named(partitions: Iterable[TopicPartition]) -> str:
-    found: Sequence[TopicPartition] = sorted(partitions)
-    return ", ".join(f"{topic}[{number}]" for topic, number in found[:5])
+    return ", ".join(f"{topic}[{number}]" for topic, number in sorted(partitions)[:5])

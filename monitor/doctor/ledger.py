@@ -70,12 +70,12 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
 
 
 def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
-    if not labels.delay_seconds:
+    delays = labels.delay_seconds
+    if not delays:
         return
-    told = (f"95 % of {each} are labelled after {duration(delay)}" for each, delay in labels.delay_seconds.items())
-    found = " and ".join(told)
-    found += f"; requests are judged after {duration(maturity_seconds)}."
-    is_fine = max(labels.delay_seconds.values()) <= maturity_seconds
+    told = " and ".join(f"95 % of {each} are labelled after {duration(delay)}" for each, delay in delays.items())
+    found = f"{told}; requests are judged after {duration(maturity_seconds)}."
+    is_fine = max(delays.values()) <= maturity_seconds
     yield Check("labels", "delay").ok_if(is_fine, found, "Raise rollout.maturity_seconds above it.")
 
 

@@ -57,7 +57,7 @@ def judge(
         could_still_be=_could_still_be(measurement, policy),
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,
-        labels=measurement.labels.by_arm,
+        labels=dict(zip(ArmName, measurement.labels.arms, strict=True)),
         coverage_gap=measurement.coverage_gaps,
         one_sided=measurement.labels.one_sided,
         judge_moved=measurement.labels.moved,

@@ -15,7 +15,7 @@ from monitor.labels import double_sampling
 from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
-from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
+from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors
 
@@ -63,10 +63,6 @@ class Labelling:
     def count_by(self) -> CountBy:
         """What the rates rest on; what was shown by other labels may be their mistake."""
         return self.arms[0].count_by
-
-    @property
-    def by_arm(self) -> Mapping[ArmName, ArmLabels]:
-        return dict(zip(ArmName, self.arms, strict=True))
 
 
 def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:

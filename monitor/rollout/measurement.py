@@ -87,7 +87,8 @@ class Measurement:
         self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self._matched.rows], dtype=int)
         self._is_probe = np.array([row.is_probe for row in self._matched.rows], dtype=bool)
-        self.tiers_by = _trusted(cohort.tiers_by, calibration)
+        is_untrusted = calibration is None or not calibration.trust.is_trusted
+        self.tiers_by = TiersBy.NONE if cohort.tiers_by is TiersBy.LEARNT and is_untrusted else cohort.tiers_by
         self.comparison = self._matched.comparison
         self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
@@ -267,9 +268,8 @@ class Measurement:
             return None
         if self.tiers_by is TiersBy.LEARNT and self._calibration is not None:
             cuts = self._calibration.cuts
-            baseline, candidate = (
-                correction.measure_arm(_bins(self._matched, side, self._has_tag), cuts) for side in (0, 1)
-            )
+            bins = (_bins(self._matched, side, self._has_tag) for side in (0, 1))
+            baseline, candidate = (correction.measure_arm(each, cuts) for each in bins)
             return None if baseline is None or candidate is None else (baseline, candidate)
         by_tier = np.arange(len(TIERS))[:, None] == self._tier
         return correction.count_arms(*(each @ by_tier.T for each in self._matched.columns))
@@ -411,12 +411,6 @@ def _question_of(verdict: Verdict) -> tuple[object, ...]:
 def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
     strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
     return Counts(sum(each.requests for each in strata), sum(each.unlabelled for each in strata))
-
-
-def _trusted(tiers_by: TiersBy, calibration: Calibration | None) -> TiersBy:
-    if tiers_by is TiersBy.LEARNT and (calibration is None or not calibration.trust.is_trusted):
-        return TiersBy.NONE
-    return tiers_by
 
 
 def _panel(probes: Cohort) -> Matched:
