@@ -63,7 +63,7 @@ ERRORS = {
 _HEAD = f"""# HTTP
 
 `{PROGRAM} run` listens on `{WebSettings().listen_address}` (`web.listen_address`), for this machine only unless you change it.
-TLS and basic auth come from a [web config file](config.md#web.config_file) of the form that Prometheus and its exporters use.
+TLS and basic auth come from a [web config file](config.md#web.config_file) of the form that Prometheus and its exporters use; `/-/healthy` and `/-/ready` answer without a password, with the status alone.
 Whoever reaches the port may announce and end rollouts.
 
 """

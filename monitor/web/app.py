@@ -17,6 +17,7 @@ from monitor.metrics.exposition import accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies
+from monitor.web.guard import IS_GUEST
 from monitor.web.page.pages import page_routes
 from monitor.web.rollout_routes import RolloutControl, gate_route, rollout_routes
 
@@ -52,11 +53,11 @@ def metrics_app(
         shown = await bodies.get(encode, lambda snapshot: encode(families_of(snapshot)), is_gzipped=is_gzipped)
         return BodyResponse(shown, headers)
 
-    async def healthy(_: Request) -> Response:
-        return _probed("healthy", problem=stall_reason())
+    async def healthy(request: Request) -> Response:
+        return _probed(request, "healthy", problem=stall_reason())
 
-    async def ready(_: Request) -> Response:
-        return _probed("ready", problem=snapshots.current.not_ready_reason)
+    async def ready(request: Request) -> Response:
+        return _probed(request, "ready", problem=snapshots.current.not_ready_reason)
 
     async def reload_config(_: Request) -> Response:
         try:
@@ -86,5 +87,6 @@ def _rollouts(snapshot: Snapshot) -> bytes:
     return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
 
 
-def _probed(state: str, *, problem: str) -> Response:
-    return PlainTextResponse(f"{problem or state}\n", status_code=503 if problem else 200)
+def _probed(request: Request, state: str, *, problem: str) -> Response:
+    told = f"not {state}" if request.scope.get(IS_GUEST) else problem  # a reason may name hosts
+    return PlainTextResponse(f"{told if problem else state}\n", status_code=503 if problem else 200)

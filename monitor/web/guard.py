@@ -19,6 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 ANY_HOST = "*"
 
+PROBES = frozenset({"/-/healthy", "/-/ready"})
+"""Paths that answer without a password, since a kubelet has none; they tell a guest the status alone."""
+
+IS_GUEST = "cliffwatch.is_guest"
+"""Key of a request's scope: whether it came without the password that is asked for."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _OWN_SITES = frozenset({"same-origin", "none"})
 _LOGIN = {"WWW-Authenticate": 'Basic realm="cliffwatch", charset="UTF-8"'}
@@ -48,18 +54,20 @@ class Guard:
         self._passwords = _Passwords(users) if users else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = await self._refusal(scope["method"], Headers(scope=scope)) if scope["type"] == "http" else None
+        refusal = await self._refusal(scope, Headers(scope=scope)) if scope["type"] == "http" else None
         await (refusal or self._app)(scope, receive, send)
 
-    async def _refusal(self, method: str, headers: Headers) -> Response | None:
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._is_served(host):
             served = "This host name is not served; ask for the address, or add the name to web.allowed_hosts.\n"
             return PlainTextResponse(served, status_code=403)
-        if method not in _SAFE_METHODS and not _is_same_origin(headers, host):
+        if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
             return PlainTextResponse("A page of another site may not change anything here.\n", status_code=403)
         if self._passwords is not None and not await self._passwords.fit(headers.get("authorization", "")):
-            return PlainTextResponse("Unauthorized\n", status_code=401, headers=_LOGIN)
+            if scope["path"] not in PROBES:
+                return PlainTextResponse("Unauthorized\n", status_code=401, headers=_LOGIN)
+            scope[IS_GUEST] = True
         return None
 
     def _is_served(self, host: str) -> bool:

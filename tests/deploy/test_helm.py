@@ -16,10 +16,16 @@ import yaml
 from deploy.manifests import CHART, DASHBOARDS, GATES, RULES, SERVICE_LEVELS, chart_files
 from monitor import __version__
 from monitor.config.model import load_config
+from monitor.web.guard import PROBES
 from tests.deploy.test_kubernetes import KUBERNETES_VERSIONS, MANIFESTS, groups
 from tests.docs.test_yaml_blocks import CUSTOM_RESOURCES, _unknown_keys
 from tests.programs import required_program
 
+SCRAPE: Mapping[str, Any] = {
+    "scheme": "https",
+    "tlsConfig": {"ca": {"secret": {"name": "web", "key": "ca.crt"}}, "serverName": "cliffwatch"},
+    "basicAuth": {name: {"name": "scrape", "key": name} for name in ("username", "password")},
+}
 EVERYTHING: Mapping[str, Any] = {
     "image": {"tag": "1.2.3", "pullSecrets": [{"name": "registry"}]},
     "replicas": 3,
@@ -36,7 +42,8 @@ EVERYTHING: Mapping[str, Any] = {
     },
     "secretFiles": [{"name": "kafka", "secretName": "kafka-user"}],
     "env": [{"name": "CLIFFWATCH_LOG__LEVEL", "value": "debug"}],
-    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "endpoint": SCRAPE},
+    "probes": {"scheme": "HTTPS"},
     "rules": {"enabled": True, "labels": {"release": "prometheus"}},
     "gates": {"argoRollouts": True, "namespace": "shop"},
     "networkPolicy": {"kafkaPorts": [9093], "ledgerPorts": [6432], "from": ["prometheus"]},
@@ -144,6 +151,19 @@ def test_the_pod_is_that_of_the_kustomize_base() -> None:
     assert base["securityContext"] == chart["securityContext"]
     assert base["terminationGracePeriodSeconds"] == chart["terminationGracePeriodSeconds"]
     assert f"registry.example.invalid/cliffwatch:{__version__}" == container["image"]
+
+
+def test_probes_and_scrapes_get_past_a_web_config_file() -> None:
+    """TLS for both; a user for scrapes alone, since probes are answered without one."""
+    (container,) = rendered("everything")["Deployment/cliffwatch"]["spec"]["template"]["spec"]["containers"]
+    (endpoint,) = rendered("everything")["ServiceMonitor/cliffwatch"]["spec"]["endpoints"]
+    probes = [container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")]
+
+    assert [("HTTPS", None)] * 3 == [
+        (probe["httpGet"]["scheme"], probe["httpGet"].get("httpHeaders")) for probe in probes
+    ]
+    assert PROBES == {probe["httpGet"]["path"] for probe in probes}
+    assert {"port": "http", "interval": "15s", "honorLabels": True, **SCRAPE} == endpoint
 
 
 def test_the_network_policy_opens_the_ports_of_the_values() -> None:

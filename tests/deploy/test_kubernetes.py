@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import yaml
 from deploy.manifests import DASHBOARDS, FOLDER, RULES, SERVICE_LEVELS, manifests
 from monitor import __version__
 from monitor.config.model import load_config
+from monitor.web.guard import PROBES
 
+OPERATIONS = FOLDER.parent.parent / "docs" / "operations.md"
 KUBERNETES_VERSIONS = ("1.29", "1.34")
 _OPERATOR = "monitoring.coreos.com/v1"
 _ANNOTATION_LIMIT_BYTES = 262_144
@@ -100,6 +103,29 @@ def test_the_container_runs_the_config_that_is_mounted(tmp_path: Any, monkeypatc
     assert f"{mounts['ledger']}/url" == config.ledger.url_file
     assert f":{container['ports'][0]['containerPort']}" == config.web.listen_address
     assert mounts.keys() == {volume["name"] for volume in spec["volumes"]}
+
+
+def test_probes_ask_what_needs_no_password() -> None:
+    """Basic auth in a web config file restarts no pod."""
+    (container,) = MANIFESTS["Deployment/cliffwatch"]["spec"]["template"]["spec"]["containers"]
+
+    assert PROBES == {container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+
+
+def test_the_overlay_for_tls_and_a_password_fits_the_base() -> None:
+    """Each of its patches names a place that the manifests have, and replaces what stands there."""
+    (block,) = re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    overlay = yaml.safe_load(block)
+    patches = [(each["target"], step) for each in overlay["patches"] for step in yaml.safe_load(each["patch"])]
+
+    assert FOLDER == (OPERATIONS.parent.parent / "x" / "y" / overlay["resources"][0]).resolve()
+    assert 5 == len(patches)
+    for target, step in patches:
+        place: Any = MANIFESTS[f"{target['kind']}/{target['name']}"]
+        *above, key = step["path"].strip("/").split("/")
+        for name in above:
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        assert ("replace" == step["op"]) == (key in place)
 
 
 def test_the_container_may_do_no_more_than_it_needs() -> None:

@@ -29,7 +29,7 @@ BLOCKS = [
 
 CUSTOM_RESOURCES: Mapping[str, Any] = json.loads((Path(__file__).parent / "custom_resources.json").read_text())
 """
-Keys of the custom resources of Argo Rollouts 1.9.1 and Flagger 1.44.0, as their definitions list them; null is free.
+Keys of the custom resources of Argo Rollouts 1.9.1, Flagger 1.44.0 and Kustomize; null is free.
 
 Left out are parts that belong to Kubernetes itself, such as the template of a pod.
 """

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import bcrypt
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from monitor.errors import ConfigInvalid
-from monitor.metrics.snapshot import SnapshotHolder
+from monitor.metrics.snapshot import HealthFact, SnapshotHolder
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
 from monitor.web.web_config import WebConfig, load_web_config
@@ -70,13 +71,51 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/-/ready", "/api/v1/rollouts", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/-/reload", "/-/readyz", "/-/ready/", "//-/ready", "/api/v1/rollouts", "/nothing"]
+)
 def test_every_path_asks_for_a_password(guarded: httpx.Client, path: str) -> None:
-    """Nothing is shown to who has none, not even which paths there are."""
+    """Without one you see nothing, not even which paths there are."""
     answer = guarded.get(path)
 
     assert (401, "Unauthorized\n") == (answer.status_code, answer.text)
     assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+@pytest.mark.parametrize("credentials", [None, ("alice", "wrong"), ("bob", PASSWORD)])
+def test_probes_need_no_password(guarded: httpx.Client, credentials: tuple[str, str] | None) -> None:
+    """A kubelet has none; what it may ask tells the status."""
+    answers = [guarded.get(path, auth=credentials) for path in ("/-/healthy", "/-/ready")]
+
+    assert [(200, "healthy\n"), (200, "ready\n")] == [(answer.status_code, answer.text) for answer in answers]
+
+
+def test_only_who_has_the_password_is_told_why_it_is_not_ready(tmp_path: Path) -> None:
+    """A reason may name hosts and users."""
+    file = tmp_path / "web.yml"
+    file.write_text(f"basic_auth_users:\n  alice: {HASH}\n")
+    settings = WebSettings(listen_address="127.0.0.1:0", config_file=str(file))
+    holder = SnapshotHolder(
+        replace(
+            a_snapshot(),
+            is_ready=False,
+            health=(HealthFact("ledger", is_ok=False, sentence="db-7.internal does not answer"),),
+        )
+    )
+    server = MetricsServer(settings, holder, lambda: None, stall_reason=lambda: "the poll of kafka-3 hangs")
+    server.start()
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        told = {
+            (path, bool(user)): client.get(path, auth=user)
+            for path in ("/-/healthy", "/-/ready")
+            for user in (None, ("alice", PASSWORD))
+        }
+    server.stop()
+
+    assert {503} == {answer.status_code for answer in told.values()}
+    assert ["not healthy\n", "the poll of kafka-3 hangs\n", "not ready\n", "db-7.internal does not answer\n"] == [
+        answer.text for answer in told.values()
+    ]
 
 
 def test_the_right_password_lets_in_again_and_again(guarded: httpx.Client) -> None:
