@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 
+def printable_url(url: str) -> str:
+    """
+    *url* without what may be a password, however it was typed: nothing up to its last `@`, and no query.
+
+    >>> printable_url("postgres:/user:pa/ss@db:5432/cliffwatch?sslmode=require")
+    '...@db:5432/cliffwatch'
+    """
+    before, at, place = url.rpartition("@")
+    return "..." if "?" in before else f"{'...' * bool(at)}{at}{place.partition('?')[0]}"
+
+
 class MonitorError(Exception):
     """Base of every error that Cliffwatch raises on purpose; its text is one sentence that says what to do next."""
 

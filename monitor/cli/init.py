@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from monitor.cli import options
 from monitor.cli.app import app, writing
 from monitor.cli.terminal.console import Console, print_line, waiting
-from monitor.config.model import Config
+from monitor.config.model import PASSWORD_IN_URL, Config
 from monitor.doctor.first_config import first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
@@ -76,6 +76,8 @@ def init(
     servers = bootstrap_servers or config.kafka.bootstrap_servers
     if is_asking and not bootstrap_servers:
         servers = _ask("Kafka brokers (HOST:PORT)", servers)
+    if "@" in servers or "/" in servers:
+        raise UsageError("Brokers are HOST:PORT, without a scheme, user or password; use the --sasl-* options.")
     typed = {
         "security_protocol": security_protocol,
         "ssl_ca_file": ssl_ca_file,
@@ -154,7 +156,7 @@ def _confirmed(found: Sequence[Sample], look: Callable[[Sequence[str]], Sequence
 def _without_secrets(url: str) -> str:
     """*url*, unless it is the environment's or a file's to say, because it holds a password."""
     try:
-        has_password = sa.make_url(url).password is not None
+        has_password = sa.make_url(url).password is not None or PASSWORD_IN_URL.search(url)
     except (ArgumentError, ValueError):
         raise UsageError(
             "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."

@@ -143,7 +143,7 @@ def _program(command: str, timeout: float, stop: Event) -> Ask:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"{command!r} is no command: {error}.") from error
+        raise UsageError(f"--exec and --grade-exec need a command: {error}.") from error
     if not words:
         raise UsageError("--exec and --grade-exec need a command; name a program.")
     return partial(ask_program, words, timeout_seconds=timeout, stop=stop)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.clock import Clock, EventClock, WallClock
 from monitor.config.model import Config
-from monitor.errors import ConfigInvalid, DependencyUnreachable
+from monitor.errors import ConfigInvalid, DependencyUnreachable, printable_url
 from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
@@ -136,7 +136,8 @@ def existing_ledger_url(config: Config, url: str | None = None) -> str:
     named = ledger_url(config.ledger) if url is None else url
     if is_missing(named):
         raise DependencyUnreachable(
-            f"There is no ledger at {named}; name it with --ledger or --config.file, or start `cliffwatch run` first."
+            f"There is no ledger at {printable_url(named)}; name it with --ledger or --config.file, or start "
+            "`cliffwatch run` first."
         )
     return named
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,7 @@ def parse_config_file(content: bytes) -> ConfigFile:
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     what = " ".join(part for part in (error.context, error.problem) if part)
+    what = re.sub(r"(alias|anchor|handle) '.*?'", r"\1", what)  # a password may begin as these do
     return Problem(mark.line + 1 if mark else 1, (), f"is not valid YAML: {what}")
 
 

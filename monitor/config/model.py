@@ -35,7 +35,7 @@ ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 
 _DELIMITER = "__"
 _LONGEST_SHOWN = 40
-_PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@|://[^:/?#\s]*:\S*@|[?&](?:\w*password|passwd)=", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@|://[^:/?#\s]*:\S*@|[?&](?:\w*password|passwd)=", re.IGNORECASE)
 
 
 class Config(Settings):
@@ -153,7 +153,7 @@ def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
     """Passwords in the file itself, which is shown, copied and kept in places where no secret belongs."""
     for path, value in _leaves(given, ()):
         key = str(path[-1])
-        if isinstance(value, str) and value and (key.endswith("_password") or _PASSWORD_IN_URL.search(value)):
+        if isinstance(value, str) and value and (key.endswith("_password") or PASSWORD_IN_URL.search(value)):
             variable = ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path).upper()
             sentence = f"holds a password, which does not belong in this file (set {variable}"
             has_file_key = setting_at(Config, (*path[:-1], f"{key}_file")) is not None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+
+import httpx
 
 from monitor.doctor.prometheus import PrometheusFacts
-from monitor.errors import UsageError
+from monitor.errors import UsageError, printable_url
 
 _TIMEOUT_SECONDS = 10.0
 _OURS = "cliffwatch"
@@ -19,25 +17,26 @@ _OUR_SERIES = '{__name__=~"cliffwatch_.+"}'
 
 def ask_prometheus(url: str) -> PrometheusFacts:
     """
-    Targets and rules of the Prometheus at *url*.
+    Targets and rules of the Prometheus at *url*, which may hold user and password.
 
     Raises:
         UsageError: *url* is none.
     """
-    base = url.rstrip("/")
-    if urlsplit(base).scheme not in {"http", "https"}:
-        raise UsageError(f"--prometheus {url} is not a URL; write http://127.0.0.1:9090, for example.")
+    shown = printable_url(url)
     try:
-        active = _get(base, "/api/v1/targets?state=active")["activeTargets"]
-        series = _get(base, f"/api/v1/query?{urlencode({'query': f'count by (job, instance) ({_OUR_SERIES})'})}")
-        groups = _get(base, "/api/v1/rules")["groups"]
-    except (URLError, OSError, ValueError, KeyError) as error:
-        return PrometheusFacts(url, problem=str(getattr(error, "reason", error)))
+        with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
+            active = _get(client, "api/v1/targets", state="active")["activeTargets"]
+            series = _get(client, "api/v1/query", query=f"count by (job, instance) ({_OUR_SERIES})")
+            groups = _get(client, "api/v1/rules")["groups"]
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise UsageError("--prometheus is not a URL; write http://127.0.0.1:9090, for example.") from None
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return PrometheusFacts(shown, problem=str(error) or type(error).__name__)
     ours = {(found["metric"].get("job"), found["metric"].get("instance")) for found in series["result"]}
     rules = [rule for group in groups for rule in group["rules"]]
     failing = [rule for rule in rules if rule.get("lastError") and _OURS in str(rule.get("query", ""))]
     return PrometheusFacts(
-        url,
+        shown,
         targets=dict(_targets(active, ours)),
         alerts=sorted(rule["name"] for rule in rules if rule["type"] == "alerting"),
         failing=[f"{rule['name']}: {rule['lastError']}" for rule in failing],
@@ -51,7 +50,8 @@ def _targets(active: Any, ours: set[tuple[str, str]]) -> Iterator[tuple[str, str
             yield target["scrapeUrl"], "" if target["health"] == "up" else target["lastError"] or target["health"]
 
 
-def _get(base: str, path: str) -> Any:
-    request = Request(base + path, headers={"Accept": "application/json"})  # noqa: S310  (http or https, as checked)
-    with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-        return json.load(answer)["data"]
+def _get(client: httpx.Client, path: str, **asked: str) -> Any:
+    answer = client.get(path, params=asked)
+    if answer.is_error:
+        raise ValueError(f"HTTP {answer.status_code}")  # httpx's own words hold the URL
+    return answer.json()["data"]

@@ -30,7 +30,7 @@ class SecurityProtocol(StrEnum):
 class KafkaSettings(Settings):
     """The topics that are read, the group that reads them, and what happens to records that cannot be read."""
 
-    bootstrap_servers: Annotated[str, MinLen(1)] = "127.0.0.1:9092"
+    bootstrap_servers: Annotated[str, MinLen(1), Field(pattern=r"^[^@/?#]+$")] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
 
     topics: Annotated[tuple[str, ...], MinLen(1)] = ("agent-traces", "agent-outcomes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,7 @@ _POSTGRESQL_SETTINGS = {
 # Alembic's own, which a new ledger does not load.
 _REVISION = sa.table("alembic_version", sa.column("version_num", sa.Text))
 _REVISION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+_CUT_PASSWORD = re.compile(r"[?&]\w*password=[^&]*@")  # what follows the @ would be taken, and shown, as the host
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
 
@@ -64,7 +66,7 @@ def open_engine(url: str) -> sa.Engine:
         ConfigInvalid: *url* is no SQLAlchemy URL, or its driver is not installed.
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.make_url("" if _CUT_PASSWORD.search(url) else url)
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
         if parsed.get_backend_name() == "postgresql":

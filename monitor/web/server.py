@@ -222,5 +222,5 @@ def parse_address(address: str) -> tuple[str, int]:
     except ValueError:
         port = None
     if port is None or parts.path or parts.query or parts.fragment or parts.username is not None:
-        raise UsageError(f"web.listen_address: {address!r} is not HOST:PORT; write 127.0.0.1:9464, for example")
+        raise UsageError("web.listen_address: not HOST:PORT; write 127.0.0.1:9464, for example")
     return parts.hostname or "", port
