@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +12,32 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, writing
+from monitor.cli.options import OutputFormat
 from monitor.cli.probes_run import label, read_panel
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
-from monitor.config.model import Config
+from monitor.errors import UsageError
+from monitor.evals.words import some_of
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, probe_set
+from monitor.output.class_history import class_history
 from monitor.probes.incident import incident_family
 from monitor.rollout.cases import Cases
 from monitor.service.rollout_control import MOST_CASES
+from monitor.trace.labels import clean_label
 
 cases = options.Commands(help="Requests that established versions passed and a candidate fails.")
 app.add_typer(cases, name="cases")
+
+
+class CasesFormat(StrEnum):
+    """How cases are printed; Markdown is the history of a class."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
 
 
 @cases.callback(invoke_without_command=True)
@@ -32,25 +46,45 @@ def list_cases(
     *,
     rollout: str = "",
     service: str = "",
+    capability: str = "",
     limit: Annotated[int, typer.Option(min=1, max=MOST_CASES)] = 100,
-    shared: options.Shared,
+    shared: options.WithLedger,
+    output: CasesFormat = CasesFormat.TABLE,
 ) -> None:
     """
     Cases of one rollout, grouped by tier, capability and failure class.
 
-    Example: [bold]cliffwatch cases --service booking-agent[/]
+    A group is `open` if this rollout brought its failures, tested against the baseline; `seen again` if an earlier
+    rollout did; `gone` (in `cliffwatch verdict`) if an earlier one did and the candidate has none.
+
+    With --capability and --output markdown, the history of that class over all rollouts, ready to paste into its
+    runbook: failure rates, failures by signature, cases with links to their traces (`web.trace_url`).
+
+    Example: [bold]cliffwatch cases --capability refunds --output markdown > refunds.md[/]
 
     Args:
         rollout (ID): A rollout, or the beginning of its id; the last one without.
         service (NAME): Only rollouts of this service.
-        limit: Cases that are shown at most.
+        capability (NAME): Only this capability class.
+        limit: Cases that are shown at most, of each rollout.
+        output (--output -o): How the result is printed; markdown is the history of a class.
     """
     if context.invoked_subcommand is not None:
         return
-    config = shared.config()
-    record, found_cases, links = _asked(config, shared.ledger, matching_service=service, rollout=rollout, limit=limit)
-    shown = (record.rollout, found_cases, links)
-    print_result(shared.output, cases_json(*shown), print_cases, *shown)
+    in_markdown = output is CasesFormat.MARKDOWN
+    if in_markdown and not capability:
+        raise UsageError("Name the class whose history you want: --capability NAME.")
+    capability = clean_label(capability) or capability  # as the ledger writes it
+    past, links = _asked(shared, service, rollout, limit, capability=capability, every=in_markdown)
+    classes = {name for record, _ in past if record.verdict is not None for name in record.verdict.capabilities}
+    if capability and classes and capability not in classes:
+        raise UsageError(f"No request of these rollouts has the class {capability}; known: {some_of(sorted(classes))}.")
+    if in_markdown:
+        say(class_history(capability, past, links), nl=False)
+    else:
+        ((record, found_cases),) = past
+        shown = (record, found_cases, links)
+        print_result(OutputFormat(output), cases_json(*shown), print_cases, *shown)
 
 
 @cases.command("export")
@@ -81,11 +115,10 @@ def export_cases(
         texts (FILE): Your texts, by request_id or trace_id: write a panel family.
         incident (NAME): The name of that family.
     """
-    config = shared.config()
-    record, found_cases, links = _asked(config, shared.ledger, matching_service=service, rollout=rollout, limit=limit)
+    ((record, found_cases),), links = _asked(shared, service, rollout, limit)
     events = list(probe_set(record.rollout, found_cases, links))
     if texts:
-        events = list(incident_family(label(incident), events, read_panel(texts, config)))
+        events = list(incident_family(label(incident), events, read_panel(texts, shared.config())))
     lines = "".join(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events)
     if write is None:
         say(lines, nl=False)
@@ -96,9 +129,13 @@ def export_cases(
 
 
 def _asked(
-    config: Config, ledger: str | None, *, matching_service: str, rollout: str, limit: int
-) -> tuple[RolloutRecord, Cases, TraceLinks]:
-    with existing_ledger(config, ledger) as opened:
-        control = rollout_control_of(config, opened)
-        chosen = found(matching(opened.rollouts(), service=matching_service), rollout)
-        return *control.cases(chosen.rollout.rollout_id, limit=limit), control.links
+    shared: options.WithLedger, service: str, rollout: str, limit: int, *, capability: str = "", every: bool = False
+) -> tuple[Sequence[tuple[RolloutRecord, Cases]], TraceLinks]:
+    """Cases of the rollout that was asked for, or of *every* one where none was named, the latest first."""
+    config = shared.config()
+    with existing_ledger(config, shared.ledger) as opened:
+        control, records = rollout_control_of(config, opened), matching(opened.rollouts(), service=service)
+        last = found(records, rollout)
+        chosen = [*reversed(records)] if every and not rollout else [last]
+        past = [control.cases(each.rollout.rollout_id, limit=limit, capability=capability) for each in chosen]
+        return past, control.links

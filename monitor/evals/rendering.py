@@ -22,15 +22,14 @@ from monitor.evals import summary
 from monitor.evals.gate import GateResult
 from monitor.evals.json_report import json_report
 from monitor.evals.report import EvalReport
-from monitor.evals.words import bounds, one_line
+from monitor.evals.words import bounds
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import rates_chart
 from monitor.output.charts.shares import share_chart
-from monitor.rollout.wording import percent, points, signed, with_bounds
+from monitor.rollout.wording import markdown, percent, points, signed, with_bounds
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 @cache
@@ -43,7 +42,7 @@ def _environment() -> Environment:
         finalize=_valid,
     )
     shown = (percent, points, signed, with_bounds, bounds)
-    environment.filters |= {each.__name__: each for each in shown} | {"text": _markdown}
+    environment.filters |= {each.__name__: each for each in shown} | {"text": markdown}
     environment.globals |= {each.__name__: each for each in (rates_chart, share_chart, parts_chart)}
     environment.globals["summary"] = summary
     environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
@@ -53,11 +52,6 @@ def _environment() -> Environment:
 def _valid(value: object) -> object:
     """*value* without what XML 1.0 has no letter for: a failure's text is whatever a model said."""
     return _NO_XML.sub("", value) if type(value) is str else value
-
-
-def _markdown(text: str) -> str:
-    """*text* as it is, in one line: neither Markdown nor HTML, and nobody is mentioned."""
-    return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
 
 
 class ReportFormat(StrEnum):

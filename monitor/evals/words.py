@@ -64,14 +64,3 @@ def probability(p_value: float) -> str:
     ('< 0.001', '0.031')
     """
     return f"< {_SMALLEST_SHOWN}" if p_value < _SMALLEST_SHOWN else f"{p_value:.3f}"
-
-
-def one_line(text: str, limit: int | None) -> str:
-    r"""
-    *text* without line ends and letters that do something else than being read, at most *limit* of them.
-
-    >>> one_line("a\nb \x1b[31mc", 6)
-    'a b […'
-    """
-    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"

@@ -27,9 +27,18 @@ _LABELLED = sa.func.count(request.c.success)
 _FOR_EVER = 1e12  # Unix seconds
 
 
-def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int) -> Cases:
-    """The cases of *rollout* in every tier, those that fail most often first, *limit* of them at most."""
-    chosen = _chosen(rollout).subquery()
+def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
+    """
+    The cases of *rollout* in every tier, those that fail most often first, *limit* of them at most.
+
+    Args:
+        connection: To the ledger.
+        rollout: Whose cases they are.
+        limit: Cases at most.
+        capability: Only this class; empty for all.
+    """
+    of_candidate = (*_of_candidate(rollout), request.c.capability == capability if capability else sa.true())
+    chosen = _chosen(rollout, of_candidate).subquery()
     total = connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0
     rows = connection.execute(
         sa.select(chosen)
@@ -37,17 +46,17 @@ def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int) -> 
         .limit(limit)
     ).all()
     keys = [row.key for row in rows]
-    failed = _latest(connection, keys, (request.c.success.is_(False), *_of_candidate(rollout)))
+    failed = _latest(connection, keys, (request.c.success.is_(False), *of_candidate))
     passed = _latest(connection, keys, (request.c.success.is_(True), *_of_established(rollout)), first=rollout.baseline)
     return Cases(total, [_case(row, failed[row.key], passed[row.key]) for row in rows])
 
 
-def _chosen(rollout: Rollout) -> sa.Select[Any]:
+def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
     """Keys that the candidate mostly fails, and that the baseline, or else other established versions, mostly pass."""
     candidate = (
         sa.select(_KEY.label("key"), _LABELLED.label("labelled"), _FAILURES.label("failures"))
         .join(model_version)
-        .where(*_of_candidate(rollout), request.c.success.is_not(None))
+        .where(*of_candidate, request.c.success.is_not(None))
         .group_by("key")
         .having(2 * _FAILURES > _LABELLED)
         .subquery()

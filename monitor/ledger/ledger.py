@@ -12,7 +12,7 @@ from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
 from monitor.ingest.source import Position, TopicPartition
 from monitor.rollout.floors import CommittedFloor
-from monitor.rollout.oncall import Signature
+from monitor.rollout.oncall import NewFailure, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
 from monitor.trace.decoded import Ignored
@@ -224,6 +224,11 @@ class RolloutRecord:
     def state(self) -> VerdictState:
         """The latest verdict; `waiting` before the first review."""
         return VerdictState.WAITING if self.verdict is None else self.verdict.state
+
+    @property
+    def new_failures(self) -> Mapping[Signature, NewFailure]:
+        """What became of signatures that this rollout or an earlier one brought."""
+        return {} if self.verdict is None or self.verdict.on_call is None else self.verdict.on_call.states
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,10 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         with self._reading() as connection:
             yield ArmReader(connection, rollout, matured_before=matured_before)
 
-    def cases(self, rollout: Rollout, *, limit: int) -> Cases:
-        """Requests that established versions passed and the candidate of *rollout* fails, *limit* at most."""
+    def cases(self, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
+        """Requests, of one class or of all, that established versions passed and the candidate of *rollout* fails."""
         with self._reading() as connection:
-            return select_cases(connection, rollout, limit=limit)
+            return select_cases(connection, rollout, limit=limit, capability=capability)
 
     def hold_lease(self, lease: Lease, *, wait_seconds: float = 0.0) -> AbstractContextManager[bool]:
         """Whether *lease* could be had within *wait_seconds*; it is held until the context ends."""

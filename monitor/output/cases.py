@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from monitor.ledger.ledger import RolloutRecord
 from monitor.output.plain import Json, iso_time, plain
 from monitor.rollout.cases import Case, CaseKind, Cases, by_signature
 from monitor.rollout.tracker import Rollout
@@ -39,14 +40,19 @@ class TraceLinks:
         return link
 
 
-def cases_json(rollout: Rollout, cases: Cases, links: TraceLinks) -> Json:
-    """*cases* of *rollout*, grouped by signature."""
+def cases_json(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Json:
+    """*cases* of a rollout, grouped by signature; `state` says whether the rollout brought it."""
+    rollout, states = record.rollout, record.new_failures
     return {
         "rollout": rollout.rollout_id,
         "total": cases.total,
         "shown": len(cases.cases),
         "signatures": [
-            {**plain(signature), "cases": [_case(rollout, case, links) for case in group]}
+            {
+                **plain(signature),
+                "state": plain(states.get(signature)),
+                "cases": [_case(rollout, case, links) for case in group],
+            }
             for signature, group in by_signature(cases.cases)
         ],
     }

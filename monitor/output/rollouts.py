@@ -146,7 +146,7 @@ def _on_call(load: OnCallLoad) -> Json:
 
 @plain.register
 def _signature_load(load: SignatureLoad) -> Json:
-    return {**plain(load.signature), "baseline": load.baseline, "candidate": load.candidate}
+    return {**plain(load.signature), "baseline": load.baseline, "candidate": load.candidate, "state": plain(load.state)}
 
 
 @plain.register

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import MappingProxyType
 
-from monitor.difficulty.tiers import TIERS, Tier
+from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.rollout.cohort import Arm, Cohort
 from monitor.rollout.policy import Severity
 
@@ -26,13 +27,27 @@ class Signature:
     failure_class: str = ""
 
 
+class NewFailure(StrEnum):
+    """What is known of a signature that a rollout brought; in the order in which they are told."""
+
+    OPEN = "open"
+    """This rollout brought it: it is shown to be more frequent than in the baseline."""
+
+    SEEN_AGAIN = "seen again"
+    """An earlier rollout brought it, and the candidate has it too."""
+
+    GONE = "gone"
+    """An earlier rollout brought it, and the candidate has no such failure so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureLoad:
-    """Failures per 1,000 labelled requests of all kinds, in both arms."""
+    """Failures per 1,000 labelled requests of all kinds, in both arms; *state* is None for what no rollout brought."""
 
     signature: Signature
     baseline: float
     candidate: float
+    state: NewFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,8 @@ class OnCallLoad:
     Attributes:
         total: All tiers together.
         tiers: One entry per tier, untiered last; they add up to *total*.
-        signatures: The candidate's most frequent signatures; at most so many as were asked for.
+        signatures: What is new, the hard tier first, then the candidate's most frequent signatures; at most so many as
+            were asked for.
         weighted: As *total*, each failure counted as often as the severity of its class says; None without severities.
     """
 
@@ -51,6 +67,11 @@ class OnCallLoad:
     tiers: Mapping[Tier, tuple[float, float]]
     signatures: Sequence[SignatureLoad]
     weighted: tuple[float, float] | None = None
+
+    @property
+    def states(self) -> Mapping[Signature, NewFailure]:
+        """What became of signatures that this rollout or an earlier one brought."""
+        return {each.signature: each.state for each in self.signatures if each.state is not None}
 
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
@@ -78,10 +99,10 @@ def expected_load(
     """
     if min(requests) <= 0:
         return ()
-    loads = [
-        SignatureLoad(signature, *(_PER * arm.get(signature, 0) / n for arm, n in zip(failures, requests, strict=True)))
-        for signature in {**failures[0], **failures[1]}
-    ]
+    before, after = (
+        {name: _PER * failed / n for name, failed in arm.items()} for arm, n in zip(failures, requests, strict=True)
+    )
+    loads = [SignatureLoad(name, before.get(name, 0.0), after.get(name, 0.0)) for name in {**before, **after}]
     return sorted(loads, key=lambda load: (-load.candidate, -load.baseline, load.signature))
 
 
@@ -94,6 +115,7 @@ def on_call_load(
     cohort: Cohort,
     classes: tuple[Mapping[Signature, int], Mapping[Signature, int]],
     *,
+    new: Mapping[Signature, NewFailure] | None = None,
     severities: Sequence[Severity] = (),
     limit: int = SIGNATURES_SHOWN,
 ) -> OnCallLoad | None:
@@ -103,6 +125,7 @@ def on_call_load(
     Args:
         cohort: Matured requests of both arms.
         classes: Failures of baseline and candidate by whole signature.
+        new: Signatures that this rollout or an earlier one brought.
         severities: What failures cost by class; of two for one class the last counts.
         limit: How many signatures are told.
 
@@ -115,10 +138,15 @@ def on_call_load(
         return None
     loads = expected_load((arm_failures(arms[0]), arm_failures(arms[1])), requests)
     weights = {each.capability: each.weight for each in severities}
+    states, (before, after) = new or {}, classes
+    told = [
+        replace(each, state=states.get(each.signature))
+        for each in expected_load((before, dict.fromkeys(states, 0) | dict(after)), requests)
+    ]
     return OnCallLoad(
         total=_total(loads),
         tiers=load_by_tier(loads),
-        signatures=tuple(expected_load(classes, requests)[:limit]),
+        signatures=tuple(sorted(told, key=_place)[:limit]),
         weighted=_total(loads, weights) if severities else None,
     )
 
@@ -139,3 +167,10 @@ def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = Mappin
     return sum(weight * each.baseline for weight, each in counted), sum(
         weight * each.candidate for weight, each in counted
     )
+
+
+def _place(load: SignatureLoad) -> tuple[int, bool]:
+    """What is new comes first, and of it the hard tier; the rest keeps its order."""
+    if load.state is None:
+        return len(NewFailure), False
+    return list(NewFailure).index(load.state), load.signature.tier not in HARD_TIER

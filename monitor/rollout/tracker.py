@@ -180,20 +180,21 @@ def probes_window(rollout: Rollout, rollouts: Sequence[Rollout]) -> EvidenceWind
 
 def baseline_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
     """When the name of *rollout*'s baseline began to stand for what it is, Unix seconds; -inf where it always did."""
-    return _latest(r.started_at for r in _earlier(rollout, rollouts) if r.candidate == rollout.baseline)
+    return _latest(r.started_at for r in earlier(rollout, rollouts) if r.candidate == rollout.baseline)
 
 
 def candidate_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
     """When the last attempt before *rollout* under its candidate's name was over, Unix seconds; -inf without one."""
     ends = (
         rollout.started_at if r.ended_at is None else r.ended_at
-        for r in _earlier(rollout, rollouts)
+        for r in earlier(rollout, rollouts)
         if rollout.candidate in (r.candidate, r.baseline)
     )
     return _latest(min(end, rollout.started_at) for end in ends)
 
 
-def _earlier(rollout: Rollout, rollouts: Sequence[Rollout]) -> Iterator[Rollout]:
+def earlier(rollout: Rollout, rollouts: Sequence[Rollout]) -> Iterator[Rollout]:
+    """Those of *rollouts* in the same service and environment that began before *rollout*."""
     where = (rollout.service, rollout.environment)
     return (r for r in rollouts if (r.service, r.environment) == where and r.started_at < rollout.started_at)
 

@@ -1,8 +1,10 @@
-"""Numbers of a verdict as people read them, the same wherever they are shown."""
+"""Numbers and names of a verdict as people read them, the same wherever they are shown."""
 
 from __future__ import annotations
 
 from monitor.rollout.verdict import Interval
+
+_SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def percent(ratio: float) -> str:
@@ -43,3 +45,24 @@ def signed(ratio: float) -> str:
     '+0.0'
     """
     return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
+
+
+def markdown(text: str) -> str:
+    r"""
+    *text* as it is, in one line of Markdown: nothing in it is formatting, a link or a mention.
+
+    >>> markdown("a|b\n<i>")
+    'a\\|b &lt;i&gt;'
+    """
+    return one_line(text, None).translate(_SPECIAL).replace("@", "@\u200b")
+
+
+def one_line(text: str, limit: int | None) -> str:
+    r"""
+    *text* without line ends and letters that do something else than being read, at most *limit* of them.
+
+    >>> one_line("a\nb \x1b[31mc", 6)
+    'a b […'
+    """
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"

@@ -28,7 +28,7 @@ class ReplayReviewer(Reviewer):
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.is_under_way:
-                self._judge_until(record, [each.rollout for each in records], now)
+                self._judge_until(record, records, now)
 
     def finish(self, *, now: float) -> None:
         """Judge every rollout under way once more, by everything."""
@@ -39,9 +39,9 @@ class ReplayReviewer(Reviewer):
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.rollout_id == rollout.rollout_id:
-                self._judge_until(record, [each.rollout for each in records], ended_at)
+                self._judge_until(record, records, ended_at)
 
-    def _judge_until(self, record: RolloutRecord, rollouts: Sequence[Rollout], until: float) -> None:
+    def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
         rollout, maturity = record.rollout, self.policy.maturity_seconds
         served = (
             version.traffic
@@ -52,7 +52,7 @@ class ReplayReviewer(Reviewer):
         seen = self._seen.get(rollout.rollout_id, 0.0)
         looks = growth_times(next(served, ()), rollout.started_at, until - maturity, counted=seen, growth=_GROWTH)
         for at, requests in looks:
-            record = self._judge(record, rollouts, at + maturity)
+            record = self._judge(record, records, at + maturity)
             self._seen[rollout.rollout_id] = requests
 
     @cached_property

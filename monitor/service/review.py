@@ -25,6 +25,7 @@ from monitor.rollout.tracker import (
     EvidenceWindow,
     Role,
     Rollout,
+    earlier,
     evidence_window,
     find_rollouts,
     probes_window,
@@ -121,7 +122,7 @@ class Reviewer:
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.is_under_way:
-                self._judge(record, [each.rollout for each in records], now)
+                self._judge(record, records, now)
 
     def finish(self, *, now: float) -> None:
         """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
@@ -313,13 +314,14 @@ class Reviewer:
             candidate=rollout.candidate,
         )
 
-    def _judge(self, record: RolloutRecord, rollouts: Sequence[Rollout], now: float) -> RolloutRecord:
-        """*record*, one of *rollouts*, with its verdict at *now*, Unix seconds."""
+    def _judge(self, record: RolloutRecord, records: Sequence[RolloutRecord], now: float) -> RolloutRecord:
+        """*record*, one of *records*, with its verdict at *now*, Unix seconds."""
         from monitor.rollout.judging import judge, withdrawn  # noqa: PLC0415  (brings SciPy, for which no start need wait)
         from monitor.rollout.needed import too_small  # noqa: PLC0415  (likewise)
+        from monitor.rollout.new_failures import new_failures  # noqa: PLC0415  (likewise)
         from monitor.service.rung import Ladder  # noqa: PLC0415  (likewise)
 
-        rollout = record.rollout
+        rollout, rollouts = record.rollout, [each.rollout for each in records]
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
@@ -344,7 +346,16 @@ class Reviewer:
             previous=record.verdict,
             probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
         )
-        load = on_call_load(read.cohort, read.signatures, severities=self.policy.severities)
+        before = set(earlier(rollout, rollouts))
+        past = (each.verdict.on_call for each in records if each.rollout in before and each.verdict is not None)
+        new = new_failures(
+            read.cohort,
+            read.signatures,
+            effects=verdict.design_effect,
+            earlier=[each for each in past if each is not None],
+            level=self.policy.error_rate,
+        )
+        load = on_call_load(read.cohort, read.signatures, new=new, severities=self.policy.severities)
         verdict = replace(
             verdict,
             reasons=(

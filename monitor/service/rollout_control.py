@@ -92,16 +92,16 @@ class RolloutControl:
             _log.info("rollout.ended", rollout_id=rollout_id, reason=words)
             return self._find(rollout_id)
 
-    def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
+    def cases(self, rollout_id: str, *, limit: int, capability: str = "") -> tuple[RolloutRecord, Cases]:
         """
-        The rollout and its cases, *limit* of them and never more than a thousand.
+        The rollout and its cases, of one class or of all, *limit* of them and never more than a thousand.
 
         Raises:
             RolloutUnknown: there is none of that id.
         """
         with self._lock:
             record = self._find(rollout_id)
-            return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES))
+            return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES), capability=capability)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""

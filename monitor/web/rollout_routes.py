@@ -89,7 +89,7 @@ def _cases(control: RolloutControl, request: Request) -> object:
     if limit < 1:
         raise UsageError("limit is a number from 1 on, for example ?limit=20.")
     record, cases = control.cases(request.path_params["rollout_id"], limit=limit)
-    return cases_json(record.rollout, cases, control.links)
+    return cases_json(record, cases, control.links)
 
 
 class _NoJson(UsageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,58 @@ def test_cases_are_listed_by_signature_with_links(
     assert f"{case['name']}  fails 1 of 1, passed 1 of 1 before  {case['failed']['link']}" in shown
     assert case["failed"]["link"] == f"https://traces.example/{case['failed']['trace_id']}"
     assert f"{told['total'] - 3} more" in shown
+
+
+def test_the_history_of_a_class_is_ready_to_paste(
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each rollout with its rates, failures by signature, and cases with links; as Markdown that a reader can trust."""
+    config = tmp_path / "cliffwatch.yaml"
+    config.write_text("web: {trace_url: 'https://traces.example/{trace_id}'}\n")
+    history = ["cases", "--ledger", broken, "--config.file", str(config), "--output", "markdown"]
+
+    assert 0 == run_command([*history, "--capability", " search", "--limit", "3"])
+
+    document = capsys.readouterr().out
+    assert document.startswith("# search: history of the class\n\n| rollout | started | verdict |")
+    assert "| shop (production): live-1 → live-2 | 2026-09-2" in document
+    assert re.search(r"\| 42\.0 % → \d\d\.\d %, \+\d\d?\.\d points \(", document)
+    assert "| hard / wrong\\_tool | " in document
+    assert re.search(r"Passed before and fails now, \w+ / wrong\\_tool:", document)
+    assert re.search(
+        r"fails 1 of 1, passed 1 of 1 before, trace \[production-live-2-\d+]\(https://traces\.ex", document
+    )
+    assert "more; raise --limit to see them." in document
+    assert "\n\n\n" not in document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["--capability", 'refunds "of" <all>\u202e'], "has the class refunds__of", id="unknown"),
+        pytest.param(["--output", "markdown"], "--capability NAME", id="no class"),
+        pytest.param(
+            ["--output", "markdown", "--capability", "search", "--service", "no"], "no such rollout", id="service"
+        ),
+    ],
+)
+def test_a_class_that_is_not_there_is_said(
+    arguments: list[str], said: str, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the classes that are; a mistyped name is no empty history."""
+    assert 2 == run_command(["cases", "--ledger", broken, *arguments])
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert "\u202e" not in error
+
+
+def test_cases_of_one_class_leave_the_others_out(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All requests of this ledger are of one class."""
+    everything = printed(capsys, "cases", "--ledger", broken)
+
+    assert everything == printed(capsys, "cases", "--ledger", broken, "--capability", "search")
+    assert {"state"} <= everything["signatures"][0].keys()
 
 
 def test_exported_cases_are_events_without_an_outcome(

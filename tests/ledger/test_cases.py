@@ -83,6 +83,7 @@ def test_cases_are_what_the_baseline_passed_and_the_candidate_fails(ledger: SqlL
     assert (3, 3) == (cases.total, len(cases.cases))
     limited = ledger.cases(ROLLOUT, limit=1)
     assert (3, [broken]) == (limited.total, list(limited.cases))
+    assert [3, 0] == [ledger.cases(ROLLOUT, limit=9, capability=name).total for name in ("search", "other \"' --")]
 
 
 def test_requests_without_a_name_are_cases_by_their_family(ledger: SqlLedger) -> None:

@@ -18,7 +18,7 @@ from monitor.metrics.snapshot import (
 )
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import CommittedFloor
-from monitor.rollout.oncall import OnCallLoad, Signature, SignatureLoad
+from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature, SignatureLoad
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity
 from monitor.rollout.verdict import (
@@ -78,7 +78,8 @@ A_LOAD = OnCallLoad(
         Tier.HARD: (60.0, 40.0),
         Tier.UNTIERED: (0.0, 0.0),
     },
-    signatures=(SignatureLoad(Signature(Tier.HARD, "search", "timeout"), 60.0, 40.0),),
+    signatures=(SignatureLoad(Signature(Tier.HARD, "search", "timeout"), 60.0, 40.0, NewFailure.OPEN),),
+    weighted=(3_000.0, 2_000.0),
 )
 
 

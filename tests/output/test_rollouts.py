@@ -88,7 +88,7 @@ def test_history_floors_and_load_are_told_whole() -> None:
     assert floor | {"seen_at": "2026-09-20T14:13:20.000Z"} == report["floors"][1]
     load = {"tier": "hard", "capability": "search", "failure_class": "timeout", "baseline": 60.0, "candidate": 40.0}
     assert report["on_call"] is not None
-    assert [load] == report["on_call"]["signatures"]
+    assert [load | {"state": "open"}] == report["on_call"]["signatures"]
     assert {"baseline": 70.0, "candidate": 44.0} == report["on_call"]["total"]
 
 

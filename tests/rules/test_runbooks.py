@@ -13,7 +13,7 @@ from tests.rules.conftest import RULES
 
 DOCS = RULES.parents[1] / "docs"
 RUNBOOKS = DOCS / "runbooks"
-_BESIDES = {"README.md", "template.md", "capability-classes.md"}
+_BESIDES = {"README.md", "template.md", "capability-classes.md", "class-template.md"}
 _NO_PANELS = {"Status > Targets", "Candidate"}  # a page of Prometheus, a variable
 _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 _DASHBOARD = re.compile(r"http://localhost:3000/d/cliffwatch-([\w-]+)")

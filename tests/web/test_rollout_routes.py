@@ -154,7 +154,7 @@ def test_cases_come_with_their_traces(a_client: Callable[..., httpx.Client]) -> 
     assert record.rollout.rollout_id == answer["rollout"]
     assert answer["total"] > 2 == answer["shown"]
     (group, *_) = answer["signatures"]
-    assert {"tier", "capability", "failure_class", "cases"} == group.keys()
+    assert {"tier", "capability", "failure_class", "state", "cases"} == group.keys()
     (case, *_) = group["cases"]
     assert {"requests": 1, "failures": 1} == case["candidate"]
     assert {"requests": 1, "failures": 0} == case["established"]

@@ -16,8 +16,8 @@ from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import bounds, counted, one_line
-from monitor.rollout.wording import percent, points, signed
+from monitor.evals.words import bounds, counted
+from monitor.rollout.wording import one_line, percent, points, signed
 
 _CASES_SHOWN = 20
 _CLASSES_SHOWN = 20

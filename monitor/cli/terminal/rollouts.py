@@ -20,7 +20,7 @@ from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
 from monitor.output.rollouts import NOT_LOOKED_AT, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
-from monitor.rollout.oncall import OnCallLoad, Signature
+from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import (
     Decomposition,
@@ -121,13 +121,15 @@ def _on_call(load: OnCallLoad) -> Table:
     if load.weighted is not None:
         table.add_row("all, weighted by severity", f"{load.weighted[0]:,.1f}", f"{load.weighted[1]:,.1f}")
     for each in load.signatures[:_SIGNATURES_SHOWN]:
-        table.add_row(f"  {signature_name(each.signature)}", f"{each.baseline:.1f}", f"{each.candidate:.1f}")
+        name = signature_name(each.signature, each.state)
+        table.add_row(f"  {name}", f"{each.baseline:.1f}", f"{each.candidate:.1f}")
     return table
 
 
-def signature_name(signature: Signature) -> str:
-    """What incidents have in common, in one line."""
-    return " / ".join((signature.tier.value, signature.capability, signature.failure_class or "unknown"))
+def signature_name(signature: Signature, state: NewFailure | None = None) -> str:
+    """What incidents have in common, in one line, and whether a rollout brought them."""
+    name = " / ".join((signature.tier.value, signature.capability, signature.failure_class or "unknown"))
+    return f"{name} ({state})" if state else name
 
 
 def columns(first: str, *rest: str) -> Table:
@@ -219,9 +221,9 @@ def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
         print_line(console, line)
 
 
-def print_cases(console: Console, rollout: Rollout, cases: Cases, links: TraceLinks) -> None:
+def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: TraceLinks) -> None:
     """Cases by signature, the largest group first."""
-    for line in _cases(rollout, cases, links):
+    for line in _cases(record, cases, links):
         print_line(console, line)
 
 
@@ -253,11 +255,12 @@ def _history(records: Sequence[RolloutRecord]) -> Iterator[str]:
             yield f"  {NOT_LOOKED_AT}"
 
 
-def _cases(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[str]:
+def _cases(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Iterator[str]:
+    rollout, states = record.rollout, record.new_failures
     yield _title(rollout)
     yield f"{cases.total:,} request{'s' * (cases.total != 1)} that established versions passed and the candidate fails"
     for signature, group in by_signature(cases.cases):
-        yield f"\n{signature_name(signature)}: {len(group)}"
+        yield f"\n{signature_name(signature, states.get(signature))}: {len(group)}"
         yield from (_case(rollout, case, links) for case in group)
     if cases.total > len(cases.cases):
         yield f"\n{cases.total - len(cases.cases):,} more; raise --limit to see them."

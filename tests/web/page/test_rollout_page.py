@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -19,7 +20,7 @@ from monitor.rollout.oncall import Signature
 from monitor.rollout.verdict import Interval, VerdictState
 from monitor.web.page.pages import Page
 from monitor.web.page.rollout_view import labels_per_second, listed
-from tests.metrics.snapshots import NO_REQUESTS, NOON, a_comparison, a_rate, a_record, a_snapshot, a_verdict
+from tests.metrics.snapshots import A_LOAD, NO_REQUESTS, NOON, a_comparison, a_rate, a_record, a_snapshot, a_verdict
 from tests.web.page.reading import Reader, words
 
 HOUR = 3_600.0
@@ -217,6 +218,16 @@ def test_evidence_that_cannot_be_read_leaves_the_rest_of_the_page() -> None:
     assert "Failure rate by tier" in page
 
 
+def test_the_load_on_call_says_what_is_new_and_what_it_weighs() -> None:
+    """New failures are marked, and weighted failures stand beside the plain ones where severities are set."""
+    page = words(page_of(a_record(a_verdict()), evidence=()))
+    unweighted = replace(A_LOAD, weighted=None)
+
+    assert "hard / search / timeout ✗ open" in page
+    assert "all, weighted by severity the verdict counts every failure once 3000.0 2000.0" in page
+    assert "weighted" not in words(page_of(a_record(a_verdict(on_call=unweighted)), evidence=()))
+
+
 def test_cases_are_grouped_and_lead_to_their_traces() -> None:
     """The failed run beside one that passed, each where traces are looked at."""
     record = a_record(a_verdict())
@@ -228,7 +239,13 @@ def test_cases_are_grouped_and_lead_to_their_traces() -> None:
         Reader(page).links
     )
     said = words(page)
-    for told_as in ("7 cases of shop", "1 are shown", "hard / search / timeout", "fails 3 of 4", "passed 4 of 5"):
+    for told_as in (
+        "7 cases of shop",
+        "1 are shown",
+        "hard / search / timeout ✗ open",
+        "fails 3 of 4",
+        "passed 4 of 5",
+    ):
         assert told_as in said
 
 
