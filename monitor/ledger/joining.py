@@ -85,7 +85,7 @@ class Joining:
             for outcome in tagged.outcomes:
                 self._add_outcome(trace.trace_id, outcome)
         if slot.delta is None:
-            delta = self._place(trace, tagged.tag.tier)
+            delta = self._place(trace, tagged.declared_tier or tagged.tag.tier)
             slot.delta, slot.new_trace = delta, tagged
             delta.traces.append(tagged)
             if slot.label is not None:

@@ -180,7 +180,7 @@ def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[An
         features.prompt_family,
         _encode(dict(features.attributes)) if features.attributes else None,
         delta.tier,
-        delta.tier,
+        str(slot.new_trace.tag.tier),
         *astuple(slot.new_trace.tag)[1:],
         slot.new_trace.declared_tier,
         slot.new_trace.cluster,

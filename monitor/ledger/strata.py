@@ -81,7 +81,7 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
         version_ids[delta.version],
         int(tagged.trace.started_at // HOUR_SECONDS),
         tag.calibration_id,
-        delta.tier,
+        str(tag.tier),
         tagged.declared_tier or "",
         delta.capability,
         class_tools(delta.capability, tagged.features.tool_set),

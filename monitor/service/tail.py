@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tagger import Tagger
-from monitor.difficulty.tiers import Tag
+from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import Record
 from monitor.service.pipeline import Rules, decode_records, latest_event_time, tag_traces
 from monitor.trace.assembler import Assembler
@@ -30,7 +32,7 @@ class SeenRequest:
     One request as it is shown.
 
     Attributes:
-        tag: What the calibration in force says of it.
+        tag: What the calibration in force says of it, with the tier that was declared where one was.
         outcome: The verdict that counts now, or None.
         is_revised: It was shown before, with another outcome or none.
     """
@@ -102,7 +104,8 @@ class Watch:
     def _show(self, trace: Trace, calibration: Calibration | None) -> SeenRequest:
         (tagged,) = tag_traces([trace], Tagger(calibration), self._rules)
         outcome = self._resolved(trace.trace_id, *tagged.outcomes)
-        seen = SeenRequest(trace, tagged.tag, outcome)
+        tag = tagged.tag if not tagged.declared_tier else replace(tagged.tag, tier=Tier(tagged.declared_tier))
+        seen = SeenRequest(trace, tag, outcome)
         self._shown[trace.trace_id] = seen
         _forget_oldest(self._shown)
         return seen

@@ -24,9 +24,9 @@ def record(value: object) -> Record:
     )
 
 
-def a_native_trace() -> Record:
+def a_native_trace(**more: object) -> Record:
     schema = {"schema": "cliffwatch.trace/v1", "trace_id": "t", "service": "shop", "model_version": "m-1"}
-    return record(schema | {"started_at": "2026-11-23T05:02:00Z"})
+    return record(schema | {"started_at": "2026-11-23T05:02:00Z"} | more)
 
 
 def said(*, success: bool) -> Record:
@@ -47,6 +47,13 @@ def test_a_native_trace_is_shown_at_once_and_again_with_each_new_verdict() -> No
     )
 
     assert [(None, False), (False, True), (True, True)] == shown(seen)
+
+
+def test_a_declared_tier_is_shown() -> None:
+    """It needs no calibration, and says nothing of the difficulty in logits."""
+    (seen,) = a_watch().see([a_native_trace(request={"attributes": {"tier": "hard"}})], None, now=0.0)
+
+    assert ("hard", "") == (seen.tag.tier, seen.tag.calibration_id)
 
 
 def test_a_verdict_that_comes_first_is_shown_with_its_request() -> None:
