@@ -47,6 +47,9 @@ _ARM_COLOURS = {"baseline": "blue", "candidate": "orange"}
 _VERDICT_COLOURS = {"ok": "green", "waiting": "text", "cliff": "orange", "regression": "red"}
 _NO_ROLLOUT = "no rollout yet: a new model version starts one by itself"
 _NO_TIERS = "no tiers: declare them, send a class with each request, or learn them"
+_NO_HARD_COUNTS = (
+    "hard requests are counted where you declare tiers or learn them; tiers by class: see Rollout and Canary"
+)
 _NO_CALIBRATION = "no calibration: nothing was learnt from other models"
 
 _NO_LABELS: Mapping[str, str] = {}
@@ -313,11 +316,12 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Label coverage",
-                        description="Labelled per matured request. Where the arms differ by more than the policy "
-                        "allows, the verdict waits.",
+                        description="Labelled per matured request, by tier. A difference between the arms could hide a "
+                        "change of that size, so bounds are widened by it.",
                         unit="percentunit",
                         span=10,
                         height=7,
+                        empty=_NO_TIERS,
                     ),
                     {
                         arm: _by("tier", _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm}))
@@ -357,7 +361,8 @@ def canary() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=7,
-                        empty=_NO_TIERS,
+                        empty=f"no {tier} request yet, or no tiers: declare them, send a class with each request, or "
+                        "learn them",
                     ),
                     "failure_ratio",
                     tier=tier,
@@ -372,7 +377,7 @@ def canary() -> builder.Dashboard:
                         "bounds.",
                         unit="percentunit",
                         span=12,
-                        empty="no class chosen, or no tiers: declare them or learn them",
+                        empty="no hard request in this class, or no class: send a capability with each request",
                     ),
                     "capability_failure_ratio",
                     capability="$capability",
@@ -423,7 +428,7 @@ def hard_tier() -> builder.Dashboard:
                         "missing while a week has fewer labelled requests than the policy's minimum.",
                         unit="percentunit",
                         span=12,
-                        empty="not a week of enough labelled requests, or no tiers",
+                        empty=f"not a week of enough labelled requests yet; {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "outcomes_hard:share_failure_delta7d", _SERVICE), "hard and frontier"),
                     Query(_recorded("service", "outcomes:share_failure_delta7d", _SERVICE), "all requests"),
@@ -435,7 +440,7 @@ def hard_tier() -> builder.Dashboard:
                         "the gap of three weeks before.",
                         unit="percentunit",
                         span=12,
-                        empty="not a week of enough labelled requests, or no tiers",
+                        empty=f"not a week of enough labelled requests yet; {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "hard_gap:delta7d", _SERVICE), "gap"),
                 ),
@@ -448,7 +453,7 @@ def hard_tier() -> builder.Dashboard:
                         unit="locale",
                         span=10,
                         height=9,
-                        empty="no failure has a class yet",
+                        empty=f"no hard failure yet; {_NO_HARD_COUNTS}",
                     ),
                     {
                         arm: _by(
@@ -470,7 +475,7 @@ def hard_tier() -> builder.Dashboard:
                         unit="percentunit",
                         span=14,
                         height=9,
-                        empty="no class has 30 labelled hard requests; that needs tiers",
+                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
                     ),
                     {
                         "pass rate": _by(
@@ -495,7 +500,7 @@ def hard_tier() -> builder.Dashboard:
                         "counter, which is why this panel reads it instead of a recorded series.",
                         unit="short",
                         span=24,
-                        empty="no hard-tier failure in this time",
+                        empty=f"no hard failure in this time; {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         "sum by (capability) (max without (instance, pod) (increase(cliffwatch_outcomes_total"
@@ -533,7 +538,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=9,
-                        empty="no model version has 30 labelled hard requests; that needs tiers",
+                        empty=f"no model version has 30 labelled hard requests; {_NO_HARD_COUNTS}",
                     ),
                     {
                         "hard pass rate": _by(
@@ -571,7 +576,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=8,
-                        empty="no class has 30 labelled hard requests; that needs tiers",
+                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
                     ),
                     {
                         "hard pass rate": _best(of_class, "share_success"),
@@ -589,7 +594,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty="no class has 30 labelled hard requests; that needs tiers",
+                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         _by(
@@ -607,7 +612,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty="no model version has 30 labelled hard requests; that needs tiers",
+                        empty=f"no model version has 30 labelled hard requests; {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         _by("model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)),
@@ -648,7 +653,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty="not a day of traffic with tiers yet",
+                        empty=_NO_HARD_COUNTS,
                     ),
                     *(
                         Query(_recorded("rollout", "hard_failures_expected:delta1d", _ROLLOUT, {"arm": arm}), arm)
@@ -662,7 +667,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty="not a day of traffic with tiers yet",
+                        empty=_NO_HARD_COUNTS,
                     ),
                     Query(_recorded("service", "requests_hard:delta1d", _SERVICE), "requests"),
                 ),
@@ -717,7 +722,7 @@ def on_call() -> builder.Dashboard:
                         "provider may move.",
                         unit="none",
                         span=12,
-                        empty="no model version was met yet",
+                        empty="no model version was seen yet",
                     ),
                     {
                         "": _by(
@@ -841,8 +846,8 @@ def monitor() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Label coverage of hard requests",
-                        description="Labelled per matured request of each arm. Arms that differ by more than the "
-                        "policy allows cannot be compared.",
+                        description="Labelled per matured request of each arm. A difference between the arms widens "
+                        "the bounds of every comparison.",
                         unit="percentunit",
                         span=12,
                         empty=_NO_TIERS,
@@ -1042,8 +1047,9 @@ def _described(panel: _Panel, about: About, queries: Sequence[Query], *, only_no
 def _verdict(*, span: int, height: int = 5) -> stat.Panel:
     about = About(
         title="Verdict",
-        description="ok, cliff (the hard tier was left behind), regression (the hard tier got worse or broke its "
-        "floor) or waiting (not enough labelled requests yet).",
+        description="ok (no worse than the margins allow), cliff (the hard tier was left behind), regression (all "
+        "requests, the easier tiers, the hard tier or a class fail more often, or a floor is broken) or waiting "
+        "(nothing is shown yet).",
         unit="none",
         span=span,
         height=height,
