@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
+from monitor.labels.delay import label_delays, slowest
 from monitor.labels.said import SaidCount
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 
@@ -16,6 +17,7 @@ _Array = NDArray[np.float64]
 _Counts = NDArray[np.int64]
 
 _LATE = 72  # hours until failures are labelled
+_HOURS_PER_LOOK = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,9 @@ def _count(words: str, requests: int) -> SaidCount:
 
 @dataclass(frozen=True, slots=True)
 class LateWorld:
-    """Successes are labelled at once, failures after three days; one look is three hours."""
+    """Successes are labelled at once, failures after three days, which is learnt; one look is three hours."""
 
     after: _Array
-    maturity: int
     per_look: int = 150
 
     def play(self, rng: np.random.Generator) -> Scene:
@@ -127,13 +128,23 @@ class LateWorld:
             failures = rng.binomial(requests, rate)
             arms.append((requests.cumsum(axis=0), failures.cumsum(axis=0)))
         for look in range(LOOKS):
-            counted, labelled = (look - hours // 3 for hours in (self.maturity, _LATE))
-            if counted < 0:
-                continue
+            labelled = look - _LATE // _HOURS_PER_LOOK
+            counted = look - _learnt_maturity(arms[0][1].sum(axis=1), look) // _HOURS_PER_LOOK
             old, new = (
                 Arm(name, _late(arm, counted, labelled)) for name, arm in zip(("old", "new"), arms, strict=True)
             )
             yield Cohort(old, new, "", TiersBy.DECLARED)
+
+
+def _learnt_maturity(failures: _Counts, look: int) -> int:
+    """Hours after which labels are learnt to have come, from *failures* up to each look."""
+    times = [
+        ("judge", False, float(_LATE), float(_HOURS_PER_LOOK * (look - at)))
+        for at, number in enumerate(np.diff(failures, prepend=0)[: max(0, look - _LATE // _HOURS_PER_LOOK + 1)])
+        for _ in range(number)
+    ]
+    waits_for = slowest(label_delays(times))
+    return int(waits_for.seconds) if waits_for else 0
 
 
 def _late(arm: tuple[_Counts, _Counts], counted: int, labelled: int) -> Sequence[Stratum]:
@@ -175,7 +186,7 @@ def _cliffs() -> Iterator[Line]:
 
 def _harmful() -> Iterator[Line]:
     worse = np.array([0.02, 0.10, 0.75])
-    late = LateWorld(worse, _LATE)
+    late = LateWorld(worse)
     yield Line(
         "failures labelled after 72 h, hard 60 -> 75 %", late.play, states=("regression",), found=0.85, today="6.5 %"
     )

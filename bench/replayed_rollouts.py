@@ -47,7 +47,7 @@ def replay(*files: Path, ledger_url: str = IN_MEMORY_URL) -> Json:
     config = Config()
     with file_replay(config, [str(file) for file in files], ledger_url=ledger_url) as replayed:
         replayed.read(progress=lambda _: None)
-        replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+        replayed.finish(seconds=config.rollout.judged_after() + 1.0)
         return replay_json(replayed.stages.snapshots.current)
 
 

@@ -59,7 +59,7 @@ def measured() -> dict[str, Any]:
         write_demo_events(events)
         with file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL) as replayed:
             replayed.read(progress=lambda _: None)
-            replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+            replayed.finish(seconds=config.rollout.judged_after() + 1.0)
             ledger = replayed.stages.ledger
             found = {
                 record.rollout.service: _kept(record, ledger.evidence(record.rollout.rollout_id))

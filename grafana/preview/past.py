@@ -124,7 +124,7 @@ def replayed(config: Config, lines: Path, *, until: float, labels: Mapping[str, 
         while due <= clock.time():
             past.scrape(snapshots, due)
             due += HOUR
-    Replay(service).finish(seconds=config.rollout.maturity_seconds + 1.0)
+    Replay(service).finish(seconds=config.rollout.judged_after() + 1.0)
     while due <= until:
         past.scrape(snapshots, due)
         due += HOUR

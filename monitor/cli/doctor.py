@@ -34,6 +34,7 @@ from monitor.errors import DependencyUnreachable, LedgerUnavailable
 from monitor.ingest.cluster import Cluster, reach
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.source import TopicPartition
+from monitor.labels.delay import slowest
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import NO_LABELS, LedgerFacts, inspect_ledger
 from monitor.service.pipeline import Rules
@@ -89,7 +90,7 @@ def _checks(config: Config, ledger: str | None, prometheus: str, records: int, s
 
 
 def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -> Iterator[Finding]:
-    kafka, maturity = config.kafka, config.rollout.maturity_seconds
+    kafka = config.kafka
     servers = list(reach(kafka))
     yield from judge_reach(servers)
     if all(each.name_problem or each.connect_problem or each.tls_problem for each in servers):
@@ -106,7 +107,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
         yield login.unreachable(said, "Compare kafka.security_protocol and sasl_* with the listener's.")
         yield from _not_asked("The brokers refuse the client.")
         return
-    yield from judge_topics(topics, maturity_seconds=maturity)
+    yield from judge_topics(topics, maturity_seconds=_maturity(config, facts))
     there = [each.name for each in topics if each.partitions]
     rules, clock = Rules(config.limits, config.traces), WallClock()
     ends: dict[TopicPartition, tuple[int, int]] = {}
@@ -117,6 +118,12 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
             yield from judge_samples([found], now=clock.time())
             ends |= reader.offset_ranges(reader.partitions(topic))
     yield from judge_group(group, None if facts is None else facts.next_offsets or {}, ends)
+
+
+def _maturity(config: Config, facts: LedgerFacts | None) -> float:
+    """Age at which the requests of every service are judged, seconds."""
+    delays = facts.labels.delays.values() if facts is not None and facts.labels is not None else ()
+    return max(config.rollout.judged_after(slowest(each)) for each in (*delays, ()))
 
 
 def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", "group")) -> Iterator[Finding]:
@@ -137,10 +144,10 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
 def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
     if facts is None or facts.labels is None:
         if is_missing(url):
-            yield from judge_labels(NO_LABELS, maturity_seconds=config.rollout.maturity_seconds)
+            yield from judge_labels(NO_LABELS, config.rollout)
         yield from _not_asked("The ledger cannot be read.", ("services", "versions", "tiers"))
         return
-    yield from judge_labels(facts.labels, maturity_seconds=config.rollout.maturity_seconds)
+    yield from judge_labels(facts.labels, config.rollout)
     with opened_ledger(config, url) as opened:
         activity = opened.activity()
         review = reviewer_of(config, opened)

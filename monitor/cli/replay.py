@@ -97,7 +97,7 @@ def drain(replayed: Replay, config: Config, *, title: str, total: int | None = N
     collect_rarely()
     with reading_progress(Console(stderr=True), title, total=total) as advance:
         replayed.read(progress=advance)
-    replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+    replayed.finish(seconds=config.rollout.judged_after() + 1.0)
 
 
 def show(snapshot: Snapshot, output: OutputFormat) -> None:

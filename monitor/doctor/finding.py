@@ -80,11 +80,3 @@ def next_step(findings: Sequence[Finding]) -> str:
         (each for each in findings if each.advice), key=lambda each: (not each.is_unreachable, each.health != "problem")
     )
     return to_do[0].advice if to_do else "Nothing; a new model version starts a rollout by itself."
-
-
-def duration(seconds: float) -> str:
-    """*seconds* as people say it, in the largest unit that fits."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if abs(seconds) >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"

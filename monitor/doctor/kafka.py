@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from monitor.doctor.finding import Check, Finding, duration
+from monitor.doctor.finding import Check, Finding
 from monitor.doctor.first_config import format_words, unreadable_words
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
+from monitor.rollout.wording import duration
 
 _FUTURE_SECONDS = 60.0
 _OLD_SECONDS = 3_600.0

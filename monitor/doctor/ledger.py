@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Check, Finding, duration
+from monitor.doctor.finding import Check, Finding
+from monitor.labels.delay import slowest
 from monitor.ledger.inspection import LabelFlow, LedgerFacts, TierCoverage
+from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import VersionActivity, is_floating_alias
+from monitor.rollout.wording import delay_words, duration
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -16,6 +19,7 @@ _SKEW_SECONDS = 5.0
 _LOW_COVERAGE = 0.2
 _MANY_ORPHANS = 0.05
 _STALE_GROWTH = 1.5
+_DELAYS_SHOWN = 4
 _LEAST_AGREEMENT = 0.7
 
 
@@ -44,7 +48,7 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
         yield clock.ok_if(skew <= _SKEW_SECONDS, found, "Set both by NTP.")
 
 
-def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Finding]:
+def judge_labels(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
     """Whether outcomes come, from whom, how late, and whether their traces are there."""
     coverage = Check("labels", "coverage")
     if not labels.requests:
@@ -65,18 +69,20 @@ def judge_labels(labels: LabelFlow, *, maturity_seconds: float) -> Iterator[Find
         )
     else:
         yield coverage.ok(f"{found}.")
-    yield from _delay(labels, maturity_seconds)
+    yield from _delays(labels, policy)
     yield _orphans(labels)
 
 
-def _delay(labels: LabelFlow, maturity_seconds: float) -> Iterator[Finding]:
-    delays = labels.delay_seconds
-    if not delays:
-        return
-    told = " and ".join(f"95 % of {each} are labelled after {duration(delay)}" for each, delay in delays.items())
-    found = f"{told}; requests are judged after {duration(maturity_seconds)}."
-    is_fine = max(delays.values()) <= maturity_seconds
-    yield Check("labels", "delay").ok_if(is_fine, found, "Raise rollout.maturity_seconds above it.")
+def _delays(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
+    for service, delays in labels.delays.items():
+        latest = slowest(delays)
+        if latest is None:
+            continue
+        told = [delay_words(each) for each in sorted(delays, key=lambda each: -each.seconds)[:_DELAYS_SHOWN]]
+        judged_after = policy.judged_after(latest)
+        found = f"{service}: {'; '.join(told)}. Requests are judged after {duration(judged_after)}."
+        advice = "Raise rollout.maturity_seconds above it, or leave it at null."
+        yield Check("labels", "delay").ok_if(latest.seconds <= judged_after, found, advice)
 
 
 def _orphans(labels: LabelFlow) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,16 +16,17 @@ import sqlalchemy as sa
 from monitor.clock import Clock
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ingest.source import TopicPartition
+from monitor.labels.delay import LabelDelay, label_delays
 from monitor.ledger.engine import open_engine, reading, revision_of
+from monitor.ledger.label_delays import timed_labels
 from monitor.ledger.recording import next_offsets
 from monitor.ledger.schema import REVISION, model_version, request, stratum
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
-_LATEST_LABELS = 5_000
+_MOST_SERVICES = 20
 _MAY_INSERT = sa.text(
     "SELECT NOT pg_is_in_recovery() AND coalesce(has_table_privilege(to_regclass('request'), 'INSERT'), true)"
 )
-_QUANTILE = 0.95
 
 
 class SchemaVersion(NamedTuple):
@@ -47,15 +48,15 @@ class LabelFlow:
     Attributes:
         requests: Requests counted.
         labelled: Those with an outcome.
-        sources: Labels among the latest by who gave them.
-        delay_seconds: Age of requests at which 95 % of their latest labels had come, by outcome; empty without any.
+        sources: Labels of the last weeks, or some of them, by who gave them.
+        delays: When labels have come, by service; of the services that served last.
         without_trace: Outcomes whose trace never came.
     """
 
     requests: int = 0
     labelled: int = 0
     sources: Mapping[str, int] = field(default_factory=dict)
-    delay_seconds: Mapping[str, float] = field(default_factory=dict)
+    delays: Mapping[str, Sequence[LabelDelay]] = field(default_factory=dict)
     without_trace: int = 0
 
 
@@ -136,7 +137,7 @@ def inspect_ledger(url: str, clock: Clock) -> LedgerFacts:
         with reading(engine) as connection:
             facts = LedgerFacts(_schema_of(connection), clock_skew_seconds=_clock_skew_seconds(connection, clock))
             if facts.schema.is_current:
-                labels, tiers = _label_flow(connection), _tier_coverage(connection)
+                labels, tiers = _label_flow(connection, now=clock.time()), _tier_coverage(connection)
                 facts = replace(facts, next_offsets=next_offsets(connection), labels=labels, tiers=tiers)
         return replace(facts, write_problem=_write_problem(engine), free_bytes=_free_bytes(engine.url))
 
@@ -180,39 +181,29 @@ def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     )
 
 
-def _label_flow(connection: sa.Connection) -> LabelFlow:
+def _label_flow(connection: sa.Connection, *, now: float) -> LabelFlow:
     version, served = model_version.c, model_version.c.environment != REFERENCE_ENVIRONMENT
     totals = sa.select(sa.func.sum(version.requests), sa.func.sum(version.labelled)).where(served)
     requests, labelled = (int(total or 0) for total in connection.execute(totals).one())
-    live = sa.select(version.id).where(served).order_by(version.last_started_at.desc()).limit(2)
-    latest = [label for each in connection.scalars(live).all() for label in _latest_labels(connection, each)]
+    live = (
+        sa.select(version.service, version.environment)
+        .where(served, version.environment != PROBES_ENVIRONMENT)
+        .group_by(version.service, version.environment)
+        .order_by(sa.func.max(version.last_started_at).desc())
+        .limit(_MOST_SERVICES)
+    )
+    labels = {
+        f"{service}, {environment}": list(timed_labels(connection, service, environment, now=now))
+        for service, environment in sorted(connection.execute(live).all())
+    }
     orphans = sa.select(sa.func.count()).select_from(request).where(request.c.model_version_id.is_(None))
     return LabelFlow(
         requests=requests,
         labelled=labelled,
-        sources=Counter(label.outcome_source or "unknown" for label in latest),
-        delay_seconds=_delays(latest),
+        sources=Counter(source for of in labels.values() for source, *_ in of),
+        delays={name: label_delays(of) for name, of in labels.items()},
         without_trace=connection.scalar(orphans) or 0,
     )
-
-
-def _delays(labels: Iterable[Any]) -> Mapping[str, float]:
-    """Age at which most of *labels* had come, by outcome: failures are often labelled later than successes."""
-    ages: dict[str, list[float]] = defaultdict(list)
-    for label in labels:
-        if label.labelled_at is not None:
-            ages["successes" if label.success else "failures"].append(label.labelled_at - label.started_at)
-    return {outcome: sorted(of)[int(_QUANTILE * (len(of) - 1))] for outcome, of in sorted(ages.items())}
-
-
-def _latest_labels(connection: sa.Connection, version: int) -> Sequence[Any]:
-    columns = request.c
-    labels = (
-        sa.select(columns.outcome_source, columns.success, columns.started_at, columns.labelled_at)
-        .where(columns.model_version_id == version, columns.success.is_not(None))
-        .order_by(columns.started_at.desc())
-    )
-    return connection.execute(labels.limit(_LATEST_LABELS)).all()
 
 
 def _clock_skew_seconds(connection: sa.Connection, clock: Clock) -> float | None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from monitor.errors import LedgerUnavailable
 from monitor.ingest.source import TopicPartition
+from monitor.labels.delay import LabelDelay, label_delays
 from monitor.ledger.activity import ActivityReader
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.calibrations import CalibrationStore
@@ -17,6 +18,7 @@ from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.dialect import RaceLost
 from monitor.ledger.engine import ledger_errors
 from monitor.ledger.history import HistoryReader
+from monitor.ledger.label_delays import timed_labels
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
 from monitor.ledger.pending_spans import PendingSpanRows, count_spans
 from monitor.ledger.recording import Recorder, next_offsets, select_counters
@@ -117,6 +119,11 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         """What the ledger knows of each model version of each service and environment, oldest first."""
         with self._reading() as connection:
             return self._activity.read(connection)
+
+    def label_delays(self, service: str, environment: str, *, now: float) -> Sequence[LabelDelay]:
+        """When the labels of each source and outcome have come, by those of the last weeks; Unix seconds *now*."""
+        with self._reading() as connection:
+            return label_delays(timed_labels(connection, service, environment, now=now))
 
     def served_models(self) -> Sequence[Served]:
         """Every version that a service was served under the name of a model."""

@@ -32,7 +32,7 @@ def collect_policy(snapshot: Snapshot) -> Rows:
         yield "policy_ok_margin_hard_ratio", policy.ok_margin_hard, where
         yield "policy_capability_min_share_ratio", policy.capability_min_share, where
         yield "policy_baseline_seconds", policy.baseline_days * _DAY, where
-        yield "policy_maturity_seconds", policy.maturity_seconds, where
+        yield "policy_maturity_seconds", policy.judged_after(), where
         yield "policy_ramp_seconds", policy.ramp_seconds, where
         yield "policy_rollback_seconds", policy.rollback_seconds, where
         yield "policy_candidate_min_share_ratio", policy.candidate_min_share, where

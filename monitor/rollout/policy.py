@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import PositiveFloat
 
 from monitor.config.settings import Settings
+from monitor.labels.delay import LabelDelay
 from monitor.rollout.cohort import TierGroup, TiersBy
 
 _DAY = 86_400.0
+_LEAST_MATURITY_SECONDS = 3_600.0
 _Objective = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -82,8 +84,11 @@ class Policy(Settings):
     baseline_days: PositiveFloat = 14.0
     """Days before a cutover whose same hours of the week stand in for the baseline."""
 
-    maturity_seconds: NonNegativeFloat = 3_600.0
-    """Age at which a request is judged, in seconds: as long as labels usually take to arrive."""
+    maturity_seconds: Annotated[float | None, Ge(0)] = None
+    """
+    Age at which a request is judged, in seconds; null to learn for each service when 95 % of its labels have come: at
+    least an hour, at most `baseline_days`.
+    """
 
     ramp_seconds: PositiveFloat = 42 * _DAY
     """How long a rollout is watched, in seconds (six weeks)."""
@@ -111,3 +116,9 @@ class Policy(Settings):
 
     floors: tuple[Floor, ...] = ()
     """Pre-committed floors of pass rates."""
+
+    def judged_after(self, delay: LabelDelay | None = None) -> float:
+        """Age at which a request is judged, in seconds, where *delay* is the longest that its labels take."""
+        if self.maturity_seconds is not None:
+            return self.maturity_seconds
+        return min(max(_LEAST_MATURITY_SECONDS, delay.seconds if delay else 0.0), self.baseline_days * _DAY)

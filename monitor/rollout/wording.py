@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitor.labels.delay import LabelDelay
 from monitor.rollout.verdict import Interval
 
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -66,3 +67,27 @@ def one_line(text: str, limit: int | None) -> str:
     """
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return words if limit is None or len(words) <= limit else f"{words[: limit - 1]}…"
+
+
+def duration(seconds: float) -> str:
+    """
+    *seconds* in the largest unit of which there are two, or one of those below a day.
+
+    >>> duration(93_600), duration(259_200), duration(90)
+    ('26 h', '3 d', '1.5 min')
+    """
+    for unit, length, least in (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1)):
+        if abs(seconds) >= least * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def delay_words(delay: LabelDelay) -> str:
+    """
+    When labels have come.
+
+    >>> delay_words(LabelDelay("judge", False, 93_600.0, 400))
+    '95 % of failures are labelled after 26 h (judge)'
+    """
+    outcome = "successes" if delay.success else "failures"
+    return f"95 % of {outcome} are labelled after {duration(delay.seconds)} ({delay.source})"

@@ -42,7 +42,8 @@ class ReplayReviewer(Reviewer):
                 self._judge_until(record, records, ended_at)
 
     def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
-        rollout, maturity = record.rollout, self.policy.maturity_seconds
+        rollout = record.rollout
+        maturity = self.judged_after(rollout.service, rollout.environment, now=until)
         served = (
             version.traffic
             for version in self._ledger.activity()

@@ -15,6 +15,7 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.trust import LiveTrust
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
+from monitor.labels.delay import LabelDelay, slowest
 from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort, TiersBy
@@ -32,6 +33,7 @@ from monitor.rollout.tracker import (
     version_roles,
 )
 from monitor.rollout.verdict import VerdictState
+from monitor.rollout.wording import delay_words
 from monitor.service.settings import ServiceSettings
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -42,6 +44,7 @@ _MOST_LIVE_VERSIONS = 10
 _CALIBRATION_WAIT_SECONDS = 60.0
 _PRUNE_INTERVAL_SECONDS = 3_600.0
 _PRUNED_PORTIONS = 50
+_DELAY_INTERVAL_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Reviewer:
         self._calibrated_at = float("-inf")
         self._assessed_at = float("-inf")
         self._pruned_at = float("-inf")
+        self._delays: dict[tuple[str, str], tuple[float, LabelDelay | None]] = {}
 
     def load(self) -> None:
         """Tag by the calibration that is in force in the ledger."""
@@ -160,6 +164,20 @@ class Reviewer:
         if calibration is None:
             return None
         return Draft(calibration, history, self._ledger.history_labels(exclude=exclude))
+
+    def label_delay(self, service: str, environment: str, *, now: float) -> LabelDelay | None:
+        """The labels of a service that take longest, as known in the hour until *now* (Unix seconds), or None."""
+        if self.policy.maturity_seconds is not None:
+            return None
+        learnt_at, delay = self._delays.get((service, environment), (float("-inf"), None))
+        if now - learnt_at >= _DELAY_INTERVAL_SECONDS:
+            delay = slowest(self._ledger.label_delays(service, environment, now=now))
+            self._delays[service, environment] = now, delay
+        return delay
+
+    def judged_after(self, service: str, environment: str, *, now: float) -> float:
+        """Age at which requests of a service are judged at *now* (Unix seconds), in seconds."""
+        return self.policy.judged_after(self.label_delay(service, environment, now=now))
 
     def held_by(self) -> Sequence[Rollout]:
         """Rollouts under way whose trusted calibration both arms are read under, so that it has to stay."""
@@ -252,17 +270,18 @@ class Reviewer:
         from monitor.difficulty.live import assess_live  # noqa: PLC0415  (brings SciPy, for which no start need wait)
 
         live = self._live_versions()
-        unlearnt = (
-            seen.model_version
+        unlearnt = [
+            seen
             for seen in self._ledger.activity()
             if seen.model_version in live
             or (seen.environment != REFERENCE_ENVIRONMENT and seen.first_started_at > calibration.frozen_at)
-        )
-        versions = list(dict.fromkeys(unlearnt))
-        matured_before = now - self.policy.maturity_seconds
+        ]
+        versions = list(dict.fromkeys(seen.model_version for seen in unlearnt))[-_MOST_LIVE_VERSIONS:]
+        served = {(seen.service, seen.environment) for seen in unlearnt[-_MOST_LIVE_VERSIONS:]}
+        matured_before = now - max((self.judged_after(*where, now=now) for where in served), default=0.0)
         labels = [
             label
-            for version in versions[-_MOST_LIVE_VERSIONS:]
+            for version in versions
             for label in self._ledger.labels_of(version, matured_before=matured_before, limit=_LIVE_LABELS)
         ]
         return assess_live(calibration, labels, settings=self._difficulty)
@@ -325,7 +344,9 @@ class Reviewer:
         calibration = self._calibration(rollout.calibration_id)
         if calibration is not None:
             self._ledger.retag(rollout, calibration)
-        matured_before = now - self.policy.maturity_seconds
+        delay = self.label_delay(rollout.service, rollout.environment, now=now)
+        maturity = self.policy.judged_after(delay)
+        matured_before = now - maturity
         class_tiers = {} if record.verdict is None else record.verdict.class_tiers
         with self._ledger.arms(rollout, matured_before=matured_before) as arms:
             read = Ladder(
@@ -346,6 +367,8 @@ class Reviewer:
             previous=record.verdict,
             probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
         )
+        waits = delay if maturity > self.policy.judged_after() else None
+        late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []
         before = set(earlier(rollout, rollouts))
         past = (each.verdict.on_call for each in records if each.rollout in before and each.verdict is not None)
         new = new_failures(
@@ -363,6 +386,7 @@ class Reviewer:
                 *weighed(load),
                 *withdrawn(record.changes, verdict.state),
                 *changed_floors(self.policy.floors, record.floors, rollout),
+                *late,
             ),
             on_call=load,
             class_tiers={**class_tiers, **read.class_tiers()},
@@ -392,7 +416,8 @@ class Reviewer:
             return None
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)
         self._ledger.retag(panel, calibration)
-        return self._ledger.cohort(panel, matured_before=now - self.policy.maturity_seconds, window=window)
+        matured_before = now - self.judged_after(panel.service, panel.environment, now=now)
+        return self._ledger.cohort(panel, matured_before=matured_before, window=window)
 
     def _is_trusted(self, calibration_id: str) -> bool:
         calibration = self._calibration(calibration_id)

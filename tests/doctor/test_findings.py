@@ -9,7 +9,7 @@ import pytest
 
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import TierPromise, Trust
-from monitor.doctor.finding import Check, Finding, Health, duration, exit_code, next_step
+from monitor.doctor.finding import Check, Finding, Health, exit_code, next_step
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.ledger import (
     judge_coverage,
@@ -24,7 +24,9 @@ from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
 from monitor.doctor.topic_sample import Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
+from monitor.labels.delay import LabelDelay
 from monitor.ledger.inspection import NO_LABELS, LabelFlow, LedgerFacts, SchemaVersion, TierCoverage
+from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import VersionActivity
 
 NOW = 1_795_500_000.0
@@ -39,7 +41,10 @@ SAMPLE = Sample(
     written_at=NOW - 5,
     happened_at=NOW - 7,
 )
-LABELS = LabelFlow(1_000, 600, {"judge": 600}, {"failures": 120.0, "successes": 60.0}, 0)
+FAST = LabelDelay("judge", success=True, seconds=60.0, labels=500)
+LATE = LabelDelay("judge", success=False, seconds=26 * HOUR, labels=100)
+LABELS = LabelFlow(1_000, 600, {"judge": 600}, {"shop, production": [FAST]}, 0)
+PINNED = Policy(maturity_seconds=HOUR)
 LEDGER = LedgerFacts(SchemaVersion("0003", "0003"), free_bytes=50 * 10**9)
 TRUST = Trust(
     is_trusted=True, reasons=(), auc=0.85, auc_lower=0.8, calibration_error=0.05, versions=12, known_share=0.9
@@ -107,7 +112,7 @@ def test_a_topic_that_will_not_do_is_told(facts: TopicFacts, health: str, words:
         ),
         pytest.param(replace(SAMPLE, unmapped=3), "warning", "traces.outcomes.evaluations", id="unknown evaluations"),
         pytest.param(replace(SAMPLE, written_at=NOW + 300), "problem", "5 min in the future", id="a clock before ours"),
-        pytest.param(replace(SAMPLE, written_at=NOW - DAY), "warning", "1 d old", id="nobody writes any more"),
+        pytest.param(replace(SAMPLE, written_at=NOW - DAY), "warning", "24 h old", id="nobody writes any more"),
         pytest.param(replace(SAMPLE, happened_at=NOW + 600), "warning", "clocks of the agents", id="an agent's clock"),
         pytest.param(replace(SAMPLE, happened_at=NOW - 3 * DAY), "warning", "back-fill", id="a back-fill"),
     ],
@@ -168,9 +173,10 @@ def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, word
         pytest.param(replace(LABELS, labelled=60), "warning", "more of the traffic", id="few labels"),
         pytest.param(replace(LABELS, sources={"status": 600}), "warning", "silent failure", id="nothing but status"),
         pytest.param(
-            replace(LABELS, delay_seconds={"failures": 26 * HOUR}),
+            replace(LABELS, delays={"shop, production": [FAST, LATE]}),
             "warning",
-            "95 % of failures are labelled after 1.08 d",
+            "shop, production: 95 % of failures are labelled after 26 h (judge); 95 % of successes are labelled after "
+            "1 min (judge). Requests are judged after 1 h.",
             id="late labels",
         ),
         pytest.param(replace(LABELS, without_trace=100), "warning", "never came", id="outcomes without traces"),
@@ -178,8 +184,17 @@ def test_a_ledger_that_will_not_do_is_told(facts: LedgerFacts, health: str, word
 )
 def test_how_labels_flow_is_told(labels: LabelFlow, health: str, words: str) -> None:
     """Coverage, source, delay and orphans."""
-    assert_told(judge_labels(labels, maturity_seconds=HOUR), (health, words))
-    assert_told(judge_labels(LABELS, maturity_seconds=HOUR))
+    assert_told(judge_labels(labels, PINNED), (health, words))
+    assert_told(judge_labels(LABELS, PINNED))
+
+
+def test_late_labels_are_fine_where_requests_are_judged_as_late() -> None:
+    """Unless the config pins the maturity, it follows what was learnt."""
+    late = replace(LABELS, delays={"shop, production": [FAST, LATE], "empty, production": []})
+
+    (delay,) = [finding for finding in judge_labels(late, Policy()) if finding.check == "delay"]
+
+    assert ("ok", True) == (delay.health.value, delay.sentence.endswith("Requests are judged after 26 h."))
 
 
 def test_a_floating_alias_is_told_and_reference_history_is_not() -> None:
@@ -297,9 +312,3 @@ def test_the_exit_code_tells_out_of_reach_from_wrong() -> None:
     assert 0 == exit_code([fine, odd])
     assert 1 == exit_code([fine, CHECK.problem(".", ".")])
     assert 3 == exit_code([CHECK.unreachable(".", "."), CHECK.problem(".", ".")])
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(0.5, "0.5 s"), (90, "1.5 min"), (7_200, "2 h"), (172_800, "2 d")])
-def test_a_duration_has_a_unit_that_fits(seconds: float, words: str) -> None:
-    """Nobody reads 172800 s."""
-    assert words == duration(seconds)

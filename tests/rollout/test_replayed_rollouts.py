@@ -21,7 +21,7 @@ def replayed(name: str) -> list[RolloutRecord]:
     config = Config()
     with file_replay(config, [str(CASES / f"{name}.jsonl.gz")], ledger_url=IN_MEMORY_URL) as replayed:
         replayed.read(progress=lambda _: None)
-        replayed.finish(seconds=config.rollout.maturity_seconds + 1.0)
+        replayed.finish(seconds=config.rollout.judged_after() + 1.0)
         return list(replayed.stages.ledger.rollouts())
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def serve(
     events = []
     for item in range(200):
         is_odd = (item * 7 + salt) % 11 == 0
-        outcome = failure() if (item >= fails_from) != is_odd else success()
+        starts = started_at + item * 37 % 200  # easy and hard ones by turns
+        outcome = (failure if (item >= fails_from) != is_odd else success)(labelled_at=starts + 60)
         events.append(
             tagged(
                 a_trace(
@@ -52,7 +54,7 @@ def serve(
                     environment=environment,
                     model_version=model_version,
                     request_id=f"item-{item}",
-                    started_at=started_at + item * 37 % 200,  # easy and hard ones by turns
+                    started_at=starts,
                     outcome=outcome,
                 )
             )
@@ -344,17 +346,62 @@ def serve_classes(
     fails_every: int | None = None,
 ) -> None:
     """So many labelled requests of each class within half a day."""
-    events = [
-        tagged(
-            a_trace(
-                f"{version}-{since}-{name}-{number}",
-                model_version=version,
-                capability=name,
-                started_at=since + DAY / 2 * number / requests,
-                outcome=failure() if number % (fails_every or FAILS_EVERY[name]) == 0 else success(),
-            )
+    events = []
+    for name, number in product(names, range(requests)):
+        starts = since + DAY / 2 * number / requests
+        fails = number % (fails_every or FAILS_EVERY[name]) == 0
+        trace = a_trace(
+            f"{version}-{since}-{name}-{number}",
+            model_version=version,
+            capability=name,
+            started_at=starts,
+            outcome=(failure if fails else success)(labelled_at=starts + 60),
         )
-        for name in names
-        for number in range(requests)
-    ]
+        events.append(tagged(trace))
     ledger.record(a_batch(*events))
+
+
+def serve_late(ledger: SqlLedger, model_version: str, *, started_at: float, failed_after: float) -> None:
+    """A day of 400 requests, every fourth of which fails; successes are labelled at once, failures much later."""
+    events = []
+    for number in range(400):
+        starts = started_at + number * DAY / 400
+        outcome = success(labelled_at=starts) if number % 4 else failure(labelled_at=starts + failed_after)
+        name = f"{model_version}-{number}"
+        events.append(tagged(a_trace(name, model_version=model_version, started_at=starts, outcome=outcome)))
+    ledger.record(a_batch(*events))
+
+
+@pytest.mark.parametrize(
+    ("failed_after", "pinned", "judged", "words"),
+    [
+        pytest.param(26 * 3_600, None, 200, "95 % of failures are labelled after 26 h (judge)", id="learnt"),
+        pytest.param(26 * 3_600, 900.0, 400, "", id="pinned"),
+        pytest.param(60, None, 400, "", id="labels that come at once"),
+    ],
+)
+def test_a_request_is_judged_when_its_labels_have_come(
+    ledger: SqlLedger, failed_after: float, pinned: float | None, judged: int, words: str
+) -> None:
+    """Failures that come after 26 hours are waited for, unless the policy pins another age."""
+    policy = Policy(maturity_seconds=pinned)
+    reviewer = Reviewer(ledger, settings=ServiceSettings(), difficulty=DifficultySettings(), policy=policy)
+    serve_late(ledger, "live-1", started_at=NOON, failed_after=failed_after)
+    serve_late(ledger, "live-2", started_at=NOON + 4 * DAY, failed_after=failed_after)
+
+    reviewer.review(now=NOON + 4 * DAY + 12 * 3_600 + 26 * 3_600 - 1)
+
+    (record,) = ledger.rollouts()
+    assert record.verdict is not None
+    late = [reason for reason in record.verdict.reasons if reason.startswith("Younger requests are not counted")]
+    assert judged == record.verdict.aggregate.candidate.requests
+    assert ([f"Younger requests are not counted yet: {words}."] if words else []) == late
+
+
+def test_an_old_version_with_late_labels_delays_no_verdict(ledger: SqlLedger, reviewer: Reviewer) -> None:
+    """Only the two versions that served last say how long labels take."""
+    serve_late(ledger, "live-0", started_at=NOON, failed_after=8 * DAY)
+    for number in (1, 2):
+        serve_late(ledger, f"live-{number}", started_at=NOON + 10 * number * DAY, failed_after=60)
+
+    assert 3_600 == reviewer.judged_after("shop", "production", now=NOON + 21 * DAY + 3_600)

@@ -22,6 +22,7 @@ from tests.ledger.test_dialect import *  # noqa: F403  (the same tests on this d
 from tests.ledger.test_evidence import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_history import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_joining import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_label_delays import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_leases import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_pending_spans import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_recording import *  # noqa: F403  (the same tests on this database)

@@ -1,0 +1,93 @@
+"""How long labels take: the age by which 95 % of the labels that ever come have come, though young requests wait."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.trace.outcome_policy import BUDGET, STATUS
+
+_SHARE = 0.95
+_LEAST_LABELS = 30
+_LEAST_PART = 0.25
+
+
+TimedLabel = tuple[str, bool, float, float]
+"""Who gave a label, whether it says success, and the seconds from its request's start to the label and to now."""
+
+
+class LabelDelay(NamedTuple):
+    """
+    When the labels of one source and outcome have come.
+
+    Attributes:
+        source: Who gives them.
+        success: What they say.
+        seconds: Age of a request by which 95 % of those that ever come have come.
+        labels: How many this is learnt from.
+    """
+
+    source: str
+    success: bool
+    seconds: float
+    labels: int
+
+
+def label_delays(labels: Iterable[TimedLabel]) -> Sequence[LabelDelay]:
+    """The delay of each source and outcome that has at least 30 *labels*."""
+    times: defaultdict[tuple[str, bool], list[tuple[float, float]]] = defaultdict(list)
+    for source, success, delay, age in labels:
+        times[source, success].append((delay, age))
+    return [
+        LabelDelay(*kind, age_when_labelled(*np.array(of).T), len(of))
+        for kind, of in sorted(times.items())
+        if len(of) >= _LEAST_LABELS
+    ]
+
+
+def age_when_labelled(delays: NDArray[np.float64], ages: NDArray[np.float64], share: float = _SHARE) -> float:
+    """
+    Age by which *share* of the labels that ever come have come, in the unit of *delays*.
+
+    A label is seen only if its request is old enough, so the delays that are seen are too short (right truncation). In
+    reverse time such labels enter late, and the product-limit estimate allows for that: of the labels that came by an
+    age, on requests at least that old, it counts how many came at that age. A clock that is wrong makes no label come
+    before its request or after now.
+
+    Args:
+        delays: From each request's start to its label, at least 30.
+        ages: From each request's start to now.
+        share: Ratio, 0 to 1.
+
+    Source:
+        Lagakos, Barraj and De Gruttola (1988), Biometrika 75:515; Kalbfleisch and Lawless (1989), J. Am. Stat. Assoc.
+        84:360. Like theirs, the estimate is of the labels that come within the longest age that was watched: here the
+        age that 30 labelled requests have reached.
+    """
+    reached = np.sort(np.maximum(ages, 0.0))
+    came = np.clip(delays, 0.0, np.maximum(ages, 0.0))
+    moments, number = np.unique(came[came <= reached[-_LEAST_LABELS]], return_counts=True)
+    # Came by each moment, less those whose request is younger than that.
+    at_risk = np.cumsum(number) - np.searchsorted(reached, moments, side="left")
+    later = 1.0 - number[1:] / np.maximum(at_risk[1:], number[1:])
+    have_come = np.append(np.cumprod(later[::-1])[::-1], 1.0)
+    return float(moments[np.argmax(have_come >= share)])
+
+
+def slowest(delays: Sequence[LabelDelay]) -> LabelDelay | None:
+    """
+    The delay that a verdict has to wait for; None without any.
+
+    It does not wait for a source that speaks less than a quarter as often as another: people who check a judge come
+    late, and only correct it. Checks are waited for whatever they say, and let no other source look rare.
+    """
+    checks, most = (STATUS, BUDGET), {True: 0, False: 0}
+    for each in delays:
+        if each.source not in checks:
+            most[each.success] = max(most[each.success], each.labels)
+    counted = (each for each in delays if each.source in checks or each.labels >= _LEAST_PART * most[each.success])
+    return max(counted, key=lambda each: each.seconds, default=None)
