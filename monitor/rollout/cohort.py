@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.labels.said import SaidCount
 
@@ -48,8 +50,7 @@ class TierGroup(StrEnum):
     HARD = "hard"
 
 
-@dataclass(frozen=True, slots=True)
-class Stratum:
+class Stratum(Struct, frozen=True):
     """
     Requests of one arm that are alike: one hour, tier, capability, difficulty bin, and known or not.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.labels import double_sampling
@@ -220,7 +221,7 @@ def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate],
             labelled, failed = labelled + count.labelled, failed + count.failures
         sampled = place == MISSING or place >= JUDGED
         missing += unheard * count.requests if sampled else count.requests - count.labelled
-    return replace(
+    return structs.replace(
         stratum, labelled=int(labelled), failures=int(failed), effective=(requests, failures), missing=missing
     )
 

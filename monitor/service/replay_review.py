@@ -10,9 +10,11 @@ from typing_extensions import override
 from monitor.ledger.ledger import RolloutRecord
 from monitor.rollout.deployment import growth_times
 from monitor.rollout.tracker import Rollout
+from monitor.rollout.verdict import VerdictState
 from monitor.service.review import Reviewer
 
-_GROWTH = 0.05  # a verdict is found at most a twentieth of its requests later than by looking every few seconds
+_GROWTH = 0.05  # a verdict is found at most a twentieth of its requests later than by looking every few seconds...
+_GROWTH_DECIDED = 0.1  # ... and what changes one at most a tenth later
 
 
 class ReplayReviewer(Reviewer):
@@ -20,8 +22,11 @@ class ReplayReviewer(Reviewer):
     Judges at the event times at which there was more to say, not where batches happen to end.
 
     A batch may hold days. Each rollout is judged whenever the matured requests of its candidate have grown by a
-    twentieth, by what was known at that time, as the live service would have judged it.
+    twentieth, or by a tenth once there is a verdict, by what was known at that time, as the live service would have
+    judged it.
     """
+
+    _prune_interval_seconds = 86_400.0  # no reader waits for it, and a batch may hold hours
 
     @override
     def judge(self, *, now: float) -> None:
@@ -31,8 +36,13 @@ class ReplayReviewer(Reviewer):
                 self._judge_until(record, records, now)
 
     def finish(self, *, now: float) -> None:
-        """Judge every rollout under way once more, by everything."""
+        """Judge every rollout under way once more, by everything, and see what live labels say."""
         super().judge(now=now)
+        super()._assess_if_due(now)
+
+    @override
+    def _assess_if_due(self, now: float) -> None:
+        """At the end: until then nobody looks, and no verdict rests on it."""
 
     @override
     def _before_end(self, rollout: Rollout, ended_at: float) -> None:
@@ -51,7 +61,9 @@ class ReplayReviewer(Reviewer):
             == (rollout.service, rollout.environment, rollout.candidate)
         )
         seen = self._seen.get(rollout.rollout_id, 0.0)
-        looks = growth_times(next(served, ()), rollout.started_at, until - maturity, counted=seen, growth=_GROWTH)
+        is_waiting = record.verdict is None or record.verdict.state is VerdictState.WAITING
+        growth = _GROWTH if is_waiting else _GROWTH_DECIDED
+        looks = growth_times(next(served, ()), rollout.started_at, until - maturity, counted=seen, growth=growth)
         for at, requests in looks:
             record = self._judge(record, records, at + maturity)
             self._seen[rollout.rollout_id] = requests

@@ -42,7 +42,6 @@ _log = structlog.get_logger()
 _LIVE_LABELS = 2_000
 _MOST_LIVE_VERSIONS = 10
 _CALIBRATION_WAIT_SECONDS = 60.0
-_PRUNE_INTERVAL_SECONDS = 3_600.0
 _PRUNED_PORTIONS = 50
 _DELAY_INTERVAL_SECONDS = 3_600.0
 
@@ -80,6 +79,8 @@ class Reviewer:
         live_trust: What live labels said of the calibration in force at the last check, or None.
         tagger: Tags new requests under the calibration in force, as last loaded.
     """
+
+    _prune_interval_seconds = 3_600.0
 
     def __init__(
         self, ledger: SqlLedger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
@@ -237,7 +238,7 @@ class Reviewer:
 
     def _prune_if_due(self, now: float) -> None:
         """Delete old rows, some at each review, so that verdicts do not wait for it."""
-        if now - self._pruned_at < _PRUNE_INTERVAL_SECONDS:
+        if now - self._pruned_at < self._prune_interval_seconds:
             return
         portions = [pruned.rows for pruned in islice(self._ledger.prune(now=now), _PRUNED_PORTIONS)]
         if len(portions) < _PRUNED_PORTIONS:  # nothing is left
@@ -445,9 +446,6 @@ class NoReview(Reviewer):
 
     def review(self, *, now: float) -> None:
         """Nothing is judged."""
-
-    def finish(self, *, now: float) -> None:
-        """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
 
     def freeze_before(self, new_versions: Collection[str], *, now: float) -> None:
         """Nothing is frozen."""

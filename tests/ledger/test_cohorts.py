@@ -45,8 +45,8 @@ def test_a_cohort_holds_matured_requests_by_cell(ledger: SqlLedger) -> None:
 
     hour = int(NOON // 3_600)
     (old,), (new,) = cohort.baseline.strata, cohort.candidate.strata
-    assert Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour) == dataclasses.replace(old, said=())
-    assert Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour) == dataclasses.replace(new, said=())
+    assert Stratum(Tier.HARD, "search", 9, True, 3, 2, 1, 4.5, 0.75, hour) == structs.replace(old, said=())
+    assert Stratum(Tier.EASY, "search", 1, False, 1, 1, 0, -3.0, 0.5, hour) == structs.replace(new, said=())
     assert {("", 1, 0), ("--f-", 1, 1), ("--p-", 1, 0)} == {
         (each.words, each.requests, each.failures) for each in old.said
     }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from pydantic import TypeAdapter
 
 from bench.rollout_streams import ArmStream, known_tiers
@@ -299,7 +300,7 @@ def test_capability_that_got_worse_is_named(watched: tuple[str, ...]) -> None:
     def arm(search: int, booking: int) -> Arm:
         easy = an_arm((120, 300, 0, 0), (6000, 3000, 0, 0)).strata
         hard = [
-            replace(an_arm((0, 0, failures, 0), (0, 0, 500, 0)).strata[0], capability=name)
+            structs.replace(an_arm((0, 0, failures, 0), (0, 0, 500, 0)).strata[0], capability=name)
             for name, failures in (("search", search), ("booking", booking))
         ]
         return Arm("version", [*easy, *hard])
