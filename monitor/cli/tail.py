@@ -102,9 +102,7 @@ def tail(
 def _printer(output: OutputFormat) -> Callable[[SeenRequest], None]:
     if output is OutputFormat.JSON:
         return lambda seen: typer.echo(json.dumps(request_json(seen), allow_nan=False))
-    table = RequestTable(Console())
-    table.print_head()
-    return table.print
+    return RequestTable(Console()).print
 
 
 def _of_files(files: Sequence[str], config: Config, calibration: Calibrated) -> Iterator[SeenRequest]:

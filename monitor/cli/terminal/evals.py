@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.cli.terminal.console import print_line
-from monitor.cli.terminal.rollouts import VERDICT_COLOURS, columns
+from monitor.cli.terminal.rollouts import EASIER_TIERS, HARD_TIERS, VERDICT_COLOURS, columns, share_table
 from monitor.evals import summary
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import bounds, counted
-from monitor.rollout.wording import one_line, percent, points, signed
+from monitor.evals.words import counted
+from monitor.rollout.wording import one_line, points
 
 _CASES_SHOWN = 20
 _CLASSES_SHOWN = 20
@@ -42,7 +42,7 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
         print_line(console, f"  - {sentence}")
     if report.comparison.share is not None:
         console.print()
-        _print_table(console, _share(report.comparison.share))
+        _print_table(console, share_table(report.comparison.share, _parts(report.comparison.share)))
     _print_classes(console, summary.classes_worst_first(report.comparison))
     _print_cases(console, report)
     _print_audit(console, report)
@@ -71,16 +71,9 @@ def _print_strata(console: Console, title: str, rows: Mapping[str, Stratum]) -> 
     console.print()
 
 
-def _share(share: ShareReport) -> Table:
-    table = columns("hard tier's share of failures", "", "bounds, points")
-    table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
-    table.add_row("change", signed(share.change.estimate), bounds(share.change))
-    table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
-    table.add_row("  excess over it", signed(share.excess.estimate), bounds(share.excess))
-    if share.decomposition is not None:
-        table.add_row("  easier tiers failing less or more", signed(share.decomposition.easier_tiers), "")
-        table.add_row("  hard tiers failing less or more", signed(share.decomposition.hard_tiers), "")
-    return table
+def _parts(share: ShareReport) -> Mapping[str, float]:
+    parts = share.decomposition
+    return {} if parts is None else {EASIER_TIERS: parts.easier_tiers, HARD_TIERS: parts.hard_tiers}
 
 
 def _print_classes(console: Console, classes: Mapping[str, Stratum]) -> None:

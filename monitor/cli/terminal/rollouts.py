@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +34,9 @@ from monitor.rollout.verdict import (
 )
 from monitor.rollout.wording import percent, signed
 
+if TYPE_CHECKING:  # whose module waits for libraries of numbers, and every command imports this one
+    from monitor.evals.share import ShareReport
+
 VERDICT_COLOURS = {
     VerdictState.OK: "green",
     VerdictState.CLIFF: "red",
@@ -42,6 +46,7 @@ VERDICT_COLOURS = {
 _UNKNOWN = "-"
 _PLAIN_STEP = 5_000
 _SIGNATURES_SHOWN = 3
+EASIER_TIERS, HARD_TIERS = "  easier tiers failing less or more", "  hard tiers failing less or more"
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
@@ -75,7 +80,7 @@ def _rollout(record: RolloutRecord) -> RenderableType:
     parts: list[RenderableType] = [Text(f"- {reason}") for reason in verdict.reasons]
     parts.append(_rates(verdict))
     if verdict.share is not None:
-        parts.append(_share(verdict.share, verdict.decomposition))
+        parts.append(share_table(verdict.share, _parts(verdict.decomposition)))
     if verdict.on_call is not None:
         parts.append(_on_call(verdict.on_call))
     return Group(title, headline, *(Padding(part, (0, 0, 0, 2), expand=False) for part in parts))
@@ -96,19 +101,27 @@ def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
     table.add_row(name, *cells, *_change(comparison.change))
 
 
-def _share(share: ShareComparison, parts: Decomposition | None) -> Table:
+def share_table(share: ShareComparison | ShareReport, parts: Mapping[str, float]) -> Table:
+    """The hard tier's share of failures in both arms, its change, and what makes up the change, by name."""
     table = columns("hard tier's share of failures", "", "bounds, points")
     table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
     table.add_row("change", *_change(share.change))
     table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
     table.add_row("  excess over it", *_change(share.excess))
-    if parts is not None:
-        total = parts.traffic_mix + parts.easier_tiers + parts.hard_tiers
-        table.add_row("change before standardising, of which", signed(total), "")
-        table.add_row("  traffic mix", signed(parts.traffic_mix), "")
-        table.add_row("  easier tiers failing less or more", signed(parts.easier_tiers), "")
-        table.add_row("  hard tiers failing less or more", signed(parts.hard_tiers), "")
+    for name, change in parts.items():
+        table.add_row(name, signed(change), "")
     return table
+
+
+def _parts(parts: Decomposition | None) -> Mapping[str, float]:
+    if parts is None:
+        return {}
+    return {
+        "change before standardising, of which": parts.traffic_mix + parts.easier_tiers + parts.hard_tiers,
+        "  traffic mix": parts.traffic_mix,
+        EASIER_TIERS: parts.easier_tiers,
+        HARD_TIERS: parts.hard_tiers,
+    }
 
 
 def _on_call(load: OnCallLoad) -> Table:
@@ -182,14 +195,8 @@ def reading_progress(console: Console, title: str, *, total: int | None = None) 
     if not console.is_terminal:
         yield _plain_progress(console, title, total)
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    shown = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*shown, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total)
         yield lambda records: progress.advance(task, records)
 

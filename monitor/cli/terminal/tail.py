@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -12,17 +11,20 @@ from rich.text import Text
 
 from monitor.difficulty.features import prompt_family
 from monitor.difficulty.tiers import Tier
-from monitor.output.plain import iso_time
+from monitor.output.plain import Json, fields_of
 from monitor.service.tail import SeenRequest
 
 _UNKNOWN = "-"
 _WIDEST = 32
+_OUTCOME_SHOWN = ("success", "failure_class", "source", "evaluation")
 _TIER_STYLES = {Tier.HARD: "yellow", Tier.FRONTIER: "magenta", Tier.UNTIERED: "dim"}
 
 
 class RequestTable:
     """
-    Prints requests as they come; a column grows with what it has to hold, up to 32 cells, and never shrinks.
+    Prints the names of its columns, then requests as they come.
+
+    A column grows with what it has to hold, up to 32 cells, and never shrinks.
 
     Args:
         console: Where to; it knows whether colours are wanted.
@@ -32,9 +34,6 @@ class RequestTable:
         self._console = console
         self._widths = {"time (UTC)": 19, "service": 12, "version": 16, "capability": 12, "tier": 8, "difficulty": 10}
         self._widths |= {"outcome": 18, "trace id": 0}
-
-    def print_head(self) -> None:
-        """The names of the columns."""
         self._print(Text("  ".join(name.ljust(width) for name, width in self._widths.items()), style="dim"))
 
     def print(self, seen: SeenRequest) -> None:
@@ -58,7 +57,8 @@ class RequestTable:
                 line.append(cell, style)
                 continue
             self._widths[name] = max(self._widths[name], min(_WIDEST, cell_len(cell)))
-            line.append(_fitted(cell, self._widths[name]), style).append("  ")
+            cut = cell if cell_len(cell) <= _WIDEST else set_cell_size(cell, _WIDEST - 1) + "…"
+            line.append(set_cell_size(cut, self._widths[name]), style).append("  ")
         self._print(line)
 
     def _print(self, line: Text) -> None:
@@ -66,50 +66,32 @@ class RequestTable:
         self._console.print(line, soft_wrap=True, highlight=False, no_wrap=True)
 
 
-def request_json(seen: SeenRequest) -> dict[str, Any]:
+_SHOWN = (
+    "trace_id", "started_at", "ended_at", "service", "environment", "model_version", "version_by", "requested_model",
+    "capability", "request_id", "text_family", "messages", "tools", "tool_calls", "steps", "input_tokens",
+    "output_tokens", "cost_usd", "duration_seconds", "conversation", "aborted", "tier", "difficulty_logit",
+    "calibration", "outcome", "revised",
+)  # fmt: skip
+"""Fields of a request in JSON, in order; no other is shown, the request's text least of all."""
+
+
+def request_json(seen: SeenRequest) -> Json:
     """*seen* as one JSON object; what is not known is null, times are ISO 8601 in UTC."""
-    trace, tag, outcome = seen.trace, seen.tag, seen.outcome
-    is_tagged = bool(tag.calibration_id)
-    return {
-        "trace_id": trace.trace_id,
-        "started_at": iso_time(trace.started_at),
-        "ended_at": None if trace.ended_at is None else iso_time(trace.ended_at),
-        "service": trace.service,
-        "environment": trace.environment,
-        "model_version": trace.model_version,
-        "version_by": trace.version_by.value,
-        "requested_model": trace.requested_model,
-        "capability": trace.request.capability,
-        "request_id": trace.request.request_id,
-        "text_family": trace.request.prompt_family
-        or (prompt_family(trace.request.text) if trace.request.text else None),
-        "messages": trace.request.messages,
-        "tools": [tool.name for tool in trace.request.tools],
-        "tool_calls": trace.tool_calls,
-        "steps": trace.steps,
-        "input_tokens": trace.usage.input_tokens,
-        "output_tokens": trace.usage.output_tokens,
-        "cost_usd": trace.usage.cost_usd,
+    trace, request, tag, outcome = seen.trace, seen.trace.request, seen.tag, seen.outcome
+    conversation = None if trace.conversation_id is None else trace.conversation_id.encode()
+    fields = fields_of(trace) | fields_of(request) | fields_of(trace.usage)
+    fields |= {
+        "text_family": request.prompt_family or (prompt_family(request.text) if request.text else None),
+        "tools": [tool.name for tool in request.tools],
         "duration_seconds": trace.duration_seconds,
-        "conversation": None if trace.conversation_id is None else _short_hash(trace.conversation_id),
-        "aborted": trace.aborted,
+        "conversation": conversation and hashlib.blake2b(conversation, digest_size=8).hexdigest(),
         "tier": tag.tier.value,
-        "difficulty_logit": tag.difficulty_logit if is_tagged else None,
+        "difficulty_logit": tag.difficulty_logit if tag.calibration_id else None,
         "calibration": tag.calibration_id or None,
-        "outcome": None
-        if outcome is None
-        else {
-            "success": outcome.success,
-            "failure_class": outcome.failure_class,
-            "source": outcome.source,
-            "evaluation": outcome.evaluation,
-        },
+        "outcome": outcome and {name: getattr(outcome, name) for name in _OUTCOME_SHOWN},
         "revised": seen.is_revised,
     }
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return {name: fields[name] for name in _SHOWN}
 
 
 def _outcome(seen: SeenRequest) -> str:
@@ -124,7 +106,3 @@ def _outcome_style(seen: SeenRequest) -> str:
     if seen.outcome is None:
         return "dim"
     return "green" if seen.outcome.success else "bold red"
-
-
-def _fitted(text: str, width: int) -> str:
-    return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"

@@ -20,7 +20,7 @@ def share_chart(
     title: str,
     baseline: Interval,
     candidate: Interval,
-    expected_change: float | None,
+    expected_change: float,
     baseline_name: str,
     candidate_name: str,
 ) -> Markup:
@@ -32,26 +32,18 @@ def share_chart(
         title: What the picture is of.
         baseline: The hard tier's share of the baseline's failures, ratio 0 to 1.
         candidate: The same of the candidate, at the same traffic mix.
-        expected_change: The change that a uniform gain would give; None if unknown.
+        expected_change: The change that a uniform gain would give.
         baseline_name: Name of the baseline.
         candidate_name: Name of the candidate.
     """
     at = Scale(0.0, 1.0, 1.0, _WIDTH - 1.0)
-    expected = None if expected_change is None else min(max(baseline.estimate + expected_change, 0.0), 1.0)
+    expected = min(max(baseline.estimate + expected_change, 0.0), 1.0)
     description = (
         f"Hard tier's share of failures: baseline {percent(baseline.estimate)}, candidate {percent(candidate.estimate)}"
+        f"; a uniform gain would give {percent(expected)}, so {points(candidate.estimate - expected)} are beyond it."
     )
-    if expected is not None:
-        excess = candidate.estimate - expected
-        description += f"; a uniform gain would give {percent(expected)}, so {points(excess)} are beyond it"
     second = _TOP + _BAR + _GAP
-    picture = Drawing(
-        name,
-        title=title,
-        description=f"{description}.",
-        width=_WIDTH,
-        height=second + _BAR + (22 if expected is None else 48),
-    )
+    picture = Drawing(name, title=title, description=description, width=_WIDTH, height=second + _BAR + 48)
     shares, names = (baseline, candidate), (baseline_name, candidate_name)
     for arm, share, label, y in zip(Arm, shares, names, (_TOP, second), strict=True):
         picture.text(0, y - 5, shortened(f"{arm.value}: {label}", _WIDTH - 110))
@@ -62,10 +54,7 @@ def share_chart(
         picture.line((at(share.lower), middle), (at(share.upper), middle), stroke=INK, width=1.5)
         for end in (share.lower, share.upper):
             picture.line((at(end), middle - 4), (at(end), middle + 4), stroke=INK, width=1.5)
-    if expected is not None:
-        _mark_expected(picture, at, second + _BAR, expected, candidate.estimate)
-    else:
-        picture.text(0, second + _BAR + 16, "hatched: hard tier; the rest: easier tiers", fill=MUTED)
+    _mark_expected(picture, at, second + _BAR, expected, candidate.estimate)
     return picture.svg()
 
 

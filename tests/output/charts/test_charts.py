@@ -28,13 +28,13 @@ def rates(*rows: RateRow, baseline: str = "before", candidate: str = "after") ->
     return rates_chart(rows, name="rates", title="Failure rates", baseline=baseline, candidate=candidate)
 
 
-def share(*, expected_change: float | None = 0.055, name: str = "share") -> str:
+def share() -> str:
     return share_chart(
-        name=name,
+        name="share",
         title="Share",
         baseline=Interval(0.588, 0.5, 0.7),
         candidate=Interval(0.753, 0.7, 0.8),
-        expected_change=expected_change,
+        expected_change=0.055,
         baseline_name="before",
         candidate_name="after",
     )
@@ -53,7 +53,6 @@ def at(hours: float, estimate: float, width: float = 0.1) -> Known:
 EVERY_CHART = {
     "rates": rates(HARD, UNKNOWN),
     "share": share(),
-    "share without expectation": share(expected_change=None),
     "parts": parts_chart({"mix": 0.004, "hard": -0.05}, name="parts", title="Parts"),
     "evidence": evidence(*(at(hour, 0.1) for hour in range(50)), changes=((NOON, "waiting"),)),
     "evidence of one look": evidence(at(0, 0.1)),
@@ -189,7 +188,7 @@ unit = st.floats(0.0, 1.0)
 
 @given(unit, unit, unit, unit, st.floats(-1.0, 1.0))
 def test_any_share_can_be_drawn(before: float, after: float, lower: float, upper: float, expected: float) -> None:
-    """Also at the ends of the scale, and where nothing is expected."""
+    """Also at the ends of the scale."""
     svg = share_chart(
         name="s",
         title="Share",
