@@ -31,7 +31,7 @@ class Page:
         snapshot: What is shown.
         root: The way from the page to the overview, without a slash at its end; relative, so that the pages work
             below any path that a proxy serves them under.
-        refresh_seconds: Seconds after which the browser was asked to load the page again; 0 for never.
+        refresh_seconds: Seconds after which the browser loads the page again; 0 for never.
     """
 
     def __init__(self, snapshot: Snapshot, *, root: str = ".", refresh_seconds: int = 0) -> None:
@@ -71,21 +71,14 @@ class Page:
             evidence_problem: Why that is not known, in one sentence; empty where it is.
             has_cases: Whether there is a page of its cases.
         """
-        verdict = record.verdict
-        pictures = {}
-        if verdict is not None:
-            pictures = {
-                "comparisons": rollout_view.comparisons(verdict),
-                "rates_picture": rollout_view.rates_picture(record, verdict),
-                "share_picture": rollout_view.share_picture(record, verdict),
-                "parts_picture": rollout_view.parts_picture(verdict),
-                "coverage_picture": rollout_view.coverage_picture(record, verdict),
-            }
+        compared = [] if record.verdict is None else rollout_view.comparisons(record.verdict)
         return render(
             "rollout.html",
             **self._shared,
-            **pictures,
             record=record,
+            comparisons=compared,
+            rate_rows=rollout_view.rate_rows(record, compared),
+            coverage={name: (each.baseline.coverage, each.candidate.coverage) for name, each in compared},
             forecast=rollout_view.forecast(record, evidence),
             floors=rollout_view.floors(record),
             evidence=evidence,
@@ -139,8 +132,10 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
 
     async def overview(request: Request) -> Response:
         refresh = _refresh(request)
-        make = partial(_overview, refresh=refresh)
-        return _html(await bodies.get(("overview", refresh), make), refresh=refresh)
+        body = await bodies.get(
+            ("overview", refresh), lambda snapshot: Page(snapshot, refresh_seconds=refresh).overview().encode()
+        )
+        return _html(body, refresh=refresh)
 
     async def rollout(request: Request) -> Response:
         wanted, refresh = request.path_params["rollout_id"], _refresh(request)
@@ -175,10 +170,6 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
         Route("/rollouts/{rollout_id}", rollout),
         Route("/rollouts/{rollout_id}/cases", cases),
     ]
-
-
-def _overview(snapshot: Snapshot, *, refresh: int) -> bytes:
-    return Page(snapshot, root=".", refresh_seconds=refresh).overview().encode()
 
 
 def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None, refresh: int) -> bytes:
@@ -226,7 +217,7 @@ def _html(body: Body, *, status: int = 200, refresh: int = 0) -> Response:
 
 
 def _refresh(request: Request) -> int:
-    """Seconds until the page is loaded again: the first choice that is no faster than asked for; 0 for never."""
+    """Seconds between reloads: what was asked for, rounded up to one of a few choices; 0 for no reload."""
     asked = request.query_params.get("refresh", "")[:_MOST_DIGITS]
     if not (asked.isascii() and asked.isdigit()):
         return 0

@@ -12,7 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.output.charts.coverage import coverage_chart
 from monitor.output.charts.drawing import CHART_STYLE
+from monitor.output.charts.parts import parts_chart
+from monitor.output.charts.rates import rates_chart
+from monitor.output.charts.shares import share_chart
 from monitor.output.plain import iso_time
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.verdict import FailureRate, Interval, Verdict
@@ -112,6 +116,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"style": Markup(_STYLE), "has_tiers": has_tiers}  # noqa: S704 - our own file
+    charts = (coverage_chart, parts_chart, rates_chart, share_chart)
+    environment.globals |= {each.__name__: each for each in charts}
     shown = (bounds, count, decimal, duration, percent, points, rate, ratio, signed, since, when, with_bounds)
     environment.filters |= {each.__name__: each for each in shown}
     return environment

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
 
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.charts.coverage import coverage_chart
 from monitor.output.charts.evidence import evidence_chart
-from monitor.output.charts.parts import parts_chart
-from monitor.output.charts.rates import RateRow, rates_chart
-from monitor.output.charts.shares import share_chart
+from monitor.output.charts.rates import RateRow
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.floors import CommittedFloor, pass_rate_of
 from monitor.rollout.policy import Policy
@@ -23,6 +20,7 @@ from monitor.web.page.rendering import count, duration, has_tiers
 
 _RECENT_SECONDS = 6 * 3_600.0
 _TABLE_LOOKS = 12
+_HARD = "hard + frontier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
         (tier.value, verdict.tiers[tier]) for tier in TIERS if tier in verdict.tiers
     ]
     if verdict.hard_tier is not None:
-        rows.append(("hard + frontier", verdict.hard_tier))
+        rows.append((_HARD, verdict.hard_tier))
     return [*rows, ("all", verdict.aggregate)]
 
 
@@ -109,51 +107,11 @@ def listed(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
     return [found for index, found in enumerate(evidence) if index % every == 0 or index == last or found.at in changed]
 
 
-def rates_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
-    """Failure rates by tier, with the floor where there is one."""
+def rate_rows(record: RolloutRecord, compared: Sequence[tuple[str, TierComparison]]) -> Sequence[RateRow]:
+    """The rows of the chart of failure rates, with the floor where there is one."""
     floor = next((each.floor for each in record.floors if each.floor.capability is None), None)
-    rows = [
-        RateRow(
-            name,
-            each.baseline.rate,
-            each.candidate.rate,
-            1.0 - floor.pass_rate if floor is not None and name == "hard + frontier" else None,
-        )
-        for name, each in comparisons(verdict)
-    ]
-    return rates_chart(
-        rows,
-        name="rates-picture",
-        title="Failure rate by tier, before and after, with bounds",
-        baseline=record.rollout.baseline,
-        candidate=record.rollout.candidate,
-        limit_name="most that the floor allows",
-    )
-
-
-def share_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
-    """The hard tier's share of failures; empty while it is unknown."""
-    share = verdict.share
-    if share is None:
-        return Markup()
-    return share_chart(
-        name="share-picture",
-        title="The hard tier's share of failures, before and after",
-        baseline=share.baseline,
-        candidate=share.candidate,
-        expected_change=share.expected_change,
-        baseline_name=record.rollout.baseline,
-        candidate_name=record.rollout.candidate,
-    )
-
-
-def parts_picture(verdict: Verdict) -> Markup:
-    """What the raw change of the share is made of; empty while it is unknown."""
-    parts = verdict.decomposition
-    if parts is None:
-        return Markup()
-    rows = {part.replace("_", " "): change for part, change in asdict(parts).items()}
-    return parts_chart(rows, name="parts-picture", title="Parts of the raw change of the share, in points")
+    limits = {} if floor is None else {_HARD: 1.0 - floor.pass_rate}
+    return [RateRow(name, each.baseline.rate, each.candidate.rate, limits.get(name)) for name, each in compared]
 
 
 def evidence_pictures(
@@ -179,15 +137,3 @@ def evidence_pictures(
             )
             pictures.append((caption, svg))
     return pictures
-
-
-def coverage_picture(record: RolloutRecord, verdict: Verdict) -> Markup:
-    """Labelled per matured request, by tier and arm."""
-    rows = {name: (each.baseline.coverage, each.candidate.coverage) for name, each in comparisons(verdict)}
-    return coverage_chart(
-        rows,
-        name="coverage-picture",
-        title="Labelled requests per matured request, by tier",
-        baseline=record.rollout.baseline,
-        candidate=record.rollout.candidate,
-    )
