@@ -67,9 +67,9 @@ def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: Sql
     snapshot = Snapshot(now=NOON + 3 * DAY, policy=lowered, rollouts=ledger.rollouts())
 
     found = {
-        family.name: [sample.value for sample in family.samples]
+        family.metric.name: [row.value for row in family.rows]
         for family in families_of(snapshot)
-        if family.name.endswith("floor_pass_ratio")
+        if family.metric.name.endswith("floor_pass_ratio")
     }
     assert {"cliffwatch_policy_floor_pass_ratio": [0.01], "cliffwatch_rollout_floor_pass_ratio": [0.9]} == found
 
