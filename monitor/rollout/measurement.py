@@ -16,7 +16,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
@@ -82,7 +82,8 @@ class Measurement:
         self._bounds = Bounds(policy.error_rate, policy.share_jump, max(floors, 1))
         self.labels = weigh_labels(cohort, error_rate=policy.error_rate)
         cohort = self.labels.cohort
-        self._sides = (_merged(cohort.baseline), _merged(cohort.candidate))  # added up once: every rate asks for some
+        # Added up once: every rate asks for some.
+        self._sides = (_by_tier_and_class(cohort.baseline), _by_tier_and_class(cohort.candidate))
         self._calibration = calibration
         self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self._matched.rows], dtype=int)
@@ -282,7 +283,7 @@ class Measurement:
 
     @cached_property
     def _classes(self) -> Mapping[str, _Mask]:
-        names = {stratum.capability for arm in self._sides for stratum in arm.strata}
+        names = {name for side in self._sides for _, name in side}
         capability = np.array([row.capability for row in self._matched.rows], dtype=object)
         return {name: (capability == name) & ~self._is_probe for name in sorted(names)}
 
@@ -312,7 +313,8 @@ class Measurement:
         return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
-        baseline, candidate = (_unlabelled(arm, tiers) for arm in self._sides)
+        sides = (self._sums(side, tiers) for side in (0, 1))
+        baseline, candidate = (Counts(requests, missing) for requests, *_, missing in sides)
         if not baseline.requests or not candidate.requests or not baseline.failures + candidate.failures:
             return 0.0
         lower, upper = change_bounds(baseline, candidate, lower_level=_GAP_LEVEL, upper_level=_GAP_LEVEL)
@@ -365,20 +367,22 @@ class Measurement:
         corrected: tuple[float, float] | None = None,
     ) -> FailureRate:
         """Of one arm, as counted, or *corrected*: a rate and its standard error."""
-        of_tiers = (stratum for stratum in self._sides[side].strata if stratum.tier in tiers)
-        strata = [stratum for stratum in of_tiers if capability in (None, stratum.capability)]
-        requests, labelled = sum(each.requests for each in strata), sum(each.labelled for each in strata)
-        failures = sum(each.failures for each in strata)
+        requests, labelled, failures, worth, failing, missing = self._sums(side, tiers, capability)
         rate = None
-        worth, failing = (sum(column) for column in zip((0, 0), *(each.evidence for each in strata), strict=True))
         if worth > 0:
             estimate, error = corrected or (min(failing / worth, 1.0), 0.0)
             independent = worth / self.design[group][side]
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
-        missing = sum(each.unlabelled for each in strata)
-        return FailureRate(labelled, failures, rate, 1.0 - missing / requests if requests else None)
+        return FailureRate(int(labelled), int(failures), rate, 1.0 - missing / requests if requests else None)
+
+    def _sums(self, side: int, tiers: Sequence[Tier], capability: str | None = None) -> Sequence[float]:
+        """Of one arm, as `_by_tier_and_class` counts."""
+        chosen = (
+            sums for (tier, name), sums in self._sides[side].items() if tier in tiers and capability in (None, name)
+        )
+        return [sum(column) for column in zip((0,) * 6, *chosen, strict=True)]
 
     def _of_class(self, name: str, group: TierGroup) -> TierComparison:
         tiers = _TIERS_OF[group]
@@ -388,29 +392,20 @@ class Measurement:
         return self._counted(tiers, group, change, name)
 
 
-def _merged(arm: Arm) -> Arm:
-    """*arm* in one stratum for each tier and class, whatever the hour and the difficulty."""
-    sums: dict[tuple[Tier, str], list[float]] = {}
+def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
+    """Requests, labelled ones, failures, labelled ones and failures to compute with, and requests without a label."""
+    sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for each in arm.strata:
         counted = (each.requests, each.labelled, each.failures, *each.evidence, each.unlabelled)
         have = sums.get((each.tier, each.capability))
-        sums[each.tier, each.capability] = list(counted if have is None else map(add, have, counted))
-    strata = [
-        Stratum(*key, 0, False, int(n), int(labelled), int(failures), 0.0, 0.0, effective=(worth, bad), missing=missing)
-        for key, (n, labelled, failures, worth, bad, missing) in sums.items()
-    ]
-    return replace(arm, strata=strata)
+        sums[each.tier, each.capability] = counted if have is None else tuple(map(add, have, counted))
+    return sums
 
 
 def _question_of(verdict: Verdict) -> tuple[object, ...]:
     """What has to stay the same for a bound to hold at the next look."""
     count_by = verdict.labels.get(ArmName.BASELINE, ArmLabels()).count_by
     return verdict.tiers_by, verdict.comparison, verdict.calibration_id, count_by
-
-
-def _unlabelled(arm: Arm, tiers: Sequence[Tier]) -> Counts:
-    strata = [stratum for stratum in arm.strata if stratum.tier in tiers]
-    return Counts(sum(each.requests for each in strata), sum(each.unlabelled for each in strata))
 
 
 def _panel(probes: Cohort) -> Matched:
