@@ -25,29 +25,30 @@ from monitor.web.settings import WebSettings
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 COMMANDS = (
+    "demo",
+    "init",
+    "doctor",
+    "run",
+    "check-config",
+    "verdict",
+    "rollouts",
+    "cases",
+    "tail",
+    "report",
+    "replay",
     "calibrate",
     "calibrations",
-    "cases",
-    "check-config",
-    "demo",
-    "doctor",
-    "frontier",
-    "init",
-    "ledger",
     "probes",
-    "replay",
-    "report",
-    "rollouts",
-    "run",
-    "tail",
-    "verdict",
+    "frontier",
+    "ledger",
 )
-"""Commands and groups of commands, in the order of `--help`; each has a module of its name."""
+"""Commands and groups of commands, as a newcomer meets them; each has a module of its name."""
 
 
 app = Commands(
     name="cliffwatch",
     help="Shows what a model rollout did to the hard requests, from live agent traces.",
+    epilog="First steps: `demo` shows a verdict; `init`, `doctor` and `run` connect your Kafka.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

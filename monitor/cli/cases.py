@@ -63,7 +63,7 @@ def list_cases(
     Example: [bold]cliffwatch cases --capability refunds --output markdown > refunds.md[/]
 
     Args:
-        rollout (ID): A rollout, or the beginning of its id; the last one without.
+        rollout (ID): A rollout, or the beginning of its id; by default the latest.
         service (NAME): Only rollouts of this service.
         capability (NAME): Only this capability class.
         limit: Cases that are shown at most, of each rollout.
@@ -108,7 +108,7 @@ def export_cases(
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
 
     Args:
-        rollout (ID): A rollout, or the beginning of its id; the last one without.
+        rollout (ID): A rollout, or the beginning of its id; by default the latest.
         service (NAME): Only rollouts of this service.
         limit: Cases that are shown at most.
         write (FILE): Write here instead of standard output.

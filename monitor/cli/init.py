@@ -60,9 +60,9 @@ def init(
         bootstrap_servers (--bootstrap-servers -b HOST:PORT): Brokers, separated by commas.
         topic (--topic -t TOPIC): Read this topic; may be repeated.
         ledger (URL): Where counts are kept; without a password.
-        security_protocol: How brokers are spoken to.
-        ssl_ca_file (FILE): Who signed the brokers.
-        sasl_mechanism (NAME): As PLAIN.
+        security_protocol: How to connect to the brokers.
+        ssl_ca_file (FILE): Certificate that signed those of the brokers.
+        sasl_mechanism (NAME): For example PLAIN.
         sasl_username (USER): User for SASL.
         sasl_password_file (FILE): File that holds the password.
         output_file (--output-file -f FILE): Where to write the config.

@@ -100,6 +100,7 @@ class Commands(typer.Typer):
 
 
 _SECTION = re.compile(r"\n*(?:Args|Attributes):\n((?: {4}.*\n?)+)")
+_BREAK = re.compile(r"(?<=\S)\n(?=\S)")  # of a line inside a paragraph: the terminal wraps anew
 _ENTRY = re.compile(r"(?m)^ {4}(\w+)(?: \((.*?)\))?: (.*(?:\n {8}.*)*)")
 
 
@@ -116,7 +117,7 @@ def _as_typer_reads(command: Callable[..., Any]) -> Any:
         made = {name: kind(**{field: typed.pop(field) for field in fields[name]}) for name, kind in sets.items()}
         return command(**typed, **made)
 
-    call.__doc__ = _SECTION.sub("", inspect.getdoc(command) or "")
+    call.__doc__ = _BREAK.sub(" ", _SECTION.sub("", inspect.getdoc(command) or ""))
     call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     return call
 

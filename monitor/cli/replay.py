@@ -57,10 +57,10 @@ def replay(
         from_kafka (TOPIC): Read this topic instead of files; may be repeated.
         since (TIME): With --from-kafka: records from this time on.
         until (TIME): With --from-kafka: records before this time.
-        policy (NAME=FILE): Tell what this policy would have said as well: a config of which only `rollout` counts; may
+        policy (NAME=FILE): Also print what this policy would have said: a config of which only `rollout` counts; may
             be repeated.
         ledger (URL): Ledger to write to; without it, one in memory.
-        dead_letters (FILE): Write records that say nothing here.
+        dead_letters (FILE): Write records that cannot be read to this file.
         serve: Keep page and metrics up afterwards.
     """
     config = shared.config()

@@ -51,12 +51,12 @@ def start_rollout(
     shared: options.Shared,
 ) -> None:
     """
-    Announce a rollout, so that it is watched from its first request on; again changes nothing.
+    Announce a rollout, so that it is watched from its first request on. Twice is the same as once.
 
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
 
     Args:
-        service (SERVICE): What gets another model version.
+        service (SERVICE): The service that gets another model version.
         candidate (VERSION): The new model version.
         baseline (VERSION): What it replaces; the established version without.
         environment (NAME): Where.
@@ -85,7 +85,7 @@ def end_rollout(
 
     Args:
         rollout_id (ID): The rollout, or the beginning of its id.
-        reason: Why, in your words; `rolled_back` says that the candidate is not to be established.
+        reason: Why, in your words; `rolled_back` keeps the candidate from becoming the baseline.
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:

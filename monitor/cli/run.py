@@ -37,11 +37,11 @@ def run(
     Ends cleanly on SIGTERM or Ctrl-C: unready at once, the batch in hand is recorded, the group is left.
     A second signal ends it at once; what was read and not yet recorded is read again at the next start.
 
+    Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
+
     Args:
         config_file (--config.file FILE): YAML config; without it, defaults and CLIFFWATCH_* hold.
         log_format (--log.format): How a log line is written; overrules the config.
-
-    Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
     """
     config = load_config(config_file)
     configure(LogSettings(level=log_level or config.log.level, format=log_format or config.log.format))

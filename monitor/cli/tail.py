@@ -77,7 +77,8 @@ def tail(
     Show requests with their tier as they come, one line each, until Ctrl-C.
 
     Joins no group, moves no offset and writes nothing. A trace is shown two seconds after its root ended; a verdict
-    that comes later repeats its line, with a plus before the outcome. Tiers are those of the calibration in force.
+    that comes later repeats its line, with a plus before the outcome. Tiers are those you declare, else those of
+    the calibration in force.
 
     Example: [bold]cliffwatch tail --tier hard --tier frontier --failures[/]
 
