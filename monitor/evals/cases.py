@@ -319,7 +319,8 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     """Every case of both runs, beside its counterpart or among the unpaired."""
     before, after = baseline.cases, candidate.cases
     both = sorted(set(before) & set(after))
-    changed = [key for key in both if _asks_something_else(before[key], after[key])]
+    digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
+    changed = [key for key, asked, now in digests if asked and now and asked.isdisjoint(now)]
     left = set(both) - set(changed)
     unscored = sorted(key for key in left if not before[key].is_scored or not after[key].is_scored)
     return Pairing(
@@ -333,11 +334,6 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
             changed=changed,
         ),
     )
-
-
-def _asks_something_else(before: Case, after: Case) -> bool:
-    digests = (before.input_digests, after.input_digests)
-    return all(digests) and digests[0].isdisjoint(digests[1])
 
 
 def _pair(before: Case, after: Case) -> Pair:

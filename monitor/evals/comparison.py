@@ -53,7 +53,7 @@ def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
     >>> score_interval(0.0, 10, confidence=0.95)
     Interval(estimate=0.0, lower=0.0, upper=0.2775327998628892)
     """
-    return Interval(rate, *wilson(rate, cases, z=_z(confidence)))
+    return Interval(rate, *wilson(rate, cases, z=float(ndtri(0.5 + confidence / 2.0))))
 
 
 def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) -> Interval:
@@ -153,10 +153,6 @@ def simultaneous(confidence: float, questions: int) -> float:
     0.99
     """
     return 1.0 - (1.0 - confidence) / max(questions, 1)
-
-
-def _z(confidence: float) -> float:
-    return float(ndtri(0.5 + confidence / 2.0))
 
 
 def _effective_cases(rates: _Array, attempts: NDArray[np.int64]) -> float:

@@ -94,16 +94,13 @@ def read_floors(name: str, content: bytes) -> Floors:
         except ValidationError as error:
             problems = [_problem(details, file) for details in error.errors(include_url=False)]
         else:
-            problems = list(_nothing_to_hold(floors))
+            if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
+                told = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
+                problems = [Problem(1, (), told)]
     if problems:
         found = sorted(problems, key=lambda problem: (problem.line, problem.key, problem.sentence))
         raise ConfigInvalid("\n".join(problem.of(name) for problem in found))
     return floors
-
-
-def _nothing_to_hold(floors: Floors) -> Iterator[Problem]:
-    if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
-        yield Problem(1, (), "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass")
 
 
 def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:

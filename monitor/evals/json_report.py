@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,6 @@ from monitor.evals.cases import CaseKey, Pair, Run
 from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, EvalReport
-from monitor.evals.share import ShareReport
 
 SCHEMA = "cliffwatch.eval-report/v1"
 
@@ -24,7 +23,7 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[
 
     In pieces, since a large suite has many cases.
     """
-    comparison, pairing = report.comparison, report.pairing
+    comparison, pairing, share = report.comparison, report.pairing, report.comparison.share
     document = {
         "schema": SCHEMA,
         "baseline": _arm(report.baseline, pairing.baseline),
@@ -42,13 +41,14 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[
         "hard_tier": _stratum(comparison.hard_tier),
         "easier_tiers": _stratum(comparison.easier_tiers),
         "capabilities": {name: _stratum(stratum) for name, stratum in comparison.capabilities.items()},
-        "share": _share(comparison.share),
-        "lost": _cases(report.lost),
-        "won": _cases(report.won),
-        "flaky": _cases(report.flaky),
-        "regressed_hard_cases": _cases(case for case in report.lost if case.tier in HARD_TIER),
+        "share": share
+        and {**to_builtins(share), "baseline": share.baseline.estimate, "candidate": share.candidate.estimate},
+        "lost": map(_case, report.lost),
+        "won": map(_case, report.won),
+        "flaky": map(_case, report.flaky),
+        "regressed_hard_cases": (_case(case) for case in report.lost if case.tier in HARD_TIER),
         "unknown": map(_key, pairing.unknown_after),
-        "unpaired": {name: _keys(keys) for name, keys in asdict(pairing.unpaired).items()},
+        "unpaired": {name: list(map(_key, keys)) for name, keys in asdict(pairing.unpaired).items()},
         "blind_spots": report.audit.blind_spots,
         "sight": report.audit.sight,
         "gate": None if gate is None else {"open": gate.is_open, "rules": gate.rules},
@@ -75,8 +75,7 @@ def _arm(source: ArmSource, run: Run) -> dict[str, Any]:
     return {
         "label": source.label,
         "model": run.model or None,
-        "files": source.files,
-        "formats": source.formats,
+        **_fields(source, "files", "formats"),
         "cases": len(run.cases),
         "attempts": run.attempts,
         "notes": source.notes,
@@ -100,24 +99,9 @@ def _stratum(stratum: Stratum | None) -> dict[str, Any] | None:
     }
 
 
-def _share(share: ShareReport | None) -> dict[str, Any] | None:
-    if share is None:
-        return None
-    shares = {"baseline": share.baseline.estimate, "candidate": share.candidate.estimate}
-    return {**to_builtins(share), **shares}
-
-
-def _cases(changes: Iterable[Pair]) -> Iterator[dict[str, Any]]:
-    return map(_case, changes)
-
-
 def _case(pair: Pair) -> dict[str, Any]:
     said = {**_key(pair.key), **_fields(pair, "tier", "capability", "before", "after")}
     return said | {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
-
-
-def _keys(keys: Sequence[CaseKey]) -> list[dict[str, str]]:
-    return list(map(_key, keys))
 
 
 def _key(key: CaseKey) -> dict[str, str]:

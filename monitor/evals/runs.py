@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from msgspec import structs
 
 from monitor.errors import UsageError
-from monitor.evals.cases import Attempt, Case, CaseFold, CaseKey, Pairing, Run, merged, pair_runs, runs_of
+from monitor.evals.cases import Case, CaseFold, CaseKey, Pairing, Run, merged, pair_runs, runs_of
 from monitor.evals.formats.reading import Options, ResultFile
 from monitor.evals.report import ArmSource
 
@@ -95,10 +95,13 @@ class _Folded:
             asked, _, chosen = asked[:-1].partition(" [")
         variants: dict[str, CaseFold] = defaultdict(CaseFold)
         prompts = set()
-        for variant, attempt in _of_model(results, asked):
-            if chosen in {None, variant}:
-                variants[variant].add(attempt)
-                prompts.add(attempt.variant)
+        for result in results:
+            stem = PurePath(result.name).name.partition(".")[0] if len(results) > 1 else ""
+            for attempt in (each for each in result.attempts if each.model == asked):
+                variant = attempt.variant or ("" if attempt.key.task else stem)
+                if chosen in {None, variant}:
+                    variants[variant].add(attempt)
+                    prompts.add(attempt.variant)
         if not variants or asked is None:
             names = ", ".join(model or "(no name)" for model in models)
             what = "several models" if side.model is None else f"no model {side.model}"
@@ -130,14 +133,6 @@ class _Folded:
                 named = structs.replace(case, key=name)
                 cases[name] = merged(cases[name], named) if name in cases else named
         return Run(self._model, cases)
-
-
-def _of_model(results: Sequence[ResultFile], model: str | None) -> Iterator[tuple[str, Attempt]]:
-    for result in results:
-        stem = PurePath(result.name).name.partition(".")[0] if len(results) > 1 else ""
-        for attempt in result.attempts:
-            if attempt.model == model:
-                yield attempt.variant or ("" if attempt.key.task else stem), attempt
 
 
 def reference_runs(results: Sequence[ResultFile]) -> Mapping[str, Run]:

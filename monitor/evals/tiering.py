@@ -81,17 +81,13 @@ class Tiering:
         return [msgspec.structs.replace(pair, **self.grades.get(pair.key, UNGRADED)._asdict()) for pair in pairs]
 
 
-HOW_TO_GET_TIERS = (
-    "Name the suite's own labels (--tier-column difficulty --tier hard=level5), results of other models "
-    "(--reference FILE), or a calibration (--ledger URL)."
-)
-
-
 def without_tiers(notes: Sequence[str] = ()) -> Tiering:
     """Nobody says how hard the cases are: the report is only an aggregate."""
-    return Tiering(
-        {}, TierSource.NONE, f"Tiers are not known, so this report is only an aggregate. {HOW_TO_GET_TIERS}", notes
+    explanation = (
+        "Tiers are not known, so this report is only an aggregate. Name the suite's own labels (--tier-column "
+        "difficulty --tier hard=level5), results of other models (--reference FILE), or a calibration (--ledger URL)."
     )
+    return Tiering({}, TierSource.NONE, explanation, notes)
 
 
 def tiers_by_label(

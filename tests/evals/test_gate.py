@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -280,3 +282,34 @@ def test_why_there_are_no_tiers_is_said_once(tmp_path: Path, capsys: pytest.Capt
     assert 5 == len(said)
     assert "No case of tier hard is in the candidate. Tiers are not known" in said[1]
     assert 1 == sum("Tiers are not known" in line for line in said)
+
+
+def _answered(number: int) -> dict[str, Any]:
+    return {"id": f"c{number}", "passed": number % 5 > 0}
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        *({"status": "error", "passed": None}, {"error": {"code": 500, "message": "boom"}}, {"exception": "Traceback"}),
+        *({"passed": False, "error": "HTTP 503"}, {"passed": False, "timed_out": True}, {"passed": "crash"}),
+        *({"run": {"status": "crashed"}}, {"passed": True, "skipped": True}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rules", ["floors: [{pass_rate: 0.3}]", "undecided: passes\nlimits: {drop: {all: 0.2}}"])
+def test_a_crashed_candidate_never_passes(
+    crash: dict[str, Any] | None, rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However it says so, or does not; and compared with itself it is no regression."""
+    names = list((crash or {}).keys() - {"id", "passed"})
+    rows = [_answered(number) for number in range(60)]
+    crashed = [row if number < 6 else None if crash is None else row | crash for number, row in enumerate(rows)]
+    before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
+    before.write_text("".join(f"{json.dumps(row | dict.fromkeys(names))}\n" for row in rows), encoding="utf-8")
+    after.write_text("".join(f"{json.dumps(row)}\n" for row in crashed if row), encoding="utf-8")
+
+    assert 1 == gated((str(before), str(after)), rules, tmp_path)
+    assert 0 == gated((str(after), str(after)), "verdict: [ok, waiting]\nunscored: left_out", tmp_path)
+    assert 0 == gated((str(before), str(before)), rules, tmp_path)
+    capsys.readouterr()

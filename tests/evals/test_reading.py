@@ -130,6 +130,50 @@ def test_a_document_may_call_its_list_anything(key: str, written: Any, capsys: p
     assert "m-1" == result["baseline"]["model"]
 
 
+CASES_AB = [{"id": "a", "passed": True}, {"id": "b", "passed": False}]
+OTHER_AB = [{"id": "a", "passed": False}, {"id": "b", "passed": False}, {"id": "c", "passed": True}]
+
+
+@pytest.mark.parametrize(
+    ("document", "arguments", "expected"),
+    [
+        ({"suites": [{"name": "x", "cases": CASES_AB}, {"name": "y", "cases": OTHER_AB}]}, (), (5, 2)),
+        ({"run": {"parts": {"x": CASES_AB, "y": OTHER_AB}}}, (), (5, 2)),
+        ({"suites": [{"name": "x", "cases": CASES_AB[:1]}, {"name": "y", "cases": CASES_AB[1:]}]}, (), (2, 1)),
+        ({"trials": [{"name": "x", "cases": CASES_AB}, {"name": "y", "cases": OTHER_AB}]}, (), (3, 1.5)),
+        (
+            {"models": [{"name": "x", "cases": CASES_AB}, {"name": "y", "cases": OTHER_AB}]},
+            ("--baseline-model", "y", "--candidate-model", "y"),
+            (3, 1),
+        ),
+        ({f"case {row['id']}": row | {"passed": "yes" if row["passed"] else "no"} for row in OTHER_AB}, (), (3, 1)),
+    ],
+    ids=["suites", "parts by name", "parts of one suite", "repeats", "models", "cases that name themselves"],
+)
+def test_groups_of_cases_are_told_apart_by_what_lists_them(
+    document: object,
+    arguments: Sequence[str],
+    expected: tuple[int, float],
+    *,
+    written: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same id in two suites is two cases, in two trials one, and each model has its own."""
+    path = written(json.dumps(document))
+
+    assert (expected[0], expected[1], expected[1]) == counted(reported(capsys, path, path, *arguments))
+
+
+def test_columns_that_differ_in_case_only_ask_for_one(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither wins by itself; one that you name does."""
+    path = written("id,Passed,passed\na,yes,no\nb,yes,yes\n")
+
+    assert "has the columns Passed and passed; name one of them with --column passed=NAME" in (
+        refused(capsys, path, path)
+    )
+    assert (2, 1, 1) == counted(reported(capsys, path, path, "--column", "passed=passed"))
+
+
 def test_a_document_on_one_line_teaches_as_one_on_many(written: Any) -> None:
     """Results are told from events by what they hold, not by their line ends."""
     document = {"model": "m", "suite": {"cases": [{"id": "a", "passed": True}, {"id": "b", "passed": False}]}}

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from monitor.evals.formats import bfcl, events, inspect_log, junit_xml, lm_eval, promptfoo, table
-from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log
+from monitor.evals.formats import bfcl, events, inspect_log, lm_eval, promptfoo, table
+from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log, junit_rows
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
@@ -221,7 +221,7 @@ _HEAD_ROWS = 3
 _BINARY: Sequence[tuple[bytes, _Reader]] = ((_ZIP_MAGIC, inspect_log.read_archive), (_PARQUET_MAGIC, _read_parquet))
 _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (lambda text: text.startswith((b"{", b"[")), _read_json),
-    (lambda text: text.startswith(b"<"), _table_of(junit_xml.case_rows, Format.JUNIT)),
+    (lambda text: text.startswith(b"<"), _table_of(junit_rows, Format.JUNIT)),
     (_YAML.match, _read_yaml),
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),

@@ -1,17 +1,21 @@
-"""Where the cases are in a JSON or YAML document, whatever the tool calls the list that holds them."""
+"""Where the cases are in a JSON, YAML or XML document, whatever the tool calls what holds them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree as ET
 
-from monitor.evals.formats.reading import WORDS
-from monitor.evals.formats.table import GUESSES, flat, has_case, has_outcome, named_values
+from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid
+from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
 
 _DEEPEST = 4
 _LOOKED_AT = 50
 _WORDS = WORDS["documents"]
 _MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
+_UNSCORED_TESTS = ("error", "skipped")
+_XML_HEAD = 2_000
 _OF_LIST = {"passed": True, "failed": False, "unknown": None}
 
 
@@ -56,24 +60,40 @@ def _unsplit(document: Any) -> Any:
     return [dict(zip(names, cells, strict=False)) for cells in rows if isinstance(cells, list)]
 
 
-def _lists(value: Any, above: Mapping[str, Any], depth: int) -> Iterator[Sequence[Mapping[str, Any]]]:
+def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> Iterator[Sequence[Mapping[str, Any]]]:
     if isinstance(value, Mapping):
         inherited = {**above, **_model_of(value)}
         rows = _by_id(value)
         if rows:
             yield [{**inherited, **row} for row in rows]
         elif depth:
-            inner = [each for each in value.values() if isinstance(each, Mapping | list)]
-            found = [rows for each in inner for rows in _lists(each, inherited, depth - 1)]
+            inner = [(name, each) for name, each in value.items() if isinstance(each, Mapping | list)]
+            found = [(name, rows) for name, each in inner for rows in _lists(each, inherited, depth - 1, name)]
             # One list for each case, or for each part of the suite.
             is_split = len(found) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
-            yield from [[row for rows in found for row in rows]] if is_split else found
+            yield from [_joined(key, found)] if is_split else [rows for _, rows in found]
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
             yield [{**above, **entry} for entry in value] if above else value
         elif depth:
-            nested = [row for entry in value for rows in _lists(entry, above, depth - 1) for row in rows]
-            yield from [nested] if nested else []
+            named = (
+                (next((entry[name] for name in _WORDS["group_names"] if name in entry), None), entry) for entry in value
+            )
+            groups = [(str(name or ""), rows) for name, entry in named for rows in _lists(entry, above, depth - 1)]
+            yield from [_joined(key, groups)] if groups else []
+
+
+def _joined(key: str, groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> Sequence[Mapping[str, Any]]:
+    """
+    The cases of named *groups* as one list.
+
+    What lists the groups, *key*, says whether they are models or repeats; else they are parts of a suite, and told
+    apart where the same case is in several.
+    """
+    kind = next((kind for kind, keys in _WORDS["groups"].items() if key.casefold() in keys), "task")
+    cases = Counter(case for _, rows in groups for case in {case_of(row) for row in rows} - {None})
+    is_apart = kind != "task" or max(cases.values(), default=0) > 1
+    return [{**({kind: name} if name and is_apart else {}), **row} for name, rows in groups for row in rows]
 
 
 def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
@@ -88,16 +108,17 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
 def _by_id(value: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Rows of a mapping whose keys are case ids and whose values say what passed."""
     entries = list(value.items())
-    if entries and all(isinstance(entry, Mapping) and _is_judged(entry) for _, entry in entries):
+    if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
     if len(entries) > 1 and all(isinstance(entry, bool) for _, entry in entries):
         return [{"case_id": name, "passed": entry} for name, entry in entries]
     return []
 
 
-def _is_judged(entry: Mapping[str, Any]) -> bool:
-    """Says yes or no, as cases do; a group of cases has a rate."""
-    return has_outcome(flat(entry)) and any(isinstance(value, bool) for value in entry.values())
+def _is_case(entry: Mapping[str, Any], entries: Sequence[object]) -> bool:
+    """Says yes or no, or is one of several with a name, as cases are; a group of cases has a rate, or a list."""
+    is_named = case_of(entry) is not None and len(entries) > 1 and entry.keys().isdisjoint(_WORDS["lists"])
+    return has_outcome(flat(entry)) and (is_named or any(isinstance(value, bool) for value in entry.values()))
 
 
 def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
@@ -134,3 +155,33 @@ def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
 def is_events_log(row: Mapping[str, Any]) -> bool:
     """Whether *row* is the first line of an OpenAI evals log."""
     return {"event_id", "sample_id", "type"} <= set(row) or "completion_fns" in (row.get("spec") or {})
+
+
+def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping[str, str | bool | None]]:
+    """
+    One row per test of a JUnit report.
+
+    Raises:
+        ResultFileInvalid: it is not one.
+    """
+    if b"<!" in content[:_XML_HEAD].replace(b"<!--", b""):  # entities are for attacks, test runners write none
+        raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
+    try:
+        root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
+    except ET.ParseError as error:
+        raise ResultFileInvalid(f"{name} is damaged XML ({error}); read a whole copy of it.") from error
+    rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("testcase")]
+    if not rows:
+        raise ResultFileInvalid(f"{name} is XML without a single testcase; name a JUnit report.")
+    return rows
+
+
+def _test_row(test: ET.Element, suite: ET.Element) -> Mapping[str, str | bool | None]:
+    failed = test.find("failure")
+    return {
+        "task": test.get("classname") or suite.get("name"),
+        "name": test.get("name"),
+        "passed": failed is None,
+        "status": next((kind for kind in _UNSCORED_TESTS if test.find(kind) is not None), None),
+        "failure": None if failed is None else failed.get("message") or failed.text,
+    }

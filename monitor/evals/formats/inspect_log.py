@@ -62,7 +62,7 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
             samples = [sample for part in parts for sample in from_json(_member(name, archive, part) or b"[]")]
     except _DAMAGES as error:
         raise ResultFileInvalid(f"{name} is a damaged archive ({error}); read a whole copy of it.") from error
-    return _read(name, header if isinstance(header, dict) else {}, samples, options)
+    return read_log(name, {**(header if isinstance(header, dict) else {}), "samples": samples}, options)
 
 
 def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:
@@ -84,11 +84,7 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
         ChoiceMissing: the score that was asked for is not there.
         ResultFileInvalid: it holds no sample.
     """
-    return _read(name, document, document.get("samples") or [], options)
-
-
-def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
-    spec = header.get("eval") or {}
+    spec, samples = document.get("eval") or {}, document.get("samples") or []
     if not samples:
         raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
     valid = [sample for sample in samples if not sample.get("invalidation")]
@@ -98,7 +94,7 @@ def _read(name: str, header: Mapping[str, Any], samples: Sequence[Mapping[str, A
     return reader.result(
         Format.INSPECT,
         [_attempt(reader, spec, scorer, sample) for sample in valid],
-        *_notes(str(header.get("status", "started")), len(samples), len(valid)),
+        *_notes(str(document.get("status", "started")), len(samples), len(valid)),
         *chose,
         # A retry keeps the task's id and holds the samples of the run that it repeats.
         series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,

@@ -210,8 +210,7 @@ class AttemptReader:
         """
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
         words = word_of(str(error)[:LONGEST_NAME]) if error else ""
-        is_error = broken is None and words not in _NO_ERROR and number_of(error) is None
-        if is_error and (passed is not False or _is_unanswered(words)):
+        if broken is None and words not in _NO_ERROR and (passed is not False or _is_unanswered(words)):
             passed, because = None, "error"
         about, classes = metadata or {}, self._classes
         text, digest = input_of(question, keep_text=self._options.keep_text)

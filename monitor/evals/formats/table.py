@@ -31,6 +31,7 @@ GUESSES: Mapping[str, Sequence[str]] = {
 }
 """Roles that a column may play, and the names by which it is guessed, likeliest first."""
 
+_CASE_RANK = {name: number for number, name in enumerate(GUESSES["case"])}
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
 _SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
 _WANTED = frozenset(WORDS["outcomes"]["expected"])
@@ -132,6 +133,12 @@ def has_case(row: Row) -> bool:
     return any(_last(column) in GUESSES["case"] or _last(column) in GUESSES["input"] for column in row)
 
 
+def case_of(row: Row) -> str | None:
+    """What *row*, before it is flat, calls its case."""
+    likeliest = min(row, key=lambda column: _CASE_RANK.get(_last(column), len(_CASE_RANK)), default="")
+    return str(row[likeliest]) if _last(likeliest) in _CASE_RANK else None
+
+
 class _Columns:
     """The columns of a file, and which values those have that may be an outcome; one use per file."""
 
@@ -187,6 +194,11 @@ class _Columns:
                 f"{self._name}: no column says which case it is; name it with --column case=NAME. It has "
                 f"{self._listed()}."
             )
+        for role, column in roles.items():
+            twin = next((each for each in self._known if each != column and _path(each) == _path(column)), None)
+            if twin is not None and role not in self._options.columns:
+                told = f"{self._name} has the columns {column} and {twin}; name one of them with --column {role}=NAME."
+                raise reading.ChoiceMissing(told)
         others = [column for column in self._outcomes() if column not in roles.values()]
         notes = [f"Not counted, though they may be outcomes: {', '.join(others[:_SHOWN])}."] if others else []
         return {role: roles[role] for role in GUESSES if role in roles}, notes
@@ -287,7 +299,7 @@ class _RowReader:
             CaseKey(sys.intern(self._text(row, "task")), case_id),
             reading.PARTLY if self._partly and word_of(outcome) == self._partly else outcome,
             broken=self._broken(row),
-            error=next(filter(None, map(row.get, self._errors)), None),
+            error=next((row[column] for column in self._errors if self._is_error(column, row.get(column))), None),
             is_verdict=self._role == "passed",
             question=self._get(row, "input"),
             metadata=self._metadata(row),
@@ -330,6 +342,11 @@ class _RowReader:
         short = reading.shortened(text, reading.LONGEST_NAME) or ""
         return short if text is None or len(text) <= reading.LONGEST_NAME else f"{short} #{digest}"
 
+    @staticmethod
+    def _is_error(column: str, value: JsonValue) -> bool:
+        """Not a measure that is called error; the code of an error is one."""
+        return bool(value) and (reading.number_of(value) is None or _last(column) not in _ERRORS)
+
     def _broken(self, row: Row) -> str | None:
         """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
         states = (word_of(row.get(column)) for column in self._states)
@@ -342,6 +359,10 @@ def _plain(name: str) -> str:
     """*name* in snake case: `Is Correct` and `isCorrect` are one, and so are `Case #` and `case_number`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("#", " number"))
     return re.sub(r"[^a-z0-9]+", "_", spaced.casefold()).strip("_")
+
+
+def _path(column: str) -> Sequence[str]:
+    return [_plain(part) for part in column.split(".")]
 
 
 @cache
