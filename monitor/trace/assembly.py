@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import TypeVar
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
@@ -98,7 +99,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
         usage=_usage(run),
         tool_calls=_tool_calls(run),
         steps=len(run.model_calls) or None,
-        budget=Budget(*map(run.budgeted, Budget.__struct_fields__)),
+        budget=Budget(*(run.first(attrgetter(f"budget.{unit}")) for unit in Budget.__struct_fields__)),
         outcome=status_outcome(
             error=error is not None,
             aborted=aborted,
@@ -143,10 +144,6 @@ class _Run:
     def first(self, read: Callable[[Span], _T | None]) -> _T | None:
         """What the head says, or else the earliest span that says anything."""
         return next((found for span in self.ordered if (found := read(span)) is not None), None)
-
-    def budgeted(self, unit: str) -> Any:
-        """How much of *unit* the run is allowed."""
-        return self.first(lambda span: getattr(span.budget, unit))
 
     @property
     def is_agents_work(self) -> bool:
@@ -314,11 +311,9 @@ def _error(run: _Run) -> Span | None:
 
 
 def _error_type(run: _Run, error: Span | None) -> str | None:
-    if error is None:
-        return None
-    return error.error_type or next(
-        (span.error_type for span in reversed(run.ordered) if span.error and span.error_type), None
-    )
+    if error is None or error.error_type:
+        return None if error is None else error.error_type
+    return next((span.error_type for span in reversed(run.ordered) if span.error and span.error_type), None)
 
 
 def _tool_calls(run: _Run) -> int | None:
@@ -424,16 +419,12 @@ def _usage(run: _Run) -> Usage:
 def _total(
     run: _Run, read: Callable[[Span], _Number | None], add: Callable[[Iterable[_Number]], _Number], most: _Number
 ) -> _Number | None:
-    known = [value for call in _reporting(run, read) if (value := read(call)) is not None]
+    calls = run.model_calls
+    if run.layers:  # each call once: where the innermost layer leaves a number out, another may have it
+        reporting = [span for span in run.ordered if span.kind is OperationKind.MODEL and read(span) is not None]
+        calls = _innermost(reporting, run.layers)
+    known = [value for call in calls if (value := read(call)) is not None]
     return min(add(known), most) if known else read(run.head)
-
-
-def _reporting(run: _Run, read: Callable[[Span], float | None]) -> Sequence[Span]:
-    """Calls that report a number, each once: where the innermost layer leaves it out, another may have it."""
-    if not run.layers:
-        return run.model_calls
-    calls = [span for span in run.ordered if span.kind is OperationKind.MODEL and read(span) is not None]
-    return _innermost(calls, run.layers)
 
 
 def _answered(run: _Run) -> bool | None:

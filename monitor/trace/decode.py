@@ -54,14 +54,10 @@ def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     plain = inflated(value, limits.max_decompressed_bytes)
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
-    if is_otlp_protobuf(plain) or _begins_like_protobuf(plain):
+    # The tag of the first resource is a line feed, with which a JSON text may begin too.
+    if is_otlp_protobuf(plain) or (plain.startswith(b"\n") and not plain.lstrip().startswith(b"{")):
         return decode_protobuf(plain, limits, options)
     return _decode_json(plain, limits, options)
-
-
-def _begins_like_protobuf(value: bytes) -> bool:
-    # The tag of the first resource is a line feed, with which a JSON text may begin too.
-    return value.startswith(b"\n") and not value.lstrip().startswith(b"{")
 
 
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:

@@ -7,7 +7,6 @@ Libraries whose spans were tried, by the name of their instrumentation scope, an
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from monitor.trace.semconv import table
@@ -33,14 +32,9 @@ def library_of(scope: str) -> Library | None:
 
 def as_markdown() -> str:
     """The table, a line for each library."""
-    return "\n".join(_lines()) + "\n"
-
-
-def _lines() -> Iterator[str]:
-    yield "| library | scope | what it leaves out | the switch |"
-    yield "|---|---|---|---|"
-    for library in LIBRARIES:
-        yield f"| {library.name} | `{library.scope}` | {library.leaves_out} | {library.switch} |"
+    lines = ["| library | scope | what it leaves out | the switch |", "|---|---|---|---|"]
+    lines += [f"| {each.name} | `{each.scope}` | {each.leaves_out} | {each.switch} |" for each in LIBRARIES]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

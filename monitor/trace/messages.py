@@ -7,6 +7,7 @@ import re
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -172,14 +173,7 @@ def tools_of(value: Any) -> tuple[Tool, ...]:
 
 
 def _tools(value: Any) -> tuple[Tool, ...]:
-    found: list[Tool] = []
-    for definition in _definitions(value):
-        tool = _tool(definition)
-        if tool is not None:
-            found.append(tool)
-        if len(found) == MAX_TOOLS:
-            break
-    return tuple(found)
+    return tuple(islice(filter(None, map(_tool, _definitions(value))), MAX_TOOLS))
 
 
 _LONGEST_REMEMBERED = 32_768  # characters; a thousand hostile ones are 30 MB
@@ -191,13 +185,10 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list | tuple):
         for part in value:
             # Some write no more than the names.
-            yield from _definitions_in({"name": part} if _is_name(part) else parsed(part))
+            is_name = isinstance(part, str) and part[:1] not in {"", "{", "["}
+            yield from _definitions_in({"name": part} if is_name else parsed(part))
     else:
         yield from _definitions_in(value)
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value[:1] not in {"", "{", "["}
 
 
 def _definitions_in(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import accumulate
@@ -185,17 +186,11 @@ def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any],
             known[name], more = _known(inner, _PARTS[name])
             unknown += more
         elif name in _INSTANTS and isinstance(inner, str):
-            known[name] = _rfc3339(inner)
+            with suppress(ValueError):
+                known[name] = datetime.fromisoformat(inner).isoformat()
         elif name == "attributes" and isinstance(inner, dict):
             known[name] = {key: float(each) if isinstance(each, bool) else each for key, each in inner.items()}
     return known, unknown
-
-
-def _rfc3339(text: str) -> str:
-    try:
-        return datetime.fromisoformat(text).isoformat()
-    except ValueError:
-        return text
 
 
 def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0) -> Trace | OutcomeEvent:

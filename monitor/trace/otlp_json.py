@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -48,27 +48,30 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
 
 
 _Object = Mapping[str, Any]
+_T = TypeVar("_T")
 
 
 def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> list[tuple[_Object, list[_Object]]]:
     return [
-        (_object(each, "resource"), [leaf for scope in _objects(each, scopes) for leaf in _objects(scope, leaves)])
+        (_held(each, "resource", {}), [leaf for scope in _objects(each, scopes) for leaf in _objects(scope, leaves)])
         for each in _objects(document, resources)
     ]
 
 
 def _span(span: _Object) -> Any:
-    status = _object(span, "status")
+    status: _Object = _held(span, "status", {})
+    code = status.get("code")
+    code = (isinstance(code, str) and _STATUS_CODES.get(code)) or _integer(code)
     return SimpleNamespace(
         trace_id=_id(span, "traceId"),
         span_id=_id(span, "spanId"),
         parent_span_id=_id(span, "parentSpanId"),
-        name=_text(span, "name"),
+        name=_held(span, "name", ""),
         start_time_unix_nano=_integer(span.get("startTimeUnixNano")),
         end_time_unix_nano=_integer(span.get("endTimeUnixNano")),
-        status=SimpleNamespace(code=_status_code(status.get("code")), message=_text(status, "message")),
+        status=SimpleNamespace(code=code, message=_held(status, "message", "")),
         attributes=_pairs(span),
-        events=[_event(event) for event in _objects(span, "events") if _text(event, "name") in EVENTS],
+        events=[_event(event) for event in _objects(span, "events") if _held(event, "name", "") in EVENTS],
         links=[SimpleNamespace(trace_id=_id(link, "traceId")) for link in _objects(span, "links")],
     )
 
@@ -80,7 +83,7 @@ def _event(event: _Object) -> Any:
 
 def _log(log: _Object) -> Any:
     return SimpleNamespace(
-        event_name=_text(log, "eventName"),
+        event_name=_held(log, "eventName", ""),
         time_unix_nano=_integer(log.get("timeUnixNano")),
         observed_time_unix_nano=_integer(log.get("observedTimeUnixNano")),
         attributes=_pairs(log),
@@ -141,32 +144,24 @@ _VALUES = {
 }
 
 
+def _held(holder: _Object, name: str, otherwise: _T) -> _T:
+    """What *holder* has under *name*, where it is of the type of *otherwise*."""
+    held = holder.get(name)
+    return held if isinstance(held, type(otherwise)) else otherwise
+
+
 def _objects(holder: _Object, name: str) -> list[_Object]:
-    listed = holder.get(name)
-    return [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
-
-
-def _object(holder: _Object, name: str) -> _Object:
-    held = holder.get(name)
-    return held if isinstance(held, dict) else {}
-
-
-def _text(holder: _Object, name: str) -> str:
-    held = holder.get(name)
-    return held if isinstance(held, str) else ""
+    listed: list[Any] = _held(holder, name, [])
+    return [part for part in listed if isinstance(part, dict)]
 
 
 def _integer(held: Any) -> int:
     return _as_integer(held) or 0
 
 
-def _status_code(held: Any) -> int:
-    return (isinstance(held, str) and _STATUS_CODES.get(held)) or _integer(held)
-
-
 def _id(holder: _Object, name: str) -> bytes:
     """An id, in hexadecimal as OTLP wants it or in the base64 that general protobuf libraries write; empty for none."""
-    held = _text(holder, name)
+    held = _held(holder, name, "")
     try:
         return base64.b64decode(held, validate=True) if len(held) in _BASE64_LENGTHS else bytes.fromhex(held)
     except ValueError:

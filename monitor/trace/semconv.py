@@ -145,21 +145,17 @@ ERROR_LEVEL = "error"
 """What levels and reasons to finish hold in any case where an operation failed."""
 
 
-def main() -> None:
-    """Print the table of docs/traces.md."""
-    sys.stdout.write(as_markdown())
-
-
 def as_markdown() -> str:
     """The table as docs/traces.md shows it: one line for each fact and convention, names in order of precedence."""
     lines = ["| what | read from, the first that is there | named by |", "|---|---|---|"]
-    for fact in Field:
-        rows = [row for row in ATTRIBUTES if row.fact is fact]
-        for row in rows:
-            name = f"`{row.name}`" + (" (deprecated)" if row.deprecated else "")
-            lines.append(f"| {fact} | {name} | {row.convention} |")
+    lines += [
+        f"| {row.fact} | `{row.name}`{' (deprecated)' if row.deprecated else ''} | {row.convention} |"
+        for fact in Field
+        for row in ATTRIBUTES
+        if row.fact is fact
+    ]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(as_markdown())

@@ -71,8 +71,8 @@ class ServedModels:
         if named:
             versions = self._around(trace.started_at, named)
             if len(versions) > 1:
-                return _counted_for(trace, UNRESOLVED, VersionBy.NOTHING)
-            return _counted_for(trace, versions.pop(), VersionBy.SERVED)
+                return replace(trace, model_version=UNRESOLVED, version_by=VersionBy.NOTHING)
+            return replace(trace, model_version=ModelVersion(versions.pop()), version_by=VersionBy.SERVED)
         if not is_last_chance:
             return None
         has_failed = trace.outcome is not None and not trace.outcome.success
@@ -80,7 +80,7 @@ class ServedModels:
         names_tell = bool(rows) and all(row.requested_model == row.model_version for row in rows)
         if trace.requested_model and (names_tell or not (has_failed or trace.aborted)):
             return trace
-        return _counted_for(trace, UNRESOLVED, VersionBy.NOTHING)
+        return replace(trace, model_version=UNRESOLVED, version_by=VersionBy.NOTHING)
 
     def _around(self, at: float, rows: Sequence[Served]) -> set[str]:
         """Versions served around *at*, or those served closest to it."""
@@ -98,10 +98,6 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
     itself = [row for row in rows if row.model_version == requested]
     dated = [row for row in rows if is_floating_alias(requested, row.model_version)]
     return answered or named or itself or dated
-
-
-def _counted_for(trace: Trace, version: str, by: VersionBy) -> Trace:
-    return replace(trace, model_version=ModelVersion(version), version_by=by)
 
 
 def taught_by(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json
@@ -122,7 +123,7 @@ class SpanAttributes:
     def values(self, fact: Field) -> Iterator[Any]:
         """Values of *fact* under single names, best name first."""
         found = self.singles.get(fact, ())
-        for _, value in sorted(found, key=_rank) if len(found) > 1 else found:
+        for _, value in sorted(found, key=itemgetter(0)) if len(found) > 1 else found:
             yield value
 
     def documents(self, fact: Field) -> Iterator[Any]:
@@ -140,7 +141,7 @@ class SpanAttributes:
                 if items:
                     ranked.append((_FAMILIES[prefix].rank, items))
         if len(ranked) > 1:
-            ranked.sort(key=_rank)
+            ranked.sort(key=itemgetter(0))
         for _, value in ranked:
             yield value
 
@@ -167,10 +168,6 @@ def _unquoted(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def _rank(pair: tuple[int, Any]) -> int:
-    return pair[0]
 
 
 def _indexed(flattened: Mapping[str, Any]) -> list[dict[str, Any]]:

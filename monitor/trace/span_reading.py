@@ -161,11 +161,10 @@ def _without_gateway(model: str) -> str:
 
 def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
     """Arguments of a call, where a library wrote them down as one object."""
-    for fact, sign in ((Field.TOOLS, '"model"'), (Field.INPUT, '"model"')):
-        for value in attributes.values(fact):
-            document = parsed(value) if isinstance(value, str) and sign in value else value
-            if isinstance(document, dict):
-                yield document
+    for value in (*attributes.values(Field.TOOLS), *attributes.values(Field.INPUT)):
+        document = parsed(value) if isinstance(value, str) and '"model"' in value else value
+        if isinstance(document, dict):
+            yield document
 
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
