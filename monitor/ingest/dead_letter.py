@@ -48,11 +48,9 @@ class DeadLetterWriter(Protocol):
         Raises:
             DeadLetterUnavailable: some may not be kept: pause, and write all of them again.
         """
-        ...
 
     def close(self) -> None:
         """Release sockets or files; safe to call twice."""
-        ...
 
 
 class NoDeadLetters:

@@ -181,18 +181,16 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
 
 def as_record(record: Any) -> Record:
     """What kafka-python read, as ours."""
+    value = record.value
+    too_large = CorruptBatch(value.next_offset, value.detail, is_too_large=True) if isinstance(value, StandIn) else None
     return Record(
         position=Position(record.topic, record.partition, record.offset),
         key=record.key,
-        value=record.value,
+        value=value,
         headers=tuple(record.headers),
         timestamp=record.timestamp / 1_000 if record.timestamp >= 0 else None,
-        corrupt_batch=_too_large(record.value) if isinstance(record.value, StandIn) else None,
+        corrupt_batch=too_large,
     )
-
-
-def _too_large(value: StandIn) -> CorruptBatch:
-    return CorruptBatch(value.next_offset, value.detail, is_too_large=True)
 
 
 def ours(partition: KafkaPartition) -> TopicPartition:

@@ -122,28 +122,21 @@ class Source(Protocol):
 
     def poll(self, timeout_seconds: float) -> Poll:
         """Wait at most *timeout_seconds* for records; an empty `Poll` when none came."""
-        ...
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         """Partitions owned now, each with the ledger's next offset as last read or committed (None: never seen)."""
-        ...
 
     def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         """Told after the ledger's transaction: remember the new offsets, and pass them on for lag tools."""
-        ...
 
     def rewind(self) -> None:
         """Forget what was polled and not committed: read again from the ledger's offsets."""
-        ...
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """Records between the next offset and the end of each owned partition, where known."""
-        ...
 
     def blocked(self) -> str:
         """One sentence where a partition is blocked by a corrupt batch, else empty."""
-        ...
 
     def close(self) -> None:
         """Leave the group and release sockets or files; safe to call twice."""
-        ...

@@ -18,10 +18,8 @@ from kafka.errors import CorruptRecordError, KafkaError
 from kafka.record import legacy_records, memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 
-_RAW_SNAPPY_PREAMBLE_BYTES = 5
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
-_MORE_FOLLOWS = 0x80
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024  # of all levels but the ultra ones
 
 
@@ -172,12 +170,12 @@ def _lz4(folded: bytes, most: int) -> Iterator[bytes]:  # noqa: ARG001
 
 
 def _snappy(folded: bytes, most: int) -> Iterator[bytes]:
-    import snappy  # noqa: PLC0415  (an extra)
+    from cramjam import snappy  # noqa: PLC0415  (an extra)
 
     for block in _snappy_blocks(folded):
-        if _snappy_length(block) > most:
+        if snappy.decompress_raw_len(block) > most:
             raise _TooLarge(f"unfolds to more than {most} bytes")
-        yield snappy.decompress(block)
+        yield bytes(snappy.decompress_raw(block))
 
 
 def _snappy_blocks(folded: bytes) -> Iterator[bytes]:
@@ -189,16 +187,6 @@ def _snappy_blocks(folded: bytes) -> Iterator[bytes]:
         length = int.from_bytes(folded[at : at + 4], "big")
         yield folded[at + 4 : at + 4 + length]
         at += 4 + length
-
-
-def _snappy_length(block: bytes) -> int:
-    """Bytes that a raw snappy *block* says it unfolds to: a variable-length integer in front of it."""
-    length = 0
-    for place, byte in enumerate(block[:_RAW_SNAPPY_PREAMBLE_BYTES]):
-        length |= (byte & ~_MORE_FOLLOWS) << 7 * place
-        if byte < _MORE_FOLLOWS:
-            break
-    return length
 
 
 _PIECE_BYTES = 256 * 1024
