@@ -18,7 +18,7 @@ from monitor.cli.gc import kept_for_good
 from monitor.cli.options import Commands, OutputFormat
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import print_error
-from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, MonitorError, UsageError
+from monitor.errors import DependencyUnreachable, MonitorError, UsageError
 from monitor.output.plain import plain
 from monitor.web.settings import WebSettings
 
@@ -123,8 +123,6 @@ def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> in
         traceback.print_exception(error)
     for sentence in str(error).splitlines():
         print_error(console, sentence)
-    if isinstance(error, ConfigInvalid | LedgerInvalid):
-        return EXIT_PROBLEM
     if isinstance(error, UsageError):
         return EXIT_USAGE
     return EXIT_UNREACHABLE if isinstance(error, DependencyUnreachable) else EXIT_PROBLEM

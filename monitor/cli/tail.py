@@ -132,7 +132,7 @@ def _of_kafka(
     with closing(KafkaReader(config.kafka)) as reader:
         reader.follow(topics, from_beginning=from_beginning)
         begin = "their beginning" if from_beginning else "now"
-        _tell(f"Reading {' and '.join(topics)} on {where} from {begin} on; Ctrl-C ends.")
+        say(f"Reading {' and '.join(topics)} on {where} from {begin} on; Ctrl-C ends.", err=True)
         while not stop.is_set():
             records = sorted(reader.fetch(_POLL_SECONDS), key=lambda record: record.timestamp or 0.0)
             yield from watch.see(records, calibration(), now=clock.monotonic())
@@ -152,7 +152,7 @@ def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
     if problem is not None:
         if url is not None:  # asked for by name
             raise problem
-        _tell(f"Tiers are not shown. {problem}")
+        say(f"Tiers are not shown. {problem}", err=True)
         yield lambda: None
         return
     with existing_ledger(config, named) as opened:
@@ -165,7 +165,7 @@ def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
             return known[-1][1]
 
         if calibration() is None:
-            _tell("Tiers are not shown. The ledger has no calibration yet; `cliffwatch calibrate` makes one.")
+            say("Tiers are not shown. The ledger has no calibration yet; `cliffwatch calibrate` makes one.", err=True)
         yield calibration
 
 
@@ -183,8 +183,4 @@ def _ledger_problem(url: str) -> MonitorError | None:
 
 def _tell_unreadable(watch: Watch) -> None:
     if watch.unreadable:
-        _tell(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.")
-
-
-def _tell(sentence: str) -> None:
-    say(sentence, err=True)
+        say(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.", err=True)

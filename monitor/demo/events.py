@@ -86,22 +86,15 @@ def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
     streams: list[Iterator[dict[str, Any]]] = []
     for rollout in ROLLOUTS:
         before, after = facts[rollout.baseline], facts[rollout.candidate]
+        beside: list[_Fact] = []
         if rollout.halves:
             before, after = before[0::2], after[1::2]  # sorted by request id, so both hold the same mix
         elif rollout.is_canary:
-            before, after = _unnamed(before), _unnamed(after)
-            beside = before[1::2]
-            before = before[0::2]
-            starts = begins + _SERVED
-            streams.append(
-                _served(rollout.service, "production", rollout.old_name, beside, starts=starts, lasting=_SERVED)
-            )
-        streams += [
-            _served(rollout.service, "production", rollout.old_name, before, starts=begins, lasting=_SERVED),
-            _served(
-                rollout.service, "production", rollout.candidate_name, after, starts=begins + _SERVED, lasting=_SERVED
-            ),
-        ]
+            before, after = ([replace(fact, is_named=False) for fact in each] for each in (before, after))
+            before, beside = before[0::2], before[1::2]
+        served = ((rollout.old_name, before, begins), (rollout.old_name, beside, begins + _SERVED))
+        for version, own, starts in (*served, (rollout.candidate_name, after, begins + _SERVED)):
+            streams.append(_served(rollout.service, "production", version, own, starts=starts, lasting=_SERVED))
     yield from heapq.merge(*streams, key=lambda event: str(event["started_at"]))
 
 
@@ -130,10 +123,6 @@ def _read_facts() -> dict[str, list[_Fact]]:
                 )
             )
     return facts
-
-
-def _unnamed(facts: Sequence[_Fact]) -> list[_Fact]:
-    return [replace(fact, is_named=False) for fact in facts]
 
 
 def _served(

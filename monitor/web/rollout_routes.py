@@ -33,23 +33,18 @@ class RolloutControl(Protocol):
     @property
     def links(self) -> TraceLinks:
         """Where traces are looked at."""
-        ...
 
     def start(self, announcement: Announcement) -> RolloutRecord:
         """The announced rollout, under way from now on."""
-        ...
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
         """The rollout, ended now."""
-        ...
 
     def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
         """The rollout and its cases."""
-        ...
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """What was found at the looks at a rollout, oldest first."""
-        ...
 
 
 class _End(BaseModel, extra="forbid"):

@@ -14,11 +14,9 @@ from monitor.ledger.ledger import Pruned
 
 def print_schema(console: Console, before: SchemaVersion) -> None:
     """From which schema to which the ledger was brought."""
-    if before.is_current:
-        console.print(f"The ledger has schema {before.found}; there was nothing to do.", soft_wrap=True)
-    else:
-        said = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
-        console.print(said, soft_wrap=True)
+    nothing = f"The ledger has schema {before.found}; there was nothing to do."
+    brought = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
+    console.print(nothing if before.is_current else brought, soft_wrap=True)
 
 
 def print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
