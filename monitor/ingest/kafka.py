@@ -250,13 +250,7 @@ class KafkaSource:
             if problem := problem_at(self._settings, partition, offset):
                 found = True
                 self._blocked[partition] = blocked_at(partition, offset, problem, now=self._clock.monotonic())
-                log.error(
-                    "batch.corrupt",
-                    topic=partition.topic,
-                    partition=partition.partition,
-                    offset=offset,
-                    problem=problem,
-                )
+                log.error("batch.corrupt", **partition._asdict(), offset=offset, problem=problem)
         return found
 
     def _retry_blocked(self) -> Poll | None:
@@ -289,7 +283,7 @@ class KafkaSource:
             at = KafkaPartition(*partition)
             self._consumer.seek(at, self._assignment.owned[partition].next_offset)
             self._consumer.resume(at)
-            log.info("partition.read_on", topic=partition.topic, partition=partition.partition)
+            log.info("partition.read_on", **partition._asdict())
 
     def _keep_name(self) -> None:
         """
@@ -344,14 +338,9 @@ class KafkaSource:
         if partition in self._blocked and self._blocked[partition].offset != owned.next_offset:
             del self._blocked[partition]  # another owner has got past it
         if ledger_offset is not None and owned.next_offset != ledger_offset:
-            log.warning(
-                "offset.reset",
-                topic=partition.topic,
-                partition=partition.partition,
-                ledger_offset=ledger_offset,
-                next_offset=owned.next_offset,
-                cause="records expired" if ledger_offset < offset_range.beginning else "topic is shorter than before",
-            )
+            cause = "records expired" if ledger_offset < offset_range.beginning else "topic is shorter than before"
+            offsets = {"ledger_offset": ledger_offset, "next_offset": owned.next_offset}
+            log.warning("offset.reset", **partition._asdict(), **offsets, cause=cause)
 
     def _offset_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
         wanted = [KafkaPartition(*partition) for partition in partitions]

@@ -160,7 +160,10 @@ class MetricsServer:
             DependencyUnreachable: the address is taken or not ours.
             ConfigInvalid: the files for TLS are not a certificate and its key.
         """
-        self._load()
+        config = self._server.config
+        config.load()  # here, where a mistake in the TLS files reaches the person, and not in the thread
+        if self._tls is not None:
+            config.ssl = tls_context(self._tls)
         listener = self._bind()
         self._port = listener.getsockname()[1]
         self._thread = threading.Thread(
@@ -175,13 +178,6 @@ class MetricsServer:
         self._server.should_exit = True
         self._thread.join(timeout=2 * _STOP_SECONDS)
         self._thread = None
-
-    def _load(self) -> None:
-        """Read the TLS files here, where a mistake reaches the person, and not in the thread."""
-        config = self._server.config
-        config.load()
-        if self._tls is not None:
-            config.ssl = tls_context(self._tls)
 
     def _reload(self) -> str | None:
         """Take a renewed certificate for connections to come, then read the config again and say what changed."""
