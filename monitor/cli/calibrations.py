@@ -16,10 +16,7 @@ from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.calibrations import CalibrationComparison, KeptCalibration
 
-calibrations = options.Commands(
-    help="List, show, compare, promote and roll back frozen calibrations.", no_args_is_help=True
-)
-app.add_typer(calibrations, name="calibrations")
+calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")
 
 
 @calibrations.command("list")

@@ -28,8 +28,7 @@ from monitor.rollout.cases import Cases
 from monitor.service.rollout_control import MOST_CASES
 from monitor.trace.labels import clean_label
 
-cases = options.Commands(help="Requests that established versions passed and a candidate fails.")
-app.add_typer(cases, name="cases")
+cases = app.group("cases", "Requests that established versions passed and a candidate fails.", needs_command=False)
 
 
 class CasesFormat(StrEnum):

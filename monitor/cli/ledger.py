@@ -18,10 +18,7 @@ from monitor.errors import LedgerInvalid
 from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
-ledger_app = options.Commands(
-    help="Bring the ledger's schema up to date, delete what is old, check its counts.", no_args_is_help=True
-)
-app.add_typer(ledger_app, name="ledger")
+ledger_app = app.group("ledger", "Bring the ledger's schema up to date, delete what is old, check its counts.")
 
 
 @ledger_app.command("migrate")

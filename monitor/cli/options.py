@@ -90,6 +90,12 @@ class Commands(typer.Typer):
     parameter whose type is a dataclass stands for a set of options, which `Attributes:` of that class describes.
     """
 
+    def group(self, name: str, meaning: str, *, needs_command: bool = True) -> Commands:
+        """A group of commands of ours, with *meaning* for its help."""
+        found = Commands(help=meaning, no_args_is_help=needs_command)
+        self.add_typer(found, name=name)
+        return found
+
     def command(self, name: str | None = None, **given: Any) -> Callable[[_Command], _Command]:
         register = super().command(name, **given)
         return lambda command: register(_as_typer_reads(command))

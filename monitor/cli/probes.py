@@ -20,10 +20,7 @@ from monitor.evals.files import events_of_results
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories, read_requests
 
-probes = options.Commands(
-    help="Choose a probe panel, run it on a model, and list what versions made of it.", no_args_is_help=True
-)
-app.add_typer(probes, name="probes")
+probes = app.group("probes", "Choose a probe panel, run it on a model, and list what versions made of it.")
 
 probes.command("run")(run)
 

@@ -12,8 +12,7 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.announcement import Announcement
 
-rollouts = options.Commands(help="List rollouts with their history, announce one, end one.", no_args_is_help=True)
-app.add_typer(rollouts, name="rollouts")
+rollouts = app.group("rollouts", "List rollouts with their history, announce one, end one.")
 
 
 @rollouts.command("list")

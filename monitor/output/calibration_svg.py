@@ -8,7 +8,7 @@ from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import TIERS
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.output.calibrations import KeptCalibration
-from monitor.output.charts.drawing import Drawing
+from monitor.output.charts.drawing import Drawing, shortened
 
 _WIDTH = 980
 _MARGIN = 24
@@ -22,7 +22,6 @@ _CELL = 58
 _ROW = 18
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SMALLEST_DOT, _LARGEST_DOT = 3.0, 8.0
-_LONGEST_NAME = 30
 
 _INK, _FAINT, _CURVE = "#1f2328", "#8c959f", "#0969da"
 
@@ -91,7 +90,7 @@ def _at(predicted: float, observed: float) -> tuple[float, float]:
 def _table(picture: Drawing, history: TierTable) -> None:
     for row, (name, cells) in enumerate(_rows(history)):
         y = _PLOT_TOP + row * _ROW
-        picture.text(_TABLE_LEFT, y, _shortened(name))
+        picture.text(_TABLE_LEFT, y, shortened(name, _NAME_WIDTH - 4))
         for column, (label, shade) in enumerate(cells):
             x = _TABLE_LEFT + _NAME_WIDTH + column * _CELL
             if shade is not None:
@@ -114,7 +113,3 @@ def _rows(history: TierTable) -> Iterator[tuple[str, Sequence[_Cell]]]:
 def _cell(tally: Tally | None) -> _Cell:
     rate = None if tally is None else tally.failure_rate
     return ("-", None) if rate is None else (f"{rate:.1%}", rate)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -61,10 +61,10 @@ def metrics_app(
 
     async def reload_config(_: Request) -> Response:
         try:
-            told = await run_in_threadpool(reload)
+            changed = await run_in_threadpool(reload)
         except MonitorError as error:
             return PlainTextResponse(f"{error}\n", status_code=500)
-        return PlainTextResponse(f"{told or 'reloaded'}\n")
+        return PlainTextResponse(f"{changed or 'reloaded'}\n")
 
     async def rollouts(_: Request) -> Response:
         return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)

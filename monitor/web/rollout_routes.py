@@ -14,6 +14,7 @@ from starlette.routing import Route
 from monitor.errors import MonitorError, RolloutUnknown, UsageError
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json
+from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.announcement import Announcement
 from monitor.rollout.cases import Cases
@@ -157,13 +158,9 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
             missing = {"pass": False, "verdict": None, "reason": "There is no such rollout.", "wait_seconds": 0}
             return JSONResponse(missing, status_code=404)
         answer = ask_gate(found[-1].verdict, _rules(request))
-        body = {
-            "pass": answer.is_pass,
-            "verdict": answer.verdict.value,
-            "reason": answer.reason,
-            "wait_seconds": answer.wait_seconds,
-        }
-        return JSONResponse(body, status_code=_STOPPED if request.method == "POST" and not answer.is_pass else 200)
+        body = fields_of(answer)
+        status = _STOPPED if request.method == "POST" and not answer.is_pass else 200
+        return JSONResponse({"pass": body.pop("is_pass"), **body}, status_code=status)
 
     # Names may hold slashes, as services of a namespace do.
     return Route("/api/v1/rollouts/{rollout:path}/gate", gate, methods=["GET", "POST"])

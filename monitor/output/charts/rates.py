@@ -58,7 +58,7 @@ def rates_chart(
     picture = Drawing(
         name,
         title=title,
-        description="; ".join(_told(row, limit_name) for row in rows) + ".",
+        description="; ".join(_described(row, limit_name) for row in rows) + ".",
         width=_WIDTH,
         height=bottom + 24 + (FONT_SIZE + 8) * has_limit,
     )
@@ -90,7 +90,7 @@ def _draw(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
         picture.line((at(row.limit), y - _ROW / 2 + 3), (at(row.limit), y + _ROW / 2 - 3), stroke=ALARM, width=2.5)
 
 
-def _told(row: RateRow, limit_name: str) -> str:
+def _described(row: RateRow, limit_name: str) -> str:
     text = f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}"
     return text if row.limit is None else f"{text}, {limit_name} {percent(row.limit)}"
 
