@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -182,10 +183,10 @@ def ledger_errors() -> Iterator[None]:
 
 
 @contextmanager
-def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+def reading(engine: sa.Engine, options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[sa.Connection]:
     """A transaction that only reads: one that began IMMEDIATE would wait for the writer, and the writer for it."""
     with ledger_errors(), engine.connect() as plain:
-        connection = plain.execution_options(cliffwatch_read_only=True)
+        connection = plain.execution_options(cliffwatch_read_only=True, **options)
         with connection.begin():
             yield connection
 

@@ -16,7 +16,7 @@ from monitor.ledger.calibrations import CalibrationStore
 from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.dialect import RaceLost
-from monitor.ledger.engine import ledger_errors
+from monitor.ledger.engine import reading
 from monitor.ledger.history import HistoryReader
 from monitor.ledger.label_delays import timed_labels
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
@@ -166,7 +166,5 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
 
     def checks(self) -> Sequence[Check]:
         """Whether what was counted is what the rows say, all at one moment."""
-        with ledger_errors(), self._engine.connect() as plain:
-            connection = plain.execution_options(cliffwatch_read_only=True, **self._dialect.one_state)
-            with connection.begin():
-                return list(checks(connection, self._dialect))
+        with reading(self._engine, self._dialect.one_state) as connection:
+            return list(checks(connection, self._dialect))

@@ -128,6 +128,21 @@ def change_bounds(
     )
 
 
+def differ(baseline: Counts, candidate: Counts, *, level: float) -> bool:
+    """
+    Whether two rates are shown to differ, at any look; never where neither arm has a failure.
+
+    Args:
+        baseline: Any counts, none included.
+        candidate: Likewise.
+        level: Chance that equal rates are ever said to differ, in each direction.
+    """
+    if min(baseline.requests, candidate.requests) <= 0 or not baseline.failures + candidate.failures:
+        return False
+    lower, upper = change_bounds(baseline, candidate, lower_level=level, upper_level=level)
+    return lower > 0 or upper < 0
+
+
 def rise_log_e_value(baseline: Counts, candidate: Counts) -> float:
     """
     Evidence that the candidate fails more often than the baseline: natural logarithm of an e-value.

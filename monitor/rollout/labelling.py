@@ -17,7 +17,7 @@ from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup
-from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds
+from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors
 
 LEAST_AUDITS = 30
@@ -283,11 +283,5 @@ def _interval(requests: float, errors: float, error_rate: float) -> Interval | N
 
 
 def _moved(before: _Errors, after: _Errors) -> bool:
-    return any(_differ(Counts(*old), Counts(*new)) for old, new in zip(before, after, strict=True))
-
-
-def _differ(before: Counts, after: Counts) -> bool:
-    if min(before.requests, after.requests) <= 0 or not before.failures + after.failures:
-        return False
-    lower, upper = change_bounds(before, after, lower_level=_JUDGE_LEVEL, upper_level=_JUDGE_LEVEL)
-    return lower > 0 or upper < 0
+    pairs = zip(before, after, strict=True)
+    return any(differ(Counts(*old), Counts(*new), level=_JUDGE_LEVEL) for old, new in pairs)

@@ -17,7 +17,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
 from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
-from monitor.rollout.confidence_sequence import Counts, change_bounds, rise_log_e_value
+from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, mantel_haenszel, match
@@ -315,10 +315,7 @@ class Measurement:
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
         baseline, candidate = (Counts(requests, missing) for requests, *_, missing in sides)
-        if not baseline.requests or not candidate.requests or not baseline.failures + candidate.failures:
-            return 0.0
-        lower, upper = change_bounds(baseline, candidate, lower_level=_GAP_LEVEL, upper_level=_GAP_LEVEL)
-        return abs(candidate.rate - baseline.rate) if lower > 0 or upper < 0 else 0.0
+        return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
     def _odds(self, failures: _Array, chosen: _Mask) -> tuple[float, float] | None:
         """The hard tier's log odds ratio less the easier tiers', with its standard error."""

@@ -243,7 +243,10 @@ class _Watch:
         self._rollouts = list(past)
         self._policy = policy
         self._changed: list[Rollout] = []
-        traffic = {member.model_version: _traffic(member) for member in members}
+        traffic = {
+            each.model_version: each.traffic or [Traffic(each.first_started_at, each.last_started_at, each.requests)]
+            for each in members
+        }
         ends: dict[str, list[float]] = defaultdict(list)
         for rollout in past:
             if rollout.ended_at is not None and rollout.end_reason in _FAILED_ATTEMPT:
@@ -392,10 +395,6 @@ class _Watch:
 
     def _deployments_of(self, name: str) -> list[Deployment]:
         return [each for each in self._deployments if each.model_version == name]
-
-
-def _traffic(member: VersionActivity) -> Sequence[Traffic]:
-    return member.traffic or [Traffic(member.first_started_at, member.last_started_at, member.requests)]
 
 
 def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None, until: float) -> bool:
