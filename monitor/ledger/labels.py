@@ -48,7 +48,7 @@ _SERIES = {
     "version_capability": SERIES_OF_CAPABILITY,
     "version_failure_class": SERIES_OF_FAILURE_CLASS,
 }
-_OWN_VERSIONS = 8
+_VERSIONS_SET_ASIDE, _OWN_VERSIONS = 4, 8
 _LOCK = {"label": "", "scope": "", "value": ""}
 
 
@@ -56,8 +56,9 @@ def has_room(taken: Mapping[str, int], pair: str, more: int, settings: LedgerSet
     """
     Whether a service may make *more* series, so that no other is starved.
 
-    Each service and environment has the first versions to itself; beyond them all services share half of the budget.
-    Who makes names without end uses up that half, and leaves the rest to services that come later.
+    Room for the first versions of a service and environment is set aside when it comes, so services without end take
+    no place from those that are there. Of the rest, a few more versions are its own; beyond them all services share
+    half of the budget, so versions without end leave room for services that come later.
 
     Args:
         taken: Series by service and environment.
@@ -65,10 +66,14 @@ def has_room(taken: Mapping[str, int], pair: str, more: int, settings: LedgerSet
         more: Series.
         settings: How many there may be in all.
     """
-    own = _OWN_VERSIONS * SERIES_OF_VERSION
-    is_own = taken.get(pair, 0) + more <= own
-    shared = 0 if is_own else sum(max(0, series - own) for series in taken.values())
-    return sum(taken.values()) + more <= settings.max_series and (is_own or shared + more <= settings.max_series // 2)
+    set_aside, own = _VERSIONS_SET_ASIDE * SERIES_OF_VERSION, _OWN_VERSIONS * SERIES_OF_VERSION
+    after = taken.get(pair, 0) + more
+    if pair in taken and after <= set_aside:
+        return sum(taken.values()) + more <= settings.max_series
+    claimed = sum(max(series, set_aside) for service, series in taken.items() if service != pair)
+    shared = sum(max(0, series - own) for series in taken.values())
+    is_shared = after > own and shared + more > settings.max_series // 2
+    return claimed + max(after, set_aside) <= settings.max_series and not is_shared
 
 
 def _pair(scope: str) -> str:

@@ -20,7 +20,7 @@ from monitor.cli.terminal.console import Console, harmless
 from monitor.config.file import parse_config_file
 from monitor.evals.formats.inspect_log import read_archive
 from monitor.evals.formats.reading import Options, ResultFileInvalid
-from monitor.ledger.labels import SERIES_OF_VERSION, has_room
+from monitor.ledger.labels import SERIES_OF_CAPABILITY, SERIES_OF_FAILURE_CLASS, SERIES_OF_VERSION, has_room
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.exposition import choose_format
@@ -43,6 +43,56 @@ def test_names_of_some_services_leave_room_for_others(greedy: list[int], dice: r
 
     assert taken.total() <= settings.max_series
     assert all(has_room(taken, f"honest{number} production", SERIES_OF_VERSION, settings) for number in range(5))
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=800), st.integers(1, 5))
+def test_services_without_end_take_no_place_from_those_that_are_there(
+    asking: list[tuple[int, bool]], known: int
+) -> None:
+    """Each that was admitted has its next versions, whoever came in between."""
+    settings, taken = LedgerSettings(), Counter[str]({"other": SERIES_OF_VERSION})
+    honest = [f"honest{number} production" for number in range(known)]
+    for pair in [*honest, *(f"evil{number} {again}" for number, again in asking), *(f"late{n} x" for n in range(300))]:
+        if has_room(taken, pair, SERIES_OF_VERSION, settings):
+            taken[pair] += SERIES_OF_VERSION
+
+    for pair in honest * 3:
+        assert has_room(taken, pair, SERIES_OF_VERSION, settings)
+        taken[pair] += SERIES_OF_VERSION
+    assert taken.total() <= settings.max_series
+
+
+def test_the_numbers_in_the_security_policy_are_those_of_the_code() -> None:
+    """Series of a version, a class, a failure class, of what is set aside, and how many there can be."""
+    text, most = (Path(__file__).parents[2] / "SECURITY.md").read_text(), LedgerSettings().max_series
+    taken = Counter[str]({"other": SERIES_OF_VERSION})
+    for number in range(1_000):
+        if has_room(taken, f"s{number} x", SERIES_OF_VERSION, LedgerSettings()):
+            taken[f"s{number} x"] += SERIES_OF_VERSION
+
+    for sentence in (
+        f"{SERIES_OF_VERSION} for a model version of one service and environment",
+        f"{SERIES_OF_CAPABILITY} for each further capability",
+        f"{SERIES_OF_FAILURE_CLASS} for each failure class",
+        f"at most {most // SERIES_OF_VERSION} versions are told apart",
+        f"four versions ({4 * SERIES_OF_VERSION:,} series) set aside",
+        f"at most {len(taken) - 1} services and environments",
+    ):
+        assert sentence in text
+
+
+def test_a_candidate_is_seen_beside_a_thousand_services() -> None:
+    """What stood in the way of the long run: services of one version each had used up the budget before it came."""
+    ledger = SqlLedger("sqlite://")
+    ledger.record(a_batch(tagged(a_trace("first", service="shop", model_version="m-1"))))
+    for number in range(0, 1_000, 50):
+        traces = [a_trace(f"t{n}", service=f"evil{n}", model_version="m-1") for n in range(number, number + 50)]
+        ledger.record(a_batch(*map(tagged, traces)))
+    ledger.record(a_batch(tagged(a_trace("last", service="shop", model_version="m-2"))))
+
+    named = {(version.service, version.model_version) for version in ledger.activity()}
+    ledger.close()
+    assert {("shop", "m-1"), ("shop", "m-2")} <= named
 
 
 def test_a_service_keeps_its_place_beside_one_that_names_without_end() -> None:

@@ -66,7 +66,7 @@ def test_names_beyond_all_series_count_as_other(ledger: SqlLedger) -> None:
 
     admitted = {version for version in versions(ledger) if OTHER not in version}
     paid_for = (10_000 - SERIES_OF_VERSION) // (SERIES_OF_VERSION + SERIES_OF_CAPABILITY)
-    assert paid_for - 1 <= len(admitted) <= paid_for + 1
+    assert paid_for - 4 <= len(admitted) <= paid_for  # the last service's room for its next versions stays empty
     assert 300 == sum(counts(ledger, CounterName.REQUESTS).values())
     dropped = counts(ledger, CounterName.SERIES_DROPPED)
     assert 300 - len(admitted) <= dropped["series"] <= 300
