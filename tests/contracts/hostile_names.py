@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -65,7 +66,7 @@ class HostileNames:
 
     def test_names_without_end_leave_a_bounded_monitor(self, url: str, capfd: pytest.CaptureFixture[str]) -> None:
         """Series, rows and memory stay within the caps, every request is counted, and scrapes go on beside it all."""
-        ledger = SqlLedger(url, CAPS)
+        ledger, began = SqlLedger(url, CAPS), time.monotonic()
         broker, snapshots, reviewer, service = _service(ledger)
         configure(LogSettings())
         served = MetricsServer(WebSettings(listen_address="127.0.0.1:0"), snapshots, lambda: None)
@@ -113,6 +114,11 @@ class HostileNames:
         assert [] == [line for line in log.splitlines() if not line.startswith("timestamp=")]
         assert log.isprintable() or set(log) - _PRINTABLE == {"\n"}
         if NAMES >= 100_000:
+            seconds = time.monotonic() - began
+            print(  # noqa: T201
+                f"{NAMES:,} names, {seconds:.0f} s, {len(series):,} series, rows {rows}, MiB {peaks[-1] / 1024:.0f}, "
+                f"page {len(page):,} B, scrape {len(scraped.text):,} B"
+            )
             assert peaks[-1] < 1.2 * peaks[TURNS // 2], f"peak memory in KiB by turn: {peaks}"
 
 
