@@ -48,8 +48,8 @@ def prune_ledger(
     """
     Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
 
-    Counters stay as they are, and so does the evidence of rollouts under way. Requests of `reference` and of `probes`
-    are kept.
+    Counters of versions in use stay as they are, and so does the evidence of rollouts under way. Requests of
+    `reference` and of `probes` are kept.
 
     Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
 

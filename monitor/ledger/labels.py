@@ -71,9 +71,9 @@ def has_room(taken: Mapping[str, int], pair: str, more: int, settings: LedgerSet
     if pair in taken and after <= set_aside:
         return sum(taken.values()) + more <= settings.max_series
     claimed = sum(max(series, set_aside) for service, series in taken.items() if service != pair)
-    shared = sum(max(0, series - own) for series in taken.values())
-    is_shared = after > own and shared + more > settings.max_series // 2
-    return claimed + max(after, set_aside) <= settings.max_series and not is_shared
+    shared = more + sum(max(0, series - own) for series in taken.values())
+    has_share = after <= own or shared <= settings.max_series // 2
+    return has_share and claimed + max(after, set_aside) <= settings.max_series
 
 
 def _pair(scope: str) -> str:
@@ -88,25 +88,26 @@ class Admitted:
 
     Attributes:
         values: Values by label and scope.
-        series: Series that they may make, by service and environment.
+        series: Series that they may make, by service and environment; `other` needs no admission.
     """
 
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    series: Counter[str] = field(
-        default_factory=lambda: Counter({OTHER: SERIES_OF_VERSION})
-    )  # which needs no admission
+    series: Counter[str] = field(default_factory=lambda: Counter({OTHER: SERIES_OF_VERSION}))
 
     def add(self, label: str, scope: str, value: str) -> None:
+        """Take *value*, with the service that it is of, or the class that it makes one of the service's."""
         self.values.setdefault((label, scope), set()).add(value)
         if label in _SERIES:
             self.series[_pair(scope)] += _SERIES[label]
+            of_class = label.removeprefix("version_"), scope.partition(" ")[0], value
+            self.add(*(("service", "", scope) if label == "model_version" else of_class))
 
 
 class Admission:
     """
     Decides, inside one transaction, under which label values a request is counted.
 
-    What was admitted once is admitted for ever, so a series never stops being counted. A name that is new makes the
+    What was admitted stays until it was not used for long (see `retention`). A name that is new makes the
     transaction wait for others that admit names, and see what they admitted: the caps hold for all replicas together.
 
     Args:
@@ -171,7 +172,8 @@ class Admission:
         if not self._is_fresh:
             self._refresh()
             return self._refusal(label, scope, value, cap=cap)
-        self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
+        if label in _SERIES:  # which say what the others are
+            self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
         self._admitted.add(label, scope, value)
         return ""
 
@@ -181,9 +183,8 @@ class Admission:
         self._connection.execute(
             lock.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": lock.excluded.value})
         )
-        rows = self._connection.scalar(sa.select(sa.func.count()).select_from(label_value)) or 0
-        if rows != sum(map(len, self._admitted.values.values())) + 1:  # the lock is a row as well
-            for label, scope, value in self._connection.execute(sa.select(label_value)):
-                if label and value not in self._admitted.values.get((label, scope), ()):
-                    self._admitted.add(label, scope, value)
+        names = sa.select(label_value).where(label_value.c.label.in_(_SERIES))
+        for label, scope, value in self._connection.execute(names):
+            if value not in self._admitted.values.get((label, scope), ()):
+                self._admitted.add(label, scope, value)
         self._is_fresh = True

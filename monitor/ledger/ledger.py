@@ -299,6 +299,7 @@ class PruneSubject(StrEnum):
 
     REQUESTS = "requests"
     EVIDENCE = "evidence"  # cells, and the labelled requests that are kept for calibrations
+    NAMES = "names"  # versions that are not used any more, with their counters
     OUTCOMES = "outcomes"  # whose trace never came
     DEAD_LETTERS = "dead_letters"
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.counting import Activity, CounterDeltas
+from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect, Excluded
 from monitor.ledger.joining import Joining, Slot
 from monitor.ledger.labels import Admission, Admitted
@@ -41,7 +41,7 @@ class Recorder:
         self._insert = dialect.insert
         self._outcomes = outcomes
         self._settings = settings
-        self._admitted = Admitted()
+        self._admitted, self._learnt_at = Admitted(), 0.0
         self._requests = RequestRows(dialect)
         self._pending = PendingSpanRows(dialect)
         self._strata = StratumWriter(dialect)
@@ -108,6 +108,8 @@ class Recorder:
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
         # pending traces, label values, versions, new requests, cells, traffic, counters.
+        if batch.received_at - self._learnt_at >= HOUR_SECONDS:  # names that another replica let go are free
+            self._admitted, self._learnt_at = Admitted(), batch.received_at
         deltas = CounterDeltas()
         runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
         trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}

@@ -2,7 +2,8 @@
 Deletes old rows, a few thousand to a transaction, so that no writer waits long.
 
 What requests said for verdicts stays in cells by hour when their rows go, and a sample of labelled ones stays for
-calibrations.
+calibrations. A version that was not used for as long as that is kept gives its place on `/metrics` to others, and
+begins anew if it comes back.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
+from monitor.ledger import schema
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout, stratum
@@ -31,17 +33,15 @@ def _cutoffs(settings: LedgerSettings, *, now: float) -> Mapping[PruneSubject, f
     days = {
         PruneSubject.REQUESTS: settings.retention_days,
         PruneSubject.EVIDENCE: evidence_days if settings.retention_days else 0.0,
+        PruneSubject.NAMES: evidence_days if settings.retention_days else 0.0,
         PruneSubject.OUTCOMES: settings.orphan_outcome_days,
         PruneSubject.DEAD_LETTERS: settings.dead_letter_days,
     }
     return {subject: now - kept * _DAY_SECONDS for subject, kept in days.items() if kept}
 
 
-class _Old(NamedTuple):
-    """Rows that may go, and what deletes some of them and says how many there were."""
-
-    rows: sa.Select[Any]
-    delete: Callable[[sa.Connection], int]
+_Old = tuple[sa.Select[Any], Callable[[sa.Connection], int]]
+"""Rows that may go, and what deletes some of them and says how many there were."""
 
 
 class Retention(Transactions):
@@ -62,8 +62,8 @@ class Retention(Transactions):
         for subject, before in _cutoffs(self._settings, now=now).items():
             with self._reading() as connection:
                 all_old = self._old(connection, subject, before)
-            for old in all_old:
-                while rows := self._delete(old):
+            for _, delete in all_old:
+                while rows := self._delete(delete):
                     yield Pruned(subject, rows)
 
     def due_to_prune(self, *, now: float) -> Sequence[Pruned]:
@@ -71,14 +71,14 @@ class Retention(Transactions):
         due: Counter[PruneSubject] = Counter()
         with self._reading() as connection:
             for subject, before in _cutoffs(self._settings, now=now).items():
-                for old in self._old(connection, subject, before):
-                    counted = sa.select(sa.func.count()).select_from(old.rows.subquery())
+                for rows, _ in self._old(connection, subject, before):
+                    counted = sa.select(sa.func.count()).select_from(rows.subquery())
                     due[subject] += connection.scalar(counted) or 0
         return [Pruned(subject, due[subject]) for subject in PruneSubject]
 
-    def _delete(self, old: _Old) -> int:
+    def _delete(self, delete: Callable[[sa.Connection], int]) -> int:
         with self._writing() as connection:
-            return old.delete(connection)
+            return delete(connection)
 
     def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[_Old]:
         """What of *subject* came *before* those Unix seconds."""
@@ -88,6 +88,8 @@ class Retention(Transactions):
             case PruneSubject.EVIDENCE:
                 sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in _ids(connection)]
                 return [*sampled, _old_cells(_ids(connection, arms=False), before)]
+            case PruneSubject.NAMES:
+                return [_unused_versions(_ids(connection, arms=False), before)]
             case PruneSubject.OUTCOMES:
                 return [self._requests(None, before, sa.true())]
             case PruneSubject.DEAD_LETTERS:
@@ -106,7 +108,7 @@ class Retention(Transactions):
             .where(sa.true() if version_id is None else columns.started_at < before)
             .where(may_go)
         )
-        return _Old(rows, partial(self._delete_requests, rows=rows, version_id=version_id))
+        return rows, partial(self._delete_requests, rows=rows, version_id=version_id)
 
     def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
         """Whether a request of a version is one of its latest labelled ones."""
@@ -146,11 +148,10 @@ def _old_letters(before: float) -> _Old:
 
     def delete(connection: sa.Connection) -> int:
         gone = [tuple(row) for row in connection.execute(_some(rows))]
-        if gone:
-            connection.execute(sa.delete(dead_letter).where(sa.tuple_(*key).in_(gone)))
+        connection.execute(sa.delete(dead_letter).where(sa.tuple_(*key).in_(gone)))
         return len(gone)
 
-    return _Old(rows, delete)
+    return rows, delete
 
 
 def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
@@ -181,9 +182,7 @@ def _old_cells(version_ids: Sequence[int], before: float) -> _Old:
     all_cells = stratum.alias()
     oldest = sa.select(sa.func.min(all_cells.c.hour)).where(*is_old(all_cells)).scalar_subquery()
     delete = sa.delete(stratum).where(*is_old(stratum), stratum.c.hour < oldest + 24)
-    return _Old(
-        sa.select(stratum.c.hour).where(*is_old(stratum)), lambda connection: connection.execute(delete).rowcount
-    )
+    return sa.select(stratum.c.hour).where(*is_old(stratum)), lambda connection: connection.execute(delete).rowcount
 
 
 def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> None:
@@ -191,6 +190,30 @@ def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> No
     columns = model_version.c
     earlier = sa.or_(columns.pruned_before.is_(None), columns.pruned_before < until)
     connection.execute(sa.update(model_version).where(columns.id == version_id, earlier).values(pruned_before=until))
+
+
+def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
+    """Versions without a request since then, and without a row: what is left of them, counters and names included."""
+    version, name, of_version = model_version.c, schema.label_value.c, ("service", "environment", "model_version")
+    has_rows = sa.exists().where(request.c.model_version_id == version.id)
+    is_unused = sa.and_(version.requests > 0, version.last_started_at < before, ~has_rows)
+    rows = sa.select(version.id, *version[of_version]).where(version.id.in_(version_ids), is_unused)
+
+    def let_go(connection: sa.Connection) -> int:
+        ids = {found.id: tuple(found[1:]) for found in connection.execute(_some(rows))}
+        names = [" ".join(of) for of in ids.values()]
+        is_own = name.scope.in_(names) | (name.scope + " " + name.value).in_(names)
+        connection.execute(sa.delete(schema.label_value).where(is_own))
+        counts = sa.tuple_(*schema.counter.c[of_version])
+        connection.execute(sa.delete(schema.counter).where(counts.in_(ids.values())))
+        for table in (stratum, schema.traffic, pruned):
+            connection.execute(sa.delete(table).where(table.c.model_version_id.in_(ids)))
+        # The row keeps its id, which other replicas remember.
+        begins = {"requests": 0, "labelled": 0, "first_started_at": version.last_started_at, "pruned_before": None}
+        connection.execute(sa.update(model_version).where(version.id.in_(ids)).values(begins))
+        return len(ids)
+
+    return rows, let_go
 
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:

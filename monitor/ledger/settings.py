@@ -43,8 +43,8 @@ class LedgerSettings(Settings):
 
     evidence_days: NonNegativeFloat = 90.0
     """
-    Days to keep what verdicts read (counts by hour), and the labelled requests that a calibration learns from; 0 keeps
-    all. Evidence of rollouts under way is kept.
+    Days to keep what verdicts read (counts by hour), the labelled requests that a calibration learns from, and names
+    and counters of versions that are not used; 0 keeps all. Evidence of rollouts under way is kept.
     """
 
     sample_per_version: NonNegativeInt = 50_000

@@ -68,13 +68,12 @@ def test_what_does_not_balance_is_printed(url: str, capsys: pytest.CaptureFixtur
 def test_prune_says_what_goes_and_then_lets_it_go(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A dry run changes nothing; afterwards the rows are gone, the counters are not, and the check passes."""
     dry = run(capsys, "prune", "--ledger", url, "--older-than-days", "0.1", "--dry-run", "-o", "json")
-    assert {"requests": 2, "evidence": 0, "outcomes": 1, "dead_letters": 1} == json.loads(dry[1])["rows"]
+    assert {"requests": 2, "evidence": 0, "names": 0, "outcomes": 1, "dead_letters": 1} == json.loads(dry[1])["rows"]
 
     wet = run(capsys, "prune", "--ledger", url, "--older-than-days", "0.1", "-o", "json")
 
-    assert {"dry_run": False, "rows": {"requests": 2, "evidence": 0, "outcomes": 1, "dead_letters": 1}} == json.loads(
-        wet[1]
-    )
+    gone = {"requests": 2, "evidence": 0, "names": 0, "outcomes": 1, "dead_letters": 1}
+    assert {"dry_run": False, "rows": gone} == json.loads(wet[1])
     ledger = SqlLedger(url)
     assert {"": 2} == counts(ledger, CounterName.REQUESTS)
     ledger.close()

@@ -75,7 +75,7 @@ def test_evidence_outlives_the_rows_and_a_sample_teaches_on(ledger: SqlLedger) -
     assert 0 == ledger.retag(rollout, a_calibration())  # what has no rows any more stays as it was tagged
     ledger.end_rollout(rollout.rollout_id, ended_at=hours + DAY, reason="over")
     rest = Counter(pruned.subject for pruned in ledger.prune(now=hours + 91 * DAY) for _ in range(pruned.rows))
-    assert {PruneSubject.EVIDENCE: 16} == rest  # two requests and six cells of each version
+    assert {PruneSubject.EVIDENCE: 16, PruneSubject.NAMES: 2} == rest  # two requests and six cells of each version
     assert ([], []) == (list(ledger.history()), problems(ledger))
 
 
@@ -104,4 +104,61 @@ def test_outcomes_without_a_trace_and_dead_letters_go(ledger: SqlLedger) -> None
 
     assert [Pruned(PruneSubject.OUTCOMES, 1)] == first
     assert [Pruned(PruneSubject.DEAD_LETTERS, 2)] == second
+    assert [] == problems(ledger)
+
+
+def test_names_that_were_not_used_give_way_and_come_back(ledger: SqlLedger) -> None:
+    """After the time that evidence is kept, a version's place, classes and counters are free; its return is a start."""
+    ledger._settings = ledger._recorder._settings = LedgerSettings(max_services=2, max_series=10_000)
+    for number, (service, environment) in enumerate(
+        [("old", "production"), ("kept", "reference"), ("late", "production"), ("later", "production")]
+    ):
+        run = a_trace(f"t{number}", service=service, environment=environment, capability="gone", outcome=failure())
+        ledger.record(a_batch(tagged(run)))
+    assert {"old", "kept"} == {version.service for version in ledger.activity()} - {"other"}
+
+    now = NOON + 106 * DAY
+    ledger.record(a_batch(tagged(a_trace("t9", service="kept", environment="reference")), received_at=now))
+    gone = Counter(pruned.subject for pruned in ledger.prune(now=now))
+    came_back = [a_trace(f"n{n}", service=service, started_at=now) for n, service in enumerate(["late", "late", "old"])]
+    for trace in came_back:
+        ledger.record(a_batch(tagged(trace), received_at=now + 3_600.0))
+
+    assert 1 == gone[PruneSubject.NAMES]
+    seen = {version.service: version.requests for version in ledger.activity()}
+    assert 2 == seen["late"]
+    assert "old" not in seen  # two services are the most, and the other one came first
+    assert [] == problems(ledger)
+
+
+def test_a_version_comes_back_as_if_it_were_new(ledger: SqlLedger) -> None:
+    """Its counters begin at one, and so does its activity."""
+    ledger.record(a_batch(tagged(a_trace("t1", capability="search", outcome=failure()))))
+    list(ledger.prune(now=NOON + 106 * DAY))
+
+    assert [] == [key for key in ledger.counters() if key.service == "shop"]
+    assert [] == ledger.activity()
+    assert [] == problems(ledger)
+    ledger.record(a_batch(tagged(a_trace("t2", started_at=NOON + 107 * DAY)), received_at=NOON + 107 * DAY))
+    (version,) = ledger.activity()
+    assert (1, NOON + 107 * DAY) == (version.requests, version.last_started_at)
+    assert {"search": 1} == {key.capability: n for key, n in ledger.counters().items() if key.name == "requests"}
+    assert [] == problems(ledger)
+
+
+def test_names_in_use_stay(ledger: SqlLedger) -> None:
+    """Those of a rollout under way, of references, of back-fill whose rows are kept, and all where all is kept."""
+    for version in (ROLLOUT.baseline, ROLLOUT.candidate):
+        ledger.record(a_batch(tagged(a_trace(version, service=ROLLOUT.service, model_version=version))))
+    ledger.start_rollout(ROLLOUT)
+    now = NOON + 200 * DAY
+    for environment in ("reference", "probes"):
+        ledger.record(a_batch(tagged(a_trace(environment, environment=environment))))
+    ledger.record(a_batch(tagged(a_trace("back-filled", service="past")), received_at=now - DAY))
+    before = ledger.counters()
+    list(ledger.prune(now=now))
+    ledger._settings = LedgerSettings(evidence_days=0)
+    list(ledger.prune(now=now + 400 * DAY))
+
+    assert before.keys() == ledger.counters().keys()
     assert [] == problems(ledger)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.ledger.ledger import Batch, CounterName, Lease
+from monitor.ledger.schema import label_value
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from tests.builders import NOON, a_batch, a_trace, an_outcome, failure, tagged
@@ -34,6 +35,7 @@ from tests.ledgers import (
     close_due,
     counts,
     net_outcomes,
+    problems,
     spans_left_over,
 )
 from tests.stack.servers import PostgresServer, wait_until
@@ -185,3 +187,24 @@ def test_only_one_of_two_replicas_reviews(url: str) -> None:
 
     first.close()
     second.close()
+
+
+def test_a_replica_that_remembers_a_name_counts_it_after_another_let_it_go(url: str) -> None:
+    """Accounts balance at once, and within an hour the name has its place again for all."""
+    one, other = SqlLedger(url), SqlLedger(url)
+    now = NOON + 106 * 86_400.0
+    one.record(a_batch(tagged(a_trace("t1"))))
+    assert [] == list(other.prune(now=NOON + 1))
+    list(other.prune(now=now))
+
+    for number, later in enumerate((0.0, 7_200.0)):
+        again = a_trace(f"n{number}", started_at=now + later)
+        one.record(a_batch(tagged(again), received_at=NOON + later))
+        assert [number + 1] == [version.requests for version in other.activity()]
+        assert [] == problems(other)
+
+    with one._engine.connect() as connection:
+        named = set(connection.scalars(sa.select(label_value.c.value).where(label_value.c.label == "model_version")))
+    one.close()
+    other.close()
+    assert {a_trace().model_version} == named
