@@ -40,6 +40,7 @@ _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
+_FEIGNED_LOGITS, _FEIGNED_SHARE = 0.05, 0.015  # what noisy tags feign under a uniform gain, however many requests come
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -152,8 +153,10 @@ class Measurement:
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether either test shows that the gain was not uniform, to the hard tier's disadvantage."""
-        return any(test is not None and test.lower > 0 for test in (self.left_behind, self.excess))
+        """Whether either test shows more than noisy tags feign: a gain that was not uniform, and left the hard tier."""
+        feigned = _FEIGNED_LOGITS if self.tiers_by is TiersBy.LEARNT else 0.0
+        tests = (self.left_behind, feigned), (self.excess, _FEIGNED_SHARE)
+        return any(test is not None and test.lower > bias for test, bias in tests)
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
