@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,11 @@ _Mask = NDArray[np.bool_]
 _HOURS_OF_WEEK = 168
 _HOURS_OF_DAY = 24
 _LEAST_COVERED = 0.9
+_LEAST_EXPECTED = 20.0  # labelled requests of a class that an arm would have, were it served as much of it as the other
+_HARDLY_ANY = 0.1  # of those: the arm does not serve the class
+_RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
+_ELSEWHERE = ""
+"""The one class of all requests whose classes are named otherwise in the other arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Matched:
         traffic: Weighted requests, labelled or not.
         requests, failures: Labelled requests and failures, as many as say the same without weights.
         logit, variance: Mean difficulty logit and its mean posterior variance.
+        alone: Share of the candidate's labelled requests whose classes the baseline does not serve; ratio.
+        renamed: Classes that are named otherwise in the other arm: their requests are compared as one class.
     """
 
     comparison: Comparison
@@ -53,6 +61,8 @@ class Matched:
     failures: _Array
     logit: _Array
     variance: _Array
+    alone: float = 0.0
+    renamed: Collection[str] = ()
 
     @property
     def known(self) -> _Mask:
@@ -80,20 +90,16 @@ class Matched:
 
     def beside(self, other: Matched) -> Matched:
         """The rows of both, each compared by itself."""
-        return Matched(
-            self.comparison,
-            [*self.rows, *other.rows],
-            *(np.concatenate(pair, axis=1) for pair in zip(self._arrays, other._arrays, strict=True)),
-        )
+        arrays = ("traffic", "requests", "failures", "logit", "variance")
+        both: dict[str, Any] = {
+            name: np.concatenate((getattr(self, name), getattr(other, name)), axis=1) for name in arrays
+        }
+        return replace(self, rows=[*self.rows, *other.rows], **both)
 
     @property
     def columns(self) -> tuple[_Array, _Array, _Array]:
         """Traffic, labelled requests and failures."""
         return self.traffic, self.requests, self.failures
-
-    @property
-    def _arrays(self) -> tuple[_Array, ...]:
-        return *self.columns, self.logit, self.variance
 
 
 def match(cohort: Cohort) -> Matched:
@@ -103,13 +109,15 @@ def match(cohort: Cohort) -> Matched:
     A request of the baseline weighs m / (n + m), one of the candidate n / (n + m), with n and m labelled requests of
     the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Arms that
     share no hour are matched by the hour of the week; where the baseline has not seen the candidate's, by the hour of
-    the day, else not at all.
+    the day, else not at all. Where as many requests are of classes that only the one arm serves as of those that only
+    the other does, a version has renamed its classes, and they are compared as one.
 
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
     comparison, period = _period(cohort)
     weights = _weights(cohort, period)
+    alone, renamed = _classes_of_one_arm(cohort)
     index: dict[tuple[Tier, str, int, bool], int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
@@ -117,6 +125,8 @@ def match(cohort: Cohort) -> Matched:
             if (both := weights.get(_hour(stratum, period))) is None:
                 continue
             key = (stratum.tier, stratum.capability, stratum.bin, stratum.is_known)
+            if stratum.capability in renamed:
+                key = (stratum.tier, _ELSEWHERE, 0, False)  # what is known of a request rests on its class as well
             places.append((side, index.setdefault(key, len(index))))
             weight, (labelled, failures) = both[side], stratum.evidence
             sums = (stratum.requests, labelled, weight * labelled, failures, stratum.logit_sum, stratum.variance_sum)
@@ -135,7 +145,27 @@ def match(cohort: Cohort) -> Matched:
         failures=failed * scale,
         logit=logits / whole,
         variance=variances / whole,
+        alone=alone,
+        renamed=renamed,
     )
+
+
+def _classes_of_one_arm(cohort: Cohort) -> tuple[float, Collection[str]]:
+    """Share of the candidate's labelled requests in classes that it alone serves, and the classes that were renamed."""
+    shares, totals = [], []
+    for arm in (cohort.baseline, cohort.candidate):
+        labelled = Counter[str]()
+        for stratum in arm.strata:
+            labelled[stratum.capability] += stratum.labelled
+        totals.append(labelled.total())
+        shares.append({name: number / max(totals[-1], 1) for name, number in labelled.items()})
+    only: list[dict[str, float]] = []
+    for own, other, total in zip(shares, reversed(shares), reversed(totals), strict=True):
+        due = {name: share for name, share in own.items() if share * total >= _LEAST_EXPECTED}
+        only.append({name: share for name, share in due.items() if other.get(name, 0.0) < _HARDLY_ANY * share})
+    before, after = (sum(each.values()) for each in only)
+    is_renamed = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
+    return (0.0, {*only[0], *only[1]}) if is_renamed else (after, ())
 
 
 def _period(cohort: Cohort) -> tuple[Comparison, int | None]:

@@ -68,6 +68,7 @@ class Measurement:
         design: Design effects by group.
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
         labels: What the labels are worth.
+        alone, renamed: As in `Matched`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Measurement:
         is_untrusted = calibration is None or not calibration.trust.is_trusted
         self.tiers_by = TiersBy.NONE if cohort.tiers_by is TiersBy.LEARNT and is_untrusted else cohort.tiers_by
         self.comparison = self._matched.comparison
+        self.alone, self.renamed = self._matched.alone, self._matched.renamed
         self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
             # The rows that told it went, and what they told still holds.

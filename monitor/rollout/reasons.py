@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
@@ -15,6 +15,7 @@ from monitor.rollout.verdict import ArmLabels, CountBy, Interval, TierComparison
 from monitor.rollout.wording import percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
+_NAMED_CLASSES = 4
 _LEAST_DESIGN_EFFECT = 1.1
 
 
@@ -28,7 +29,7 @@ def explain(
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *_evidence(measurement, findings),
-        *_limits(verdict, calibration),
+        *_limits(verdict, calibration, measurement.renamed),
     ]
 
 
@@ -165,7 +166,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, change {with_bounds(change)}"
 
 
-def _limits(verdict: Verdict, calibration: Calibration | None) -> Iterator[str]:
+def _limits(verdict: Verdict, calibration: Calibration | None, renamed: Collection[str]) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
     yield from _labels(verdict)
     if verdict.tiers_by is TiersBy.NONE:
@@ -175,6 +176,9 @@ def _limits(verdict: Verdict, calibration: Calibration | None) -> Iterator[str]:
         yield "Tiers are those of whole classes: hard requests inside an easier class are not seen."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so this cannot tell the model from the time."
+    if renamed:
+        some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
+        yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."
     if max(verdict.design_effect.values(), default=1.0) >= _LEAST_DESIGN_EFFECT:
         effects = " and ".join(f"{effect:.1f} of the {arm}'s" for arm, effect in verdict.design_effect.items())
         yield f"Requests of one conversation, user or item are alike: {effects} say as much as one that is not."

@@ -12,7 +12,7 @@ from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
-from monitor.rollout.wording import points
+from monitor.rollout.wording import percent, points
 
 MIN_EASIER_FAILURES = 10
 """Failures of the easier tiers that each arm needs before `cliff`."""
@@ -108,6 +108,11 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         gap = measurement.coverage_gaps[group]
         if gap >= margin:
             yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
+    if measurement.alone >= policy.ok_margin:
+        yield (
+            f"{percent(measurement.alone)} of the candidate's labelled requests are of classes that the baseline does "
+            "not serve, so they are compared with nothing."
+        )
     if measurement.labels.one_sided:
         what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
         yield f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from monitor.difficulty.tiers import Tier
@@ -93,3 +94,44 @@ def test_nothing_has_no_comparison() -> None:
     matched = match(Cohort(Arm("old", []), Arm("new", []), ""))
 
     assert matched.compare(matched.known) is None
+
+
+def of_classes(**classes: tuple[int, int]) -> Arm:
+    """An arm with so many labelled requests and failures of each class."""
+    return Arm(
+        "version",
+        [Stratum(Tier.UNTIERED, name, 0, False, n, n, failed, 0.0, 0.0) for name, (n, failed) in classes.items()],
+    )
+
+
+def test_classes_that_a_version_renamed_are_compared_as_one() -> None:
+    """A tripled failure rate is seen, although no class has the same name in both arms."""
+    cohort = Cohort(of_classes(faq=(600, 12), refund=(400, 80)), of_classes(faq_2=(300, 18), refund_2=(200, 120)), "")
+
+    matched = match(cohort)
+
+    pair = matched.compare(np.ones(len(matched.rows), dtype=bool))
+    assert pair is not None
+    assert (0.092, 0.276) == tuple(round(arm.rate, 6) for arm in pair)
+    assert {"faq", "refund", "faq_2", "refund_2"} == set(matched.renamed)
+
+
+def test_a_class_that_only_the_candidate_serves_is_no_other_class_renamed() -> None:
+    """It is compared with nothing, and its share is told; classes that both serve are compared as ever."""
+    cohort = Cohort(of_classes(faq=(600, 12), refund=(400, 80)), of_classes(faq=(800, 16), new=(200, 160)), "")
+
+    matched = match(cohort)
+
+    pair = matched.compare(np.ones(len(matched.rows), dtype=bool))
+    assert pair is not None
+    assert (0.02, 0.02) == tuple(round(arm.rate, 6) for arm in pair)
+    assert (0.2, set()) == (matched.alone, set(matched.renamed))
+
+
+def test_a_rare_class_that_a_small_canary_missed_is_no_class_of_one_arm() -> None:
+    """Nineteen requests were due: that none came is chance."""
+    cohort = Cohort(of_classes(faq=(9_900, 100), rare=(100, 50)), of_classes(faq=(1_900, 20)), "")
+
+    matched = match(cohort)
+
+    assert (0.0, set()) == (matched.alone, set(matched.renamed))

@@ -53,6 +53,7 @@ class Measured:
     )
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
+    alone: float = 0.0
     labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
 
     def least(self, group: TierGroup) -> tuple[float, float]:
@@ -199,3 +200,13 @@ def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
 
     assert f"{missing} seem to go unlabelled" in "".join(findings.obstacles)
     assert VerdictState.WAITING == findings.state
+
+
+def test_requests_that_nothing_is_compared_with_are_an_obstacle_once_they_could_exceed_the_margin() -> None:
+    """A class that the candidate alone serves may fail as it likes, and no bound of the others would show it."""
+    findings = found(alone=POLICY.ok_margin, is_left_behind=False)
+
+    assert VerdictState.WAITING == findings.state
+    (obstacle,) = findings.obstacles
+    assert obstacle.startswith("3 % of the candidate's labelled requests are of classes that the baseline does not")
+    assert () == found(alone=POLICY.ok_margin - 0.001, is_left_behind=False).obstacles
