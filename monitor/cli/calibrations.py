@@ -72,8 +72,7 @@ def compare_calibrations(
     """
     with opened_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
-        asked = ((each.features, each.requests) for each in opened.asked())
-        agreement = compare_tags(asked, before.calibration, after.calibration)
+        agreement = compare_tags(opened.asked(), before.calibration, after.calibration)
     comparison = CalibrationComparison(before, after, agreement)
     print_result(shared.output, comparison, print_comparison)
 

@@ -56,7 +56,5 @@ def _panel(ledger: SqlLedger, reviewer: Reviewer) -> Counts:
         raise UsageError(
             "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
         )
-    tiers = {
-        (each.features.capability, each.features.item): calibration.tag(each.features).tier for each in ledger.asked()
-    }
+    tiers = {(features.capability, features.item): calibration.tag(features).tier for features, _ in ledger.asked()}
     return panel_counts(ledger.probe_results(), lambda *probe: tiers[probe])

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.difficulty.features import LabelledRequest
-from monitor.ledger.ledger import Asked, ProbeResult
+from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.ledger.ledger import ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.transactions import Transactions
@@ -63,15 +63,15 @@ class HistoryReader(Transactions):
             total = connection.scalar(sa.select(sa.func.sum(model_version.c.labelled)).where(_is_none_of(exclude)))
         return int(total or 0)
 
-    def asked(self) -> Iterator[Asked]:
-        """Every request that names itself, by capability and name."""
+    def asked(self) -> Iterator[tuple[RequestFeatures, int]]:
+        """Every request that names itself, by capability and name, and how often all environments asked it."""
         columns = request.c
         # One description stands for all that a request was given.
         described = (sa.func.max(columns[name]).label(name) for name in ("tool_set", "prompt_family", "attributes"))
         key = (columns.capability, columns.item)
         asked = sa.select(*key, *described, sa.func.count().label("times")).where(columns.item.is_not(None))
         for row in self._rows(asked.group_by(*key).order_by(*key)):
-            yield Asked(features_of(row), row.times)
+            yield features_of(row), row.times
 
     def probe_results(self) -> Iterator[ProbeResult]:
         """How versions did on what `reference` and `probes` environments asked: by probe, earliest version first."""

@@ -259,14 +259,6 @@ def record_in_force(records: Sequence[CalibrationRecord]) -> CalibrationRecord |
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that names itself (`request_id`), and how often it was asked in all environments together."""
-
-    features: RequestFeatures
-    requests: int
-
-
-@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """
     How one version did on one probe.

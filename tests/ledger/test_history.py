@@ -84,7 +84,7 @@ def test_requests_that_name_themselves_are_listed(ledger: SqlLedger) -> None:
         )
     )
 
-    listed = [(asked.features.capability, asked.features.item, asked.requests) for asked in ledger.asked()]
+    listed = [(features.capability, features.item, requests) for features, requests in ledger.asked()]
 
     assert [("search", "i1", 2), ("search", "i2", 1)] == listed
 
