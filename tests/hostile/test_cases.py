@@ -13,6 +13,7 @@ import pytest
 from monitor.cli.app import run_command
 from monitor.demo.events import demo_events
 from monitor.ledger.sql import SqlLedger
+from tests.hostile.odd_events import odd_events
 from tests.hostile.reading import lines_of
 
 CASES = Path(__file__).parent / "cases"
@@ -71,6 +72,36 @@ def test_the_verdict_on_others_is_what_it_is_without(
     assert 1 == run_command(
         ["verdict", "booking-agent", "--gate", "strict", "--ledger", f"sqlite:///{tmp_path}/ledger.db"]
     )
+
+
+@pytest.mark.slow
+def test_a_thousand_odd_events_change_nothing_for_others(
+    demo: Sequence[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every odd number, time, name and shape in every field: the verdict stays, and so does a start after it."""
+    odd = odd_events(demo[0]["started_at"])
+    lines = [json.dumps(event).encode() for event in demo]
+    file, url = tmp_path / "events.jsonl", f"sqlite:///{tmp_path}/ledger.db"
+    file.write_bytes(b"\n".join([*lines[:100], *odd, *lines[100:]]))
+    letters = tmp_path / "letters.jsonl"
+
+    for read, records in (
+        (file, len(lines) + len(odd)),
+        (CASES / "good.jsonl", len(lines) + len(odd) + 1),
+    ):  # then a start after it
+        capsys.readouterr()
+        words = ["--ledger", url, "--dead-letters", str(letters), "--output", "json"]
+        assert 0 == run_command(["replay", str(read), *words])
+        shown = json.loads(capsys.readouterr().out)
+        assert records == shown["records"]["read"]  # by this ledger, in all
+        assert [ROLLOUT] == found(shown)
+
+    assert 0 == run_command(["ledger", "check", "--ledger", url])
+    assert 0 == run_command(["rollouts", "list", "--ledger", url])
+    printed = "".join(capsys.readouterr())
+    assert all(line.isprintable() for line in [*printed.splitlines(), *letters.read_text().splitlines()])
+    assert not any(line.lstrip().startswith(("::", "##[")) for line in printed.splitlines())
+    assert "nan" not in printed.lower().split()
 
 
 def test_a_gate_on_a_rollout_that_is_not_there_is_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

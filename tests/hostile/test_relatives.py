@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import re
 import stat
 import zipfile
 from collections import Counter
@@ -28,6 +29,7 @@ from monitor.web.settings import WebSettings
 from tests.builders import a_batch, a_trace, tagged
 
 CASES = Path(__file__).parent / "cases"
+SECURITY = (Path(__file__).parents[2] / "SECURITY.md").read_text()
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.randoms(use_true_random=False))
@@ -62,9 +64,22 @@ def test_services_without_end_take_no_place_from_those_that_are_there(
     assert taken.total() <= settings.max_series
 
 
+def test_every_threat_names_its_tests() -> None:
+    """Each row of the security policy says who tries what, what stops it, tests that are there, and what is left."""
+    root = Path(__file__).parents[2]
+    rows = [row.strip("| ").split(" | ") for row in SECURITY.splitlines() if row.startswith("| ")]
+    threats = [row for row in rows if row[2:3] != ["tests"]]
+    tests = [path for row in threats for path in re.findall("`(tests/[^`]+)`", row[2])]
+
+    assert 20 < len(threats)
+    assert {3, 4} >= {len(row) for row in threats}  # an empty last cell is nothing left
+    assert not [row for row in threats if not re.search("`tests/", row[2])]
+    assert [] == [path for path in tests if not (root / path).exists()]
+
+
 def test_the_numbers_in_the_security_policy_are_those_of_the_code() -> None:
     """Series of a version, a class, a failure class, of what is set aside, and how many there can be."""
-    text, most = (Path(__file__).parents[2] / "SECURITY.md").read_text(), LedgerSettings().max_series
+    most = LedgerSettings().max_series
     taken = Counter[str]({"other": SERIES_OF_VERSION})
     for number in range(1_000):
         if has_room(taken, f"s{number} x", SERIES_OF_VERSION, LedgerSettings()):
@@ -78,7 +93,7 @@ def test_the_numbers_in_the_security_policy_are_those_of_the_code() -> None:
         f"four versions ({4 * SERIES_OF_VERSION:,} series) set aside",
         f"at most {len(taken) - 1} services and environments",
     ):
-        assert sentence in text
+        assert sentence in SECURITY
 
 
 def test_a_candidate_is_seen_beside_a_thousand_services() -> None:
