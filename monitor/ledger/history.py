@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.tiers import Tier
 from monitor.ledger.ledger import ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
@@ -95,6 +96,36 @@ class HistoryReader(Transactions):
         )
         for row in self._rows(results):
             yield ProbeResult(*row)
+
+    def frontier_solved(self) -> Mapping[tuple[str, str, str], float]:
+        """
+        When each version last passed a probe of the frontier that had failed until then and that no version had passed.
+
+        By service, model version and capability class; Unix seconds of the verdict, or of the run without one. Runs of
+        `reference` count as earlier passes and failures.
+        """
+        columns, version = request.c, model_version.c
+        passed_at, failed_at = (
+            sa.func.min(sa.case((columns.success.is_(success), columns.started_at))) for success in (True, False)
+        )
+        first = (
+            sa.select(columns.item, passed_at.label("passed_at"))
+            .join(model_version)
+            .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+            .group_by(columns.item)
+            .having(failed_at < passed_at)
+            .subquery()
+        )
+        key = (version.service, version.model_version, columns.capability)
+        solved = (
+            sa.select(*key, sa.func.max(sa.func.coalesce(columns.labelled_at, columns.started_at)))
+            .join(model_version)
+            .join(first, (first.c.item == columns.item) & (first.c.passed_at == columns.started_at))
+            .where(version.environment == PROBES_ENVIRONMENT, columns.success.is_(True))
+            .where(columns.counted_tier == Tier.FRONTIER)
+            .group_by(*key)
+        )
+        return {(service, name, capability): at for service, name, capability, at in self._rows(solved)}
 
     def _rows(self, query: sa.Select[Any]) -> Iterator[Any]:
         with self._reading() as connection:

@@ -7,17 +7,20 @@ from monitor.difficulty.trust import LiveTrust
 from monitor.metrics.family import Labels, Rows
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import TierGroup
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
 _DAY = 86_400.0
 
 
 def collect_model_versions(snapshot: Snapshot) -> Rows:
-    """Each model version with its role."""
+    """Each model version with its role, and when it last passed a frontier probe before all others."""
     for version in snapshot.model_versions:
         seen = version.activity
         role, floating = version.role.value, str(version.is_floating).lower()
         yield "model_version_info", 1, (seen.service, seen.environment, seen.model_version, role, floating)
+    for (service, model_version, capability), at in snapshot.frontier_solved.items():
+        named = service, PROBES_ENVIRONMENT, model_version, capability
+        yield "frontier_probe_solved_timestamp_seconds", at, named
 
 
 def collect_policy(snapshot: Snapshot) -> Rows:
@@ -39,6 +42,8 @@ def collect_policy(snapshot: Snapshot) -> Rows:
         yield "policy_candidate_min_requests", policy.candidate_min_requests, where
         for tier in ("easy", "medium", "hard"):
             yield "policy_objective_pass_ratio", getattr(policy, f"{tier}_objective") or None, (*where, tier)
+        for each in policy.class_runbooks:
+            yield "policy_class_runbook_info", 1, (*where, each.capability, each.runbook_url)
     for floor in policy.floors:
         if floor.tier is TierGroup.HARD:
             where = floor.service, floor.environment

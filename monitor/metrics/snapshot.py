@@ -134,6 +134,7 @@ class Snapshot:
         model_versions: Each model version of each service and environment.
         rollouts: Every rollout with its latest verdict, oldest first.
         calibration: None while no calibration is in force.
+        frontier_solved: As `HistoryReader.frontier_solved` gives it.
         loop: How the loop of this replica is doing.
         is_ready: The replica has caught up with its own start: counters loaded, source open.
         health: Checks of the monitor itself; those that fail are the reason for not being ready.
@@ -147,6 +148,7 @@ class Snapshot:
     model_versions: Sequence[ModelVersionStatus] = ()
     rollouts: Sequence[RolloutRecord] = ()
     calibration: CalibrationStatus | None = None
+    frontier_solved: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     loop: LoopStatus = field(default_factory=LoopStatus)
     is_ready: bool = False
     health: Sequence[HealthFact] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from monitor.config.settings import Settings
 from monitor.labels.delay import LabelDelay
@@ -49,6 +49,16 @@ class Severity(Settings):
 
     weight: Annotated[float, Ge(0), Le(1_000_000)]
     """Failures of other classes that one of this class is worth; 1 where nothing is said."""
+
+
+class ClassRunbook(Settings):
+    """Where your own runbook of one capability class is."""
+
+    capability: str
+    """Capability class."""
+
+    runbook_url: Annotated[str, Field(pattern=r"^https?://[^\s{}/?#@]+([/?#]\S*)?$")]
+    """Its address, http or https; the alert about the class links to it."""
 
 
 class Policy(Settings):
@@ -113,6 +123,9 @@ class Policy(Settings):
 
     severities: tuple[Severity, ...] = ()
     """What failures cost by class: weighted failures stand beside plain ones, and no test or verdict changes."""
+
+    class_runbooks: tuple[ClassRunbook, ...] = ()
+    """Runbooks of your own, by capability class."""
 
     floors: tuple[Floor, ...] = ()
     """Pre-committed floors of pass rates."""

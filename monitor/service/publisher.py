@@ -22,7 +22,9 @@ from monitor.metrics.snapshot import (
 )
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service.review import Reviewer
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+
+_PROBED = (PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT)
 
 
 class Publisher:
@@ -48,6 +50,8 @@ class Publisher:
         self._status = LoopStatus()
         self._exemplars: Mapping[CounterKey, TraceExemplar] = {}
         self._publishing = RLock()
+        self._probed: Mapping[CounterKey, int] = {}
+        self._frontier_solved: Mapping[tuple[str, str, str], float] = {}
 
     @property
     def status(self) -> LoopStatus:
@@ -95,12 +99,15 @@ class Publisher:
 
     def _read(self) -> Snapshot:
         ledger, policy = self._ledger, self._reviewer.policy
-        activity, rollouts = ledger.activity(), ledger.rollouts()
+        counters, activity, rollouts = ledger.counters(), ledger.activity(), ledger.rollouts()
+        probed = {key: value for key, value in counters.items() if key.environment in _PROBED}
+        if probed != self._probed:  # it goes over every run of a probe, so only where there are new ones
+            self._probed, self._frontier_solved = probed, ledger.frontier_solved()
         roles = version_roles(activity, [record.rollout for record in rollouts], policy)
         return Snapshot(
             now=self._clock.time(),
             policy=policy,
-            counters=ledger.counters(),
+            counters=counters,
             pending_spans=ledger.pending_spans(),
             model_versions=[
                 ModelVersionStatus(
@@ -113,6 +120,7 @@ class Publisher:
             ],
             rollouts=rollouts,
             calibration=self._calibration(),
+            frontier_solved=self._frontier_solved,
         )
 
     def _calibration(self) -> CalibrationStatus | None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from monitor.ledger.ledger import (
-    ProbeResult,
-)
+from typing import Any
+
+from monitor.difficulty.tiers import Tag, Tier
+from monitor.ledger.ledger import ProbeResult, TaggedTrace
 from monitor.ledger.sql import SqlLedger
+from monitor.trace.model import Outcome
 from tests.builders import (
     NOON,
     a_batch,
@@ -115,3 +117,40 @@ def test_probe_results_tell_how_versions_did(ledger: SqlLedger) -> None:
         ProbeResult("i1", "search", "older", NOON - 9, runs=1, labelled=1, failures=0),
         ProbeResult("i1", "search", "model-1", NOON, runs=3, labelled=2, failures=1),
     ] == list(ledger.probe_results())
+
+
+PASSED, FAILED = success(labelled_at=None), failure()
+
+
+def _run(trace_id: str, item: str, outcome: Outcome, at: float, version: str, **further: Any) -> TaggedTrace:
+    trace = a_trace(
+        trace_id,
+        request_id=item,
+        environment=further.get("environment", "probes"),
+        model_version=version,
+        started_at=at,
+        outcome=outcome,
+    )
+    return tagged(trace, Tag(further.get("tier", Tier.FRONTIER), 3.0, 0.1, is_known=True, bin=9, calibration_id="c"))
+
+
+def test_a_frontier_probe_falls_to_the_first_version_that_passes_it(ledger: SqlLedger) -> None:
+    """Of probes that failed until then, dated by the label; later passes and other tiers do not count."""
+    ledger.record(
+        a_batch(
+            _run("a1", "fallen", FAILED, NOON, "m-1"),
+            _run("a2", "fallen", PASSED, NOON + 5, "m-2"),
+            _run("a3", "fallen", PASSED, NOON + 9, "m-3"),
+            _run("b1", "never failed", PASSED, NOON + 6, "m-2"),
+            _run("c1", "passed in the past", PASSED, NOON - 9, "older", environment="reference"),
+            _run("c2", "passed in the past", FAILED, NOON - 8, "m-1"),
+            _run("c3", "passed in the past", PASSED, NOON + 7, "m-2"),
+            _run("d1", "not of the frontier", FAILED, NOON, "m-1", tier=Tier.HARD),
+            _run("d2", "not of the frontier", PASSED, NOON + 8, "m-2", tier=Tier.HARD),
+            _run("e1", "stands", FAILED, NOON, "m-1"),
+            _run("f1", "failed in the past", FAILED, NOON - 9, "older", environment="reference"),
+            _run("f2", "failed in the past", success(labelled_at=NOON + 70), NOON + 8, "m-3"),
+        )
+    )
+
+    assert {("shop", "m-2", "search"): NOON + 5, ("shop", "m-3", "search"): NOON + 70} == ledger.frontier_solved()

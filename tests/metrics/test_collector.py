@@ -16,7 +16,7 @@ from monitor.metrics.collector import families_of
 from monitor.metrics.exposition import encode_text
 from monitor.metrics.names import METRICS
 from monitor.metrics.snapshot import Snapshot
-from monitor.rollout.policy import Policy
+from monitor.rollout.policy import ClassRunbook, Policy
 from monitor.rollout.verdict import VerdictState
 from monitor.trace.model import DropReason
 from tests.metrics.client_library import theirs
@@ -73,7 +73,12 @@ def test_every_metric_of_the_table_is_shown() -> None:
     """Nothing is named that no scrape can show; the snapshot has something of everything."""
     snapshot = a_snapshot()
     calibration = dataclasses.replace(snapshot.calibration, trust=a_trust(calibration_error=0.0625, reasons=("More.",)))
-    families = families_of(dataclasses.replace(snapshot, calibration=calibration))
+    runbook = ClassRunbook(capability="refunds", runbook_url="https://wiki.example/refunds")
+    policy = snapshot.policy.model_copy(update={"class_runbooks": (runbook,)})
+    solved = {("shop", "model-2", "refunds"): 7_000.0}
+    families = families_of(
+        dataclasses.replace(snapshot, calibration=calibration, policy=policy, frontier_solved=solved)
+    )
 
     assert set(METRICS) == {family.metric for family in families}
 
@@ -227,7 +232,7 @@ def test_every_number_of_the_policy_is_exported() -> None:
     """Rules compare with gauges, so a threshold that is not exported would be a second truth."""
     policy = a_policy(floors=())
     in_base_units = policy.model_copy(update={"baseline_days": policy.baseline_days * 86_400})
-    words = {"floors", "severities", "tiers_by", "watched_capabilities"}
+    words = {"class_runbooks", "floors", "severities", "tiers_by", "watched_capabilities"}
     numbers = {name: float(value) for name, value in in_base_units if name not in words}
     objectives = {tier: numbers.pop(f"{tier}_objective") for tier in ("easy", "medium", "hard")}
 
@@ -239,6 +244,23 @@ def test_every_number_of_the_policy_is_exported() -> None:
     assert sorted(numbers.values()) == sorted(family.samples[0].value for family in thresholds)
     agreed = {sample.labels["tier"]: sample.value for sample in shown_objectives.samples}
     assert {tier: value for tier, value in objectives.items() if value} == agreed
+
+
+def test_runbooks_of_classes_and_fallen_frontier_probes_are_exported() -> None:
+    """For every service that is judged, and for the version that passed."""
+    runbook = ClassRunbook(capability="refunds", runbook_url="https://wiki.example/refunds")
+    policy = a_policy(class_runbooks=(runbook,))
+
+    found = shown(
+        Snapshot(
+            now=0.0, policy=policy, rollouts=[a_record()], frontier_solved={("shop", "model-2", "refunds"): 7_000.0}
+        )
+    )
+
+    where = {"service": "shop", "environment": "production", "capability": "refunds"}
+    assert 1 == value(found, "cliffwatch_policy_class_runbook_info", **where, runbook_url=runbook.runbook_url)
+    solved = where | {"environment": "probes", "model_version": "model-2"}
+    assert 7_000.0 == value(found, "cliffwatch_frontier_probe_solved_timestamp_seconds", **solved)
 
 
 def test_reference_history_has_no_policy() -> None:

@@ -15,6 +15,9 @@ def _outcomes(tier: str, outcome: str) -> str:
     )
 
 
+_PROBED = {"service": "shop", "environment": "probes", "model_version": "m-2", "capability": "refunds"}
+_SOLVED = series("cliffwatch_frontier_probe_solved_timestamp_seconds", _PROBED)
+
 FLOOR_CHANGED = AlertSpec(
     alert="HardTierFloorChangedMidRollout",
     needs={
@@ -114,6 +117,24 @@ ON_CALL_RAMP = AlertSpec(
     resolved_at="60m",
 )
 
+FRONTIER_PROBE_SOLVED = AlertSpec(
+    alert="FrontierProbeSolved",
+    needs={_SOLVED: "_ 0x2000"},
+    interval="1m",
+    after="1m",
+    labels={"severity": "info", "signature": "frontier-probe", **_PROBED},
+    annotations={
+        "summary": "A model version passed a frontier probe that no version had passed before.",
+        "description": "shop: m-2 passed a frontier probe of the class refunds 1m 0s ago, the first version to do so. "
+        "`cliffwatch probes list` shows which probe.",
+    },
+    dashboard="frontier?var-service=shop&var-environment=probes",
+    silent={"it was passed a day ago, and is only seen now": {_SOLVED: "_ -86340x2000"}},
+    fires={"another probe of the class is passed later": {_SOLVED: "_ 0x1000 60000x1000"}},
+    resolves={_SOLVED: "_ 0x2000"},
+    resolved_at="1440m",
+)
+
 # Half of the traffic is hard. Of it, 14 in 56 fail in each seven hours for three weeks, then 42 in 56.
 _EASY = "0+56x150"
 _HARD_FAILURES = "0+14x72 1050+42x72"
@@ -164,4 +185,4 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
     resolved_at="875h",
 )
 
-ALERTS = (FLOOR_CHANGED, FLOATING_MODEL_ALIAS, ON_CALL_RAMP, HARD_TIER_GAP_WIDENING)
+ALERTS = (FLOOR_CHANGED, FLOATING_MODEL_ALIAS, FRONTIER_PROBE_SOLVED, ON_CALL_RAMP, HARD_TIER_GAP_WIDENING)

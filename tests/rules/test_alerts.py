@@ -7,7 +7,7 @@ import pytest
 
 from tests.rules import monitor_alerts, process_alerts, rollout_alerts
 from tests.rules.conftest import groups_behind, rule_groups
-from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, seconds, short_name
+from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, policy, seconds, short_name
 
 pytestmark = pytest.mark.stack
 
@@ -63,6 +63,31 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool: Callable[
             {"eval_time": before, "alertname": spec.alert, "exp_alerts": []},
             {"eval_time": spec.after, "alertname": spec.alert, "exp_alerts": [expected]},
         ],
+    )
+
+
+def test_an_alert_about_a_class_links_to_the_class_s_own_runbook(promtool: Callable[..., None]) -> None:
+    """Where the policy names one for it; a runbook of another class changes nothing."""
+    spec, own = SPECS["CapabilityClassRegression"], "https://wiki.example/refunds?a=1&b=%20"
+    named = {
+        policy("class_runbook_info", capability="refunds", runbook_url=own): "1",
+        policy("class_runbook_info", capability="returns", runbook_url="https://wiki.example/returns"): "1",
+    }
+    expected = {
+        "exp_labels": {**spec.labels, **MERGED},
+        "exp_annotations": {
+            **spec.annotations,
+            "runbook_url": own,
+            "dashboard_url": f"{_GRAFANA}/d/cliffwatch-{spec.dashboard}",
+            "page_url": ROLLOUT_PAGE,
+        },
+    }
+
+    promtool(
+        {**spec.needs, **spec.shows, **named},
+        interval=spec.interval,
+        until=spec.after,
+        alerts=[{"eval_time": spec.after, "alertname": spec.alert, "exp_alerts": [expected]}],
     )
 
 

@@ -28,6 +28,7 @@ RECEIVERS = {
     "HardTierFloorChangedMidRollout": "release-owners",
     "FloatingModelAlias": "release-owners",
     "OnCallRamp": "oncall-notes",
+    "FrontierProbeSolved": "model-team",
     "CliffwatchTiersUntrusted": "monitor-team",
     "CliffwatchCalibrationDoubted": "monitor-team",
     "CliffwatchLabelCoverageLow": "monitor-team",

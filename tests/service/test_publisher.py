@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from monitor.ledger.ledger import CounterName
-from tests.builders import a_batch, a_trace, tagged
+from tests.builders import NOON, a_batch, a_trace, tagged
 from tests.service.houses import (
     House,
     an_event,
@@ -27,3 +27,20 @@ def test_a_service_that_stops_says_so(house: House) -> None:
 
     assert "stopping" in house.snapshots.current.not_ready_reason
     assert house.snapshots.current.counters
+
+
+def test_a_frontier_probe_that_falls_is_shown_once_it_is_read(house: House) -> None:
+    """The runs of probes are gone over when there are new ones, and what was found stays until then."""
+    declared = {"request": {"attributes": {"tier": "frontier"}}, "request_id": "probe-1", "environment": "probes"}
+    house.broker.append(an_event("t1", **declared, outcome={"success": False}))
+    house.run_until_quiet()
+    assert {} == house.snapshots.current.frontier_solved
+
+    fallen = {"started_at": "2026-09-21T14:13:50Z", "model_version": "model-2", "outcome": {"success": True}}
+    house.broker.append(an_event("t2", **declared, **fallen))
+    house.run_until_quiet()
+
+    assert {("shop", "model-2", "unclassified"): NOON + 30} == house.snapshots.current.frontier_solved
+    house.broker.append(an_event("t3"))
+    house.run_until_quiet()
+    assert {("shop", "model-2", "unclassified"): NOON + 30} == house.snapshots.current.frontier_solved
