@@ -24,9 +24,11 @@ class Unanswered(DependencyUnreachable):
 
     Attributes:
         cost_usd: What was spent all the same, USD; None where nobody knows.
+        ungraded: The answer, where only its grade is missing; None where there is none.
     """
 
     cost_usd: float | None = 0.0
+    ungraded: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,5 +61,4 @@ def template(text: str) -> Mapping[str, object]:
 def _names(texts: Sequence[PanelRequest]) -> Iterator[tuple[str, PanelRequest]]:
     for text in texts:
         yield str(text.candidate.features.item), text
-        if isinstance(trace_id := text.line.get("trace_id"), str):
-            yield joining_id(trace_id), text
+        yield from ((joining_id(trace_id), text) for trace_id in text.trace_ids)

@@ -78,6 +78,7 @@ class Journal:
         answered: Names of the probes that have their event.
         spent_usd: What all runs together cost.
         dearest_usd: What the dearest question so far did cost.
+        ungraded: By name of the probe, answers that wait for a grade.
     """
 
     def __init__(self, events: _Lines, costs: _Lines) -> None:
@@ -87,6 +88,8 @@ class Journal:
         self._questions, self._set_aside = max(paid, default=0), dict[int, float]()
         self.spent_usd = sum(paid.values())
         self.dearest_usd = max(paid.values(), default=0.0)
+        waiting: list[Json] = [line["ungraded"] for line in costs.found if "ungraded" in line]
+        self.ungraded = {each["request_id"]: each for each in waiting if each["request_id"] not in self.answered}
 
     def ask(self, set_aside_usd: float) -> int:
         """The number of a question that is about to be asked, and may cost so much."""
@@ -95,13 +98,13 @@ class Journal:
         self._costs.append({"question": self._questions, "usd": set_aside_usd})
         return self._questions
 
-    def pay(self, question: int, cost_usd: float | None) -> None:
-        """Keep what *question* did cost; where nobody knows, what was set aside for it."""
+    def pay(self, question: int, cost_usd: float | None, ungraded: Json | None = None) -> None:
+        """Keep what *question* did cost, or what was set aside where nobody knows; and an answer without a grade."""
         aside = self._set_aside.pop(question)
         usd = aside if cost_usd is None else cost_usd
         self.spent_usd += usd
         self.dearest_usd = max(self.dearest_usd, usd)
-        self._costs.append({"question": question, "usd": usd})
+        self._costs.append({"question": question, "usd": usd, **({"ungraded": ungraded} if ungraded else {})})
 
     def keep(self, event: Json) -> None:
         """Keep the event of an answer."""

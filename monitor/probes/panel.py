@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -44,11 +44,13 @@ class PanelRequest:
 
     Attributes:
         line: The line of the file as JSON, with whatever else it says.
+        trace_ids: Ids of its traces, one for each line that has the same request.
     """
 
     candidate: ProbeCandidate
     request: Request | None = None
     line: Json = field(default_factory=dict)
+    trace_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +106,28 @@ def read_requests(
         MonitorError: a file cannot be read.
     """
     found: dict[str, tuple[Request, bytes]] = {}
-    times: Counter[str] = Counter()
+    traces: dict[str, list[str]] = defaultdict(list)
     skipped: Counter[str] = Counter()
     for record in _records(files, limits, translate):
         try:
-            requests = [trace.request for trace in decode(_as_event(record.value), limits).traces]
+            traces_read = decode(_as_event(record.value), limits).traces
         except InvalidRecord as invalid:
             skipped[invalid.reason.value] += 1
             continue
-        for request in requests:
+        for trace in traces_read:
+            request = trace.request
             name = request.request_id or _name_of(request)
             if name is None:
                 skipped["unnamed"] += 1
                 continue
             found.setdefault(name, (request, record.value or b""))
-            times[name] += 1
+            traces[name].append(trace.trace_id)
     candidates = [
         PanelRequest(
-            ProbeCandidate(replace(request_features(request), item=name), times[name]), request, from_json(line)
+            ProbeCandidate(replace(request_features(request), item=name), len(traces[name])),
+            request,
+            from_json(line),
+            traces[name],
         )
         for name, (request, line) in found.items()
     ]
@@ -180,7 +186,7 @@ def _as_event(value: bytes | None) -> bytes | None:
     if not isinstance(line, dict) or "schema" in line or "resourceSpans" in line:
         return value
     request = {key: line[key] for key in _REQUEST_KEYS if key in line} or line.get("request") or {}
-    named = {key: line[key] for key in ("request_id", "capability") if key in line}
+    named = {key: line[key] for key in ("request_id", "capability", "trace_id") if line.get(key) is not None}
     return json.dumps(_ENVELOPE | named | {"request": request}).encode()
 
 

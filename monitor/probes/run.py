@@ -19,6 +19,7 @@ from monitor.trace.outcome_policy import JUDGE
 _MOST_BROKEN = 5
 _MOST_UNANSWERED = 5
 _ROUNDING_USD = 1e-9
+_COUNTS = ("passed", "failed", "unlabelled", "unanswered", "ungraded")
 
 _Answered = tuple[Json, float | None, str]  # its event, its cost, and how it or its grade is broken
 
@@ -35,22 +36,25 @@ class Progress:
         probes: Probes of the panel.
         resumed: Those that an earlier run answered.
         spent_usd: Of all runs of the file together.
-        counts: Answers that passed, failed, or are unlabelled as nobody said so; and what was asked in vain.
+        counts: Answers that passed, failed, or are unlabelled as nobody said so; what was asked in vain; and answers
+            that wait for a grade.
         failures: Failed probes by failure class.
+        grade_problem: Why the last grade is missing; empty where none is.
         is_spent: Whether what is left of the limit does not pay for one more probe.
     """
 
     probes: int
     resumed: int
     spent_usd: float
-    counts: Counter[str] = field(default_factory=lambda: Counter(passed=0, failed=0, unlabelled=0, unanswered=0))
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_COUNTS, 0)))
     failures: Counter[str] = field(default_factory=Counter)
+    grade_problem: str = ""
     is_spent: bool = False
 
     @property
     def answered(self) -> int:
         """Probes with an event."""
-        return self.resumed + self.counts.total() - self.counts["unanswered"]
+        return self.resumed + self.counts["passed"] + self.counts["failed"] + self.counts["unlabelled"]
 
     def count(self, told: Json | None) -> None:
         """Add one answer."""
@@ -122,14 +126,18 @@ class Run:
         """
         journal = self.journal
         waiting = [probe for probe in reversed(panel) if probe.candidate.features.item not in journal.answered]
+        waiting.sort(key=self._is_paid)  # the last one is the next
         progress = Progress(len(panel), len(panel) - len(waiting), journal.spent_usd)
         running: dict[Future[_Answered], int] = {}
         with ThreadPoolExecutor(parallel) as pool:
             try:
                 while progress.counts["unanswered"] < _MOST_UNANSWERED:
                     shown(progress)
-                    while waiting and len(running) < parallel and limit.allows(journal, len(running)):
-                        number = journal.ask(limit.set_aside(journal))  # on disk before anything is spent
+                    while waiting and len(running) < parallel:
+                        is_paid = self._is_paid(waiting[-1])
+                        if not is_paid and not limit.allows(journal, len(running)):
+                            break
+                        number = journal.ask(0.0 if is_paid else limit.set_aside(journal))  # before anything is spent
                         running[pool.submit(self._answered, waiting.pop())] = number
                     if not running:
                         progress.is_spent = bool(waiting)
@@ -140,23 +148,30 @@ class Run:
                 self.stop.set()
         return progress
 
+    def _is_paid(self, probe: PanelRequest) -> bool:
+        """Whether an earlier run has the answer to *probe*, and only its grade is missing."""
+        return probe.candidate.features.item in self.journal.ungraded
+
     def _answered(self, probe: PanelRequest) -> _Answered:
-        started_at = self.clock.time()
         asked = question(probe, self.labels["model_version"])
-        answer = self.ask(asked)
-        ended_at = max(self.clock.time(), started_at)
-        told, broken = outcome(answer.result, self.success_field), answer
+        kept = self.journal.ungraded.get(asked["request_id"])
+        started_at = self.clock.time() if kept is None else kept["started_at"]
+        answer = self.ask(asked) if kept is None else Answer(kept["result"])
+        ended_at = max(self.clock.time(), started_at) if kept is None else kept["ended_at"]
+        cost_usd = answer.cost_usd if kept is None else 0.0
+        told = outcome(answer.result, self.success_field)
         if answer.broken:
             told = {"success": False, "failure_class": answer.broken, "source": JUDGE}
         elif self.grade is not None:
             try:
-                broken = self.grade({**asked, "probe": probe.line, "result": answer.result})
-            except Unanswered as later:
-                later.cost_usd = answer.cost_usd  # the agent's answer was paid for
+                told = _grade(self.grade({**asked, "probe": probe.line, "result": answer.result}))
+            except Unanswered as later:  # the agent's answer was paid for
+                times = {"started_at": started_at, "ended_at": ended_at}
+                later.cost_usd = cost_usd
+                later.ungraded = {"request_id": asked["request_id"], "result": answer.result, **times}
                 raise
-            told = outcome(broken.result, "success")
         native = event(asked, self.labels, answer.result, told, started_at=started_at, ended_at=ended_at)
-        return native, answer.cost_usd, f"{broken.broken}: {broken.detail}" if broken.broken else ""
+        return native, cost_usd, f"{answer.broken}: {answer.detail}" if answer.broken else ""
 
     def _settle(
         self, done: Future[_Answered], number: int, limit: Limit, progress: Progress, *, most_broken: int
@@ -164,12 +179,7 @@ class Run:
         try:
             native, cost_usd, broken = done.result()
         except Unanswered as later:
-            self.journal.pay(number, later.cost_usd)
-            progress.spent_usd = self.journal.spent_usd
-            progress.counts["unanswered"] += 1
-            most = min(_MOST_UNANSWERED, progress.probes - progress.resumed)
-            if progress.counts["unanswered"] == most and progress.answered == progress.resumed:
-                raise
+            self._put_off(number, later, progress)
             return
         self._keep(native, progress, broken=broken, most_broken=most_broken)
         if cost_usd is None and limit.total_usd is not None and not limit.set_aside(self.journal):
@@ -179,6 +189,19 @@ class Run:
             )
         self.journal.pay(number, cost_usd)
         progress.spent_usd = self.journal.spent_usd
+
+    def _put_off(self, number: int, later: Unanswered, progress: Progress) -> None:
+        """Keep what was spent, and an answer that waits for its grade; raise *later* where nothing gets through."""
+        kept, kind = later.ungraded, "unanswered"
+        if kept is not None:
+            kind, progress.grade_problem = "ungraded", str(later)
+        is_new = kept is None or kept["request_id"] not in self.journal.ungraded
+        self.journal.pay(number, later.cost_usd, kept if is_new else None)
+        progress.spent_usd = self.journal.spent_usd
+        progress.counts[kind] += 1
+        most = min(_MOST_UNANSWERED, progress.probes - progress.resumed)
+        if is_new and progress.counts[kind] >= most and progress.answered == progress.resumed:
+            raise later
 
     def _keep(self, native: Json, progress: Progress, *, broken: str, most_broken: int) -> None:
         """
@@ -197,3 +220,10 @@ class Run:
                 f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
                 "Try the agent by hand, then run the same command again."
             )
+
+
+def _grade(answer: Answer) -> Json | None:
+    """The outcome that a grader's *answer* tells."""
+    if answer.broken:
+        raise Unanswered(f"The grader fails ({answer.broken}: {answer.detail}); try it by hand.")
+    return outcome(answer.result, "success")

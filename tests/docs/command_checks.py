@@ -116,7 +116,7 @@ def _parse(arguments: tuple[str, ...]) -> None:
 
 def _leaves(command: Any) -> Iterator[Any]:
     below = getattr(command, "commands", None) or {}
-    if not below:
+    if not below or command.invoke_without_command:
         yield command
     for each in below.values():
         yield from _leaves(each)

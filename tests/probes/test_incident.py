@@ -81,3 +81,17 @@ def test_a_text_is_joined_by_its_trace(tmp_path: Path) -> None:
     (probe,) = incident_family("INC-8", [case], read_panel(str(path), Config()))
 
     assert (f"INC-8/{case['trace_id']}", "Where is it?") == (probe["request_id"], probe["template"])
+
+
+def test_texts_that_are_alike_are_joined_by_the_trace_of_each(tmp_path: Path) -> None:
+    """Two users asked the same; both of their failed runs become probes."""
+    path = tmp_path / "texts.jsonl"
+    lines = [{"trace_id": trace_id, "text": "Where is it?"} for trace_id in ("run-1", "run-2")]
+    lines.append({"trace_id": None, "request_id": "r3", "text": "Where is it?"})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    cases = [{"trace_id": trace_id, "capability": "refunds"} for trace_id in ("run-2", "run-1", "run-9")]
+    cases.append({"trace_id": "run-3", "request_id": "r3", "capability": "refunds"})
+
+    family = incident_family("INC-9", cases, read_panel(str(path), Config()))
+
+    assert ["INC-9/run-2", "INC-9/run-1", "INC-9/r3"] == [probe["request_id"] for probe in family]

@@ -118,7 +118,7 @@ print(json.dumps({"success": q["request_id"] == "good"}))
         "greedy": "passed",
         "bad": "failed",
     } == outcomes()
-    assert {"passed": 2, "failed": 7, "unlabelled": 1, "unanswered": 0} == result["counts"]
+    assert {"passed": 2, "failed": 7, "unlabelled": 1, "unanswered": 0, "ungraded": 0} == result["counts"]
 
 
 def test_an_agent_that_answers_nothing_teaches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,6 +288,47 @@ def test_an_answer_is_paid_for_though_its_grader_puts_it_off(tmp_path: Path) -> 
     costs = {line["question"]: line["usd"] for line in map(json.loads, lines)}
     assert 2.0 == sum(costs.values())
     assert [] == events()
+
+
+def test_a_grader_that_fails_midway_loses_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its answers are kept without being asked again, what was wrong is said, and the rest of the panel goes on."""
+    panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(12)])
+    agent = python_agent(tmp_path, "open('asked', 'a').write('x')\nprint('{\"usage\": {\"cost_usd\": 0.5}}')")
+    grader = python_agent(
+        tmp_path,
+        "if int(q['request_id'][1:]) > 3 and not os.path.exists('up'): sys.exit('no rubric for this')\n"
+        "print('{\"success\": true}')",
+        name="grader.py",
+    )
+    command = [panel, "--model", "m", "--exec", agent, "--grade-exec", grader, "--max-cost", "6", "--parallel", "2"]
+
+    first = ask(capsys, *command, code=1)
+    assert 1 == run_command(["probes", "run", *command])
+    said = capsys.readouterr().out
+    Path("up").touch()
+    last = ask(capsys, *command)
+
+    assert (4, 8) == (first["counts"]["passed"], first["counts"]["ungraded"])
+    assert "8 ungraded" in said
+    assert "the next run grades them: The grader fails (exit_code: exit code 1, no rubric for this)" in said
+    assert (12, 6.0) == (last["answered"], last["spent_usd"])
+    assert {f"p{number}": "passed" for number in range(12)} == outcomes()
+    assert 12 == len(Path("asked").read_text(encoding="utf-8"))
+
+
+def test_a_grader_that_never_works_stops_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a few answers, which are kept: nothing more is paid for."""
+    panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(40)])
+    agent = python_agent(tmp_path, "print(json.dumps({'usage': {'cost_usd': 0.5}}))")
+    grader = python_agent(tmp_path, "print('no JSON')", name="grader.py")
+    command = ["probes", "run", panel, "--model", "m", "--exec", agent, "--grade-exec", grader, "--parallel", "1"]
+
+    assert 3 == run_command(command)
+
+    assert "The grader fails (no_json" in capsys.readouterr().err
+    grader = python_agent(tmp_path, "print('{\"success\": false}')", name="grader.py")
+    result = ask(capsys, *command[2:])
+    assert (40, 20.0) == (result["answered"], result["spent_usd"])
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def print_run(console: Console, progress: Progress, path: Path) -> None:
     print_line(console, f"{path}: {_so_far(progress)}.\nThis run: {counts}.{classes}")
     if progress.counts["unlabelled"]:
         print_line(console, "Nothing says whether unlabelled answers pass: add --grade-exec, or `success` to a result.")
+    if progress.grade_problem:
+        print_line(console, f"Answers without a grade are kept, and the next run grades them: {progress.grade_problem}")
     if progress.is_spent:
         print_line(console, "The spending limit is reached; raise --max-cost to go on.")
     elif progress.answered < progress.probes:
