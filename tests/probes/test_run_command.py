@@ -337,7 +337,7 @@ def test_a_grader_that_never_works_stops_the_run(tmp_path: Path, capsys: pytest.
         pytest.param([], "Say who answers", id="nobody"),
         pytest.param(["--exec", "a", "--openai-base-url", "http://x"], "Say who answers", id="two"),
         pytest.param(["--exec", "/no/such/program"], "cannot be started", id="no program"),
-        pytest.param(["--exec", "'open"], "is no command", id="an open quote"),
+        pytest.param(["--exec", "'open"], "No closing quotation", id="an open quote"),
         pytest.param(["--exec", " "], "name a program", id="a blank"),
         pytest.param(["--openai-base-url", "api.openai.com"], "is not an address", id="no address"),
         pytest.param(["--openai-base-url", "http://x/v1", "--max-cost", "1"], "--price", id="a limit without prices"),
