@@ -19,7 +19,7 @@ from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
 from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_readable, is_corrupt
 from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
-from monitor.ingest.kafka_reader import as_record, ours, problem_at
+from monitor.ingest.kafka_reader import as_record, close, offset_ranges, ours, partition_numbers, problem_at, theirs
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Poll, TopicPartition
 from monitor.ingest.unfolding import BoundedConsumer
@@ -28,8 +28,7 @@ log = structlog.get_logger(__name__)
 
 _SLICE_SECONDS = 0.1
 _OFFSET_RANGE_SECONDS = 2.0
-_METADATA_ATTEMPTS = 3
-_CLOSE_SECONDS = 5.0
+_IN_TIME = {"timeout_ms": 5_000}
 _JOIN_SECONDS = 8.0  # a group without a lost member is joined in 3 to 6
 
 
@@ -122,7 +121,7 @@ class KafkaSource:
     def rewind(self) -> None:
         self._follow_rebalances()
         if self._consumer is not None:
-            self._consumer.pause(*(KafkaPartition(*partition) for partition in self._assignment.owned))
+            self._consumer.pause(*theirs(self._assignment.owned))
         self._assignment.rewind()
         self._in_hand.clear()
 
@@ -140,7 +139,7 @@ class KafkaSource:
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            _close(consumer)
+            close(consumer, **_IN_TIME)  # nothing is lost: the group finds out by itself
         self._rebalances.clear()
         self._assignment = Assignment()
 
@@ -199,17 +198,13 @@ class KafkaSource:
         try:
             self._missing_topics(consumer)
         except MonitorError:
-            _close(consumer)
+            close(consumer, **_IN_TIME)
             raise
         return consumer
 
     def _missing_topics(self, consumer: Any) -> list[str]:
-        missing = list(self._settings.topics)
         with translated_errors(self._settings):
-            # An answer that was on its way when the topics were named knows nothing of them, and counts as the answer.
-            for _ in range(_METADATA_ATTEMPTS):
-                missing = [topic for topic in missing if not consumer.partitions_for_topic(topic)]
-        return missing
+            return [topic for topic in self._settings.topics if not partition_numbers(consumer, topic)]
 
     def _poll_once(self, timeout_seconds: float) -> Mapping[KafkaPartition, list[Any]]:
         if self._consumer is None:
@@ -329,7 +324,7 @@ class KafkaSource:
             logs = self._offset_ranges(unread)
         for partition in sorted(unread):
             self._begin(partition, offsets.get(partition), logs[partition])
-        self._consumer.resume(*(KafkaPartition(*partition) for partition in unread if partition not in self._blocked))
+        self._consumer.resume(*theirs(unread - self._blocked.keys()))
         log.info("partitions.assigned", partitions=len(unread), owned=len(self._assignment.owned))
 
     def _begin(self, partition: TopicPartition, ledger_offset: int | None, offset_range: OffsetRange) -> None:
@@ -343,11 +338,8 @@ class KafkaSource:
             log.warning("offset.reset", **partition._asdict(), **offsets, cause=cause)
 
     def _offset_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
-        wanted = [KafkaPartition(*partition) for partition in partitions]
         timeout_ms = milliseconds(min(_OFFSET_RANGE_SECONDS, self._settings.request_timeout_seconds))
-        beginnings = self._consumer.beginning_offsets(wanted, timeout_ms=timeout_ms)
-        ends = self._consumer.end_offsets(wanted, timeout_ms=timeout_ms)
-        return {ours(partition): OffsetRange(beginnings[partition], ends[partition]) for partition in wanted}
+        return offset_ranges(self._consumer, partitions, timeout_ms=timeout_ms)
 
     def _stay_in_group(self) -> None:
         """While the ledger is away nothing may be returned, but a member that never polls holds up every rebalance."""
@@ -387,11 +379,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         self._rebalances.append((Assignment.revoke, frozenset(map(ours, revoked))))
-
-
-def _close(consumer: Any) -> None:
-    with suppress(KafkaError, OSError):  # nothing is lost: the group finds out by itself
-        consumer.close(autocommit=False, timeout_ms=milliseconds(_CLOSE_SECONDS))
 
 
 def _as_poll(fetched: Mapping[KafkaPartition, list[Any]]) -> Poll:

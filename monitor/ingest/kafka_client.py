@@ -7,15 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import (
-    FencedInstanceIdError,
-    GroupAuthorizationFailedError,
-    KafkaConfigurationError,
-    KafkaError,
-    SaslAuthenticationFailedError,
-    TopicAuthorizationFailedError,
-)
+from kafka import KafkaProducer, errors
 
 from monitor.errors import BrokersUnreachable, ConfigInvalid
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
@@ -115,30 +107,30 @@ def translated_errors(settings: KafkaSettings) -> Iterator[None]:
     """
     try:
         yield
-    except KafkaConfigurationError as error:
+    except errors.KafkaConfigurationError as error:
         raise ConfigInvalid(f"kafka: {error.args[0] if error.args else error}") from error
-    except FencedInstanceIdError as error:
+    except errors.FencedInstanceIdError as error:
         raise ConfigInvalid(
             f"kafka.group_instance_id: another replica runs as {settings.group_instance_id}; give each its own."
         ) from error
-    except (KafkaError, OSError) as error:
+    except (errors.KafkaError, OSError) as error:
         raise BrokersUnreachable(_sentence(error, settings)) from error
 
 
 def _sentence(error: Exception, settings: KafkaSettings) -> str:
-    where = settings.bootstrap_servers
+    where, is_guarded = settings.bootstrap_servers, settings.security_protocol is not SecurityProtocol.PLAINTEXT
     match error:
-        case SaslAuthenticationFailedError():
+        case errors.SaslAuthenticationFailedError():
             return f"Kafka at {where} refuses our credentials; check kafka.security_protocol, sasl_* and ssl_*."
-        case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
+        case errors.TopicAuthorizationFailedError() | errors.GroupAuthorizationFailedError():
             return f"Kafka at {where} forbids it ({error}); allow READ on the topics and on group {settings.group_id}."
-        case KafkaError(retriable=True) | OSError() if settings.security_protocol is not SecurityProtocol.PLAINTEXT:
+        case errors.KafkaError(retriable=True) | OSError() if is_guarded:
             # To kafka-python a broker that hangs up on wrong credentials is one that does not answer.
             return (
                 f"No Kafka broker at {where} lets us in; check kafka.security_protocol, sasl_* and ssl_*, "
                 "kafka.bootstrap_servers, and that the broker runs."
             )
-        case KafkaError(retriable=True) | OSError():
+        case errors.KafkaError(retriable=True) | OSError():
             return f"No Kafka broker answers at {where}; check kafka.bootstrap_servers and that the broker runs."
         case _:
             return f"Kafka at {where} cannot be read: {error}."

@@ -47,8 +47,7 @@ class KafkaReader:
 
     def close(self) -> None:
         """Release connections; safe to call twice."""
-        with suppress(KafkaError, OSError):
-            self._consumer.close(autocommit=False)
+        close(self._consumer)
 
     def topics(self) -> Sequence[str]:
         """Topics that the brokers let us see, in order; their own are left out."""
@@ -66,23 +65,21 @@ class KafkaReader:
 
     def offset_ranges(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
         """Which offsets each of *partitions* holds."""
-        wanted = _theirs(partitions)
         with translated_errors(self._settings):
-            beginnings, ends = self._consumer.beginning_offsets(wanted), self._consumer.end_offsets(wanted)
-        return {ours(each): OffsetRange(beginnings[each], ends[each]) for each in wanted}
+            return offset_ranges(self._consumer, partitions)
 
     def offsets_at(self, partitions: Iterable[TopicPartition], moment: float | None) -> Mapping[TopicPartition, int]:
         """Offset of the first record at *moment* (Unix seconds) or later; without partitions that hold none."""
         if moment is None:
             return {}
         with translated_errors(self._settings):
-            found = self._consumer.offsets_for_times(dict.fromkeys(_theirs(partitions), milliseconds(moment)))
+            found = self._consumer.offsets_for_times(dict.fromkeys(theirs(partitions), milliseconds(moment)))
         return {ours(each): at.offset for each, at in found.items() if at is not None}
 
     def start(self, offsets: Mapping[TopicPartition, int], *, ends: Mapping[TopicPartition, int] | None = None) -> None:
         """Read on from *offsets*; *ends* are those before which the reader skips what it cannot read."""
         self.positions, self._ends = dict(offsets), ends or {}
-        self._consumer.assign(_theirs(offsets))
+        self._consumer.assign(theirs(offsets))
         for partition, offset in offsets.items():
             self._consumer.seek(KafkaPartition(*partition), offset)
 
@@ -92,8 +89,8 @@ class KafkaReader:
         """What comes within *timeout_seconds*, each partition's records in order; those of *only* where it is given."""
         with translated_errors(self._settings):
             if only is not None:
-                self._consumer.pause(*_theirs(self.positions.keys() - set(only)))
-                self._consumer.resume(*_theirs(only))
+                self._consumer.pause(*theirs(self.positions.keys() - set(only)))
+                self._consumer.resume(*theirs(only))
             try:
                 fetched = self._consumer.poll(timeout_ms=milliseconds(timeout_seconds), max_records=max_records)
             except Exception as error:
@@ -131,15 +128,13 @@ class KafkaReader:
 
     def _numbers(self, topic: str) -> Sequence[int]:
         with translated_errors(self._settings):
-            # An answer that was on its way when the topic was named knows nothing of it, and counts as the answer.
-            for _ in range(_METADATA_ATTEMPTS):
-                if found := self._consumer.partitions_for_topic(topic):
-                    return sorted(found)
+            if found := partition_numbers(self._consumer, topic):
+                return sorted(found)
         raise DependencyUnreachable(no_such_topic(self._settings, topic, self.topics()))
 
     def _skip_corrupt(self) -> Sequence[Record]:
         """Go on behind corrupt batches, with another client: this one may loop over them for ever."""
-        ends = {**self._consumer.end_offsets(_theirs(self.positions)), **self._ends}
+        ends = {**self._consumer.end_offsets(theirs(self.positions)), **self._ends}
         self.close()
         skipped = []
         for partition, offset in sorted(self.positions.items()):
@@ -163,7 +158,7 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
     """
     consumer = groupless_consumer(settings, max_poll_records=1)
     try:
-        consumer.assign(_theirs([partition]))
+        consumer.assign(theirs([partition]))
         consumer.seek(KafkaPartition(*partition), offset)
         for _ in range(_SLICES):
             if consumer.poll(timeout_ms=milliseconds(_SLICE_SECONDS)):
@@ -174,8 +169,7 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
         with translated_errors(settings):
             raise
     finally:
-        with suppress(KafkaError, OSError):
-            consumer.close(autocommit=False)
+        close(consumer)
     return ""
 
 
@@ -204,5 +198,27 @@ def no_such_topic(settings: KafkaSettings, topic: str, others: Sequence[str]) ->
     return f"Kafka at {settings.bootstrap_servers} has no topic {topic} ({there}); check the name, or create it."
 
 
-def _theirs(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
+def theirs(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:
+    """Our partitions, as those of kafka-python."""
     return [KafkaPartition(*partition) for partition in partitions]
+
+
+def partition_numbers(consumer: Any, topic: str) -> Collection[int]:
+    """Partitions of *topic*; none where there is no such topic."""
+    # An answer that was on its way when the topic was named knows nothing of it, and counts as the answer.
+    return next(filter(None, (consumer.partitions_for_topic(topic) for _ in range(_METADATA_ATTEMPTS))), ())
+
+
+def offset_ranges(
+    consumer: Any, partitions: Iterable[TopicPartition], **options: Any
+) -> Mapping[TopicPartition, OffsetRange]:
+    """Which offsets each of *partitions* holds."""
+    wanted = theirs(partitions)
+    beginnings, ends = consumer.beginning_offsets(wanted, **options), consumer.end_offsets(wanted, **options)
+    return {ours(each): OffsetRange(beginnings[each], ends[each]) for each in wanted}
+
+
+def close(consumer: Any, **options: Any) -> None:
+    """Release the connections of *consumer*, whatever state it is in; safe to call twice."""
+    with suppress(KafkaError, OSError):
+        consumer.close(autocommit=False, **options)
