@@ -16,17 +16,9 @@ from monitor.cli.terminal.findings import findings_json, print_finding, print_ta
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
+from monitor.doctor import ledger as ledger_checks
 from monitor.doctor.finding import Check, Finding, exit_code
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.doctor.ledger import (
-    judge_coverage,
-    judge_labels,
-    judge_ledger,
-    judge_promises,
-    judge_services,
-    judge_tiers,
-    judge_versions,
-)
 from monitor.doctor.prometheus import judge_prometheus
 from monitor.doctor.prometheus_client import ask_prometheus
 from monitor.doctor.topic_sample import sample
@@ -138,28 +130,30 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
     except LedgerUnavailable as away:
         advice = "Check ledger.url, and that its database runs."
         return None, [Check("ledger", "answer").unreachable(str(away), advice)]
-    return facts, list(judge_ledger(facts))
+    return facts, list(ledger_checks.judge_ledger(facts))
 
 
 def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Finding]:
     if facts is None or facts.labels is None:
         if is_missing(url):
-            yield from judge_labels(NO_LABELS, config.rollout)
+            yield from ledger_checks.judge_labels(NO_LABELS, config.rollout)
         yield from _not_asked("The ledger cannot be read.", ("services", "versions", "tiers"))
         return
-    yield from judge_labels(facts.labels, config.rollout)
+    yield from ledger_checks.judge_labels(facts.labels, config.rollout)
     with opened_ledger(config, url) as opened:
         activity = opened.activity()
         review = reviewer_of(config, opened)
         calibration = review.calibration_in_force()
         frozen = {record.calibration_id: record.history_labels for record in opened.calibrations()}
         labels = (0, 0) if calibration is None else (frozen[calibration.calibration_id], review.history_labels())
-    yield from judge_versions(activity)
+    yield from ledger_checks.judge_versions(activity)
     has_learnt = calibration is not None and calibration.trust.is_trusted
-    yield from judge_services(facts.tiers, min_class_labels=config.difficulty.min_class_labels, has_learnt=has_learnt)
+    yield from ledger_checks.judge_services(
+        facts.tiers, min_class_labels=config.difficulty.min_class_labels, has_learnt=has_learnt
+    )
     reference = {each.model_version for each in activity if each.environment == REFERENCE_ENVIRONMENT}
-    yield from judge_tiers(
+    yield from ledger_checks.judge_tiers(
         None if calibration is None else calibration.trust, reference_versions=len(reference), labels=labels
     )
-    yield from judge_coverage(facts.tiers)
-    yield from judge_promises(() if calibration is None else calibration.promises)
+    yield from ledger_checks.judge_coverage(facts.tiers)
+    yield from ledger_checks.judge_promises(() if calibration is None else calibration.promises)

@@ -191,15 +191,15 @@ class Drawing:
         return ET.tostring(self._root, encoding="unicode") + "\n"
 
 
-def shortened(text: str, width: float, *, font_size: float = FONT_SIZE) -> str:
+def shortened(text: str, width: float) -> str:
     """*text*, or as much of it as goes into *width* with an ellipsis at its end."""
-    most = max(1, int(width / (_GLYPH * font_size)))
+    most = max(1, int(width / (_GLYPH * FONT_SIZE)))
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def text_width(text: str, *, font_size: float = FONT_SIZE) -> float:
+def text_width(text: str) -> float:
     """How wide *text* is, roughly."""
-    return len(text) * _GLYPH * font_size
+    return len(text) * _GLYPH * FONT_SIZE
 
 
 def _number(value: float) -> str:
