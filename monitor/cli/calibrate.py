@@ -114,10 +114,9 @@ def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
 
 def _result(loaded: RecordCounts, draft: Draft, promotion: str, ledger: SqlLedger) -> CalibrateResult:
     calibration = draft.calibration
-    records = ledger.calibrations()
-    kept = [record for record in records if record.calibration_id == calibration.calibration_id]
     unkept = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, draft.history_labels)
-    record = kept[0] if kept else unkept
+    kept = (record for record in ledger.calibrations() if record.calibration_id == calibration.calibration_id)
+    record = next(kept, unkept)
     return CalibrateResult(
         records=loaded,
         difficulty=KeptCalibration(calibration, record, in_force=record.is_promoted),

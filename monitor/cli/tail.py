@@ -109,17 +109,14 @@ def _printer(output: OutputFormat) -> Callable[[SeenRequest], None]:
 def _of_files(files: Sequence[str], config: Config, calibration: Calibrated) -> Iterator[SeenRequest]:
     """What *files* hold; their time is that of their events."""
     watch = _watch(config, config.traces.assembly.quiet_seconds)
-    source = FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)
-    try:
-        at_end = False
+    at_end = False
+    with closing(FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)) as source:
         while not at_end:
             poll = source.poll(_POLL_SECONDS)
             at_end = poll.at_end
             for record in poll.records:
                 yield from watch.see([record], calibration(), now=watch.event_time)
                 yield from watch.due(calibration(), now=watch.event_time)
-    finally:
-        source.close()
     yield from watch.rest(calibration())
     _tell_unreadable(watch)
 

@@ -39,18 +39,18 @@ class RequestTable:
     def print(self, seen: SeenRequest) -> None:
         """One line; a request on which a verdict came later has a `+` before it."""
         trace, tag = seen.trace, seen.tag
-        is_tagged = bool(tag.calibration_id)
+        outcome, outcome_style = _outcome(seen)
         cells = (
             datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             trace.service,
             trace.model_version,
             trace.request.capability,
             tag.tier.value,
-            f"{tag.difficulty_logit:+.1f}" if is_tagged else _UNKNOWN,
-            ("+" if seen.is_revised else "") + _outcome(seen),
+            f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN,
+            f"{'+' if seen.is_revised else ''}{outcome}",
             trace.trace_id,
         )
-        styles = ("", "", "", "", _TIER_STYLES.get(tag.tier, ""), "", _outcome_style(seen), "dim")
+        styles = ("", "", "", "", _TIER_STYLES.get(tag.tier, ""), "", outcome_style, "dim")
         line = Text()
         for name, cell, style in zip(self._widths, cells, styles, strict=True):
             if name == "trace id":
@@ -94,15 +94,10 @@ def request_json(seen: SeenRequest) -> Json:
     return {name: fields[name] for name in _SHOWN}
 
 
-def _outcome(seen: SeenRequest) -> str:
+def _outcome(seen: SeenRequest) -> tuple[str, str]:
+    """The outcome in words, and their style."""
     if seen.outcome is None:
-        return _UNKNOWN
+        return _UNKNOWN, "dim"
     if seen.outcome.success:
-        return "success"
-    return f"failure {seen.outcome.failure_class}" if seen.outcome.failure_class else "failure"
-
-
-def _outcome_style(seen: SeenRequest) -> str:
-    if seen.outcome is None:
-        return "dim"
-    return "green" if seen.outcome.success else "bold red"
+        return "success", "green"
+    return f"failure {seen.outcome.failure_class or ''}".rstrip(), "bold red"
