@@ -14,7 +14,7 @@ from functools import cache
 from itertools import islice
 from pathlib import PurePath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 from markupsafe import Markup
 
 from monitor.errors import UsageError
@@ -24,28 +24,16 @@ from monitor.evals.json_report import json_report
 from monitor.evals.report import EvalReport
 from monitor.evals.words import bounds
 from monitor.output.charts.drawing import CHART_STYLE
-from monitor.output.charts.parts import parts_chart
-from monitor.output.charts.rates import rates_chart
-from monitor.output.charts.shares import share_chart
-from monitor.rollout.wording import markdown, percent, points, signed, with_bounds
+from monitor.output.templating import templates_of
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("monitor.evals"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        finalize=_valid,
-    )
-    shown = (percent, points, signed, with_bounds, bounds)
-    environment.filters |= {each.__name__: each for each in shown} | {"text": markdown}
-    environment.globals |= {each.__name__: each for each in (rates_chart, share_chart, parts_chart)}
-    environment.globals["summary"] = summary
-    environment.globals["chart_style"] = Markup(CHART_STYLE)  # noqa: S704  (our own)
+    environment = templates_of("monitor.evals", finalize=_valid)
+    environment.filters["bounds"] = bounds
+    environment.globals |= {"summary": summary, "chart_style": Markup(CHART_STYLE)}  # noqa: S704  (our own)
     return environment
 
 

@@ -9,18 +9,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from monitor.output.charts.coverage import coverage_chart
 from monitor.output.charts.drawing import CHART_STYLE
-from monitor.output.charts.parts import parts_chart
-from monitor.output.charts.rates import rates_chart
-from monitor.output.charts.shares import share_chart
 from monitor.output.plain import iso_time
+from monitor.output.templating import templates_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.verdict import FailureRate, Interval, Verdict
-from monitor.rollout.wording import percent, points, signed, with_bounds
+from monitor.rollout.wording import percent
 from monitor.web.page.overview import since
 
 UNKNOWN = "not known"
@@ -108,16 +105,8 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("monitor.web.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("monitor.web.page", lstrip_blocks=True)
     environment.globals |= {"style": Markup(_STYLE), "has_tiers": has_tiers}  # noqa: S704 - our own file
-    charts = (coverage_chart, parts_chart, rates_chart, share_chart)
-    environment.globals |= {each.__name__: each for each in charts}
-    shown = (bounds, count, decimal, duration, percent, points, rate, ratio, signed, since, when, with_bounds)
+    shown = (bounds, count, decimal, duration, rate, ratio, since, when)
     environment.filters |= {each.__name__: each for each in shown}
     return environment
