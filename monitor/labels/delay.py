@@ -6,9 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from monitor.trace.outcome_policy import BUDGET, STATUS
 
 _SHARE = 0.95
@@ -43,13 +40,13 @@ def label_delays(labels: Iterable[TimedLabel]) -> Sequence[LabelDelay]:
     for source, success, delay, age in labels:
         times[source, success].append((delay, age))
     return [
-        LabelDelay(*kind, age_when_labelled(*np.array(of).T), len(of))
+        LabelDelay(*kind, age_when_labelled([delay for delay, _ in of], [age for _, age in of]), len(of))
         for kind, of in sorted(times.items())
         if len(of) >= _LEAST_LABELS
     ]
 
 
-def age_when_labelled(delays: NDArray[np.float64], ages: NDArray[np.float64], share: float = _SHARE) -> float:
+def age_when_labelled(delays: Sequence[float], ages: Sequence[float], share: float = _SHARE) -> float:
     """
     Age by which *share* of the labels that ever come have come, in the unit of *delays*.
 
@@ -68,6 +65,8 @@ def age_when_labelled(delays: NDArray[np.float64], ages: NDArray[np.float64], sh
         84:360. Like theirs, the estimate is of the labels that come within the longest age that was watched: here the
         age that 30 labelled requests have reached.
     """
+    import numpy as np  # noqa: PLC0415  (for which no start need wait)
+
     reached = np.sort(np.maximum(ages, 0.0))
     came = np.clip(delays, 0.0, np.maximum(ages, 0.0))
     moments, number = np.unique(came[came <= reached[-_LEAST_LABELS]], return_counts=True)

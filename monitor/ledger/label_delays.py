@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numpy as np
 import sqlalchemy as sa
 
 from monitor.labels.delay import TimedLabel
@@ -37,7 +36,9 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
         .limit(_VERSIONS)
     )
     for version, first, last in connection.execute(versions).all():
-        for after, until in pairwise(np.linspace(max(first, since) - 1.0, last, _SPELLS + 1).tolist()):
+        begins = max(first, since) - 1.0
+        cuts = [*(begins + spell * (last - begins) / _SPELLS for spell in range(_SPELLS)), last]
+        for after, until in pairwise(cuts):
             some = connection.execute(_LABELS, {"version": version, "after": after, "until": until})
             for source, success, started_at, labelled_at in some:
                 yield source or "unknown", success, labelled_at - started_at, now - started_at
