@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitor.difficulty.tiers import TIERS
@@ -12,6 +12,7 @@ from monitor.metrics.snapshot import Snapshot
 from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import OnCallLoad, SignatureLoad
+from monitor.rollout.tracker import earlier
 from monitor.rollout.verdict import FailureRate, ShareComparison, TierComparison, Verdict, VerdictState
 
 NOT_LOOKED_AT = "not looked at yet"
@@ -41,6 +42,20 @@ class RecordCounts:
     duplicate: int
     dead_lettered: int
     unlabelled: int
+
+
+def story(record: RolloutRecord, records: Iterable[RolloutRecord]) -> Sequence[tuple[float, str]]:
+    """What happened to *record*, oldest first: when (Unix seconds), and what; *records* say whether it is a retry."""
+    rollout = record.rollout
+    is_retry = rollout.candidate in {each.candidate for each in earlier(rollout, [each.rollout for each in records])}
+    told = [(rollout.started_at, "started again; the earlier attempt does not count" if is_retry else "started")]
+    before = ""
+    for at, state in record.changes:
+        told.append((at, f"{before} became {state}" if before else f"first verdict: {state}"))
+        before = state
+    if rollout.ended_at is not None:
+        told.append((rollout.ended_at, f"ended: {rollout.end_reason.replace('_', ' ')}"))
+    return told
 
 
 def rollout_json(record: RolloutRecord) -> Json:

@@ -175,7 +175,7 @@ def test_rollouts_are_listed_with_their_history(broken: str, capsys: pytest.Capt
 
     assert rollout["id"] in shown
     assert "shop (production)  live-1 → live-2" in shown
-    assert "2026-09-23 14:13 regression" in shown
+    assert "2026-09-23 14:13 first verdict: regression" in shown
     assert [{"at": "2026-09-23T14:13:20.000Z", "verdict": "regression"}] == rollout["changes"]
     assert "2026-09-21T14:13:20.000Z" == rollout["floors"][0]["seen_at"]
 

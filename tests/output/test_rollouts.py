@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from monitor.output.rollouts import rollout_json
+from monitor.output.rollouts import rollout_json, story
 from monitor.rollout.verdict import Verdict, VerdictState
-from tests.metrics.snapshots import NO_REQUESTS, a_comparison, a_record, a_verdict
+from tests.metrics.snapshots import NO_REQUESTS, NOON, a_comparison, a_record, a_verdict
 
 
 def test_every_field_of_a_verdict_is_printed() -> None:
@@ -95,3 +95,17 @@ def test_history_floors_and_load_are_told_whole() -> None:
 def test_times_are_iso_8601_in_utc() -> None:
     """The start is readable and has its zone."""
     assert rollout_json(a_record(started_at=1_790_000_000.25))["started_at"] == "2026-09-21T14:13:20.250Z"
+
+
+def test_a_rollback_a_retry_and_an_end_by_hand_are_told() -> None:
+    """In the order in which they happened, in words; a version that was rolled back starts again."""
+    first = a_record(ended_at=NOON + 50, end_reason="rolled_back")
+    first = replace(first, changes=((NOON + 10, "waiting"), (NOON + 20, "regression")))
+    again = a_record(rollout_id="r2", started_at=NOON + 90, ended_at=NOON + 99, end_reason="bad answers in refunds")
+    other = a_record(rollout_id="r3", started_at=NOON + 95, candidate="model-3")
+
+    told = [[what for _, what in story(each, [first, again, other])] for each in (first, again, other)]
+
+    assert ["started", "first verdict: waiting", "waiting became regression", "ended: rolled back"] == told[0]
+    assert ["started again; the earlier attempt does not count", "ended: bad answers in refunds"] == told[1]
+    assert ["started"] == told[2]

@@ -19,7 +19,7 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
-from monitor.output.rollouts import NOT_LOOKED_AT, urgency
+from monitor.output.rollouts import NOT_LOOKED_AT, story, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
@@ -252,12 +252,8 @@ def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]
 def _history(records: Sequence[RolloutRecord]) -> Iterator[str]:
     for record in records:
         rollout = record.rollout
-        ended = "under way"
-        if rollout.ended_at is not None:
-            ended = f"ended {_time(rollout.ended_at)} ({rollout.end_reason})"
-        yield f"{rollout.rollout_id}  {_title(rollout)}"
-        yield f"  {_time(rollout.started_at)} started, {ended}"
-        yield from (f"  {_time(at)} {state}" for at, state in record.changes)
+        yield f"{rollout.rollout_id}  {_title(rollout)}{'  under way' * rollout.is_under_way}"
+        yield from (f"  {_time(at)} {what}" for at, what in story(record, records))
         if not record.changes:
             yield f"  {NOT_LOOKED_AT}"
 

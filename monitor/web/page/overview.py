@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
-from monitor.output.rollouts import urgency
+from monitor.output.rollouts import story, urgency
 from monitor.rollout.verdict import VerdictState
 
 _DAY_SECONDS = 86_400.0
@@ -60,24 +60,12 @@ def since(record: RolloutRecord) -> float | None:
 def since_yesterday(snapshot: Snapshot) -> Sequence[Happening]:
     """What happened in the last 24 hours before the snapshot, the latest first."""
     happenings = [
-        happening
+        Happening(at, record, what)
         for record in snapshot.rollouts
-        for happening in reversed(_story(record))
-        if snapshot.now - _DAY_SECONDS <= happening.at <= snapshot.now
+        for at, what in reversed(story(record, snapshot.rollouts))
+        if snapshot.now - _DAY_SECONDS <= at <= snapshot.now
     ]
     return sorted(happenings, key=lambda happening: -happening.at)
-
-
-def _story(record: RolloutRecord) -> Sequence[Happening]:
-    rollout = record.rollout
-    story = [Happening(rollout.started_at, record, "started")]
-    before = ""
-    for at, state in record.changes:
-        story.append(Happening(at, record, f"{before} became {state}" if before else f"first verdict: {state}"))
-        before = state
-    if rollout.ended_at is not None:
-        story.append(Happening(rollout.ended_at, record, f"ended: {rollout.end_reason.replace('_', ' ')}"))
-    return story
 
 
 def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:

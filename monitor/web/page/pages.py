@@ -14,7 +14,7 @@ from monitor.errors import MonitorError
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.cases import TraceLinks
-from monitor.output.rollouts import counter_totals
+from monitor.output.rollouts import counter_totals, story
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
@@ -86,6 +86,7 @@ class Page:
             evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._snapshot.policy),
             listed=rollout_view.listed(evidence),
             has_cases=has_cases,
+            story=story(record, self._snapshot.rollouts),
         )
 
     def cases(self, record: RolloutRecord, cases: Cases, links: TraceLinks, *, can_show_more: bool) -> str:
