@@ -118,7 +118,7 @@ class Reader:
         return Decoded(spans=tuple(self._spans), outcomes=tuple(self._outcomes), ignored=dict(self._ignored))
 
     def _enter_resource(self, attributes: Attributes) -> None:
-        facts = self._gathered(attributes)
+        facts = self._gather(attributes)
         self._resource = _Resource(
             looked_at=facts.looked_at,
             service=self._service(facts),
@@ -132,7 +132,7 @@ class Reader:
         if place is None:
             self._ignored[Ignored.SPAN_INVALID] += 1
             return
-        facts = self._gathered(raw.attributes)
+        facts = self._gather(raw.attributes)
         kind = span_reading.kind_of(facts, raw.name)
         judged = place.trace_id
         if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
@@ -148,7 +148,7 @@ class Reader:
         named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
         if (log.event_name or next(named, "")) == EVALUATION_EVENT:
             at = seconds(log.time_unix_nano or log.observed_time_unix_nano)
-            self._add_evaluation(self._gathered(log.attributes), _trace_id(log.trace_id), at)
+            self._add_evaluation(self._gather(log.attributes), _trace_id(log.trace_id), at)
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
 
@@ -163,12 +163,9 @@ class Reader:
         else:
             self._outcomes.append(OutcomeEvent(evaluation.trace_id, outcome))
 
-    def _gathered(self, attributes: Attributes) -> SpanAttributes:
-        facts = SpanAttributes()
-        self._gather(attributes, facts)
-        return facts
-
-    def _gather(self, attributes: Attributes, facts: SpanAttributes) -> None:
+    def _gather(self, attributes: Attributes, facts: SpanAttributes | None = None) -> SpanAttributes:
+        """What *attributes* say, beside what *facts* hold already."""
+        facts = facts or SpanAttributes()
         use_of, most, longest = self._options.use_of, self._limits.max_attributes, self._limits.max_attribute_chars
         for position, pair in enumerate(attributes):
             if position >= most:
@@ -187,6 +184,7 @@ class Reader:
                 facts.add(use.meaning, value)
             if use.is_looked_at and isinstance(value, str | int | float):
                 facts.looked_at[name] = value
+        return facts
 
     def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
@@ -196,7 +194,7 @@ class Reader:
     def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId) -> None:
         meaning = EVENTS[event.name]
         if meaning is Field.EVALUATION:
-            self._add_evaluation(self._gathered(event.attributes), trace_id, seconds(event.time_unix_nano))
+            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano))
             return
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
         if meaning is not None:

@@ -206,20 +206,13 @@ def calls_tools(attributes: SpanAttributes) -> bool:
         if any("tool_call" in name for name in names):
             return True
     # The expression takes twenty times as long as a look for what all its words have in common.
-    return any(
-        ("tool" in value or "function" in value) and _TOOL_CALL.search(value) is not None
-        for value in _texts_of(attributes, Field.OUTPUT)
-    )
+    written = map(str, (*attributes.values(Field.OUTPUT), *attributes.messages.get(Field.OUTPUT, ())))
+    return any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None for text in written)
 
 
 _TOOL_CALL = re.compile(
     r"""["'](?:tool_calls?|tool_use|toolUse|function_call|functionCall|toolCalls?)["'](?!\s*:\s*(?:null|None|\[\]))"""
 )
-
-
-def _texts_of(attributes: SpanAttributes, fact: Field) -> Iterator[str]:
-    for value in (*attributes.values(fact), *attributes.messages.get(fact, ())):
-        yield value if isinstance(value, str) else str(value)
 
 
 def tokens_of(attributes: SpanAttributes) -> tuple[int | None, int | None]:
