@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -65,16 +66,18 @@ def age_when_labelled(delays: Sequence[float], ages: Sequence[float], share: flo
         84:360. Like theirs, the estimate is of the labels that come within the longest age that was watched: here the
         age that 30 labelled requests have reached.
     """
-    import numpy as np  # noqa: PLC0415  (for which no start need wait)
-
-    reached = np.sort(np.maximum(ages, 0.0))
-    came = np.clip(delays, 0.0, np.maximum(ages, 0.0))
-    moments, number = np.unique(came[came <= reached[-_LEAST_LABELS]], return_counts=True)
-    # Came by each moment, less those whose request is younger than that.
-    at_risk = np.cumsum(number) - np.searchsorted(reached, moments, side="left")
-    later = 1.0 - number[1:] / np.maximum(at_risk[1:], number[1:])
-    have_come = np.append(np.cumprod(later[::-1])[::-1], 1.0)
-    return float(moments[np.argmax(have_come >= share)])
+    reached = sorted(max(age, 0.0) for age in ages)
+    came = Counter(min(max(delay, 0.0), max(age, 0.0)) for delay, age in zip(delays, ages, strict=True))
+    moments = sorted((moment for moment in came if moment <= reached[-_LEAST_LABELS]), reverse=True)
+    found, have_come, by_then = moments[0], 1.0, sum(came[moment] for moment in moments)
+    for moment in moments:
+        if have_come < share:
+            break
+        # Those that came by then, less those whose request is younger than that.
+        at_risk = by_then - bisect_left(reached, moment)
+        found, have_come = moment, have_come * (1.0 - came[moment] / max(at_risk, came[moment]))
+        by_then -= came[moment]
+    return found
 
 
 def slowest(delays: Sequence[LabelDelay]) -> LabelDelay | None:

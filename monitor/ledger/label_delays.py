@@ -36,9 +36,8 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
         .limit(_VERSIONS)
     )
     for version, first, last in connection.execute(versions).all():
-        begins = max(first, since) - 1.0
-        cuts = [*(begins + spell * (last - begins) / _SPELLS for spell in range(_SPELLS)), last]
-        for after, until in pairwise(cuts):
+        start = max(first, since) - 1.0
+        for after, until in pairwise(start + (last - start) * part / _SPELLS for part in range(_SPELLS + 1)):
             some = connection.execute(_LABELS, {"version": version, "after": after, "until": until})
             for source, success, started_at, labelled_at in some:
                 yield source or "unknown", success, labelled_at - started_at, now - started_at
