@@ -13,7 +13,7 @@ from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import OnCallLoad, SignatureLoad
 from monitor.rollout.tracker import earlier
-from monitor.rollout.verdict import FailureRate, ShareComparison, TierComparison, Verdict, VerdictState
+from monitor.rollout.verdict import FailureRate, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 
 NOT_LOOKED_AT = "not looked at yet"
 """The reason of a rollout that has no verdict so far."""
@@ -130,26 +130,19 @@ def _verdict(verdict: Verdict) -> Json:
 
 @plain.register
 def _rate(rate: FailureRate) -> Json:
-    known = rate.rate
-    return fields_of(rate) | {
-        "rate": None if known is None else known.estimate,
-        "lower": None if known is None else known.lower,
-        "upper": None if known is None else known.upper,
-    }
+    return fields_of(rate) | _flat("rate", rate.rate)
 
 
 @plain.register
 def _share(share: ShareComparison) -> Json:
-    return fields_of(share) | {
-        "baseline": share.baseline.estimate,
-        "candidate": share.candidate.estimate,
-        "change": share.change.estimate,
-        "lower": share.change.lower,
-        "upper": share.change.upper,
-        "excess": share.excess.estimate,
-        "excess_lower": share.excess.lower,
-        "excess_upper": share.excess.upper,
-    }
+    arms = {"baseline": share.baseline.estimate, "candidate": share.candidate.estimate}
+    return fields_of(share) | arms | _flat("change", share.change) | _flat("excess", share.excess, prefix="excess_")
+
+
+def _flat(name: str, interval: Interval | None, *, prefix: str = "") -> Json:
+    """*interval* as fields of what it belongs to: its estimate by *name*, its bounds by the *prefix*."""
+    names = {"estimate": name, "lower": f"{prefix}lower", "upper": f"{prefix}upper"}
+    return {shown: None if interval is None else getattr(interval, each) for each, shown in names.items()}
 
 
 @plain.register

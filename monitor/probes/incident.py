@@ -23,7 +23,7 @@ def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelR
 
     Each has its text as it was and as a template, whose slots a person, or a program, can fill otherwise.
     """
-    known = dict(_names(texts))
+    known = {name: text for text in texts for name in (text.candidate.features.item, *map(joining_id, text.trace_ids))}
     for case in cases:
         name = case.get("request_id") or case["trace_id"]
         text = known.get(name) or known.get(joining_id(case["trace_id"]))
@@ -56,9 +56,3 @@ def template(text: str) -> Mapping[str, object]:
         return f"{{{slot}}}"
 
     return {"template": _SLOT.sub(filled, text), "slots": slots}
-
-
-def _names(texts: Sequence[PanelRequest]) -> Iterator[tuple[str, PanelRequest]]:
-    for text in texts:
-        yield str(text.candidate.features.item), text
-        yield from ((joining_id(trace_id), text) for trace_id in text.trace_ids)

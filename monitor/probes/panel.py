@@ -110,11 +110,11 @@ def read_requests(
     skipped: Counter[str] = Counter()
     for record in _records(files, limits, translate):
         try:
-            traces_read = decode(_as_event(record.value), limits).traces
+            found_traces = decode(_as_event(record.value), limits).traces
         except InvalidRecord as invalid:
             skipped[invalid.reason.value] += 1
             continue
-        for trace in traces_read:
+        for trace in found_traces:
             request = trace.request
             name = request.request_id or _name_of(request)
             if name is None:

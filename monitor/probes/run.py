@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
@@ -155,10 +155,7 @@ class Run:
     def _answered(self, probe: PanelRequest) -> _Answered:
         asked = question(probe, self.labels["model_version"])
         kept = self.journal.ungraded.get(asked["request_id"])
-        started_at = self.clock.time() if kept is None else kept["started_at"]
-        answer = self.ask(asked) if kept is None else Answer(kept["result"])
-        ended_at = max(self.clock.time(), started_at) if kept is None else kept["ended_at"]
-        cost_usd = answer.cost_usd if kept is None else 0.0
+        answer, cost_usd, times = self._asked(asked) if kept is None else (Answer(kept["result"]), 0.0, kept["times"])
         told = outcome(answer.result, self.success_field)
         if answer.broken:
             told = {"success": False, "failure_class": answer.broken, "source": JUDGE}
@@ -166,12 +163,16 @@ class Run:
             try:
                 told = _grade(self.grade({**asked, "probe": probe.line, "result": answer.result}))
             except Unanswered as later:  # the agent's answer was paid for
-                times = {"started_at": started_at, "ended_at": ended_at}
                 later.cost_usd = cost_usd
-                later.ungraded = {"request_id": asked["request_id"], "result": answer.result, **times}
+                later.ungraded = {"request_id": asked["request_id"], "result": answer.result, "times": times}
                 raise
-        native = event(asked, self.labels, answer.result, told, started_at=started_at, ended_at=ended_at)
+        native = event(asked, self.labels, answer.result, told, **times)
         return native, cost_usd, f"{answer.broken}: {answer.detail}" if answer.broken else ""
+
+    def _asked(self, asked: Json) -> tuple[Answer, float | None, Mapping[str, float]]:
+        started_at = self.clock.time()
+        answer = self.ask(asked)
+        return answer, answer.cost_usd, {"started_at": started_at, "ended_at": max(self.clock.time(), started_at)}
 
     def _settle(
         self, done: Future[_Answered], number: int, limit: Limit, progress: Progress, *, most_broken: int

@@ -15,7 +15,6 @@ from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
 from monitor.output.calibrations import CalibrateResult, CalibrationComparison, KeptCalibration
 from monitor.output.plain import iso_time
-from monitor.output.rollouts import RecordCounts
 from monitor.rollout.wording import percent
 
 _UNKNOWN = "-"
@@ -27,18 +26,17 @@ _DAY = len("2026-11-23")
 
 def print_calibrate(console: Console, result: CalibrateResult) -> None:
     """What `calibrate` did, and whether to trust its calibration."""
-    if result.records.read:
-        console.print(_loaded(result.records), soft_wrap=True, highlight=False)
+    records = result.records
+    if records.read:
+        console.print(
+            f"{records.read:,} records read, {records.counted:,} traces counted, {records.duplicate:,} known already, "
+            f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome.",
+            soft_wrap=True,
+            highlight=False,
+        )
     print_calibration(console, result.difficulty)
     _print_history(console, result.history, is_trusted=result.difficulty.calibration.trust.is_trusted)
     console.print(result.promotion, soft_wrap=True, highlight=False)
-
-
-def _loaded(records: RecordCounts) -> str:
-    return (
-        f"{records.read:,} records read, {records.counted:,} traces counted, {records.duplicate:,} known already, "
-        f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome."
-    )
 
 
 def print_calibration(console: Console, kept: KeptCalibration) -> None:

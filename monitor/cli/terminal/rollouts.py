@@ -224,14 +224,28 @@ _MINUTE = len("2026-11-23T05:02")
 
 def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
     """Each rollout with its id, its times and every change of its verdict."""
-    for line in _history(records) if records else ["No rollout was found."]:
-        print_line(console, line)
+    if not records:
+        print_line(console, "No rollout was found.")
+    for record in records:
+        rollout = record.rollout
+        print_line(console, f"{rollout.rollout_id}  {_title(rollout)}{'  under way' * rollout.is_under_way}")
+        for at, what in story(record, records):
+            print_line(console, f"  {_time(at)} {what}")
+        if not record.changes:
+            print_line(console, f"  {NOT_LOOKED_AT}")
 
 
 def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: TraceLinks) -> None:
     """Cases by signature, the largest group first."""
-    for line in _cases(record, cases, links):
-        print_line(console, line)
+    print_line(console, _title(record.rollout))
+    requests = f"{cases.total:,} request{'s' * (cases.total != 1)}"
+    print_line(console, f"{requests} that established versions passed and the candidate fails")
+    for signature, group in by_signature(cases.cases):
+        print_line(console, f"\n{signature_name(signature, record.new_failures.get(signature))}: {len(group)}")
+        for case in group:
+            print_line(console, _case(record.rollout, case, links))
+    if cases.total > len(cases.cases):
+        print_line(console, f"\n{cases.total - len(cases.cases):,} more; raise --limit to see them.")
 
 
 def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]) -> None:
@@ -247,26 +261,6 @@ def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]
             found = [record for record in records if _key(record.rollout) == key]
             table.add_row(policy, *(_said(found[-1]) if found else ("no rollout", "", "", "")))
         console.print(Padding(table, (0, 0, 1, 2)))
-
-
-def _history(records: Sequence[RolloutRecord]) -> Iterator[str]:
-    for record in records:
-        rollout = record.rollout
-        yield f"{rollout.rollout_id}  {_title(rollout)}{'  under way' * rollout.is_under_way}"
-        yield from (f"  {_time(at)} {what}" for at, what in story(record, records))
-        if not record.changes:
-            yield f"  {NOT_LOOKED_AT}"
-
-
-def _cases(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Iterator[str]:
-    rollout, states = record.rollout, record.new_failures
-    yield _title(rollout)
-    yield f"{cases.total:,} request{'s' * (cases.total != 1)} that established versions passed and the candidate fails"
-    for signature, group in by_signature(cases.cases):
-        yield f"\n{signature_name(signature, states.get(signature))}: {len(group)}"
-        yield from (_case(rollout, case, links) for case in group)
-    if cases.total > len(cases.cases):
-        yield f"\n{cases.total - len(cases.cases):,} more; raise --limit to see them."
 
 
 def _case(rollout: Rollout, case: Case, links: TraceLinks) -> str:
