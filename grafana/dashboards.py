@@ -187,8 +187,8 @@ def rollout() -> builder.Dashboard:
                 _classes(
                     About(
                         title="Failure rate by class",
-                        description="All requests of each capability class, both arms; regressed is 1 where a class is "
-                        "shown to fail more often. Needs no tiers.",
+                        description="All requests of each capability class, both arms. Worse: the class is shown "
+                        "to fail more often. Needs no tiers.",
                         unit="percentunit",
                         span=8,
                         empty="no classes: send a capability with each request",
@@ -228,7 +228,10 @@ def rollout() -> builder.Dashboard:
                     ),
                     "hard_share_change",
                     Query(_rollout("expected_change"), "expected of a uniform gain"),
-                    Query(_policy("share_jump_ratio"), "policy: a jump"),
+                    Query(
+                        f"{_policy('share_jump_ratio')} and on (service, environment) {_rollout('expected_change')}",
+                        "policy: a jump",
+                    ),
                 ),
                 _band_over_time(
                     About(
@@ -286,7 +289,9 @@ def rollout() -> builder.Dashboard:
                     ),
                     [Query(_recorded("rollout", "rollout_hard_tier_pass_ratio:upper", _ROLLOUT), "at most")],
                     [Query(_rollout("floor_pass_ratio", capability=""), "floor")],
-                ),
+                )
+                .min(0)
+                .max(1),
             ],
         },
     )
@@ -343,8 +348,8 @@ def canary() -> builder.Dashboard:
                 _classes(
                     About(
                         title="All requests by class",
-                        description="Estimates of both arms, whatever the tier; regressed is 1 where a class is shown "
-                        "to fail more often.",
+                        description="Estimates of both arms, whatever the tier. Worse: the class is shown to fail more "
+                        "often.",
                         unit="percentunit",
                         span=12,
                         height=7,
@@ -385,8 +390,8 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Hard requests by class",
-                        description="Estimates of both arms; regressed is 1 where a class is shown to fail more often. "
-                        "n counts labelled requests; a rate of few says little.",
+                        description="Estimates of both arms. n counts labelled requests, where tiers are declared or "
+                        "learnt; a rate of few says little.",
                         unit="percentunit",
                         span=12,
                         empty=_NO_TIERS,
@@ -398,11 +403,10 @@ def canary() -> builder.Dashboard:
                         "candidate": _by(
                             "capability", _rollout("capability_failure_ratio", arm="candidate", bound="estimate")
                         ),
-                        "regressed": _by("capability", _rollout("capability_regressed")),
                         "n before": _labelled_hard("$baseline"),
                         "n now": _labelled_hard("$candidate"),
                     },
-                    units={"regressed": "none", "n before": "locale", "n now": "locale"},
+                    units={"n before": "locale", "n now": "locale"},
                     widths={"capability": 210},
                     sorted_by="n now",
                 ),
@@ -653,7 +657,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty=_NO_HARD_COUNTS,
+                        empty=f"not a day of traffic yet; {_NO_HARD_COUNTS}",
                     ),
                     *(
                         Query(_recorded("rollout", "hard_failures_expected:delta1d", _ROLLOUT, {"arm": arm}), arm)
@@ -667,7 +671,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty=_NO_HARD_COUNTS,
+                        empty=f"not a day of traffic yet; {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "requests_hard:delta1d", _SERVICE), "requests"),
                 ),
@@ -1200,8 +1204,10 @@ _NOT_IN_LEGEND = {"legend": True, "tooltip": False, "viz": False}
 def _classes(about: About) -> table.Panel:
     """Both arms by capability class, the largest failure rate of the candidate first."""
     columns = {arm: _by("capability", _rollout("class_failure_ratio", arm=arm, bound="estimate")) for arm in _ARMS}
-    columns |= {"regressed": _by("capability", _rollout("capability_regressed"))}
-    return _table(about, columns, units={"regressed": "none"}, widths={"capability": 210}, sorted_by="candidate")
+    columns |= {"worse": _by("capability", _rollout("capability_regressed"))}
+    panel = _table(about, columns, units={"worse": "none"}, widths={"capability": 130}, sorted_by="candidate")
+    answers = {"0": {"text": "no"}, "1": {"text": "yes"}}
+    return panel.override_by_name("worse", [_property("mappings", [{"type": "value", "options": answers}])])
 
 
 def _last() -> common.ReduceDataOptions:

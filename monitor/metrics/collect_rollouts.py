@@ -109,9 +109,9 @@ def _load(labels: Labels, verdict: Verdict) -> Rows:
                 yield "rollout_failures_per_1000_requests", value, (*labels, arm.value, tier.value)
 
 
-def _hard_failures(verdict: Verdict, arm: ArmName) -> int:
-    rates = (dict(_arms(verdict.tiers[tier]))[arm] for tier in HARD_TIER if tier in verdict.tiers)
-    return sum(rate.failures for rate in rates)
+def _hard_failures(verdict: Verdict, arm: ArmName) -> int | None:
+    rates = [dict(_arms(verdict.tiers[tier]))[arm] for tier in HARD_TIER if tier in verdict.tiers]
+    return sum(rate.failures for rate in rates) if any(rate.requests for rate in rates) else None
 
 
 def _coverage_labels(labels: Labels, arm: ArmName, tier: Tier) -> Labels:

@@ -192,7 +192,6 @@ def test_a_verdict_without_shares_leaves_them_out() -> None:
         "cliffwatch_rollout_tiers_info",
         "cliffwatch_rollout_requests_needed",
         "cliffwatch_rollout_labelled_requests",
-        "cliffwatch_rollout_hard_failures",
         "cliffwatch_rollout_floor_pass_ratio",
     } == {name for name in names_in(found) if "_rollout_" in name}
 
