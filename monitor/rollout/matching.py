@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.confidence_sequence import Counts
 
 _Array = NDArray[np.float64]
@@ -117,17 +117,14 @@ def match(cohort: Cohort) -> Matched:
     """
     comparison, period = _period(cohort)
     weights = _weights(cohort, period)
-    alone, renamed = _classes_of_one_arm(cohort)
-    index: dict[tuple[Tier, str, int, bool], int] = {}
+    rows, alone, renamed = _counterparts(cohort)
+    index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
         for stratum in arm.strata:
             if (both := weights.get(_hour(stratum, period))) is None:
                 continue
-            key = (stratum.tier, stratum.capability, stratum.bin, stratum.is_known)
-            if stratum.capability in renamed:
-                key = (stratum.tier, _ELSEWHERE, 0, False)  # what is known of a request rests on its class as well
-            places.append((side, index.setdefault(key, len(index))))
+            places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
             weight, (labelled, failures) = both[side], stratum.evidence
             sums = (stratum.requests, labelled, weight * labelled, failures, stratum.logit_sum, stratum.variance_sum)
             counted.append([weight * each for each in sums])
@@ -150,22 +147,61 @@ def match(cohort: Cohort) -> Matched:
     )
 
 
-def _classes_of_one_arm(cohort: Cohort) -> tuple[float, Collection[str]]:
-    """Share of the candidate's labelled requests in classes that it alone serves, and the classes that were renamed."""
-    shares, totals = [], []
-    for arm in (cohort.baseline, cohort.candidate):
-        labelled = Counter[str]()
+_Kind = tuple[Tier, str, int, bool]
+
+
+def _kind(stratum: Stratum) -> _Kind:
+    return stratum.tier, stratum.capability, stratum.bin, stratum.is_known
+
+
+def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collection[str]]:
+    """
+    As what each kind of requests is compared, and `Matched.alone` and `Matched.renamed`.
+
+    A kind that only one arm serves is compared by its class where as many are of kinds that only the other does: the
+    arms are tagged otherwise. Likewise a class is compared by nothing but its tier. A learnt tier goes with its tag.
+    """
+    labelled: list[dict[_Kind, int]] = [{}, {}]
+    for of_arm, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True):
         for stratum in arm.strata:
-            labelled[stratum.capability] += stratum.labelled
-        totals.append(labelled.total())
-        shares.append({name: number / max(totals[-1], 1) for name, number in labelled.items()})
-    only: list[dict[str, float]] = []
-    for own, other, total in zip(shares, reversed(shares), reversed(totals), strict=True):
-        due = {name: share for name, share in own.items() if share * total >= _LEAST_EXPECTED}
-        only.append({name: share for name, share in due.items() if other.get(name, 0.0) < _HARDLY_ANY * share})
+            of_arm[_kind(stratum)] = of_arm.get(_kind(stratum), 0) + stratum.labelled
+    classes: list[Counter[str]] = [Counter(), Counter()]
+    for of_class, of_arm in zip(classes, labelled, strict=True):
+        for (_, name, _, _), number in of_arm.items():
+            of_class[name] += number
+    of_one_arm, alone = _of_one_arm(classes)
+    renamed = set() if alone else of_one_arm
+    both = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
+    tagged_otherwise, alone_by_tag = _of_one_arm(both)
+    rows = {kind: kind for of_arm in labelled for kind in of_arm}
+    for kind in rows:
+        tier = Tier.UNTIERED if cohort.tiers_by is TiersBy.LEARNT else kind[0]
+        if kind[1] in renamed:
+            rows[kind] = (tier, _ELSEWHERE, 0, False)
+        elif kind in tagged_otherwise and not alone_by_tag:
+            rows[kind] = (tier, kind[1], 0, False)
+    return rows, alone + alone_by_tag, renamed
+
+
+_Key = TypeVar("_Key")
+
+
+def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], float]:
+    """What only one arm serves, and the candidate's share of it; 0 where as much is only the baseline's."""
+    totals = [sum(of_arm.values()) for of_arm in labelled]
+    only: list[dict[_Key, float]] = []
+    for own, other, total, due in zip(labelled, reversed(labelled), totals, reversed(totals), strict=True):
+        shares = {key: number / max(total, 1) for key, number in own.items()}
+        only.append(
+            {
+                key: share
+                for key, share in shares.items()
+                if share * due >= _LEAST_EXPECTED and other.get(key, 0) < _HARDLY_ANY * share * due
+            }
+        )
     before, after = (sum(each.values()) for each in only)
-    is_renamed = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
-    return (0.0, {*only[0], *only[1]}) if is_renamed else (after, ())
+    as_much = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
+    return {*only[0], *only[1]}, 0.0 if as_much else after
 
 
 def _period(cohort: Cohort) -> tuple[Comparison, int | None]:

@@ -110,8 +110,8 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
     if measurement.alone >= policy.ok_margin:
         yield (
-            f"{percent(measurement.alone)} of the candidate's labelled requests are of classes that the baseline does "
-            "not serve, so they are compared with nothing."
+            f"{percent(measurement.alone)} of the candidate's labelled requests are of kinds that the baseline does "
+            "not serve (other classes, or requests never met before), so they are compared with nothing."
         )
     if measurement.labels.one_sided:
         what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")

@@ -9,6 +9,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.class_tiers import class_tiers
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
+from monitor.difficulty.trust import Trust
 from monitor.difficulty.trust_gate import on_traffic
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.ledger import FailureCounts
@@ -18,6 +19,8 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.capability import UNCLASSIFIED
 
 _DAY = 86_400.0
+_ENOUGH_TO_KNOW = 100  # requests of an arm
+_FEW_FAILURES = 20
 _NO_CLASS = (UNCLASSIFIED, "")
 """Requests with neither a capability nor tools are no class."""
 
@@ -99,12 +102,24 @@ class Ladder:
         cohort, signatures = self.arms.cohort(window, view)
         calibration = self.calibration
         if calibration is not None:
-            strata = [*cohort.baseline.strata, *cohort.candidate.strata]
-            known = sum(stratum.requests for stratum in strata if stratum.is_known)
-            requests = sum(stratum.requests for stratum in strata)
-            trust = on_traffic(calibration.trust, known=known, requests=requests, settings=self.difficulty)
-            calibration = replace(calibration, trust=trust)
+            calibration = replace(calibration, trust=self._trust(calibration.trust, cohort))
         return ReadBy(cohort, signatures, view, window, calibration)
+
+    def _trust(self, trust: Trust, cohort: Cohort) -> Trust:
+        """By the arm of which the calibration knows less: what it knows of the other's requests does not tag these."""
+        baseline, candidate = cohort.baseline, cohort.candidate
+        arms = [(sum(s.requests for s in arm.strata if s.is_known), arm.requests) for arm in (baseline, candidate)]
+        enough = [(known, requests) for known, requests in arms if requests >= _ENOUGH_TO_KNOW]
+        known, requests = min(enough or arms, key=lambda arm: arm[0] / max(arm[1], 1))
+        trust = on_traffic(trust, known=known, requests=requests, settings=self.difficulty)
+        untiered = sum(stratum.failures for stratum in baseline.strata if stratum.tier is Tier.UNTIERED)
+        if cohort.tiers_by is TiersBy.LEARNT and _FEW_FAILURES <= baseline.failures < 2 * untiered:
+            told = (
+                f"{untiered} of the baseline's {baseline.failures} failures are of classes with too few reference runs "
+                "for tiers: add runs of these."
+            )
+            trust = replace(trust, is_trusted=False, reasons=(*trust.reasons, told))
+        return trust
 
     def _is_usable(self, read: ReadBy) -> bool:
         match read.view.tiers_by:

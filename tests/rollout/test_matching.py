@@ -8,7 +8,7 @@ import pytest
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
 from monitor.rollout.confidence_sequence import Counts
-from monitor.rollout.matching import match
+from monitor.rollout.matching import Row, match
 
 MONDAY = 168 * 2_900
 
@@ -134,4 +134,18 @@ def test_a_rare_class_that_a_small_canary_missed_is_no_class_of_one_arm() -> Non
 
     matched = match(cohort)
 
+    assert (0.0, set()) == (matched.alone, set(matched.renamed))
+
+
+def test_arms_that_are_tagged_otherwise_are_compared_by_class() -> None:
+    """The ids of one version say nothing to the calibration: its requests are unknown, and as many as the others."""
+    known, unknown = (
+        Arm("version", [Stratum(Tier.EASY, "faq", number, is_known, 500, 500, failed, 0.0, 0.0)])
+        for number, is_known, failed in ((3, True, 10), (7, False, 30))
+    )
+
+    matched = match(Cohort(known, unknown, ""))
+
+    assert [Row(Tier.UNTIERED, "faq", 0, False)] == list(matched.rows)
+    assert [[10.0], [30.0]] == matched.failures.tolist()
     assert (0.0, set()) == (matched.alone, set(matched.renamed))

@@ -208,5 +208,5 @@ def test_requests_that_nothing_is_compared_with_are_an_obstacle_once_they_could_
 
     assert VerdictState.WAITING == findings.state
     (obstacle,) = findings.obstacles
-    assert obstacle.startswith("3.0 % of the candidate's labelled requests are of classes that the baseline does not")
+    assert obstacle.startswith("3.0 % of the candidate's labelled requests are of kinds that the baseline does not")
     assert () == found(alone=POLICY.ok_margin - 0.001, is_left_behind=False).obstacles

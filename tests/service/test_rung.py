@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.service.rung import Ladder, ReadBy
 from tests.builders import NOON, a_batch, a_trace, failure, success, tagged
-from tests.difficulty.made_up import history
+from tests.difficulty.made_up import features_of, history
 
 DAY = 86_400.0
 FAILS_EVERY = {"faq": 100, "booking": 10, "refund": 2}
@@ -61,14 +62,15 @@ def climb(
     policy: Policy | None = None,
     calibration: Calibration | None = None,
     earlier: ReadBy | None = None,
+    rollout: Rollout = ROLLOUT,
 ) -> ReadBy:
     chosen = policy or Policy()
-    with ledger.arms(ROLLOUT, matured_before=NOON + DAY) as arms:
+    with ledger.arms(rollout, matured_before=NOON + DAY) as arms:
         return Ladder(
             arms=arms,
             policy=chosen,
             difficulty=DifficultySettings(),
-            rollout=ROLLOUT,
+            rollout=rollout,
             calibration=calibration,
             window=EvidenceWindow(NOON, NOON - chosen.baseline_days * DAY),
             class_tiers={} if earlier is None else earlier.class_tiers(),
@@ -169,7 +171,7 @@ def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlL
 
     assert TiersBy.CLASS is by_class.cohort.tiers_by
     assert learnt.calibration is not None
-    assert "Only 0% of the live requests are known: replay 120 more as probes." in learnt.calibration.trust.reasons
+    assert "Only 0% of the live requests are known: replay 60 more as probes." in learnt.calibration.trust.reasons
 
 
 def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None:
@@ -187,3 +189,33 @@ def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None
         labels={}
     )
     assert 1_200 == sum(covered.labels.values())
+
+
+def test_tags_of_known_requests_do_not_serve_an_arm_whose_requests_are_unknown(ledger: SqlLedger) -> None:
+    """Half of all requests are known, and none of the candidate's: what is learnt does not read this rollout."""
+    calibration = calibrate(history(), frozen_at=NOON)
+    assert calibration is not None
+    for version, name in (("old", "item"), ("new", "other")):
+        events = []
+        for number in range(150):
+            features = replace(features_of(number), item=f"{name}-{number}")
+            trace = a_trace(
+                f"{version}-{number}",
+                model_version=version,
+                capability=features.capability,
+                request_id=features.item,
+                started_at=NOON + number,
+                outcome=failure() if number > 100 else success(),
+            )
+            events.append(tagged(trace, calibration.tag(features)))
+        ledger.record(a_batch(*events))
+
+    read = climb(
+        ledger,
+        policy=Policy.model_validate({"tiers_by": ["learnt"]}),
+        calibration=calibration,
+        rollout=dataclasses.replace(ROLLOUT, calibration_id=calibration.calibration_id),
+    )
+
+    assert read.calibration is not None
+    assert ("Only 0% of the live requests are known: replay 15 more as probes.",) == read.calibration.trust.reasons
