@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import random
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -36,26 +40,60 @@ _SHOTS = (
     ("rollout-desktop-dark", "rollout", DESKTOP, "dark", 1.0, "#share-title"),
     ("cases-phone", "cases", _PHONE, "light", 1.5, "h1"),
 )
+_SHOTS_WITHOUT_REFERENCES = (
+    ("class-desktop", "orders", (1200, 1030), "light", 1.0, "h1"),
+    ("class-phone-dark", "orders", _PHONE, "dark", 1.5, "h1"),
+    ("no-tiers-phone", "search", _PHONE, "light", 1.5, "h1"),
+)
 """Name, page, size, scheme, device pixels per pixel, and what stands at the top."""
 
 
 def main() -> None:
-    """Replay the demo, then look at its pages."""
+    """Replay the demo, then two rollouts without references, and look at their pages."""
     _PICTURES.mkdir(parents=True, exist_ok=True)
-    with (
-        ReplayProcess(_demo(), _CONFIG) as process,
-        open_browser(find_program("chromium", "google-chrome"), find_program("chromedriver")) as browser,
-    ):
-        rollouts = httpx.get(f"{process.url}/api/v1/rollouts", trust_env=False).json()
-        (cliff,) = (rollout["id"] for rollout in rollouts if rollout["verdict"] == "cliff")
-        ways = {"": "/", "rollout": f"/rollouts/{cliff}", "cases": f"/rollouts/{cliff}/cases"}
-        for name, page, size, scheme, scale, top in _SHOTS:
-            browser.look(size=size, scheme=scheme, scale=scale)
-            browser.driver.get(f"{process.url}{ways[page]}")
-            _scroll_to(browser, top)
-            file = _PICTURES / f"{name}.png"
-            _save(browser.picture(), file)
-            sys.stdout.write(f"{name}: {file.stat().st_size:,} bytes\n")
+    with open_browser(find_program("chromium", "google-chrome"), find_program("chromedriver")) as browser:
+        with ReplayProcess(_demo(), _CONFIG) as process:
+            (cliff,) = (each["id"] for each in _rollouts(process) if each["verdict"] == "cliff")
+            ways = {"": "/", "rollout": f"/rollouts/{cliff}", "cases": f"/rollouts/{cliff}/cases"}
+            _take(browser, process, _SHOTS, ways)
+        with ReplayProcess(map(json.dumps, _without_references()), _CONFIG) as process:
+            ways = {each["service"]: f"/rollouts/{each['id']}" for each in _rollouts(process)}
+            _take(browser, process, _SHOTS_WITHOUT_REFERENCES, ways)
+
+
+def _rollouts(process: ReplayProcess) -> Any:
+    return httpx.get(f"{process.url}/api/v1/rollouts", trust_env=False).json()
+
+
+def _take(browser: Browser, process: ReplayProcess, shots: Sequence[Any], ways: Mapping[str, str]) -> None:
+    for name, page, size, scheme, scale, top in shots:
+        browser.look(size=size, scheme=scheme, scale=scale)
+        browser.driver.get(f"{process.url}{ways[page]}")
+        _scroll_to(browser, top)
+        file = _PICTURES / f"{name}.png"
+        _save(browser.picture(), file)
+        sys.stdout.write(f"{name}: {file.stat().st_size:,} bytes\n")
+
+
+def _without_references() -> Iterator[dict[str, Any]]:
+    """A class of `orders` that collapses at a tenth of the traffic, and `search`, which names no class, on its way."""
+    usual = {"refunds": 0.10, "invoices": 0.02, "delivery": 0.04, "disputes": 0.55}
+    new = usual | {"refunds": 0.60, "disputes": 0.45}
+    dice, began = random.Random(20261129), datetime(2026, 11, 10, tzinfo=UTC)
+    for number in range(10_000):
+        service = "orders" if number % 3 else "search"
+        is_new = number > (4_000 if service == "orders" else 8_800) and dice.random() < 0.1
+        name = dice.choice(("refunds", "invoices", "invoices", "invoices", "delivery", "delivery", "disputes"))
+        event = {
+            "schema": "cliffwatch.trace/v1",
+            "trace_id": f"{service}-{number}",
+            "service": service,
+            "model_version": "agent-2026-11" if is_new else "agent-2026-08",
+            "started_at": (began + timedelta(minutes=number)).isoformat(),
+            "request": {"text": f"{name} {dice.randrange(40)}"},
+            "outcome": {"success": dice.random() >= (new if is_new else usual)[name], "source": "checker"},
+        }
+        yield event | ({"capability": name} if service == "orders" else {})
 
 
 def _scroll_to(browser: Browser, selector: str) -> None:
