@@ -124,7 +124,7 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if isinstance(value, (list, dict)):
         return value

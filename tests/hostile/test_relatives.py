@@ -9,6 +9,7 @@ import re
 import stat
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from pydantic import ValidationError
 from monitor.cli.app import run_command
 from monitor.cli.terminal.console import Console, harmless
 from monitor.config.file import parse_config_file
+from monitor.config.model import load_config
+from monitor.errors import ConfigInvalid
 from monitor.evals.formats.inspect_log import read_archive
 from monitor.evals.formats.reading import Options, ResultFileInvalid
 from monitor.ledger.labels import SERIES_OF_CAPABILITY, SERIES_OF_FAILURE_CLASS, SERIES_OF_VERSION, has_room
@@ -215,6 +218,18 @@ def test_a_folded_bomb_is_not_unfolded(name: str, tmp_path: Path, capsys: pytest
 def test_odd_yaml_is_read_or_refused(text: str) -> None:
     """In bounded time, and with a sentence instead of a traceback."""
     parse_config_file(text.encode())
+
+
+@pytest.mark.parametrize("variable", ["KAFKA__TOPICS", "ROLLOUT__FLOORS", "TRACES__OUTCOMES__EVALUATIONS"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":', "NaN", "[1e999]", "[[[]]]", '[{"service": "\\ud800"}]', "\x1b"]
+)
+def test_odd_variables_are_read_or_refused(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a sentence, whatever JSON makes of them."""
+    monkeypatch.setenv(f"CLIFFWATCH_{variable}", text)
+
+    with suppress(ConfigInvalid):
+        load_config()
 
 
 @pytest.mark.parametrize(
