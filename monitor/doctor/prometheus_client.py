@@ -22,7 +22,6 @@ def ask_prometheus(url: str) -> PrometheusFacts:
     Raises:
         UsageError: *url* is none.
     """
-    shown = printable_url(url)
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
             active = _get(client, "api/v1/targets", state="active")["activeTargets"]
@@ -31,12 +30,12 @@ def ask_prometheus(url: str) -> PrometheusFacts:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise UsageError("--prometheus is not a URL; write http://127.0.0.1:9090, for example.") from None
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        return PrometheusFacts(shown, problem=str(error) or type(error).__name__)
+        return PrometheusFacts(printable_url(url), problem=str(error) or type(error).__name__)
     ours = {(found["metric"].get("job"), found["metric"].get("instance")) for found in series["result"]}
     rules = [rule for group in groups for rule in group["rules"]]
     failing = [rule for rule in rules if rule.get("lastError") and _OURS in str(rule.get("query", ""))]
     return PrometheusFacts(
-        shown,
+        printable_url(url),
         targets=dict(_targets(active, ours)),
         alerts=sorted(rule["name"] for rule in rules if rule["type"] == "alerting"),
         failing=[f"{rule['name']}: {rule['lastError']}" for rule in failing],

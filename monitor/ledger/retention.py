@@ -9,7 +9,7 @@ begins anew if it comes back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from monitor.ledger import schema
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import Pruned, PruneSubject
-from monitor.ledger.schema import dead_letter, model_version, pruned, request, rollout, stratum
+from monitor.ledger.schema import counter, dead_letter, model_version, pruned, request, rollout, stratum
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.transactions import Transactions
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -53,15 +53,15 @@ class Retention(Transactions):
     waits.
     """
 
-    def prune(self, *, now: float) -> Iterator[Pruned]:
+    def prune(self, *, now: float, keep: Collection[PruneSubject] = ()) -> Iterator[Pruned]:
         """
         Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
 
-        A caller that stops iterating stops the deleting; the next call goes on.
+        A caller that stops iterating stops the deleting; the next call goes on. Subjects to *keep* are left alone.
         """
         for subject, before in _cutoffs(self._settings, now=now).items():
             with self._reading() as connection:
-                all_old = self._old(connection, subject, before)
+                all_old = () if subject in keep else self._old(connection, subject, before)
             for _, delete in all_old:
                 while rows := self._delete(delete):
                     yield Pruned(subject, rows)
@@ -204,8 +204,7 @@ def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
         names = [" ".join(of) for of in ids.values()]
         is_own = name.scope.in_(names) | (name.scope + " " + name.value).in_(names)
         connection.execute(sa.delete(schema.label_value).where(is_own))
-        counts = sa.tuple_(*schema.counter.c[of_version])
-        connection.execute(sa.delete(schema.counter).where(counts.in_(ids.values())))
+        connection.execute(sa.delete(counter).where(sa.tuple_(*counter.c[of_version]).in_(ids.values())))
         for table in (stratum, schema.traffic, pruned):
             connection.execute(sa.delete(table).where(table.c.model_version_id.in_(ids)))
         # The row keeps its id, which other replicas remember.

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from typing_extensions import override
 
-from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.ledger import PruneSubject, RolloutRecord
 from monitor.rollout.deployment import growth_times
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import VerdictState
@@ -27,6 +27,7 @@ class ReplayReviewer(Reviewer):
     """
 
     _prune_interval_seconds = 86_400.0  # no reader waits for it, and a batch may hold hours
+    _kept = (PruneSubject.NAMES,)  # what is printed at the end counts them all
 
     @override
     def judge(self, *, now: float) -> None:

@@ -16,7 +16,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.trust import LiveTrust
 from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.labels.delay import LabelDelay, slowest
-from monitor.ledger.ledger import CalibrationRecord, Lease, RolloutRecord
+from monitor.ledger.ledger import CalibrationRecord, Lease, PruneSubject, RolloutRecord
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.floors import changed_floors
@@ -81,6 +81,7 @@ class Reviewer:
     """
 
     _prune_interval_seconds = 3_600.0
+    _kept: Collection[PruneSubject] = ()
 
     def __init__(
         self, ledger: SqlLedger, *, settings: ServiceSettings, difficulty: DifficultySettings, policy: Policy
@@ -240,7 +241,7 @@ class Reviewer:
         """Delete old rows, some at each review, so that verdicts do not wait for it."""
         if now - self._pruned_at < self._prune_interval_seconds:
             return
-        portions = [pruned.rows for pruned in islice(self._ledger.prune(now=now), _PRUNED_PORTIONS)]
+        portions = [each.rows for each in islice(self._ledger.prune(now=now, keep=self._kept), _PRUNED_PORTIONS)]
         if len(portions) < _PRUNED_PORTIONS:  # nothing is left
             self._pruned_at = now
         if portions:

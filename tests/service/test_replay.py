@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.app import run_command
 from monitor.output.rollouts import replay_json
 from monitor.service.replay import Replay
-from tests.builders import PARTITION
+from tests.builders import NOON, PARTITION
 from tests.service.houses import (
     House,
     an_event,
@@ -22,3 +29,32 @@ def test_records_are_counted_and_shown(house: House) -> None:
     records = replay_json(house.snapshots.current)["records"]
     assert {"read": 7, "counted": 7, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0} == records
     assert house.snapshots.current.is_ready
+
+
+def test_a_replay_of_a_year_counts_versions_that_retired_in_its_course(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names are let go where others need their place, and not from what is printed at the end."""
+    file = tmp_path / "year.jsonl"
+    days = [(day, f"m-{day // 100}") for day in range(0, 360, 3)]
+    file.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "schema": "cliffwatch.trace/v1",
+                    "trace_id": f"t{day}",
+                    "service": "shop",
+                    "model_version": version,
+                    "started_at": datetime.fromtimestamp(NOON - (400 - day) * 86_400.0, UTC).isoformat(),
+                    "outcome": {"success": True},
+                }
+            )
+            + "\n"
+            for day, version in days
+        )
+    )
+
+    assert 0 == run_command(["replay", str(file), "--output", "json"])
+
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert (len(days), len(days), 0) == (records["read"], records["counted"], records["unlabelled"])
