@@ -92,23 +92,16 @@ def expected_load(
 
     Args:
         failures: By signature, of baseline and candidate.
-        requests: Labelled requests of every tier, likewise.
+        requests: Labelled requests of every tier, likewise; at least one each.
 
     Returns:
-        One entry per signature met in either arm; empty while an arm has no labelled request.
+        One entry per signature met in either arm.
     """
-    if min(requests) <= 0:
-        return ()
     before, after = (
         {name: _PER * failed / n for name, failed in arm.items()} for arm, n in zip(failures, requests, strict=True)
     )
     loads = [SignatureLoad(name, before.get(name, 0.0), after.get(name, 0.0)) for name in {**before, **after}]
     return sorted(loads, key=lambda load: (-load.candidate, -load.baseline, load.signature))
-
-
-def load_by_tier(loads: Sequence[SignatureLoad]) -> Mapping[Tier, tuple[float, float]]:
-    """(baseline, candidate) failures per 1,000 labelled requests of each tier, untiered last."""
-    return {tier: _total(load for load in loads if load.signature.tier is tier) for tier in (*TIERS, Tier.UNTIERED)}
 
 
 def on_call_load(
@@ -145,7 +138,7 @@ def on_call_load(
     ]
     return OnCallLoad(
         total=_total(loads),
-        tiers=load_by_tier(loads),
+        tiers={tier: _total(each for each in loads if each.signature.tier is tier) for tier in (*TIERS, Tier.UNTIERED)},
         signatures=tuple(sorted(told, key=_place)[:limit]),
         weighted=_total(loads, weights) if severities else None,
     )
