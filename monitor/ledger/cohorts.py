@@ -86,6 +86,11 @@ class ArmReader:
             counts[cell.capability, cell.tool_set][1] += int(cell.failures)
         return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
 
+    def baseline_begins(self, *, since: float, until: float) -> float:
+        """Start of the first hour in which the baseline served between these times; *until* where it did not."""
+        cells = self._evidence(self._rollout.baseline, since, until, any_calibration=True).cells
+        return min((cell.hour * HOUR_SECONDS for cell in cells), default=until)
+
     def declares_tiers(self) -> bool:
         """Whether any request of either arm has a declared tier."""
         ids = arm_ids(self._connection, self._rollout)

@@ -85,12 +85,19 @@ class Ladder:
         if tiers_by is not TiersBy.CLASS:
             yield TierView(tiers_by), self.window
             return
-        started_at = self.rollout.started_at
-        # No outcome serves twice. After a cutover the later half of the baseline's days stands in, the earlier teaches.
-        for taught_until in (started_at, started_at - self.policy.baseline_days * _DAY / 2):
+        # No outcome serves twice. After a cutover the later half of the baseline's time stands in, the earlier teaches.
+        for taught_until in (self.rollout.started_at, self._half_taught()):
             view = TierView(tiers_by, self._class_tiers(taught_until))
             if view.class_tiers:
                 yield view, self.window._replace(baseline_since=max(taught_until, self.window.baseline_since))
+
+    def _half_taught(self) -> float:
+        started_at = self.rollout.started_at
+        served = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
+        half = (max(self.window.baseline_since, served) + started_at) / 2
+        if started_at - half < _DAY:  # less tells nothing of the hours of a day
+            half = started_at
+        return next((until for until in self.class_tiers if until < started_at), half)
 
     def _class_tiers(self, taught_until: float) -> Mapping[tuple[str, str], Tier]:
         if taught_until in self.class_tiers:

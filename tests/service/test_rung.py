@@ -107,6 +107,31 @@ def test_after_a_cutover_the_earlier_half_of_the_baselines_days_teaches(ledger: 
     assert (600, 600) == requests_of(read)
 
 
+def test_a_few_days_of_the_baseline_are_halved_likewise(ledger: SqlLedger) -> None:
+    """Who began to watch three days before the cutover has tiers too, and later looks keep where they were cut."""
+    serve(ledger, "old", since=NOON - 3 * DAY, until=NOON - 1.5 * DAY)
+    serve(ledger, "old", since=NOON - 1.5 * DAY, until=NOON)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    first = climb(ledger)
+    ledger.record(a_batch(tagged(a_trace("back-filled", model_version="old", started_at=NOON - 9 * DAY))))
+    second = climb(ledger, earlier=first)
+
+    assert (TiersBy.CLASS, Comparison.BEFORE_AFTER) == (first.cohort.tiers_by, first.cohort.comparison)
+    assert (600, 600) == requests_of(first)
+    assert (first.view, first.window) == (second.view, second.window)
+
+
+def test_one_day_of_the_baseline_is_not_halved(ledger: SqlLedger) -> None:
+    """Half a day says nothing of the other half."""
+    serve(ledger, "old", since=NOON - DAY, until=NOON)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    read = climb(ledger)
+
+    assert {Tier.UNTIERED} == {each.tier for each in read.cohort.candidate.strata}
+
+
 def test_class_tiers_that_were_used_stay_whatever_labels_come_late(ledger: SqlLedger) -> None:
     """A hundred late failures would make bookings hard at the next look; the rollout goes on with what it began."""
     for version, since in (("old", NOON - DAY), ("old", NOON), ("new", NOON)):
