@@ -23,9 +23,6 @@ _DROPS = 10_000  # looked at, a hundredth of a point apart
 MIN_HARD_SHARE = 0.30
 """Share of hard or adversarial cases from which a suite can tell a cliff from noise."""
 
-MIN_HARD_FAILURES = 30
-"""Hard-tier failures that each run needs, as for a verdict on live traffic (docs/verdicts.md)."""
-
 SATURATED_PASS_RATE = 0.97
 _POWER = 0.80
 _DROP_WORTH_SEEING = 0.05
@@ -88,15 +85,15 @@ class Audit:
     sight: Mapping[Tier, Sight]
 
 
-def audit(pairing: Pairing, comparison: Comparison) -> Audit:
-    """Blind spots of the suite that *comparison* stands on, gravest first."""
+def audit(pairing: Pairing, comparison: Comparison, *, min_hard_failures: int) -> Audit:
+    """Blind spots of the suite that *comparison* stands on, gravest first; a share needs *min_hard_failures* a run."""
     tiers: dict[Tier, Stratum] = {t: stratum for t, stratum in comparison.tiers.items() if t is not Tier.UNTIERED}
     level = 1.0 - simultaneous(comparison.confidence, len(tiers))
     sight: dict[Tier, Sight] = {tier: _sight(stratum, level) for tier, stratum in tiers.items()}
-    return Audit([*_of_tiers(comparison), *_of_sight(tiers, sight), *_of_runs(pairing)], sight)
+    return Audit([*_of_tiers(comparison, min_hard_failures), *_of_sight(tiers, sight), *_of_runs(pairing)], sight)
 
 
-def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
+def _of_tiers(comparison: Comparison, min_hard_failures: int) -> Iterator[BlindSpot]:
     tiers, all_cases = comparison.tiers, 0 if comparison.aggregate is None else comparison.aggregate.cases
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
     cases = all_cases - untiered
@@ -106,7 +103,7 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
         )
         yield BlindSpot(Blindness.TIERS_UNKNOWN, f"{told}is left behind.")
         return
-    yield from _of_hard_tier(comparison.hard_tier, cases)
+    yield from _of_hard_tier(comparison.hard_tier, cases, min_hard_failures)
     if Tier.FRONTIER not in tiers:
         told = "No case is a frontier probe (failed by every model today): add a few, to see what an upgrade unlocks."
         yield BlindSpot(Blindness.NO_FRONTIER_CASES, told)
@@ -115,7 +112,7 @@ def _of_tiers(comparison: Comparison) -> Iterator[BlindSpot]:
         yield BlindSpot(Blindness.UNTIERED_CASES, told)
 
 
-def _of_hard_tier(hard: Stratum | None, cases: int) -> Iterator[BlindSpot]:
+def _of_hard_tier(hard: Stratum | None, cases: int, min_failures: int) -> Iterator[BlindSpot]:
     hard_cases = 0 if hard is None else hard.cases
     missing = max(0, math.ceil(round((MIN_HARD_SHARE * cases - hard_cases) / (1.0 - MIN_HARD_SHARE), 9)))
     if hard is None:
@@ -128,9 +125,9 @@ def _of_hard_tier(hard: Stratum | None, cases: int) -> Iterator[BlindSpot]:
         told += f"than {MIN_HARD_SHARE:.0%}, so the average hides them. Add {counted(missing, 'hard case')}."
         yield BlindSpot(Blindness.FEW_HARD_CASES, told, missing)
     fewest, name = min((hard.failures_before, "baseline"), (hard.failures_after, "candidate"))
-    if fewest < MIN_HARD_FAILURES:
-        more = math.ceil((MIN_HARD_FAILURES - fewest) * hard.cases / fewest) if fewest > 0 else None
-        told = f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {MIN_HARD_FAILURES} "
+    if fewest < min_failures:
+        more = math.ceil((min_failures - fewest) * hard.cases / fewest) if fewest > 0 else None
+        told = f"Too few hard cases fail to read a share of failures: {fewest:g} in the {name}, {min_failures} "
         told += "needed. " + ("Add harder cases." if more is None else f"Add {counted(more, 'hard case')}.")
         yield BlindSpot(Blindness.FEW_HARD_FAILURES, told, more)
 

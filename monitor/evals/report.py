@@ -10,7 +10,7 @@ from functools import cached_property
 
 from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
-from monitor.evals.audit import MIN_HARD_FAILURES, Audit, audit
+from monitor.evals.audit import Audit, audit
 from monitor.evals.cases import Pair, Pairing, Run
 from monitor.evals.comparison import Comparison, Stratum, compare
 from monitor.evals.share import ShareReport
@@ -90,7 +90,7 @@ class EvalReport:
     @cached_property
     def audit(self) -> Audit:
         """What the suite cannot see."""
-        return audit(self.pairing, self.comparison)
+        return audit(self.pairing, self.comparison, min_hard_failures=self.policy.min_hard_failures)
 
     @property
     def tiers_by(self) -> TiersBy:
@@ -139,7 +139,7 @@ class EvalReport:
             return False
         hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
         is_told = (
-            min(hard_counts) >= MIN_HARD_FAILURES
+            min(hard_counts) >= self.policy.min_hard_failures
             and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
         )
         has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.cli import run_command
 from tests.evals.real_tools import FILES
-from tests.evals.suites import write_csv
+from tests.evals.suites import seed_rows, write_csv
 
 CASES = FILES / "cases"
 
@@ -169,3 +169,19 @@ def test_lost_won_and_flaky_cases_by_name(tmp_path: Path) -> None:
     for name in names[1:]:
         text = Path(name).read_text(encoding="utf-8")
         assert all(word in text.casefold() for word in ("lost", "won", "flaky"))
+
+
+def test_how_many_hard_failures_a_cliff_needs_is_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The seed has 40 hard passes before and 55 hard failures after: too few are said to be."""
+    files = [str(write_csv(tmp_path / f"{arm}.csv", seed_rows(arm))) for arm in (0, 1)]
+    config, found = tmp_path / "cliffwatch.yaml", {}
+    for fewest in (40, 41, 56):
+        config.write_text(f"rollout: {{min_hard_failures: {fewest}, share_jump: 0.1}}", encoding="utf-8")
+        assert 0 == run_command(["report", *files, "--config.file", str(config), "--output", "json"])
+        document = json.loads(capsys.readouterr().out)
+        spots = [spot["sentence"] for spot in document["blind_spots"] if spot["kind"] == "few_hard_failures"]
+        found[fewest] = document["verdict"], [sentence.split(".")[0] for sentence in spots]
+
+    assert ("cliff", []) == found[40]
+    assert ("ok", []) == found[41]
+    assert ["Too few hard cases fail to read a share of failures: 55 in the candidate, 56 needed"] == found[56][1]
