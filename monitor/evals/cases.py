@@ -22,7 +22,7 @@ MetadataValue = float | str
 """A fact about a case: a number or a short text."""
 
 
-class CaseKey(NamedTuple):
+class CaseKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """
     Names a case across runs.
 
@@ -39,7 +39,6 @@ class CaseKey(NamedTuple):
 
 
 _NO_FACTS: Mapping[str, MetadataValue] = MappingProxyType({})
-_NO_DIGEST: frozenset[str] = frozenset()
 _UNNAMED = (None,)
 
 
@@ -100,7 +99,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     unscored: int
     failure: str | None
     unscored_because: str | None
-    input_digests: frozenset[str]
+    input_digests: tuple[str, ...]
     metadata: Mapping[str, MetadataValue]
     repeats: tuple[str | None, ...]
     input_text: str | None
@@ -174,7 +173,7 @@ def merged(one: Case, other: Case) -> Case:
         unscored=one.unscored + other.unscored,
         failure=other.failure or one.failure,
         unscored_because=other.unscored_because or one.unscored_because,
-        input_digests=one.input_digests | other.input_digests,
+        input_digests=tuple(dict.fromkeys(one.input_digests + other.input_digests)),
         metadata=one.metadata if one.metadata == other.metadata else {**one.metadata, **other.metadata},
         repeats=one.repeats + other.repeats,
         input_text=one.input_text or other.input_text,
@@ -191,7 +190,7 @@ def _case(attempt: Attempt) -> Case:
         unscored=int(passed is None),
         failure=None if passed is None or passed else attempt.failure,
         unscored_because=attempt.unscored_because,
-        input_digests=_NO_DIGEST if attempt.input_digest is None else frozenset({attempt.input_digest}),
+        input_digests=() if attempt.input_digest is None else (attempt.input_digest,),
         metadata=attempt.metadata,
         repeats=_UNNAMED if attempt.repeat is None else (attempt.repeat,),
         input_text=attempt.input_text,
@@ -207,23 +206,45 @@ def request_of(key: CaseKey, capability: str, text: str | None) -> Request:
     return Request(capability=clean_label(capability) or UNCLASSIFIED, request_id=str(key), text=text)
 
 
-class Pair(msgspec.Struct, frozen=True, gc=False):
+class Grade(NamedTuple):
     """
-    One case with a score in both runs.
+    How hard one case is.
 
     Attributes:
-        tier: How hard it is; `untiered` where nobody says.
+        tier: `untiered` where nobody says.
         difficulty_logit: Logit of failing for the average version, or None where only a label is known.
         difficulty_variance: Variance of it, logits squared.
     """
 
-    key: CaseKey
-    capability: str
-    baseline: Case
-    candidate: Case
-    tier: Tier = Tier.UNTIERED
+    tier: Tier
     difficulty_logit: float | None = None
     difficulty_variance: float = 0.0
+
+
+UNGRADED = Grade(Tier.UNTIERED)
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False):
+    """One case with a score in both runs, and how hard it is."""
+
+    baseline: Case
+    candidate: Case
+    grade: Grade = UNGRADED
+
+    @property
+    def key(self) -> CaseKey:
+        """The case."""
+        return self.baseline.key
+
+    @property
+    def tier(self) -> Tier:
+        """How hard it is; `untiered` where nobody says."""
+        return self.grade.tier
+
+    @property
+    def capability(self) -> str:
+        """Its class; empty where neither run says."""
+        return self.baseline.capability or self.candidate.capability
 
     @property
     def before(self) -> float:
@@ -320,13 +341,13 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     before, after = baseline.cases, candidate.cases
     both = sorted(set(before) & set(after))
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
-    changed = [key for key, asked, now in digests if asked and now and asked.isdisjoint(now)]
+    changed = [key for key, asked, now in digests if asked and now and set(asked).isdisjoint(now)]
     left = set(both) - set(changed)
     unscored = sorted(key for key in left if not before[key].is_scored or not after[key].is_scored)
     return Pairing(
         baseline,
         candidate,
-        [_pair(before[key], after[key]) for key in sorted(left - set(unscored))],
+        [Pair(before[key], after[key]) for key in sorted(left - set(unscored))],
         Unpaired(
             baseline_only=sorted(set(before) - set(after)),
             candidate_only=sorted(set(after) - set(before)),
@@ -336,15 +357,11 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     )
 
 
-def _pair(before: Case, after: Case) -> Pair:
-    return Pair(before.key, before.capability or after.capability, before, after)
-
-
 def _worst(before: Case, after: Case | None) -> Pair | None:
     if not before.is_scored and (after is None or not after.is_scored):
         return None
     attempts = before.scored + before.unscored
     passed = structs.replace(before, scored=attempts, passed=before.passed + before.unscored, unscored=0)
     if after is None:
-        return _pair(passed, structs.replace(before, scored=attempts, passed=0, unscored=0))
-    return _pair(passed, structs.replace(after, scored=after.scored + after.unscored, unscored=0))
+        return Pair(passed, structs.replace(before, scored=attempts, passed=0, unscored=0))
+    return Pair(passed, structs.replace(after, scored=after.scored + after.unscored, unscored=0))

@@ -181,7 +181,8 @@ def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:
     started_at = _told(result.written) or written_at
     times: Counter[tuple[object, ...]] = Counter()
     for attempt in result.attempts:
-        names = (attempt.model or PurePath(result.name).stem, *attempt.key, attempt.repeat or "")
+        key, model = attempt.key, attempt.model or PurePath(result.name).stem
+        names = (model, key.task, key.case_id, attempt.repeat or "")
         times[names] += 1
         yield _event(attempt, (*names, attempt.attempt_id or times[names]), started_at)
         started_at += _APART

@@ -116,7 +116,7 @@ def _groups(pairs: Sequence[Pair]) -> Sequence[_Group]:
     by_kind: dict[tuple[Tier, int], list[Pair]] = defaultdict(list)
     for pair in pairs:
         if pair.tier is not Tier.UNTIERED:
-            step = 0 if pair.difficulty_logit is None else round(pair.difficulty_logit / _GROUP_WIDTH)
+            step = 0 if pair.grade.difficulty_logit is None else round(pair.grade.difficulty_logit / _GROUP_WIDTH)
             by_kind[pair.tier, step].append(pair)
     in_tier = {tier: sum(each is tier for each, _ in by_kind) for tier in TIERS}
     return [
@@ -124,7 +124,7 @@ def _groups(pairs: Sequence[Pair]) -> Sequence[_Group]:
             tier=tier,
             failures=np.array([(1.0 - pair.before, 1.0 - pair.after) for pair in group]),
             difficulty_logit=_mean_logit(group),
-            difficulty_variance=float(np.mean([pair.difficulty_variance for pair in group])),
+            difficulty_variance=float(np.mean([pair.grade.difficulty_variance for pair in group])),
             prior_weight=_PRIOR_WEIGHT / in_tier[tier],
         )
         for (tier, _), group in sorted(by_kind.items(), key=lambda item: (TIERS.index(item[0][0]), item[0][1]))
@@ -132,7 +132,7 @@ def _groups(pairs: Sequence[Pair]) -> Sequence[_Group]:
 
 
 def _mean_logit(pairs: Sequence[Pair]) -> float | None:
-    logits = [pair.difficulty_logit for pair in pairs if pair.difficulty_logit is not None]
+    logits = [pair.grade.difficulty_logit for pair in pairs if pair.grade.difficulty_logit is not None]
     return float(np.mean(logits)) if len(logits) == len(pairs) else None
 
 

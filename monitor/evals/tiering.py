@@ -6,9 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
-
-import msgspec
 
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
@@ -16,7 +13,7 @@ from monitor.difficulty.features import LabelledRequest, request_features
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
-from monitor.evals.cases import Case, CaseKey, Pair, Run, request_of
+from monitor.evals.cases import UNGRADED, Case, CaseKey, Grade, Pair, Run, request_of
 from monitor.evals.formats.reading import LABEL_KEYS, WORDS
 from monitor.evals.words import counted
 
@@ -31,24 +28,6 @@ class TierSource(StrEnum):
     CALIBRATION = "calibration"
     REFERENCE = "reference"
     NONE = "none"
-
-
-class Grade(NamedTuple):
-    """
-    How hard one case is.
-
-    Attributes:
-        tier: `untiered` where nobody says.
-        difficulty_logit: Logit of failing for the average version, or None where only a label is known.
-        difficulty_variance: Variance of it, logits squared.
-    """
-
-    tier: Tier
-    difficulty_logit: float | None = None
-    difficulty_variance: float = 0.0
-
-
-UNGRADED = Grade(Tier.UNTIERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +57,7 @@ class Tiering:
 
     def tiered(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
         """*pairs*, each with its grade."""
-        return [msgspec.structs.replace(pair, **self.grades.get(pair.key, UNGRADED)._asdict()) for pair in pairs]
+        return [Pair(pair.baseline, pair.candidate, self.grades.get(pair.key, UNGRADED)) for pair in pairs]
 
 
 def without_tiers(notes: Sequence[str] = ()) -> Tiering:

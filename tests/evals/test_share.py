@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from scipy.optimize import brentq
 
 from monitor.difficulty.tiers import Tier
-from monitor.evals.cases import Attempt, CaseKey, Pair, pair_runs, runs_of
+from monitor.evals.cases import UNGRADED, Attempt, CaseKey, Grade, Pair, pair_runs, runs_of
 from monitor.evals.share import measure_share
 from tests.evals.suites import pairs_of
 
@@ -91,7 +91,7 @@ def test_without_a_failure_there_is_no_share() -> None:
 def test_cases_without_a_tier_are_left_out() -> None:
     """Untiered cases change no share."""
     with_tiers = pairs_of(SEED)
-    untiered = [replace(pair, tier=Tier.UNTIERED) for pair in pairs_of([(Tier.EASY, 0, 0, 50)])]
+    untiered = [replace(pair, grade=UNGRADED) for pair in pairs_of([(Tier.EASY, 0, 0, 50)])]
 
     assert measure_share(with_tiers, confidence=0.95) == measure_share([*with_tiers, *untiered], confidence=0.95)
 
@@ -106,12 +106,9 @@ def _rasch_pairs(random: np.random.Generator, gain: float) -> list[Pair]:
             attempts.append(Attempt(CaseKey("", str(number)), passed=not failed))
     pairs = pair_runs(runs_of(before)[""], runs_of(after)[""]).pairs
     return [
-        replace(
-            pair,
-            tier=Tier.HARD if difficulty[int(pair.key.case_id)] > -0.5 else Tier.EASY,
-            difficulty_logit=float(difficulty[int(pair.key.case_id)]),
-        )
+        replace(pair, grade=Grade(Tier.HARD if logit > -0.5 else Tier.EASY, float(logit)))
         for pair in pairs
+        for logit in [difficulty[int(pair.key.case_id)]]
     ]
 
 

@@ -32,6 +32,7 @@ _ENCODINGS = (
     (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
 )
 _WINDOWS = "cp1252"
+_MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
 _YAML = re.compile(rb"---\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
 
@@ -84,9 +85,8 @@ def holds_results(head: bytes) -> bool | None:
     text = head.removeprefix(BOM_UTF8).lstrip()
     if not text.startswith((b"{", b"[")):
         return bool(text) and frame_lengths(head[:PEEK_BYTES]) is None
-    first_line, _, rest = text.partition(b"\n")
-    document = _whole(first_line)
-    if document is None or (isinstance(document, dict) and not rest.strip()):
+    document = _whole(next(io.BytesIO(text)))
+    if document is None or (isinstance(document, dict) and not _MORE_LINES.search(text)):
         document = _whole(text)
         if isinstance(document, dict) and not events.is_event(document) and case_rows(document) is not None:
             return True
@@ -110,9 +110,8 @@ def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Op
 
 
 def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
-    first_line, _, rest = text.partition(b"\n")
-    first = _whole(first_line)
-    is_lines = isinstance(first, dict) and bool(rest.strip())
+    first = _whole(next(io.BytesIO(text)))
+    is_lines = isinstance(first, dict) and _MORE_LINES.search(text) is not None
     document = first if is_lines else _whole(text)
     if events.is_event(document):
         return events.read_records(name, text.splitlines() if is_lines else [text], options)

@@ -74,7 +74,9 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
             yield from [_joined(key, found)] if is_split else [rows for _, rows in found]
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
-            yield [{**above, **entry} for entry in value] if above else value
+            for entry in value if above else ():
+                entry |= {**above, **entry}  # in place, for they may be many
+            yield value
         elif depth:
             named = (
                 (next((entry[name] for name in _WORDS["group_names"] if name in entry), None), entry) for entry in value

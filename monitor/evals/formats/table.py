@@ -39,7 +39,7 @@ _ERRORS = frozenset(WORDS["runs"]["errors"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
-_HEAD, _HEAD_LINES = 10_000, 10  # letters and lines in which a header begins
+_HEAD_LINES = 10  # in which a header begins
 _SUMMARIES_AT_END = 3
 
 
@@ -52,21 +52,18 @@ def csv_rows(
     Raises:
         UnicodeDecodeError: it is not text.
     """
-    text = content.decode("utf-8-sig")
-    start = 0
-    for line in text[:_HEAD].splitlines(keepends=True)[:_HEAD_LINES]:
-        columns = dict.fromkeys(_cells(line))
-        if (asked and asked <= columns.keys()) or (has_case(columns) and has_outcome(columns)):
-            break
-        start += len(line)
-    else:
-        start = 0
-    text = text[start:]
-    delimiter = _delimiter(text.partition("\n")[0])
+
+    def lines() -> Iterator[str]:  # one by one: as a whole, text takes up to four times its bytes
+        return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+
+    head = [(line, dict.fromkeys(_cells(line))) for line in islice(lines(), _HEAD_LINES)]
+    known = [(asked and asked <= row.keys()) or (has_case(row) and has_outcome(row)) for _, row in head]
+    start = known.index(True) if True in known else 0
+    delimiter = _delimiter(head[start][0])
     csv.field_size_limit(2**31 - 1)
 
     def read() -> Iterator[list[str]]:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = csv.reader(islice(lines(), start, None), delimiter=delimiter, strict=True)
         try:
             yield from (row for row in rows if row)
         except csv.Error as error:
