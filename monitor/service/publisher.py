@@ -24,8 +24,6 @@ from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service.review import Reviewer
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
-_PROBED = (PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT)
-
 
 class Publisher:
     """
@@ -100,7 +98,7 @@ class Publisher:
     def _read(self) -> Snapshot:
         ledger, policy = self._ledger, self._reviewer.policy
         counters, activity, rollouts = ledger.counters(), ledger.activity(), ledger.rollouts()
-        probed = {key: value for key, value in counters.items() if key.environment in _PROBED}
+        probed = {key: value for key, value in counters.items() if key.environment == PROBES_ENVIRONMENT}
         if probed != self._probed:  # it goes over every run of a probe, so only where there are new ones
             self._probed, self._frontier_solved = probed, ledger.frontier_solved()
         roles = version_roles(activity, [record.rollout for record in rollouts], policy)
