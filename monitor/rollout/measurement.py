@@ -40,7 +40,7 @@ _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
-_FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.01  # what noisy tags feign under a uniform gain, however many requests come
+_FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
