@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-_MISSED = (
-    10.0  # requests that a version would have had by now, had it still served: chance alone misses them once in 20,000
-)
+_MISSED = 10.0  # natural logarithm of 20,000: chance alone skips a version that still serves so rarely
 _MISSED_BY_FEW = 20_000.0  # requests of others, where the version had too few to tell its rate
 _FEWEST_MORE = 5
 _PAUSES = 6  # a gap between two requests counts as service up to the sixth part of the silence that ends a deployment
@@ -183,8 +181,10 @@ class _Service:
         if own < self._min_requests:
             return _MISSED_BY_FEW
         since, until = served[0].first_started_at, served[-1].last_started_at
-        others = (Traffic(*spell) for *spell, other in self._all if other != name)
-        return _MISSED * sum(spell.between(since, until) for spell in others) / own
+        spells = (Traffic(*spell) for *spell, other in self._all if other != name)
+        others = sum(spell.between(since, until) for spell in spells)
+        # Each of n requests is another's by chance with probability others / (others + own); all of them e^-10 at most.
+        return _MISSED / math.log1p(own / others) if others else 0.0
 
 
 def _cut(spells: Iterable[Traffic], ends: Sequence[float]) -> Iterator[Traffic]:

@@ -228,6 +228,19 @@ def test_silence_of_the_whole_service_ends_nothing() -> None:
     assert [] == ended(events)
 
 
+@pytest.mark.parametrize(("missed", "rolled_back"), [(14, False), (15, True)])
+def test_half_of_few_requests_are_missed_by_chance(missed: int, *, rolled_back: bool) -> None:
+    """One request an hour, half of them the candidate's: ten in a row are the other's once in a thousand times."""
+    turns = [(f"v{1 + hour % 2}", hour) for hour in range(100, 200)] + [
+        ("v1", hour) for hour in range(200, 200 + missed)
+    ]
+    spells = sorted([("v1", hour) for hour in range(100)] + turns, key=lambda turn: turn[1])
+
+    events = find_rollouts(activity(*((name, h / 24, h / 24, 1) for name, h in spells)), [], POLICY, now=20 * DAY)
+
+    assert rolled_back == bool(ended(events))
+
+
 def test_tiny_canary_is_not_rolled_back_by_chance() -> None:
     """At half a percent, eight hours without a request say nothing."""
     canary = [("v2", 2 + each / 3, 2 + each / 3, 1) for each in range(30)]
