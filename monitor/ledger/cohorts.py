@@ -30,6 +30,7 @@ from monitor.rollout.cohort import (
     TierView,
     Unresolved,
 )
+from monitor.rollout.matching import SPAN_HOURS
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
@@ -108,10 +109,11 @@ class ArmReader:
             baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
             return baseline, candidate, Comparison.CONCURRENT
         baseline = self._evidence(self._rollout.baseline, window.candidate_since, self._until)
-        old, new = baseline.by_hour(), candidate.by_hour()
-        beside = sum(min(requests, old[hour]) for hour, requests in new.items())
-        if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
-            return baseline, candidate, Comparison.CONCURRENT
+        for hours in (1, SPAN_HOURS):
+            old, new = baseline.by_hour(hours), candidate.by_hour(hours)
+            beside = sum(min(requests, old[hour]) for hour, requests in new.items())
+            if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
+                return baseline, candidate, Comparison.CONCURRENT
         baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
         return baseline, candidate, Comparison.BEFORE_AFTER
 
@@ -200,10 +202,11 @@ class _Evidence:
         cells = [cell for part in parts for cell in (part if _are_sound(part) else readable("stratum", part, _checked))]
         return replace(self, cells=cells, whole_from=whole_from(connection, where["version_id"]))
 
-    def by_hour(self) -> Counter[int]:
+    def by_hour(self, hours: int) -> Counter[int]:
+        """Requests by time, so many *hours* in a row as one."""
         requests: Counter[int] = Counter()
         for cell in self.cells:
-            requests[cell.hour] += int(cell.requests)
+            requests[cell.hour // hours] += int(cell.requests)
         return requests
 
     def strata(self, view: TierView) -> Sequence[Stratum]:

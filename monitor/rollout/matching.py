@@ -17,9 +17,15 @@ from monitor.rollout.confidence_sequence import Counts
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
-_HOURS_OF_WEEK = 168
-_HOURS_OF_DAY = 24
-_LEAST_COVERED = 0.9
+SPAN_HOURS = 6
+"""Hours that are compared as one where the arms share hardly any by itself."""
+
+_Hours = tuple[int, int]
+"""How many hours in a row are compared as one, and after how many such the same ones come again."""
+
+_NEVER = 2**62
+_EACH_HOUR, _SPANS, _HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, _NEVER), (SPAN_HOURS, _NEVER), (1, 168), (1, 24), (1, 1)
+_LEAST_COVERED, _LEAST_SHARED = 0.9, 0.5
 _LEAST_EXPECTED = 20.0  # labelled requests of a class that an arm would have, were it served as much of it as the other
 _HARDLY_ANY = 0.1  # of those: the arm does not serve the class
 _RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
@@ -107,22 +113,24 @@ def match(cohort: Cohort) -> Matched:
     The arms of *cohort* at the same hours.
 
     A request of the baseline weighs m / (n + m), one of the candidate n / (n + m), with n and m labelled requests of
-    the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Arms that
-    share no hour are matched by the hour of the week; where the baseline has not seen the candidate's, by the hour of
-    the day, else not at all. Where as many requests are of classes that only the one arm serves as of those that only
-    the other does, a version has renamed its classes, and they are compared as one.
+    the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Where
+    requests are so few, or the arms serve in turns, that less than half of the candidate's are in hours of both, spans
+    of six hours serve as one. Arms that share neither are matched by the hour of the week; where the baseline has not
+    seen the candidate's, by the hour of the day, else not at all. Where as many requests are of classes that only the
+    one arm serves as of those that only the other does, a version has renamed its classes, and they are compared as
+    one.
 
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
-    comparison, period = _period(cohort)
-    weights = _weights(cohort, period)
+    comparison, hours = _alike_hours(cohort)
+    weights = _weights(cohort, hours)
     rows, alone, renamed = _counterparts(cohort)
     index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
         for stratum in arm.strata:
-            if (both := weights.get(_hour(stratum, period))) is None:
+            if (both := weights.get(_hour(stratum, hours))) is None:
                 continue
             places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
             weight, (labelled, failures) = both[side], stratum.evidence
@@ -204,36 +212,40 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
     return {*only[0], *only[1]}, 0.0 if as_much else after
 
 
-def _period(cohort: Cohort) -> tuple[Comparison, int | None]:
-    """How hours are told apart: None for each by itself, else hours until they repeat."""
-    if cohort.comparison is Comparison.CONCURRENT and _covered(cohort, None) > 0:
-        return Comparison.CONCURRENT, None
+def _alike_hours(cohort: Cohort) -> tuple[Comparison, _Hours]:
+    """Each hour by itself; spans of six where arms with few requests, or in turns, share these but few hours."""
+    if cohort.comparison is Comparison.CONCURRENT:
+        shared = {hours: _covered(cohort, hours) for hours in (_EACH_HOUR, _SPANS)}
+        if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:
+            return Comparison.CONCURRENT, _SPANS
+        if shared[_EACH_HOUR] > 0:
+            return Comparison.CONCURRENT, _EACH_HOUR
     periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
-    fine = next((period for period in periods if _covered(cohort, period) >= _LEAST_COVERED), 1)
-    return Comparison.BEFORE_AFTER, fine
+    return Comparison.BEFORE_AFTER, next((p for p in periods if _covered(cohort, p) >= _LEAST_COVERED), _ANY)
 
 
-def _covered(cohort: Cohort, period: int | None) -> float:
+def _covered(cohort: Cohort, hours: _Hours) -> float:
     """Share of the candidate's labels in hours that the baseline has too; ratio 0 to 1."""
-    baseline, candidate = _by_hour(cohort.baseline, period), _by_hour(cohort.candidate, period)
+    baseline, candidate = _by_hour(cohort.baseline, hours), _by_hour(cohort.candidate, hours)
     return sum(candidate[hour] for hour in candidate if baseline[hour]) / max(sum(candidate.values()), 1e-300)
 
 
-def _weights(cohort: Cohort, period: int | None) -> Mapping[int, tuple[float, float]]:
-    baseline, candidate = _by_hour(cohort.baseline, period), _by_hour(cohort.candidate, period)
+def _weights(cohort: Cohort, hours: _Hours) -> Mapping[int, tuple[float, float]]:
+    baseline, candidate = _by_hour(cohort.baseline, hours), _by_hour(cohort.candidate, hours)
     both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
     return {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
 
 
-def _by_hour(arm: Arm, period: int | None) -> dict[int, float]:
+def _by_hour(arm: Arm, hours: _Hours) -> dict[int, float]:
     labelled: dict[int, float] = defaultdict(float)
     for stratum in arm.strata:
-        labelled[_hour(stratum, period)] += stratum.evidence[0]
+        labelled[_hour(stratum, hours)] += stratum.evidence[0]
     return labelled
 
 
-def _hour(stratum: Stratum, period: int | None) -> int:
-    return stratum.block if period is None else stratum.block % period
+def _hour(stratum: Stratum, hours: _Hours) -> int:
+    length, period = hours
+    return stratum.block // length % period
 
 
 def mantel_haenszel(requests: _Array, failures: _Array) -> tuple[float, float] | None:

@@ -89,6 +89,19 @@ def test_arms_that_share_no_hour_are_compared_before_and_after() -> None:
     assert matched.compare(matched.known) is not None
 
 
+def test_arms_that_share_few_hours_are_compared_by_spans_of_six() -> None:
+    """One request an hour, or arms in turns: the arms serve beside each other, and nothing is left out."""
+    hours = range(60, 120)
+    old, new = ([a_stratum(10, 1 + hour % 2, block=hour) for hour in hours if hour % 2 == odd] for odd in (0, 1))
+
+    matched = match(Cohort(Arm("old", old), Arm("new", [*new, a_stratum(1, 0, block=60)]), ""))
+
+    assert Comparison.CONCURRENT is matched.comparison
+    pair = matched.compare(matched.known)
+    assert pair is not None
+    assert pair[1].requests > 295
+
+
 def test_nothing_has_no_comparison() -> None:
     """Empty arms have no rows."""
     matched = match(Cohort(Arm("old", []), Arm("new", []), ""))
