@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import TierGroup
-from monitor.rollout.floors import FloorCheck
+from monitor.rollout.cohort import ArmName, TierGroup
+from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
@@ -19,6 +19,10 @@ MIN_EASIER_FAILURES = 10
 
 _MIN_INDEPENDENT = 0.5
 """Part of them that has to be independent: the bounds allow for the rest already."""
+
+
+_FEWEST_INDEPENDENT = 10.0
+_LEAST_EXPECTED = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,18 @@ def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
 
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for group, margin in margins(measurement, policy):
+        compared = measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate
         gap = measurement.coverage_gaps[group]
         if gap >= margin:
-            yield _coverage_gap(group, measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate, gap)
+            yield _coverage_gap(group, compared, gap)
+        if measurement.changes[group] is None and _is_expected(compared, measurement.labelled):
+            yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
+    for arm, labelled, effect in zip(ArmName, measurement.labelled, measurement.design[TierGroup.ALL], strict=True):
+        if labelled >= policy.min_labelled_requests and labelled < _FEWEST_INDEPENDENT * effect:
+            yield (
+                f"The {arm}'s {labelled:,} labelled requests say no more than {labelled / effect:.0f} independent ones "
+                "would: most have the same conversation, user or item. Check these ids."
+            )
     if measurement.alone >= policy.ok_margin:
         yield (
             f"{percent(measurement.alone)} of the candidate's labelled requests are of kinds that the baseline does "
@@ -116,6 +129,13 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     if measurement.labels.one_sided:
         what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
         yield f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told."
+
+
+def _is_expected(compared: TierComparison, labelled: Sequence[int]) -> bool:
+    """Whether the arm that has fewer would have some requests of a group, were it served as much of it as the other."""
+    rates = (compared.baseline.requests, compared.candidate.requests)
+    shares = [requests / max(number, 1) for requests, number in zip(rates, labelled, strict=True)]
+    return min(labelled) * max(shares) >= _LEAST_EXPECTED
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:

@@ -54,6 +54,7 @@ class Measured:
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
     alone: float = 0.0
+    design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
     labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
 
     def least(self, group: TierGroup) -> tuple[float, float]:
@@ -210,3 +211,21 @@ def test_requests_that_nothing_is_compared_with_are_an_obstacle_once_they_could_
     (obstacle,) = findings.obstacles
     assert obstacle.startswith("3.0 % of the candidate's labelled requests are of kinds that the baseline does not")
     assert () == found(alone=POLICY.ok_margin - 0.001, is_left_behind=False).obstacles
+
+
+def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_requests() -> None:
+    """A candidate that serves easy requests only is never compared by the hard ones, however many come."""
+    apart = {**dict.fromkeys(TierGroup, STEADY), TierGroup.HARD: None}
+
+    (obstacle,) = found(changes=apart, hard_tier=compared(20, 0), is_left_behind=False).obstacles
+    too_few_to_tell = found(changes=apart, hard_tier=compared(19, 0), is_left_behind=False).obstacles
+
+    assert obstacle.startswith("Nothing can be compared of the hard tier")
+    assert not too_few_to_tell
+
+
+def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
+    """One conversation id for all requests of a version says nothing, however many come."""
+    (obstacle,) = found(design={TierGroup.ALL: (20.0, 200.0)}).obstacles
+
+    assert obstacle.startswith("The candidate's 200 labelled requests say no more than 1 independent ones would")
