@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 _MISSED = 10.0  # natural logarithm of 20,000: chance alone skips a version that still serves so rarely
+_EVEN = 1.0
 _MISSED_BY_FEW = 20_000.0  # requests of others, where the version had too few to tell its rate
 _FEWEST_MORE = 5
 _PAUSES = 6  # a gap between two requests counts as service up to the sixth part of the silence that ends a deployment
@@ -176,15 +177,30 @@ class _Service:
         return math.inf
 
     def _missed(self, name: str, served: Sequence[Traffic]) -> float:
-        """Requests of others in which *name* should have had enough of its own to be missed."""
-        own = sum(spell.requests for spell in served)
-        if own < self._min_requests:
+        """
+        Requests of others in which *name* should have had enough of its own to be missed.
+
+        Each of n requests is another's by chance with probability others / (others + own). A share may have fallen
+        lately, and to a half without any sign: the smallest of these counts.
+        """
+        if sum(spell.requests for spell in served) < self._min_requests:
             return _MISSED_BY_FEW
+        odds = min(_EVEN, self._odds(name, served), self._odds(name, _latest(served, self._min_requests)))
+        return _MISSED / math.log1p(odds)
+
+    def _odds(self, name: str, served: Sequence[Traffic]) -> float:
+        """Requests of *name* for each one of others meanwhile."""
         since, until = served[0].first_started_at, served[-1].last_started_at
         spells = (Traffic(*spell) for *spell, other in self._all if other != name)
         others = sum(spell.between(since, until) for spell in spells)
-        # Each of n requests is another's by chance with probability others / (others + own); all of them e^-10 at most.
-        return _MISSED / math.log1p(own / others) if others else 0.0
+        return sum(spell.requests for spell in served) / others if others else math.inf
+
+
+def _latest(served: Sequence[Traffic], requests: int) -> Sequence[Traffic]:
+    """The last of *served* that have so many *requests*."""
+    reached = accumulate(spell.requests for spell in reversed(served))
+    spells = next(number for number, total in enumerate(reached, 1) if total >= requests)
+    return served[-spells:]
 
 
 def _cut(spells: Iterable[Traffic], ends: Sequence[float]) -> Iterator[Traffic]:

@@ -241,6 +241,19 @@ def test_half_of_few_requests_are_missed_by_chance(missed: int, *, rolled_back: 
     assert rolled_back == bool(ended(events))
 
 
+def test_a_baseline_whose_share_fell_is_missed_by_its_new_share() -> None:
+    """After a hundred hours alone, half of the traffic skips it for ten hours now and then."""
+    turns = [f"v{1 + hour % 2}" for hour in range(40)]
+    names = ["v1"] * 100 + ["v2"] * 10 + turns + ["v2"] * 10 + turns
+
+    events = find_rollouts(
+        activity(*sorted((name, h / 24, h / 24, 1) for h, name in enumerate(names))), [], POLICY, now=9 * DAY
+    )
+
+    assert [("v1", "v2")] == started(events)
+    assert [] == ended(events)
+
+
 def test_tiny_canary_is_not_rolled_back_by_chance() -> None:
     """At half a percent, eight hours without a request say nothing."""
     canary = [("v2", 2 + each / 3, 2 + each / 3, 1) for each in range(30)]
