@@ -167,7 +167,7 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collect
     As what each kind of requests is compared, and `Matched.alone` and `Matched.renamed`.
 
     A kind that only one arm serves is compared by its class where as many are of kinds that only the other does: the
-    arms are tagged otherwise. Likewise a class is compared by nothing but its tier. A learnt tier goes with its tag.
+    arms are tagged otherwise. Likewise a class is compared by nothing but its tier. Learnt tiers go with their tags.
     """
     labelled: list[dict[_Kind, int]] = [{}, {}]
     for of_arm, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True):
@@ -187,7 +187,7 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collect
         if kind[1] in renamed:
             rows[kind] = (tier, _ELSEWHERE, 0, False)
         elif kind in tagged_otherwise and not alone_by_tag:
-            rows[kind] = (tier, kind[1], 0, False)
+            rows[kind] = (Tier.UNTIERED, kind[1], 0, False)
     return rows, alone + alone_by_tag, renamed
 
 

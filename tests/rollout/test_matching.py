@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.confidence_sequence import Counts
 from monitor.rollout.matching import Row, match
 
@@ -150,14 +150,15 @@ def test_a_rare_class_that_a_small_canary_missed_is_no_class_of_one_arm() -> Non
     assert (0.0, set()) == (matched.alone, set(matched.renamed))
 
 
-def test_arms_that_are_tagged_otherwise_are_compared_by_class() -> None:
-    """The ids of one version say nothing to the calibration: its requests are unknown, and as many as the others."""
-    known, unknown = (
-        Arm("version", [Stratum(Tier.EASY, "faq", number, is_known, 500, 500, failed, 0.0, 0.0)])
-        for number, is_known, failed in ((3, True, 10), (7, False, 30))
-    )
+@pytest.mark.parametrize(
+    ("tiers_by", "tier", "number"), [(TiersBy.LEARNT, Tier.EASY, 7), (TiersBy.DECLARED, Tier.HARD, 0)]
+)
+def test_arms_that_are_tagged_otherwise_are_compared_by_class(tiers_by: TiersBy, tier: Tier, number: int) -> None:
+    """The ids of one version say nothing to the calibration, or one version declares every request to be hard."""
+    known = Arm("old", [Stratum(Tier.EASY, "faq", 0, True, 500, 500, 10, 0.0, 0.0)])
+    unknown = Arm("new", [Stratum(tier, "faq", number, number == 0, 500, 500, 30, 0.0, 0.0)])
 
-    matched = match(Cohort(known, unknown, ""))
+    matched = match(Cohort(known, unknown, "", tiers_by=tiers_by))
 
     assert [Row(Tier.UNTIERED, "faq", 0, False)] == list(matched.rows)
     assert [[10.0], [30.0]] == matched.failures.tolist()
