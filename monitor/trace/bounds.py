@@ -24,5 +24,8 @@ LONGEST_RUN_SECONDS = 31 * 86_400.0
 LARGEST_NUMBER = 1e30
 """Size of an attribute or a score, either way from 0; the squares of a billion of them still have a finite sum."""
 
+LEAST_CHANCE = 1e-6
+"""Smallest probability with which a label may have been asked for: one over it is the weight of the label."""
+
 MOST_ATTRIBUTES, MOST_ATTRIBUTE_CHARACTERS = 64, 128
 """Attributes of one request, and characters of a name or a text among them."""

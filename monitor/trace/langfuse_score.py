@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.trace.model import TraceId, joining_id
 from monitor.trace.outcome_policy import HUMAN, JUDGE, Evaluation
-from monitor.trace.values import number, seconds
+from monitor.trace.values import chance, number, seconds
 
 _SCORE_EVENT = "score-create"
 _YES, _NO = ("true", "yes"), ("false", "no")
@@ -48,6 +48,7 @@ def _is_score(document: Mapping[str, Any]) -> bool:
 def _evaluation(score: Mapping[str, Any]) -> Evaluation:
     value, label = score.get("value"), score.get("stringValue")
     kind = score.get("dataType")
+    metadata = score.get("metadata")
     if isinstance(value, str):
         label = value
     measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
@@ -61,6 +62,7 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
         observation=observation_id if isinstance(observation_id := _observation_id(score), str) else None,
         source=HUMAN if score.get("source") == "ANNOTATION" else JUDGE,
         at=_instant(score),
+        sampling_probability=chance(metadata.get("sampling_probability")) if isinstance(metadata, dict) else None,
     )
 
 

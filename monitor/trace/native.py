@@ -89,7 +89,7 @@ class _Outcome(_Wire, frozen=True):
     score: _Number | None = None
     source: _Label = "reported"
     labelled_at: _Instant | None = None
-    sampling_probability: Annotated[float, Meta(ge=1e-6, le=1)] | None = None
+    sampling_probability: Annotated[float, Meta(ge=bounds.LEAST_CHANCE, le=1)] | None = None
 
 
 class _TraceEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.trace/v1"):

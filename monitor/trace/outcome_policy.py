@@ -32,6 +32,7 @@ class Evaluation:
         source: Who says so.
         at: Unix seconds, or None.
         observation: Part of the trace that it judges, or None for the whole.
+        sampling_probability: Chance with which it was asked for, or None.
     """
 
     trace_id: TraceId
@@ -42,6 +43,7 @@ class Evaluation:
     source: str = JUDGE
     at: float | None = None
     observation: str | None = None
+    sampling_probability: float | None = None
 
 
 def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | None:
@@ -62,6 +64,7 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
         score=evaluation.score,
         source=(rule.source if rule else None) or evaluation.source,
         labelled_at=evaluation.at,
+        sampling_probability=evaluation.sampling_probability,
         evaluation=name,
         observation=evaluation.observation if settings.observations == "worst" else None,
     )

@@ -23,7 +23,16 @@ from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of
-from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES, annotator, hexadecimal_id, identifier, number, seconds
+from monitor.trace.values import (
+    SPAN_ID_BYTES,
+    TRACE_ID_BYTES,
+    annotator,
+    chance,
+    hexadecimal_id,
+    identifier,
+    number,
+    seconds,
+)
 
 ReadValue = Callable[[Any], Any]
 """What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
@@ -214,6 +223,7 @@ class Reader:
                 label=facts.first(Field.EVALUATION_LABEL, identifier),
                 source=facts.first(Field.EVALUATION_SOURCE, annotator) or JUDGE,
                 at=at,
+                sampling_probability=facts.first(Field.EVALUATION_CHANCE, chance),
             )
         )
 

@@ -65,6 +65,7 @@ class Field(StrEnum):
     EVALUATION_SCORE = "outcome: score"
     EVALUATION_LABEL = "outcome: label"
     EVALUATION_SOURCE = "outcome: source"
+    EVALUATION_CHANCE = "outcome: sampling probability"
 
 
 @dataclass(frozen=True, slots=True)

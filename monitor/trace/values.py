@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, MOST_COST_USD, MOST_COUNTED
+from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, LEAST_CHANCE, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.outcome_policy import HUMAN, JUDGE
 
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
@@ -48,6 +48,17 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         return None
     return float(value)
+
+
+def chance(value: Any) -> float | None:
+    """
+    A probability from 0.000001 to 1.
+
+    >>> chance(0.05), chance(0), chance(1.5), chance(True)
+    (0.05, None, None, None)
+    """
+    found = number(value)
+    return found if found is not None and LEAST_CHANCE <= found <= 1.0 else None
 
 
 def amount(value: Any) -> float | None:

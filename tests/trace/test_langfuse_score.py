@@ -51,6 +51,22 @@ def test_boolean_score_is_a_plain_yes_or_no() -> None:
     assert (False, "human", "correctness") == (failed.success, failed.source, failed.failure_class)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"sampling_probability": 0.05}, 0.05),
+        ({"sampling_probability": 2}, None),
+        ({"sampling_probability": "0.05"}, None),
+        ({}, None),
+        (None, None),
+        ("sampling_probability", None),
+    ],
+)
+def test_a_score_says_how_likely_it_was_asked_for(metadata: Any, expected: float | None) -> None:
+    """In its metadata, which hold whatever their writer put there."""
+    assert expected == one_outcome({**a_score(), "metadata": metadata}).sampling_probability
+
+
 def test_numeric_score_needs_a_rule() -> None:
     """Nobody knows the good end of a number but the operator."""
     score = a_score(value=0.2, data_type="NUMERIC")

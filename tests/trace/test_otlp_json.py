@@ -150,6 +150,27 @@ def test_evaluations_in_logs_become_outcomes() -> None:
     assert {Ignored.LOG_IRRELEVANT: 1} == decoded.ignored
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"doubleValue": 0.05}, 0.05),
+        ({"intValue": "1"}, 1.0),
+        ({"doubleValue": 0}, None),
+        ({"doubleValue": 1.5}, None),
+        ({"stringValue": "often"}, None),
+    ],
+)
+def test_an_evaluation_says_how_likely_it_was_asked_for(value: dict[str, Any], expected: float | None) -> None:
+    """What is no probability is left aside, and the verdict counts."""
+    chance = an_attribute("cliffwatch.outcome.sampling_probability", **value)
+    label = an_attribute("gen_ai.evaluation.score.label", stringValue="pass")
+    log = {"eventName": "gen_ai.evaluation.result", "traceId": TRACE_ID, "attributes": [label, chance]}
+
+    (event,) = read({"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}).outcomes
+
+    assert (True, expected) == (event.outcome.success, event.outcome.sampling_probability)
+
+
 def test_attribute_named_like_the_key_of_native_events_does_no_harm() -> None:
     """What tells native events apart may occur inside a request of OTLP."""
     attributes = [*a_span()["attributes"], an_attribute("schema", stringValue="schema")]
