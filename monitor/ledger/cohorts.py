@@ -155,7 +155,7 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 _SUMS, _WEIGHTS = (slice(len(KEY), len(KEY) + 5), slice(len(KEY) + 7, None))  # between them: clustered ones
-_CHECKED = {"tier", "declared_tier", "hour", "bin", *SUMS}
+_WHOLE = {"hour", "bin", *SUMS}
 
 
 def _stratum(key: tuple[Any, ...], of_said: Mapping[str, Sequence[float]]) -> Stratum:
@@ -344,16 +344,17 @@ def _tier(view: TierView, row: sa.Row[Any]) -> Tier:
 
 def _are_sound(cells: Sequence[sa.Row[Any]]) -> bool:
     """Whether all *cells* say what cells say; a review reads so many that they are not asked one by one."""
-    columns = dict(zip((*KEY, *SUMS), zip(*cells, strict=True), strict=False))
-    return all(
-        _TIERS.keys() | {""} >= set(column)
-        if name in {"tier", "declared_tier"}
-        else {int, float}.issuperset(map(type, column)) and math.isfinite(sum(column))
-        if name.endswith("_sum")
-        else {int}.issuperset(map(type, column)) and min(column) >= 0
-        for name, column in columns.items()
-        if name in _CHECKED
-    )
+    columns = zip(*cells, strict=True)
+    return all(_is_sound(name, column) for name, column in zip((*KEY, *SUMS), columns, strict=False))
+
+
+def _is_sound(name: str, column: Sequence[Any]) -> bool:
+    kinds = set(map(type, column))
+    if name in {"tier", "declared_tier"}:
+        return set(column) <= {*_TIERS, ""}
+    if name.endswith("_sum"):
+        return kinds <= {int, float} and math.isfinite(sum(column))
+    return name not in _WHOLE or (kinds == {int} and min(column) >= 0)
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
