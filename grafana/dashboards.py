@@ -193,6 +193,7 @@ def rollout() -> builder.Dashboard:
                         span=8,
                         empty="no classes: send a capability with each request",
                     ),
+                    name_pixels=175,
                 ),
                 _arms_over_time(
                     About(
@@ -355,6 +356,7 @@ def canary() -> builder.Dashboard:
                         height=7,
                         empty="no classes: send a capability with each request",
                     ),
+                    name_pixels=210,
                 ),
             ],
             "Failure rate by tier": [
@@ -1201,11 +1203,11 @@ def _table(
 _NOT_IN_LEGEND = {"legend": True, "tooltip": False, "viz": False}
 
 
-def _classes(about: About) -> table.Panel:
+def _classes(about: About, *, name_pixels: int) -> table.Panel:
     """Both arms by capability class, the largest failure rate of the candidate first."""
     columns = {arm: _by("capability", _rollout("class_failure_ratio", arm=arm, bound="estimate")) for arm in _ARMS}
     columns |= {"worse": _by("capability", _rollout("capability_regressed"))}
-    panel = _table(about, columns, units={"worse": "none"}, widths={"capability": 130}, sorted_by="candidate")
+    panel = _table(about, columns, units={"worse": "none"}, widths={"capability": name_pixels}, sorted_by="candidate")
     answers = {"0": {"text": "no"}, "1": {"text": "yes"}}
     return panel.override_by_name("worse", [_property("mappings", [{"type": "value", "options": answers}])])
 
