@@ -19,6 +19,7 @@ from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.schema import model_version, request, stratum, traffic
 from monitor.ledger.stored import readable, real, whole
 from monitor.rollout.cohort import (
+    SPAN_HOURS,
     Arm,
     ClusterSums,
     Cohort,
@@ -30,7 +31,6 @@ from monitor.rollout.cohort import (
     TierView,
     Unresolved,
 )
-from monitor.rollout.matching import SPAN_HOURS
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED

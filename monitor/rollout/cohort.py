@@ -11,6 +11,9 @@ from msgspec import Struct
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.labels.said import SaidCount
 
+SPAN_HOURS = 6
+"""Hours that are compared as one where the arms share hardly any by itself."""
+
 _LEAST_TIERED = 0.5
 
 

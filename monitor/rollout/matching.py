@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
+from monitor.rollout.cohort import SPAN_HOURS, Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.confidence_sequence import Counts
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
-
-SPAN_HOURS = 6
-"""Hours that are compared as one where the arms share hardly any by itself."""
 
 _Hours = tuple[int, int]
 """How many hours in a row are compared as one, and after how many such the same ones come again."""
