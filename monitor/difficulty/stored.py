@@ -129,7 +129,7 @@ def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
 
 
 def _check_size(text: str, max_bytes: int) -> None:
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = len(str(text).encode("utf-8", "surrogatepass"))  # SQLite may hold bytes, which are no JSON of ours
     if size > max_bytes:
         raise CalibrationInvalid(f"The calibration has {size} bytes, more than max_calibration_bytes ({max_bytes}).")
 

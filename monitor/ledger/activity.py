@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import model_version, traffic
-from monitor.ledger.stored import readable, real, whole
+from monitor.ledger.stored import readable, real, text, whole
 from monitor.rollout.deployment import Traffic
 from monitor.rollout.tracker import VersionActivity
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED
@@ -41,9 +41,9 @@ class ActivityReader:
 
     def _version(self, connection: sa.Connection, row: sa.Row[Any]) -> VersionActivity:
         return VersionActivity(
-            service=row.service,
-            environment=row.environment,
-            model_version=row.model_version,
+            service=text(row.service),
+            environment=text(row.environment),
+            model_version=text(row.model_version),
             first_started_at=real(row.first_started_at),
             last_started_at=real(row.last_started_at),
             requests=whole(row.requests),
@@ -61,7 +61,7 @@ class ActivityReader:
             self._before[version.id] = 0
             self._before[version.id] = max(self._missing(version), 0)
         spells = [hours[hour] for hour in sorted(hours)]
-        if before := self._before[version.id]:
+        if spells and (before := self._before[version.id]):
             spells.insert(0, Traffic(version.first_started_at, spells[0].first_started_at, before))
         return spells
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from monitor.labels.delay import TimedLabel
 from monitor.ledger.schema import model_version, request
+from monitor.ledger.stored import readable, real
 
 _WATCHED_SECONDS = 30 * 86_400.0
 _VERSIONS = 2  # a baseline and its candidate: how an older one was labelled says little of them
@@ -35,9 +36,12 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
         .order_by(columns.last_started_at.desc())
         .limit(_VERSIONS)
     )
-    for version, first, last in connection.execute(versions).all():
+    found = readable("model_version", connection.execute(versions).all(), lambda row: (row[0], *map(real, row[1:])))
+    for version, first, last in found:
         start = max(first, since) - 1.0
         for after, until in pairwise(start + (last - start) * part / _SPELLS for part in range(_SPELLS + 1)):
             some = connection.execute(_LABELS, {"version": version, "after": after, "until": until})
-            for source, success, started_at, labelled_at in some:
-                yield source or "unknown", success, labelled_at - started_at, now - started_at
+            for source, success, started, labelled in readable(
+                "request", some, lambda row: (*row[:2], *map(real, row[2:]))
+            ):
+                yield source or "unknown", success, labelled - started, now - started

@@ -126,7 +126,8 @@ def _update(connection: sa.Connection, rollout_id: str, **values: Any) -> None:
 def _keep_evidence(connection: sa.Connection, rollout_id: str, found: Evidence) -> None:
     """Keep what was *found*, in place of what was found at that moment; forget what is too close to its neighbours."""
     is_its = evidence.c.rollout_id == rollout_id
-    times = connection.scalars(sa.select(evidence.c.at).where(is_its).order_by(evidence.c.at)).all()
+    looks = connection.scalars(sa.select(evidence.c.at).where(is_its).order_by(evidence.c.at))
+    times = [at for at in looks if isinstance(at, int | float)]  # SQLite may hold something else
     dropped = superfluous(sorted({*times, found.at}))
     if dropped or found.at in times:
         connection.execute(sa.delete(evidence).where(is_its, evidence.c.at.in_([*dropped, found.at])))

@@ -26,6 +26,18 @@ def readable(table: str, rows: Iterable[Sequence[Any]], read: Callable[[Any], _T
             _warn(table, str(row[0]), type(error).__name__)
 
 
+def text(value: Any) -> str:
+    """
+    *value*, which SQLite may hold as bytes.
+
+    Raises:
+        TypeError: it is not text.
+    """
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
 def whole(value: Any) -> int:
     """
     *value*, which SQLite may have turned into something else.
