@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
@@ -12,15 +11,6 @@ from monitor.rollout.verdict import VerdictState
 
 _DAY_SECONDS = 86_400.0
 _ALARMS = (VerdictState.REGRESSION, VerdictState.CLIFF)
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that happened to a rollout: what, and when (Unix seconds)."""
-
-    at: float
-    record: RolloutRecord
-    what: str
 
 
 def under_way(snapshot: Snapshot) -> Sequence[RolloutRecord]:
@@ -57,15 +47,15 @@ def since(record: RolloutRecord) -> float | None:
     return record.changes[-1][0] if record.changes else None
 
 
-def since_yesterday(snapshot: Snapshot) -> Sequence[Happening]:
-    """What happened in the last 24 hours before the snapshot, the latest first."""
-    happenings = [
-        Happening(at, record, what)
+def since_yesterday(snapshot: Snapshot) -> Sequence[tuple[float, str, RolloutRecord]]:
+    """When (Unix seconds), what and to which rollout, in the last 24 hours before the snapshot, the latest first."""
+    told = [
+        (at, what, record)
         for record in snapshot.rollouts
         for at, what in reversed(story(record, snapshot.rollouts))
         if snapshot.now - _DAY_SECONDS <= at <= snapshot.now
     ]
-    return sorted(happenings, key=lambda happening: -happening.at)
+    return sorted(told, key=lambda each: -each[0])
 
 
 def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
