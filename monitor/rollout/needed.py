@@ -24,9 +24,16 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
     smaller = min(measurement.labelled)
     if not smaller:
         return policy.min_labelled_requests
-    ahead = min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy), _LARGEST_FORECAST)
+    ahead = min(_growth(measurement, policy), _LARGEST_FORECAST)
     growth = max(policy.min_labelled_requests / smaller, ahead)
     return min(max(1, math.ceil((growth - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
+
+
+def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
+    """Whether the baseline serves no more and its labels are too few, whatever the candidate's."""
+    is_compared = all(measurement.latest[group] is not None for group, _ in margins(measurement, policy))
+    has_labels = min(measurement.labelled) >= policy.min_labelled_requests
+    return is_compared and has_labels and math.isinf(_growth(measurement, policy))
 
 
 def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGroup, float]]:
@@ -65,6 +72,15 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
         f"The candidate gets {100 * share:.2g} % of the traffic, about {per_day:,.0f} labelled requests a day: "
         f"the {needed:,} still needed take {days:,.0f} days. {remedy}"
     )
+
+
+def _growth(measurement: Measurement, policy: Policy) -> float:
+    """Factor by which the candidate's labels have to grow; the baseline's with them, unless it serves no more."""
+    both = min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy))
+    if measurement.comparison is Comparison.CONCURRENT or math.isinf(both):
+        return both
+    of_baseline = measurement.labelled[1] / sum(measurement.labelled)  # its part of the variance, which stays
+    return (1 - of_baseline) / (1 / both - of_baseline) if both * of_baseline < 1 else math.inf
 
 
 def _growth_to_ok(measurement: Measurement, policy: Policy) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import ArmName, TierGroup
+from monitor.rollout.cohort import ArmName, Comparison, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
-from monitor.rollout.needed import margins
+from monitor.rollout.needed import is_beyond_baseline, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import percent, points
@@ -115,6 +115,13 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield _coverage_gap(group, compared, gap)
         if measurement.changes[group] is None and _is_expected(compared, measurement.labelled):
             yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
+    if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
+        yield "No request of either version is labelled, however old: send outcomes or evaluations."
+    elif measurement.comparison is Comparison.BEFORE_AFTER and is_beyond_baseline(measurement, policy):
+        yield (
+            f"The baseline serves no more, and its {measurement.labelled[0]:,} labelled requests are too few: at the "
+            "present estimates no number of the candidate's rules out what `ok` has to rule out."
+        )
     for arm, labelled, effect in zip(ArmName, measurement.labelled, measurement.design[TierGroup.ALL], strict=True):
         if labelled >= policy.min_labelled_requests and labelled < _FEWEST_INDEPENDENT * effect:
             yield (

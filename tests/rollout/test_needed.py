@@ -7,7 +7,7 @@ import pytest
 
 from bench.rollout_streams import Truth, simulate
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
@@ -15,12 +15,14 @@ from monitor.rollout.verdict import Verdict, VerdictState
 POLICY = Policy()
 
 
-def judged(baseline: tuple[int, int], candidate: tuple[int, int]) -> Verdict:
+def judged(
+    baseline: tuple[int, int], candidate: tuple[int, int], comparison: Comparison = Comparison.CONCURRENT
+) -> Verdict:
     """Arms as (requests, failures), without tiers."""
     arms = [
         Arm("version", [Stratum(Tier.UNTIERED, "any", 0, False, n, n, f, 0.0, 0.0)]) for n, f in (baseline, candidate)
     ]
-    cohort = Cohort(arms[0], arms[1], "", TiersBy.NONE)
+    cohort = Cohort(arms[0], arms[1], "", TiersBy.NONE, comparison)
     return judge(cohort, None, POLICY, previous=None)
 
 
@@ -48,6 +50,20 @@ def test_so_many_more_requests_end_the_waiting(before: float, after: float, ends
     assert len(asked) <= 12
     assert verdict.requests_needed == 0
     assert n <= 3 * (200 + asked[0])
+
+
+def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> None:
+    """What is forecast after a cutover is enough; with too few requests before it nothing is, and that is said."""
+    old, new = (2_400, 240), (1_000, 100)
+    waiting = judged(old, new, Comparison.BEFORE_AFTER)
+    enough = 1_000 + waiting.requests_needed
+    too_few = judged((300, 30), (5_000, 500), Comparison.BEFORE_AFTER)
+
+    assert VerdictState.WAITING is waiting.state
+    assert waiting.requests_needed > judged(old, new).requests_needed
+    assert VerdictState.OK is judged(old, (int(1.3 * enough), int(0.13 * enough)), Comparison.BEFORE_AFTER).state
+    assert too_few.requests_needed == 0
+    assert too_few.obstacles[0].startswith("The baseline serves no more, and its 300 labelled requests are too few")
 
 
 def test_nothing_seen_needs_the_minimum() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from monitor.rollout.cohort import TierGroup, TiersBy
+from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
 from monitor.rollout.labelling import FAILURE, SUCCESS
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
@@ -54,6 +54,7 @@ class Measured:
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
     alone: float = 0.0
+    comparison: Comparison = Comparison.CONCURRENT
     design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
     labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
 
@@ -229,3 +230,13 @@ def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
     (obstacle,) = found(design={TierGroup.ALL: (20.0, 200.0)}).obstacles
 
     assert obstacle.startswith("The candidate's 200 labelled requests say no more than 1 independent ones would")
+
+
+def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -> None:
+    """Old enough requests without any label in either arm; where there is no request yet, nothing is wrong."""
+    unlabelled, nothing = (compared(0, 0, coverage=(covered, covered)) for covered in (0.0, None))
+
+    (obstacle,) = found(labelled=(0, 0), aggregate=unlabelled).obstacles
+
+    assert obstacle.startswith("No request of either version is labelled")
+    assert not found(labelled=(0, 0), aggregate=nothing).obstacles
