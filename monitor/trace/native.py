@@ -178,9 +178,10 @@ def read_document(document: Mapping[str, Any]) -> Trace | OutcomeEvent:
 
 
 def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any], int]:
-    """*part* without the fields that nobody knows, and their number."""
-    known = {name: value for name, value in part.items() if name in wire.__struct_fields__ or name == "schema"}
-    unknown = len(part) - len(known)
+    """*part* without the fields that nobody knows and those that are null, and the number of the unknown ones."""
+    fields = {"schema", *wire.__struct_fields__}
+    known = {name: value for name, value in part.items() if name in fields and value is not None}
+    unknown = len(part.keys() - fields)
     for name, inner in known.items():
         if name in _PARTS and isinstance(inner, dict):
             known[name], more = _known(inner, _PARTS[name])

@@ -87,6 +87,17 @@ def test_success_has_no_failure_class() -> None:
     assert decoded.outcome.failure_class is None
 
 
+def test_null_is_absent_everywhere() -> None:
+    """Serialisers write null for what they do not know; it is no unknown field either."""
+    optional = a_full_trace_event().keys() - {"schema", "trace_id", "service", "model_version", "started_at"}
+    event = a_full_trace_event() | dict.fromkeys(optional, None)
+
+    read = decode_native(as_bytes(event))
+
+    assert isinstance(read, Trace)
+    assert ("production", Usage(), 0) == (read.environment, read.usage, read.unknown_fields)
+
+
 def test_unknown_fields_are_counted_at_every_level() -> None:
     """Fields that the contract does not name are ignored, and their number is kept."""
     event = a_full_trace_event() | {"colour": "red"}
