@@ -83,8 +83,8 @@ def missing_seconds(spans: Iterable[Span]) -> float:
 def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: bool) -> Trace:
     head, last = run.head, run.last
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
-    version, version_by, requested = _version(run)
     error = _error(run)
+    version, version_by, requested = _version(run, has_failed=error is not None)
     aborted = error is not None and error.error_type is not None and ABORTS.search(error.error_type) is not None
     return Trace(
         trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
@@ -120,6 +120,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
 _T = TypeVar("_T")
 _Number = TypeVar("_Number", bound=float)
 _AGENTS = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW})
+_PARTS = frozenset({OperationKind.MODEL, OperationKind.TOOL, OperationKind.STEP, OperationKind.RETRIEVAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
 
 
 def _repeats_parent(span: Span, tree: _Tree) -> bool:
-    parent = next(tree.above(span), None)
+    parent = next((above for above in tree.above(span) if above.kind is not OperationKind.OTHER), None)
     return parent is not None and parent.kind is OperationKind.TOOL and parent.tool_name == span.tool_name
 
 
@@ -294,14 +295,15 @@ def _error(run: _Run) -> Span | None:
 
     That is the root or the head; or else the last call of a model or tool, or an agent within the run, if no call of a
     model began after it: whatever a later call recovered from is no failure, and neither is the error of a tool where
-    the agent answers all the same.
+    the agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
     """
-    for span in (run.root, run.last, run.head):
-        if span is not None and span.error:
-            return span
+    tops = [span for span in (run.root, run.last, run.head) if span is not None and span.error]
+    whole = next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)
+    if whole is not None:
+        return whole
     own = [span for span in run.ordered if span.span_id in run.spine]
     acts = [span for span in own if span.kind in {OperationKind.MODEL, OperationKind.TOOL}]
-    failed = [span for span in own if span.kind in _AGENTS and span.error]
+    failed = [*tops, *(span for span in own if span.kind in _AGENTS and span.error)]
     last = max(acts, key=_by_end, default=run.head)
     answers = last.kind is OperationKind.TOOL and run.head.kind in _AGENTS and run.head.answered
     if run.model_calls and last.error and not answers:
@@ -324,11 +326,19 @@ def _tool_calls(run: _Run) -> int | None:
     return 0 if shows_tools and not any(call.calls_tools for call in run.model_calls) else None
 
 
-def _version(run: _Run) -> tuple[str, VersionBy, str | None]:
-    """The version, what tells it, and the model that was asked for; of several the one that wrote most, or last."""
+def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None]:
+    """
+    The version, what tells it, and the model that was asked for.
+
+    Of several models that is the one that wrote most, or last; in a run that ended with the failure of a call, and
+    without an answer, the one that was to answer then.
+    """
     named = run.first(lambda span: span.model_version)
     calls = [call for call in run.model_calls if call.response_model or call.request_model]
     calls = [call for call in calls if call.span_id in run.spine] or calls
+    last = max(calls, key=_by_end, default=None)
+    if has_failed and last is not None and last.error and not run.head.answered:
+        calls = [call for call in calls if call.request_model == last.request_model]
     calls = [call for call in calls if not call.error] or calls
     if calls:
         requested, answered = _answering(calls)

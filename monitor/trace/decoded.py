@@ -19,7 +19,7 @@ class Ignored(StrEnum):
     SPAN_INVALID = "span_invalid"
     """A span without ids or with an impossible time."""
     SPAN_IRRELEVANT = "span_irrelevant"
-    """A span that is neither an agent's work nor the root of its trace."""
+    """A span of the application of which only its place is read: no agent's work, no root, no word for Cliffwatch."""
     LOG_IRRELEVANT = "log_irrelevant"
     """A log record that carries no evaluation."""
     EVALUATION_UNLINKED = "evaluation_unlinked"

@@ -223,7 +223,7 @@ def _messages(value: Any) -> list[Any] | None:
         # LangChain writes batches: a list with one list of messages in it. A pair (role, text) is a message of its own.
         if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
             return list(value[0]) or None
-        return list(value) or None
+        return list(map(parsed, value)) or None
     if isinstance(value, dict):
         for key in _MESSAGE_LISTS:
             if isinstance(value.get(key), list):
@@ -267,7 +267,10 @@ def _text(message: Any) -> str | None:
         return None
     for key in _TEXT_KEYS:
         if key in message:
-            return "\n".join(_texts(parsed(message[key]))) or None
+            content = parsed(message[key])
+            found = "\n".join(_texts(content)) or None
+            is_json = isinstance(content, dict) and isinstance(message[key], str)  # all that was said
+            return message[key] if found is None and is_json else found
     kwargs = message.get("kwargs")
     return _text(kwargs) if isinstance(kwargs, dict) else None
 

@@ -88,6 +88,7 @@ def _log(log: _Object) -> Any:
         observed_time_unix_nano=_integer(log.get("observedTimeUnixNano")),
         attributes=_pairs(log),
         trace_id=_id(log, "traceId"),
+        span_id=_id(log, "spanId"),
     )
 
 
@@ -160,8 +161,8 @@ def _integer(held: Any) -> int:
 
 
 def _id(holder: _Object, name: str) -> bytes:
-    """An id, in hexadecimal as OTLP wants it or in the base64 that general protobuf libraries write; empty for none."""
-    held = _held(holder, name, "")
+    """An id, in hexadecimal, dashes or not, or in the base64 that general protobuf libraries write; empty for none."""
+    held = _held(holder, name, "").replace("-", "")
     try:
         return base64.b64decode(held, validate=True) if len(held) in _BASE64_LENGTHS else bytes.fromhex(held)
     except ValueError:

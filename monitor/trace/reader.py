@@ -157,7 +157,8 @@ class Reader:
         named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
         if (log.event_name or next(named, "")) == EVALUATION_EVENT:
             at = seconds(log.time_unix_nano or log.observed_time_unix_nano)
-            self._add_evaluation(self._gather(log.attributes), _trace_id(log.trace_id), at)
+            part = hexadecimal_id(log.span_id, SPAN_ID_BYTES)
+            self._add_evaluation(self._gather(log.attributes), _trace_id(log.trace_id), at, part)
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
 
@@ -214,16 +215,20 @@ class Reader:
         if flag in self._options.looked_at:
             facts.looked_at[flag] = next((own[key] for key in FLAG_VARIANTS if key in own), None)
 
-    def _add_evaluation(self, facts: SpanAttributes, trace_id: TraceId, at: float | None) -> None:
+    def _add_evaluation(
+        self, facts: SpanAttributes, trace_id: TraceId, at: float | None, part: str | None = None
+    ) -> None:
         self.add_evaluation(
             Evaluation(
                 trace_id=trace_id,
                 name=facts.first(Field.EVALUATION_NAME, identifier),
                 score=facts.first(Field.EVALUATION_SCORE, number),
                 label=facts.first(Field.EVALUATION_LABEL, identifier),
+                verdict=facts.first(Field.EVALUATION_SCORE, lambda value: value if isinstance(value, bool) else None),
                 source=facts.first(Field.EVALUATION_SOURCE, annotator) or JUDGE,
                 at=at,
                 sampling_probability=facts.first(Field.EVALUATION_CHANCE, chance),
+                observation=part,
             )
         )
 
@@ -243,6 +248,7 @@ class Reader:
             and not is_classified
             and not span_reading.speaks_to_us(facts)
         ):
+            self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             return place
         asked = span_reading.asked_of(facts) if kind in _ASKED else Asked()
         input_tokens, output_tokens = span_reading.tokens_of(facts)

@@ -119,21 +119,28 @@ FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "f
 OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("operation_kinds.csv")}
 """Kinds of operation under all their names, in lower case, as `operation_kinds.csv` has them; any other is a step."""
 
-NOT_ANSWERING = re.compile(r"embed|rerank|moderation", re.IGNORECASE)
+NOT_ANSWERING = re.compile(
+    r"embed|rerank|moderation|(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
+    re.IGNORECASE,
+)
 """Names of models that answer nobody, whatever kind of span their library writes for them."""
 
 PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
 
 PROVIDER_PREFIX = re.compile(
-    r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/|accounts/[^/]+/models/|(?:us|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
-    r"(?:openai|azure|azure_ai|azure_openai|anthropic|models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|"
-    r"bedrock|bedrock/converse|converse|litellm_proxy|openrouter|publishers/[a-z]+/models|groq|mistral|cohere|xai|"
-    r"deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|azure-openai|openai-responses|"
-    r"google-gla|google-vertex|bedrock_converse)[/:])+",
+    r"^(?:unknown|none|null|undefined)$|"
+    r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/(?:endpoints/)?|accounts/[^/]+/models/|azure/(?:eu|us)/|"
+    r"bedrock/(?:invoke|converse|[a-z]+-[a-z-]+-[0-9])/|(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
+    r"openai/responses/|@?(?:openai|azure|azure_ai|azure_openai|azure-openai|anthropic|models|google|google_genai|"
+    r"gemini|vertex_ai|google_vertexai|googleai|vertexai|google-gla|google-vertex|publishers/[a-z]+/models|"
+    r"bedrock|bedrock_converse|converse|litellm_proxy|openrouter|groq|mistral|cohere|xai|deepseek|together_ai|"
+    r"fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|openai-responses|text-completion-openai|perplexity|"
+    r"cerebras|databricks|nvidia_nim|sagemaker|sagemaker_chat|deepinfra|replicate|sambanova|watsonx|moonshot|"
+    r"dashscope|github|github_copilot)(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
     re.IGNORECASE,
 )
-"""What gateways and frameworks write before the name of a model."""
+"""What gateways write before the name of a model (what follows a colon may be a tag of Ollama), or for none at all."""
 
 ABORTS = re.compile(
     r"(?:Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|GeneratorExit|"

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from monitor.trace.assembly import is_floating_alias
 from monitor.trace.model import UNRESOLVED, ModelVersion, Trace, VersionBy
+from monitor.trace.semconv import PROVIDER_PREFIX
 
 
 class Served(Struct, frozen=True, gc=False):
@@ -97,7 +98,14 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
     answered = [row for row in named if row.model_version != requested]
     itself = [row for row in rows if row.model_version == requested]
     dated = [row for row in rows if is_floating_alias(requested, row.model_version)]
-    return answered or named or itself or dated
+    bare = _bare(requested)
+    alike = [row for row in rows if bare in {_bare(row.requested_model), _bare(row.model_version)}]
+    return answered or named or itself or dated or alike
+
+
+def _bare(model: str) -> str:
+    """The name of *model* in lower case, without the path that a gateway may write before it."""
+    return PROVIDER_PREFIX.sub("", model.rpartition("/")[2]).lower()
 
 
 def taught_by(

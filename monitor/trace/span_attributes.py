@@ -196,7 +196,8 @@ def _unflattened(item: Mapping[str, Any]) -> Any:
             message[name] = value
     if len(parts) > 1:
         parts.sort(key=lambda part: _natural(part[0]))
-    message["content"] = [value for _, value in parts]
+    # The parts of one message may be one attribute.
+    message["content"] = [parsed(value) if str(value)[:2] == "[{" else value for _, value in parts]
     return message
 
 

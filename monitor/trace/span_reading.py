@@ -13,7 +13,7 @@ from monitor.trace.messages import Asked, has_content, model_of, parsed, request
 from monitor.trace.model import Budget, Tool
 from monitor.trace.semconv import ERROR_LEVEL, NOT_ANSWERING, OPERATION_KINDS, PREPARES, PROVIDER_PREFIX, Field
 from monitor.trace.span import OperationKind
-from monitor.trace.span_attributes import SpanAttributes
+from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, number
 
 _ERROR_STATUS, _OK_STATUS = 2, 1
@@ -46,7 +46,8 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
             kind = OPERATION_KINDS.get(value.lower()) if isinstance(value, str) else None
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
-        return OperationKind.STEP
+        if Field.OUTPUT_TOKENS not in singles:  # whatever else it is called, what writes tokens is a model
+            return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
@@ -84,7 +85,8 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     """
     True: ended in an error; False: said to be fine; None: nothing said.
 
-    An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says.
+    An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says;
+    and so is `error.type`, which OpenTelemetry keeps for operations that failed, where the status says nothing.
     """
     if status_code == _ERROR_STATUS or any(
         ERROR_LEVEL in str(value).lower() for value in attributes.values(Field.LEVEL)
@@ -92,7 +94,10 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
         return True
     if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True
-    return False if status_code == _OK_STATUS else None
+    if status_code == _OK_STATUS:
+        return False
+    types = attributes.singles.get(Field.ERROR_TYPE, ())
+    return True if any(rank == _ERROR_TYPE_RANK for rank, _ in types) else None
 
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
@@ -106,13 +111,20 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     for message in (*attributes.values(Field.ERROR_MESSAGE), status_message):
         found = _LEADING_TYPE.match(message) if isinstance(message, str) else None
         if found is not None:
-            return found[1]
+            return found[found.lastindex or 0]
     return named[0] if named else None
 
 
 _ERRORS = frozenset({Field.ERROR_TYPE, Field.ERROR_MESSAGE})
-_SAY_NOTHING = frozenset({"Exception", "Error", "_OTHER", "framework_error", "provider_call_error"})
-_LEADING_TYPE = re.compile(r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b")
+_ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
+_SAY_NOTHING = frozenset(
+    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError"}
+)
+_LEADING_TYPE = re.compile(
+    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|"
+    r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|([Cc]ancell?ed|[Aa]borted)\.?$"
+)
+"""The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""
 
 
 def _type_name(value: Any) -> str | None:

@@ -208,8 +208,10 @@ class TestRun:
         """The same tool right under itself is one call; another tool under it is another call."""
         same = built(a_span(), a_call("a"), a_tool_call("t"), a_tool_call("u", "t"))
         other = built(a_span(), a_call("a"), a_tool_call("t"), a_tool_call("u", "t", tool_name="pay"))
+        wire = a_span("http", parent_span_id="t", kind=OperationKind.OTHER)
+        served = built(a_span(), a_call("a"), a_tool_call("t"), wire, a_tool_call("u", "http"))
 
-        assert (1, 2) == (same.tool_calls, other.tool_calls)
+        assert (1, 2, 1) == (same.tool_calls, other.tool_calls, served.tool_calls)
 
     def test_agent_alone_tells_its_own_sums(self) -> None:
         """Where no call was recorded, the agent's totals hold, and steps and tool calls are not known."""
@@ -233,6 +235,16 @@ class TestRun:
         )
 
         assert trace.model_version == "large"
+
+    def test_call_that_ends_a_run_is_the_version_s(self) -> None:
+        """The router answered and the worker failed: that is the worker's failure, unless the agent answered before."""
+        router = a_call("a", request_model="small", response_model="small-1", output_tokens=5)
+        earlier = a_call("b", request_model="large", response_model="large-1", output_tokens=9, ended_at=STARTED_AT + 1)
+        failed = a_call("c", request_model="large", response_model=None, error=True, started_at=STARTED_AT + 2)
+
+        assert built(a_span(), router, failed).model_version == "large"
+        assert built(a_span(), router, earlier, failed).model_version == "large-1"
+        assert built(a_span(answered=True), router, failed).model_version == "small-1"
 
     def test_version_that_the_sender_names_goes_before_models(self) -> None:
         """Who wants to count a prompt change as a version says so."""
@@ -309,6 +321,18 @@ class TestRun:
         ]
 
         assert [True] * 4 == [outcome.success for outcome in fine if outcome]
+
+    def test_retry_without_an_agent_ends_well(self) -> None:
+        """The first call is not above the second; a chain around both would be."""
+        first = a_call("a", None, error=True, kind=OperationKind.MODEL)
+        retry = a_call("b", None, started_at=STARTED_AT + 1.5)
+        chain = a_span(kind=OperationKind.STEP, error=True, ended_at=STARTED_AT + 3)
+
+        goes_on = a_call("b", started_at=STARTED_AT + 9)
+
+        ends = [built(first, retry).outcome, built(chain, a_call("a", error=True), goes_on).outcome]
+
+        assert [True, False] == [outcome.success for outcome in ends if outcome]
 
     def test_status_speaks_as_the_settings_let_it(self) -> None:
         """Silence is a success only by the settings, and never of a run that has not ended."""

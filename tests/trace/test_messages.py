@@ -35,6 +35,8 @@ ASKED = "Book a table"
         pytest.param({"role": "user", "content": ASKED}, (ASKED, 1), id="one message"),
         pytest.param({"question": ASKED, "k": 3}, (ASKED, None), id="named input"),
         pytest.param([ASKED], (ASKED, 1), id="list of texts"),
+        pytest.param([json.dumps({"role": "user", "content": ASKED})], (ASKED, 1), id="list of messages as JSON"),
+        pytest.param([{"role": "user", "content": '{"order": 5}'}], ('{"order": 5}', 1), id="asked in JSON"),
         pytest.param(
             [
                 {"role": "user", "content": "Hi"},

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.settings import Limits
+from monitor.trace.outcome_policy import resolve
+from monitor.trace.settings import Limits, OutcomeSettings
 from tests.trace.otlp import STARTED_AT
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -65,7 +66,8 @@ def test_ids_are_read_in_any_spelling() -> None:
     capitals = read(a_request(a_span(traceId=TRACE_ID.upper()))).spans[0].trace_id
     base64 = read(a_request(a_span(traceId="S/kvNXezTaajzpKdDg5HNg==", spanId="APBnqgupArc="))).spans[0]
 
-    assert TRACE_ID == capitals == base64.trace_id
+    uuid = read(a_request(a_span(traceId="4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"))).spans[0].trace_id
+    assert TRACE_ID == capitals == base64.trace_id == uuid
     assert base64.span_id == "00f067aa0ba902b7"
 
 
@@ -169,6 +171,26 @@ def test_an_evaluation_says_how_likely_it_was_asked_for(value: dict[str, Any], e
     (event,) = read({"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}).outcomes
 
     assert (True, expected) == (event.outcome.success, event.outcome.sampling_probability)
+
+
+def test_verdicts_on_parts_of_a_trace_stand_beside_each_other() -> None:
+    """As scores on observations do: a later verdict on another part takes nothing back. A truth value is a verdict."""
+    logs = [
+        {
+            "timeUnixNano": f"{STARTED_AT + second}000000000",
+            "eventName": "gen_ai.evaluation.result",
+            "traceId": TRACE_ID,
+            "spanId": part,
+            "attributes": [an_attribute("gen_ai.evaluation.score.value", boolValue=good)],
+        }
+        for second, (part, good) in enumerate([("0" * 15 + "1", False), ("0" * 15 + "2", True)])
+    ]
+
+    told = [event.outcome for event in read({"resourceLogs": [{"scopeLogs": [{"logRecords": logs}]}]}).outcomes]
+
+    assert [False, True] == [outcome.success for outcome in told]
+    assert (label := resolve(told, OutcomeSettings())) is not None
+    assert not label.success
 
 
 def test_attribute_named_like_the_key_of_native_events_does_no_harm() -> None:

@@ -20,7 +20,7 @@ from monitor.trace.decode import decode
 from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.model import Budget, Outcome, Tool
 from monitor.trace.reader import DecodeOptions
-from monitor.trace.semconv import ATTRIBUTES
+from monitor.trace.semconv import ABORTS, ATTRIBUTES
 from monitor.trace.settings import CapabilityRule, EvaluationRule, Limits, OutcomeSettings, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from tests.trace.otlp import as_json, as_protobuf, recorded
@@ -90,6 +90,13 @@ FAILED_EVALUATION = {"gen_ai.evaluation.name": "correctness", "gen_ai.evaluation
 EVALUATION_EVENT = "gen_ai.evaluation.result"
 
 MESSAGES = json.dumps({"messages": [{"role": "user", "content": "Book a table"}]})
+CONVERSATION_NAMES = (
+    "langfuse.session.id", "langsmith.metadata.session_id", "langsmith.metadata.conversation_id",
+    "traceloop.association.properties.conversation_id", "traceloop.association.properties.thread_id",
+    "traceloop.association.properties.chat_id", "ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.threadId",
+    "ai.telemetry.metadata.chatId", "gcp.vertex.agent.session_id",
+)  # fmt: skip
+USER_NAMES = ("langfuse.user.id", "langsmith.metadata.user_id", "ai.telemetry.metadata.userId", "enduser.id")
 INPUT_NAMES = (
     "ai.prompt",
     "ai.prompt.messages",
@@ -392,6 +399,12 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "mlflow.llm.cost": ({"mlflow.llm.cost": json.dumps({"total_cost": 0.5})}, _span("cost_usd"), 0.5),
     "gen_ai.cost.input_cost": ({"gen_ai.cost.input_cost": 0.25}, _span("cost_usd"), 0.25),
     "gen_ai.cost.output_cost": ({"gen_ai.cost.output_cost": 0.25}, _span("cost_usd"), 0.25),
+    **{name: ({name: "c"}, _span("conversation_id"), "c") for name in CONVERSATION_NAMES},
+    **{name: ({name: "u"}, _span("user_id"), "u") for name in USER_NAMES},
+    **{
+        name: ({name: 0.25}, _span("cost_usd"), 0.25)
+        for name in ("gen_ai.usage.total_cost", "gen_ai.usage.input_cost", "gen_ai.usage.output_cost")
+    },
     **{name: ({name: MESSAGES}, _asked, ("Book a table", 1)) for name in INPUT_NAMES},
     **{name: ({name: "Done."}, _span("answered"), True) for name in OUTPUT_NAMES},
     **{name: ({"gen_ai.usage.input_tokens": 10, name: 90}, _span("input_tokens"), 100) for name in CACHED_NAMES},
@@ -502,11 +515,21 @@ def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, A
         ("openrouter/anthropic/claude-4", "claude-4"),
         ("azure/gpt-4o", "gpt-4o"),
         ("meta-llama/openai/x", "meta-llama/openai/x"),
+        ("us-gov.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("bedrock/us-east-1/anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("bedrock/invoke/us.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("azure/eu/gpt-4o", "gpt-4o"),
+        ("@openai/gpt-4o", "gpt-4o"),
+        ("perplexity/sonar-pro", "sonar-pro"),
+        ("mistral:mistral-large-2411", "mistral-large-2411"),
+        ("ollama/mistral:7b-instruct", "mistral:7b-instruct"),
+        ("mistral:latest", "mistral:latest"),
+        ("unknown", None),
         ("ft:gpt-4o-mini-2024-07-18:acme::abc", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
     ],
 )
-def test_a_gateway_is_no_part_of_a_version(written: str, read_as: str) -> None:
-    """What gateways write before a model's name is left out, and nothing from its middle."""
+def test_a_gateway_is_no_part_of_a_version(written: str, read_as: str | None) -> None:
+    """What gateways write before a model's name is left out, and nothing from its middle; `unknown` names none."""
     assert read_as == read_span({**MODEL_CALL, "gen_ai.response.model": written}).response_model
 
 
@@ -530,7 +553,84 @@ def test_all_that_a_cache_held_or_took_was_input() -> None:
 
 def test_a_guardrail_does_not_answer() -> None:
     """Its model judges, however much it writes."""
+    guard = {**MODEL_CALL, "gen_ai.response.model": "meta-llama/Llama-Guard-3-8B"}
+
     assert OperationKind.EVALUATOR is read_span({"openinference.span.kind": "GUARDRAIL"}).kind
+    assert OperationKind.RETRIEVAL is read_span(guard).kind
+
+
+def test_an_operation_of_another_name_that_writes_tokens_is_a_model_s() -> None:
+    """A library may call it what it likes; what writes none is a step."""
+    named = {"gen_ai.operation.name": "improvise", "gen_ai.response.model": "m-1"}
+
+    assert OperationKind.MODEL is read_span({**named, "gen_ai.usage.output_tokens": 5}).kind
+    assert OperationKind.STEP is read_span(named).kind
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "context canceled",
+        "rpc error: code = Canceled desc = context canceled",
+        "The operation was aborted.",
+        "cancelled",
+    ],
+)
+@pytest.mark.parametrize("named", [{}, {"error.type": "*errors.errorString"}, {"error.type": "Error"}])
+def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str) -> None:
+    """Go and JavaScript name no type for it."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("s", attributes=MODEL_CALL | named) as span:
+            span.set_status(Status(StatusCode.ERROR, message))
+
+    [span] = read(recorded(play)).spans
+
+    assert ABORTS.search(span.error_type or "")
+
+
+def test_who_was_refused_did_not_stop() -> None:
+    """A connection that the network aborted is an error like others."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("s", attributes=MODEL_CALL) as span:
+            span.set_status(Status(StatusCode.ERROR, "Connection aborted."))
+
+    assert read(recorded(play)).spans[0].error_type is None
+
+
+def test_error_type_says_that_an_operation_failed() -> None:
+    """OpenTelemetry keeps the attribute for failures; an exception that was caught is none, and OK is OK."""
+
+    def play(tracer: Tracer) -> None:
+        tracer.start_span("a", attributes={**MODEL_CALL, "error.type": "timeout"}).end()
+        caught = tracer.start_span("b", attributes=MODEL_CALL)
+        caught.add_event("exception", {"exception.type": "KeyError"})
+        caught.end()
+        with tracer.start_as_current_span("c", attributes={**MODEL_CALL, "error.type": "timeout"}) as fine:
+            fine.set_status(Status(StatusCode.OK))
+
+    assert [True, None, False] == [span.error for span in read(recorded(play)).spans]
+
+
+def test_ids_of_people_may_be_numbers() -> None:
+    """They join by their digits."""
+    assert ("42", "7") == (
+        (span := read_span({"user.id": 42, "session.id": 7, **MODEL_CALL})).user_id,
+        span.conversation_id,
+    )
+
+
+def test_parts_of_a_message_may_be_one_attribute() -> None:
+    """OpenLLMetry writes them as JSON; a question that is JSON itself stays what it is."""
+    parts = json.dumps([{"type": "text", "text": "Book a table"}])
+    said = json.dumps({"order": 5})
+
+    assert (
+        "Book a table"
+        == read_span({**MODEL_CALL, "gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": parts}).text
+    )
+    assert said == read_span({**MODEL_CALL, "gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": said}).text
 
 
 @pytest.mark.parametrize("wrong", ["", "many", -3, True, 1e300, [1]])
@@ -585,6 +685,7 @@ def test_of_spans_of_the_application_no_more_than_the_place_is_kept() -> None:
     decoded = read(recorded(play))
 
     assert ["", "POST /chat"] == [span.name for span in decoded.spans]
+    assert {Ignored.SPAN_IRRELEVANT: 1} == decoded.ignored
 
 
 def test_application_span_with_our_attributes_is_kept() -> None:

@@ -5,6 +5,7 @@ from langfuse._client.attributes import LangfuseOtelSpanAttributes
 from openinference.semconv import trace as openinference
 from opentelemetry.semconv._incubating.attributes import (
     deployment_attributes,
+    enduser_attributes,
     error_attributes,
     exception_attributes,
     gen_ai_attributes,
@@ -18,8 +19,8 @@ from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Field,
 GIVEN_UP = {"langfuse.trace.input", "langfuse.trace.output"}
 """Names that Langfuse's SDK wrote before version 4 and no longer lists."""
 
-MAPPED = {"gen_ai.usage.cost"}
-"""Name that Langfuse's server reads and its SDK does not write."""
+MAPPED = {"gen_ai.usage.cost", "langfuse.session.id", "langfuse.user.id"}
+"""Names that Langfuse's server reads and its SDK does not write."""
 
 
 def constants(*holders: object) -> set[str]:
@@ -28,6 +29,7 @@ def constants(*holders: object) -> set[str]:
 
 OPENTELEMETRY = constants(
     deployment_attributes,
+    enduser_attributes,
     error_attributes,
     exception_attributes,
     gen_ai_attributes,

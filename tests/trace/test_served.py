@@ -53,6 +53,10 @@ LATER = served("m", "m-2025-01-01", NOON - 60)
         ),
         pytest.param([served("m", "m"), ALIAS], asked_for("m"), ("m-2024-08-06", VersionBy.SERVED), id="answers win"),
         pytest.param([ALIAS], asked_for("other"), (UNRESOLVED, VersionBy.NOTHING), id="a name that never answered"),
+        pytest.param([ALIAS], asked_for("gate/M"), ("m-2024-08-06", VersionBy.SERVED), id="by way of a gateway"),
+        pytest.param(
+            [served("gate/m", "m-2024-08-06")], asked_for("m"), ("m-2024-08-06", VersionBy.SERVED), id="past a gateway"
+        ),
         pytest.param([PINNED], asked_for("new"), ("new", VersionBy.REQUEST), id="names are versions here"),
         pytest.param([], asked_for("m", failed=False), ("m", VersionBy.REQUEST), id="a success tells its name"),
         pytest.param([], asked_for("m"), (UNRESOLVED, VersionBy.NOTHING), id="a failure of nothing known"),
