@@ -442,6 +442,12 @@ EVENT_ROWS: dict[str, tuple[str, dict[str, Any], Callable[[Decoded], Any], Any]]
         0.25,
     ),
     "gen_ai.evaluation.score.label": (EVALUATION_EVENT, FAILED_EVALUATION, _outcome("success"), False),
+    "cliffwatch.outcome.sampling_probability": (
+        EVALUATION_EVENT,
+        {**FAILED_EVALUATION, "cliffwatch.outcome.sampling_probability": 0.05},
+        _outcome("sampling_probability"),
+        0.05,
+    ),
     "evaluation.annotator_kind": (
         EVALUATION_EVENT,
         {**FAILED_EVALUATION, "evaluation.annotator_kind": "HUMAN"},
