@@ -253,7 +253,7 @@ def _unpacked(row: Any) -> Sequence[Span]:
 
 
 def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
-    return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(row.counted_heads.split()))
+    return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(str.split(row.counted_heads)))
 
 
 def _heads(row: Any, assembled: Assembled) -> str:

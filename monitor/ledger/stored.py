@@ -13,6 +13,7 @@ from msgspec import MsgspecError
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
+_LATEST = 2.5e11  # the year 9892
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, MsgspecError, ZstdError)
 """What readers raise at a value that nobody of ours wrote."""
 
@@ -59,6 +60,18 @@ def real(value: Any) -> float:
     """
     if type(value) not in {int, float} or value != value:  # noqa: PLR0124  (NaN)
         raise ValueError("not a number")
+    return float(value)
+
+
+def moment(value: Any) -> float:
+    """
+    *value*, Unix seconds that a calendar has.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    if not abs(real(value)) < _LATEST:
+        raise ValueError("not a time")
     return float(value)
 
 

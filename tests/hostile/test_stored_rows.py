@@ -90,6 +90,8 @@ def test_a_bad_value_in_a_row_stops_no_start(ledger_file: Path, tmp_path: Path, 
         values |= {"x'00ff'"}  # bytes, which SQLite takes for text
     if (table, column) in {("model_version", "id"), ("model_version", "last_started_at")}:
         values |= {"-1", "9223372036854775807"}  # whose traffic is not found
+    if (table, column) in {("rollout", "started_at"), ("rollout", "ended_at")}:
+        values |= {"1e308", "9e999", "-9e999"}  # times that no calendar has
     for value in sorted(values):
         path = tmp_path / "bad.db"
         path.write_bytes(ledger_file.read_bytes())
