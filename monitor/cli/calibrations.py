@@ -20,10 +20,7 @@ calibrations = app.group("calibrations", "List, show, compare, promote and roll 
 
 
 @calibrations.command("list")
-def list_calibrations(
-    *,
-    shared: options.Shared,
-) -> None:
+def list_calibrations(*, shared: options.Shared) -> None:
     """
     Every calibration that the ledger keeps, the one in force last.
 
@@ -36,11 +33,7 @@ def list_calibrations(
 
 
 @calibrations.command("show")
-def show_calibration(
-    calibration_id: str = "",
-    *,
-    shared: options.Shared,
-) -> None:
+def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> None:
     """
     One calibration: what it rests on, whether it is trusted and why not, and its reliability curve.
 
@@ -55,12 +48,7 @@ def show_calibration(
 
 
 @calibrations.command("compare")
-def compare_calibrations(
-    first: str,
-    second: str = "",
-    *,
-    shared: options.Shared,
-) -> None:
+def compare_calibrations(first: str, second: str = "", *, shared: options.Shared) -> None:
     """
     Two calibrations beside each other, and which requests of the ledger change their tier between them.
 
@@ -78,12 +66,7 @@ def compare_calibrations(
 
 
 @calibrations.command("promote")
-def promote_calibration(
-    calibration_id: str,
-    *,
-    force: bool = False,
-    shared: options.Shared,
-) -> None:
+def promote_calibration(calibration_id: str, *, force: bool = False, shared: options.Shared) -> None:
     """
     Put a calibration in force; refused while a rollout with trusted tiers is under way.
 
@@ -102,11 +85,7 @@ def promote_calibration(
 
 
 @calibrations.command("rollback")
-def roll_back_calibration(
-    *,
-    force: bool = False,
-    shared: options.Shared,
-) -> None:
+def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> None:
     """
     Put the calibration in force that was so before the present one.
 

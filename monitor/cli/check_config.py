@@ -10,9 +10,7 @@ from monitor.config.model import load_config
 
 
 @app.command("check-config")
-def check_config(
-    file: Path,
-) -> None:
+def check_config(file: Path) -> None:
     """
     Say what is wrong with a config, by line; exit 1 if anything is.
 

@@ -37,10 +37,7 @@ _Say = Callable[[str], None]
 
 @app.command()
 def doctor(
-    *,
-    shared: options.Shared,
-    prometheus: str = "",
-    records: Annotated[int, typer.Option(min=1, max=10000)] = 100,
+    *, shared: options.Shared, prometheus: str = "", records: Annotated[int, typer.Option(min=1, max=10000)] = 100
 ) -> None:
     """
     Check broker, topics, formats, clocks, group, ledger, labels, versions, services and tiers, and say what to do next.

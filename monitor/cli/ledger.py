@@ -22,10 +22,7 @@ ledger_app = app.group("ledger", "Bring the ledger's schema up to date, delete w
 
 
 @ledger_app.command("migrate")
-def migrate_ledger(
-    *,
-    shared: options.Shared,
-) -> None:
+def migrate_ledger(*, shared: options.Shared) -> None:
     """
     Bring the schema up to date, as `cliffwatch run` does when it starts; a ledger that is missing is made.
 
@@ -77,10 +74,7 @@ def prune_ledger(
 
 
 @ledger_app.command("check")
-def check_ledger(
-    *,
-    shared: options.Shared,
-) -> None:
+def check_ledger(*, shared: options.Shared) -> None:
     """
     Compare every count with the rows that it was made from; exit 1 where they differ. Nothing is changed.
 

@@ -81,10 +81,7 @@ def select(
 
 
 @probes.command("list")
-def list_probes(
-    *,
-    shared: options.Shared,
-) -> None:
+def list_probes(*, shared: options.Shared) -> None:
     """
     Every probe that was run as environment `probes` or `reference`, with what each version made of it.
 

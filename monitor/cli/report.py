@@ -84,11 +84,7 @@ def report(
         out (FILE): Print into this file instead of standard output.
     """
     config = shared.config()
-    asked = replace(
-        reading.options(),
-        tier_column=tier_column,
-        keep_text=bool(reference) or ledger is not None,
-    )
+    asked = replace(reading.options(), tier_column=tier_column, keep_text=bool(reference) or ledger is not None)
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
     meanings = _tier_labels(tier or [])

@@ -71,12 +71,7 @@ def start_rollout(
 
 
 @rollouts.command("end")
-def end_rollout(
-    rollout_id: str,
-    *,
-    reason: str,
-    shared: options.Shared,
-) -> None:
+def end_rollout(rollout_id: str, *, reason: str, shared: options.Shared) -> None:
     """
     End the watch over a rollout before its ramp is over.
 

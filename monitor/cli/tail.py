@@ -67,11 +67,7 @@ class Wanted:
 
 @app.command()
 def tail(
-    files: list[str] | None = None,
-    *,
-    from_beginning: bool = False,
-    wanted: Wanted,
-    shared: options.Shared,
+    files: list[str] | None = None, *, from_beginning: bool = False, wanted: Wanted, shared: options.Shared
 ) -> None:
     """
     Show requests with their tier as they come, one line each, until Ctrl-C.
