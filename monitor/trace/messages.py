@@ -223,7 +223,7 @@ def _messages(value: Any) -> list[Any] | None:
         # LangChain writes batches: a list with one list of messages in it. A pair (role, text) is a message of its own.
         if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
             return list(value[0]) or None
-        return list(map(parsed, value)) or None
+        return [parsed(part) if isinstance(part, str) else part for part in value] or None
     if isinstance(value, dict):
         for key in _MESSAGE_LISTS:
             if isinstance(value.get(key), list):

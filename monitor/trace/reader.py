@@ -150,7 +150,7 @@ class Reader:
             if event.name in EVENTS:
                 self._read_event(event, facts, judged)
         for evaluation in facts.evaluations():
-            self._add_evaluation(evaluation, judged, place.ended_at)
+            self._add_evaluation(evaluation, judged, place.ended_at, None)
         self._spans.append(self._span(raw, place, kind, facts))
 
     def _add_log(self, log: LogRecord) -> None:
@@ -204,7 +204,7 @@ class Reader:
     def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId) -> None:
         meaning = EVENTS[event.name]
         if meaning is Field.EVALUATION:
-            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano))
+            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), None)
             return
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
         if meaning is not None:
@@ -215,9 +215,7 @@ class Reader:
         if flag in self._options.looked_at:
             facts.looked_at[flag] = next((own[key] for key in FLAG_VARIANTS if key in own), None)
 
-    def _add_evaluation(
-        self, facts: SpanAttributes, trace_id: TraceId, at: float | None, part: str | None = None
-    ) -> None:
+    def _add_evaluation(self, facts: SpanAttributes, trace_id: TraceId, at: float | None, part: str | None) -> None:
         self.add_evaluation(
             Evaluation(
                 trace_id=trace_id,
@@ -246,7 +244,7 @@ class Reader:
             kind is OperationKind.OTHER
             and place.parent_span_id
             and not is_classified
-            and not span_reading.speaks_to_us(facts)
+            and span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
         ):
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             return place

@@ -34,7 +34,8 @@ _SIGNS_OF_A_STEP = frozenset(
     }
 )
 _BUDGETS = frozenset({Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS, Field.BUDGET_SECONDS})
-_WORDS_OF_OURS = _BUDGETS | {Field.MODEL_VERSION, Field.REQUEST_ID}
+WORDS_OF_OURS = _BUDGETS | {Field.MODEL_VERSION, Field.REQUEST_ID}
+"""What a sender puts on a span for Cliffwatch."""
 _USAGE_NAMES = (("input", "prompt_tokens", "input_tokens"), ("output", "completion_tokens", "output_tokens"))
 
 
@@ -76,11 +77,6 @@ def _answers_nobody(model: str) -> bool:
     return NOT_ANSWERING.search(model) is not None
 
 
-def speaks_to_us(attributes: SpanAttributes) -> bool:
-    """Whether the sender put something for Cliffwatch on the span."""
-    return not _WORDS_OF_OURS.isdisjoint(attributes.singles)
-
-
 def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | None) -> bool | None:
     """
     True: ended in an error; False: said to be fine; None: nothing said.
@@ -88,16 +84,16 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says;
     and so is `error.type`, which OpenTelemetry keeps for operations that failed, where the status says nothing.
     """
-    if status_code == _ERROR_STATUS or any(
-        ERROR_LEVEL in str(value).lower() for value in attributes.values(Field.LEVEL)
-    ):
+    if status_code == _ERROR_STATUS:
+        return True
+    if any(ERROR_LEVEL in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
         return True
     if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True
     if status_code == _OK_STATUS:
         return False
-    types = attributes.singles.get(Field.ERROR_TYPE, ())
-    return True if any(rank == _ERROR_TYPE_RANK for rank, _ in types) else None
+    types = attributes.singles.get(Field.ERROR_TYPE)
+    return True if types and any(rank == _ERROR_TYPE_RANK for rank, _ in types) else None
 
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:

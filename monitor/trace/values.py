@@ -33,11 +33,9 @@ def seconds(nanoseconds: int) -> float | None:
 
 def identifier(value: Any) -> str | None:
     """A short text without control characters, or a whole number in digits."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        return None
-    return _without_control(value[:_IDENTIFIER_CHARS])
+    if isinstance(value, str):
+        return _without_control(value[:_IDENTIFIER_CHARS])
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @lru_cache(maxsize=4_096)  # the same names come with every span
