@@ -164,7 +164,7 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collect
     As what each kind of requests is compared, and `Matched.alone` and `Matched.renamed`.
 
     A kind that only one arm serves is compared by its class where as many are of kinds that only the other does: the
-    arms are tagged otherwise. Likewise a class is compared by nothing but its tier. Learnt tiers go with their tags.
+    arms are tagged otherwise. Likewise a class is compared by nothing but its tier, if that was declared.
     """
     labelled: list[dict[_Kind, int]] = [{}, {}]
     for of_arm, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True):
@@ -180,7 +180,7 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collect
     tagged_otherwise, alone_by_tag = _of_one_arm(both)
     rows = {kind: kind for of_arm in labelled for kind in of_arm}
     for kind in rows:
-        tier = Tier.UNTIERED if cohort.tiers_by is TiersBy.LEARNT else kind[0]
+        tier = kind[0] if cohort.tiers_by is TiersBy.DECLARED else Tier.UNTIERED
         if kind[1] in renamed:
             rows[kind] = (tier, _ELSEWHERE, 0, False)
         elif kind in tagged_otherwise and not alone_by_tag:

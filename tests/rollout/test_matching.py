@@ -129,6 +129,18 @@ def test_classes_that_a_version_renamed_are_compared_as_one() -> None:
     assert {"faq", "refund", "faq_2", "refund_2"} == set(matched.renamed)
 
 
+def test_a_renamed_class_is_compared_although_the_new_name_has_no_tier() -> None:
+    """Tiers by class were taught by the old names."""
+    old, new = (
+        Arm("version", [Stratum(tier, name, 0, False, 500, 500, failed, 0.0, 0.0)])
+        for tier, name, failed in ((Tier.HARD, "refund", 100), (Tier.UNTIERED, "refund_2", 300))
+    )
+
+    matched = match(Cohort(old, new, "", TiersBy.CLASS))
+
+    assert [[100.0], [300.0]] == matched.failures.tolist()
+
+
 def test_a_class_that_only_the_candidate_serves_is_no_other_class_renamed() -> None:
     """It is compared with nothing, and its share is told; classes that both serve are compared as ever."""
     cohort = Cohort(of_classes(faq=(600, 12), refund=(400, 80)), of_classes(faq=(800, 16), new=(200, 160)), "")
