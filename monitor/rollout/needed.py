@@ -24,7 +24,9 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
     smaller = min(measurement.labelled)
     if not smaller:
         return policy.min_labelled_requests
-    ahead = min(_growth(measurement, policy), _LARGEST_FORECAST)
+    ahead = _growth(measurement, policy)
+    if math.isinf(ahead):  # too little is known yet of what the baseline can decide
+        ahead = min(_growth_of_both(measurement, policy), _LARGEST_FORECAST)
     growth = max(policy.min_labelled_requests / smaller, ahead)
     return min(max(1, math.ceil((growth - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
 
@@ -76,11 +78,15 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
 
 def _growth(measurement: Measurement, policy: Policy) -> float:
     """Factor by which the candidate's labels have to grow; the baseline's with them, unless it serves no more."""
-    both = min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy))
+    both = _growth_of_both(measurement, policy)
     if measurement.comparison is Comparison.CONCURRENT or math.isinf(both):
         return both
     of_baseline = measurement.labelled[1] / sum(measurement.labelled)  # its part of the variance, which stays
     return (1 - of_baseline) / (1 / both - of_baseline) if both * of_baseline < 1 else math.inf
+
+
+def _growth_of_both(measurement: Measurement, policy: Policy) -> float:
+    return min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy))
 
 
 def _growth_to_ok(measurement: Measurement, policy: Policy) -> float:

@@ -119,8 +119,8 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         yield "No request of either version is labelled, however old: send outcomes or evaluations."
     elif measurement.comparison is Comparison.BEFORE_AFTER and is_beyond_baseline(measurement, policy):
         yield (
-            f"The baseline serves no more, and its {measurement.labelled[0]:,} labelled requests are too few: at the "
-            "present estimates no number of the candidate's rules out what `ok` has to rule out."
+            f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more come: at "
+            "the present estimates no number of the candidate's rules out what `ok` has to rule out."
         )
     for arm, labelled, effect in zip(ArmName, measurement.labelled, measurement.design[TierGroup.ALL], strict=True):
         if labelled >= policy.min_labelled_requests and labelled < _FEWEST_INDEPENDENT * effect:

@@ -63,7 +63,7 @@ def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> No
     assert waiting.requests_needed > judged(old, new).requests_needed
     assert VerdictState.OK is judged(old, (int(1.3 * enough), int(0.13 * enough)), Comparison.BEFORE_AFTER).state
     assert too_few.requests_needed == 0
-    assert too_few.obstacles[0].startswith("The baseline serves no more, and its 300 labelled requests are too few")
+    assert too_few.obstacles[0].startswith("The baseline's 300 labelled requests are too few")
 
 
 def test_nothing_seen_needs_the_minimum() -> None:
@@ -73,6 +73,11 @@ def test_nothing_seen_needs_the_minimum() -> None:
     verdict = judge(empty, None, POLICY, previous=None)
 
     assert POLICY.min_labelled_requests == verdict.requests_needed
+
+
+def test_a_young_rollout_after_a_cutover_asks_for_a_sane_number() -> None:
+    """With less than the minimum of labels the estimate is too rough to say that nothing will do."""
+    assert 0 < judged((300, 30), (163, 18), Comparison.BEFORE_AFTER).requests_needed < 100_000
 
 
 def test_forecast_shrinks_as_requests_arrive() -> None:
