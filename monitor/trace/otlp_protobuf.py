@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from monitor.trace.decoded import Decoded
@@ -48,8 +52,10 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     # numbers are the same, the types are not.
     traces = _parsed(ExportTraceServiceRequest, value)
     parts = () if traces is None else traces.resource_spans
-    spans = [(part.resource.attributes, [span for scope in part.scope_spans for span in scope.spans]) for part in parts]
-    if any(_is_whole(span) for _, leaves in spans for span in leaves):
+    spans: _Spans = [
+        (part.resource.attributes, [span for scope in part.scope_spans for span in scope.spans]) for part in parts
+    ]
+    if _is_any_whole(spans):
         return reader.read(spans)
     request = _parsed(ExportLogsServiceRequest, value)
     scopes = () if request is None else (scope for part in request.resource_logs for scope in part.scope_logs)
@@ -57,7 +63,10 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     if any(log.time_unix_nano or log.observed_time_unix_nano for log in logs):
         return reader.read(logs=logs)
     if traces is None and request is None:
-        raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
+        spans = _legible(value)
+        if not _is_any_whole(spans):
+            raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
+        return reader.read(spans)
     if _has_more_leaves_than(0, value):
         raise InvalidRecord(DropReason.FIELD_INVALID, "no span has ids and a start, no log record a time")
     return reader.read()
@@ -75,9 +84,32 @@ def _parsed(kind: type[_Request], value: bytes) -> _Request | None:
     return request
 
 
-def _is_whole(span: ProtoSpan) -> bool:
-    has_ids = len(span.trace_id) == TRACE_ID_BYTES and len(span.span_id) == SPAN_ID_BYTES
-    return has_ids and span.start_time_unix_nano > 0
+_Spans = list[tuple[Iterable[KeyValue], list[ProtoSpan]]]
+
+
+def _is_any_whole(spans: _Spans) -> bool:
+    return any(
+        len(span.trace_id) == TRACE_ID_BYTES and len(span.span_id) == SPAN_ID_BYTES and span.start_time_unix_nano > 0
+        for _, leaves in spans
+        for span in leaves
+    )
+
+
+def _legible(value: bytes) -> _Spans:
+    """Spans of a request that cannot be parsed as a whole, one by one: a broken text costs its own span alone."""
+    with suppress(_MalformedError):
+        return [
+            (_resource(value, *resource), [_parsed(ProtoSpan, leaf) or ProtoSpan() for _, leaf in leaves])
+            for resource, leaves in groupby(_leaves(value), itemgetter(0))
+        ]
+    return []
+
+
+def _resource(value: bytes, start: int, end: int) -> Iterable[KeyValue]:
+    parts = (
+        _parsed(Resource, value[at:to]) for part, at, to in _messages_in(value, start, end) if part == _RESOURCE_FIELD
+    )
+    return (next(parts, None) or Resource()).attributes
 
 
 def _value(value: AnyValue) -> Any:
@@ -104,21 +136,19 @@ class _MalformedError(Exception):
 
 def _has_more_leaves_than(limit: int, value: bytes) -> bool:
     """Whether there are more than *limit* spans or log records, counted without parsing any of them."""
-    if len(value) <= limit * _SMALLEST_LEAF_BYTES:
-        return False
-    count = 0
-    try:
-        for resource, start, end in _messages_in(value, 0, len(value)):
-            if resource != _RESOURCE_FIELD:
-                continue
-            for scopes, scope_start, scope_end in _messages_in(value, start, end):
-                if scopes == _SCOPES_FIELD:
-                    count += sum(leaf == _LEAVES_FIELD for leaf, _, _ in _messages_in(value, scope_start, scope_end))
-            if count > limit:
-                return True
-    except _MalformedError:
-        return False  # the parser says so with a reason
+    if len(value) > limit * _SMALLEST_LEAF_BYTES:
+        with suppress(_MalformedError):  # the parser says so with a reason
+            return any(True for _ in islice(_leaves(value), limit, None))
     return False
+
+
+def _leaves(value: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """Spans or log records, unparsed, and where their resource starts and ends."""
+    for resource, start, end in _messages_in(value, 0, len(value)):
+        for scopes, at, to in _messages_in(value, start, end) if resource == _RESOURCE_FIELD else ():
+            for leaf, first, last in _messages_in(value, at, to) if scopes == _SCOPES_FIELD else ():
+                if leaf == _LEAVES_FIELD:
+                    yield (start, end), value[first:last]
 
 
 def _messages_in(value: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

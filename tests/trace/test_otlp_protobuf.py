@@ -219,6 +219,16 @@ def test_text_that_is_not_utf8_is_refused() -> None:
     assert reason_of(value) is DropReason.NOT_PROTOBUF
 
 
+def test_text_that_is_not_utf8_costs_its_own_span() -> None:
+    """Some SDKs cut a text within a character; the other spans of the batch are read."""
+    value = a_request({"name": "@@@@"}, {"name": "fine"}).SerializeToString().replace(b"@@@@", b"\xff" * 4)
+
+    decoded = decode(b"".join([value, as_protobuf(recorded(lambda tracer: tracer.start_span("own").end()))]), Limits())
+
+    assert [("fine", None), ("own", "support-agent")] == [(span.name, span.service) for span in decoded.spans]
+    assert {Ignored.SPAN_INVALID: 1} == decoded.ignored
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 40])
 def test_message_that_breaks_off_is_refused(cut: int) -> None:
     """A message without its end is not taken for a shorter one."""
