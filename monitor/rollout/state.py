@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import ArmName, Comparison, TierGroup
+from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
@@ -117,7 +117,7 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version is labelled, however old: send outcomes or evaluations."
-    elif measurement.comparison is Comparison.BEFORE_AFTER and is_beyond_baseline(measurement, policy):
+    elif not _is_ruled_out(measurement, policy) and is_beyond_baseline(measurement, policy):
         yield (
             f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more come: at "
             "the present estimates no number of the candidate's rules out what `ok` has to rule out."

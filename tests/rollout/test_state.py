@@ -55,6 +55,7 @@ class Measured:
     standardised_change: float | None = 0.0
     alone: float = 0.0
     comparison: Comparison = Comparison.CONCURRENT
+    latest: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
     design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
     labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
 
@@ -240,3 +241,13 @@ def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -
 
     assert obstacle.startswith("No request of either version is labelled")
     assert not found(labelled=(0, 0), aggregate=nothing).obstacles
+
+
+def test_what_earlier_looks_ruled_out_stays_ok_beside_a_baseline_that_is_too_few_by_now() -> None:
+    """An obstacle of the forecast, by the latest look alone, takes no `ok` back."""
+    after = {"comparison": Comparison.BEFORE_AFTER, "labelled": (300, 3_000), "is_left_behind": False}
+    wide = dict.fromkeys(TierGroup, Interval(0.0, -0.2, 0.2))
+
+    assert VerdictState.OK is found(latest=wide, **after).state
+    assert VerdictState.WAITING is found(latest=wide, changes=wide, **after).state
+    assert found(latest=wide, changes=wide, **after).obstacles
