@@ -33,11 +33,9 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
 
 def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
     """Whether the baseline serves hardly any more and its labels are too few, whatever the candidate's."""
-    if measurement.comparison is Comparison.CONCURRENT:
-        return False
-    is_compared = all(measurement.latest[group] is not None for group, _ in margins(measurement, policy))
+    would_end = not math.isinf(_growth_of_both(measurement, policy))
     has_labels = min(measurement.labelled) >= policy.min_labelled_requests
-    return is_compared and has_labels and math.isinf(_growth(measurement, policy))
+    return would_end and has_labels and math.isinf(_growth(measurement, policy))
 
 
 def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGroup, float]]:
