@@ -19,12 +19,12 @@ from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.errors import UsageError
-from monitor.evals.words import some_of
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.class_history import class_history
-from monitor.probes.incident import incident_family
+from monitor.probes.panel import incident_family
 from monitor.rollout.cases import Cases
+from monitor.rollout.wording import some_of
 from monitor.service.rollout_control import MOST_CASES
 from monitor.trace.labels import clean_label
 

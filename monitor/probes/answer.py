@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from monitor.errors import DependencyUnreachable, UsageError
@@ -106,17 +107,11 @@ def event(asked: Json, labels: Json, result: Json, told: Json | None, *, started
         **({} if told is None else {"outcome": told}),
     }
     for each in (needed | {name: result[name] for name in _USE if name in result}, needed):
-        if _is_valid(each):
-            return each
+        with suppress(InvalidRecord):
+            if decode(json.dumps(each).encode(), Limits()).traces:
+                return each
     raise UsageError(f"Probe {asked['request_id']} breaks the event contract; check its line in the panel.")
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _is_valid(native: Json) -> bool:
-    try:
-        return bool(decode(json.dumps(native).encode(), Limits()).traces)
-    except InvalidRecord:
-        return False

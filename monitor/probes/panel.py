@@ -1,16 +1,21 @@
-"""Requests that may become probes, read from files or the ledger, and the panel chosen from them as JSON."""
+"""
+Requests that may become probes, read from files or the ledger, and the panel chosen from them as JSON.
+
+An incident becomes a family of the panel: cases of a rollout, joined with the operator's own texts of these requests.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from pydantic_core import from_json
 
 from monitor.difficulty.calibration import Calibration
@@ -22,7 +27,7 @@ from monitor.ingest.source import Record
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
-from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request
+from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request, joining_id
 from monitor.trace.settings import Limits
 
 _POLL_SECONDS = 1.0
@@ -35,6 +40,13 @@ _ENVELOPE = {
     "started_at": "2000-01-01T00:00:00Z",
 }
 """What a line that is only a request lacks to be read like any other event."""
+
+_SLOTS = {
+    "date": r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b",
+    "number": r"\b\d+(?:[.,]\d+)*\b",
+    "name": r"(?<=[a-z,;] )[A-Z]\w+(?: [A-Z]\w+)*",  # a capital that no sentence begins with
+}
+_SLOT = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SLOTS.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +219,13 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
     }
-    if asked.request is None:
-        return probe
-    told = {"expected": asked.line["expected"]} if "expected" in asked.line else {}  # for the user's own grader
-    return {**probe, "request": request_json(asked.request), **told}
+    return probe | _told(asked)
+
+
+def _told(asked: PanelRequest) -> Json:
+    """The request, and the answer that the user's own grader expects, where a file says them."""
+    request = {} if asked.request is None else {"request": request_json(asked.request)}
+    return request | {key: asked.line[key] for key in ("expected",) if key in asked.line and request}
 
 
 def request_json(request: Request) -> Json:
@@ -218,14 +233,46 @@ def request_json(request: Request) -> Json:
     shown = {
         "text": request.text,
         "messages": request.messages,
-        "tools": [
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": json.loads(tool.parameters) if tool.parameters else {},
-            }
-            for tool in request.tools
-        ],
+        "tools": [asdict(tool) | {"parameters": json.loads(tool.parameters or "{}")} for tool in request.tools],
         "attributes": dict(request.attributes),
     }
     return {name: value for name, value in shown.items() if value not in (None, [], {})}
+
+
+def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelRequest]) -> Iterator[Json]:
+    """
+    A panel's line for each of *cases* whose request or trace is among *texts*, named INCIDENT/CASE.
+
+    Each has its text as it was and as a template, whose slots a person, or a program, can fill otherwise.
+    """
+    known = {name: text for text in texts for name in (text.candidate.features.item, *map(joining_id, text.trace_ids))}
+    for case in cases:
+        name = case.get("request_id") or case["trace_id"]
+        text = known.get(name) or known.get(joining_id(case["trace_id"]))
+        if text is None or text.request is None:
+            continue
+        yield {
+            "environment": PROBES_ENVIRONMENT,
+            "request_id": f"{incident}/{name}",
+            "capability": case["capability"],
+            **_told(text),
+            **template(text.request.text or ""),
+        }
+
+
+def template(text: str) -> Mapping[str, object]:
+    """
+    *text* with its dates, numbers and names as slots, and what they held.
+
+    >>> template("Refund order 4711 to Ada Lovelace by 2026-11-05.")["template"]
+    'Refund order {number1} to {name1} by {date1}.'
+    """
+    slots: dict[str, str] = {}
+
+    def filled(match: re.Match[str]) -> str:
+        kind = str(match.lastgroup)
+        slot = f"{kind}{1 + sum(name.startswith(kind) for name in slots)}"
+        slots[slot] = match[0]
+        return f"{{{slot}}}"
+
+    return {"template": _SLOT.sub(filled, text), "slots": slots}

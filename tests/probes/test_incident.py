@@ -12,7 +12,7 @@ from monitor.cli import run_command
 from monitor.cli.probes_run import read_panel
 from monitor.config.model import Config
 from monitor.ledger.sql import SqlLedger
-from monitor.probes.incident import incident_family
+from monitor.probes.panel import incident_family
 from tests.histories import a_review, roll_out
 from tests.probes.agents import python_agent
 
