@@ -32,7 +32,7 @@ from monitor.evals.tiering import (
     tiers_by_label,
     without_tiers,
 )
-from monitor.evals.words import counted
+from monitor.rollout.wording import counted
 
 _FILE_WIDTH = 120
 

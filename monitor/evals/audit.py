@@ -11,9 +11,9 @@ from enum import StrEnum
 import numpy as np
 
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.evals.cases import CaseKey, Pairing
+from monitor.evals.cases import Pairing
 from monitor.evals.comparison import Comparison, Stratum, simultaneous
-from monitor.evals.words import counted, some_of
+from monitor.rollout.wording import counted, some_of
 
 _TAIL_DEVIATIONS = 9.0
 _MOST_CASES = 1_000_000
@@ -164,7 +164,7 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         cases = run.cases.values()
         several = [case.key for case in cases if len(case.input_digests) > 1]
         if several:
-            told = f"Ids of the {name} that stand for several questions: {len(several):,} ({_some(several)}); give "
+            told = f"Ids of the {name} that stand for several questions: {len(several):,} ({some_of(several)}); give "
             yield BlindSpot(Blindness.DUPLICATE_IDS, f"{told}each question its own.")
         repeated = sum(case.has_unnamed_repeats and len(case.input_digests) <= 1 for case in cases)
         if repeated:
@@ -175,7 +175,7 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
             reasons = sorted({case.unscored_because for case in cases if case.unscored and case.unscored_because})
             because = f" ({', '.join(reasons[:3])})" if reasons else ""
             told = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success"
-            yield BlindSpot(Blindness.UNSCORED_CASES, f"{told} ({_some(unscored)}).")
+            yield BlindSpot(Blindness.UNSCORED_CASES, f"{told} ({some_of(unscored)}).")
     unpaired = pairing.unpaired
     for keys, what in (
         (unpaired.baseline_only, "in the baseline only"),
@@ -183,12 +183,8 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         (unpaired.changed, "another question is asked under the same name"),
     ):
         if keys:
-            told = f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} ({_some(keys)})."
+            told = f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} ({some_of(keys)})."
             yield BlindSpot(Blindness.UNPAIRED_CASES, told)
-
-
-def _some(keys: Sequence[CaseKey]) -> str:
-    return some_of([str(key) for key in keys])
 
 
 def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> float:

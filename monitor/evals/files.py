@@ -18,11 +18,11 @@ from pydantic_core import from_json
 
 from monitor.errors import UsageError
 from monitor.evals.cases import Attempt, request_of
-from monitor.evals.formats import bfcl
 from monitor.evals.formats.detect import READ_FORMATS, holds_results, read_content
+from monitor.evals.formats.documents import bfcl_result_files
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
-from monitor.evals.words import some_of
 from monitor.ingest.lines import CORRUPTED, decompressed
+from monitor.rollout.wording import some_of
 from monitor.trace.labels import clean_label
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
@@ -134,7 +134,7 @@ def _bfcl_cases(path: str) -> Sequence[str]:
     """Cases that the result file beside a BFCL score file names; none for any other file."""
     if "_score.json" not in path:
         return ()
-    beside = next((file for file in map(Path, bfcl.result_files(PurePath(path))) if file.is_file()), None)
+    beside = next((file for file in map(Path, bfcl_result_files(PurePath(path))) if file.is_file()), None)
     try:
         return () if beside is None else [str(from_json(line)["id"]) for line in _content(str(beside)).splitlines()]
     except (KeyError, TypeError, ValueError) as error:

@@ -8,29 +8,24 @@ from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, unknown_key
+from monitor.config.file import ConfigFile, Problem, parse_config_file, unknown_key
+from monitor.config.settings import Settings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
 from monitor.evals.cases import Case, Pair
 from monitor.evals.comparison import pass_rate
 from monitor.evals.report import EvalReport
-from monitor.evals.words import counted, points_of, some_of
 from monitor.rollout.verdict import Interval
-from monitor.rollout.wording import percent, points
+from monitor.rollout.wording import counted, percent, points, points_of, some_of
 
-_Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Ratio = Annotated[float, Field(ge=0, le=1)]
 _TierName = Literal["easy", "medium", "hard", "frontier", "hard_tier"]
-_UNKNOWN_KEY, _MISSING = "extra_forbidden", "missing"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class FloorRule(_Part):
+class FloorRule(Settings):
     """
     A lower limit of the candidate's pass rate: of a tier, of a capability class, of both, or of everything.
 
@@ -45,7 +40,7 @@ class FloorRule(_Part):
     agreed_on: str = ""
 
 
-class Limits(_Part):
+class Limits(Settings):
     """
     Upper limits; those left out do not hold.
 
@@ -54,12 +49,12 @@ class Limits(_Part):
     """
 
     hard_share_of_failures: _Ratio | None = None
-    excess_over_uniform_gain: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = None
+    excess_over_uniform_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
     newly_failing: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     drop: Mapping[str, _Ratio] = Field(default_factory=dict)
 
 
-class Floors(_Part):
+class Floors(Settings):
     """
     Everything that a gate holds a report to.
 
@@ -105,21 +100,14 @@ def read_floors(name: str, content: bytes) -> Floors:
 
 def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:
     path = tuple(step for step in details["loc"] if step != "[key]")
-    return Problem(file.line(path), path, _sentence(path, details))
-
-
-def _sentence(path: KeyPath, details: ErrorDetails) -> str:
-    if details["type"] == _UNKNOWN_KEY:
-        return unknown_key(str(path[-1]), _allowed_at(path[:-1]))
-    if details["type"] == _MISSING:
-        return "is missing"
     message = details["msg"]
-    return f"{message[:1].lower()}{message[1:]}"
-
-
-def _allowed_at(path: KeyPath) -> Sequence[str]:
-    models: Mapping[tuple[str, ...], type[BaseModel]] = {(): Floors, ("floors",): FloorRule, ("limits",): Limits}
-    return list(models[tuple(step for step in path if isinstance(step, str))].model_fields)
+    sentence = f"{message[:1].lower()}{message[1:]}"
+    if details["type"] == "missing":
+        sentence = "is missing"
+    elif details["type"] == "extra_forbidden":
+        parts: Mapping[str, type[Settings]] = {"floors": FloorRule, "limits": Limits}
+        sentence = unknown_key(str(path[-1]), (parts[str(path[0])] if len(path) > 1 else Floors).model_fields)
+    return Problem(file.line(path), path, sentence)
 
 
 _SHOWN = 5

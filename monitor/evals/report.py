@@ -11,16 +11,15 @@ from functools import cached_property
 from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
 from monitor.evals.audit import Audit, audit
-from monitor.evals.cases import Pair, Pairing, Run
+from monitor.evals.cases import Pair, Pairing
 from monitor.evals.comparison import Comparison, Stratum, compare
 from monitor.evals.share import ShareReport
 from monitor.evals.tiering import Tiering, TierSource
-from monitor.evals.words import bounds, counted, points_of, probability, some_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import MIN_EASIER_FAILURES
 from monitor.rollout.verdict import Interval, VerdictState
-from monitor.rollout.wording import percent, points, with_bounds
+from monitor.rollout.wording import bounds, counted, percent, points, points_of, probability, some_of, with_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ class EvalReport:
         return (
             f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
             f"would go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again "
-            f"({some_of([str(key) for key in unknown])})."
+            f"({some_of(unknown)})."
         )
 
     @property
@@ -281,14 +280,10 @@ def _nothing_in_common(pairing: Pairing) -> str:
             "compared; run both versions on the same suite."
         )
     return (
-        f"No case is in both runs: the baseline has {_some(pairing.baseline)}, the candidate "
-        f"{_some(pairing.candidate)}; name the column that identifies a case (--column case=NAME), or run both "
-        "versions on the same suite."
+        f"No case is in both runs: the baseline has {some_of(unpaired.baseline_only) or 'none'}, the candidate "
+        f"{some_of(unpaired.candidate_only) or 'none'}; name the column that identifies a case (--column case=NAME), "
+        "or run both versions on the same suite."
     )
-
-
-def _some(run: Run) -> str:
-    return some_of([str(key) for key in sorted(run.cases)]) or "none"
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:

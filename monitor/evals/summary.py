@@ -9,9 +9,8 @@ from monitor.evals.cases import Pair
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, EvalReport
-from monitor.evals.words import bounds, count, counted, probability, some_of
 from monitor.output.charts.rates import RateRow
-from monitor.rollout.wording import one_line, percent, signed
+from monitor.rollout.wording import bounds, count, counted, one_line, percent, probability, signed, some_of
 
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
 """Names of what `cells` gives."""

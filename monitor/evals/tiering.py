@@ -15,7 +15,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
 from monitor.evals.cases import UNGRADED, Case, CaseKey, Grade, Pair, Run, request_of
 from monitor.evals.formats.reading import LABEL_KEYS, WORDS
-from monitor.evals.words import counted
+from monitor.rollout.wording import counted
 
 _WORDS = {word: Tier(tier) for tier, words in WORDS["tiers"].items() for word in words}
 _SHOWN = 4

@@ -1,11 +1,14 @@
-"""Numbers and names of a verdict as people read them, the same wherever they are shown."""
+"""Numbers and names as people read them, the same wherever they are shown; never a NaN."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from monitor.labels.delay import LabelDelay
 from monitor.rollout.verdict import Interval
 
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_SMALLEST_P_VALUE = 0.001
 
 
 def percent(ratio: float) -> str:
@@ -35,7 +38,12 @@ def with_bounds(interval: Interval) -> str:
     >>> with_bounds(Interval(0.25, 0.125, 0.375))
     '+25.0 points (+12.5 to +37.5)'
     """
-    return f"{points(interval.estimate)} ({signed(interval.lower)} to {signed(interval.upper)})"
+    return f"{points(interval.estimate)} ({bounds(interval)})"
+
+
+def bounds(interval: Interval) -> str:
+    """The bounds of a change."""
+    return f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 
 def signed(ratio: float) -> str:
@@ -46,6 +54,57 @@ def signed(ratio: float) -> str:
     '+0.0'
     """
     return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
+
+
+def count(cases: float) -> str:
+    """
+    Cases; a decimal where repeats leave a part.
+
+    >>> count(1200.0), count(3.25)
+    ('1,200', '3.2')
+    """
+    return f"{cases:,.0f}" if float(cases).is_integer() else f"{cases:,.1f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """
+    So many of something.
+
+    >>> counted(1, "case"), counted(1200, "case")
+    ('1 case', '1,200 cases')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def points_of(ratio: float) -> str:
+    """
+    A size in points, without a sign.
+
+    >>> points_of(0.01), points_of(0.1254)
+    ('1 point', '12.5 points')
+    """
+    size = round(100 * ratio, 1)
+    return f"{size:g} point" if size == 1.0 else f"{size:g} points"
+
+
+def some_of(things: Sequence[object], shown: int = 3) -> str:
+    """
+    The first of *things*.
+
+    >>> some_of(["a", "b", "c", "d"])
+    'a, b, c, …'
+    """
+    return ", ".join(map(str, things[:shown])) + (", …" if len(things) > shown else "")
+
+
+def probability(p_value: float) -> str:
+    """
+    A p-value.
+
+    >>> probability(0.00004), probability(0.0312)
+    ('< 0.001', '0.031')
+    """
+    return f"< {_SMALLEST_P_VALUE}" if p_value < _SMALLEST_P_VALUE else f"{p_value:.3f}"
 
 
 def markdown(text: str) -> str:

@@ -16,8 +16,7 @@ from monitor.evals.comparison import Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
 from monitor.evals.share import ShareReport
-from monitor.evals.words import counted
-from monitor.rollout.wording import one_line, points
+from monitor.rollout.wording import counted, one_line, points
 
 _CASES_SHOWN = 20
 _CLASSES_SHOWN = 20

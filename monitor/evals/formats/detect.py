@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from monitor.evals.formats import bfcl, events, inspect_log, lm_eval, promptfoo, table
-from monitor.evals.formats.documents import case_rows, final_events, id_lists, is_events_log, junit_rows
+from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, table
+from monitor.evals.formats.documents import bfcl_rows, case_rows, final_events, id_lists, junit_rows
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
@@ -139,12 +139,8 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
     rows = case_rows(document)
     if rows is None:
         rows = document if isinstance(document, list) else [document]
-    if not rows:
-        raise ResultFileInvalid(f"{name} holds no case; run the suite again.")
-    read_rows = next(
-        (read for is_one, read in _ROWS if is_one(rows[0])), _table_of(lambda _, found, __: found, Format.TABLE)
-    )
-    return read_rows(name, rows, options)
+    of_tool = (read for is_one, read in _ROWS if rows and is_one(rows[0]))
+    return next(of_tool, _table_of(lambda _, found, __: found, Format.TABLE))(name, rows, options)
 
 
 def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]], form: Format) -> _Reader:
@@ -215,6 +211,10 @@ def _unknown(name: str) -> ResultFileInvalid:
     return ResultFileInvalid(f"{name} holds no eval results that can be read; what is read: {READ_FORMATS}.")
 
 
+def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: row.keys() >= set(keys)
+
+
 _Reader = Callable[[str, Any, Options], ResultFile]
 _HEAD_ROWS = 3
 _BINARY: Sequence[tuple[bytes, _Reader]] = ((_ZIP_MAGIC, inspect_log.read_archive), (_PARQUET_MAGIC, _read_parquet))
@@ -225,15 +225,18 @@ _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),
 )
+_read_openai = _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
     (promptfoo.is_promptfoo, promptfoo.read_document),
-    (lm_eval.is_totals, lm_eval.refuse_totals),
+    (_has("lm_eval_version"), lm_eval.refuse_totals),
+    (_has("results", "configs", "n-shot"), lm_eval.refuse_totals),
     (id_lists, _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
-    (lm_eval.is_samples, lm_eval.read_samples),
+    (_has("doc_id", "doc", "filtered_resps"), lm_eval.read_samples),
     (promptfoo.is_result, promptfoo.read_rows),
-    (bfcl.is_scores, _table_of(bfcl.case_rows, Format.BFCL)),
-    (is_events_log, _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)),
+    (_has("accuracy", "correct_count", "total_count"), _table_of(bfcl_rows, Format.BFCL)),
+    (_has("event_id", "sample_id", "type"), _read_openai),
+    (lambda row: "completion_fns" in (row.get("spec") or {}), _read_openai),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +19,7 @@ _MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
 _UNSCORED_TESTS = ("error", "skipped")
 _XML_HEAD = 2_000
 _OF_LIST = {"passed": True, "failed": False, "unknown": None}
+_BFCL_SCORES = re.compile(r"^BFCL_(?:v\d+_)?(?P<category>.+)_score\.jsonl?$")
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -154,9 +157,41 @@ def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return [{**model, **row} for row in found.values()]
 
 
-def is_events_log(row: Mapping[str, Any]) -> bool:
-    """Whether *row* is the first line of an OpenAI evals log."""
-    return {"event_id", "sample_id", "type"} <= set(row) or "completion_fns" in (row.get("spec") or {})
+def bfcl_result_files(path: PurePath) -> Sequence[PurePath]:
+    """Where the result file that belongs to the BFCL score file *path* may be: it says which cases there were."""
+    name = path.name.replace("_score.", "_result.")
+    beside = [PurePath(*("result" if part == "score" else part for part in path.parent.parts))]
+    return [folder / name for folder in (path.parent, *beside)]
+
+
+def bfcl_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> Sequence[Mapping[str, Any]]:
+    """
+    One row per case of a BFCL score file, which names only those that failed.
+
+    Args:
+        name: The file; its name tells the category, its folder the model.
+        rows: Its lines, the totals first.
+        options: Which cases the result file names.
+
+    Raises:
+        ResultFileInvalid: the totals and the cases do not agree.
+    """
+    totals, failed = rows[0], {str(row.get("id")): row for row in rows[1:]}
+    path = PurePath(name)
+    told = _BFCL_SCORES.match(path.name)
+    category = told["category"] if told else ""
+    ids = list(dict.fromkeys([*options.case_ids, *failed]))
+    if len(ids) != totals["total_count"]:
+        raise ResultFileInvalid(
+            f"{name} counts {totals['total_count']:,} cases and {len(ids):,} of them have a name; put the result file "
+            f"({bfcl_result_files(path)[0].name}) beside it."
+        )
+    model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), path.parent.name)
+    about = {"task": category, "category": category, "model": model}
+    return [
+        {"id": each, "passed": each not in failed, "failure": str(failed.get(each, {}).get("error") or ""), **about}
+        for each in ids
+    ]
 
 
 def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping[str, str | bool | None]]:

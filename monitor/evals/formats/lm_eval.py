@@ -25,16 +25,6 @@ _ENVELOPE = frozenset(
 )
 
 
-def is_samples(row: Mapping[str, JsonValue]) -> bool:
-    """Whether *row* is a line of a samples file."""
-    return {"doc_id", "doc", "filtered_resps"} <= set(row)
-
-
-def is_totals(document: Mapping[str, JsonValue]) -> bool:
-    """Whether *document* is a file of totals, without a single case."""
-    return "lm_eval_version" in document or {"results", "configs", "n-shot"} <= set(document)
-
-
 def refuse_totals(name: str, _document: Mapping[str, JsonValue], _options: Options) -> ResultFile:
     """
     Says what to name instead of a file of totals.
