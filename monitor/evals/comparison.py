@@ -20,7 +20,7 @@ from monitor.evals.share import ShareReport, measure_share
 from monitor.rollout.verdict import Interval
 
 _Array = NDArray[np.float64]
-_Name = TypeVar("_Name", bound=Hashable)
+_Kind = TypeVar("_Kind", bound=Hashable)
 
 _FINEST_SCALE = 5_040  # divisible by 1 to 10: repeats seldom come in other numbers
 
@@ -127,7 +127,7 @@ def exact_p_value(rates: RepeatedRates) -> float:
     return min(1.0, 2.0 * float(distribution[middle + reached :].sum())) if reached else 1.0
 
 
-def holm(p_values: Mapping[_Name, float]) -> Mapping[_Name, float]:
+def holm(p_values: Mapping[_Kind, float]) -> Mapping[_Kind, float]:
     """
     *p_values* of several questions, raised so that the chance of one false discovery among them stays bounded.
 
@@ -137,7 +137,7 @@ def holm(p_values: Mapping[_Name, float]) -> Mapping[_Name, float]:
     >>> holm({"a": 0.01, "b": 0.04})
     {'a': 0.02, 'b': 0.04}
     """
-    raised: dict[_Name, float] = {}
+    raised: dict[_Kind, float] = {}
     largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
@@ -181,9 +181,6 @@ def _correlation(rates: RepeatedRates) -> float:
 
 def _square_and_add(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(one * one - 2.0 * correlation * one * other + other * other, 0.0))
-
-
-_Kind = TypeVar("_Kind", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +325,12 @@ def _raised(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
 
 
 def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
-    rates = _rates(pairs)
+    rates = RepeatedRates(
+        before=np.array([pair.before for pair in pairs]),
+        after=np.array([pair.after for pair in pairs]),
+        before_attempts=np.array([pair.baseline.scored for pair in pairs], dtype=np.int64),
+        after_attempts=np.array([pair.candidate.scored for pair in pairs], dtype=np.int64),
+    )
     tries = int(min(rates.before_attempts.min(), rates.after_attempts.min()))
     return Stratum(
         cases=len(pairs),
@@ -357,12 +359,3 @@ def _all_tries(cases: Sequence[Case], tries: int) -> float:
         pass^k of Yao et al. (2024), tau-bench, section 3.
     """
     return sum(math.comb(case.passed, tries) / math.comb(case.scored, tries) for case in cases) / len(cases)
-
-
-def _rates(pairs: Sequence[Pair]) -> RepeatedRates:
-    return RepeatedRates(
-        before=np.array([pair.before for pair in pairs]),
-        after=np.array([pair.after for pair in pairs]),
-        before_attempts=np.array([pair.baseline.scored for pair in pairs], dtype=np.int64),
-        after_attempts=np.array([pair.candidate.scored for pair in pairs], dtype=np.int64),
-    )

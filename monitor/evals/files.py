@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 from monitor.errors import UsageError
 from monitor.evals.cases import Attempt, request_of
+from monitor.evals.formats import reading
 from monitor.evals.formats.detect import READ_FORMATS, holds_results, read_content
 from monitor.evals.formats.documents import bfcl_result_files
 from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, ResultFileInvalid
@@ -34,7 +35,6 @@ STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
-_UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
 _HEAD_BYTES = 1024**2
 
 
@@ -142,30 +142,20 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 
 
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
+    is_piped = path == STANDARD_INPUT
     try:
-        with _opened(path) as stream:
-            content = decompressed(stream).read(min(at_most, _most_of(path) + 1))
+        most = min(_LARGEST_BYTES, _LARGEST_BYTES if is_piped else reading.most_unfolded(Path(path).stat().st_size))
+        with cast("io.BufferedReader", sys.stdin.buffer) if is_piped else Path(path).open("rb") as stream:
+            content = decompressed(stream).read(min(at_most, most + 1))
     except CORRUPTED as error:
         raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
     except OSError as error:
         raise UsageError(f"{Path(path).absolute()} cannot be read: {error.strerror}; check the name.") from error
-    if _most_of(path) < len(content) <= _LARGEST_BYTES:
-        raise ResultFileInvalid(f"{path} unfolds to over {_LARGEST_RATIO} times its size; give it unfolded.")
+    if most < len(content) <= _LARGEST_BYTES:
+        raise ResultFileInvalid(f"{path} unfolds to over {reading.LARGEST_RATIO} times its size; give it unfolded.")
     if len(content) > _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} is larger than 2 GiB; give its parts as several files.")
     return content
-
-
-def _most_of(path: str) -> int:
-    """Bytes that may come out of the file at *path*; no results are folded as tightly as a bomb."""
-    size = _LARGEST_BYTES if path == STANDARD_INPUT else Path(path).stat().st_size
-    return min(_LARGEST_BYTES, max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * size))
-
-
-def _opened(path: str) -> io.BufferedReader:
-    if path == STANDARD_INPUT:
-        return cast("io.BufferedReader", sys.stdin.buffer)
-    return Path(path).open("rb")
 
 
 def as_events(result: ResultFile, *, written_at: datetime) -> Iterator[bytes]:

@@ -168,16 +168,16 @@ def _stratum(stratum: Stratum | None) -> dict[str, Any] | None:
         return None
     return {
         **_fields(stratum, "cases", "hard_cases"),
-        "passed": {"baseline": stratum.passed_before, "candidate": stratum.passed_after},
-        "failures": {"baseline": stratum.failures_before, "candidate": stratum.failures_after},
-        "pass_rate": {"baseline": stratum.before, "candidate": stratum.after},
+        "passed": _both(stratum.passed_before, stratum.passed_after),
+        "failures": _both(stratum.failures_before, stratum.failures_after),
+        "pass_rate": _both(stratum.before, stratum.after),
         **_fields(stratum, "newly_failing", "newly_passing", "change", "p_value", "flaky"),
-        "all_tries": {
-            "tries": stratum.tries,
-            "baseline": stratum.all_tries_before,
-            "candidate": stratum.all_tries_after,
-        },
+        "all_tries": {"tries": stratum.tries, **_both(stratum.all_tries_before, stratum.all_tries_after)},
     }
+
+
+def _both(baseline: object, candidate: object) -> dict[str, Any]:
+    return {"baseline": baseline, "candidate": candidate}
 
 
 def _case(pair: Pair) -> dict[str, Any]:

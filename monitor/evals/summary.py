@@ -8,7 +8,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import Pair
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
-from monitor.evals.report import ArmSource, EvalReport
+from monitor.evals.report import EvalReport
 from monitor.output.charts.rates import RateRow
 from monitor.rollout.wording import bounds, count, counted, one_line, percent, probability, signed, some_of
 
@@ -98,16 +98,12 @@ def provenance(report: EvalReport) -> Iterator[str]:
     yield report.tiering.explanation
     yield from report.tiering.notes
     for name, source in (("Baseline", report.baseline), ("Candidate", report.candidate)):
-        yield f"{name}: {_files(source)}. {' '.join(source.notes)}".rstrip()
+        more = len(source.files) - _FILES_SHOWN
+        files = ", ".join(source.files[:_FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        yield f"{name}: {files} ({', '.join(source.formats)}). {' '.join(source.notes)}".rstrip()
     yield (
         f"Bounds are paired (Newcombe) and hold with {percent(report.comparison.confidence)} over all tiers, and over "
         "all classes, together; p is McNemar's exact test for one look at a fixed sample, raised for their number "
         "(Holm). Lost: newly failing, won: newly passing, by the majority of attempts. A case counts if at least half "
         "of its attempts have a score."
     )
-
-
-def _files(source: ArmSource) -> str:
-    more = len(source.files) - _FILES_SHOWN
-    shown = ", ".join(source.files[:_FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return f"{shown} ({', '.join(source.formats)})"

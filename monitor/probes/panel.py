@@ -223,9 +223,11 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
 
 
 def _told(asked: PanelRequest) -> Json:
-    """The request, and the answer that the user's own grader expects, where a file says them."""
-    request = {} if asked.request is None else {"request": request_json(asked.request)}
-    return request | {key: asked.line[key] for key in ("expected",) if key in asked.line and request}
+    """What is asked, and the answer that the user's own grader expects; empty where no file says it."""
+    if asked.request is None:
+        return {}
+    expected = {"expected": asked.line["expected"]} if "expected" in asked.line else {}
+    return {"request": request_json(asked.request), **expected}
 
 
 def request_json(request: Request) -> Json:

@@ -53,9 +53,8 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
         if content.startswith(start):
             return read(name, content, options)
     encoding = next((name for is_of, name in _ENCODINGS if is_of.match(content)), None)
-    if (
-        encoding is not None and frame_lengths(content[:PEEK_BYTES]) is None
-    ):  # as spreadsheets write "Unicode text", and PowerShell whatever it prints
+    # As spreadsheets write "Unicode text", and PowerShell whatever it prints.
+    if encoding is not None and frame_lengths(content[:PEEK_BYTES]) is None:
         content = content.decode(encoding, "replace").encode()
     text = content.removeprefix(BOM_UTF8).lstrip()
     if not text:

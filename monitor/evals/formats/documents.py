@@ -16,6 +16,7 @@ _DEEPEST = 4
 _LOOKED_AT = 50
 _WORDS = WORDS["documents"]
 _MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
+_OTHER_MODELS = _WORDS["other_models"]
 _UNSCORED_TESTS = ("error", "skipped")
 _XML_HEAD = 2_000
 _OF_LIST = {"passed": True, "failed": False, "unknown": None}
@@ -131,15 +132,9 @@ def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
     for key in _MODEL_KEYS:
         if isinstance(value.get(key), str):
             return {"model": value[key]}
-    if depth:
-        for name, inner in value.items():
-            if (
-                isinstance(inner, Mapping)
-                and name not in _WORDS["other_models"]
-                and (found := _model_of(inner, depth - 1))
-            ):
-                return found
-    return {}
+    parts = [part for name, part in value.items() if isinstance(part, Mapping) and name not in _OTHER_MODELS]
+    found = (_model_of(part, depth - 1) for part in parts if depth)
+    return next(filter(None, found), {})
 
 
 def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

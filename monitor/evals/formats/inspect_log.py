@@ -24,7 +24,6 @@ from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFil
 
 _LARGEST_MEMBER = 1024**3
 _PIECE_BYTES = 4096
-_UNSUSPICIOUS_BYTES, _LARGEST_RATIO = 64 * 1024**2, 200
 _DAMAGES = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstd.ZstdError, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),  # encrypted, or not even that
@@ -67,8 +66,8 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
 
 def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:
     info = archive.getinfo(member)
-    if info.file_size > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * info.compress_size):
-        raise ResultFileInvalid(f"{name}: {member} unfolds to over {_LARGEST_RATIO} times its size.")
+    if info.file_size > reading.most_unfolded(info.compress_size):
+        raise ResultFileInvalid(f"{name}: {member} unfolds to over {reading.LARGEST_RATIO} times its size.")
     if info.file_size > _LARGEST_MEMBER:
         raise ResultFileInvalid(f"{name}: {member} is larger than 1 GiB; write the log without attachments.")
     # In pieces, for one of zstd unfolds whole, whatever size the archive says that its member has.

@@ -76,18 +76,13 @@ def _attempt(reader: reading.AttemptReader, row: Mapping[str, Any], score: JsonV
     return reader.attempt(
         CaseKey(task, str(row["doc_id"])),
         score if _is_number(score) else None,
-        question=_question(row),
+        question=_first(_first(row.get("arguments"))),  # of the first prompt; older files have lists
         metadata=reader.facts(row["doc"] if isinstance(row["doc"], dict) else {}),
         otherwise=task,
         failure=reading.failure_of(answers[0], row.get("target")),
         model=model,
         **({"input_digest": row["doc_hash"]} if row.get("doc_hash") else {}),
     )
-
-
-def _question(row: Mapping[str, Any]) -> JsonValue:
-    """The first prompt; older files have the arguments as lists."""
-    return _first(_first(row.get("arguments")))
 
 
 def _first(value: JsonValue) -> JsonValue:

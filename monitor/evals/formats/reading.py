@@ -35,6 +35,7 @@ _PARTLY, _NO_ERROR = VALUES["partly"], VALUES["unscored"] | FAILING
 _SHOWN = 3
 # Around at least two letters, so that a grade (C+) stays what it is.
 _MARKS = re.compile(r"^[^\w<>()]+(?=[^\W\d_]{2})|(?<=[^\W\d_]{2})[^\w<>()]+$")
+LARGEST_RATIO, _UNSUSPICIOUS_BYTES = 200, 64 * 1024**2
 _LONGEST_FAILURE = 2_000
 _LONGEST_INPUT = 20_000
 _LONGEST_VALUE = 128
@@ -121,6 +122,11 @@ class ResultFile:
     series: str | None = None
     written: str = ""
     case_columns: Sequence[str] = ()
+
+
+def most_unfolded(packed_bytes: int) -> int:
+    """Bytes that *packed_bytes* may unfold to: no results are folded as tightly as a bomb."""
+    return max(_UNSUSPICIOUS_BYTES, LARGEST_RATIO * packed_bytes)
 
 
 def chosen(name: str, kind: str, asked: Sequence[str], known: Sequence[str], option: str) -> tuple[str, Sequence[str]]:

@@ -267,15 +267,13 @@ class _RowReader:
     ) -> None:
         self._role = "passed" if "passed" in roles else "score"
         self.reader = reading.AttemptReader(name, options, roles[self._role])
-        self._roles = roles
+        self._roles, self._table = roles, table
         last = range(table.rows - _SUMMARIES_AT_END, table.rows)
         self._ends = {0, *last} if has_summaries and table.rows > 1 else set()
         self._row = -1
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
-        self._facts = table.facts
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
-        self._errors = table.errors
         # Beside I, for incorrect, P is what Inspect AI means by it.
         self._partly = "p" if "i" in table.words(roles[self._role]) else None
         self._summaries: list[str] = []
@@ -296,7 +294,7 @@ class _RowReader:
             CaseKey(sys.intern(self._text(row, "task")), case_id),
             reading.PARTLY if self._partly and word_of(outcome) == self._partly else outcome,
             broken=self._broken(row),
-            error=next((row[column] for column in self._errors if self._is_error(column, row.get(column))), None),
+            error=next((row[column] for column in self._table.errors if self._is_error(column, row.get(column))), None),
             is_verdict=self._role == "passed",
             question=self._get(row, "input"),
             metadata=self._metadata(row),
@@ -315,10 +313,10 @@ class _RowReader:
 
     def _metadata(self, row: Row) -> Mapping[str, MetadataValue]:
         """What tells tier and capability, by its whole and its last name; rows that say the same share it."""
-        found = (row.get(column) for column in self._facts)
+        found = (row.get(column) for column in self._table.facts)
         values = tuple(None if isinstance(value, list) else value for value in found)
         if values not in self._shared:
-            told = self.reader.facts(dict(zip(self._facts, values, strict=True)))
+            told = self.reader.facts(dict(zip(self._table.facts, values, strict=True)))
             self._shared[values] = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
         return self._shared[values]
 
@@ -377,7 +375,7 @@ _VERSION = re.compile(r"/v\d+/")
 @cache
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
-    parents = [_plain(part) for part in column.split(".")[:-1]]
+    parents = _path(column)[:-1]
     return parents[-1:] != [] and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"]))
 
 
