@@ -26,9 +26,13 @@ def list_calibrations(*, shared: options.Shared) -> None:
 
     Example: [bold]cliffwatch calibrations list[/]
     """
+    listed = []
     with opened_ledger(shared.config(), shared.ledger) as opened:
-        records = opened.calibrations()
-        listed = [entry for record in records if (entry := _readable(opened, record)) is not None]
+        for record in opened.calibrations():
+            try:
+                listed.append(_kept(opened, record))
+            except CalibrationInvalid as error:
+                say(f"{record.calibration_id}: {error}", err=True)
     print_result(shared.output, listed, print_calibrations)
 
 
@@ -123,14 +127,6 @@ def _read(ledger: SqlLedger, calibration_id: str) -> Calibration:
     if calibration is None:
         raise UsageError(f"Calibration {calibration_id} has just gone; `cliffwatch calibrations list` shows the rest.")
     return calibration
-
-
-def _readable(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration | None:
-    try:
-        return _kept(ledger, record)
-    except CalibrationInvalid as error:
-        say(f"{record.calibration_id}: {error}", err=True)
-        return None
 
 
 def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:

@@ -12,7 +12,6 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result, writing
-from monitor.cli.options import OutputFormat
 from monitor.cli.probes_run import label, read_panel
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
@@ -83,7 +82,7 @@ def list_cases(
     else:
         ((record, found_cases),) = past
         shown = (record, found_cases, links)
-        print_result(OutputFormat(output), cases_json(*shown), print_cases, *shown)
+        print_result(options.OutputFormat(output), cases_json(*shown), print_cases, *shown)
 
 
 @cases.command("export")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from monitor.cli import options
 from monitor.cli.app import app, writing
-from monitor.cli.options import OutputFormat
 from monitor.cli.replay import drain, serve_until_stopped, show
 from monitor.cli.terminal.console import say
 from monitor.cli.wiring import file_replay
@@ -24,7 +23,7 @@ _MATURE = timedelta(hours=2)
 @app.command()
 def demo(
     *,
-    output: options.Output = OutputFormat.TABLE,
+    output: options.Output = options.OutputFormat.TABLE,
     write: Path | None = None,
     serve: bool = False,
     listen_address: options.ListenAddress = None,

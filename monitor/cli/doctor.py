@@ -10,9 +10,8 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.options import OutputFormat
+from monitor.cli.terminal.checks import findings_json, print_finding, print_tally
 from monitor.cli.terminal.console import Console, waiting
-from monitor.cli.terminal.findings import findings_json, print_finding, print_tally
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
@@ -56,14 +55,14 @@ def doctor(
     with waiting("Looking") as say:
         for finding in _checks(config, shared.ledger, prometheus, records, say):
             findings.append(finding)
-            if shared.output is OutputFormat.TABLE:
+            if shared.output is options.OutputFormat.TABLE:
                 print_finding(console, finding)
     print_result(shared.output, findings_json(findings), print_tally, findings)
     raise typer.Exit(exit_code(findings))
 
 
 def _checks(config: Config, ledger: str | None, prometheus: str, records: int, say: _Say) -> Iterator[Finding]:
-    url = ledger_url(config.ledger) if ledger is None else ledger
+    url = ledger_url(config.ledger, ledger)
     say("Looking at ledger")
     facts, about_ledger = _ledger_facts(url)
     say("Looking at brokers")

@@ -9,8 +9,8 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
+from monitor.cli.terminal.checks import print_checks, print_pruned, print_schema
 from monitor.cli.terminal.console import Console
-from monitor.cli.terminal.ledger import print_checks, print_pruned, print_schema
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
 from monitor.clock import WallClock
@@ -29,7 +29,7 @@ def migrate_ledger(*, shared: options.Shared) -> None:
     Example: [bold]cliffwatch ledger migrate --ledger postgresql+psycopg://cliffwatch@db/cliffwatch[/]
     """
     config = shared.config()
-    before = schema_version(ledger_url(config.ledger) if shared.ledger is None else shared.ledger)
+    before = schema_version(ledger_url(config.ledger, shared.ledger))
     with opened_ledger(config, shared.ledger):
         """Opening brings it up to date."""
     print_result(shared.output, {"from": before.found, "to": before.wanted}, print_schema, before)

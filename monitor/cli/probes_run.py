@@ -17,7 +17,6 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, print_result
-from monitor.cli.options import OutputFormat
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.probes import print_run, run_progress
 from monitor.clock import WallClock
@@ -50,7 +49,7 @@ def run(
     max_probe_cost: Annotated[float, typer.Option(min=0)] = 0.0,
     price: str = "",
     shared: options.Common,
-    output: options.Output = OutputFormat.TABLE,
+    output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
     Ask every probe of a panel once, and write what a model made of it as events, ready for `cliffwatch calibrate`.

@@ -11,7 +11,6 @@ from pathlib import Path
 from monitor.cli import options
 from monitor.cli.app import app, print_result, web_settings
 from monitor.cli.gc import collect_rarely
-from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.rollouts import print_backtest, print_rollouts, reading_progress
@@ -39,7 +38,7 @@ def replay(
     until: str | None = None,
     policy: list[str] | None = None,
     shared: options.Common,
-    output: options.Output = OutputFormat.TABLE,
+    output: options.Output = options.OutputFormat.TABLE,
     ledger: str = IN_MEMORY_URL,
     dead_letters: Path | None = None,
     serve: bool = False,
@@ -100,7 +99,7 @@ def drain(replayed: Replay, config: Config, *, title: str, total: int | None = N
     replayed.finish(seconds=config.rollout.judged_after() + 1.0)
 
 
-def show(snapshot: Snapshot, output: OutputFormat) -> None:
+def show(snapshot: Snapshot, output: options.OutputFormat) -> None:
     """Print what a replay found."""
     print_result(output, replay_json(snapshot), print_rollouts, snapshot)
 
@@ -146,7 +145,7 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
     return named
 
 
-def backtest(named: Mapping[str, Policy], config: Config, opened: Opened, output: OutputFormat) -> None:
+def backtest(named: Mapping[str, Policy], config: Config, opened: Opened, output: options.OutputFormat) -> None:
     """Replay under each of *named* and print what each said, and when."""
     said: dict[str, Sequence[RolloutRecord]] = {}
     for name, policy in named.items():

@@ -18,20 +18,13 @@ from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.errors import ConfigInvalid, UsageError
+from monitor.evals import tiering
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
 from monitor.evals.gate import Floors, GateResult, check, read_floors
 from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
-from monitor.evals.tiering import (
-    Tiering,
-    TierSource,
-    learn_reference,
-    tiers_by_calibration,
-    tiers_by_label,
-    without_tiers,
-)
 from monitor.rollout.wording import counted
 
 _FILE_WIDTH = 120
@@ -97,8 +90,8 @@ def report(
         )
         others = reference_runs(read_results(reference or [], asked, advance))
     runs = [pairing.baseline, pairing.candidate]
-    tiering = _learnt(runs, config, others, ledger) or tiers_by_label(runs, tier_column, meanings) or without_tiers()
-    built = EvalReport(baseline_source, candidate_source, pairing, tiering, config.rollout)
+    learnt = _learnt(runs, config, others, ledger) or tiering.tiers_by_label(runs, tier_column, meanings)
+    built = EvalReport(baseline_source, candidate_source, pairing, learnt or tiering.without_tiers(), config.rollout)
     held = None if floors is None else check(built, floors)
     for path, form in files.items():
         _write(path, built, held, form)
@@ -115,21 +108,23 @@ def report(
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _learnt(runs: Sequence[Run], config: Config, others: Mapping[str, Run], ledger: str | None) -> Tiering | None:
+def _learnt(
+    runs: Sequence[Run], config: Config, others: Mapping[str, Run], ledger: str | None
+) -> tiering.Tiering | None:
     """Tiers by other models' results or by a ledger's calibration; None where neither is asked for."""
     if others and ledger is not None:
         raise UsageError("--reference and --ledger both tell tiers; give one of them.")
     if others:
-        calibration, models = learn_reference(others, {run.model for run in runs}, config.difficulty)
+        calibration, models = tiering.learn_reference(others, {run.model for run in runs}, config.difficulty)
         told_by = f"the results of {counted(len(models), 'other model')}"
-        return tiers_by_calibration(runs, calibration, TierSource.REFERENCE, told_by)
+        return tiering.tiers_by_calibration(runs, calibration, tiering.TierSource.REFERENCE, told_by)
     if ledger is not None:
         with existing_ledger(config, ledger) as opened:
             in_force = reviewer_of(config, opened).calibration_in_force()
         if in_force is None:
             raise UsageError(f"No calibration is in force at {ledger}; make one with cliffwatch calibrate.")
         told_by = f"calibration {in_force.calibration_id[:12]}"
-        return tiers_by_calibration(runs, in_force, TierSource.CALIBRATION, told_by)
+        return tiering.tiers_by_calibration(runs, in_force, tiering.TierSource.CALIBRATION, told_by)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollouts import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
@@ -22,7 +21,7 @@ def list_rollouts(
     shared: options.WithLedger,
     environment: str = "",
     candidate: str = "",
-    output: options.Output = OutputFormat.TABLE,
+    output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
     Every rollout, ended ones included, with every change of its verdict.
@@ -88,5 +87,5 @@ def end_rollout(rollout_id: str, *, reason: str, shared: options.Shared) -> None
     _show(record, shared.output)
 
 
-def _show(record: RolloutRecord, output: OutputFormat) -> None:
+def _show(record: RolloutRecord, output: options.OutputFormat) -> None:
     print_result(output, rollout_json(record), print_history, [record])

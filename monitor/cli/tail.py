@@ -12,7 +12,6 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app
-from monitor.cli.options import OutputFormat
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.tail import RequestTable, request_json
@@ -96,8 +95,8 @@ def tail(
                 show(request)
 
 
-def _printer(output: OutputFormat) -> Callable[[SeenRequest], None]:
-    if output is OutputFormat.JSON:
+def _printer(output: options.OutputFormat) -> Callable[[SeenRequest], None]:
+    if output is options.OutputFormat.JSON:
         return lambda seen: typer.echo(json.dumps(request_json(seen), allow_nan=False))
     return RequestTable(Console()).print
 
@@ -140,7 +139,7 @@ def _watch(config: Config, quiet_seconds: float) -> Watch:
 @contextmanager
 def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
     """The calibration in force of the ledger, asked for again now and then; None for ever where there is no ledger."""
-    named = ledger_url(config.ledger) if url is None else url
+    named = ledger_url(config.ledger, url)
     problem = _ledger_problem(named)
     if problem is not None:
         if url is not None:  # asked for by name

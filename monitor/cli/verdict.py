@@ -12,7 +12,6 @@ from typer.core import TyperCommand
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
-from monitor.cli.options import OutputFormat
 from monitor.cli.rollout_choice import latest, matching, under_way
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_verdicts
@@ -54,7 +53,7 @@ def verdict(
     gate: Gate | None = None,
     require_verdict: bool = False,
     require_tiers: bool = False,
-    output: options.Output = OutputFormat.TABLE,
+    output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.

@@ -111,8 +111,7 @@ def opened_ledger(config: Config, url: str | None = None) -> AbstractContextMana
     Raises:
         MonitorError: the ledger cannot be used or reached.
     """
-    named = ledger_url(config.ledger) if url is None else url
-    return closing(SqlLedger(named, config.ledger, outcomes=config.traces.outcomes))
+    return closing(SqlLedger(ledger_url(config.ledger, url), config.ledger, outcomes=config.traces.outcomes))
 
 
 def existing_ledger(config: Config, url: str | None = None) -> AbstractContextManager[SqlLedger]:
@@ -133,7 +132,7 @@ def existing_ledger_url(config: Config, url: str | None = None) -> str:
     Raises:
         DependencyUnreachable: there is no such file.
     """
-    named = ledger_url(config.ledger) if url is None else url
+    named = ledger_url(config.ledger, url)
     if is_missing(named):
         raise DependencyUnreachable(
             f"There is no ledger at {printable_url(named)}; name it with --ledger or --config.file, or start "
@@ -154,15 +153,15 @@ def rollout_control_of(
     )
 
 
-def ledger_url(settings: LedgerSettings) -> str:
+def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
     """
-    The URL of the ledger, read from its file where one is named.
+    The URL of the ledger: *named* where there is such, else what *settings* say, read from a file where they name one.
 
     Raises:
         ConfigInvalid: the file cannot be read.
     """
-    if not settings.url_file:
-        return settings.url
+    if named is not None or not settings.url_file:
+        return settings.url if named is None else named
     try:
         return Path(settings.url_file).read_text(encoding="utf-8").strip()
     except OSError as error:

@@ -19,16 +19,8 @@ from monitor.ledger.labels import SERIES_OF_VERSION, has_room
 from monitor.ledger.ledger import Assembled, Batch, DeadLetter, OffsetCommit, Recorded
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
-from monitor.service.pipeline import (
-    AssembledBatch,
-    BuiltTrace,
-    DecodedRecord,
-    Rules,
-    latest_event_time,
-    tag_events,
-    tag_traces,
-    traces_in,
-)
+from monitor.service import pipeline
+from monitor.service.pipeline import BuiltTrace, DecodedRecord, traces_in
 from monitor.service.publisher import Publisher
 from monitor.service.stages import Stages
 from monitor.trace.decoded import Ignored
@@ -52,7 +44,7 @@ class BatchWriter:
         caps: How many versions and services the ledger tells apart.
     """
 
-    def __init__(self, stages: Stages, publisher: Publisher, rules: Rules, caps: LedgerSettings) -> None:
+    def __init__(self, stages: Stages, publisher: Publisher, rules: pipeline.Rules, caps: LedgerSettings) -> None:
         self._stages = stages
         self._publisher = publisher
         self._rules = rules
@@ -83,7 +75,7 @@ class BatchWriter:
                 self._freeze_before(self._versions.new_in(traces_in(first)), first)
             records = records_left
 
-    def write_assembled(self, assembled: AssembledBatch) -> int:
+    def write_assembled(self, assembled: pipeline.AssembledBatch) -> int:
         """Write the traces; the number of those whose spans are no longer pending."""
         closed, built = 0, assembled.built
         if assembled.postponed:
@@ -105,7 +97,7 @@ class BatchWriter:
 
     def _freeze_before(self, versions: frozenset[VersionKey], records: Iterable[DecodedRecord] = ()) -> None:
         clock = self._stages.clock
-        clock.observe(latest_event_time(records))
+        clock.observe(pipeline.latest_event_time(records))
         if versions:
             self._stages.reviewer.freeze_before({model_version for _, _, model_version in versions}, now=clock.time())
             self._versions.register(versions)
@@ -115,7 +107,7 @@ class BatchWriter:
         owned = stages.source.assignment()
         counts = Counter([each.record.position[:2] for each in records])
         next_offsets = {partition: ends[partition] for partition in ends if partition in counts}
-        stages.clock.observe(latest_event_time(records))
+        stages.clock.observe(pipeline.latest_event_time(records))
         dead = [(each.record, each.dead_letter) for each in records if each.dead_letter is not None]
         if dead:
             stages.dead_letters.write(
@@ -124,7 +116,7 @@ class BatchWriter:
         events = [event for record in records for event in record.events]
         recorded = stages.ledger.record(
             Batch(
-                events=tag_events(events, stages.reviewer.tagger, self._rules),
+                events=pipeline.tag_events(events, stages.reviewer.tagger, self._rules),
                 dead_letters=[letter for _, letter in dead],
                 offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records={TopicPartition(*partition): count for partition, count in counts.items()},
@@ -139,7 +131,7 @@ class BatchWriter:
 
     def _write_assembled(self, built: Sequence[BuiltTrace], *, postponed: Mapping[TraceId, float] | None = None) -> int:
         runs = [run for each in built for run in each.runs]
-        tagged = iter(tag_traces(runs, self._stages.reviewer.tagger, self._rules))
+        tagged = iter(pipeline.tag_traces(runs, self._stages.reviewer.tagger, self._rules))
         assembled = [
             Assembled(pending.trace_id, len(pending.spans), list(islice(tagged, len(runs)))) for pending, runs in built
         ]

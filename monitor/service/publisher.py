@@ -10,16 +10,7 @@ from typing import Any
 from monitor.clock import Clock
 from monitor.ledger.ledger import CounterKey
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.snapshot import (
-    CalibrationStatus,
-    HealthFact,
-    LoopStatus,
-    ModelVersionStatus,
-    Snapshot,
-    SnapshotHolder,
-    TraceExemplar,
-    with_failures,
-)
+from monitor.metrics import snapshot
 from monitor.rollout.tracker import is_floating_alias, version_roles
 from monitor.service.review import Reviewer
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
@@ -38,21 +29,21 @@ class Publisher:
         snapshots: Where it is published.
     """
 
-    def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: SnapshotHolder) -> None:
+    def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: snapshot.SnapshotHolder) -> None:
         self._ledger = ledger
         self._reviewer = reviewer
         self._clock = clock
         self._snapshots = snapshots
         self._view = snapshots.current
         self._is_loaded = False
-        self._status = LoopStatus()
-        self._exemplars: Mapping[CounterKey, TraceExemplar] = {}
+        self._status = snapshot.LoopStatus()
+        self._exemplars: Mapping[CounterKey, snapshot.TraceExemplar] = {}
         self._publishing = RLock()
         self._probed: Mapping[CounterKey, int] = {}
         self._frontier_solved: Mapping[tuple[str, str, str], float] = {}
 
     @property
-    def status(self) -> LoopStatus:
+    def status(self) -> snapshot.LoopStatus:
         """The status of the loop as last reported."""
         return self._status
 
@@ -73,7 +64,7 @@ class Publisher:
     def report_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
         """Show these traces beside the counters of failures that they moved, from the next snapshot on."""
         with self._publishing:
-            self._exemplars = with_failures(self._exemplars, failed_traces, at=self._clock.time())
+            self._exemplars = snapshot.with_failures(self._exemplars, failed_traces, at=self._clock.time())
 
     def report_job(self, job: str, problem: str, seconds: float) -> None:
         """Report that *job* (`review`, `snapshot`) took so long and met *problem*; empty where it met none."""
@@ -95,20 +86,20 @@ class Publisher:
             health=_health(status),
         )
 
-    def _read(self) -> Snapshot:
+    def _read(self) -> snapshot.Snapshot:
         ledger, policy = self._ledger, self._reviewer.policy
         counters, activity, rollouts = ledger.counters(), ledger.activity(), ledger.rollouts()
         probed = {key: value for key, value in counters.items() if key.environment == PROBES_ENVIRONMENT}
         if probed != self._probed:  # it goes over every run of a probe, so only where there are new ones
             self._probed, self._frontier_solved = probed, ledger.frontier_solved()
         roles = version_roles(activity, [record.rollout for record in rollouts], policy)
-        return Snapshot(
+        return snapshot.Snapshot(
             now=self._clock.time(),
             policy=policy,
             counters=counters,
             pending_spans=ledger.pending_spans(),
             model_versions=[
-                ModelVersionStatus(
+                snapshot.ModelVersionStatus(
                     version,
                     roles[version.service, version.environment, version.model_version],
                     is_floating=is_floating_alias(version.model_version),
@@ -121,25 +112,25 @@ class Publisher:
             frontier_solved=self._frontier_solved,
         )
 
-    def _calibration(self) -> CalibrationStatus | None:
+    def _calibration(self) -> snapshot.CalibrationStatus | None:
         calibration, live = self._reviewer.tagger.calibration, self._reviewer.live_trust
         if calibration is None:
             return None
         if live is not None and live.calibration_id != calibration.calibration_id:
             live = None  # another came into force since
-        return CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live)
+        return snapshot.CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live)
 
 
-def _readiness(status: LoopStatus) -> tuple[object, ...]:
+def _readiness(status: snapshot.LoopStatus) -> tuple[object, ...]:
     """What of *status* a probe or an alert has to know at once."""
     return status.turned_at is None, _problem(status), status.blocked, status.job_problems
 
 
-def _problem(status: LoopStatus) -> str:
+def _problem(status: snapshot.LoopStatus) -> str:
     return "The service is stopping." if status.is_stopping else status.problem
 
 
-def _health(status: LoopStatus) -> list[HealthFact]:
+def _health(status: snapshot.LoopStatus) -> list[snapshot.HealthFact]:
     """Checks of the loop and of its jobs."""
     checks = [
         ("pipeline", _problem(status), "Records are read and recorded."),
@@ -148,5 +139,6 @@ def _health(status: LoopStatus) -> list[HealthFact]:
         *((job, problem, f"The {job} is up to date.") for job, problem in status.job_problems.items()),
     ]
     return [
-        HealthFact(name, is_ok=not problem, sentence=problem or all_is_well) for name, problem, all_is_well in checks
+        snapshot.HealthFact(name, is_ok=not problem, sentence=problem or all_is_well)
+        for name, problem, all_is_well in checks
     ]

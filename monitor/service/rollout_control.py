@@ -58,7 +58,8 @@ class RolloutControl:
             )
             if rollout not in rollouts:
                 self._end_replaced(announcement, rollouts)
-                rollout = replace(rollout, calibration_id=self._calibration_in_force())
+                in_force = record_in_force(self._ledger.calibrations())
+                rollout = replace(rollout, calibration_id="" if in_force is None else in_force.calibration_id)
                 if not self._ledger.announce_rollout(rollout):
                     raise UsageError(
                         "The ledger holds as many services or model versions as it may name; raise "
@@ -113,7 +114,3 @@ class RolloutControl:
             if record.rollout.rollout_id == rollout_id:
                 return record
         raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows those that are.")
-
-    def _calibration_in_force(self) -> str:
-        record = record_in_force(self._ledger.calibrations())
-        return "" if record is None else record.calibration_id

@@ -96,7 +96,7 @@ class Watch:
         yield from self._show_runs(self._assembler.rest(), calibration)
 
     def _show_runs(self, runs: Iterable[Trace], calibration: Calibration | None) -> Iterator[SeenRequest]:
-        ordered = sorted(runs, key=_started_at)
+        ordered = sorted(runs, key=lambda run: run.started_at)
         self._served = self._served.and_taught_by(ordered)
         for run in ordered:
             yield self._show(self._served.resolve(run, is_last_chance=True) or run, calibration)
@@ -124,10 +124,6 @@ class Watch:
             self._verdicts[trace_id] = verdicts
             _forget_oldest(self._verdicts)
         return resolve(verdicts, self._rules.traces.outcomes)
-
-
-def _started_at(trace: Trace) -> float:
-    return trace.started_at
 
 
 def _says(outcome: Outcome | None) -> tuple[bool, str | None] | None:

@@ -1,4 +1,4 @@
-"""Findings for a person, and as JSON."""
+"""What a person reads of checks: findings of `doctor`, with their JSON, and what `ledger` found and did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from monitor.cli.terminal.rollouts import columns
 from monitor.doctor.finding import Finding, Health, next_step
+from monitor.ledger.audit import Check
+from monitor.ledger.inspection import SchemaVersion
+from monitor.ledger.ledger import Pruned
 from monitor.output.plain import Json, fields_of, plain
 
 _STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
@@ -44,3 +48,29 @@ def findings_json(findings: Sequence[Finding]) -> Json:
 def _finding(finding: Finding) -> Json:
     fields = fields_of(finding)
     return {"finding": fields.pop("sentence"), "unreachable": fields.pop("is_unreachable"), **fields}
+
+
+def print_schema(console: Console, before: SchemaVersion) -> None:
+    """From which schema to which the ledger was brought."""
+    nothing = f"The ledger has schema {before.found}; there was nothing to do."
+    brought = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
+    console.print(nothing if before.is_current else brought, soft_wrap=True)
+
+
+def print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
+    """How many rows of each subject went, or would go."""
+    table = columns("rows", done)
+    for each in pruned:
+        table.add_row(each.subject.replace("_", " "), f"{each.rows:,}")
+    console.print(table)
+
+
+def print_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Each comparison, and where it does not hold."""
+    table = columns("check", "compared", "result")
+    for check in checks:
+        table.add_row(check.name, f"{check.compared:,}", "differs" if check.problems else "ok")
+    console.print(table)
+    for check in checks:
+        for problem in check.problems:
+            console.print(f"{check.name}: {problem}", soft_wrap=True, markup=False)
