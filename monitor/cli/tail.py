@@ -21,7 +21,7 @@ from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import Tier
 from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable, MonitorError, UsageError
-from monitor.ingest.file import FileSource
+from monitor.ingest.file import file_records
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import schema_version
@@ -104,14 +104,9 @@ def _printer(output: options.OutputFormat) -> Callable[[SeenRequest], None]:
 def _of_files(files: Sequence[str], config: Config, calibration: Calibrated) -> Iterator[SeenRequest]:
     """What *files* hold; their time is that of their events."""
     watch = _watch(config, config.traces.assembly.quiet_seconds)
-    at_end = False
-    with closing(FileSource(files, lambda _: {}, max_record_bytes=config.limits.max_record_bytes)) as source:
-        while not at_end:
-            poll = source.poll(_POLL_SECONDS)
-            at_end = poll.at_end
-            for record in poll.records:
-                yield from watch.see([record], calibration(), now=watch.event_time)
-                yield from watch.due(calibration(), now=watch.event_time)
+    for record in file_records(files, max_record_bytes=config.limits.max_record_bytes):
+        yield from watch.see([record], calibration(), now=watch.event_time)
+        yield from watch.due(calibration(), now=watch.event_time)
     yield from watch.rest(calibration())
     _tell_unreadable(watch)
 

@@ -6,7 +6,7 @@ import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -191,3 +191,21 @@ def _as_record(path: str, line: Line) -> Record | None:
     if line.oversize:
         return Record(position, key=None, value=None, oversize=line.oversize)
     return None if not line.value or line.value.isspace() else Record(position, key=None, value=line.value)
+
+
+def file_records(
+    paths: Sequence[str], *, max_record_bytes: int, translate: Translate | None = None
+) -> Iterator[Record]:
+    """
+    Every record of *paths*, for a reader that remembers no place in them.
+
+    Raises:
+        MonitorError: a file cannot be read.
+    """
+    at_end = False
+    with closing(FileSource(paths, lambda _: {}, max_record_bytes=max_record_bytes, translate=translate)) as source:
+        while not at_end:
+            poll = source.poll(0.0)
+            yield from poll.records
+            source.committed(poll.next_offsets)
+            at_end = poll.at_end

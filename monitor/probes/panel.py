@@ -11,7 +11,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -22,15 +21,13 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
 from monitor.difficulty.probes import PanelForecast, ProbeCandidate, reference_failure_probability
 from monitor.difficulty.settings import DifficultySettings
-from monitor.ingest.file import FileSource, Translate
-from monitor.ingest.source import Record
+from monitor.ingest.file import Translate, file_records
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
 from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request, joining_id
 from monitor.trace.settings import Limits
 
-_POLL_SECONDS = 1.0
 _REQUEST_KEYS = ("text", "messages", "tools", "attributes")
 _ENVELOPE = {
     "schema": "cliffwatch.trace/v1",
@@ -120,7 +117,7 @@ def read_requests(
     found: dict[str, tuple[Request, bytes]] = {}
     traces: dict[str, list[str]] = defaultdict(list)
     skipped: Counter[str] = Counter()
-    for record in _records(files, limits, translate):
+    for record in file_records(files, max_record_bytes=limits.max_record_bytes, translate=translate):
         try:
             found_traces = decode(_as_event(record.value), limits).traces
         except InvalidRecord as invalid:
@@ -177,16 +174,6 @@ def probe_histories(results: Iterable[ProbeResult]) -> Sequence[ProbeHistory]:
 @plain.register
 def _result(result: ProbeResult) -> Json:
     return {name: value for name, value in fields_of(result).items() if name not in {"item", "capability"}}
-
-
-def _records(files: Sequence[str], limits: Limits, translate: Translate | None) -> Iterator[Record]:
-    at_end, most = False, limits.max_record_bytes
-    with closing(FileSource(files, lambda _: {}, max_record_bytes=most, translate=translate)) as source:
-        while not at_end:
-            poll = source.poll(_POLL_SECONDS)
-            yield from poll.records
-            source.committed(poll.next_offsets)
-            at_end = poll.at_end
 
 
 def _as_event(value: bytes | None) -> bytes | None:
