@@ -174,12 +174,9 @@ def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
 def _opened_files(
     config: Config, files: Sequence[str], ledger: SqlLedger, *, translate: Translate | None = None
 ) -> AbstractContextManager[FileSource]:
-    limit = config.limits.max_record_bytes
-    return closing(
-        FileSource(
-            files, ledger.offsets, batch_records=_REPLAY_BATCH_RECORDS, max_record_bytes=limit, translate=translate
-        )
-    )
+    limit, records = config.limits.max_record_bytes, _REPLAY_BATCH_RECORDS
+    source = FileSource(files, ledger.offsets, batch_records=records, max_record_bytes=limit, translate=translate)
+    return closing(source)
 
 
 def _replay(config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter) -> Replay:

@@ -107,6 +107,13 @@ class Trust:
         """The hard tier's failure rate may be believed too."""
         return self.is_trusted and not self.hard_rate_reasons
 
+    @property
+    def figures(self) -> Sequence[str]:
+        """AUC and calibration error with their names, for a person to read; those that cannot be told are left out."""
+        auc = [] if self.auc is None else [f"AUC {self.auc:.2f}"]
+        error = [] if self.calibration_error is None else [f"calibration error {self.calibration_error:.3f}"]
+        return auc + error
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:

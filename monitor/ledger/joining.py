@@ -174,10 +174,8 @@ class Joining:
 
     def _place(self, trace: Trace, tier: str) -> CounterDelta:
         """Where *trace* counts; each of its labels that is over a cap counts as dropped."""
-        labels, key = (
-            self._labels,
-            (trace.service, trace.environment, trace.model_version, trace.request.capability, tier),
-        )
+        labels = self._labels
+        key = (trace.service, trace.environment, trace.model_version, trace.request.capability, tier)
         place = self._places.get(key)
         if place is None:
             before = labels.dropped.copy()

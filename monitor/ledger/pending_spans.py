@@ -86,9 +86,8 @@ class PendingSpanRows:
                 again[trace_id] = of_trace
         counts = {trace_id: len(known.get(trace_id, ())) for trace_id in new}
         self._append(connection, [(trace_id, counts[trace_id], *_packed(some)) for trace_id, some in new.items()])
-        self._recount(
-            connection, [(trace_id, before + len(new[trace_id])) for trace_id, before in counts.items() if before]
-        )
+        grown = [(trace_id, before + len(new[trace_id])) for trace_id, before in counts.items() if before]
+        self._recount(connection, grown)
         if again:
             self._keep_better(connection, again)
         return len(spans) - sum(map(len, new.values()))
@@ -190,9 +189,8 @@ class PendingSpanRows:
         looked_at = {each.trace_id: each for each in assembled}
         rows = connection.execute(self._grown, self._among(looked_at)).all()
         ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
-        self._mark_counted(
-            connection, [(row.trace_id, row.span_count, _heads(row, looked_at[row.trace_id])) for row in ours]
-        )
+        counted = [(row.trace_id, row.span_count, _heads(row, looked_at[row.trace_id])) for row in ours]
+        self._mark_counted(connection, counted)
         return {TraceId(row.trace_id): row.counted_spans for row in ours}
 
     def _among(self, trace_ids: Iterable[str]) -> Mapping[str, object]:

@@ -69,13 +69,11 @@ class Recorder:
             self._commit_offset(connection, commit)
         if batch.dead_letters:
             at = batch.received_at
-            connection.execute(
-                self._insert(dead_letter).on_conflict_do_nothing(),
-                [
-                    {**each.position._asdict(), **{name: getattr(each, name) for name in _LETTER}, "received_at": at}
-                    for each in batch.dead_letters
-                ],
-            )
+            letters = [
+                {**each.position._asdict(), **{name: getattr(each, name) for name in _LETTER}, "received_at": at}
+                for each in batch.dead_letters
+            ]
+            connection.execute(self._insert(dead_letter).on_conflict_do_nothing(), letters)
         return self._join(connection, batch)
 
     def forget(self) -> None:
@@ -133,19 +131,15 @@ class Recorder:
         version_ids = self._write_versions(connection, activity)
         self._requests.write(connection, slots, version_ids, received_at=batch.received_at)
         self._strata.add_slots(connection, slots.values(), version_ids)
-        self._write_traffic(
-            connection,
-            sorted(
-                (version_ids[version], hour, len(starts), min(starts), max(starts))
-                for version, seen in activity.items()
-                for hour, starts in seen.hours.items()
-            ),
+        hours = sorted(
+            (version_ids[version], hour, len(starts), min(starts), max(starts))
+            for version, seen in activity.items()
+            for hour, starts in seen.hours.items()
         )
+        self._write_traffic(connection, hours)
         self._write_served(connection, self._taught(connection, slots.values()))
-        self._write_counters(
-            connection,
-            [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value],
-        )
+        counts = [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value]
+        self._write_counters(connection, counts)
         return Recorded(
             counted=sum(seen.requests for seen in activity.values()),
             duplicates=deltas.duplicates(),
@@ -184,13 +178,11 @@ class Recorder:
         self, connection: sa.Connection, activity: Mapping[VersionKey, Activity]
     ) -> Mapping[VersionKey, int]:
         """Move what is known of each version; their ids."""
-        self._write_activity(
-            connection,
-            [
-                (*key, seen.first_started_at, seen.last_started_at, seen.requests, seen.labelled)
-                for key, seen in sorted(activity.items())
-            ],
-        )
+        rows = [
+            (*key, seen.first_started_at, seen.last_started_at, seen.requests, seen.labelled)
+            for key, seen in sorted(activity.items())
+        ]
+        self._write_activity(connection, rows)
         for key in activity.keys() - self._version_ids.keys():
             self._version_ids[key] = connection.execute(
                 _VERSION_ID, dict(zip(_VERSION_KEY, key, strict=True))

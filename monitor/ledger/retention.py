@@ -129,12 +129,11 @@ class Retention(Transactions):
             tally: dict[str, Counter[Any]] = {}
             for row in gone:
                 tally.setdefault(row.counted_tier, Counter())[row.success] += 1
+            tallied = [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
             write = self._dialect.upserter(
                 pruned, become=lambda added: {name: pruned.c[name] + added[name] for name in _TALLIED}
             )
-            write(
-                connection, [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
-            )
+            write(connection, tallied)
             _note_pruned(connection, version_id, max(row.started_at for row in gone))
         return len(gone)
 

@@ -45,16 +45,9 @@ def calibration_svg(kept: KeptCalibration, history: TierTable) -> str:
 
 def _summary(kept: KeptCalibration) -> str:
     trust = kept.calibration.trust
-    facts = [
-        "trusted" if trust.is_trusted else "not trusted",
-        f"{trust.versions} model versions",
-        f"{kept.record.history_labels:,} labelled requests",
-    ]
-    if trust.auc is not None:
-        facts.append(f"AUC {trust.auc:.2f}")
-    if trust.calibration_error is not None:
-        facts.append(f"calibration error {trust.calibration_error:.3f}")
-    return ", ".join(facts)
+    trusted = "trusted" if trust.is_trusted else "not trusted"
+    learnt_from = f"{trust.versions} model versions, {kept.record.history_labels:,} labelled requests"
+    return ", ".join((trusted, learnt_from, *trust.figures))
 
 
 def _axes(picture: Drawing) -> None:

@@ -29,12 +29,8 @@ class TraceLinks:
         if not self.template:
             return None
         link = self.template
-        values = {
-            "trace_id": trace_id,
-            "service": rollout.service,
-            "environment": rollout.environment,
-            "model_version": model_version,
-        }
+        values = {"trace_id": trace_id, "model_version": model_version}
+        values |= {"service": rollout.service, "environment": rollout.environment}
         for name, value in values.items():
             link = link.replace(f"{{{name}}}", quote(value, safe=""))
         return link

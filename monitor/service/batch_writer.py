@@ -159,12 +159,9 @@ class BatchWriter:
         )
         # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
         for record, letter in dead[:_MOST_LOGGED]:
-            topic, partition, offset = record.position
             _log.warning(
                 "record.dead_lettered",
-                topic=topic,
-                partition=partition,
-                offset=offset,
+                **record.position._asdict(),
                 reason=letter.reason.value,
                 detail=letter.detail,
                 size_bytes=letter.size_bytes,

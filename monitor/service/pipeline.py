@@ -204,7 +204,8 @@ def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedReco
         if arrival is not None:
             decoded = _held_to_arrival(decoded, arrival, rules)
     except InvalidRecord as invalid:
-        return DecodedRecord(record, dead_letter=_dead_letter(record, invalid))
+        letter = DeadLetter(record.position, invalid.reason, invalid.detail, record.sha256, record.size_bytes)
+        return DecodedRecord(record, dead_letter=letter)
     traces, spans = decoded.traces, decoded.spans
     if rules.read_as is not None:
         traces, spans = _read_as(rules.read_as, traces), _read_as(rules.read_as, spans)
@@ -293,13 +294,3 @@ def _dated_event(event: OutcomeEvent, record: Record) -> OutcomeEvent:
     if event.outcome.labelled_at is not None:
         return event
     return replace(event, outcome=replace(event.outcome, labelled_at=record.timestamp))
-
-
-def _dead_letter(record: Record, invalid: InvalidRecord) -> DeadLetter:
-    return DeadLetter(
-        position=record.position,
-        reason=invalid.reason,
-        detail=invalid.detail,
-        sha256=record.sha256,
-        size_bytes=record.size_bytes,
-    )

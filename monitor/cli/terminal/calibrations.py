@@ -42,15 +42,11 @@ def print_calibrate(console: Console, result: CalibrateResult) -> None:
 def print_calibration(console: Console, kept: KeptCalibration) -> None:
     """What one calibration rests on, whether it is trusted, and its reliability curve."""
     calibration, trust = kept.calibration, kept.calibration.trust
-    console.print(
-        Text.assemble(
-            ("calibration ", ""),
-            (calibration.calibration_id, "bold"),
-            f"  from {trust.versions} model versions and {kept.record.history_labels:,} labelled requests, "
-            f"frozen {iso_time(calibration.frozen_at)}",
-        ),
-        soft_wrap=True,
+    origin = (
+        f"  from {trust.versions} model versions and {kept.record.history_labels:,} labelled requests, "
+        f"frozen {iso_time(calibration.frozen_at)}"
     )
+    console.print(Text.assemble("calibration ", (calibration.calibration_id, "bold"), origin), soft_wrap=True)
     console.print(Text("  ") + _verdict(trust), soft_wrap=True)
     for reason in (*trust.reasons, *trust.hard_rate_reasons):
         console.print(Text(f"  - {reason}"), soft_wrap=True)
@@ -205,12 +201,8 @@ def _reliability(points: Sequence[ReliabilityPoint]) -> Table:
     table = columns("predicted |", "observed ●", "labels")
     table.add_column(Text("0 %".ljust(_AXIS_WIDTH - 5) + "100 %"), justify="left", no_wrap=True)
     for point in points:
-        table.add_row(
-            percent(point.predicted),
-            percent(point.observed),
-            f"{point.labels:,}",
-            _on_axis(point.predicted, point.observed),
-        )
+        marks = _on_axis(point.predicted, point.observed)
+        table.add_row(percent(point.predicted), percent(point.observed), f"{point.labels:,}", marks)
     return table
 
 

@@ -155,13 +155,8 @@ def _spread(panel: Panel) -> Table:
 def _forecasts(forecasts: Sequence[PanelForecast]) -> Table:
     table = columns("replayed on versions", "labels", "AUC", "at least", "traffic known")
     for each in forecasts:
-        table.add_row(
-            str(each.versions),
-            f"{each.labels:,}",
-            _UNKNOWN if each.auc is None else f"{each.auc:.2f}",
-            _UNKNOWN if each.auc_lower is None else f"{each.auc_lower:.2f}",
-            percent(each.known_share),
-        )
+        auc, least = (_UNKNOWN if value is None else f"{value:.2f}" for value in (each.auc, each.auc_lower))
+        table.add_row(str(each.versions), f"{each.labels:,}", auc, least, percent(each.known_share))
     return table
 
 

@@ -23,15 +23,7 @@ from monitor.output.rollouts import NOT_LOOKED_AT, story, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
-from monitor.rollout.verdict import (
-    Decomposition,
-    FailureRate,
-    Interval,
-    ShareComparison,
-    TierComparison,
-    Verdict,
-    VerdictState,
-)
+from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, signed
 
 if TYPE_CHECKING:  # whose module waits for libraries of numbers, and every command imports this one
@@ -97,7 +89,10 @@ def _rates(verdict: Verdict) -> Table:
 
 
 def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
-    cells = [cell for arm in (comparison.baseline, comparison.candidate) for cell in (_counts(arm), _rate(arm))]
+    cells = []
+    for arm in (comparison.baseline, comparison.candidate):
+        rate = _UNKNOWN if arm.rate is None else percent(arm.rate.estimate)
+        cells += [f"{arm.failures:,}/{arm.requests:,}", rate]
     table.add_row(name, *cells, *_change(comparison.change))
 
 
@@ -162,21 +157,10 @@ def _calibration(snapshot: Snapshot) -> Text:
             "so that Cliffwatch learns which requests are hard."
         )
     trust = status.trust
-    facts = f"Tiers: calibration {status.calibration_id[:12]} from {trust.versions} model versions"
-    if trust.auc is not None:
-        facts += f", AUC {trust.auc:.2f}"
-    if trust.calibration_error is not None:
-        facts += f", calibration error {trust.calibration_error:.3f}"
-    trusted = ", trusted." if trust.is_trusted else f", not trusted: {' '.join(trust.reasons)}"
-    return Text(f"{facts}{trusted} Counts are by tag; rates and shares are corrected for doubtful tags.")
-
-
-def _counts(rate: FailureRate) -> str:
-    return f"{rate.failures:,}/{rate.requests:,}"
-
-
-def _rate(rate: FailureRate) -> str:
-    return _UNKNOWN if rate.rate is None else percent(rate.rate.estimate)
+    origin = f"Tiers: calibration {status.calibration_id[:12]} from {trust.versions} model versions"
+    trusted = "trusted." if trust.is_trusted else f"not trusted: {' '.join(trust.reasons)}"
+    facts = ", ".join((origin, *trust.figures, trusted))
+    return Text(f"{facts} Counts are by tag; rates and shares are corrected for doubtful tags.")
 
 
 def _change(interval: Interval | None) -> tuple[str, str]:

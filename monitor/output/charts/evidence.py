@@ -45,16 +45,9 @@ def evidence_chart(
     x = Scale(start, end, _LEFT, _RIGHT)
     y = Scale(marks[0], marks[-1], _TOP + _PLOT, _TOP)
     bottom = _TOP + _PLOT
-    picture = Drawing(
-        name,
-        title=title,
-        description=(
-            f"Now {with_bounds(last)}; first {with_bounds(first)}; {threshold_name} at {points(threshold)}."
-            + "".join(f" {verdict} at {_minute(at)}." for at, verdict in changes)
-        ),
-        width=_WIDTH,
-        height=bottom + 40,
-    )
+    description = f"Now {with_bounds(last)}; first {with_bounds(first)}; {threshold_name} at {points(threshold)}."
+    description += "".join(f" {verdict} at {_minute(at)}." for at, verdict in changes)
+    picture = Drawing(name, title=title, description=description, width=_WIDTH, height=bottom + 40)
     for mark in marks:
         picture.line((_LEFT, y(mark)), (_RIGHT, y(mark)), stroke=INK if mark == 0 and threshold != 0 else GRID)
         picture.text(_LEFT - 5, y(mark) + 4, f"{100 * mark:+g}" if mark else "0", anchor="end", fill=MUTED)

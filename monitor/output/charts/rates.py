@@ -55,13 +55,9 @@ def rates_chart(
     at = Scale(0.0, marks[-1], _LEFT, _RIGHT)
     has_limit = any(row.limit is not None for row in rows)
     bottom = _TOP + _ROW * len(rows)
-    picture = Drawing(
-        name,
-        title=title,
-        description="; ".join(_described(row, limit_name) for row in rows) + ".",
-        width=_WIDTH,
-        height=bottom + 24 + (FONT_SIZE + 8) * has_limit,
-    )
+    description = "; ".join(_described(row, limit_name) for row in rows)
+    height = bottom + 24 + (FONT_SIZE + 8) * has_limit
+    picture = Drawing(name, title=title, description=f"{description}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
     for mark in marks:
         picture.line((at(mark), _TOP), (at(mark), bottom), stroke=GRID)
