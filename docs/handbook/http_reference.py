@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.handbook.command_reference import PROGRAM
 from docs.handbook.tables import code, table
-from monitor.web.rollout_routes import DEFAULT_CASES
+from monitor.web.rollout_routes import DEFAULT_CASES, DEFAULT_LABELS
 from monitor.web.settings import WebSettings
 
 ROUTES = {
@@ -49,6 +49,10 @@ ROUTES = {
         "GET",
         "/api/v1/rollouts/{rollout_id}/cases",
     ): f"Requests that established versions passed and the candidate fails; `?limit=N` for more or fewer than {DEFAULT_CASES}.",
+    (
+        "GET",
+        "/api/v1/rollouts/{rollout_id}/labels",
+    ): f"What people should label next, each with its chance; `?count=N` for more or fewer than {DEFAULT_LABELS}, `budget=N` for what N labels would buy, `seed=N` for another draw.",
 }
 """What each route does, by method and path."""
 

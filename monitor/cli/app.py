@@ -33,6 +33,7 @@ COMMANDS = (
     "verdict",
     "rollouts",
     "cases",
+    "labels",
     "tail",
     "report",
     "replay",

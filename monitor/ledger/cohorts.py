@@ -21,6 +21,7 @@ from monitor.ledger.stored import readable, real, whole
 from monitor.rollout.cohort import (
     SPAN_HOURS,
     Arm,
+    ArmName,
     ClusterSums,
     Cohort,
     Comparison,
@@ -31,6 +32,7 @@ from monitor.rollout.cohort import (
     TierView,
     Unresolved,
 )
+from monitor.rollout.label_plan import ServedRequest
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
@@ -97,6 +99,19 @@ class ArmReader:
         ids = arm_ids(self._connection, self._rollout)
         declared = sa.select(stratum.c.hour).where(stratum.c.model_version_id.in_(ids), stratum.c.declared_tier != "")
         return self._connection.scalar(declared.limit(1)) is not None
+
+    def served(self, window: EvidenceWindow, *, seed: int, most: int = 20_000) -> Sequence[ServedRequest]:
+        """Requests of both arms; of an arm with more than *most* every n-th, from one that *seed* chooses."""
+        starts = dict.fromkeys(ArmName, window.candidate_since)
+        if self._arms(window)[2] is Comparison.BEFORE_AFTER:
+            starts[ArmName.BASELINE] = window.baseline_since
+        where = {"until": self._until, "seed": seed, "most": most}
+        return [
+            ServedRequest._make((arm, *row))
+            for arm, since in starts.items()
+            for version_id in [_version_id(self._connection, self._rollout, getattr(self._rollout, arm))]
+            for row in self._connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
+        ]
 
     def _unresolved(self) -> Unresolved:
         """Requests of the service since the rollout began whose version nothing told, and failures among them."""
@@ -328,6 +343,24 @@ _REQUESTS_FROM_HOUR, _REQUESTS_OF_HOUR = (
     _REQUESTS.where(traffic.c.hour >= sa.bindparam("hour", type_=sa.Double)),
     _REQUESTS.where(traffic.c.hour == _HOUR),
 )
+
+_RANKED = (
+    sa.select(
+        *request.c["trace_id", "started_at"],
+        sa.func.coalesce(sa.func.nullif(request.c.declared_tier, ""), request.c.tier),
+        request.c.capability,
+        sa.func.coalesce(request.c.said, ""),
+        *request.c["success", "bin"],
+        sa.func.row_number().over(order_by=(request.c.started_at, request.c.trace_id)).label("place"),
+        sa.func.count().over().label("total"),
+    )
+    .where(request.c.model_version_id == sa.bindparam("version_id"))
+    .where(request.c.started_at >= sa.bindparam("since"), request.c.started_at < sa.bindparam("until"))
+    .subquery()
+)
+_STEP = (_RANKED.c.total - 1) // sa.bindparam("most", type_=sa.BigInteger) + 1
+_IS_READ = (_RANKED.c.place + sa.bindparam("seed", type_=sa.BigInteger)) % _STEP == 0
+_SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_IS_READ)
 
 
 def _tier(view: TierView, row: sa.Row[Any]) -> Tier:

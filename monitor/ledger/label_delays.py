@@ -39,7 +39,7 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
     found = readable("model_version", connection.execute(versions).all(), lambda row: (row[0], *map(real, row[1:])))
     for version, first, last in found:
         start = max(first, since) - 1.0
-        for after, until in pairwise(start + (last - start) * part / _SPELLS for part in range(_SPELLS + 1)):
+        for after, until in pairwise([*(start + (last - start) * part / _SPELLS for part in range(_SPELLS)), last]):
             some = connection.execute(_LABELS, {"version": version, "after": after, "until": until})
             for source, success, started, labelled in readable(
                 "request", some, lambda row: (*row[:2], *map(real, row[2:]))

@@ -1,4 +1,4 @@
-"""Cases as JSON, and as a probe set: one shape for the HTTP interface and the command line."""
+"""Cases and what to label next as JSON, and cases as a probe set: one shape for HTTP and the command line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.plain import Json, iso_time, plain
+from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.rollout.cases import Case, CaseKind, Cases, by_signature
+from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.tracker import Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT
 
@@ -52,6 +53,13 @@ def cases_json(record: RolloutRecord, cases: Cases, links: TraceLinks) -> Json:
             for signature, group in by_signature(cases.cases)
         ],
     }
+
+
+def labels_json(record: RolloutRecord, plan: LabelPlan, links: TraceLinks) -> Json:
+    """What to label next in a rollout, with links to the traces."""
+    where, of = record.rollout, links.of
+    labels = [{**fields_of(each), "link": of(where, each.trace_id, getattr(where, each.arm))} for each in plan.labels]
+    return {"rollout": where.rollout_id, **fields_of(plan), "labels": labels}
 
 
 def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Json]:

@@ -15,8 +15,9 @@ from monitor.output.cases import TraceLinks
 from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
+from monitor.rollout.label_plan import LabelPlan, plan_labels
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import EndReason, Rollout
+from monitor.rollout.tracker import EndReason, Rollout, evidence_window
 
 MOST_CASES = 1_000
 """Cases that one answer holds at most."""
@@ -103,6 +104,20 @@ class RolloutControl:
         with self._lock:
             record = self._find(rollout_id)
             return record, self._ledger.cases(record.rollout, limit=min(limit, MOST_CASES), capability=capability)
+
+    def next_labels(self, rollout_id: str, *, count: int, budget: int, seed: int) -> tuple[RolloutRecord, LabelPlan]:
+        """
+        The rollout and what to label next in it: *count* requests, and what *budget* labels would buy.
+
+        Raises:
+            RolloutUnknown: there is none of that id.
+        """
+        with self._lock:
+            record, rollouts = self._find(rollout_id), [each.rollout for each in self._ledger.rollouts()]
+            window = evidence_window(record.rollout, rollouts, self._policy())
+            with self._ledger.arms(record.rollout, matured_before=self._now()) as arms:
+                served = arms.served(window, seed=seed)
+        return record, plan_labels(served, count=count, budget=budget, seed=seed)
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """What was found at the looks at a rollout, oldest first; nothing where there is no such rollout."""

@@ -13,16 +13,18 @@ from starlette.routing import Route
 
 from monitor.errors import MonitorError, RolloutUnknown, UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.cases import TraceLinks, cases_json
+from monitor.output.cases import TraceLinks, cases_json, labels_json
 from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.announcement import Announcement
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.gate import GateRules, ask_gate
+from monitor.rollout.label_plan import LabelPlan
 
 _STOPPED = 412
-DEFAULT_CASES = 100
+DEFAULT_CASES, DEFAULT_LABELS = 100, 50
+_MOST_DIGITS = 9
 
 _MOST_BODY_BYTES = 16 * 1024
 _T = TypeVar("_T")
@@ -43,6 +45,9 @@ class RolloutControl(Protocol):
 
     def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
         """The rollout and its cases."""
+
+    def next_labels(self, rollout_id: str, *, count: int, budget: int, seed: int) -> tuple[RolloutRecord, LabelPlan]:
+        """The rollout and what to label next in it."""
 
     def evidence(self, rollout_id: str) -> Sequence[Evidence]:
         """What was found at the looks at a rollout, oldest first."""
@@ -70,7 +75,11 @@ def rollout_routes(control: RolloutControl) -> Sequence[Route]:
     async def cases(request: Request) -> Response:
         return await _answer(lambda: _cases(control, request))
 
+    async def labels(request: Request) -> Response:
+        return await _answer(lambda: _labels(control, request))
+
     return [
+        Route("/api/v1/rollouts/{rollout_id}/labels", labels),
         Route("/api/v1/rollouts", start, methods=["POST"]),
         Route("/api/v1/rollouts/{rollout_id}/end", end, methods=["POST"]),
         Route("/api/v1/rollouts/{rollout_id}/cases", cases),
@@ -78,14 +87,23 @@ def rollout_routes(control: RolloutControl) -> Sequence[Route]:
 
 
 def _cases(control: RolloutControl, request: Request) -> object:
-    try:
-        limit = int(request.query_params.get("limit", DEFAULT_CASES))
-    except ValueError:
-        limit = 0
-    if limit < 1:
-        raise UsageError("limit is a number from 1 on, for example ?limit=20.")
+    limit = _number(request, "limit", DEFAULT_CASES)
     record, cases = control.cases(request.path_params["rollout_id"], limit=limit)
     return cases_json(record, cases, control.links)
+
+
+def _labels(control: RolloutControl, request: Request) -> object:
+    count = _number(request, "count", DEFAULT_LABELS)
+    budget, seed = _number(request, "budget", count), _number(request, "seed", 1)
+    record, plan = control.next_labels(request.path_params["rollout_id"], count=count, budget=budget, seed=seed)
+    return labels_json(record, plan, control.links)
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or not int(text):
+        raise UsageError(f"{name} is a number from 1 on, for example ?{name}=20.")
+    return int(text)
 
 
 class _NoJson(UsageError):

@@ -16,7 +16,8 @@ from monitor.ledger.sql import SqlLedger
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.policy import Floor, Policy
 from monitor.rollout.verdict import VerdictState
-from tests.builders import NOON
+from monitor.trace.model import Outcome
+from tests.builders import NOON, a_batch, an_outcome
 from tests.histories import DAY, a_review, roll_out, serve
 from tests.trace.events import decode_native
 
@@ -206,6 +207,8 @@ def test_a_rollout_is_announced_and_ended_by_hand(
         pytest.param(["rollouts", "end", "zz", "--reason", "x"], 2, "no such rollout", id="an id that nobody has"),
         pytest.param(["rollouts", "start", "shop", "--candidate", "a b"], 2, "candidate is no name", id="a bad name"),
         pytest.param(["cases", "--rollout", "zz"], 2, "no such rollout", id="cases of no rollout"),
+        pytest.param(["labels", "next", "--rollout", "zz"], 2, "no such rollout", id="labels of no rollout"),
+        pytest.param(["labels", "next", "--count", "0"], 2, "--count", id="no label"),
         pytest.param(["cases", "--limit", "5000"], 2, "--limit", id="more cases than an answer holds"),
         pytest.param(["cases", "export", "--write", "/nonexistent/x"], 2, "another place", id="a place not there"),
     ],
@@ -245,6 +248,33 @@ def test_cases_are_listed_by_signature_with_links(
     assert f"{case['name']}  fails 1 of 1, passed 1 of 1 before  {case['failed']['link']}" in shown
     assert case["failed"]["link"] == f"https://traces.example/{case['failed']['trace_id']}"
     assert f"{told['total'] - 3} more" in shown
+
+
+def test_what_to_label_next_comes_with_its_chance(
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as asked for, with links; what people then say of them, with that chance, takes them off the list."""
+    url = a_copy(broken, tmp_path)
+    config = tmp_path / "cliffwatch.yaml"
+    config.write_text("web: {trace_url: 'https://traces.example/{trace_id}'}\n")
+    arguments = ["labels", "next", "--ledger", url, "--count", "20"]
+
+    assert 0 == run_command([*arguments, "--budget", "80"])
+    shown = capsys.readouterr().out
+    told = printed(capsys, *arguments, "--config.file", str(config))
+    ledger = SqlLedger(url)
+    for label in told["labels"]:
+        verdict = Outcome(success=True, source="human", sampling_probability=label["sampling_probability"])
+        ledger.record(a_batch(an_outcome(label["trace_id"], verdict)))
+    ledger.close()
+    again = printed(capsys, *arguments)
+
+    assert (400, 20, 20) == (told["open"], told["budget"], len(told["labels"]))
+    assert all(f"https://traces.example/{label['trace_id']}" == label["link"] for label in told["labels"])
+    assert {label["trace_id"] for label in told["labels"]} == set(re.findall(r"production-live-\d-\d+", shown))
+    assert re.search(r"(?m)^80 labels of all requests leave a standard error of \d+\.\d points in its change\.$", shown)
+    assert 380 == again["open"]
+    assert not {label["trace_id"] for label in told["labels"]} & {label["trace_id"] for label in again["labels"]}
 
 
 def test_the_history_of_a_class_is_ready_to_paste(

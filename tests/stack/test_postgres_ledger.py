@@ -30,6 +30,7 @@ from tests.ledger.test_recording import *  # noqa: F403  (the same tests on this
 from tests.ledger.test_request_rows import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_retention import *  # noqa: F403  (the same tests on this database)
 from tests.ledger.test_rollouts import *  # noqa: F403  (the same tests on this database)
+from tests.ledger.test_served import *  # noqa: F403  (the same tests on this database)
 from tests.ledgers import (
     assembled,
     close_due,

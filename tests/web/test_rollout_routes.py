@@ -166,6 +166,39 @@ def test_cases_come_with_their_traces(a_client: Callable[..., httpx.Client]) -> 
     ledger.close()
 
 
+def test_what_to_label_next_is_the_same_over_http(a_client: Callable[..., httpx.Client]) -> None:
+    """Requests with their chances and links, and what a budget would buy; the same again, and others with a seed."""
+    ledger = SqlLedger("sqlite://")
+    roll_out(ledger, a_review(ledger))
+    (record,) = ledger.rollouts()
+    path = f"/api/v1/rollouts/{record.rollout.rollout_id}/labels"
+    client = a_client(ledger)
+
+    first, again, other = (client.get(path, params={"count": 5, "seed": seed}).json() for seed in (1, 1, 2))
+
+    assert first == again != other
+    assert (record.rollout.rollout_id, 5, 5) == (first["rollout"], first["budget"], len(first["labels"]))
+    assert {"all", "hard"} == first["standard_errors"].keys()
+    label = first["labels"][0]
+    version = {"baseline": "live-1", "candidate": "live-2"}[label["arm"]]
+    assert f"https://traces.example/shop/{label['trace_id']}?version={version}" == label["link"]
+    assert 0 < label["sampling_probability"] <= 1
+    assert 50 == len(client.get(path).json()["labels"])
+    ledger.close()
+
+
+@pytest.mark.parametrize("query", ["count=0", "count=-1", "seed=many", "budget=1.5", "count=9999999999", "seed=²"])
+def test_a_number_of_labels_that_is_none_is_refused(client: httpx.Client, query: str) -> None:
+    """With one sentence."""
+    answer = client.get(f"/api/v1/rollouts/none/labels?{query}")
+
+    name = query.partition("=")[0]
+    assert (400, {"error": f"{name} is a number from 1 on, for example ?{name}=20."}) == (
+        answer.status_code,
+        answer.json(),
+    )
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "many"])
 def test_a_limit_that_is_no_number_is_refused(client: httpx.Client, limit: str) -> None:
     """Rather than taken for all."""

@@ -21,6 +21,7 @@ from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
 from monitor.output.rollouts import NOT_LOOKED_AT, story, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
+from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
@@ -230,6 +231,18 @@ def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: Tr
             print_line(console, _case(record.rollout, case, links))
     if cases.total > len(cases.cases):
         print_line(console, f"\n{cases.total - len(cases.cases):,} more; raise --limit to see them.")
+
+
+def print_labels(console: Console, rollout: Rollout, plan: LabelPlan) -> None:
+    """Requests to label as a table, then what the budget would buy."""
+    table = columns("trace", "arm", "tier", "said", "sampling probability")
+    for each in plan.labels:
+        row = (each.trace_id, each.arm, each.tier, each.said)
+        table.add_row(*map(escape, row), f"{each.sampling_probability:.6g}")
+    console.print(_title(rollout), f"{plan.open:,} requests can be labelled next.", table, sep="\n", soft_wrap=True)
+    for group, error in plan.standard_errors.items():
+        left = f"leave a standard error of {100 * error:.1f} points in its change"
+        print_line(console, f"{plan.budget:,} labels of {group} requests {left}.")
 
 
 def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]) -> None:
