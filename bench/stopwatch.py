@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from monitor.ledger.sql import SqlLedger
-from monitor.service import batch_writer, loop, pipeline
+from monitor.service import loop, pipeline
 from monitor.service.publisher import Publisher
 from monitor.service.review import Reviewer
 
@@ -56,7 +56,7 @@ class Stopwatch:
         with (
             mock.patch.object(source, "poll", self.timed("poll", source.poll)),
             mock.patch.object(loop, "decode_records", self.timed("decode", pipeline.decode_records)),
-            mock.patch.object(batch_writer, "tag_events", self.timed("features and tag", pipeline.tag_events)),
+            mock.patch.object(pipeline, "tag_events", self.timed("features and tag", pipeline.tag_events)),
             mock.patch.object(SqlLedger, "record", self.timed("ledger", SqlLedger.record)),
             mock.patch.object(SqlLedger, "due_spans", self.timed("due spans", SqlLedger.due_spans)),
             mock.patch.object(loop, "assemble", self.timed("assembly", pipeline.assemble)),

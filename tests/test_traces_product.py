@@ -418,6 +418,13 @@ CASES: dict[str, Case] = {
         1.0,
         event=(EVALUATION, FAILED_EVALUATION),
     ),
+    "cliffwatch.outcome.sampling_probability": Case(
+        "the weight of the verdict is in the request's row",
+        row("looked"),
+        4.0,
+        unseen=1.0,
+        event=(EVALUATION, {**FAILED_EVALUATION, "cliffwatch.outcome.sampling_probability": 0.25}),
+    ),
     "evaluation.annotator_kind": who_judged("evaluations", EvaluationAttributes, "EVALUATION"),
     "annotation.annotator_kind": who_judged("annotations", AnnotationAttributes, "ANNOTATION"),
 }
