@@ -31,8 +31,9 @@ def next_labels(
     """
     Print the requests whose labels by people tell most, with the chance that each was chosen with.
 
-    Where a judge speaks, they are judged requests that nobody has checked; else requests that nobody has labelled. Send
-    each chance with its verdict as outcome.sampling_probability, and label the whole list: then rates stay unbiased.
+    With a judge, these are requests that it has judged and no person has checked; without one, requests without a
+    label. Label the whole list, and send each chance with its verdict as outcome.sampling_probability: then rates stay
+    unbiased.
 
     Example: [bold]cliffwatch labels next --service booking-agent --count 50[/]
 

@@ -51,7 +51,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
         model: The model that answered; empty where the file does not say.
         passed: Whether the answer passed; None where it was not scored.
         repeat: What tells repeats of a case apart (an epoch), or None where it is asked once.
-        capability: Class of the case; empty where nobody says.
+        capability: Class of the case; empty if it is not known.
         failure: What went wrong in the suite's own words, or None.
         unscored_because: Why there is no score (`error`, `limit`, ...), or None where there is one.
         input_text: What was asked, or None.
@@ -211,7 +211,7 @@ class Grade(NamedTuple):
     How hard one case is.
 
     Attributes:
-        tier: `untiered` where nobody says.
+        tier: `untiered` if it is not known.
         difficulty_logit: Logit of failing for the average version, or None where only a label is known.
         difficulty_variance: Variance of it, logits squared.
     """
@@ -238,7 +238,7 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def tier(self) -> Tier:
-        """How hard it is; `untiered` where nobody says."""
+        """How hard it is; `untiered` if it is not known."""
         return self.grade.tier
 
     @property

@@ -99,7 +99,7 @@ class Journal:
         return self._questions
 
     def pay(self, question: int, cost_usd: float | None, ungraded: Json | None = None) -> None:
-        """Keep what *question* did cost, or what was set aside where nobody knows; and an answer without a grade."""
+        """Keep what *question* cost (if unknown, what was set aside for it), and an answer without a grade."""
         aside = self._set_aside.pop(question)
         usd = aside if cost_usd is None else cost_usd
         self.spent_usd += usd

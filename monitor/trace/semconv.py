@@ -123,7 +123,7 @@ NOT_ANSWERING = re.compile(
     r"embed|rerank|moderation|(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
     re.IGNORECASE,
 )
-"""Names of models that answer nobody, whatever kind of span their library writes for them."""
+"""Names of models that give no answer to the user, whatever kind of span their library writes for them."""
 
 PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
