@@ -23,7 +23,9 @@ _Hours = tuple[int, int]
 _NEVER = 2**62
 _EACH_HOUR, _SPANS, _HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, _NEVER), (SPAN_HOURS, _NEVER), (1, 168), (1, 24), (1, 1)
 _LEAST_COVERED, _LEAST_SHARED = 0.9, 0.5
-_LEAST_EXPECTED = 20.0  # labelled requests of a class that an arm would have, were it served as much of it as the other
+LEAST_EXPECTED = 20.0
+"""Labelled requests of a kind that an arm would have at the share of the other: of fewer, none may be chance."""
+
 _HARDLY_ANY = 0.1  # of those: the arm does not serve the class
 _RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
 _ELSEWHERE = ""
@@ -201,7 +203,7 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
             {
                 key: share
                 for key, share in shares.items()
-                if share * due >= _LEAST_EXPECTED and other.get(key, 0) < _HARDLY_ANY * share * due
+                if share * due >= LEAST_EXPECTED and other.get(key, 0) < _HARDLY_ANY * share * due
             }
         )
     before, after = (sum(each.values()) for each in only)

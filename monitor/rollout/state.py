@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
+from monitor.rollout.matching import LEAST_EXPECTED
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import is_beyond_baseline, margins
 from monitor.rollout.policy import Policy
@@ -22,7 +23,6 @@ _MIN_INDEPENDENT = 0.5
 
 
 _FEWEST_INDEPENDENT = 10.0
-_LEAST_EXPECTED = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _is_expected(compared: TierComparison, labelled: Sequence[int]) -> bool:
     """Whether the arm that has fewer would have some requests of a group, were it served as much of it as the other."""
     rates = (compared.baseline.requests, compared.candidate.requests)
     shares = [requests / max(number, 1) for requests, number in zip(rates, labelled, strict=True)]
-    return min(labelled) * max(shares) >= _LEAST_EXPECTED
+    return min(labelled) * max(shares) >= LEAST_EXPECTED
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:
