@@ -12,7 +12,7 @@ from monitor.ledger.labels import Admission, Admitted
 from monitor.ledger.ledger import RolloutRecord
 from monitor.ledger.schema import evidence, floor_set, verdict_change
 from monitor.ledger.schema import rollout as table
-from monitor.ledger.stored import moment, readable, real
+from monitor.ledger.stored import moment, readable, real, text
 from monitor.ledger.transactions import Transactions
 from monitor.rollout.evidence import Evidence, evidence_of, superfluous
 from monitor.rollout.floors import FloorSet, floors_in_force
@@ -143,7 +143,7 @@ def _floor_sets(connection: sa.Connection) -> Sequence[FloorSet]:
 def _rollout(row: sa.Row[Any]) -> Rollout:
     return Rollout(
         rollout_id=row.id,
-        **{name: getattr(row, name) for name in _NAMES},
+        **{name: text(getattr(row, name)) for name in _NAMES},
         started_at=moment(row.started_at),
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         end_reason=row.end_reason,
