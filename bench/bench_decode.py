@@ -151,7 +151,7 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
             events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
             ledger.record(replace(batch, events=events))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
-            built = assemble(due, ServedModels((), 0.0), rules, now=inf, is_last_chance=True).built
+            built = assemble(due, ServedModels((), 0.0), rules, now=inf, is_last_chance=True)[0]
             closed = [
                 Assembled(each.trace_id, len(each.spans), tag_traces(runs, Tagger(None), rules)) for each, runs in built
             ]

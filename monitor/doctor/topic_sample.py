@@ -13,13 +13,13 @@ from pydantic_core import from_json
 from monitor.ingest.source import Record
 from monitor.service.pipeline import Rules
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.libraries import Library, library_of
-from monitor.trace.model import DropReason, InvalidRecord
+from monitor.trace.model import DropReason, Ignored, InvalidRecord
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
+from monitor.trace.reader import Decoded
 from monitor.trace.semconv import ATTRIBUTES, Field
 
 _SCHEMA_REGISTRY_MAGIC = b"\x00"

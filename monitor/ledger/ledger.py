@@ -15,8 +15,7 @@ from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import NewFailure, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
-from monitor.trace.decoded import Ignored
-from monitor.trace.model import DropReason, Outcome, OutcomeEvent, Trace, TraceId
+from monitor.trace.model import DropReason, Ignored, Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.span import Span
 
 

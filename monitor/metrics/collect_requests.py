@@ -12,8 +12,7 @@ from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE,
 from monitor.metrics.family import Family, Labels, Series, histogram_family
 from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
-from monitor.trace.decoded import Ignored
-from monitor.trace.model import DropReason
+from monitor.trace.model import DropReason, Ignored
 
 Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 """The counters of a snapshot, by name."""

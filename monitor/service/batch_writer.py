@@ -23,8 +23,7 @@ from monitor.service import pipeline
 from monitor.service.pipeline import BuiltTrace, DecodedRecord, traces_in
 from monitor.service.publisher import Publisher
 from monitor.service.stages import Stages
-from monitor.trace.decoded import Ignored
-from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Trace, TraceId
+from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED, Ignored, Trace, TraceId
 
 _log = structlog.get_logger()
 
@@ -75,11 +74,11 @@ class BatchWriter:
                 self._freeze_before(self._versions.new_in(traces_in(first)), first)
             records = records_left
 
-    def write_assembled(self, assembled: pipeline.AssembledBatch) -> int:
-        """Write the traces; the number of those whose spans are no longer pending."""
-        closed, built = 0, assembled.built
-        if assembled.postponed:
-            self._write_assembled((), postponed=assembled.postponed)
+    def write_assembled(self, built: Sequence[BuiltTrace], postponed: Mapping[TraceId, float]) -> int:
+        """Write the traces, and put off others; the number of those whose spans are no longer pending."""
+        closed = 0
+        if postponed:
+            self._write_assembled((), postponed=postponed)
         while built:
             known = list(takewhile(lambda each: not self._versions.new_in(each.runs), built))
             if known:

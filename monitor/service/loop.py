@@ -172,9 +172,9 @@ class Service:
         if not pending:
             return ()
         served = ServedModels(self.stages.ledger.served_models(), self.rules.traces.served_within_seconds)
-        assembled = assemble(pending, served, self.rules, now=now, is_last_chance=is_last_chance)
-        closed = self._writer.write_assembled(assembled)
-        return [built.pending.trace_id for built in assembled.built] if closed else ()
+        built, postponed = assemble(pending, served, self.rules, now=now, is_last_chance=is_last_chance)
+        closed = self._writer.write_assembled(built, postponed)
+        return [each.pending.trace_id for each in built] if closed else ()
 
     def _owned(self, poll: Poll) -> Sequence[Record]:
         """Records of *poll* without those of partitions that another replica has by now."""

@@ -19,10 +19,9 @@ from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, InvalidRecord, OutcomeEvent, Trace, TraceId
+from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
-from monitor.trace.reader import DecodeOptions
+from monitor.trace.reader import Decoded, DecodeOptions
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSettings
 from monitor.trace.span import Span
@@ -142,23 +141,9 @@ def _cluster_of(trace: Trace) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class AssembledBatch:
-    """
-    What became of traces that are due.
-
-    Attributes:
-        built: Each with its agent runs, in the order of their starts; with none where its spans are no agent's work.
-        postponed: Those that still wait for a span or for an answered call, and until when, Unix seconds.
-    """
-
-    built: Sequence[BuiltTrace]
-    postponed: Mapping[TraceId, float]
-
-
 def assemble(
     due: Collection[PendingSpans], served: ServedModels, rules: Rules, *, now: float, is_last_chance: bool = False
-) -> AssembledBatch:
+) -> tuple[Sequence[BuiltTrace], Mapping[TraceId, float]]:
     """
     The agent runs of traces that are *due*.
 
@@ -168,6 +153,10 @@ def assemble(
         rules: How records are read.
         now: Unix seconds; infinite where no more spans are to be waited for.
         is_last_chance: Whether no answered call is to be waited for either.
+
+    Returns:
+        Each trace with its runs, in the order of their starts, and those that still wait for a span or for an answered
+        call, with the time until which they wait, Unix seconds.
     """
     whole_at = {pending.trace_id: _whole_at(pending, rules.traces.assembly) for pending in due}
     postponed = {trace_id: at for trace_id, at in whole_at.items() if now < at}
@@ -185,7 +174,7 @@ def assemble(
             postponed[pending.trace_id] = told_at
         else:
             built.append(BuiltTrace(pending, [_dated(_held(run, rules)) for run in told if run is not None]))
-    return AssembledBatch(sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed)
+    return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed
 
 
 def _whole_at(pending: PendingSpans, settings: AssemblySettings) -> float:

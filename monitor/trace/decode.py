@@ -7,21 +7,18 @@ from typing import Any
 from msgspec.structs import replace
 from pydantic_core import from_json
 
-from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
-from monitor.trace.model import DropReason, InvalidRecord, OutcomeEvent, Trace
+from monitor.trace.model import DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.native import is_deeper_than, is_native, read_document, read_plain
 from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
-from monitor.trace.reader import DecodeOptions, Reader
+from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.settings import Limits
 
 _NATIVE_KEY = b'"schema"'
 
 DEFAULT_OPTIONS = DecodeOptions()
-
-__all__ = ["DEFAULT_OPTIONS", "Decoded", "Ignored", "decode"]
 
 
 def decode(value: bytes | None, limits: Limits, options: DecodeOptions = DEFAULT_OPTIONS) -> Decoded:

@@ -82,6 +82,34 @@ class DropReason(StrEnum):
     CLOCK_SKEWED = "clock_skewed"
 
 
+class Ignored(StrEnum):
+    """What was left aside or mended in a record that was read; a label value of a counter."""
+
+    RECORD_SILENT = "record_silent"
+    """A record that can be read and holds nothing: a request without a span or log record."""
+    SPAN_INVALID = "span_invalid"
+    """A span without ids or with an impossible time."""
+    SPAN_IRRELEVANT = "span_irrelevant"
+    """A span of the application of which only its place is read: no agent's work, no root, no word for Cliffwatch."""
+    LOG_IRRELEVANT = "log_irrelevant"
+    """A log record that carries no evaluation."""
+    EVALUATION_UNLINKED = "evaluation_unlinked"
+    """An evaluation that names no trace."""
+    EVALUATION_UNMAPPED = "evaluation_unmapped"
+    """An evaluation of which no rule says whether it is a success."""
+    ATTRIBUTE_CUT = "attribute_cut"
+    """An attribute longer than the limit."""
+    ATTRIBUTE_EXCESS = "attribute_excess"
+    """An attribute above the limit of their number."""
+    LABEL_MENDED = "label_mended"
+    """A text that had to be changed to be a metric label."""
+    CLOCK_SKEWED = "clock_skewed"
+    """A time ahead of its arrival, taken as the arrival; a span that is dated days ahead is left out."""
+
+    NOT_ALLOWED = "not_allowed"
+    """A trace, span or outcome that the rules of its topic do not allow."""
+
+
 class InvalidRecord(Exception):
     """A record that can never be processed: dead-letter it, count it, move on."""
 

@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reader import DecodeOptions, Reader
+from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.semconv import EVENTS
 from monitor.trace.settings import Limits
 

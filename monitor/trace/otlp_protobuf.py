@@ -15,9 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from monitor.trace.decoded import Decoded
 from monitor.trace.model import DropReason, InvalidRecord
-from monitor.trace.reader import DecodeOptions, Reader
+from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.settings import Limits
 from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -14,10 +15,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from monitor.trace import span_reading
 from monitor.trace.capability import CapabilityRules
-from monitor.trace.decoded import Decoded, Ignored
 from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
-from monitor.trace.model import OutcomeEvent, TraceId
+from monitor.trace.model import Ignored, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import JUDGE, Evaluation, outcome_of
 from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY, FLAG_VARIANTS, Field
 from monitor.trace.settings import Limits, TraceSettings
@@ -91,6 +91,21 @@ class _Resource:
 
 
 Attributes = Iterable[KeyValue]
+
+
+class Decoded(Struct, frozen=True, gc=False):
+    """
+    What one record said: any number of finished traces, of outcomes, and of spans of traces still to be assembled.
+
+    Of the spans that a record holds, each is either in *spans* or counted in *ignored* as invalid or irrelevant; of the
+    evaluations, each is either in *outcomes* or counted as unlinked or unmapped. A record that holds nothing is counted
+    as silent, so that each one says something.
+    """
+
+    traces: Sequence[Trace] = ()
+    outcomes: Sequence[OutcomeEvent] = ()
+    spans: Sequence[Span] = ()
+    ignored: Mapping[Ignored, int] = {}
 
 
 class Reader:

@@ -8,8 +8,7 @@ from pathlib import Path
 from langfuse import Langfuse
 
 from monitor.trace import libraries
-from monitor.trace.decoded import Ignored
-from monitor.trace.model import DropReason
+from monitor.trace.model import DropReason, Ignored
 from monitor.trace.semconv import as_markdown
 from monitor.trace.settings import OutcomeSettings
 

@@ -11,9 +11,8 @@ from langfuse.api.scores.types.score_subject_v3 import ScoreSubjectV3_Trace
 from langfuse.api.scores.types.score_v3 import ScoreV3_Boolean
 
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import DropReason, InvalidRecord, Outcome
-from monitor.trace.reader import DecodeOptions
+from monitor.trace.model import DropReason, Ignored, InvalidRecord, Outcome
+from monitor.trace.reader import Decoded, DecodeOptions
 from monitor.trace.settings import EvaluationRule, Limits, OutcomeSettings, TraceSettings
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

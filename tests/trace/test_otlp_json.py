@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import DropReason, InvalidRecord
+from monitor.trace.model import DropReason, Ignored, InvalidRecord
 from monitor.trace.outcome_policy import resolve
+from monitor.trace.reader import Decoded
 from monitor.trace.settings import Limits, OutcomeSettings
 from tests.trace.otlp import STARTED_AT
 

@@ -11,9 +11,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.trace import Tracer
 
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import DropReason, InvalidRecord, Outcome
+from monitor.trace.model import DropReason, Ignored, InvalidRecord, Outcome
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
+from monitor.trace.reader import Decoded
 from monitor.trace.settings import Limits
 from tests.trace.otlp import STARTED_AT, as_protobuf, recorded
 

@@ -17,9 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, Tracer
 
 from monitor.trace.decode import decode
-from monitor.trace.decoded import Decoded, Ignored
-from monitor.trace.model import Budget, Outcome, Tool
-from monitor.trace.reader import DecodeOptions
+from monitor.trace.model import Budget, Ignored, Outcome, Tool
+from monitor.trace.reader import Decoded, DecodeOptions
 from monitor.trace.semconv import ABORTS, ATTRIBUTES
 from monitor.trace.settings import CapabilityRule, EvaluationRule, Limits, OutcomeSettings, TraceSettings
 from monitor.trace.span import OperationKind, Span

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from monitor.ingest.source import Position, Record
 from monitor.ledger.ledger import PendingSpans
 from monitor.service.pipeline import Rules, assemble, decode_records, traces_in
-from monitor.trace.decoded import Ignored
-from monitor.trace.model import DropReason, OutcomeEvent, Trace
+from monitor.trace.model import DropReason, Ignored, OutcomeEvent, Trace
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import Span
@@ -113,8 +112,8 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
     assert 1 - kept == batch.ignored.get(Ignored.CLOCK_SKEWED, 0)
     spans = [event for event in batch.events if isinstance(event, Span)]
     pending = [PendingSpans(spans[0].trace_id, spans)] if spans else []
-    assembled = assemble(pending, ServedModels((), 0.0), LIVE, now=inf, is_last_chance=True)
-    runs = [run for built in assembled.built for run in built.runs]
+    built, _ = assemble(pending, ServedModels((), 0.0), LIVE, now=inf, is_last_chance=True)
+    runs = [run for each in built for run in each.runs]
     assert all(run.started_at <= ARRIVAL + SLACK for run in runs)
 
 
