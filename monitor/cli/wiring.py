@@ -24,8 +24,7 @@ from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
 from monitor.service.pipeline import Rules
-from monitor.service.replay import Replay
-from monitor.service.replay_review import ReplayReviewer
+from monitor.service.replay import Replay, ReplayReviewer
 from monitor.service.review import NoReview, Reviewer
 from monitor.service.rollout_control import RolloutControl
 from monitor.service.stages import Stages

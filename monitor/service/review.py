@@ -18,20 +18,11 @@ from monitor.errors import CalibrationInvalid, LedgerUnavailable
 from monitor.labels.delay import LabelDelay, slowest
 from monitor.ledger.ledger import CalibrationRecord, Lease, PruneSubject, RolloutRecord
 from monitor.ledger.sql import SqlLedger
+from monitor.rollout import tracker
 from monitor.rollout.cohort import Cohort, TiersBy
 from monitor.rollout.floors import changed_floors
 from monitor.rollout.oncall import on_call_load, weighed
 from monitor.rollout.policy import Policy
-from monitor.rollout.tracker import (
-    EvidenceWindow,
-    Role,
-    Rollout,
-    earlier,
-    evidence_window,
-    find_rollouts,
-    probes_window,
-    version_roles,
-)
 from monitor.rollout.verdict import VerdictState
 from monitor.rollout.wording import delay_words
 from monitor.service.settings import ServiceSettings
@@ -181,7 +172,7 @@ class Reviewer:
         """Age at which requests of a service are judged at *now* (Unix seconds), in seconds."""
         return self.policy.judged_after(self.label_delay(service, environment, now=now))
 
-    def held_by(self) -> Sequence[Rollout]:
+    def held_by(self) -> Sequence[tracker.Rollout]:
         """Rollouts under way whose trusted calibration both arms are read under, so that it has to stay."""
         return [rollout for rollout in self._under_way() if self._is_trusted(rollout.calibration_id)]
 
@@ -291,14 +282,14 @@ class Reviewer:
     def _promoted(self) -> Sequence[CalibrationRecord]:
         return [record for record in self._ledger.calibrations() if record.is_promoted]
 
-    def _under_way(self) -> Sequence[Rollout]:
+    def _under_way(self) -> Sequence[tracker.Rollout]:
         return [record.rollout for record in self._ledger.rollouts() if record.rollout.is_under_way]
 
     def _live_versions(self) -> set[str]:
         """Versions that serve or are tried now; what they do teaches only once they are retired."""
         rollouts = [record.rollout for record in self._ledger.rollouts()]
-        roles = version_roles(self._ledger.activity(), rollouts, self.policy)
-        serving = {version for (_, _, version), role in roles.items() if role is not Role.RETIRED}
+        roles = tracker.version_roles(self._ledger.activity(), rollouts, self.policy)
+        serving = {version for (_, _, version), role in roles.items() if role is not tracker.Role.RETIRED}
         # A rollout may be announced before its candidate serves.
         return serving | {version for r in rollouts if r.is_under_way for version in (r.baseline, r.candidate)}
 
@@ -311,7 +302,7 @@ class Reviewer:
             for at, state in record.changes[-1:]
             if state != VerdictState.WAITING
         }
-        for rollout in find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
+        for rollout in tracker.find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
             if rollout.ended_at is None:
                 self._start(rollout)
             else:
@@ -319,10 +310,10 @@ class Reviewer:
                 self._ledger.end_rollout(rollout.rollout_id, ended_at=rollout.ended_at, reason=rollout.end_reason)
                 _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=rollout.end_reason)
 
-    def _before_end(self, rollout: Rollout, ended_at: float) -> None:
+    def _before_end(self, rollout: tracker.Rollout, ended_at: float) -> None:
         """The last look was a moment ago."""
 
-    def _start(self, rollout: Rollout) -> None:
+    def _start(self, rollout: tracker.Rollout) -> None:
         calibration = self.calibration_in_force()
         started = replace(rollout, calibration_id="" if calibration is None else calibration.calibration_id)
         self._ledger.start_rollout(started)
@@ -357,9 +348,10 @@ class Reviewer:
                 difficulty=self._difficulty,
                 rollout=rollout,
                 calibration=calibration,
-                window=evidence_window(rollout, rollouts, self.policy),
+                window=tracker.evidence_window(rollout, rollouts, self.policy),
                 class_tiers=class_tiers,
             ).climb()
+        window = tracker.probes_window(rollout, rollouts)
         is_learnt = read.view.tiers_by is TiersBy.LEARNT
         verdict = judge(
             read.cohort,
@@ -367,11 +359,11 @@ class Reviewer:
             self.policy,
             floors=[committed.floor for committed in record.floors],
             previous=record.verdict,
-            probes=self._probes(rollout, calibration, probes_window(rollout, rollouts), now) if is_learnt else None,
+            probes=self._probes(rollout, calibration, window, now) if is_learnt else None,
         )
         waits = delay if maturity > self.policy.judged_after() else None
         late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []
-        before = set(earlier(rollout, rollouts))
+        before = set(tracker.earlier(rollout, rollouts))
         past = (each.verdict.on_call for each in records if each.rollout in before and each.verdict is not None)
         new = new_failures(
             read.cohort,
@@ -411,7 +403,7 @@ class Reviewer:
         return replace(record, verdict=verdict, changes=changes)
 
     def _probes(
-        self, rollout: Rollout, calibration: Calibration | None, window: EvidenceWindow, now: float
+        self, rollout: tracker.Rollout, calibration: Calibration | None, window: tracker.EvidenceWindow, now: float
     ) -> Cohort | None:
         """The probe panel replayed on both versions, under the calibration of *rollout*; None where it is no help."""
         if calibration is None or rollout.environment == PROBES_ENVIRONMENT:
