@@ -40,7 +40,9 @@ def demo(
     """
     configure(LogSettings(level=log_level or LogLevel.ERROR))
     if write is not None:
-        say(f"{write}: {_write_demo(write):,} events")
+        with writing(write):
+            total = write_demo_events(write, ends_at=datetime.now(UTC) - _MATURE)
+        say(f"{write}: {total:,} events")
         return
     config = load_config()
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
@@ -51,8 +53,3 @@ def demo(
             show(replayed.stages.snapshots.current, output)
             if serve:
                 serve_until_stopped(config, listen_address, replayed.stages)
-
-
-def _write_demo(path: Path) -> int:
-    with writing(path):
-        return write_demo_events(path, ends_at=datetime.now(UTC) - _MATURE)

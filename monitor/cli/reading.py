@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from monitor.errors import UsageError
@@ -31,7 +31,7 @@ class Reading:
     def options(self) -> Options:
         """How results are read, as typed."""
         return Options(
-            columns=assignments(self.column or [], "--column", "case=id"),
+            columns=dict(assignments(self.column or [], "--column", "case=id")),
             metrics=tuple(self.metric or ()),
             filters=tuple(self.filter_name or ()),
             pass_at=self.pass_at,
@@ -39,17 +39,15 @@ class Reading:
         )
 
 
-def assignments(pairs: Sequence[str], option: str, example: str) -> Mapping[str, str]:
+def assignments(pairs: Sequence[str], option: str, example: str) -> Iterator[tuple[str, str]]:
     """
-    Value by name of `NAME=VALUE`.
+    Name and value of each `NAME=VALUE`.
 
     Raises:
         UsageError: a pair has another form.
     """
-    found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name or not value:
             raise UsageError(f"{option} {pair} is not of the form NAME=VALUE, such as {option} {example}.")
-        found[name] = value
-    return found
+        yield name, value

@@ -11,6 +11,7 @@ from pathlib import Path
 from monitor.cli import options
 from monitor.cli.app import app, print_result, web_settings
 from monitor.cli.gc import collect_rarely
+from monitor.cli.reading import assignments
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.rollouts import print_backtest, print_rollouts, reading_progress
@@ -135,10 +136,7 @@ def policies(given: Sequence[str], config: Config) -> Mapping[str, Policy]:
         ConfigInvalid: a file cannot be used.
     """
     named = {AS_CONFIGURED: config.rollout}
-    for word in given:
-        name, separator, file = word.partition("=")
-        if not name or not separator or not file:
-            raise UsageError(f"--policy {word} is not NAME=FILE; write --policy careful=careful.yaml, for example.")
+    for name, file in assignments(given, "--policy", "careful=careful.yaml"):
         if name in named:
             raise UsageError(f"Two policies are named {name}; `{AS_CONFIGURED}` is the one of the config itself.")
         named[name] = _policy(Path(file), config.rollout)

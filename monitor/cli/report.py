@@ -147,9 +147,10 @@ def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportF
 
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     labels = {}
-    for pair in pairs:
-        for name, label in assignments([pair], "--tier", "hard=level5").items():
-            if name not in {tier.value for tier in TIERS}:
-                raise UsageError(f"--tier {pair} names no tier; tiers are {', '.join(tier.value for tier in TIERS)}.")
-            labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})
+    for name, label in assignments(pairs, "--tier", "hard=level5"):
+        if name not in {tier.value for tier in TIERS}:
+            raise UsageError(
+                f"--tier {name}={label} names no tier; tiers are {', '.join(tier.value for tier in TIERS)}."
+            )
+        labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})
     return labels

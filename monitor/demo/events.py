@@ -100,12 +100,9 @@ def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
 
 def write_demo_events(path: Path, *, ends_at: datetime = _ENDS_AT) -> int:
     """Write every event of the demo to *path*, one JSON object per line; how many there are."""
-    count = 0
-    with path.open("w", encoding="utf-8") as lines:
-        for event in demo_events(ends_at=ends_at):
-            lines.write(json.dumps(event, separators=(",", ":")) + "\n")
-            count += 1
-    return count
+    lines = [json.dumps(event, separators=(",", ":")) + "\n" for event in demo_events(ends_at=ends_at)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return len(lines)
 
 
 def _read_facts() -> dict[str, list[_Fact]]:
@@ -132,7 +129,6 @@ def _served(
     ordered = sorted(facts, key=lambda fact: _digest(service, version, fact.request_id))
     for number, fact in enumerate(ordered):
         started_at = starts + number * lasting / len(ordered)
-        latency = timedelta(milliseconds=fact.latency_ms) if fact.latency_ms is not None else None
         event: dict[str, Any] = {
             "schema": "cliffwatch.trace/v1",
             "trace_id": _digest(service, environment, version, fact.request_id),
@@ -146,8 +142,8 @@ def _served(
         }
         if fact.failure_class:
             event["outcome"]["failure_class"] = fact.failure_class
-        if latency is not None:
-            event["ended_at"] = (started_at + latency).isoformat()
+        if fact.latency_ms is not None:
+            event["ended_at"] = (started_at + timedelta(milliseconds=fact.latency_ms)).isoformat()
         if fact.input_tokens or fact.output_tokens:
             event["usage"] = {"input_tokens": fact.input_tokens, "output_tokens": fact.output_tokens}
         yield event

@@ -67,7 +67,7 @@ def test_the_table_has_a_row_per_policy(
 @pytest.mark.parametrize(
     ("arguments", "code", "advice"),
     [
-        pytest.param(["--policy", "careful"], 2, "not NAME=FILE", id="no file"),
+        pytest.param(["--policy", "careful"], 2, "not of the form NAME=VALUE", id="no file"),
         pytest.param(["--policy", "a=missing.yaml"], 1, "/missing.yaml: cannot be read", id="a file that is not there"),
         pytest.param(["--policy", "config={config}"], 2, "Two policies", id="the name of the config's own"),
         pytest.param(["--policy", "a={events}"], 1, "is not valid YAML", id="a file that is no policy"),
