@@ -20,13 +20,6 @@ _VARIANCES = (1e-3, 20.0)
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 
 
-class Posterior(NamedTuple):
-    """Mean and variance of every weight, in logits and logits squared, shape (weights,)."""
-
-    mean: _Array
-    variance: _Array
-
-
 def design_of(rows: Iterable[Mapping[str, float]], columns: Mapping[str, int]) -> csr_matrix:
     """
     Features as a sparse matrix, shape (rows, weights + 1); the last column is the constant term.
@@ -50,7 +43,7 @@ def design_of(rows: Iterable[Mapping[str, float]], columns: Mapping[str, int]) -
 
 def posterior_mode(
     design: csr_matrix, failed: Sequence[bool], prior: _Array, *, is_item: NDArray[np.bool_]
-) -> Posterior:
+) -> tuple[_Array, _Array]:
     """
     Most probable weights given all labels; for items, of which each has few labels, exact moments beside them.
 
@@ -66,7 +59,8 @@ def posterior_mode(
         is_item: Weights whose common prior variance is learnt; the one in *prior* is where it starts.
 
     Returns:
-        Variances of weights other than items are those of a diagonal Laplace approximation.
+        Mean and variance of every weight, in logits and logits squared, shape (weights,); variances of weights other
+        than items are those of a diagonal Laplace approximation.
 
     Source:
         The fixed point of MacKay (1992), Bayesian interpolation, Neural Computation 4:415, section 4.
@@ -82,7 +76,7 @@ def posterior_mode(
             prior[is_item] = np.clip(learnt * (_WIDER if remaining == 1 else 1.0), *_VARIANCES)
     variance = _laplace_variance(labels, prior, mean)
     mean[is_item], variance[is_item] = _item_moments(labels, prior, mean)
-    return Posterior(mean, variance)
+    return mean, variance
 
 
 class _Labels(NamedTuple):

@@ -47,7 +47,5 @@ class Tagger:
 
 
 def _identity(features: RequestFeatures) -> tuple[object, ...]:
-    attributes = features.attributes
-    if not attributes:
-        return features.capability, features.item, features.tool_set, features.prompt_family
-    return features.capability, features.item, features.tool_set, features.prompt_family, *attributes.items()
+    known_by = features.capability, features.item, features.tool_set, features.prompt_family
+    return (*known_by, *features.attributes.items()) if features.attributes else known_by

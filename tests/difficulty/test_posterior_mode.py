@@ -43,10 +43,12 @@ def test_moments_of_an_item_are_those_of_its_posterior() -> None:
         return weight**power * rate**3 * (1 - rate) * math.exp(-(weight**2) / (2 * prior))
 
     mass, first, second = (quad(density, -30, 30, args=(power,))[0] for power in range(3))
-    told = posterior_mode(design, [True, True, True, False], np.array([prior, 1e-9]), is_item=np.array([True, False]))
+    mean, variance = posterior_mode(
+        design, [True, True, True, False], np.array([prior, 1e-9]), is_item=np.array([True, False])
+    )
 
-    assert pytest.approx(first / mass, abs=1e-3) == told.mean[0]
-    assert pytest.approx(second / mass - (first / mass) ** 2, abs=1e-3) == told.variance[0]
+    assert pytest.approx(first / mass, abs=1e-3) == mean[0]
+    assert pytest.approx(second / mass - (first / mass) ** 2, abs=1e-3) == variance[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
