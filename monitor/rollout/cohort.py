@@ -95,6 +95,11 @@ class Stratum(Struct, frozen=True):
         """Requests whose label is missing."""
         return self.requests - self.labelled if self.missing is None else self.missing
 
+    @property
+    def represented(self) -> float:
+        """Requests that are labelled or that labelled ones stand for: their weight in a rate over several tiers."""
+        return self.labelled if self.effective is None else self.requests
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSums:

@@ -6,10 +6,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, compress
 
 import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
 from monitor.labels import double_sampling
@@ -26,7 +27,8 @@ LEAST_AUDITS = 30
 LEAST_AUDITED_SHARE = 0.02
 """... or this share of what the judge said: more come as fast as requests do, so the verdict can wait for them."""
 
-_LEAST_AUDITS_OF_TIER = 10  # of what was judged a failure and of what was judged a pass, for a tier to have its own
+_LEAST_AUDITS_OF_WORD = 10  # of what was judged a failure or a pass, to correct it; of both for a tier to have its own
+_AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the judge never errs
 _LEAST_ONE_SIDED = 5  # verdicts of those who look at some runs
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # share of the requests with which a service may simply never fail
@@ -83,11 +85,12 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     if not sources.looks:
         arms = [_arm_labels(arm, said) for arm, said in zip(sides, counts, strict=True)]
         return Labelling(cohort, (arms[0], arms[1]), one_sided)
-    tallies = [_Tallies.of(arm, sources) for arm in sides]
     audited = [_audited(said, sources) for said in counts]
+    tallies, checked = _checked([_Tallies.of(arm, sources) for arm in sides])
     errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
     moved = tuple(group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group]))
-    is_checked = all(_is_checked(number, said, sources) for number, said in zip(audited, counts, strict=True))
+    enough = (_has_enough(number, said, sources) for number, said in zip(audited, counts, strict=True))
+    is_checked = bool(checked.any()) and all(enough)
     is_corrected = is_checked or bool(moved)
     rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]
     believed = [_believed(arm, sources, of) for arm, of in zip(sides, rates, strict=True)]
@@ -97,7 +100,8 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
             audited=number,
             count_by=CountBy.AUDITS if is_corrected else CountBy.LOOKS,
             correction=tally.correction(of),
-            judge={group: _judge_errors(pair, error_rate) for group, pair in found.items()},
+            judge={group: _judge_errors(pair, checked, error_rate) for group, pair in found.items()},
+            unchecked=tuple(compress(("failed", "passed"), ~checked)) if found else (),
         )
         for arm, said, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
     )
@@ -141,9 +145,7 @@ class _Tallies:
         return total
 
     def has_own(self, tier: Tier) -> bool:
-        audits = self.by_tier[tier] if tier in self.by_tier else np.zeros(14)
-        weights, squares = audits[[8, 11]], audits[[10, 13]]
-        return float((weights**2 / np.maximum(squares, 1e-300)).min()) >= _LEAST_AUDITS_OF_TIER
+        return tier in self.by_tier and bool(_has_audits(self.by_tier[tier]).all())
 
     def rates(self) -> Mapping[Tier, Rate]:
         return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
@@ -180,6 +182,28 @@ class _Tallies:
         return {
             group: double_sampling.judge_errors(sums[group], sums[group][8:14]) for group in TierGroup if group in sums
         }
+
+
+def _has_audits(tally: Array) -> NDArray[np.bool_]:
+    """Whether people checked enough of what the judge failed, and of what it passed, shape (2,)."""
+    enough: NDArray[np.bool_] = tally[[8, 11]] ** 2 >= _LEAST_AUDITS_OF_WORD * np.maximum(tally[[10, 13]], 1e-300)
+    return enough
+
+
+def _checked(tallies: Sequence[_Tallies]) -> tuple[Sequence[_Tallies], NDArray[np.bool_]]:
+    """
+    *tallies* that take the judge's failures, or its passes, as they were said where they are hardly checked in an arm.
+
+    Who reads only what the judge failed says nothing of what it passed. Also which of the two are checked, shape (2,).
+    """
+    checked = np.all(
+        [_has_audits(np.sum([*each.by_tier.values()], axis=0)) for each in tallies if each.by_tier], axis=0
+    )
+    known, kept = np.repeat(checked, 3), slice(8, 14)
+    by_tier = [{tier: tally.copy() for tier, tally in each.by_tier.items()} for each in tallies]
+    for tally in chain(*(each.values() for each in by_tier)):
+        tally[kept] = np.where(known, tally[kept], _AS_SAID)
+    return [_Tallies(each) for each in by_tier], checked
 
 
 def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
@@ -247,7 +271,7 @@ def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:
     return int(sum(each.requests for each in spoken if "-" not in (each.words[sources.judge], each.words[3])))
 
 
-def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
+def _has_enough(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
     judged = sum(each.requests for each in counts if each.words[sources.judge : sources.judge + 1] not in {"", "-"})
     return audited > 0 and audited >= min(LEAST_AUDITS, LEAST_AUDITED_SHARE * judged)
 
@@ -272,8 +296,10 @@ def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> st
     return SUCCESS if not failures and labelled < _ALL_LABELLED * sum(arm.requests for arm in arms) else ""
 
 
-def _judge_errors(pair: _Errors, error_rate: float) -> JudgeErrors:
-    return JudgeErrors(*(_interval(requests, errors, error_rate) for requests, errors in pair))
+def _judge_errors(pair: _Errors, checked: Iterable[bool], error_rate: float) -> JudgeErrors:
+    return JudgeErrors(
+        *(_interval(*each, error_rate) if is_told else None for each, is_told in zip(pair, checked, strict=True))
+    )
 
 
 def _interval(requests: float, errors: float, error_rate: float) -> Interval | None:

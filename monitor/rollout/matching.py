@@ -53,6 +53,7 @@ class Matched:
     Attributes:
         comparison: Whether the hours are the same ones, or the same of earlier weeks.
         traffic: Weighted requests, labelled or not.
+        represented: Requests that are labelled or that labelled ones stand for, likewise.
         requests, failures: Labelled requests and failures, as many as say the same without weights.
         logit, variance: Mean difficulty logit and its mean posterior variance.
         alone: Share of the candidate's labelled requests whose classes the baseline does not serve; ratio.
@@ -62,6 +63,7 @@ class Matched:
     comparison: Comparison
     rows: Sequence[Row]
     traffic: _Array
+    represented: _Array
     requests: _Array
     failures: _Array
     logit: _Array
@@ -78,16 +80,17 @@ class Matched:
         """
         Both arms over the *chosen* rows, each row with the same weight in both; None without a common row.
 
-        A row weighs n m / (n + m) with n and m requests in the arms, which is where their difference is known best.
+        A row weighs n m / (n + m) with n and m requests in the arms, however many of them are labelled: where labels
+        are complete, that is where their difference is known best.
 
         Source:
             Weights of Mantel and Haenszel (1959); effective size by Kish (1965), "Survey Sampling".
         """
-        chosen = chosen & (self.requests.min(axis=0) > 0)
-        requests, failures = self.requests[:, chosen], self.failures[:, chosen]
+        chosen = chosen & (np.minimum(self.represented, self.requests).min(axis=0) > 0)
+        represented, requests, failures = (each[:, chosen] for each in (self.represented, *self.columns[1:]))
         if requests.shape[1] == 0:
             return None
-        weight = requests.prod(axis=0) / requests.sum(axis=0)
+        weight = represented.prod(axis=0) / represented.sum(axis=0)
         size = weight.sum() ** 2 / (weight**2 / requests).sum(axis=1)
         rate = (failures / requests) @ weight / weight.sum()
         baseline, candidate = (Counts(float(n), float(n * p)) for n, p in zip(size, rate, strict=True))
@@ -95,7 +98,7 @@ class Matched:
 
     def beside(self, other: Matched) -> Matched:
         """The rows of both, each compared by itself."""
-        arrays = ("traffic", "requests", "failures", "logit", "variance")
+        arrays = ("traffic", "represented", "requests", "failures", "logit", "variance")
         both: dict[str, Any] = {
             name: np.concatenate((getattr(self, name), getattr(other, name)), axis=1) for name in arrays
         }
@@ -133,18 +136,19 @@ def match(cohort: Cohort) -> Matched:
                 continue
             places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
             weight, (labelled, failures) = both[side], stratum.evidence
-            sums = (stratum.requests, labelled, weight * labelled, failures, stratum.logit_sum, stratum.variance_sum)
-            counted.append([weight * each for each in sums])
-    added = np.zeros((2, len(index), 6))
+            numbers = (stratum.requests, stratum.represented, labelled, weight * labelled, failures)
+            counted.append([weight * each for each in (*numbers, stratum.logit_sum, stratum.variance_sum)])
+    added = np.zeros((2, len(index), 7))
     if places:
         np.add.at(added, tuple(zip(*places, strict=True)), counted)
-    traffic, labels, squared, failed, logits, variances = np.moveaxis(added, 2, 0)
+    traffic, represented, labels, squared, failed, logits, variances = np.moveaxis(added, 2, 0)
     scale = labels / np.maximum(squared, 1e-300)
     whole = np.maximum(traffic, 1e-300)
     return Matched(
         comparison=comparison,
         rows=[Row(*key) for key in index],
         traffic=traffic,
+        represented=represented * scale,
         requests=labels * scale,
         failures=failed * scale,
         logit=logits / whole,

@@ -319,7 +319,7 @@ class Measurement:
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
-        baseline, candidate = (Counts(requests, missing) for requests, *_, missing in sides)
+        baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in sides)
         return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
     def _odds(self, failures: _Array, chosen: _Mask) -> tuple[float, float] | None:
@@ -369,11 +369,11 @@ class Measurement:
         corrected: tuple[float, float] | None = None,
     ) -> FailureRate:
         """Of one arm, as counted, or *corrected*: a rate and its standard error."""
-        requests, labelled, failures, worth, failing, missing = self._sums(side, tiers, capability)
+        requests, labelled, failures, missing, weight, failing, spread = self._sums(side, tiers, capability)
         rate = None
-        if worth > 0:
-            estimate, error = corrected or (min(failing / worth, 1.0), 0.0)
-            independent = worth / self.design[group][side]
+        if spread > 0:
+            estimate, error = corrected or (min(failing / weight, 1.0), 0.0)
+            independent = weight**2 / spread / self.design[group][side]
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
@@ -384,7 +384,7 @@ class Measurement:
         chosen = (
             sums for (tier, name), sums in self._sides[side].items() if tier in tiers and capability in (None, name)
         )
-        return [sum(column) for column in zip((0,) * 6, *chosen, strict=True)]
+        return [sum(column) for column in zip((0,) * 7, *chosen, strict=True)]
 
     def _of_class(self, name: str, group: TierGroup) -> TierComparison:
         tiers = _TIERS_OF[group]
@@ -395,13 +395,21 @@ class Measurement:
 
 
 def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
-    """Requests, labelled ones, failures, labelled ones and failures to compute with, and requests without a label."""
+    """
+    What adds up over tiers and classes.
+
+    Requests, labelled ones, failures, and requests without a label; then the weight of the class in its arm, that times
+    its failure rate, and its weight squared over the labelled requests that its rate is worth.
+    """
     sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for each in arm.strata:
-        counted = (each.requests, each.labelled, each.failures, *each.evidence, each.unlabelled)
+        counted = (each.requests, each.labelled, each.failures, each.unlabelled, each.represented, *each.evidence)
         have = sums.get((each.tier, each.capability))
         sums[each.tier, each.capability] = counted if have is None else tuple(map(add, have, counted))
-    return sums
+    return {
+        key: (*counts, weight, weight * failing / worth, weight**2 / worth) if worth > 0 else (*counts, 0.0, 0.0, 0.0)
+        for key, (*counts, weight, worth, failing) in sums.items()
+    }
 
 
 def _question_of(verdict: Verdict) -> tuple[object, ...]:
@@ -418,6 +426,7 @@ def _panel(probes: Cohort) -> Matched:
         matched,
         rows=[replace(row, is_probe=True) for row in matched.rows],
         traffic=np.zeros_like(matched.traffic),
+        represented=matched.represented / effect,
         requests=matched.requests / effect,
         failures=matched.failures / effect,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from monitor.difficulty.calibration import Calibration
-from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
+from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
@@ -28,7 +28,7 @@ def explain(
         *_moved_judge(verdict),
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
-        *_evidence(measurement, findings),
+        *(() if verdict.one_sided else _evidence(measurement, findings)),
         *_limits(verdict, calibration, measurement.renamed),
     ]
 
@@ -90,6 +90,8 @@ def _labels(verdict: Verdict) -> Iterator[str]:
         return
     changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
     yield f"People checked {audited} verdicts of the judge. Without its errors, {changed}{more}."
+    for what in arms[ArmName.BASELINE].unchecked:
+        yield f"Hardly anything that the judge {what} was checked, so its word is taken there: let people check some."
 
 
 def _told(change: Interval | None) -> str:

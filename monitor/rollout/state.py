@@ -108,10 +108,13 @@ def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
 
 
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
+    one_sided = measurement.labels.one_sided
+    if one_sided:
+        yield _one_sided(measurement)
     for group, margin in margins(measurement, policy):
         compared = measurement.hard_tier if group is TierGroup.HARD else measurement.aggregate
         gap = measurement.coverage_gaps[group]
-        if gap >= margin:
+        if gap >= margin and not one_sided:
             yield _coverage_gap(group, compared, gap)
         if measurement.changes[group] is None and _is_expected(compared, measurement.labelled):
             yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
@@ -133,9 +136,18 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             f"{percent(measurement.alone)} of the candidate's labelled requests are of kinds that the baseline does "
             "not serve (other classes, or requests never met before), so they are compared with nothing."
         )
-    if measurement.labels.one_sided:
-        what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
-        yield f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told."
+
+
+def _one_sided(measurement: Measurement) -> str:
+    what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
+    cohort, labelled = measurement.labels.cohort, measurement.labelled
+    said = [
+        percent(n / max(arm.requests, 1)) for n, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True)
+    ]
+    return (
+        f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told. "
+        f"They say it of {said[0]} of the baseline's requests and of {said[1]} of the candidate's."
+    )
 
 
 def _is_expected(compared: TierComparison, labelled: Sequence[int]) -> bool:

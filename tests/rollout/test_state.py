@@ -199,8 +199,12 @@ def test_an_arm_without_requests_has_no_labels(coverage: tuple[float | None, flo
 @pytest.mark.parametrize(("side", "missing"), [(FAILURE, "successes"), (SUCCESS, "failures")])
 def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
     """Where every label says the same, what goes unlabelled is named, and nothing is ok."""
-    findings = found(labels=SimpleNamespace(one_sided=side), is_left_behind=False)
+    arms = SimpleNamespace(baseline=SimpleNamespace(requests=20_000), candidate=SimpleNamespace(requests=8_000))
+    labels = SimpleNamespace(one_sided=side, cohort=arms)
 
+    findings = found(labels=labels, labelled=(500, 600), is_left_behind=False)
+
+    assert "2.5 % of the baseline's requests and of 7.5 % of the candidate's" in "".join(findings.obstacles)
     assert f"{missing} seem to go unlabelled" in "".join(findings.obstacles)
     assert VerdictState.WAITING == findings.state
 
