@@ -31,6 +31,9 @@ _RUNBOOK = (
     '{{ or $externalLabels.cliffwatch_runbooks "https://example.invalid/cliffwatch/docs/runbooks" }}'
     "/../how-to/service-levels.md"
 )
+_ROLLOUT_FIRST = (
+    "With a rollout under way, act on its verdict; without one, look for a change in tools, prompts or limits."
+)
 
 
 class Burn(NamedTuple):
@@ -52,8 +55,10 @@ def rules() -> dict[str, Any]:
         *(rule for window in _WINDOWS for rule in _of_window(window)),
     ]
     alerts = [
-        _alert("TierErrorBudgetBurningFast", "critical", FAST, "2m"),
-        _alert("TierErrorBudgetBurningSlowly", "warning", SLOW, "15m"),
+        _alert(
+            "TierErrorBudgetBurningFast", "critical", FAST, "2m", f"Look at the tier's failures now. {_ROLLOUT_FIRST}"
+        ),
+        _alert("TierErrorBudgetBurningSlowly", "warning", SLOW, "15m", f"Plan time for it. {_ROLLOUT_FIRST}"),
     ]
     return {"groups": [{"name": "cliffwatch-slo", "interval": "1m", "rules": [*recordings, *alerts]}]}
 
@@ -81,7 +86,7 @@ def _hard(window: str) -> str:
     return f'label_replace({_increase("hard|frontier", window, "tier")}, "tier", "hard", "", "")'
 
 
-def _alert(name: str, severity: str, burns: tuple[Burn, ...], lasting: str) -> dict[str, Any]:
+def _alert(name: str, severity: str, burns: tuple[Burn, ...], lasting: str, action: str) -> dict[str, Any]:
     return {
         "alert": name,
         "expr": "\nor\n".join(f"({_above(burn.long, burn)} and {_above(burn.short, burn)})" for burn in burns),
@@ -95,6 +100,7 @@ def _alert(name: str, severity: str, burns: tuple[Burn, ...], lasting: str) -> d
             f'{{{{- with query (printf "{_OBJECTIVE}{{service=%q,environment=%q,tier=%q}}" '
             "$labels.service $labels.environment $labels.tier) }}, where {{ . | first | value | humanizePercentage }} "
             "should pass{{ end }}.",
+            "action": action,
             "runbook_url": _RUNBOOK,
             "page_url": '{{ or $externalLabels.cliffwatch_page "http://localhost:9464" }}/',
             "dashboard_url": '{{ or $externalLabels.cliffwatch_grafana "http://localhost:3000" }}'

@@ -139,7 +139,8 @@ def rules_by_level(rule_file: Path) -> Iterator[list[dict[str, Any]]]:
     left = [rule for group in groups for rule in group["rules"]]
     while left:
         recorded_later = {rule["record"] for rule in left if "record" in rule}
-        level = [rule for rule in left if not recorded_later & set(_NAME.findall(rule["expr"]))]
+        # A rule may read itself: what it recorded a moment ago.
+        level = [rule for rule in left if not recorded_later & set(_NAME.findall(rule["expr"])) - {rule.get("record")}]
         yield level
         left = [rule for rule in left if rule not in level]
 

@@ -71,6 +71,7 @@ TIERS_UNTRUSTED = AlertSpec(
         "description": "The calibration in force orders requests of one version with an AUC of 0.62 and a calibration "
         "error of 0.25. Verdicts on all requests and on classes go on without it; declared tiers and tiers by class "
         "need none. 2 more versions needed.",
+        "action": "Nothing tonight. `cliffwatch doctor` says what is missing, and the cheapest next step.",
     },
     dashboard="monitor",
     silent={
@@ -97,6 +98,7 @@ CALIBRATION_DOUBTED = AlertSpec(
         "summary": "Recent labels contradict the difficulty tiers; verdicts still use them.",
         "description": "The calibration in force no longer predicts what live versions fail (an AUC of 0.62 within "
         "them); no tag or verdict was changed. The calibration drifts.",
+        "action": "Nothing tonight. Plan new reference runs, and learn from them with `cliffwatch calibrate`.",
     },
     dashboard="monitor",
     silent={"live labels do not speak against it": {_LIVE_TRUSTED: "1"}},
@@ -113,9 +115,11 @@ LABEL_COVERAGE_LOW = AlertSpec(
     labels={"severity": "warning", "signature": "monitor-labels", **ROLLOUT},
     annotations={
         "summary": "Too few requests get an outcome for the two arms to be compared.",
-        "description": "shop (production), m-1 to m 2: of hard requests that are old enough to be judged, 12.5% more "
-        "have an outcome in one arm than in the other, which could hide a change of that size; 75% of the baseline's "
-        "hard ones have one; 62.5% of the candidate's hard ones have one; see where labels get lost.",
+        "description": "shop (production), m-1 to m 2. Of hard requests that are old enough to be judged, the part "
+        "with an outcome differs by 12.5 points between the arms, which could hide a change of that size. Hard "
+        "requests with an outcome: baseline 75%, candidate 62.5%.",
+        "action": "Find where outcomes get lost: in the judge, in its queue, or on the way to Kafka. Until then the "
+        "verdict waits.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
     silent={
@@ -150,8 +154,9 @@ LABELS_ONE_SIDED = AlertSpec(
     labels={"severity": "warning", "signature": "monitor-labels-one-sided", **ROLLOUT},
     annotations={
         "summary": "All labels say the same thing, so failure rates cannot be measured.",
-        "description": "shop (production), m-1 to m 2: every label is a success, or every label is a failure, so "
-        "the other outcome probably gets no label; 300 of the baseline; 200 of the candidate.",
+        "description": "shop (production), m-1 to m 2: every label says success, or every one says failure, so "
+        "the other outcome probably gets no label. Labelled requests: baseline 300, candidate 200.",
+        "action": "Let the source of the labels write the other outcome too, or let a judge label a sample.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
     silent={"they say both": {_ONE_SIDED: "0"}},
@@ -171,6 +176,7 @@ JUDGE_MOVED = AlertSpec(
         "description": "shop (production), m-1 to m 2: checked against people, the judge is wrong on 25% "
         "of the bad answers of the baseline, 6.25% of the bad answers of the candidate. The verdict's failure rates "
         "are corrected for this.",
+        "action": "Before you blame the candidate, find out what changed in the judge: its model, prompt or rubric.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
     silent={"it errs as often in both": {_moved("hard"): "0"}},
@@ -186,8 +192,9 @@ CONSUMER_LAGGING = AlertSpec(
     labels={"severity": "warning", "signature": "monitor-lag", "topic": "agent-traces"},
     annotations={
         "summary": "Traces are read more slowly than they arrive, so what is shown is old.",
-        "description": "Topic agent-traces: 700 records are waiting and 1 are read per second; "
+        "description": "Topic agent-traces: 700 records are waiting, read at 1 per second; "
         "that is more than ten minutes of work.",
+        "action": "Look at the lag by partition: if all lag, add replicas; if one does, look at its replica.",
     },
     dashboard="monitor",
     silent={
@@ -213,6 +220,8 @@ CONSUMER_STALLED = AlertSpec(
     annotations={
         "summary": "Records arrive but nothing is written to the ledger, so verdicts do not change.",
         "description": "The last batch was committed 7m 15s ago and 29 records are waiting.",
+        "action": "Search the log for `service.paused`, `batch.fenced` or `batch.corrupt`, and check the database "
+        "(reachable, disk, locks). A restart is safe.",
     },
     dashboard="monitor",
     silent={
@@ -233,6 +242,8 @@ DEAD_LETTERS_RISING = AlertSpec(
     annotations={
         "summary": "Some records cannot be processed and are missing from all counts.",
         "description": "100 dead letters in 15 minutes among 900 records; most often for too_large.",
+        "action": "Read the newest dead letter, and fix the producer that wrote the record. Counts may be missing from "
+        "one arm only.",
     },
     dashboard="monitor",
     silent={
@@ -253,6 +264,7 @@ CLOCK_SKEW = AlertSpec(
         "summary": "A producer's clock is wrong, and dates its events in the future or far in the past.",
         "description": "30 such events in 15 minutes; "
         "Cliffwatch uses their time of arrival, or makes them dead letters.",
+        "action": "Set the clock of the producer; dead letters with the reason `clock_skewed` name its service.",
     },
     dashboard="monitor",
     silent={"every time can be believed": {_SKEWED: "30x480"}},
@@ -271,6 +283,8 @@ SERIES_DROPPED = AlertSpec(
         "so new versions of a service count as `other` and get no verdict.",
         "description": "40 requests and failures in 15 minutes were counted as other; "
         "most often over the cap of series.",
+        "action": "Find the name that keeps changing (a build number, a date, a user) and let the service write a "
+        "stable one.",
     },
     dashboard="monitor",
     silent={"names were over it long ago": {_DROPPED: "40x480"}},
@@ -288,6 +302,7 @@ KAFKA_UNREACHABLE = AlertSpec(
     annotations={
         "summary": "Kafka's brokers do not answer, so nothing is read and verdicts do not change.",
         "description": "0 replicas are ready; records wait in Kafka as long as its retention lasts.",
+        "action": "Check the brokers, and the network to them. Cliffwatch goes on by itself when they answer.",
     },
     dashboard="monitor",
     silent={
@@ -311,6 +326,8 @@ VERSIONS_UNRESOLVED = AlertSpec(
     annotations={
         "summary": "Requests do not say which version served them, so no verdict counts them.",
         "description": "shop in production: 50 requests in an hour have no known version, of 500.",
+        "action": "Let the service write the model version into its traces; `cliffwatch doctor` names the service and "
+        "what its traces lack.",
     },
     dashboard="monitor?var-service=shop&var-environment=production",
     silent={
@@ -328,7 +345,9 @@ ABSENT = AlertSpec(
     labels={"severity": "critical", "signature": "monitor-absent"},
     annotations={
         "summary": "No Cliffwatch replica is ready, so no rollout is watched.",
-        "description": "Prometheus has no sample of cliffwatch_ready; alerts on rollouts cannot fire.",
+        "description": "Prometheus has no sample of cliffwatch_ready; no new alert on a rollout can fire.",
+        "action": "Read the log or `/-/ready` of a replica: they say what is missing. Hold rollouts of models until "
+        "one is ready.",
     },
     dashboard="monitor",
     silent={

@@ -33,6 +33,7 @@ FLOOR_CHANGED = AlertSpec(
         "summary": "A pre-committed floor was changed while a rollout that it judges is under way.",
         "description": "shop (production): the floor of the hard tier's pass rate is now 25%; "
         "it was 50% half an hour ago.",
+        "action": "Ask who changed it, and why now. The rollout is still judged by the floor from its start.",
     },
     dashboard=f"rollout{SERVICE_QUERY}",
     silent={
@@ -74,8 +75,9 @@ FLOATING_MODEL_ALIAS = AlertSpec(
     labels={"severity": "warning", "signature": "rollout-alias", "model_version": "m-latest", **SERVICE},
     annotations={
         "summary": "Traffic asks for a model alias that its provider may move at any time.",
-        "description": "shop (production) asks for m-latest, which is no pinned version: its provider can roll out "
-        "another model behind it without a rollout of yours.",
+        "description": "shop (production) asks for m-latest. Its provider can put another model behind this name at "
+        "any time, without a rollout of yours.",
+        "action": "Pin a dated version in the service that calls the model.",
     },
     dashboard=f"on-call{SERVICE_QUERY}",
     silent={
@@ -110,6 +112,7 @@ ON_CALL_RAMP = AlertSpec(
     annotations={
         "summary": "A rollout is recent, so its incidents may be new to you.",
         "description": "shop (production), m-1 to m 2: under way for 1m 0s of a ramp of 1h 0m 0s.",
+        "action": "Nothing now. Before your shift, look at the cases that passed before and fail now.",
     },
     dashboard=f"on-call{ROLLOUT_QUERY}",
     silent={"the ramp is just over": {policy("ramp_seconds"): "60"}},
@@ -127,6 +130,7 @@ FRONTIER_PROBE_SOLVED = AlertSpec(
         "summary": "A model version passed a frontier probe that no version had passed before.",
         "description": "shop: m-2 passed a frontier probe of the class refunds 1m 0s ago, the first version to do so. "
         "`cliffwatch probes list` shows which probe.",
+        "action": "Nothing tonight. Consider this version for requests of the class that people handle today.",
     },
     dashboard="frontier?var-service=shop&var-environment=probes",
     silent={"it was passed a day ago, and is only seen now": {_SOLVED: "_ -86340x2000"}},
@@ -156,6 +160,7 @@ HARD_TIER_GAP_WIDENING = AlertSpec(
         "summary": "For weeks, hard requests have failed more and more compared with the average.",
         "description": "shop (production): this week 75% of hard requests fail and 37.5% of all; "
         "three weeks ago it was 25% and 12.5%.",
+        "action": "No recent rollout explains it: look for a change in prompts, tools, limits or traffic.",
     },
     dashboard=f"hard-tier{SERVICE_QUERY}",
     silent={

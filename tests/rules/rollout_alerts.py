@@ -54,6 +54,8 @@ CAPABILITY_CLIFF = AlertSpec(
         "that of the hard tier from 75% to 68.75%. The hard tier's share of failures went from 50% to 75%; "
         "a uniform gain in ability would move it by 12.5 points, and at least 3.1 points remain unexplained.",
         "cause": _CAUSE,
+        "action": "Hold the rollout; a rollback is seldom needed. Send the classes that were left behind back to m-1, "
+        "and tell the people on call that most failures are hard ones now.",
         "verdict": "cliff",
         "could_still_be": _STILL,
         "worst_classes": _WORST,
@@ -89,7 +91,8 @@ CANDIDATE_REGRESSION = AlertSpec(
         "summary": "The candidate fails more requests than the baseline.",
         "description": "shop (production), m-1 to m 2: the failure rate of all requests went from 12.5% to 25%; at the "
         "same hours and the same mix of requests, by at least 6.2 points. Shown to be worse: all, easier.",
-        "cause": "the candidate, whatever the traffic mix",
+        "cause": "the candidate, not the traffic mix",
+        "action": "Stop the rollout and roll back to m-1, unless the cases show a cause outside the model.",
         "verdict": "regression",
         "could_still_be": "all requests +6.2 to +18.8 points; nothing is known about the hard tier",
     },
@@ -136,7 +139,8 @@ HARD_TIER_REGRESSION = AlertSpec(
         "summary": "The candidate fails more hard-tier requests than the baseline.",
         "description": "shop (production), m-1 to m 2: the hard tier's failure rate rose from 50% to 62.5%, "
         "by at least 3.1 points. Over all requests it went from 25% to 12.5%.",
-        "cause": "the hard tier itself, whatever the traffic mix",
+        "cause": "the hard tier itself, not the traffic mix",
+        "action": "Stop the rollout. Roll back to m-1, or send the worst classes back to it.",
         "verdict": "regression",
         "could_still_be": "all requests +6.2 to +18.8 points, the hard tier +3.1 to +25.0 points",
     },
@@ -165,7 +169,8 @@ HARD_TIER_FLOOR_BREACHED = AlertSpec(
         "summary": "The candidate passes fewer hard-tier requests than the floor that was agreed on beforehand.",
         "description": "shop (production), m-1 to m 2: at most 37.5% of the hard tier's requests pass, "
         "and the agreed floor is 50%.",
-        "cause": "the hard tier itself, whatever the traffic mix",
+        "cause": "the hard tier itself, not the traffic mix",
+        "action": "Roll back to m-1. Only the people who agreed on the floor can decide otherwise.",
         "verdict": "regression",
     },
     dashboard=f"rollout{ROLLOUT_QUERY}",
@@ -230,6 +235,8 @@ HARD_TIER_FAILURE_SHARE_JUMP = AlertSpec(
         "by 25.0 points (at least 6.2); the policy calls 12.5 points a jump, and a uniform gain in ability would give "
         "12.5. Main cause: easier requests fail less.",
         "cause": _CAUSE,
+        "action": "No rollback for this alone. If hard requests fail more, look at the cases; if easier ones fail "
+        "less, expect harder incidents.",
         "verdict": "ok",
         "could_still_be": _STILL,
     },
@@ -283,7 +290,8 @@ CAPABILITY_CLASS_REGRESSION = AlertSpec(
         "summary": "One capability class fails more requests than before the rollout.",
         "description": "shop (production), m-1 to m 2: the failure rate of refunds requests went from 25.0% "
         "(18.8% to 31.2%) to 50.0% (37.5% to 62.5%), while that of all requests went from 25% to 12.5%.",
-        "cause": "this capability class, whatever the traffic mix",
+        "cause": "this class itself, not the traffic mix",
+        "action": "Look at the cases of refunds, and send this class back to m-1 or hold the rollout.",
         "verdict": "waiting",
         "could_still_be": _STILL,
         "worst_classes": _WORST,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.rules import monitor_alerts, process_alerts, rollout_alerts
 from tests.rules.conftest import groups_behind, rule_groups
-from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, policy, seconds, short_name
+from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, policy, seconds, series, short_name
 
 pytestmark = pytest.mark.stack
 
@@ -106,6 +106,25 @@ def test_it_resolves(spec: AlertSpec, promtool: Callable[..., None]) -> None:
     _assert_firing(promtool, spec, {**spec.needs, **spec.resolves}, {spec.after: 1, spec.resolved_at: 0})
 
 
+_ROLLOUTS_ALERTS = ("CapabilityCliff", "CandidateRegression", "HardTierRegression", "HardTierFloorBreached")
+
+
+@pytest.mark.parametrize("alert", [*_ROLLOUTS_ALERTS, "CapabilityClassRegression"])
+def test_a_page_lasts_while_the_monitor_is_away(alert: str, promtool: Callable[..., None]) -> None:
+    """What was shown before it went holds for half a day; what it says when it is back counts, and nothing is held."""
+    spec = SPECS[alert]
+    once = {**spec.needs, **spec.shows}
+    ready = series("cliffwatch_ready")
+    back = "stale _x239"  # an hour
+    away = {name: f"{value}x40 {back} {value}x400" for name, value in once.items()} | {ready: f"1x40 {back} 0x20 1x400"}
+    gone = {name: f"{value}x40 stale" for name, value in once.items()}
+
+    _assert_firing(promtool, spec, away, dict.fromkeys(("10m", "30m", "69m", "76m", "100m"), 1))
+    _assert_firing(promtool, spec, {**gone, ready: f"1x40 {back} 0x20 1x400"}, {"69m": 1, "75m": 1, "95m": 0})
+    _assert_firing(promtool, spec, {**gone, ready: "1x40 stale"}, {"10h": 1, "12h": 1, "13h": 0})
+    _assert_firing(promtool, spec, {**gone, ready: "1"}, {"20m": 1, "30m": 0})
+
+
 @pytest.mark.parametrize(("spec", "overrides"), _cases(lambda spec: spec.silent))
 def test_it_is_silent(spec: AlertSpec, overrides: Values, promtool: Callable[..., None]) -> None:
     """Just below its threshold, with too little data and for other causes it does not fire."""
@@ -126,9 +145,7 @@ def test_it_fires(spec: AlertSpec, overrides: Values, promtool: Callable[..., No
     _assert_firing(promtool, spec, {**spec.needs, **overrides}, {spec.after: 1})
 
 
-def _assert_firing(
-    promtool: Callable[..., None], spec: AlertSpec, series: Values, alerts_at: Mapping[str, int]
-) -> None:
+def _assert_firing(promtool: Callable[..., None], spec: AlertSpec, given: Values, alerts_at: Mapping[str, int]) -> None:
     """
     Exactly so many alerts of this name fire at each of these times.
 
@@ -137,7 +154,7 @@ def _assert_firing(
     """
     firing = f'count(ALERTS{{alertname="{spec.alert}", alertstate="firing"}}) or vector(0)'
     promtool(
-        series,
+        given,
         interval=spec.interval,
         until=max(alerts_at, key=seconds),
         queries=[
@@ -148,10 +165,10 @@ def _assert_firing(
     )
 
 
-def _other_replica(series: str) -> str:
+def _other_replica(name: str) -> str:
     for label, value in REPLICA.items():
-        series = series.replace(f'"{label}"', f'"{value}"')
-    return series
+        name = name.replace(f'"{label}"', f'"{value}"')
+    return name
 
 
 def _later(spec: AlertSpec) -> str:

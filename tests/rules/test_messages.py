@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 from tests.programs import required_program
+from tests.rules import test_alerts, test_slo
 from tests.rules.conftest import RULES
 from tests.rules.spec import PAGE, ROLLOUT_PAGE, AlertSpec
-from tests.rules.test_alerts import SPECS
 from tests.stack.servers import AlertmanagerServer, WebhookReceiver, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
+SPECS = {**test_alerts.SPECS, **test_slo.SPECS}
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages.txt"
 ALONE = {"alertname": "DiskFull", "severity": "page", "signature": "disk", "service": "warehouse"}
 """An alert of somebody else that shares a receiver, and has no annotation at all."""
@@ -56,7 +57,7 @@ def an_alert(spec: AlertSpec, **labels: str) -> dict[str, Any]:
     }
     return {
         "labels": {"alertname": spec.alert, **spec.labels, **labels},
-        "annotations": {**spec.annotations, **links},
+        "annotations": {**links, **spec.annotations},
         "generatorURL": "http://prometheus:9090/graph",
     }
 
@@ -70,7 +71,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     at once, so each group is one message.
     """
     required_program("prometheus-alertmanager", "alertmanager")
-    alerts = [an_alert(spec, **_own_service(spec)) for spec in SPECS.values()]
+    alerts = [an_alert(spec, **_apart(spec)) for spec in SPECS.values()]
     alerts += [an_alert(SPECS[name], service="together") for name in ("CandidateRegression", "HardTierRegression")]
     alerts.append({"labels": ALONE, "generatorURL": "http://prometheus:9090/graph"})
     now = datetime.now(UTC)
@@ -88,8 +89,8 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     return found
 
 
-def _own_service(spec: AlertSpec) -> Mapping[str, str]:
-    return {"service": f"shop-{spec.alert}"} if "service" in spec.labels else {}
+def _apart(spec: AlertSpec) -> Mapping[str, str]:
+    return {"service": f"shop-{spec.alert}"} if "service" in spec.labels else {"namespace": spec.alert}
 
 
 def attachments(messages: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, str]]:
@@ -100,6 +101,7 @@ def attachments(messages: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Map
 def test_slack_messages_are_read_as_they_were_approved(messages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Title and text of all of them; CLIFFWATCH_GOLDEN=write writes them anew, to be read by a person."""
     shown = sorted(f"{each['title']}\n{each['color']}\n{each['text']}\n" for each in attachments(messages))
+    shown += [f"webhook: {alert['annotations']}\n" for body in messages["webhook"] for alert in body["alerts"]]
     if os.environ.get("CLIFFWATCH_GOLDEN") == "write":
         GOLDEN.write_text("\n".join(shown))
 
@@ -122,10 +124,10 @@ def test_no_message_has_an_empty_text_or_a_placeholder(messages: Mapping[str, Se
 
 def test_every_page_has_the_severity_of_its_alert(messages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """All that is critical pages, nothing else does, and its links lead somewhere."""
-    critical = {name for name, spec in SPECS.items() if spec.labels["severity"] == "critical"}
+    critical = {spec.annotations["action"] for spec in SPECS.values() if spec.labels["severity"] == "critical"}
     told = "".join(body["payload"]["custom_details"]["text"] for body in messages["pagerduty"])
 
-    assert critical == {name for name in SPECS if f"/runbooks/{name}.md" in told}
+    assert critical == {spec.annotations["action"] for spec in SPECS.values() if spec.annotations["action"] in told}
     assert {"critical"} == {body["payload"]["severity"] for body in messages["pagerduty"]}
     assert all(urlsplit(link["href"]).netloc for body in messages["pagerduty"] for link in body["links"])
 
@@ -138,9 +140,61 @@ def test_alerts_of_one_rollout_share_a_message(messages: Mapping[str, Sequence[M
     assert (1, 2) == (shared["text"].count("Still possible"), shared["text"].count("The candidate fails more"))
 
 
+def test_many_worse_classes_are_one_short_message(tmp_path: Path) -> None:
+    """Three in full, the others by name; the links lead to the rollout."""
+    required_program("prometheus-alertmanager", "alertmanager")
+    names = ("refunds", "orders", "delivery", "returns", "accounts")
+    alerts = [an_alert(SPECS["CapabilityClassRegression"], capability=name) for name in names]
+    with WebhookReceiver() as receiver, AlertmanagerServer(routed_to(receiver, tmp_path)) as server:
+        for ended in ({}, {"endsAt": datetime.now(UTC).isoformat()}):
+            body = [{**alert, **ended} for alert in alerts]
+            httpx.post(f"{server.url}/api/v2/alerts", json=body, trust_env=False).raise_for_status()
+            wait_until(lambda known=bool(ended): len(_slack(receiver)) > known, 30, "the message arrives")
+
+    firing, resolved = _slack(receiver)
+    assert "[warning] shop, candidate m 2: waiting, CapabilityClassRegression (5)" == firing["title"]
+    assert 3 == firing["text"].count("What to do: ")
+    assert "\nThe same holds for: refunds, returns.\n\nStill possible: " in firing["text"]
+    assert "than before the rollout. (orders)\nNo longer either: refunds, returns.\n" in resolved["text"]
+
+
 def test_a_plain_webhook_has_all_that_is_known(messages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Labels and annotations of each alert as JSON, in Alertmanager's own shape."""
     ((alert,),) = (body["alerts"] for body in messages["webhook"])
 
     assert ("OnCallRamp", "info") == (alert["labels"]["alertname"], alert["labels"]["severity"])
-    assert {"summary", "description", "page_url", "dashboard_url", "runbook_url"} == alert["annotations"].keys()
+    assert {"summary", "description", "action", "page_url", "dashboard_url", "runbook_url"} == alert[
+        "annotations"
+    ].keys()
+
+
+def test_what_has_ended_is_not_told_as_if_it_lasted(tmp_path: Path) -> None:
+    """Of two alerts of a rollout one ends, and says no more than that; then the other does, and says where to look."""
+    required_program("prometheus-alertmanager", "alertmanager")
+    first, second = (an_alert(SPECS[name]) for name in ("CandidateRegression", "HardTierRegression"))
+    said: list[Mapping[str, str]] = []
+    with WebhookReceiver() as receiver, AlertmanagerServer(routed_to(receiver, tmp_path)) as server:
+        for ended in ((), (first,), (first, second)):
+            over = {"endsAt": datetime.now(UTC).isoformat()}
+            body = [{**alert, **over} if alert in ended else alert for alert in (first, second)]
+            httpx.post(f"{server.url}/api/v2/alerts", json=body, trust_env=False).raise_for_status()
+            known = len(said)
+            wait_until(lambda seen=known: len(_slack(receiver)) > seen, 30, "the message arrives")
+            said += _slack(receiver)[known:]
+
+    both, one, none = said
+    assert ["danger", "danger", "good"] == [each["color"] for each in said]
+    assert (1, 1) == (both["text"].count("roll back to m-1"), both["text"].count("Roll back to m-1"))
+    assert "\nNo longer: The candidate fails more requests than the baseline.\n\nStill possible" in one["text"]
+    assert "the hard tier +3.1 to +25.0 points" in one["text"]
+    assert "[resolved] shop, candidate m 2: 2 alerts" == none["title"]
+    assert (
+        "No longer: The candidate fails more requests than the baseline.\n"
+        "No longer: The candidate fails more hard-tier requests than the baseline.\n\n"
+        "The verdict changed, or the rollout ended: its page says which.\n<"
+    ) in none["text"]
+
+
+def _slack(receiver: WebhookReceiver) -> list[Mapping[str, str]]:
+    bodies = [body for path, body in list(receiver.received) if "slack" in path]
+    return [attachment for body in bodies for attachment in body["attachments"]]

@@ -122,6 +122,25 @@ def test_an_alert_silences_what_it_implies(
     assert (silenced, False) == ((target, here) in inhibited, (target, elsewhere) in inhibited)
 
 
+@pytest.mark.parametrize(
+    ("firing", "told"),
+    [
+        (("CliffwatchKafkaUnreachable", "CliffwatchAbsent", "CliffwatchConsumerLagging"), "CliffwatchKafkaUnreachable"),
+        (("CliffwatchAbsent", "CliffwatchConsumerStalled", "CliffwatchConsumerLagging"), "CliffwatchAbsent"),
+    ],
+    ids=["the brokers are away", "the database is away"],
+)
+def test_one_cause_is_one_page(firing: tuple[str, ...], told: str) -> None:
+    """Of a monitor that cannot work only the cause arrives, and rollouts are told all the same."""
+    required_program("prometheus-alertmanager", "alertmanager")
+    with AlertmanagerServer(CONFIG.read_text()) as server:
+        _post(server, [*((alert, "") for alert in firing), ("HardTierRegression", "shop")])
+
+        inhibited = {alert for alert, _ in _inhibited(server)}
+
+    assert {*firing, "HardTierGapWidening"} - {told} == inhibited
+
+
 def test_untrusted_tiers_silence_nothing() -> None:
     """A verdict knows by itself whether its tiers may be believed; declared tiers need no calibration at all."""
     required_program("prometheus-alertmanager", "alertmanager")
@@ -151,4 +170,4 @@ def _labels(alert: str, service: str) -> dict[str, str]:
 
 def _inhibited(server: AlertmanagerServer) -> set[tuple[str, str]]:
     alerts = [alert for alert in server.alerts() if alert["status"]["inhibitedBy"]]
-    return {(alert["labels"]["alertname"], alert["labels"]["service"]) for alert in alerts}
+    return {(alert["labels"]["alertname"], alert["labels"].get("service", "")) for alert in alerts}
