@@ -39,15 +39,15 @@ def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, cap
     """
     of_candidate = (*_of_candidate(rollout), request.c.capability == capability if capability else sa.true())
     chosen = _chosen(rollout, of_candidate).subquery()
-    total = connection.scalar(sa.select(sa.func.count()).select_from(chosen)) or 0
     rows = connection.execute(
-        sa.select(chosen)
+        sa.select(chosen, sa.func.count().over().label("total"))
         .order_by(chosen.c.failures.desc(), chosen.c.established_passes.desc(), chosen.c.key)
         .limit(limit)
     ).all()
     keys = [row.key for row in rows]
     failed = _latest(connection, keys, (request.c.success.is_(False), *of_candidate))
     passed = _latest(connection, keys, (request.c.success.is_(True), *_of_established(rollout)), first=rollout.baseline)
+    total = rows[0].total if rows else 0
     return Cases(total, [_case(row, failed[row.key], passed[row.key]) for row in rows])
 
 
@@ -59,36 +59,33 @@ def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
         .where(*of_candidate, request.c.success.is_not(None))
         .group_by("key")
         .having(2 * _FAILURES > _LABELLED)
-        .subquery()
+        .cte()
     )
     is_baseline = (model_version.c.model_version == rollout.baseline) & (
         model_version.c.environment != REFERENCE_ENVIRONMENT
     )
+    of_baseline = sa.func.count(sa.case((is_baseline, request.c.success)))
+    passed_by_it = sa.func.count(sa.case((is_baseline & request.c.success.is_(True), 1)))
     established = (
         sa.select(
-            _KEY.label("key"), is_baseline.label("is_baseline"), _LABELLED.label("labelled"), _PASSES.label("passes")
+            _KEY.label("key"),
+            sa.case((of_baseline > 0, of_baseline), else_=_LABELLED).label("labelled"),
+            sa.case((of_baseline > 0, passed_by_it), else_=_PASSES).label("passes"),
         )
         .join(model_version)
         .where(*_of_established(rollout), request.c.success.is_not(None))
         .where(_KEY.in_(sa.select(candidate.c.key)))
-        .group_by("key", "is_baseline")
+        .group_by("key")
         .subquery()
     )
-    own, others = established.alias("own"), established.alias("others")
-    labelled = sa.func.coalesce(own.c.labelled, others.c.labelled)
-    passes = sa.func.coalesce(own.c.passes, others.c.passes)
     return (
         sa.select(
             *candidate.c["key", "labelled", "failures"],
-            labelled.label("established_labelled"),
-            passes.label("established_passes"),
+            established.c.labelled.label("established_labelled"),
+            established.c.passes.label("established_passes"),
         )
-        .select_from(
-            candidate.outerjoin(own, (own.c.key == candidate.c.key) & own.c.is_baseline).outerjoin(
-                others, (others.c.key == candidate.c.key) & ~others.c.is_baseline
-            )
-        )
-        .where(2 * passes > labelled)
+        .join(established, established.c.key == candidate.c.key)
+        .where(2 * established.c.passes > established.c.labelled)
     )
 
 
