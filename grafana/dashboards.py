@@ -8,6 +8,7 @@ Every panel has a unit, a description, a minimum interval and a text for the qui
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +41,17 @@ RUNBOOKS = "https://example.invalid/cliffwatch/docs/runbooks"
 _PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _SCRAPE_INTERVAL = "15s"
 _LEAST_COLUMN_PIXELS = 60
+_DECIMALS = {"currencyUSD": 4, "s": 1}
+_BY = re.compile(r"by \(([\w, ]+)\)")
 _REFERENCES = "ABCDEFGHIJ"
 _ARMS = ("baseline", "candidate")
 _BOUNDS = ("lower", "estimate", "upper")
+_TIERS = ("all", "easy", "medium", "hard", "frontier")
 _ARM_COLOURS = {"baseline": "blue", "candidate": "orange"}
 _VERDICT_COLOURS = {"ok": "green", "waiting": "text", "cliff": "orange", "regression": "red"}
 _NO_ROLLOUT = "no rollout yet: a new model version starts one by itself"
 _NO_TIERS = "no tiers: declare them, send a class with each request, or learn them"
-_NO_HARD_COUNTS = (
-    "hard requests are counted where you declare tiers or learn them; tiers by class: see Rollout and Canary"
-)
+_NO_HARD_COUNTS = "no tiers declared or learnt (Rollout and Canary also show tiers by class)"
 _NO_CALIBRATION = "no calibration: nothing was learnt from other models"
 
 _NO_LABELS: Mapping[str, str] = {}
@@ -250,8 +252,8 @@ def rollout() -> builder.Dashboard:
                 _stat(
                     About(
                         title="What moved the share",
-                        description="Parts of the raw change; they add up to it. Traffic mix: more hard requests "
-                        "arrive. Easier tiers: they fail less. Hard tiers: they fail more.",
+                        description="Parts of the raw change in points; they add up to it. Traffic mix: more hard "
+                        "requests arrive. Easier tiers: they fail less. Hard tiers: they fail more.",
                         unit="percentunit",
                         span=6,
                         empty=_NO_TIERS,
@@ -260,11 +262,14 @@ def rollout() -> builder.Dashboard:
                 )
                 .orientation(VizOrientation.HORIZONTAL)
                 .decimals(1)
-                .text(common.VizTextDisplayOptions().title_size(16).value_size(32)),
+                .text(common.VizTextDisplayOptions().title_size(16).value_size(32))
+                .override_by_name("traffic_mix", [_property("displayName", "traffic mix")])
+                .override_by_name("easier_tiers", [_property("displayName", "easier tiers")])
+                .override_by_name("hard_tiers", [_property("displayName", "hard tiers")]),
                 _table(
                     About(
                         title="Failure rate by tier",
-                        description="Estimates of both arms, and the change with its bounds.",
+                        description="Estimates of both arms, and the change in points with its bounds.",
                         unit="percentunit",
                         span=10,
                         empty=_NO_TIERS,
@@ -322,17 +327,13 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Label coverage",
-                        description="Labelled per matured request, by tier. A difference between the arms could hide a "
-                        "change of that size, so bounds are widened by it.",
+                        description="Labelled per matured request, of all and by tier. A difference between the arms "
+                        "could hide a change of that size, so bounds are widened by it.",
                         unit="percentunit",
                         span=10,
                         height=7,
-                        empty=_NO_TIERS,
                     ),
-                    {
-                        arm: _by("tier", _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm}))
-                        for arm in _ARMS
-                    },
+                    {arm: " or ".join(_by("tier", _coverage(arm, tier)) for tier in _TIERS) for arm in _ARMS},
                 ),
             ],
             "All requests and classes": [
@@ -374,7 +375,7 @@ def canary() -> builder.Dashboard:
                     "failure_ratio",
                     tier=tier,
                 )
-                for tier in ("easy", "medium", "hard", "frontier")
+                for tier in _TIERS[1:]
             ],
             "Hard requests by capability class": [
                 _arms_over_time(
@@ -434,7 +435,7 @@ def hard_tier() -> builder.Dashboard:
                         "missing while a week has fewer labelled requests than the policy's minimum.",
                         unit="percentunit",
                         span=12,
-                        empty=f"not a week of enough labelled requests yet; {_NO_HARD_COUNTS}",
+                        empty=f"not a week of enough labelled requests yet, or {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "outcomes_hard:share_failure_delta7d", _SERVICE), "hard and frontier"),
                     Query(_recorded("service", "outcomes:share_failure_delta7d", _SERVICE), "all requests"),
@@ -446,7 +447,7 @@ def hard_tier() -> builder.Dashboard:
                         "the gap of three weeks before.",
                         unit="percentunit",
                         span=12,
-                        empty=f"not a week of enough labelled requests yet; {_NO_HARD_COUNTS}",
+                        empty=f"not a week of enough labelled requests yet, or {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "hard_gap:delta7d", _SERVICE), "gap"),
                 ),
@@ -459,7 +460,7 @@ def hard_tier() -> builder.Dashboard:
                         unit="locale",
                         span=10,
                         height=9,
-                        empty=f"no hard failure yet; {_NO_HARD_COUNTS}",
+                        empty=f"no hard failure yet, or {_NO_HARD_COUNTS}",
                     ),
                     {
                         arm: _by(
@@ -481,7 +482,7 @@ def hard_tier() -> builder.Dashboard:
                         unit="percentunit",
                         span=14,
                         height=9,
-                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
+                        empty=f"no class has 30 labelled hard requests, or {_NO_HARD_COUNTS}",
                     ),
                     {
                         "pass rate": _by(
@@ -506,7 +507,7 @@ def hard_tier() -> builder.Dashboard:
                         "counter, which is why this panel reads it instead of a recorded series.",
                         unit="short",
                         span=24,
-                        empty=f"no hard failure in this time; {_NO_HARD_COUNTS}",
+                        empty=f"no hard failure in this time, or {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         "sum by (capability) (max without (instance, pod) (increase(cliffwatch_outcomes_total"
@@ -544,7 +545,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=9,
-                        empty=f"no model version has 30 labelled hard requests; {_NO_HARD_COUNTS}",
+                        empty=f"no model version has 30 labelled hard requests, or {_NO_HARD_COUNTS}",
                     ),
                     {
                         "hard pass rate": _by(
@@ -582,7 +583,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=24,
                         height=8,
-                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
+                        empty=f"no class has 30 labelled hard requests, or {_NO_HARD_COUNTS}",
                     ),
                     {
                         "hard pass rate": _best(of_class, "share_success"),
@@ -600,7 +601,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty=f"no class has 30 labelled hard requests; {_NO_HARD_COUNTS}",
+                        empty=f"no class has 30 labelled hard requests, or {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         _by(
@@ -618,7 +619,7 @@ def frontier() -> builder.Dashboard:
                         unit="percentunit",
                         span=12,
                         height=12,
-                        empty=f"no model version has 30 labelled hard requests; {_NO_HARD_COUNTS}",
+                        empty=f"no model version has 30 labelled hard requests, or {_NO_HARD_COUNTS}",
                     ),
                     Query(
                         _by("model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)),
@@ -659,7 +660,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty=f"not a day of traffic yet; {_NO_HARD_COUNTS}",
+                        empty=f"not a day of traffic yet, or {_NO_HARD_COUNTS}",
                     ),
                     *(
                         Query(_recorded("rollout", "hard_failures_expected:delta1d", _ROLLOUT, {"arm": arm}), arm)
@@ -673,7 +674,7 @@ def on_call() -> builder.Dashboard:
                         unit="short",
                         span=7,
                         height=5,
-                        empty=f"not a day of traffic yet; {_NO_HARD_COUNTS}",
+                        empty=f"not a day of traffic yet, or {_NO_HARD_COUNTS}",
                     ),
                     Query(_recorded("service", "requests_hard:delta1d", _SERVICE), "requests"),
                 ),
@@ -736,7 +737,7 @@ def on_call() -> builder.Dashboard:
                             _recorded("version", "model_version_info:max", _SERVICE),
                         )
                     },
-                ),
+                ).override_by_name("floating", [_property("displayName", "alias"), *_YES_OR_NO]),
             ],
         },
     )
@@ -797,9 +798,9 @@ def monitor() -> builder.Dashboard:
             "Flow": [
                 _time_series(
                     About(
-                        title="Records read",
+                        title="Records read per second",
                         description="Records of any kind, by topic.",
-                        unit="cps",
+                        unit="short",
                         span=12,
                         empty="nothing was read yet",
                     ),
@@ -840,33 +841,28 @@ def monitor() -> builder.Dashboard:
                 _table(
                     About(
                         title="Checks",
-                        description="1 where a check of the monitor itself passes on every replica.",
+                        description="Whether a check of the monitor itself passes on every replica.",
                         unit="none",
                         span=6,
                         empty="no check has run yet",
                     ),
-                    {"passes": "min by (check) (monitor:cliffwatch_health:min)"},
-                ),
+                    {"passes": _by("check", "monitor:cliffwatch_health:min", how="min")},
+                ).override_by_name("passes", _YES_OR_NO),
             ],
             "Labels and tiers": [
                 _time_series(
                     About(
-                        title="Label coverage of hard requests",
-                        description="Labelled per matured request of each arm. A difference between the arms widens "
-                        "the bounds of every comparison.",
+                        title="Label coverage",
+                        description="Labelled per matured request of each arm; dashed: of hard requests. A difference "
+                        "between the arms widens the bounds of every comparison.",
                         unit="percentunit",
                         span=12,
-                        empty=_NO_TIERS,
                     ),
-                    *(
-                        Query(
-                            _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm, "tier": "hard"}),
-                            arm,
-                        )
-                        for arm in _ARMS
-                    ),
-                    colours=_ARM_COLOURS,
+                    *(Query(_coverage(arm, "all"), arm) for arm in _ARMS),
+                    *(Query(_coverage(arm, "hard"), f"{arm}, hard") for arm in _ARMS),
+                    colours={f"{arm}{of}": colour for of in ("", ", hard") for arm, colour in _ARM_COLOURS.items()},
                 )
+                .override_by_regexp("/hard/", [_dashed()])
                 .min(0)
                 .max(1),
                 _bars(
@@ -1024,6 +1020,10 @@ def _best(chosen: Mapping[str, str], operations: str) -> str:
     return f"{shown} and on ({by}) topk by (capability) (1, {rate})"
 
 
+def _coverage(arm: str, tier: str) -> str:
+    return _recorded("rollout", "label_coverage_ratio:max", _ROLLOUT, {"arm": arm, "tier": tier})
+
+
 def _arms(metric: str, **labels: str) -> list[Query]:
     return [Query(_rollout(metric, arm=arm, **labels), arm) for arm in _ARMS]
 
@@ -1165,7 +1165,7 @@ def _table(
     ascending: bool = False,
 ) -> table.Panel:
     """
-    One row per set of labels, one column per query; a query without a name has rows but no column.
+    One row per set of labels, one column per query; a query without a name has rows but no column. Labels come first.
 
     Args:
         about: What the panel says of itself.
@@ -1179,20 +1179,23 @@ def _table(
     # The text for the quiet state is the panel's, not that of a cell in which nothing is known.
     panel = panel.override_by_field_type("string", [_property("noValue", "")])
     panel = panel.override_by_field_type("number", [_property("noValue", "-")])
+    panel = panel.decimals(1) if about.unit == "percentunit" else panel
     renamed = {}
     for reference, (name, expr) in zip(_REFERENCES, columns.items(), strict=False):
         query = prometheus.Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE).ref_id(reference)
         panel = panel.with_target(query)
         renamed["Value" if len(columns) == 1 else f"Value #{reference}"] = name
     for name, unit in units.items():
-        panel = panel.override_by_name(name, [_property("unit", unit)])
+        panel = panel.override_by_name(name, [_property("unit", unit), _property("decimals", _DECIMALS.get(unit, 0))])
     for name, width in widths.items():
         panel = panel.override_by_name(name, [_property("custom.width", width)])
     if sorted_by is not None:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(desc=not ascending)])
     excluded = ["Time", *(value for value, name in renamed.items() if not name)]
+    ordered = [*_BY.findall(next(iter(columns.values())))[0].split(", "), *renamed]
     organize = {
         "excludeByName": dict.fromkeys(excluded, True),
+        "indexByName": {name: number for number, name in enumerate(ordered)},
         "renameByName": {value: name for value, name in renamed.items() if name},
     }
     return panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={})).with_transformation(
@@ -1208,8 +1211,7 @@ def _classes(about: About, *, name_pixels: int) -> table.Panel:
     columns = {arm: _by("capability", _rollout("class_failure_ratio", arm=arm, bound="estimate")) for arm in _ARMS}
     columns |= {"worse": _by("capability", _rollout("capability_regressed"))}
     panel = _table(about, columns, units={"worse": "none"}, widths={"capability": name_pixels}, sorted_by="candidate")
-    answers = {"0": {"text": "no"}, "1": {"text": "yes"}}
-    return panel.override_by_name("worse", [_property("mappings", [{"type": "value", "options": answers}])])
+    return panel.override_by_name("worse", _YES_OR_NO)
 
 
 def _last() -> common.ReduceDataOptions:
@@ -1231,6 +1233,10 @@ def _dashed() -> model.DynamicConfigValue:
 
 def _property(name: str, value: Any) -> model.DynamicConfigValue:
     return model.DynamicConfigValue(id_val=name, value=value)
+
+
+_ANSWERS = {"0": {"text": "no"}, "1": {"text": "yes"}, "false": {"text": "no"}, "true": {"text": "yes"}}
+_YES_OR_NO = [_property("mappings", [{"type": "value", "options": _ANSWERS}])]
 
 
 if __name__ == "__main__":

@@ -35,12 +35,12 @@ SERIES_OF_CAPABILITY = _TIERS * 5 + 7
 
 SERIES_OF_FAILURE_CLASS = _TIERS
 
-SERIES_OF_VERSION = _TIERS * (_HISTOGRAMS + 6) + 17 + 154 + SERIES_OF_CAPABILITY + SERIES_OF_FAILURE_CLASS
+SERIES_OF_VERSION = _TIERS * (_HISTOGRAMS + 6) + 17 + 156 + SERIES_OF_CAPABILITY + SERIES_OF_FAILURE_CLASS
 """
 Most series of one model version, one capability and one failure class of it (`other`) included.
 
 Six per tier beside the histograms (tokens in and out, cost, tool calls, overspent budgets, share of the traffic), 17 of
-the version and its environment (aliases, info, policy), and 154 of a rollout of which it is the candidate.
+the version and its environment (aliases, info, policy), and 156 of a rollout of which it is the candidate.
 """
 
 _SERIES = {

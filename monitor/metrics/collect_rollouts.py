@@ -84,9 +84,10 @@ def _evidence(labels: Labels, verdict: Verdict) -> Rows:
     for arm, rate in _arms(verdict.aggregate):
         yield "rollout_labelled_requests", rate.requests, (*labels, arm.value)
         yield "rollout_hard_failures", _hard_failures(verdict, arm), (*labels, arm.value)
+        yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, "all")
     for tier, compared in verdict.tiers.items():
         for arm, rate in _arms(compared):
-            yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier)
+            yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier.value)
 
 
 def _labels_of(labels: Labels, verdict: Verdict) -> Rows:
@@ -114,10 +115,10 @@ def _hard_failures(verdict: Verdict, arm: ArmName) -> int | None:
     return sum(rate.failures for rate in rates) if any(rate.requests for rate in rates) else None
 
 
-def _coverage_labels(labels: Labels, arm: ArmName, tier: Tier) -> Labels:
+def _coverage_labels(labels: Labels, arm: ArmName, tier: str) -> Labels:
     service, environment, baseline, candidate = labels
     model_version = baseline if arm is ArmName.BASELINE else candidate
-    return service, environment, model_version, baseline, candidate, arm.value, tier.value
+    return service, environment, model_version, baseline, candidate, arm.value, tier
 
 
 def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:

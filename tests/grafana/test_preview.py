@@ -14,14 +14,19 @@ from tests.rules.conftest import RULES
 
 
 def test_no_rule_is_evaluated_before_what_it_reads() -> None:
-    """The levels hold every shipped rule once, each after the series that it names."""
+    """The levels hold every shipped rule once, each after the series that it names; one may read its own past."""
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     levels = list(rules_by_level(RULES))
     known: set[str] = set()
 
     for level in levels:
         later = {rule["record"] for rule in rules if "record" in rule} - known
-        assert [] == [name for rule in level for name in later if re.search(rf"{name}(?![\w:])", rule["expr"])]
+        assert [] == [
+            name
+            for rule in level
+            for name in later - {rule.get("record")}
+            if re.search(rf"{name}(?![\w:])", rule["expr"])
+        ]
         known |= {rule["record"] for rule in level if "record" in rule}
 
     assert len(rules) == sum(len(level) for level in levels)

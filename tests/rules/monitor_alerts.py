@@ -109,15 +109,15 @@ CALIBRATION_DOUBTED = AlertSpec(
 LABEL_COVERAGE_LOW = AlertSpec(
     alert="CliffwatchLabelCoverageLow",
     needs={_gap("hard"): "0.125", policy("ok_margin_hard_ratio"): "0.125"},
-    shows={_coverage("baseline", "hard"): "0.75", _coverage("candidate", "hard"): "0.625"},
+    shows={_coverage("baseline", "all"): "0.75", _coverage("candidate", "all"): "0.625"},
     interval="1m",
     after="1h",
     labels={"severity": "warning", "signature": "monitor-labels", **ROLLOUT},
     annotations={
         "summary": "Too few requests get an outcome for the two arms to be compared.",
         "description": "shop (production), m-1 to m 2. Of hard requests that are old enough to be judged, the part "
-        "with an outcome differs by 12.5 points between the arms, which could hide a change of that size. Hard "
-        "requests with an outcome: baseline 75%, candidate 62.5%.",
+        "with an outcome differs by 12.5 points between the arms, which could hide a change of that size. "
+        "All requests with an outcome: baseline 75%, candidate 62.5%.",
         "action": "Find where outcomes get lost: in the judge, in its queue, or on the way to Kafka. Until then the "
         "verdict waits.",
     },
@@ -133,9 +133,9 @@ LABEL_COVERAGE_LOW = AlertSpec(
             policy("ok_margin_ratio"): "0.03125",
         },
         "no label comes at all": {
-            _gap("hard"): "0",
-            _coverage("baseline", "hard"): "0",
-            _coverage("candidate", "hard"): "0",
+            _gap("hard"): None,
+            _coverage("baseline", "all"): "0",
+            _coverage("candidate", "all"): "0",
         },
     },
     resolves={_gap("hard"): "0.125x70 0x100"},
