@@ -195,7 +195,7 @@ def rollout() -> builder.Dashboard:
                         span=8,
                         empty="no classes: send a capability with each request",
                     ),
-                    name_pixels=175,
+                    name_pixels=205,
                 ),
                 _arms_over_time(
                     About(
@@ -357,7 +357,7 @@ def canary() -> builder.Dashboard:
                         height=7,
                         empty="no classes: send a capability with each request",
                     ),
-                    name_pixels=210,
+                    name_pixels=370,
                 ),
             ],
             "Failure rate by tier": [
@@ -1210,7 +1210,8 @@ def _classes(about: About, *, name_pixels: int) -> table.Panel:
     """Both arms by capability class, the largest failure rate of the candidate first."""
     columns = {arm: _by("capability", _rollout("class_failure_ratio", arm=arm, bound="estimate")) for arm in _ARMS}
     columns |= {"worse": _by("capability", _rollout("capability_regressed"))}
-    panel = _table(about, columns, units={"worse": "none"}, widths={"capability": name_pixels}, sorted_by="candidate")
+    widths = {"capability": name_pixels, "baseline": 80, "candidate": 95, "worse": 60}
+    panel = _table(about, columns, units={"worse": "none"}, widths=widths, sorted_by="candidate")
     return panel.override_by_name("worse", _YES_OR_NO)
 
 
