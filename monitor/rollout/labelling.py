@@ -27,7 +27,8 @@ LEAST_AUDITS = 30
 LEAST_AUDITED_SHARE = 0.02
 """... or this share of what the judge said: more come as fast as requests do, so the verdict can wait for them."""
 
-_LEAST_AUDITS_OF_WORD = 10  # of what was judged a failure or a pass, to correct it; of both for a tier to have its own
+_FEW_AUDITS = 10  # of what was judged a failure or of what was judged a pass: a tier with more has its own
+_LEFT_OUT = 0.2  # of the audits due: so few are hardly chance
 _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the judge never errs
 _LEAST_ONE_SIDED = 5  # verdicts of those who look at some runs
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
@@ -86,11 +87,12 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         arms = [_arm_labels(arm, said) for arm, said in zip(sides, counts, strict=True)]
         return Labelling(cohort, (arms[0], arms[1]), one_sided)
     audited = [_audited(said, sources) for said in counts]
-    tallies, checked = _checked([_Tallies.of(arm, sources) for arm in sides])
+    tallies = [_Tallies.of(arm, sources) for arm in sides]
+    left_out = _left_out(tallies)
+    tallies = [each.believing(left_out) for each in tallies]
     errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
     moved = tuple(group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group]))
-    enough = (_has_enough(number, said, sources) for number, said in zip(audited, counts, strict=True))
-    is_checked = bool(checked.any()) and all(enough)
+    is_checked = all(_is_checked(number, said, sources) for number, said in zip(audited, counts, strict=True))
     is_corrected = is_checked or bool(moved)
     rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]
     believed = [_believed(arm, sources, of) for arm, of in zip(sides, rates, strict=True)]
@@ -100,8 +102,10 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
             audited=number,
             count_by=CountBy.AUDITS if is_corrected else CountBy.LOOKS,
             correction=tally.correction(of),
-            judge={group: _judge_errors(pair, checked, error_rate) for group, pair in found.items()},
-            unchecked=tuple(compress(("failed", "passed"), ~checked)) if found else (),
+            judge={group: _judge_errors(pair, left_out[group], error_rate) for group, pair in found.items()},
+            unchecked={
+                group: tuple(compress(("failed", "passed"), words)) for group, words in left_out.items() if words.any()
+            },
         )
         for arm, said, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
     )
@@ -115,6 +119,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
 
 
 _Errors = tuple[tuple[float, float], tuple[float, float]]
+_Words = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,13 @@ class _Tallies:
             }
         )
 
+    def believing(self, left_out: Mapping[TierGroup, _Words]) -> _Tallies:
+        """With the judge's word for what people leave out: who reads only its failures says nothing of its passes."""
+        by_tier = {tier: tally.copy() for tier, tally in self.by_tier.items()}
+        for tier, tally in by_tier.items():
+            tally[8:14] = np.where(np.repeat(left_out[group_of(tier)], 3), _AS_SAID, tally[8:14])
+        return _Tallies(by_tier)
+
     def group(self, tier: Tier) -> Array:
         """Of all tiers of the group of *tier*."""
         of_group = [each for other, each in self.by_tier.items() if group_of(other) is group_of(tier)]
@@ -145,7 +157,7 @@ class _Tallies:
         return total
 
     def has_own(self, tier: Tier) -> bool:
-        return tier in self.by_tier and bool(_has_audits(self.by_tier[tier]).all())
+        return tier in self.by_tier and float(_audits(self.by_tier[tier]).min()) >= _FEW_AUDITS
 
     def rates(self) -> Mapping[Tier, Rate]:
         return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
@@ -184,26 +196,24 @@ class _Tallies:
         }
 
 
-def _has_audits(tally: Array) -> NDArray[np.bool_]:
-    """Whether people checked enough of what the judge failed, and of what it passed, shape (2,)."""
-    enough: NDArray[np.bool_] = tally[[8, 11]] ** 2 >= _LEAST_AUDITS_OF_WORD * np.maximum(tally[[10, 13]], 1e-300)
-    return enough
+def _audits(tally: Array) -> Array:
+    """Independent audits of what the judge failed, and of what it passed, shape (2,)."""
+    audits: Array = tally[[8, 11]] ** 2 / np.maximum(tally[[10, 13]], 1e-300)
+    return audits
 
 
-def _checked(tallies: Sequence[_Tallies]) -> tuple[Sequence[_Tallies], NDArray[np.bool_]]:
-    """
-    *tallies* that take the judge's failures, or its passes, as they were said where they are hardly checked in an arm.
-
-    Who reads only what the judge failed says nothing of what it passed. Also which of the two are checked, shape (2,).
-    """
-    checked = np.all(
-        [_has_audits(np.sum([*each.by_tier.values()], axis=0)) for each in tallies if each.by_tier], axis=0
-    )
-    known, kept = np.repeat(checked, 3), slice(8, 14)
-    by_tier = [{tier: tally.copy() for tier, tally in each.by_tier.items()} for each in tallies]
-    for tally in chain(*(each.values() for each in by_tier)):
-        tally[kept] = np.where(known, tally[kept], _AS_SAID)
-    return [_Tallies(each) for each in by_tier], checked
+def _left_out(tallies: Sequence[_Tallies]) -> Mapping[TierGroup, _Words]:
+    """Whether people leave out what the judge failed, and what it passed, of a group in either arm; shapes (2,)."""
+    found: dict[TierGroup, _Words] = {}
+    for of_arm in tallies:
+        groups = {group_of(tier): of_arm.group(tier) for tier in of_arm.by_tier}
+        audited = sum(float(_audits(tally).sum()) for tally in groups.values())
+        share = audited / max(sum(float(tally[3:5].sum()) for tally in groups.values()), 1.0)
+        for group, tally in groups.items():
+            due = tally[3:5] * share  # audits, were they spread evenly
+            few = (due >= _FEW_AUDITS) & (_audits(tally) < np.minimum(due * _LEFT_OUT, _FEW_AUDITS))
+            found[group] = found.get(group, np.zeros(2, dtype=bool)) | few
+    return {**found, TierGroup.ALL: np.any([*found.values()], axis=0)}
 
 
 def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
@@ -271,7 +281,7 @@ def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:
     return int(sum(each.requests for each in spoken if "-" not in (each.words[sources.judge], each.words[3])))
 
 
-def _has_enough(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
+def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
     judged = sum(each.requests for each in counts if each.words[sources.judge : sources.judge + 1] not in {"", "-"})
     return audited > 0 and audited >= min(LEAST_AUDITS, LEAST_AUDITED_SHARE * judged)
 
@@ -296,10 +306,9 @@ def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> st
     return SUCCESS if not failures and labelled < _ALL_LABELLED * sum(arm.requests for arm in arms) else ""
 
 
-def _judge_errors(pair: _Errors, checked: Iterable[bool], error_rate: float) -> JudgeErrors:
-    return JudgeErrors(
-        *(_interval(*each, error_rate) if is_told else None for each, is_told in zip(pair, checked, strict=True))
-    )
+def _judge_errors(pair: _Errors, left_out: _Words, error_rate: float) -> JudgeErrors:
+    told = (None if is_out else _interval(*each, error_rate) for each, is_out in zip(pair, left_out, strict=True))
+    return JudgeErrors(*told)
 
 
 def _interval(requests: float, errors: float, error_rate: float) -> Interval | None:

@@ -90,8 +90,15 @@ def _labels(verdict: Verdict) -> Iterator[str]:
         return
     changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
     yield f"People checked {audited} verdicts of the judge. Without its errors, {changed}{more}."
-    for what in arms[ArmName.BASELINE].unchecked:
-        yield f"Hardly anything that the judge {what} was checked, so its word is taken there: let people check some."
+    unchecked = arms[ArmName.BASELINE].unchecked
+    groups: list[TierGroup] = [group for group in unchecked if group is not TierGroup.ALL]
+    if len(groups) != 1 and len({*unchecked.values()}) == 1:
+        groups = [TierGroup.ALL]
+    for group in groups:
+        yield (
+            f"Of {GROUP_NAMES[group]}, people check hardly anything that the judge {' or '.join(unchecked[group])}, so "
+            "its word is taken there: let them check some of it."
+        )
 
 
 def _told(change: Interval | None) -> str:

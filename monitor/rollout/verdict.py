@@ -124,8 +124,7 @@ class ArmLabels:
         count_by: What the rates rest on.
         correction: What that changed in the failure rate of all requests, ratio -1 to 1.
         judge: Its errors by tier group; empty without audits.
-        unchecked: What people hardly checked in either arm, so that the judge's word is taken: what it `failed` or what
-            it `passed`.
+        unchecked: What people leave out by tier group, so that the judge's word is taken: what it `failed`, `passed`.
     """
 
     coverage: float | None = None
@@ -135,7 +134,7 @@ class ArmLabels:
     count_by: CountBy = CountBy.LABEL
     correction: float = 0.0
     judge: Mapping[TierGroup, JudgeErrors] = field(default_factory=dict)
-    unchecked: tuple[str, ...] = ()
+    unchecked: Mapping[TierGroup, tuple[str, ...]] = field(default_factory=dict)
 
 
 LEFT_BEHIND, EXCESS = "left_behind", "excess"

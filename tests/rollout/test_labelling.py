@@ -232,11 +232,27 @@ def test_where_people_read_only_what_the_judge_failed_its_passes_count_as_passes
     assert 0.09 == pytest.approx(verdict.aggregate.baseline.rate.estimate, abs=0.0002)
     assert 0.03 > verdict.aggregate.change.upper
     assert 0 == verdict.audits_needed
-    assert ("passed",) == labels.unchecked
+    assert ("passed",) == labels.unchecked[TierGroup.ALL]
     assert errors.false_failure is not None
     assert 0.011 == pytest.approx(errors.false_failure.estimate, abs=0.0002)
     assert errors.false_success is None
-    assert any("Hardly anything that the judge passed" in reason for reason in verdict.reasons)
+    assert any("hardly anything that the judge passed" in reason for reason in verdict.reasons)
+
+
+def test_where_people_read_only_the_hard_tier_the_judge_is_believed_on_the_easier_one() -> None:
+    """Failures double everywhere; people check a third of the hard requests and none of the easy ones."""
+    hard = [
+        a_stratum(Tier.HARD, p_f_=134, p_p_=535, p_ff=66, p_pp=265),
+        a_stratum(Tier.HARD, p_f_=268, p_p_=400, p_ff=132, p_pp=200),
+    ]
+    easy = [a_stratum(Tier.EASY, p_f_=450, p_p_=8_550), a_stratum(Tier.EASY, p_f_=900, p_p_=8_100)]
+    cohort = Cohort(Arm("old", [hard[0], easy[0]]), Arm("new", [hard[1], easy[1]]), "", TiersBy.DECLARED)
+
+    verdict = judge(cohort, None, POLICY, previous=None)
+
+    assert {"all", "easier", "hard"} == set(verdict.scope)
+    unchecked = verdict.labels[ArmName.BASELINE].unchecked
+    assert {TierGroup.ALL: ("failed", "passed"), TierGroup.EASIER: ("failed", "passed")} == unchecked
 
 
 def test_a_judge_that_fails_more_good_answers_of_one_arm_is_seen_by_those_who_read_its_failures() -> None:
