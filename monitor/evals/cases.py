@@ -132,11 +132,6 @@ class Run:
     model: str
     cases: Mapping[CaseKey, Case]
 
-    @property
-    def attempts(self) -> int:
-        """Scored attempts over all cases."""
-        return sum(case.scored for case in self.cases.values())
-
 
 class CaseFold:
     """Attempts folded into cases as they come; one that is written twice counts once."""

@@ -158,7 +158,7 @@ def _arm(source: ArmSource, run: Run) -> dict[str, Any]:
         "model": run.model or None,
         **_fields(source, "files", "formats"),
         "cases": len(run.cases),
-        "attempts": run.attempts,
+        "attempts": sum(case.scored for case in run.cases.values()),
         "notes": source.notes,
     }
 

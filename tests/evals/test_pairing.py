@@ -51,7 +51,7 @@ def test_an_attempt_that_is_written_twice_counts_once() -> None:
         ""
     ]
 
-    assert 2 == run.attempts
+    assert 2 == sum(case.scored for case in run.cases.values())
 
 
 def test_sides_change_by_the_majority_of_attempts() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.cli import run_command
 from monitor.evals.files import events_of_results
+from monitor.evals.formats.documents import LazyRows, decoded
 from monitor.evals.formats.reading import Options
 from tests.evals.real_tools import FILES
 
@@ -590,3 +591,45 @@ def test_a_score_of_inspect_with_parts_is_chosen_by_part(written: Any, capsys: p
     assert (2, 1, 1) == counted(result)
     assert "1 samples are marked invalid and are left out." in result["baseline"]["notes"]
     assert "it has judge.facts, judge.style" in refused(capsys, path, path, "--metric", "judge")
+
+
+LONG = [{"id": f"c{n}", "passed": n % 3 > 0, "question": f"{n:01000d}"} for n in range(2_000)]
+
+
+@pytest.mark.parametrize(
+    ("document", "rows_of"),
+    [
+        (LONG, lambda read: read),
+        ({"model": "m-1", "results": LONG}, lambda read: read["results"]),
+        ({"config": {"model": "m-1"}, "run": {"results": {"results": LONG}}}, lambda r: r["run"]["results"]["results"]),
+    ],
+    ids=["a list", "a list in an object", "a list deep in an object"],
+)
+def test_a_long_document_is_never_held_as_objects(
+    document: Any, rows_of: Any, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows are decoded when they are read, and say what they say in a file of lines."""
+    text = json.dumps(document)
+    path = written(text)
+    result = reported(capsys, path, path)
+
+    assert isinstance(rows_of(decoded(text.encode())), LazyRows)
+    assert LONG == list(rows_of(decoded(text.encode())))
+    assert (2_000, 1_333, 1_333) == counted(result)
+    assert (None if document is LONG else "m-1") == result["baseline"]["model"]
+
+
+def test_a_long_document_may_hold_numbers_that_json_does_not_have(
+    written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's writers write NaN."""
+    path = written(json.dumps({"results": [{**row, "loss": float("nan")} for row in LONG]}))
+
+    assert (2_000, 1_333, 1_333) == counted(reported(capsys, path, path))
+
+
+def test_a_long_document_that_is_cut_off_is_one_sentence(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of it is counted."""
+    path = written(json.dumps({"results": LONG})[:-10])
+
+    assert "neither one JSON document nor JSON lines" in refused(capsys, path, path)

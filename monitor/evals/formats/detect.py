@@ -6,6 +6,7 @@ import io
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, table
-from monitor.evals.formats.documents import bfcl_rows, case_rows, final_events, id_lists, junit_rows
+from monitor.evals.formats.documents import bfcl_rows, case_rows, decoded, final_events, id_lists, junit_rows
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
@@ -154,10 +155,10 @@ def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]
 
 def _whole(text: bytes) -> Any:
     """*text* as one JSON document, or None where it is not one."""
-    try:
-        return from_json(text)
-    except ValueError:
-        return None
+    for decode in (decoded, from_json):  # Python's writers write NaN, which only the second takes
+        with suppress(ValueError):
+            return decode(text)
+    return None
 
 
 def _lines(name: str, text: bytes) -> Iterator[Any]:
@@ -228,8 +229,7 @@ _read_openai = _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
     (promptfoo.is_promptfoo, promptfoo.read_document),
-    (_has("lm_eval_version"), lm_eval.refuse_totals),
-    (_has("results", "configs", "n-shot"), lm_eval.refuse_totals),
+    (lambda document: {"lm_eval_version", "n-shot"} & document.keys(), lm_eval.refuse_totals),
     (id_lists, _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (

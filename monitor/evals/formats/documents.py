@@ -6,8 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree as ET
+
+import msgspec
+from msgspec import Raw
+from pydantic_core import from_json
 
 from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid
 from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
@@ -21,6 +26,46 @@ _UNSCORED_TESTS = ("error", "skipped")
 _XML_HEAD = 2_000
 _OF_LIST = {"passed": True, "failed": False, "unknown": None}
 _BFCL_SCORES = re.compile(r"^BFCL_(?:v\d+_)?(?P<category>.+)_score\.jsonl?$")
+_LARGE_BYTES = 1024**2
+
+
+class LazyRows(list[Any]):
+    """
+    The objects of a long JSON list, each decoded whenever it is read: held as objects they take three times the bytes.
+
+    Attributes:
+        above: What each of them inherits.
+    """
+
+    above: Mapping[str, Any] = MappingProxyType({})
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._row, super().__iter__())
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return list(map(self._row, found)) if isinstance(place, slice) else self._row(found)
+
+    def _row(self, raw: Raw) -> Mapping[str, Any]:
+        return {**self.above, **from_json(bytes(raw))}
+
+
+def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
+    """
+    The JSON document *text*; long lists of objects, at most *depth* objects deep in it, are lazy.
+
+    Raises:
+        ValueError: it is not one JSON document, or has numbers (NaN) that JSON does not have.
+    """
+    content = memoryview(text)
+    if len(content) < _LARGE_BYTES or not depth:
+        return from_json(bytes(text))
+    if content[0] == ord("{"):
+        parts = msgspec.json.decode(text, type=dict[str, Raw])
+        return {name: decoded(part, depth - 1) for name, part in parts.items()}
+    rows = msgspec.json.decode(text, type=list[Raw])
+    are_objects = all(isinstance(from_json(bytes(row)), dict) for row in rows)
+    return LazyRows(rows) if are_objects else from_json(bytes(text))
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -78,9 +123,11 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
             yield from [_joined(key, found)] if is_split else [rows for _, rows in found]
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
-            for entry in value if above else ():
-                entry |= {**above, **entry}  # in place, for they may be many
-            yield value
+            if isinstance(value, LazyRows):
+                value.above = above
+                yield value
+            else:
+                yield [{**above, **entry} for entry in value]
         elif depth:
             named = (
                 (next((entry[name] for name in _WORDS["group_names"] if name in entry), None), entry) for entry in value
