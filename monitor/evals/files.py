@@ -35,7 +35,6 @@ STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
-_HEAD_BYTES = 1024**2
 
 
 ReadProgress = Callable[[int], object]
@@ -109,7 +108,7 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
     if path == STANDARD_INPUT:
         return None
     if not Path(path).is_dir():
-        told = holds_results(_content(path, at_most=_HEAD_BYTES))  # events may be far more than memory holds
+        told = holds_results(_content(path, at_most=1024**2))  # events may be far more than memory holds
         if not (holds_results(_content(path)) if told is None else told):
             return None
     results = read_results([path], options, lambda _: None)

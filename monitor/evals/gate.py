@@ -89,7 +89,7 @@ def read_floors(name: str, content: bytes) -> Floors:
         except ValidationError as error:
             problems = [_problem(details, file) for details in error.errors(include_url=False)]
         else:
-            if floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
+            if "verdict" not in file.values and floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
                 told = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
                 problems = [Problem(1, (), told)]
     if problems:

@@ -1,5 +1,5 @@
 """
-A report in every form that is text.
+A report in every form that is text, and what every form says in the same words.
 
 The HTML is one file with nothing to load and no script, charts as SVG, light and dark. Of the Markdown, verdict, gate
 and cases are open, and the rest is to unfold. Of the JSON, `schema` names the version of its form, and a golden file
@@ -9,7 +9,7 @@ in the tests holds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from functools import cache
@@ -21,26 +21,123 @@ from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import json, to_builtins
 
-from monitor.difficulty.tiers import HARD_TIER
+from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.errors import UsageError
-from monitor.evals import summary
 from monitor.evals.cases import CaseKey, Pair, Run
-from monitor.evals.comparison import Stratum
+from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, EvalReport
 from monitor.output.charts.drawing import CHART_STYLE
+from monitor.output.charts.rates import RateRow
 from monitor.output.templating import templates_of
-from monitor.rollout.wording import bounds
+from monitor.rollout.wording import bounds, count, counted, one_line, percent, probability, signed, some_of
 
 SCHEMA = "cliffwatch.eval-report/v1"
+HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
+"""Names of what `cells` gives."""
+
+_FILES_SHOWN = 3
+_NAMED = 5
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def cells(stratum: Stratum) -> Sequence[str]:
+    """The numbers of a row: rates are pass rates, the change and its bounds are in points."""
+    return (
+        f"{stratum.cases:,}",
+        percent(stratum.before.estimate),
+        percent(stratum.after.estimate),
+        signed(stratum.change.estimate),
+        bounds(stratum.change),
+        f"{count(stratum.failures_before)} → {count(stratum.failures_after)}",
+        f"{stratum.newly_failing:,}",
+        f"{stratum.newly_passing:,}",
+        probability(stratum.p_value),
+    )
+
+
+def rate_rows(report: EvalReport, gate: GateResult | None) -> Sequence[RateRow]:
+    """The rows of the chart of pass rates, each with the floor that a gate holds it to."""
+    floors = {} if gate is None else gate.floors
+    return [
+        RateRow(name, stratum.before, stratum.after, floors.get(name.replace(" ", "_")))
+        for name, stratum in report.comparison.rows().items()
+    ]
+
+
+def classes_worst_first(comparison: Comparison) -> Mapping[str, Stratum]:
+    """Capability classes by their change; none where there is only one, which is everything over again."""
+    classes = comparison.capabilities
+    names = sorted(classes, key=lambda name: classes[name].change.estimate) if len(classes) > 1 else []
+    return {name: classes[name] for name in names}
+
+
+def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
+    """The lists of cases that have one: a name, what it means, the cases."""
+    lists = (
+        ("Lost", "passed before and fail now", report.lost),
+        ("Won", "failed before and pass now", report.won),
+        ("Flaky", "pass some attempts and fail others", report.flaky),
+    )
+    return [each for each in lists if each[2]]
+
+
+def cases_line(report: EvalReport) -> str:
+    """How many cases are lost, won and flaky, and the first that are lost."""
+    counts = f"{len(report.lost):,} lost, {len(report.won):,} won"
+    counts += f", {len(report.flaky):,} flaky" if report.flaky else ""
+    named = some_of([one_line(str(case.key), None) for case in report.lost], _NAMED)
+    return f"{counts}: {named}" if named else counts
+
+
+def case_words(case: Pair, longest: int) -> str:
+    """One case of a list, and what went wrong in at most *longest* letters; 0 leaves it out."""
+    about = [case.tier.value] if case.tier is not Tier.UNTIERED else []
+    about += [case.capability] if case.capability else []
+    about += [f"{percent(case.before)} → {percent(case.after)}"] if not {case.before, case.after} <= {0.0, 1.0} else []
+    about += ["flaky"] if case.is_flaky else []
+    failure = case.candidate.failure
+    return (f" ({', '.join(about)})" if about else "") + (f": {one_line(failure, longest)}" if failure else "")
+
+
+def gate_line(gate: GateResult) -> str:
+    """Whether the gate is open, and because of how many rules it is not."""
+    rules = counted(len(gate.rules), "rule")
+    return f"open, {rules} kept" if gate.is_open else f"closed by {len(gate.broken):,} of {rules}"
+
+
+def repeats(comparison: Comparison) -> Iterator[str]:
+    """Per row, how reliably repeated cases pass; nothing where each case was asked once."""
+    for name, stratum in comparison.rows().items():
+        if stratum.flaky or stratum.tries > 1:
+            share = f"{stratum.flaky:,} of {counted(stratum.cases, 'case')} flaky ({stratum.flaky / stratum.cases:.0%})"
+            rates = f"{percent(stratum.all_tries_before)} → {percent(stratum.all_tries_after)}"
+            yield f"{name}: {share}, pass^{stratum.tries} {rates}"
+
+
+def provenance(report: EvalReport) -> Iterator[str]:
+    """Where the numbers come from, and what they mean."""
+    yield report.tiering.explanation
+    yield from report.tiering.notes
+    for name, source in (("Baseline", report.baseline), ("Candidate", report.candidate)):
+        more = len(source.files) - _FILES_SHOWN
+        files = ", ".join(source.files[:_FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        yield f"{name}: {files} ({', '.join(source.formats)}). {' '.join(source.notes)}".rstrip()
+    yield (
+        f"Bounds are paired (Newcombe) and hold with {percent(report.comparison.confidence)} over all tiers, and over "
+        "all classes, together; p is McNemar's exact test for one look at a fixed sample, raised for their number "
+        "(Holm). Lost: newly failing, won: newly passing, by the majority of attempts. A case counts if at least half "
+        "of its attempts have a score."
+    )
 
 
 @cache
 def _environment() -> Environment:
     environment = templates_of("monitor.evals", finalize=_valid)
     environment.filters["bounds"] = bounds
-    environment.globals |= {"summary": summary, "chart_style": Markup(CHART_STYLE)}  # noqa: S704  (our own)
+    said = (cells, rate_rows, classes_worst_first, case_lists, cases_line, case_words, gate_line, repeats, provenance)
+    environment.globals |= {each.__name__: each for each in said}
+    environment.globals |= {"HEADINGS": HEADINGS, "chart_style": Markup(CHART_STYLE)}  # noqa: S704  (our own)
     return environment
 
 

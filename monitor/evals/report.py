@@ -12,8 +12,7 @@ from monitor.difficulty.tiers import TIERS
 from monitor.errors import UsageError
 from monitor.evals.audit import Audit, audit
 from monitor.evals.cases import Pair, Pairing
-from monitor.evals.comparison import Comparison, Stratum, compare
-from monitor.evals.share import ShareReport
+from monitor.evals.comparison import Comparison, ShareReport, Stratum, compare
 from monitor.evals.tiering import Tiering, TierSource
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.policy import Policy

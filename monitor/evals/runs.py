@@ -73,7 +73,17 @@ def _pair(before: _Folded, after: _Folded) -> tuple[Pairing, ArmSource, ArmSourc
     names = [set(each.variants) for each in (before, after)]
     is_kept = all(len(each) > 1 for each in names) and bool(names[0] & names[1])
     runs = [each.run(keep_variants=is_kept) for each in (before, after)]
+    if runs[0].cases.keys().isdisjoint(runs[1].cases):
+        bare = [_without_tasks(run) for run in runs]
+        is_unique = all(len(each.cases) == len(run.cases) for each, run in zip(bare, runs, strict=True))
+        runs = bare if is_unique else runs
     return pair_runs(*runs), before.source, after.source
+
+
+def _without_tasks(run: Run) -> Run:
+    """*run* by case id alone: a suite may have another name in each run, or in one of them none."""
+    bare = {key: CaseKey("", key.case_id) for key in run.cases}
+    return Run(run.model, {bare[key]: structs.replace(case, key=bare[key]) for key, case in run.cases.items()})
 
 
 class _Folded:

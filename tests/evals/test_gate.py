@@ -131,6 +131,13 @@ def test_a_case_without_a_score_counts_against_a_floor(tmp_path: Path) -> None:
     assert 0 == gated(files, "floors: [{tier: hard, pass_rate: 0.9}]\nunscored: left_out", tmp_path)
 
 
+def test_verdicts_that_are_named_are_a_rule_even_if_they_are_those_that_pass_anyway(
+    seed_files: tuple[str, str], tmp_path: Path
+) -> None:
+    """What a team agreed on may be what holds without it."""
+    assert 0 == gated(seed_files, "verdict: [ok, cliff, waiting]", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("rules", "sentence"),
     [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,22 @@ def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.Capt
         ("P", "F"),
         ("met", "not met"),
         ("CORRECT", "NOT_ATTEMPTED"),
+        ("✓", "x"),
+        ("VRAI", "FAUX"),
+        ("WAHR", "FALSCH"),
+        ("ja", "nein"),
+        ("bestanden", "nicht bestanden"),
+        ("VERDADERO", "FALSO"),
+        ("sí", "no"),
+        ("VERO", "FALSO"),
+        ("VERDADEIRO", "FALSO"),
+        ("sim", "não"),
+        ("WAAR", "ONWAAR"),
+        ("PRAWDA", "FAŁSZ"),
+        ("DOĞRU", "YANLIŞ"),
+        ("ИСТИНА", "ЛОЖЬ"),
+        ("はい", "いいえ"),
+        ("是", "否"),
     ],
 )
 def test_words_for_passed_and_failed(
@@ -591,6 +608,146 @@ def test_a_score_of_inspect_with_parts_is_chosen_by_part(written: Any, capsys: p
     assert (2, 1, 1) == counted(result)
     assert "1 samples are marked invalid and are left out." in result["baseline"]["notes"]
     assert "it has judge.facts, judge.style" in refused(capsys, path, path, "--metric", "judge")
+
+
+def test_a_word_that_may_be_the_other_one_is_asked_for(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all that is understood passes, a word that is not may well mean failed: 100 % would be a guess."""
+    path = written([{"id": "a", "passed": "yes"}, {"id": "b", "passed": "nope"}])
+
+    assert 'passed holds "nope", which does not say what passed' in refused(capsys, path, path)
+
+
+def as_columns(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+NAMED = [
+    {"case_id": "a", "passed": True, "subject": "x"},
+    {"case_id": "b", "passed": None, "subject": "x"},
+    {"case_id": "c", "passed": False, "subject": "y"},
+]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {name: {str(n): cell for n, cell in enumerate(cells)} for name, cells in as_columns(NAMED).items()},
+        as_columns(NAMED),
+        {"columns": list(NAMED[0]), "index": [0, 1, 2], "data": [list(row.values()) for row in NAMED]},
+        {"0": NAMED[0], "1": NAMED[1], "2": NAMED[2]},
+    ],
+    ids=["columns by number", "columns as lists", "names and cells", "rows by number"],
+)
+def test_a_table_may_be_written_in_any_direction(
+    document: Any, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pandas and Hugging Face datasets write their tables as JSON."""
+    path = written(json.dumps(document))
+    result = reported(capsys, path, path)
+
+    assert (2, 1, 1) == counted(result)
+    assert [{"task": "", "case": "b"}] == result["unknown"] + result["unpaired"]["unscored"]
+    assert {"x", "y"} == set(result["capabilities"])
+
+
+def test_ids_that_are_whole_numbers_pair_however_they_are_written(
+    written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1, "1" and 1.0 are one case; a version such as 1.0 beside 1.1 stays what it is."""
+    numbers = written([{"id": n, "passed": n > 2} for n in range(6)], "numbers")
+    texts = written([{"id": str(n), "passed": n > 2} for n in range(6)], "texts")
+    decimals = written("id,passed\n" + "".join(f"{n}.0,{int(n > 2)}\n" for n in range(6)), "decimals.csv")
+    versions = written("id,passed\n1.0,1\n1.1,0\n2,0\n", "versions.csv")
+
+    assert (6, 3, 3) == counted(reported(capsys, numbers, texts))
+    assert (6, 3, 3) == counted(reported(capsys, numbers, decimals))
+    assert ["1.0"] == [
+        case["case"]
+        for case in reported(capsys, versions, written("id,passed\n1.0,0\n1.1,0\n2,0\n", "later.csv"))["lost"]
+    ]
+
+
+def test_rows_without_an_id_pair_by_their_question(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """NaN and an empty text are no ids, and never one case that many rows share."""
+    rows = [{"id": float("nan") if n % 2 else "", "question": f"What is {n}?", "passed": n > 2} for n in range(6)]
+    path = written(rows)
+
+    assert (6, 3, 3) == counted(reported(capsys, path, path))
+
+
+@pytest.mark.parametrize("later", ["nightly-2", None], ids=["another name", "no name"])
+def test_a_suite_that_is_named_otherwise_pairs_by_its_ids(
+    later: str | None, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless an id is in several suites, which are then not to be told apart."""
+    before = [{"suite": "nightly-1", "id": f"c{n}", "passed": n > 2} for n in range(6)]
+    after = [{**row, "suite": later} for row in before]
+    twice = [*before, {"suite": "weekly", "id": "c1", "passed": True}]
+
+    assert (6, 3, 3) == counted(reported(capsys, written(before, "before"), written(after, "after")))
+    assert "No case is in both runs" in refused(capsys, written(twice, "twice"), written(after, "after"))
+
+
+def test_ids_of_a_report_yield_to_its_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """terminal-bench lists what has no result among the unresolved, and only its cases say which those are."""
+    results = [
+        {"task_id": case, "is_resolved": resolved, "failure_mode": "unset"}
+        for case, resolved in {"a": True, "b": False, "c": None}.items()
+    ]
+    path = written(json.dumps({"results": results, "resolved_ids": ["a"], "unresolved_ids": ["b", "c"]}))
+    result = reported(capsys, path, path)
+
+    assert (2, 1, 1) == counted(result)
+    assert [{"task": "", "case": "c"}] == result["unpaired"]["unscored"]
+
+
+def test_a_question_may_be_an_object_of_any_names(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Braintrust gives each run new ids, and the inputs are whatever the task takes."""
+    sides = [
+        written(
+            json.dumps([{"id": f"{side}{n}", "input": {"order": n}, "scores": {"m": n > 2}} for n in range(6)]), side
+        )
+        for side in "ab"
+    ]
+
+    assert (6, 3, 3) == counted(reported(capsys, *sides))
+
+
+def test_one_of_several_scores_is_named_as_the_tool_names_it(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether the score is the value of its name, or an object below it."""
+    rows = [
+        {"id": n, "scores": {"style": {"score": 1}, "facts": {"score": int(n > 2), "reason": "r"}}} for n in range(6)
+    ]
+    path = written(rows)
+
+    assert (6, 3, 3) == counted(reported(capsys, path, path, "--metric", "facts"))
+    assert (6, 3, 3) == counted(reported(capsys, path, path, "--metric", "scores.facts.score"))
+
+
+def test_scores_of_tools_that_call_them_otherwise(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Opik's feedback scores; Inspect AI's table of samples, with the metadata that it flattens."""
+    opik = written(
+        json.dumps([{"dataset_item_id": n, "feedback_scores": [{"name": "equals", "value": n > 2}]} for n in range(6)])
+    )
+    inspect = written(
+        "sample_id,id,epoch,metadata_category,score_match,error\n"
+        + "".join(f"r{n},{n},1,{'sums' if n % 2 else 'roots'},{'C' if n > 2 else 'I'},\n" for n in range(6)),
+        "samples.csv",
+    )
+
+    assert (6, 3, 3) == counted(reported(capsys, opik, opik))
+    result = reported(capsys, inspect, inspect)
+    assert (6, 3, 3) == counted(result)
+    assert {"sums", "roots"} == set(result["capabilities"])
+
+
+def test_an_archive_of_other_files_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A spreadsheet is an archive too."""
+    path = tmp_path / "results.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+
+    assert "unpack it and name its folder, or save a spreadsheet as CSV" in refused(capsys, path, path)
 
 
 LONG = [{"id": f"c{n}", "passed": n % 3 > 0, "question": f"{n:01000d}"} for n in range(2_000)]

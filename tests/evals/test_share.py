@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 
 from monitor.difficulty.tiers import Tier
 from monitor.evals.cases import UNGRADED, Attempt, CaseKey, Grade, Pair, pair_runs, runs_of
-from monitor.evals.share import measure_share
+from monitor.evals.comparison import measure_share
 from tests.evals.suites import pairs_of
 
 SEED = [

@@ -11,11 +11,10 @@ from rich.text import Text
 
 from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import EASIER_TIERS, HARD_TIERS, VERDICT_COLOURS, columns, share_table
-from monitor.evals import summary
-from monitor.evals.comparison import Stratum
+from monitor.evals import rendering
+from monitor.evals.comparison import ShareReport, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import EvalReport
-from monitor.evals.share import ShareReport
 from monitor.rollout.wording import counted, one_line, points
 
 _CASES_SHOWN = 20
@@ -31,18 +30,18 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
     print_line(console, f"{report.baseline.label} → {report.candidate.label}")
     _headed(console, "verdict", report.verdict.value, VERDICT_COLOURS[report.verdict], report.headline)
     if gate is not None:
-        _headed(console, "gate", summary.gate_line(gate), "green" if gate.is_open else "red", "")
+        _headed(console, "gate", rendering.gate_line(gate), "green" if gate.is_open else "red", "")
         for rule in gate.broken:
             print_line(console, f"    - {rule.sentence}")
-    _headed(console, "cases", summary.cases_line(report), "default", "")
+    _headed(console, "cases", rendering.cases_line(report), "default", "")
     console.print()
     _print_strata(console, "pass rate", report.comparison.rows())
-    for sentence in (*report.reasons, *summary.repeats(report.comparison)):
+    for sentence in (*report.reasons, *rendering.repeats(report.comparison)):
         print_line(console, f"  - {sentence}")
     if report.comparison.share is not None:
         console.print()
         _print_table(console, share_table(report.comparison.share, _parts(report.comparison.share)))
-    _print_classes(console, summary.classes_worst_first(report.comparison))
+    _print_classes(console, rendering.classes_worst_first(report.comparison))
     _print_cases(console, report)
     _print_audit(console, report)
     kept = [] if gate is None else [rule for rule in gate.rules if rule not in gate.broken]
@@ -51,7 +50,7 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
         for rule in kept:
             print_line(console, f"  gate, {rule.state.value}: {rule.sentence}")
     console.print()
-    for sentence in summary.provenance(report):
+    for sentence in rendering.provenance(report):
         print_line(console, sentence)
 
 
@@ -62,10 +61,10 @@ def _headed(console: Console, name: str, value: str, colour: str, rest: str) -> 
 def _print_strata(console: Console, title: str, rows: Mapping[str, Stratum]) -> None:
     if not rows:
         return
-    table = columns(title, *summary.HEADINGS)
+    table = columns(title, *rendering.HEADINGS)
     table.padding = (0, 1, 0, 0)
     for name, stratum in rows.items():
-        table.add_row(one_line(name, _LONGEST_NAME), *summary.cells(stratum))
+        table.add_row(one_line(name, _LONGEST_NAME), *rendering.cells(stratum))
     _print_table(console, table)
     console.print()
 
@@ -84,11 +83,11 @@ def _print_classes(console: Console, classes: Mapping[str, Stratum]) -> None:
 
 
 def _print_cases(console: Console, report: EvalReport) -> None:
-    for name, meaning, changes in summary.case_lists(report):
+    for name, meaning, changes in rendering.case_lists(report):
         console.print()
         console.print(Text(f"  {name}, {counted(len(changes), 'case')} that {meaning}:", style="bold"), soft_wrap=True)
         for case in changes[:_CASES_SHOWN]:
-            print_line(console, f"    {one_line(str(case.key), None)}{summary.case_words(case, _LONGEST_FAILURE)}")
+            print_line(console, f"    {one_line(str(case.key), None)}{rendering.case_words(case, _LONGEST_FAILURE)}")
         if len(changes) > _CASES_SHOWN:
             print_line(console, f"    and {len(changes) - _CASES_SHOWN:,} more (--output json has all).")
 

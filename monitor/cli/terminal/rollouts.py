@@ -28,7 +28,7 @@ from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, Ti
 from monitor.rollout.wording import percent, signed
 
 if TYPE_CHECKING:  # whose module waits for libraries of numbers, and every command imports this one
-    from monitor.evals.share import ShareReport
+    from monitor.evals.comparison import ShareReport
 
 VERDICT_COLOURS = {
     VerdictState.OK: "green",

@@ -32,7 +32,6 @@ _ENCODINGS = (
     (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-le"),
     (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
 )
-_WINDOWS = "cp1252"
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
 _YAML = re.compile(rb"---\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
@@ -69,7 +68,7 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     except UnicodeDecodeError:
         note = "It is not UTF-8, so it was read as Windows-1252."
         try:
-            result = read(name, text.decode(_WINDOWS).encode(), options)
+            result = read(name, text.decode("cp1252").encode(), options)
         except UnicodeDecodeError:
             told = f"{name} is not UTF-8 text; save it as UTF-8. What is read: {READ_FORMATS}."
             raise ResultFileInvalid(told) from None
@@ -225,12 +224,13 @@ _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),
 )
+_read_swe_bench = _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)
 _read_openai = _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
-    (promptfoo.is_promptfoo, promptfoo.read_document),
+    (promptfoo.is_promptfoo, lambda name, of, options: promptfoo.read_rows(name, of["results"]["results"], options)),
     (lambda document: {"lm_eval_version", "n-shot"} & document.keys(), lm_eval.refuse_totals),
-    (id_lists, _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)),
+    (lambda document: id_lists(document) and not case_rows(document), _read_swe_bench),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (_has("doc_id", "doc", "filtered_resps"), lm_eval.read_samples),

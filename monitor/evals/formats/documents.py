@@ -21,10 +21,6 @@ _DEEPEST = 4
 _LOOKED_AT = 50
 _WORDS = WORDS["documents"]
 _MODEL_KEYS = (*GUESSES["model"], *_WORDS["model_keys"])
-_OTHER_MODELS = _WORDS["other_models"]
-_UNSCORED_TESTS = ("error", "skipped")
-_XML_HEAD = 2_000
-_OF_LIST = {"passed": True, "failed": False, "unknown": None}
 _BFCL_SCORES = re.compile(r"^BFCL_(?:v\d+_)?(?P<category>.+)_score\.jsonl?$")
 _LARGE_BYTES = 1024**2
 
@@ -64,8 +60,8 @@ def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
         parts = msgspec.json.decode(text, type=dict[str, Raw])
         return {name: decoded(part, depth - 1) for name, part in parts.items()}
     rows = msgspec.json.decode(text, type=list[Raw])
-    are_objects = all(isinstance(from_json(bytes(row)), dict) for row in rows)
-    return LazyRows(rows) if are_objects else from_json(bytes(text))
+    is_lazy = all(isinstance(from_json(bytes(row)), dict) for row in rows)
+    return LazyRows(rows) if is_lazy else from_json(bytes(text))
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -82,7 +78,11 @@ def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         for name, ids in lists.items():
             told = next((start for start in starts if name.startswith(start)), None)
             for case_id in ids if told else ():
-                row = {"id": case_id, "passed": _OF_LIST[kind], "status": told if kind == "unknown" else ""}
+                row = {
+                    "id": case_id,
+                    "passed": {"passed": True, "failed": False}.get(kind),
+                    "status": told if kind == "unknown" else "",
+                }
                 rows.setdefault(case_id, row)
     return list(rows.values())
 
@@ -102,11 +102,17 @@ def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[s
 
 
 def _unsplit(document: Any) -> Any:
-    """*document*, or the rows of a table that was written as names of columns and cells (MLflow, pandas)."""
-    names, rows = (document.get(key) if isinstance(document, Mapping) else None for key in ("columns", "data"))
-    if not isinstance(names, list) or not isinstance(rows, list):
+    """*document*, or the rows of a table that was written as names of columns and cells (MLflow, pandas, datasets)."""
+    if not isinstance(document, Mapping):
         return document
-    return [dict(zip(names, cells, strict=False)) for cells in rows if isinstance(cells, list)]
+    names, rows = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(rows, list):
+        return [dict(zip(names, cells, strict=False)) for cells in rows if isinstance(cells, list)]
+    columns = [list(each.values()) if isinstance(each, dict) else each for each in document.values()]
+    is_table = has_case(document) and has_outcome(document) and all(isinstance(each, list) for each in columns)
+    if is_table and len(set(map(len, columns))) == 1:
+        return [dict(zip(document, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return document
 
 
 def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -179,7 +185,7 @@ def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
     for key in _MODEL_KEYS:
         if isinstance(value.get(key), str):
             return {"model": value[key]}
-    parts = [part for name, part in value.items() if isinstance(part, Mapping) and name not in _OTHER_MODELS]
+    parts = [part for name, part in value.items() if isinstance(part, Mapping) and name not in _WORDS["other_models"]]
     found = (_model_of(part, depth - 1) for part in parts if depth)
     return next(filter(None, found), {})
 
@@ -243,7 +249,7 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
     Raises:
         ResultFileInvalid: it is not one.
     """
-    if b"<!" in content[:_XML_HEAD].replace(b"<!--", b""):  # entities are for attacks, test runners write none
+    if b"<!" in content[:2_000].replace(b"<!--", b""):  # entities are for attacks, test runners write none
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
     try:
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
@@ -261,6 +267,6 @@ def _test_row(test: ET.Element, suite: ET.Element) -> Mapping[str, str | bool | 
         "task": test.get("classname") or suite.get("name"),
         "name": test.get("name"),
         "passed": failed is None,
-        "status": next((kind for kind in _UNSCORED_TESTS if test.find(kind) is not None), None),
+        "status": next((kind for kind in ("error", "skipped") if test.find(kind) is not None), None),
         "failure": None if failed is None else failed.get("message") or failed.text,
     }

@@ -83,16 +83,6 @@ def is_result(row: Mapping[str, JsonValue]) -> bool:
     return {"success", "vars"} <= set(row) and bool({"promptIdx", "prompt", "promptId"} & set(row))
 
 
-def read_document(name: str, document: Mapping[str, Any], options: Options) -> ResultFile:
-    """
-    The attempts of a JSON result.
-
-    Raises:
-        ResultFileInvalid: it holds no result.
-    """
-    return read_rows(name, document["results"]["results"], options)
-
-
 def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
     """
     The attempts of *rows*, one each.

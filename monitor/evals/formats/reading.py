@@ -99,7 +99,7 @@ class Options:
         """Whether the metadata *name* is one that tells tier or capability."""
         folded = name.casefold()
         chosen = {(key or "").casefold() for key in (self.capability_key, self.tier_column)}
-        return folded in chosen or folded.rpartition(".")[2] in (*LABEL_KEYS, *_CAPABILITY_KEYS, *chosen)
+        return folded in chosen or fact_name(folded) in (*LABEL_KEYS, *_CAPABILITY_KEYS, *chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,11 @@ class ResultFile:
     series: str | None = None
     written: str = ""
     case_columns: Sequence[str] = ()
+
+
+def fact_name(column: str) -> str:
+    """A fact's own name, without those above it; Inspect AI's tables write `metadata_level`."""
+    return column.rpartition(".")[2].removeprefix("metadata_")
 
 
 def most_unfolded(packed_bytes: int) -> int:
@@ -180,7 +185,7 @@ class AttemptReader:
         self._pass_at = 1.0 if options.pass_at is None else options.pass_at
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
-        self._understood = False
+        self._told: set[bool] = set()
 
     def attempt(
         self,
@@ -258,14 +263,11 @@ class AttemptReader:
 
     def _judged(self, value: JsonValue, *, is_verdict: bool) -> tuple[bool | None, str | None]:
         """Whether *value* is a pass, and if it is neither, why not."""
-        if isinstance(value, bool):
-            self._understood = True
-            return value, None
         word = word_of(value)
         if is_unscored(word):
             return None, word or "no score"
-        if word in _DECIDED and (is_verdict or number_of(value) is None):
-            self._understood = True
+        if word in _DECIDED and (is_verdict or isinstance(value, bool) or number_of(value) is None):
+            self._told.add(word in PASSING)
             self._highest = max(self._highest, float(word in PASSING))  # beside a part, a pass is the whole
             return word in PASSING, None
         score = PARTLY if word in _PARTLY else number_of(value)
@@ -274,14 +276,14 @@ class AttemptReader:
             return None, "not understood"
         if self._pass_at > 1.0:
             score *= whole_of(value)
-        self._understood = True
+        self._told.add(score >= self._pass_at)
         self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
         self._between += 0.0 < score < 1.0
         return score >= self._pass_at, None
 
     def _notes(self) -> Iterator[str]:
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
-        if unclear and not self._understood:
+        if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
             raise ChoiceMissing(
                 f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column "
                 "with --column passed=NAME or --metric NAME, or write pass and fail."

@@ -39,6 +39,7 @@ _ERRORS = frozenset(WORDS["runs"]["errors"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
+_WHOLE = re.compile(r"-?\d+\.0|")
 _HEAD_LINES = 10  # in which a header begins
 _SUMMARIES_AT_END = 3
 
@@ -150,17 +151,13 @@ class _Columns:
             for column, value in row.items():
                 matters = self._known.get(column)
                 if matters is None:
-                    matters = self._known[column] = self._may_matter(column)
+                    matters = self._known[column] = _may_matter(column)
                 if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
                     seen.add(value)
         self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
         self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
         # An error, or what there is to say of one: its type and message.
         self.errors = [column for column in self._known if _ERRORS & {*map(_plain, column.split(".")[-2:])}]
-
-    @staticmethod
-    def _may_matter(column: str) -> bool:
-        return _last(column) in _OUTCOMES | _WANTED or _is_named_score(column)
 
     def all_named(self, names: Sequence[str]) -> Sequence[str]:
         """Columns with one of *names*, likeliest first: one at the top is likelier than one that is nested."""
@@ -209,7 +206,7 @@ class _Columns:
         """The column that says what passed: the metric that is asked for, a verdict, a score, or a status."""
         for metric in self._options.metrics:
             for column in self._known:
-                if column == metric or column.endswith(f".{metric}"):
+                if f".{column}".removesuffix(".score").endswith(f".{metric}") or column == metric:
                     return {"score": column}
         if self._options.metrics:
             asked, known = " or ".join(self._options.metrics), ", ".join(self._outcomes()) or self._listed()
@@ -276,6 +273,8 @@ class _RowReader:
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
         # Beside I, for incorrect, P is what Inspect AI means by it.
         self._partly = "p" if "i" in table.words(roles[self._role]) else None
+        # Tables with a gap in a column of whole numbers write 1.0 for 1.
+        self._has_decimal_ids = all(_WHOLE.fullmatch(word) for word in table.words(roles["case"]))
         self._summaries: list[str] = []
         self._nameless = 0
 
@@ -294,7 +293,7 @@ class _RowReader:
             CaseKey(sys.intern(self._text(row, "task")), case_id),
             reading.PARTLY if self._partly and word_of(outcome) == self._partly else outcome,
             broken=self._broken(row),
-            error=next((row[column] for column in self._table.errors if self._is_error(column, row.get(column))), None),
+            error=next((row[column] for column in self._table.errors if _is_error(column, row.get(column))), None),
             is_verdict=self._role == "passed",
             question=self._get(row, "input"),
             metadata=self._metadata(row),
@@ -317,7 +316,7 @@ class _RowReader:
         values = tuple(None if isinstance(value, list) else value for value in found)
         if values not in self._shared:
             told = self.reader.facts(dict(zip(self._table.facts, values, strict=True)))
-            self._shared[values] = {name.rpartition(".")[2]: value for name, value in told.items()} | {**told}
+            self._shared[values] = {reading.fact_name(name): value for name, value in told.items()} | {**told}
         return self._shared[values]
 
     def _get(self, row: Row, role: str) -> JsonValue:
@@ -332,15 +331,10 @@ class _RowReader:
 
     def _case_id(self, row: Row) -> str:
         if self._roles["case"] != self._roles.get("input"):
-            return self._text(row, "case")
+            return self._text(row, "case").removesuffix(".0" * self._has_decimal_ids)
         text, digest = reading.input_of(self._get(row, "input"))
         short = reading.shortened(text, reading.LONGEST_NAME) or ""
         return short if text is None or len(text) <= reading.LONGEST_NAME else f"{short} #{digest}"
-
-    @staticmethod
-    def _is_error(column: str, value: JsonValue) -> bool:
-        """Not a measure that is called error; the code of an error is one."""
-        return bool(value) and (reading.number_of(value) is None or _last(column) not in _ERRORS)
 
     def _broken(self, row: Row) -> str | None:
         """What a status or a flag beside the outcome says went wrong with the run, as against the answer."""
@@ -375,8 +369,19 @@ _VERSION = re.compile(r"/v\d+/")
 @cache
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
-    parents = _path(column)[:-1]
-    return parents[-1:] != [] and (parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"]))
+    *parents, own = ["", *_path(column)]
+    is_inner = parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"])
+    return is_inner or own.startswith("score_")  # of Inspect AI's table of samples
+
+
+def _may_matter(column: str) -> bool:
+    """Whether its values tell which column has which role."""
+    return _last(column) in _OUTCOMES | _WANTED | _CASE_RANK.keys() or _is_named_score(column)
+
+
+def _is_error(column: str, value: JsonValue) -> bool:
+    """Not a measure that is called error; the code of an error is one."""
+    return bool(value) and (reading.number_of(value) is None or _last(column) not in _ERRORS)
 
 
 def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
@@ -386,6 +391,8 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
         inner = named_values(value) if isinstance(value, list) and value else value
         if isinstance(inner, dict) and inner:
             found |= flat(inner, f"{prefix}{name}.")
+            if not prefix and name in {"input", "inputs"}:
+                found[f"{name} as a whole"] = value
         else:
             found[f"{prefix}{name}"] = value
     return found
