@@ -358,11 +358,11 @@ def _parts(scope: str) -> tuple[str | None, str | None]:
 def _words(tier: str | None, capability: str | None) -> str:
     of_tier = None if tier is None else "the hard tier" if tier == _HARD else f"tier {tier}"
     of_class = None if capability is None else f"class {capability}"
-    return " of ".join(filter(None, (of_tier, of_class))) or "everything"
+    return " of ".join(filter(None, (of_tier, of_class))) or "the whole suite"
 
 
 def _no_case(words: str, told: str) -> str:
-    return f"No case of {words} {told}.".replace(" of everything", "")
+    return f"No case of {words} {told}.".replace(" of the whole suite", "")
 
 
 def _first_upper(words: str) -> str:

@@ -338,5 +338,5 @@ def _share_words(share: ShareReport, state: VerdictState) -> str:
 
 def _meaning(excess: Interval, state: VerdictState) -> str:
     if excess.lower > 0.0:
-        return "the hard tier is left behind" if state is VerdictState.CLIFF else "hard cases gained less than others"
-    return "hard cases gained more than others" if excess.upper < 0.0 else "no more than chance may give"
+        return "the hard tier is left behind" if state is VerdictState.CLIFF else "hard cases did worse than the others"
+    return "hard cases did better than the others" if excess.upper < 0.0 else "no more than chance may give"

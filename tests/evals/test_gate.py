@@ -38,7 +38,7 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
             "floors: [{tier: hard, pass_rate: 0.4, by: lower_bound}]",
             "Tier hard passes 45.0 % of 100 cases, at least 35.6 %, below the floor of 40.0 %.",
         ),
-        ("floors: [{pass_rate: 0.93}]", "Everything passes 92.7 % of 1,000 cases, below the floor of 93.0 %."),
+        ("floors: [{pass_rate: 0.93}]", "The whole suite passes 92.7 % of 1,000 cases, below the floor of 93.0 %."),
         (
             "limits: {hard_share_of_failures: 0.7}",
             "The hard tier has 75.3 % of the failures; the limit is 70.0 %.",
