@@ -7,10 +7,14 @@ Run: python -m bench.bench_labels [--runs 100] [--only WORDS]
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Iterator, Sequence
 
-from bench.label_lines import lines
+import numpy as np
+
+from bench.label_lines import WITHOUT_ERROR, lines
 from bench.verdict_lines import LOOKS
-from bench.verdict_table import results
+from bench.verdict_table import Result, results
 
 
 def main() -> int:
@@ -18,12 +22,27 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
-    print(f"{arguments.runs} runs of {LOOKS} looks to a line; run n of line m has the seed (m, n).")
-    missed = 0
+    print(
+        f"{arguments.runs} runs of {LOOKS} looks to a line; run n of line m has the seed (m, n), all cliffs the same m."
+    )
+    told = []
     for result in results(arguments.runs, only=arguments.only, of=lines):
         print(result, flush=True)
-        missed += not result.is_met
-    return 1 if missed else 0
+        told.append(result)
+    print(*costs(told), sep="\n")
+    return 0 if all(result.is_met for result in told) else 1
+
+
+def costs(told: Sequence[Result]) -> Iterator[str]:
+    """How many times the requests that labels without error take on the same draws each judge takes."""
+    plain = next((result for result in told if result.line.name == WITHOUT_ERROR), None)
+    for result in told:
+        if plain is not None and result.line.draws == WITHOUT_ERROR and result is not plain:
+            pairs = zip(result.runs, plain.runs, strict=True)
+            times = [(slow.found or math.inf) / fast.found for slow, fast in pairs if fast.found]
+            median, slow_ones = (np.quantile(times, part, method="higher") for part in (0.5, 0.9))
+            within = f"{slow_ones:.1f} times" if np.isfinite(slow_ones) else "20,000 requests: not all of them"
+            yield f"{result.line.name}: {median:.1f} times the requests (median; 90 % of runs within {within})"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from monitor.rollout.cohort import Arm, Cohort, Stratum, TiersBy
 _Array = NDArray[np.float64]
 _Counts = NDArray[np.int64]
 
+WITHOUT_ERROR = "seed cliff, labels without error"
 _LATE = 72  # hours until failures are labelled
 _HOURS_PER_LOOK = 3
 
@@ -60,12 +61,13 @@ class LabelWorld:
 
 def _cohorts(world: LabelWorld, rng: np.random.Generator) -> Iterator[Cohort]:
     arms = []
+    truth, words = rng.spawn(2)  # the same requests fail, whoever labels them
     for rate, labels in ((world.before, world.baseline), (world.after, world.candidate)):
-        requests = rng.multinomial(world.per_look, MIX, LOOKS)
-        arms.append(_said(requests, rng.binomial(requests, rate), labels, rng))
+        requests = truth.multinomial(world.per_look, MIX, LOOKS)
+        arms.append(_said(requests, truth.binomial(requests, rate), labels, words))
     for look in range(LOOKS):
         old, new = (
-            Arm(name, _strata({words: counts[look] for words, counts in arm.items()}))
+            Arm(name, _strata({said: counts[look] for said, counts in arm.items()}))
             for name, arm in zip(("old", "new"), arms, strict=True)
         )
         yield Cohort(old, new, "", TiersBy.DECLARED)
@@ -180,8 +182,8 @@ def _cliffs() -> Iterator[Line]:
         labels = Labels(false_failure=percent / 100, audited=0.1)
         world = LabelWorld(after=CLIFF, baseline=labels, candidate=labels)
         name = f"seed cliff, judge fails {percent} % of good answers, a tenth audited"
-        yield Line(name, world.play, states=("cliff",), found=found, today=today)
-    yield Line("seed cliff, labels without error", LabelWorld(after=CLIFF).play, states=("cliff",))
+        yield Line(name, world.play, states=("cliff",), found=found, today=today, draws=WITHOUT_ERROR)
+    yield Line(WITHOUT_ERROR, LabelWorld(after=CLIFF).play, states=("cliff",), draws=WITHOUT_ERROR)
 
 
 def _harmful() -> Iterator[Line]:

@@ -56,6 +56,7 @@ class Line:
         median: Most labelled candidate requests until it is said, in the median run.
         never_ok: Largest share of runs in which `ok` may ever be said.
         today: What was measured before, in words.
+        draws: The line whose seeds this one has, so that the same requests fail; empty for its own.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Line:
     median: float = np.inf
     never_ok: float | None = None
     today: str = ""
+    draws: str = ""
 
 
 @dataclass(frozen=True, slots=True)

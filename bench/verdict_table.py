@@ -159,9 +159,10 @@ def results(
 ) -> Iterator[Result]:
     """Every line whose name holds *only*, as they are done."""
     with ProcessPoolExecutor(processes) as pool:
+        names = [line.name for line in of()]
         for number, line in enumerate(of()):
             if only in line.name:
-                seeds = [(number, run) for run in range(runs)]
+                seeds = [(names.index(line.draws or line.name), run) for run in range(runs)]
                 yield Result(line, list(pool.map(partial(_run, of, number), seeds, chunksize=10)))
 
 
