@@ -7,7 +7,19 @@ import pytest
 
 from tests.rules import monitor_alerts, process_alerts, rollout_alerts
 from tests.rules.conftest import groups_behind, rule_groups
-from tests.rules.spec import MERGED, PAGE, REPLICA, ROLLOUT_PAGE, AlertSpec, Values, policy, seconds, series, short_name
+from tests.rules.spec import (
+    MERGED,
+    PAGE,
+    REPLICA,
+    ROLLOUT_PAGE,
+    AlertSpec,
+    Values,
+    policy,
+    rollout,
+    seconds,
+    series,
+    short_name,
+)
 
 pytestmark = pytest.mark.stack
 
@@ -66,29 +78,69 @@ def test_it_fires_with_its_labels_and_words(spec: AlertSpec, promtool: Callable[
     )
 
 
-def test_an_alert_about_a_class_links_to_the_class_s_own_runbook(promtool: Callable[..., None]) -> None:
+_OWN = "https://wiki.example/refunds?a=1&b=%20"
+_OF_RUNBOOKS = {
+    policy("class_runbook_info", capability="refunds", runbook_url=_OWN): "1",
+    policy("class_runbook_info", capability="returns", runbook_url="https://wiki.example/returns"): "1",
+}
+_CLASS_FLOOR = {rollout("regression", scope="all"): None, rollout("regression", scope="floor:all:refunds"): "1"}
+_HARD_CLASS_FLOOR = {
+    rollout("floor_pass_ratio", capability=""): None,
+    rollout("floor_pass_ratio", capability="refunds"): "0.5",
+    rollout("capability_failure_ratio", capability="refunds", arm="candidate", bound="lower"): "0.625",
+}
+
+
+@pytest.mark.parametrize(
+    ("alert", "overrides", "link"),
+    [
+        pytest.param("CapabilityClassRegression", {}, _OWN, id="a class got worse"),
+        pytest.param("HardTierFloorBreached", _HARD_CLASS_FLOOR, _OWN, id="the floor of a class's hard requests"),
+        pytest.param("HardTierFloorBreached", {}, "HardTierFloorBreached.md", id="the floor of the whole hard tier"),
+        pytest.param("CandidateRegression", _CLASS_FLOOR, _OWN, id="the floor of all requests of a class"),
+        pytest.param(
+            "CandidateRegression",
+            {rollout("regression", scope="floor:all:refunds"): "1"},
+            "CandidateRegression.md",
+            id="not it alone",
+        ),
+        pytest.param(
+            "CandidateRegression",
+            {**_CLASS_FLOOR, rollout("regression", scope="floor:easier"): "1"},
+            "CandidateRegression.md",
+            id="nor beside the floor of all classes",
+        ),
+        pytest.param(
+            "CandidateRegression",
+            {rollout("regression", scope="all"): None, rollout("regression", scope="floor:easier:search"): "1"},
+            "CandidateRegression.md",
+            id="the floor of a class without a runbook",
+        ),
+    ],
+)
+def test_an_alert_about_a_class_links_to_the_class_s_own_runbook(
+    alert: str, overrides: Values, link: str, promtool: Callable[..., None]
+) -> None:
     """Where the policy names one for it; a runbook of another class changes nothing."""
-    spec, own = SPECS["CapabilityClassRegression"], "https://wiki.example/refunds?a=1&b=%20"
-    named = {
-        policy("class_runbook_info", capability="refunds", runbook_url=own): "1",
-        policy("class_runbook_info", capability="returns", runbook_url="https://wiki.example/returns"): "1",
-    }
-    expected = {
-        "exp_labels": {**spec.labels, **MERGED},
-        "exp_annotations": {
-            **spec.annotations,
-            "runbook_url": own,
-            "dashboard_url": f"{_GRAFANA}/d/cliffwatch-{spec.dashboard}",
-            "page_url": ROLLOUT_PAGE,
-        },
-    }
+    spec = SPECS[alert]
+    capability = {"capability": "refunds"} if overrides is _HARD_CLASS_FLOOR else {}
+    url = link if link == _OWN else f"{_RUNBOOKS}/{link}"
+    expected = {"exp_labels": {**spec.labels, **MERGED, **capability}, "exp_annotations": {"runbook_url": url}}
 
     promtool(
-        {**spec.needs, **spec.shows, **named},
+        {**spec.needs, **_OF_RUNBOOKS, **overrides},
         interval=spec.interval,
         until=spec.after,
         alerts=[{"eval_time": spec.after, "alertname": spec.alert, "exp_alerts": [expected]}],
+        groups=[{**group, "rules": [_linking(rule) for rule in group["rules"]]} for group in groups_behind(alert)],
     )
+
+
+def _linking(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """*rule* with no words but its link."""
+    if "alert" not in rule:
+        return rule
+    return {**rule, "annotations": {"runbook_url": rule["annotations"]["runbook_url"]}}
 
 
 @each_alert
