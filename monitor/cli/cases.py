@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, writing
-from monitor.cli.probes_run import label, read_panel
+from monitor.cli.app import app, print_result
+from monitor.cli.probes_run import label, read_panel, write_lines
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_cases
@@ -117,13 +116,9 @@ def export_cases(
     events = list(probe_set(record.rollout, found_cases, links))
     if texts:
         events = list(incident_family(label(incident), events, read_panel(texts, shared.config())))
-    lines = "".join(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events)
-    if write is None:
-        say(lines, nl=False)
-        return
-    with writing(write):
-        write.write_text(lines, encoding="utf-8")
-    say(f"{write}: {len(events):,} of {found_cases.total:,} cases")
+    write_lines(write, events)
+    if write is not None:
+        say(f"{write}: {len(events):,} of {found_cases.total:,} cases")
 
 
 def _asked(

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice, product
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, writing
-from monitor.cli.probes_run import run
+from monitor.cli.app import app, print_result
+from monitor.cli.probes_run import program, read_panel, run, write_lines
 from monitor.cli.reading import Reading
+from monitor.cli.terminal.console import say
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.difficulty.probes import ProbeCandidate, forecast_trust, select_probes
-from monitor.errors import UsageError
+from monitor.errors import MonitorError, UsageError
 from monitor.evals.files import events_of_results
 from monitor.ledger.engine import IN_MEMORY_URL
+from monitor.output.plain import Json
+from monitor.probes.answer import Answer
 from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories, read_requests
+from monitor.probes.variants import family, refills, reworded, slot_pools
+from monitor.rollout.wording import counted, some_of
+from monitor.trace.model import VARIANT_MARK
 
 probes = app.group("probes", "Choose a probe panel, run it on a model, and list what versions made of it.")
 
 probes.command("run")(run)
 
+_DRAWS = 20
 _FORECAST_VERSIONS = (3, 6, 12)
 
 
@@ -74,10 +85,74 @@ def select(
         requests, chosen, calibration=calibration, forecasts=forecasts, skipped=skipped, settings=settings
     )
     if write is not None:
-        with writing(write):
-            lines = [json.dumps(probe, ensure_ascii=False) + "\n" for probe in panel.probes]
-            write.write_text("".join(lines), encoding="utf-8")
+        write_lines(write, panel.probes)
     print_result(shared.output, panel, print_panel)
+
+
+@probes.command("variants")
+def make_variants(
+    panel: str,
+    *,
+    case: list[str] | None = None,
+    count: Annotated[int, typer.Option(min=1)] = 4,
+    seed: int = 0,
+    exec_: str = "",
+    parallel: Annotated[int, typer.Option(min=1, max=256)] = 4,
+    timeout: Annotated[float, typer.Option(min=0.1)] = 300.0,
+    write: Path | None = None,
+    shared: options.Common,
+) -> None:
+    """
+    Make a family of each case: the same request with other numbers, names and dates, or in other words.
+
+    The dates, times, numbers and names of a text are slots, or what a line says in `template` and `slots`. They are
+    filled from other cases of PANEL, of the same capability where these have enough, and replaced in `expected` too.
+    With --exec, your program rewords each case instead: it reads the case's line with `variant` (1, 2, ...) and `seed`,
+    and prints `text`, and `expected` where it differs.
+
+    Each case is written with its variants, CASE/variant-1 and so on. Ask a model with `cliffwatch probes run`, and
+    `cliffwatch report` shows what is brittle: cases that pass as written while their variants fail.
+
+    Exit code 1 when your program leaves variants out.
+
+    Example: [bold]cliffwatch probes variants panel.jsonl --count 8 --write families.jsonl[/]
+
+    Args:
+        panel (PANEL): Cases as JSON lines, as `probes select` and `cases export` write them.
+        case (ID): Only this case; others still fill its slots. Repeatable.
+        count: Variants of each case, at most.
+        seed: The same seed makes the same variants of the same panel.
+        exec_ (--exec COMMAND): Your paraphraser: a case in, a text out, as JSON.
+        parallel: Variants that --exec is asked for at a time.
+        timeout: Seconds that --exec has for one variant.
+        write (FILE): Write here instead of standard output.
+    """
+    read = {str(each.candidate.features.item): each for each in read_panel(panel, shared.config())}
+    cases = {name: each for name, each in read.items() if VARIANT_MARK not in name}
+    if unknown := set(case or ()) - set(cases):
+        raise UsageError(f"{panel} has no case {some_of(sorted(unknown))}; give a request_id that it has.")
+    chosen = [cases[name] for name in cases if not case or name in case]
+    pools, broken = slot_pools(cases.values()), list[Answer]()
+    texts: Iterable[Iterable[Json]] = (islice(refills(each, pools, seed=seed), _DRAWS * count) for each in chosen)
+    if exec_:
+        stop = Event()
+        asked = partial(reworded, ask=program(exec_, timeout, stop), seed=seed)
+        with ThreadPoolExecutor(parallel) as pool:
+            try:
+                answers = list(pool.map(asked, *zip(*product(chosen, range(1, count + 1)), strict=True)))
+            finally:
+                stop.set()
+        broken, told = [answer for answer in answers if answer.broken], iter(answers)
+        texts = ([each.result for each in islice(told, count) if not each.broken] for _ in chosen)
+    families = [list(family(each, of, count)) for each, of in zip(chosen, texts, strict=True)]
+    write_lines(write, chain.from_iterable(families))
+    alone = sum(len(lines) == 1 for lines in families)
+    without = f"; {alone:,} without: no slot that another case can fill, see --exec" if alone and not exec_ else ""
+    variants = counted(sum(map(len, families)) - len(families), "variant")
+    say(f"{counted(len(families), 'case')}, {variants}{without}.", err=True)
+    if broken:
+        last = f"{broken[-1].broken} ({broken[-1].detail})"
+        raise MonitorError(f"{len(broken):,} variants are missing; the last answer: {last}. Try the program by hand.")
 
 
 @probes.command("list")

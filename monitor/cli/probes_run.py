@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -16,14 +16,14 @@ import httpx
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, print_result
+from monitor.cli.app import EXIT_PROBLEM, print_result, writing
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.probes import print_run, run_progress
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.errors import UsageError
 from monitor.ingest.kafka_client import send_all
-from monitor.output.plain import fields_of
+from monitor.output.plain import Json, fields_of
 from monitor.probes.chat import ask_chat
 from monitor.probes.journal import opened_journal
 from monitor.probes.panel import PanelRequest, read_requests
@@ -93,8 +93,8 @@ def run(
     probes = read_panel(panel, config, needs_text=not exec_)
     path = write or Path(f"probes-{re.sub('[^A-Za-z0-9._-]', '-', model)}.jsonl")
     stop = Event()
-    grade = _program(grade_exec, timeout, stop) if grade_exec else None
-    ask = _program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
+    grade = program(grade_exec, timeout, stop) if grade_exec else None
+    ask = program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
     limit = Limit(max_cost, max_probe_cost)
     with opened_journal(path, labels) as journal, run_progress(Console(stderr=True), WallClock()) as shown:
         whole = Run(ask, grade, success_field, labels, journal, WallClock(), stop)
@@ -138,7 +138,24 @@ def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Seque
     return probes
 
 
-def _program(command: str, timeout: float, stop: Event) -> Ask:
+def write_lines(path: Path | None, documents: Iterable[Json]) -> None:
+    """One line of JSON for each, into the file at *path*, or to standard output without one."""
+    dumps = partial(json.dumps, ensure_ascii=path is None, allow_nan=False)
+    lines = "".join(dumps(document) + "\n" for document in documents)
+    if path is None:
+        say(lines.replace("##", "#\\u0023"), nl=False)  # else taken for a command to a CI runner, and broken
+        return
+    with writing(path):
+        path.write_text(lines, encoding="utf-8")
+
+
+def program(command: str, timeout: float, stop: Event) -> Ask:
+    """
+    *command* as an agent, a grader or a paraphraser, with *timeout* seconds for one answer.
+
+    Raises:
+        UsageError: it names no program.
+    """
     try:
         words = shlex.split(command)
     except ValueError as error:

@@ -98,9 +98,7 @@ def _of_tiers(comparison: Comparison, min_hard_failures: int) -> Iterator[BlindS
     untiered = tiers[Tier.UNTIERED].cases if Tier.UNTIERED in tiers else 0
     cases = all_cases - untiered
     if not cases:
-        told = (
-            f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that is "
-        )
+        told = f"No tier is known for any of {counted(all_cases, 'case')}: this report does not see a hard tier that "
         yield BlindSpot(Blindness.TIERS_UNKNOWN, f"{told}is left behind.")
         return
     yield from _of_hard_tier(comparison.hard_tier, cases, min_hard_failures)

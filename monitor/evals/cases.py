@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from msgspec import structs
 from monitor.difficulty.tiers import Tier
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.labels import clean_label
-from monitor.trace.model import Request
+from monitor.trace.model import VARIANT_MARK, Request
 
 MetadataValue = float | str
 """A fact about a case: a number or a short text."""
@@ -36,6 +37,12 @@ class CaseKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
     def __str__(self) -> str:
         return f"{self.task}/{self.case_id}" if self.task else self.case_id
+
+    @property
+    def canonical(self) -> CaseKey:
+        """The case that this one is a variant of (`probes variants`); itself where it is none."""
+        name, mark, number = self.case_id.rpartition(VARIANT_MARK)
+        return CaseKey(self.task, name) if mark and number.isdecimal() else self
 
 
 _NO_FACTS: Mapping[str, MetadataValue] = MappingProxyType({})
@@ -127,10 +134,17 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One model on one suite; *model* is empty where the files do not name it."""
+    """
+    One model on one suite.
+
+    Attributes:
+        model: Empty where the files do not name it.
+        families: Cases that have variants: as written, beside all variants together. These are in no other list.
+    """
 
     model: str
     cases: Mapping[CaseKey, Case]
+    families: Sequence[Pair] = ()
 
 
 class CaseFold:
@@ -253,8 +267,8 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_flaky(self) -> bool:
-        """A run passed some attempts and failed others."""
-        return self.baseline.is_flaky or self.candidate.is_flaky
+        """A run passed some attempts and failed others; variants are no repeats."""
+        return self.baseline.is_flaky or (self.candidate.is_flaky and self.candidate.key == self.key)
 
     @property
     def is_failing(self) -> bool:
@@ -333,6 +347,8 @@ class Pairing:
 
 def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     """Every case of both runs, beside its counterpart or among the unpaired."""
+    named = {*baseline.cases, *candidate.cases}
+    baseline, candidate = (_in_families(run, named) for run in (baseline, candidate))
     before, after = baseline.cases, candidate.cases
     both = sorted(set(before) & set(after))
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
@@ -350,6 +366,24 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
             changed=changed,
         ),
     )
+
+
+def _in_families(run: Run, named: AbstractSet[CaseKey]) -> Run:
+    """
+    *run* with the variants of the cases *named* in families of their own.
+
+    Variants are as alike as repeats: among the cases, they would make every bound too narrow.
+    """
+    cases: dict[CaseKey, Case] = {}
+    variants: dict[CaseKey, Case] = {}
+    for key, case in run.cases.items():
+        name = key.canonical
+        if name is key or name not in named:
+            cases[key] = case
+        else:
+            variants[name] = merged(variants[name], case) if name in variants else case
+    families = [Pair(cases[name], each) for name, each in variants.items() if name in cases]
+    return Run(run.model, cases, [pair for pair in families if pair.baseline.is_scored and pair.candidate.is_scored])
 
 
 def _worst(before: Case, after: Case | None) -> Pair | None:

@@ -36,6 +36,9 @@ SCHEMA = "cliffwatch.eval-report/v1"
 HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", "won", "p")
 """Names of what `cells` gives."""
 
+VARIANT_HEADINGS = ("cases", "as written", "variants", *HEADINGS[3:6], "brittle", "variants only", "p")
+"""The same for a case and its variants."""
+
 _FILES_SHOWN = 3
 _NAMED = 5
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -78,6 +81,7 @@ def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
         ("Lost", "passed before and fail now", report.lost),
         ("Won", "failed before and pass now", report.won),
         ("Flaky", "pass some attempts and fail others", report.flaky),
+        ("Brittle", "pass as written, while half of their variants or more fail", report.brittle),
     )
     return [each for each in lists if each[2]]
 
@@ -129,6 +133,8 @@ def provenance(report: EvalReport) -> Iterator[str]:
         "(Holm). Lost: newly failing, won: newly passing, by the majority of attempts. A case counts if at least half "
         "of its attempts have a score."
     )
+    if families := report.pairing.candidate.families:
+        yield f"Variants of {counted(len(families), 'case')} are compared with these alone and count nowhere else."
 
 
 @cache
@@ -137,7 +143,11 @@ def _environment() -> Environment:
     environment.filters["bounds"] = bounds
     said = (cells, rate_rows, classes_worst_first, case_lists, cases_line, case_words, gate_line, repeats, provenance)
     environment.globals |= {each.__name__: each for each in said}
-    environment.globals |= {"HEADINGS": HEADINGS, "chart_style": Markup(CHART_STYLE)}  # noqa: S704  (our own)
+    environment.globals |= {
+        "HEADINGS": HEADINGS,
+        "VARIANT_HEADINGS": VARIANT_HEADINGS,
+        "chart_style": Markup(CHART_STYLE),
+    }  # noqa: S704  (our own)
     return environment
 
 
@@ -224,6 +234,8 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[
         "lost": map(_case, report.lost),
         "won": map(_case, report.won),
         "flaky": map(_case, report.flaky),
+        "brittle": map(_case, report.brittle),
+        "variants": {name: _stratum(stratum) for name, stratum in report.variants.items()},
         "regressed_hard_cases": (_case(case) for case in report.lost if case.tier in HARD_TIER),
         "unknown": map(_key, pairing.unknown_after),
         "unpaired": {name: list(map(_key, keys)) for name, keys in asdict(pairing.unpaired).items()},

@@ -112,6 +112,20 @@ class EvalReport:
         """Every case that is newly passing."""
         return [pair for pair in self._changes if pair.is_newly_passing]
 
+    @cached_property
+    def _families(self) -> Sequence[Pair]:
+        return self.tiering.tiered(self.pairing.candidate.families)
+
+    @cached_property
+    def variants(self) -> Mapping[str, Stratum]:
+        """The candidate's cases as written, and after that their variants, by scope; empty without any."""
+        return compare(self._families, confidence=self.comparison.confidence).judged() if self._families else {}
+
+    @property
+    def brittle(self) -> Sequence[Pair]:
+        """Every case that passes as written, while half of its variants or more fail."""
+        return [pair for pair in self._families if pair.is_newly_failing]
+
     @property
     def flaky(self) -> Sequence[Pair]:
         """Every case that passed some attempts and failed others within a run."""
@@ -247,6 +261,12 @@ class EvalReport:
             yield self._until_ok()
         if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
+        yield from (
+            f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and "
+            f"{percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
+            for name, stratum in self.variants.items()
+            if stratum.has_fallen
+        )
 
     def _unknown(self) -> Iterator[str]:
         unknown = self.pairing.unknown_after

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 
 from msgspec.structs import asdict, replace
 from pydantic_core import from_json
@@ -28,7 +28,7 @@ from monitor.trace.decode import decode
 from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request, joining_id
 from monitor.trace.settings import Limits
 
-_REQUEST_KEYS = ("text", "messages", "tools", "attributes")
+REQUEST_KEYS = ("text", "messages", "tools", "attributes")
 _ENVELOPE = {
     "schema": "cliffwatch.trace/v1",
     "trace_id": "of-no-trace",
@@ -38,10 +38,17 @@ _ENVELOPE = {
 }
 """What a line that is only a request lacks to be read like any other event."""
 
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
 _SLOTS = {
-    "date": r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b",
+    "date": r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b"
+    r"|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)? (?:{_MONTHS})\b(?:,? \d{{4}}\b)?"
+    rf"|\b(?:{_MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?",
+    "time": r"\b\d{1,2}:\d\d(?::\d\d)?\b",
     "number": r"\b\d+(?:[.,]\d+)*\b",
-    "name": r"(?<=[a-z,;] )[A-Z]\w+(?: [A-Z]\w+)*",  # a capital that no sentence begins with
+    # A capital that no sentence begins with, and no acronym.
+    "name": rf"(?<=[a-zß-ÿ,;] )(?!(?:{_MONTHS}|{_DAYS})\b)[A-ZÀ-Þ][a-zß-ÿ]\w*(?: [A-ZÀ-Þ]\w+)*",
 }
 _SLOT = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SLOTS.items()))
 
@@ -184,7 +191,7 @@ def _as_event(value: bytes | None) -> bytes | None:
         return value
     if not isinstance(line, dict) or "schema" in line or "resourceSpans" in line:
         return value
-    request = {key: line[key] for key in _REQUEST_KEYS if key in line} or line.get("request") or {}
+    request = {key: line[key] for key in REQUEST_KEYS if key in line} or line.get("request") or {}
     named = {key: line[key] for key in ("request_id", "capability", "trace_id") if line.get(key) is not None}
     return json.dumps(_ENVELOPE | named | {"request": request}).encode()
 
@@ -206,11 +213,11 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
     }
-    return probe | _told(asked)
+    return probe | told(asked)
 
 
-def _told(asked: PanelRequest) -> Json:
-    """What is asked, and the answer that the user's own grader expects; empty where no file says it."""
+def told(asked: PanelRequest) -> Json:
+    """`request` and, where a line has it, `expected`, for the user's own grader; empty where no file says it."""
     if asked.request is None:
         return {}
     expected = {"expected": asked.line["expected"]} if "expected" in asked.line else {}
@@ -244,14 +251,14 @@ def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelR
             "environment": PROBES_ENVIRONMENT,
             "request_id": f"{incident}/{name}",
             "capability": case["capability"],
-            **_told(text),
+            **told(text),
             **template(text.request.text or ""),
         }
 
 
 def template(text: str) -> Mapping[str, object]:
     """
-    *text* with its dates, numbers and names as slots, and what they held.
+    *text* with its dates, times, numbers and names as slots, and what they held.
 
     >>> template("Refund order 4711 to Ada Lovelace by 2026-11-05.")["template"]
     'Refund order {number1} to {name1} by {date1}.'
@@ -259,8 +266,8 @@ def template(text: str) -> Mapping[str, object]:
     slots: dict[str, str] = {}
 
     def filled(match: re.Match[str]) -> str:
-        kind = str(match.lastgroup)
-        slot = f"{kind}{1 + sum(name.startswith(kind) for name in slots)}"
+        names = (f"{match.lastgroup}{number}" for number in count(1))
+        slot = next(name for name in names if name not in slots and f"{{{name}}}" not in text)
         slots[slot] = match[0]
         return f"{{{slot}}}"
 

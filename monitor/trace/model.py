@@ -40,6 +40,9 @@ REFERENCE_ENVIRONMENT = "reference"
 PROBES_ENVIRONMENT = "probes"
 """The probe panel replayed on a version."""
 
+VARIANT_MARK = "/variant-"
+"""In the id of a request, between the case that it is a variant of and its number."""
+
 TEACHING_ENVIRONMENTS = frozenset({REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT})
 """Those whose requests teach difficulty and tiers."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -42,6 +42,7 @@ def print_eval_report(console: Console, report: EvalReport, gate: GateResult | N
         console.print()
         _print_table(console, share_table(report.comparison.share, _parts(report.comparison.share)))
     _print_classes(console, rendering.classes_worst_first(report.comparison))
+    _print_strata(console, "variants of", report.variants, rendering.VARIANT_HEADINGS)
     _print_cases(console, report)
     _print_audit(console, report)
     kept = [] if gate is None else [rule for rule in gate.rules if rule not in gate.broken]
@@ -58,13 +59,15 @@ def _headed(console: Console, name: str, value: str, colour: str, rest: str) -> 
     console.print(Text.assemble(f"  {name}: ", (value, f"bold {colour}"), f"  {rest}".rstrip()), soft_wrap=True)
 
 
-def _print_strata(console: Console, title: str, rows: Mapping[str, Stratum]) -> None:
+def _print_strata(
+    console: Console, title: str, rows: Mapping[str, Stratum], headings: Sequence[str] = rendering.HEADINGS
+) -> None:
     if not rows:
         return
-    table = columns(title, *rendering.HEADINGS)
+    table = columns(title, *headings)
     table.padding = (0, 1, 0, 0)
     for name, stratum in rows.items():
-        table.add_row(one_line(name, _LONGEST_NAME), *rendering.cells(stratum))
+        table.add_row(one_line(name.removeprefix("capability:"), _LONGEST_NAME), *rendering.cells(stratum))
     _print_table(console, table)
     console.print()
 
