@@ -29,6 +29,7 @@ from monitor.probes.journal import opened_journal
 from monitor.probes.panel import PanelRequest, read_requests
 from monitor.probes.program import ask_program
 from monitor.probes.run import Ask, Limit, Run
+from monitor.rollout.wording import counted
 from monitor.trace.labels import clean_label
 
 
@@ -129,7 +130,7 @@ def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Seque
     """
     probes, skipped = read_requests([panel], config.limits)
     for reason, lines in skipped.items():
-        say(f"{lines:,} lines of {panel} were skipped: {reason}.", err=True)
+        say(f"{panel}: {counted(lines, 'line')} skipped, {reason}.", err=True)
     if not probes:
         raise UsageError(f"{panel} holds no probe: give lines with a request_id, or with text or tools.")
     without = sum(probe.request is None or not probe.request.text for probe in probes)

@@ -113,7 +113,7 @@ def read_requests(
     files: Sequence[str], limits: Limits, *, translate: Translate | None = None
 ) -> tuple[Sequence[PanelRequest], Mapping[str, int]]:
     """
-    Each request of *files* once, and how many lines were skipped by reason.
+    Each request of *files* once, as its first line says, and how many lines were skipped by reason.
 
     A line is a native event or only its request: `request_id`, `capability`, and `text`, `tools`, `attributes` either
     by themselves or under `request`. A request without a name is named by its text and tools.
@@ -136,7 +136,8 @@ def read_requests(
             if name is None:
                 skipped["unnamed"] += 1
                 continue
-            found.setdefault(name, (request, record.value or b""))
+            first, _ = found.setdefault(name, (request, record.value or b""))
+            skipped["same_id_other_text"] += first.text != request.text
             traces[name].append(trace.trace_id)
     candidates = [
         PanelRequest(
@@ -147,7 +148,7 @@ def read_requests(
         )
         for name, (request, line) in found.items()
     ]
-    return candidates, skipped
+    return candidates, +skipped
 
 
 def chosen_panel(
@@ -193,6 +194,7 @@ def _as_event(value: bytes | None) -> bytes | None:
         return value
     request = {key: line[key] for key in REQUEST_KEYS if key in line} or line.get("request") or {}
     named = {key: line[key] for key in ("request_id", "capability", "trace_id") if line.get(key) is not None}
+    named |= {key: str(value) for key, value in named.items() if isinstance(value, int)}
     return json.dumps(_ENVELOPE | named | {"request": request}).encode()
 
 

@@ -42,6 +42,7 @@ def refills(case: PanelRequest, pools: Pools, *, seed: int) -> Iterator[Json]:
     is replaced by one other value, and in `expected` as well.
     """
     (text, slots), capability = _template(case), case.candidate.features.capability
+    parts = _FIELD.split(text)
     drawing = random.Random(f"{seed} {case.candidate.features.item}")  # noqa: S311  (nothing secret)
     while True:
         filled: dict[str, str] = {}
@@ -51,7 +52,7 @@ def refills(case: PanelRequest, pools: Pools, *, seed: int) -> Iterator[Json]:
             free = (each for each in drawn if each not in slots.values() and each not in filled.values())
             filled.setdefault(value, next(free, value))
         now = {slot: filled[value] for slot, value in slots.items()}
-        other = _FIELD.sub(lambda field, now=now: now.get(field[1], field[0]), text)
+        other = "".join(now.get(part, f"{{{part}}}") if at % 2 else part for at, part in enumerate(parts))
         yield {"text": other, "slots": now, "expected": _replaced(case.line.get("expected"), filled)}
 
 
@@ -97,7 +98,7 @@ def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[
 
 def _template(case: PanelRequest) -> tuple[str, Mapping[str, str]]:
     """The template of *case* and what its slots hold: as its line says, else as its text does."""
-    line = case.line
+    line: Mapping[str, Any] = case.line
     if not isinstance(line.get("template"), str) or not isinstance(line.get("slots"), dict):
         line = template((case.request and case.request.text) or "")
     return line["template"], {slot: str(value) for slot, value in line["slots"].items()}

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from monitor.cli import run_command
 from monitor.cli.terminal.probes import run_line
 from monitor.probes.run import Progress
 from tests.event_histories import version_events
-from tests.probes.agents import chat_server, completion, python_agent, shell_agent, write_panel
+from tests.probes.agents import Reply, chat_server, completion, python_agent, shell_agent, write_panel
 
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 KEY = "sk-very-secret-1234567890"
@@ -46,41 +48,93 @@ def outcomes(path: str = "probes-m.jsonl") -> dict[str, str]:
     }
 
 
+TRUTH = {
+    (model, event["request_id"]): event["outcome"]["success"]
+    for model, ability in {"m-0": 0.0, "m-1": -0.6, "m-2": 0.5}.items()
+    for event in version_events(model, ability=ability)
+}
+MODELS, NAMES = sorted({model for model, _ in TRUTH}), sorted({name for _, name in TRUTH})
+
+
+@contextmanager
+def own_agent(folder: Path) -> Iterator[tuple[list[str], Callable[[], Iterable[str]]]]:
+    """A program: its options, and each question that it was asked, as model and probe."""
+    agent = shell_agent(folder, lambda *asked: TRUTH[asked], MODELS, NAMES)
+    yield ["--exec", agent], lambda: (folder / "calls").read_text(encoding="utf-8").splitlines()
+
+
+@contextmanager
+def chat_model(folder: Path) -> Iterator[tuple[list[str], Callable[[], Iterable[str]]]]:
+    """A chat model at a dollar cent an answer, and a program that grades it; as `own_agent`."""
+
+    def asked(body: Any) -> tuple[str, str]:
+        return body["model"], body["messages"][0]["content"].removeprefix("Refund ").removesuffix("?")
+
+    def reply(body: Any) -> Reply:
+        return 200, {}, completion("right" if TRUTH[asked(body)] else "wrong", prompt_tokens=1_000)
+
+    grader = folder / "grader.sh"
+    grader.write_text(
+        """read -r q; case $q in *'"output": "right"'*) s=true;; *) s=false;; esac\n"""
+        """echo "{\\"success\\": $s, \\"failure_class\\": \\"wrong\\"}"\n""",
+        encoding="utf-8",
+    )
+    with chat_server(reply) as (url, requests):
+        options = ["--openai-base-url", url, "--price", "10,10", "--grade-exec", f"sh {grader}"]
+        yield options, lambda: [" ".join(asked(body)) for _, _, body in requests]
+
+
+@pytest.mark.parametrize("model_server", [own_agent, chat_model])
 def test_a_run_that_is_killed_goes_on_and_its_outcomes_are_trusted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_server: Callable[[Path], AbstractContextManager[tuple[list[str], Callable[[], Iterable[str]]]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Killed by SIGKILL half-way: each probe has one event, the limit holds over both runs, and tiers are learnt."""
-    truth = {
-        (model, event["request_id"]): event["outcome"]["success"]
-        for model, ability in {"m-0": 0.0, "m-1": -0.6, "m-2": 0.5}.items()
-        for event in version_events(model, ability=ability)
-    }
-    models, names = sorted({model for model, _ in truth}), sorted({name for _, name in truth})
-    panel = write_panel(tmp_path / "panel.jsonl", names)
-    agent = shell_agent(tmp_path, lambda *asked: truth[asked], models, names)
-    asked = [panel, "--exec", agent, "--max-cost", "1.50"]
+    panel = write_panel(tmp_path / "panel.jsonl", NAMES)
 
-    with subprocess.Popen([CLIFFWATCH, "probes", "run", *asked, "--model", "m-0"], stderr=subprocess.DEVNULL) as killed:
-        written = tmp_path / "probes-m-0.jsonl"
-        while killed.poll() is None and (not written.exists() or written.read_bytes().count(b"\n") < 40):
-            time.sleep(0.005)
-        killed.kill()
-    half = len(events("probes-m-0.jsonl"))
-    resumed = ask(capsys, *asked, "--model", "m-0", code=1 if half + 4 < len(names) else 0)
-    others = [ask(capsys, panel, "--exec", agent, "--model", model) for model in models[1:]]
+    with model_server(tmp_path) as (asked_by, asked):
+        limited = [panel, *asked_by, "--max-cost", "1.50"]
+        with subprocess.Popen(
+            [CLIFFWATCH, "probes", "run", *limited, "--model", "m-0"], stderr=subprocess.DEVNULL
+        ) as killed:
+            written = tmp_path / "probes-m-0.jsonl"
+            while killed.poll() is None and (not written.exists() or written.read_bytes().count(b"\n") < 40):
+                time.sleep(0.005)
+            killed.kill()
+        half = len(events("probes-m-0.jsonl"))
+        resumed = ask(capsys, *limited, "--model", "m-0", code=1 if half + 4 < len(NAMES) else 0)
+        others = [ask(capsys, panel, *asked_by, "--model", model) for model in MODELS[1:]]
+        rest = ask(capsys, panel, *asked_by, "--model", "m-0", "--max-cost", "2")
+        calls = Counter(asked())
 
-    calls = Counter((tmp_path / "calls").read_text(encoding="utf-8").splitlines())
-    of_killed = sum(number for call, number in calls.items() if call.startswith("m-0 "))
+    of_killed = {call: number for call, number in calls.items() if call.startswith("m-0 ")}
     assert 40 <= half < 150
     assert half == resumed["resumed"]
-    assert of_killed <= 150
     assert resumed["spent_usd"] <= 1.5 + 1e-6
-    assert 150 - 4 <= resumed["answered"] == len(events("probes-m-0.jsonl"))
-    assert resumed["answered"] == len({event["request_id"] for event in events("probes-m-0.jsonl")})
+    assert 150 - 4 <= resumed["answered"]
+    assert sum(of_killed.values()) <= 150 + 4
+    assert 4 >= sum(number - 1 for number in calls.values())
     assert [150, 150] == [other["answered"] for other in others]
-    assert 0 == ask(capsys, panel, "--exec", agent, "--model", "m-0", "--max-cost", "2")["counts"]["unanswered"]
-    assert {"passed" if truth["m-0", name] else "wrong" for name in names} == set(outcomes("probes-m-0.jsonl").values())
-    assert 0 == run_command(["calibrate", *(f"probes-{model}.jsonl" for model in models), "--dry-run"])
+    assert (150, 0) == (rest["answered"], rest["counts"]["unanswered"])
+    assert NAMES == sorted(event["request_id"] for event in events("probes-m-0.jsonl"))
+    assert {name: "passed" if TRUTH["m-0", name] else "wrong" for name in NAMES} == outcomes("probes-m-0.jsonl")
+    assert 0 == run_command(["calibrate", *(f"probes-{model}.jsonl" for model in MODELS), "--dry-run"])
+
+
+def test_a_line_counts_once_and_what_is_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that comes again, with the same text or with another one; ids may be numbers, in any script."""
+    lines = ["first", "first", "second", "日本"]
+    named = [{"request_id": name, "text": text} for name, text in zip((7, 7, "7", "東/京"), lines, strict=True)]
+    (tmp_path / "panel.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*named, [1]]))
+    agent = python_agent(tmp_path, "print(json.dumps({'success': q['request']['text'] != 'second'}))")
+
+    assert 0 == run_command(["probes", "run", "panel.jsonl", "--model", "m", "--exec", agent])
+
+    said = capsys.readouterr().err
+    assert {"7": "passed", "東/京": "passed"} == outcomes()
+    assert "panel.jsonl: 1 line skipped, same_id_other_text." in said
+    assert "panel.jsonl: 1 line skipped, schema_unknown." in said
 
 
 def test_hostile_agents_are_failures_of_their_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from monitor.ledger.ledger import ProbeResult
 from monitor.output.frontier import ClassFrontier, VersionRate
 from monitor.probes.panel import Panel, ProbeHistory
 from monitor.probes.run import Progress
-from monitor.rollout.wording import percent
+from monitor.rollout.wording import counted, percent
 
 _UNKNOWN = "-"
 _NOT_RUN = "·"
@@ -32,7 +32,7 @@ def print_panel(console: Console, panel: Panel) -> None:
     known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
     print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
     for reason, lines in panel.skipped.items():
-        print_line(console, f"{lines:,} lines skipped: {reason}.")
+        print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     console.print()
     console.print(_spread(panel))
     console.print()
