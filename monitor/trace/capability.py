@@ -28,9 +28,7 @@ class CapabilityRules:
                 looked_at = attributes.get(rule.attribute)
             else:
                 looked_at = span_name if rule.look_at == "span_name" else tool_name
-            if looked_at is None:
-                continue
-            found = full_match(pattern, str(looked_at)[:_LOOKED_AT_CHARS])
+            found = None if looked_at is None else full_match(pattern, str(looked_at)[:_LOOKED_AT_CHARS])
             if found is None:
                 continue
             capability = clean_label(found[0] if rule.capability is None else found.expand(rule.capability))

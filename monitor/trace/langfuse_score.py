@@ -12,7 +12,7 @@ from monitor.trace.outcome_policy import HUMAN, JUDGE, Evaluation
 from monitor.trace.values import chance, number, seconds
 
 _SCORE_EVENT = "score-create"
-_YES, _NO = ("true", "yes"), ("false", "no")
+_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _LONGEST_NAME = 256
 
 
@@ -52,13 +52,14 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
     if isinstance(value, str):
         label = value
     measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
+    truth = measured == 1.0 if measured in {0.0, 1.0} else _TRUTHS.get(str(label).lower())
     return Evaluation(
         trace_id=_trace_id(score),
         name=score["name"][:_LONGEST_NAME],
         # A category has a number too, which only counts the categories.
         score=None if kind == "CATEGORICAL" else measured,
         label=label[:_LONGEST_NAME] if isinstance(label, str) else None,
-        verdict=_truth(measured, label) if kind == "BOOLEAN" else None,
+        verdict=truth if kind == "BOOLEAN" else None,
         observation=observation_id if isinstance(observation_id := _observation_id(score), str) else None,
         source=HUMAN if score.get("source") == "ANNOTATION" else JUDGE,
         at=_instant(score),
@@ -81,14 +82,6 @@ def _observation_id(score: Mapping[str, Any]) -> Any:
     if isinstance(subject, dict) and subject.get("kind") == "observation":
         return subject.get("id")
     return score.get("observationId")
-
-
-def _truth(measured: float | None, label: Any) -> bool | None:
-    if measured in {0.0, 1.0}:
-        return measured == 1.0
-    if not isinstance(label, str):
-        return None
-    return True if label.lower() in _YES else False if label.lower() in _NO else None
 
 
 def _instant(score: Mapping[str, Any]) -> float | None:

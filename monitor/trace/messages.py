@@ -184,23 +184,20 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     value = parsed(value)
     if isinstance(value, list | tuple):
         for part in value:
-            # Some write no more than the names.
-            is_name = isinstance(part, str) and part[:1] not in {"", "{", "["}
-            yield from _definitions_in({"name": part} if is_name else parsed(part))
-    else:
-        yield from _definitions_in(value)
+            # Some write no more than the names, and some print an object.
+            is_name = isinstance(part, str) and _TOOL_NAME.fullmatch(part) is not None
+            yield from _definitions({"name": part} if is_name else part)
+    elif isinstance(value, dict):
+        listed = next((value[key] for key in _TOOL_LISTS if isinstance(value.get(key), list)), None)
+        inner = value.get("function")
+        if listed is not None:
+            yield from _definitions(listed)
+        else:
+            yield inner if isinstance(inner, dict) else value
 
 
-def _definitions_in(value: Any) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(value, dict):
-        return
-    for key in ("tools", "functions", "functionDeclarations", "function_declarations", "function_tools"):
-        if isinstance(value.get(key), list):
-            for part in value[key]:
-                yield from _definitions_in(part)
-            return
-    inner = value.get("function")
-    yield inner if isinstance(inner, dict) else value
+_TOOL_NAME = re.compile(r"[\w.:/-]+")
+_TOOL_LISTS = ("tools", "functions", "functionDeclarations", "function_declarations", "function_tools")
 
 
 def _tool(definition: Mapping[str, Any]) -> Tool | None:
@@ -236,11 +233,8 @@ def _messages(value: Any) -> list[Any] | None:
 
 
 def _is_pair(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == len(("role", "text"))
-        and all(isinstance(x, str) for x in value)
-    )
+    is_sequence = isinstance(value, list | tuple) and len(value) == len(("role", "text"))
+    return is_sequence and all(isinstance(x, str) for x in value)
 
 
 _NO_ROLE = object()

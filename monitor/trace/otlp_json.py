@@ -122,25 +122,13 @@ def _as_integer(held: Any) -> int | None:
     return held if isinstance(held, int) and not isinstance(held, bool) else None
 
 
-def _as_double(held: Any) -> float | None:
-    return float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None
-
-
-def _as_list(held: Any) -> list[Any]:
-    return [_value(part) for part in _objects(held, "values")] if isinstance(held, dict) else []
-
-
-def _as_object(held: Any) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in _pairs(held, "values")} if isinstance(held, dict) else {}
-
-
-_VALUES = {
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
     "stringValue": _only(str),
     "intValue": _as_integer,
-    "doubleValue": _as_double,
+    "doubleValue": lambda held: float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None,
     "boolValue": _only(bool),
-    "arrayValue": _as_list,
-    "kvlistValue": _as_object,
+    "arrayValue": lambda held: [_value(part) for part in _objects(held, "values")],
+    "kvlistValue": lambda held: {pair.key: _value(pair.value) for pair in _pairs(held, "values")},
 }
 
 
@@ -150,8 +138,8 @@ def _held(holder: _Object, name: str, otherwise: _T) -> _T:
     return held if isinstance(held, type(otherwise)) else otherwise
 
 
-def _objects(holder: _Object, name: str) -> list[_Object]:
-    listed: list[Any] = _held(holder, name, [])
+def _objects(holder: Any, name: str) -> list[_Object]:
+    listed: list[Any] = _held(holder, name, []) if isinstance(holder, dict) else []
     return [part for part in listed if isinstance(part, dict)]
 
 

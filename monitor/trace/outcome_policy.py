@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from monitor.trace.labels import clean_label
@@ -71,25 +71,24 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
 
 
 def _says(evaluation: Evaluation, rule: EvaluationRule | None, settings: OutcomeSettings) -> bool | None:
-    if rule is not None:
-        if rule.ignored:
-            return None
-        said = _label_says(evaluation.label, rule.fail_labels, rule.pass_labels)
-        if said is None:
-            said = _score_says(evaluation.score, rule)
-        if said is not None:
-            return said
-    said = _label_says(evaluation.label, settings.fail_labels, settings.pass_labels)
-    return evaluation.verdict if said is None else said
+    if rule is not None and rule.ignored:
+        return None
+    found = (
+        rule and _label_says(evaluation.label, rule.fail_labels, rule.pass_labels),
+        rule and _score_says(evaluation.score, rule),
+        _label_says(evaluation.label, settings.fail_labels, settings.pass_labels),
+        evaluation.verdict,
+    )
+    return next((said for said in found if said is not None), None)
 
 
 def _label_says(label: str | None, fail_labels: Iterable[str], pass_labels: Iterable[str]) -> bool | None:
     if label is None:
         return None
     label = label.strip().lower()
-    if any(label == fail.lower() for fail in fail_labels):
+    if label in map(str.lower, fail_labels):
         return False
-    return True if any(label == passed.lower() for passed in pass_labels) else None
+    return True if label in map(str.lower, pass_labels) else None
 
 
 def _score_says(score: float | None, rule: EvaluationRule) -> bool | None:
@@ -144,13 +143,8 @@ def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
         return False
     rule = next((rule for rule in settings.budgets if _fits(rule, trace)), BudgetRule())
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
-    used: Mapping[str, float | None] = {
-        "tool_calls": trace.tool_calls,
-        "steps": trace.steps,
-        "tokens": sum(tokens) if tokens else None,
-        "seconds": trace.duration_seconds,
-    }
-    for unit, amount in used.items():
+    used = (trace.tool_calls, trace.steps, sum(tokens) if tokens else None, trace.duration_seconds)
+    for unit, amount in zip(Budget.__struct_fields__, used, strict=True):
         own = getattr(trace.budget, unit)  # what the trace says comes before the rule
         allowed = getattr(rule, unit) if own is None else own
         if amount is not None and allowed is not None and amount > allowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -50,21 +51,27 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def chance(value: Any) -> float | None:
-    """
-    A probability from 0.000001 to 1.
+def _between(least: float, most: float) -> Callable[[Any], float | None]:
+    def read(value: Any) -> float | None:
+        found = number(value)
+        return found if found is not None and least <= found <= most else None
 
-    >>> chance(0.05), chance(0), chance(1.5), chance(True)
-    (0.05, None, None, None)
-    """
-    found = number(value)
-    return found if found is not None and LEAST_CHANCE <= found <= 1.0 else None
+    return read
 
 
-def amount(value: Any) -> float | None:
-    """A number from 0 to `MOST_COUNTED`."""
-    found = number(value)
-    return found if found is not None and 0 <= found <= MOST_COUNTED else None
+chance = _between(LEAST_CHANCE, 1)
+"""
+A probability from 0.000001 to 1.
+
+>>> chance(0.05), chance(0), chance(1.5), chance(True)
+(0.05, None, None, None)
+"""
+
+amount = _between(0, MOST_COUNTED)
+"""A number from 0 to `MOST_COUNTED`."""
+
+dollars = _between(0, MOST_COST_USD)
+"""A cost from 0 to a million."""
 
 
 def count(value: Any) -> int | None:
@@ -73,12 +80,6 @@ def count(value: Any) -> int | None:
         value = int(value)
     found = amount(value)
     return None if found is None else int(found)
-
-
-def dollars(value: Any) -> float | None:
-    """A cost from 0 to a million."""
-    found = number(value)
-    return found if found is not None and 0 <= found <= MOST_COST_USD else None
 
 
 def annotator(value: Any) -> str | None:
