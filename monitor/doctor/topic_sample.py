@@ -15,12 +15,11 @@ from monitor.service.pipeline import Rules
 from monitor.trace.decode import decode
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
-from monitor.trace.libraries import Library, library_of
 from monitor.trace.model import DropReason, Ignored, InvalidRecord
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
 from monitor.trace.reader import Decoded
-from monitor.trace.semconv import ATTRIBUTES, Field
+from monitor.trace.semconv import ATTRIBUTES, Field, Library, library_of
 
 _SCHEMA_REGISTRY_MAGIC = b"\x00"
 _SCHEMA_REGISTRY_HEAD_BYTES = 5

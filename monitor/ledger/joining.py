@@ -72,7 +72,7 @@ class Joining:
         if isinstance(event, TaggedTrace):
             self.add_trace(event)
         elif isinstance(event, OutcomeEvent):
-            self._add_outcome(event.trace_id, event.outcome)
+            self._add_outcome(event.run_id if self.is_counted(event.run_id) else event.trace_id, event.outcome)
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 
     def add_trace(self, tagged: TaggedTrace) -> None:
@@ -107,6 +107,9 @@ class Joining:
         """
         new = False
         for tagged in assembled.tagged:
+            if tagged.trace.span_ids and not self.is_counted(assembled.trace_id):
+                self._hand_over(assembled.trace_id, tagged.trace)
+        for tagged in assembled.tagged:
             if not self.is_counted(tagged.trace.trace_id):
                 self.add_trace(tagged)
                 new = True
@@ -114,6 +117,14 @@ class Joining:
                 self._revise(tagged)
         became = "joined" if new else "late" if assembled.tagged else "non_agent"
         self._deltas.count(CounterName.SPANS, detail=became, by=assembled.span_count - counted_before)
+
+    def _hand_over(self, trace_id: str, run: Trace) -> None:
+        """Give *run* the verdicts on its spans, which came under the id of the whole trace."""
+        whole = self._slot(trace_id)
+        for outcome in (each for each in whole.standing if each.observation in run.span_ids):
+            self._add_outcome(run.trace_id, outcome)
+            whole.label = None
+            self._set_standing(trace_id, tuple(each for each in whole.standing if each is not outcome))
 
     def _revise(self, tagged: TaggedTrace) -> None:
         """Let what the run says of itself by now replace what it said when it was counted."""

@@ -114,6 +114,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
         answered=None if aborted else _answered(run),
         aborted=aborted,
         head_span_id=known_by,
+        span_ids=frozenset() if is_first else frozenset(span.span_id for span in run.ordered),
     )
 
 
@@ -129,7 +130,8 @@ class _Run:
     Spans of one run in their roles; *ordered* has the head first, then the others by start.
 
     Attributes:
-        spine: Ids of what the run does itself: of all but the nested agents and models that a tool of it calls.
+        spine: Ids of what decides about the run: not what happens in a tool of it, nor what an agent's application
+            does beside it (a title, a summary), nor calls that were given up for the answer of another.
         layers: By the id of a span of a model, the ids of those that look at the same call from further outside.
     """
 
@@ -150,15 +152,9 @@ class _Run:
     def is_agents_work(self) -> bool:
         """Whether a model or an agent did any of it; a decorated function that only looks things up is no agent."""
         kinds = {span.kind for span in self.ordered}
-        return (
-            bool(self.model_calls)
-            or OperationKind.AGENT in kinds
-            or (
-                OperationKind.WORKFLOW in kinds
-                and OperationKind.RETRIEVAL not in kinds
-                and not kinds.isdisjoint({OperationKind.STEP, OperationKind.TOOL})
-            )
-        )
+        looks_up = OperationKind.RETRIEVAL in kinds or kinds.isdisjoint({OperationKind.STEP, OperationKind.TOOL})
+        is_workflow = OperationKind.WORKFLOW in kinds and not looks_up
+        return bool(self.model_calls) or OperationKind.AGENT in kinds or is_workflow
 
 
 class _Tree:
@@ -207,7 +203,9 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
     topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
     groups = _side_by_side(topmost, tree)
     for tops in groups:
-        within = tree.at_or_below(tops) if len(groups) > 1 else tree.by_id.keys()
+        within: AbstractSet[str] = tree.by_id.keys()
+        if len(groups) > 1:  # each is lent what the application around all of them says
+            within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
         yield _run([span for span in tree.spans if span.span_id in within], tops, tree, is_all=len(groups) == 1)
 
 
@@ -216,23 +214,43 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     tools = [span for span in own if span.kind is OperationKind.TOOL]
     models = [span for span in own if span.kind is OperationKind.MODEL]
     layers = _layers(models, tree)
+    calls = _innermost(models, layers)
+    aside = _beside_agent(tops, tree) | _given_up(calls)
     return _Run(
         root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
         head=head,
-        last=max(tops, key=_by_end),
+        last=max((top for top in tops if top.span_id not in aside), key=_by_end, default=head),
         ordered=[head, *(span for span in own if span is not head)],
-        model_calls=_innermost(models, layers),
+        model_calls=calls,
         tool_calls=[span for span in tools if not _repeats_parent(span, tree)],
-        spine={span.span_id for span in own} - tree.below(tools),
+        spine={span.span_id for span in own} - tree.below(tools) - aside,
         layers=layers,
     )
+
+
+def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
+    """Ids of what stands beside the agent of a run, where that calls models itself."""
+    return tree.at_or_below(tops[1:]) if tops[0].kind in _AGENTS and _calls_model(tops[0], tree) else set()
+
+
+def _given_up(calls: Sequence[Span]) -> set[str]:
+    """Ids of *calls* that were cancelled beside another one, as a hedged request is once the other has answered."""
+    lost = [call for call in calls if call.error and ABORTS.search(call.error_type or "")]
+    return {
+        call.span_id
+        for call in lost
+        for other in calls
+        if other not in lost
+        and call.parent_span_id == other.parent_span_id
+        and max(call.started_at, other.started_at) < min(_by_end(call)[0], _by_end(other)[0])
+    }
 
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*topmost* spans by the run that they belong to, earliest first; a run's agent comes first in it."""
     agents = [span for span in topmost if span.kind in _AGENTS]
     if not agents:
-        return [list(topmost)] if topmost else []
+        return _by_request(topmost, tree)
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}
     for span in topmost:
@@ -248,6 +266,15 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]
             groups[(earlier[-1] if earlier else agents[0]).span_id].append(span)
     return sorted(groups.values(), key=lambda group: (group[0].started_at, group[0].span_id))
+
+
+def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
+    """*calls* by the request that they or a span above them name; those that name none belong to the first."""
+    groups: dict[str | None, list[Span]] = {}
+    for call in calls:
+        named = next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None)
+        groups.setdefault(named or next(iter(groups), None), []).append(call)
+    return list(groups.values())
 
 
 def _calls_model(span: Span, tree: _Tree) -> bool:
@@ -271,7 +298,10 @@ def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]
         same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
         # Two layers of one call agree on its answer; calls that run side by side hardly ever do.
         agree = None in (outer.output_tokens, inner.output_tokens) or outer.output_tokens == inner.output_tokens
-        if same and agree and outer.name != inner.name and _by_end(inner)[0] <= _by_end(outer)[0]:
+        # Logfire writes what a stream brought as a moment after it.
+        is_its_end = inner.started_at == inner.ended_at and outer.output_tokens is None
+        is_within = is_its_end or _by_end(inner)[0] <= _by_end(outer)[0]
+        if same and agree and outer.name != inner.name and is_within:
             layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
     return layers
 
@@ -297,7 +327,8 @@ def _error(run: _Run) -> Span | None:
     model began after it: whatever a later call recovered from is no failure, and neither is the error of a tool where
     the agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
     """
-    tops = [span for span in (run.root, run.last, run.head) if span is not None and span.error]
+    ends = (run.root, run.last, run.head)
+    tops = [span for span in ends if span is not None and span.error and span.span_id in run.spine]
     whole = next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)
     if whole is not None:
         return whole
@@ -356,8 +387,6 @@ def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
     """The model that was asked for, and the one that answered, of the calls that gave the answer."""
     answers = {call.request_model: call.response_model for call in calls if call.response_model}
     models = [(call.request_model, call.response_model or answers.get(call.request_model)) for call in calls]
-    if len(set(models)) == 1:
-        return models[0]
     if any(call.output_tokens is None for call in calls):
         last = max(calls, key=_by_end)
         return last.request_model, last.response_model or answers.get(last.request_model)
@@ -438,7 +467,9 @@ def _total(
 
 
 def _answered(run: _Run) -> bool | None:
-    """Whether the head gave an answer, or else the model call that ended last."""
-    if run.head.answered is not None or not run.model_calls:
-        return run.head.answered
-    return max(run.model_calls, key=_by_end).answered
+    """Whether the head gave an answer, or else the model call that ended last; what wraps a stream returns nothing."""
+    own = run.head.answered
+    if own or not run.model_calls or (own is False and run.head.kind is OperationKind.AGENT):
+        return own
+    last = max(run.model_calls, key=_by_end).answered
+    return own if last is None else last

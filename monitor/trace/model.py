@@ -206,7 +206,8 @@ class Trace(Struct, frozen=True, gc=False):
     Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
     request asked for whatever version is the latest, `answered` whether an answer came out (None: not known), `aborted`
     that somebody stopped it. `version_by` says what told the version, `requested_model` the model that was asked for,
-    and `head_span_id` which span of the trace the run is known by.
+    and `head_span_id` which span of the trace the run is known by; `span_ids` are those of a run that is not the first
+    of its trace.
     """
 
     trace_id: TraceId
@@ -231,6 +232,7 @@ class Trace(Struct, frozen=True, gc=False):
     version_by: VersionBy = VersionBy.SENDER
     requested_model: str | None = None
     head_span_id: str | None = None
+    span_ids: frozenset[str] = frozenset()
 
     @property
     def duration_seconds(self) -> float | None:
@@ -244,3 +246,8 @@ class OutcomeEvent(Struct, frozen=True, gc=False):
     trace_id: TraceId
     outcome: Outcome
     unknown_fields: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run whose head was judged, where there is such a run: of one that is not the first of its trace."""
+        return f"{self.trace_id}:{self.outcome.observation}"

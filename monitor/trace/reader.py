@@ -40,6 +40,7 @@ ReadValue = Callable[[Any], Any]
 _MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
 _ASKED = _MODELLED | {OperationKind.STEP}
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
+_PARTS = _ASKED | {OperationKind.TOOL, OperationKind.RETRIEVAL}
 
 
 class DecodeOptions:
@@ -159,13 +160,15 @@ class Reader:
         facts = self._gather(raw.attributes)
         kind = span_reading.kind_of(facts, raw.name)
         judged = place.trace_id
+        # What stands on the root, or on no span of an agent's work, is said of the whole.
+        part = place.span_id if kind in _PARTS and place.parent_span_id else None
         if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
             judged = _trace_id(raw.links[0].trace_id)
         for event in raw.events:
             if event.name in EVENTS:
-                self._read_event(event, facts, judged)
+                self._read_event(event, facts, judged, part)
         for evaluation in facts.evaluations():
-            self._add_evaluation(evaluation, judged, place.ended_at, None)
+            self._add_evaluation(evaluation, judged, place.ended_at, part)
         self._spans.append(self._span(raw, place, kind, facts))
 
     def _add_log(self, log: LogRecord) -> None:
@@ -216,10 +219,10 @@ class Reader:
         # Half a JSON document is no JSON, and would pass for plain text.
         return None if value.lstrip()[:1] in {"{", "["} else value[: self._limits.max_attribute_chars]
 
-    def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId) -> None:
+    def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId, part: str | None) -> None:
         meaning = EVENTS[event.name]
         if meaning is Field.EVALUATION:
-            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), None)
+            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), part)
             return
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
         if meaning is not None:

@@ -4,7 +4,7 @@ The one table of attribute names: what OpenTelemetry, OpenInference and Langfuse
 Where several names stand for the same fact, the first of the table that a span carries wins. Names with `N` or `*` are
 families: flattened lists (`llm.input_messages.0.message.role`), or whatever follows the prefix.
 
-`python -m monitor.trace.semconv` prints the table of docs/traces.md.
+`python -m monitor.trace.semconv` prints the table of docs/traces.md, and that of the libraries below it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
+from typing import NamedTuple
 
 from monitor.trace.span import OperationKind
 
@@ -120,10 +121,14 @@ OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("ope
 """Kinds of operation under all their names, in lower case, as `operation_kinds.csv` has them; any other is a step."""
 
 NOT_ANSWERING = re.compile(
-    r"embed|rerank|moderation|(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
+    r"embed|rerank|moderation|whisper|transcri|\btts\b|dall-e|gpt-image|imagen|stable-diffusion|"
+    r"(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
     re.IGNORECASE,
 )
 """Names of models that give no answer to the user, whatever kind of span their library writes for them."""
+
+WORKFLOW_NAME = "workflow.run"
+"""Name of the span around the agents of a workflow, on which Microsoft Agent Framework writes no kind."""
 
 PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
@@ -131,26 +136,54 @@ PREPARES = re.compile(r"\b_prepare_")
 PROVIDER_PREFIX = re.compile(
     r"^(?:unknown|none|null|undefined)$|"
     r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/(?:endpoints/)?|accounts/[^/]+/models/|azure/(?:eu|us)/|"
+    r"azureml://registries/[^/]+/models/|@(?!cf/|hf/)[\w.-]+/|"
     r"bedrock/(?:invoke|converse|[a-z]+-[a-z-]+-[0-9])/|(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
-    r"openai/responses/|@?(?:openai|azure|azure_ai|azure_openai|azure-openai|anthropic|models|google|google_genai|"
-    r"gemini|vertex_ai|google_vertexai|googleai|vertexai|google-gla|google-vertex|publishers/[a-z]+/models|"
-    r"bedrock|bedrock_converse|converse|litellm_proxy|openrouter|groq|mistral|cohere|xai|deepseek|together_ai|"
-    r"fireworks_ai|ollama|ollama_chat|hosted_vllm|huggingface|openai-responses|text-completion-openai|perplexity|"
-    r"cerebras|databricks|nvidia_nim|sagemaker|sagemaker_chat|deepinfra|replicate|sambanova|watsonx|moonshot|"
-    r"dashscope|github|github_copilot)(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
+    r"openai/responses/|(?:openai|openai-chat|openai-responses|azure|azure_ai|azure_openai|azure-openai|anthropic|"
+    r"models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|google-gla|google-vertex|"
+    r"publishers/[a-z]+/models|bedrock|bedrock_converse|converse|gateway|vercel_ai_gateway|litellm_proxy|openrouter|"
+    r"groq|mistral|cohere|xai|deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|vllm|lm_studio|"
+    r"llamafile|xinference|huggingface|text-completion-openai|perplexity|cerebras|databricks|nvidia_nim|sagemaker|"
+    r"sagemaker_chat|deepinfra|replicate|sambanova|watsonx|moonshot|dashscope|volcengine|nebius|novita|hyperbolic|"
+    r"github|github_copilot)(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
     re.IGNORECASE,
 )
 """What gateways write before the name of a model (what follows a colon may be a tag of Ollama), or for none at all."""
 
 ABORTS = re.compile(
-    r"(?:Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|GeneratorExit|"
-    r"ClientDisconnect\w*|InterruptedException|context canceled)$",
+    r"(?:(?<!Timeout)Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|"
+    r"GeneratorExit|ClientDisconnect\w*|InterruptedException|context canceled|^499|"
+    r"(?:Graph|Node)Interrupt|ApprovalRequired|CallDeferred)$",
     re.IGNORECASE,
 )
-"""Errors that say that somebody stopped the run."""
+"""Errors that say that somebody stopped the run, or that it waits for somebody's approval."""
 
 ERROR_LEVEL = "error"
 """What levels and reasons to finish hold in any case where an operation failed."""
+
+
+class Library(NamedTuple):
+    """A library, what the names of its scopes begin with, what it leaves out, and the switch for that."""
+
+    name: str
+    scope: str
+    leaves_out: str
+    switch: str
+
+
+LIBRARIES = tuple(Library(**row) for row in table("libraries.csv"))
+"""Libraries whose spans were tried; the first whose scope a name begins with is the one."""
+
+
+def library_of(scope: str) -> Library | None:
+    """The library that writes spans under *scope*, or None where it was not tried."""
+    return next((library for library in LIBRARIES if scope.startswith(library.scope)), None)
+
+
+def libraries_as_markdown() -> str:
+    """The table of `LIBRARIES`, a line for each."""
+    lines = ["| library | scope | what it leaves out | the switch |", "|---|---|---|---|"]
+    lines += [f"| {each.name} | `{each.scope}` | {each.leaves_out} | {each.switch} |" for each in LIBRARIES]
+    return "\n".join(lines) + "\n"
 
 
 def as_markdown() -> str:
@@ -166,4 +199,4 @@ def as_markdown() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(as_markdown())
+    sys.stdout.write(f"{as_markdown()}\n{libraries_as_markdown()}")

@@ -37,7 +37,7 @@ class Meaning(NamedTuple):
     rest: str = ""
 
 
-_QUOTED = "mlflow."
+_QUOTED = ("mlflow.", "braintrust.")
 _NAMES = {
     row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED))
     for rank, row in enumerate(ATTRIBUTES)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from monitor.trace import semconv
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
 from monitor.trace.messages import Asked, has_content, model_of, parsed, request_of, tools_of
 from monitor.trace.model import Budget, Tool
-from monitor.trace.semconv import ERROR_LEVEL, NOT_ANSWERING, OPERATION_KINDS, PREPARES, PROVIDER_PREFIX, Field
+from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, number
@@ -33,10 +34,17 @@ _SIGNS_OF_A_STEP = frozenset(
         Field.COST_PART,
     }
 )
-_BUDGETS = frozenset({Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS, Field.BUDGET_SECONDS})
-WORDS_OF_OURS = _BUDGETS | {Field.MODEL_VERSION, Field.REQUEST_ID}
-"""What a sender puts on a span for Cliffwatch."""
-_USAGE_NAMES = (("input", "prompt_tokens", "input_tokens"), ("output", "completion_tokens", "output_tokens"))
+_BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
+    **dict.fromkeys((Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS), count),
+    Field.BUDGET_SECONDS: amount,
+}
+WORDS_OF_OURS = _BUDGETS.keys() | {Field.MODEL_VERSION, Field.REQUEST_ID, Field.CONVERSATION, Field.USER}
+"""What a sender may put on a span of the application for Cliffwatch."""
+_USAGE_NAMES = (
+    (("input", "prompt_tokens", "input_tokens"), re.compile(r"input_|cache_|.*_input_tokens$")),
+    (("output", "completion_tokens", "output_tokens"), re.compile(r"output_")),
+)
+"""Names of all that went in and of all that came out, the best first, and what names of parts of it look like."""
 
 
 def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
@@ -44,22 +52,32 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     singles = attributes.singles
     if Field.KIND in singles:
         for value in attributes.values(Field.KIND):
-            kind = OPERATION_KINDS.get(value.lower()) if isinstance(value, str) else None
+            kind = _kind_named(value) if isinstance(value, str) and len(value) <= _LONGEST_KIND else None
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
-        if Field.OUTPUT_TOKENS not in singles:  # whatever else it is called, what writes tokens is a model
+        # Whatever else it is called, what writes tokens is a model, and so is what names a model and its provider.
+        if Field.OUTPUT_TOKENS not in singles and not (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
             return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
         return _model_kind(attributes, name)
     if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_families_but_evaluations():
-        return OperationKind.OTHER
+        return OperationKind.WORKFLOW if name == semconv.WORKFLOW_NAME else OperationKind.OTHER
     return OperationKind.STEP
 
 
+_LONGEST_KIND = 1_024
+
+
+@lru_cache(maxsize=1_024)  # the same few come with every span
+def _kind_named(value: str) -> OperationKind | None:
+    named = parsed(value)  # Braintrust writes an object with a type in it
+    return semconv.OPERATION_KINDS.get(str(named.get("type") if isinstance(named, dict) else named).lower())
+
+
 def _model_kind(attributes: SpanAttributes, name: str) -> OperationKind:
-    if PREPARES.search(name):
+    if semconv.PREPARES.search(name):
         return OperationKind.STEP
     return OperationKind.MODEL if _is_answering(attributes) else OperationKind.RETRIEVAL
 
@@ -74,7 +92,7 @@ def _is_answering(attributes: SpanAttributes) -> bool:
 
 @lru_cache(maxsize=1_024)  # the same few names come with every span
 def _answers_nobody(model: str) -> bool:
-    return NOT_ANSWERING.search(model) is not None
+    return semconv.NOT_ANSWERING.search(model) is not None
 
 
 def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | None) -> bool | None:
@@ -86,7 +104,7 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     """
     if status_code == _ERROR_STATUS:
         return True
-    if any(ERROR_LEVEL in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
+    if any(semconv.ERROR_LEVEL in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
         return True
     if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True
@@ -100,7 +118,8 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     """The type of an error by its own attribute, or else by the beginning of what is said about it."""
     if not status_message and _ERRORS.isdisjoint(attributes.singles):
         return None
-    named = [name for value in attributes.values(Field.ERROR_TYPE) if (name := _type_name(value)) is not None]
+    types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(Field.ERROR_TYPE))
+    named = [name for name in types if name]
     for name in named:
         if name not in _SAY_NOTHING:
             return name
@@ -114,17 +133,15 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
 _ERRORS = frozenset({Field.ERROR_TYPE, Field.ERROR_MESSAGE})
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _SAY_NOTHING = frozenset(
-    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError"}
-)
+    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError",
+     "System.Threading.Tasks.TaskCanceledException"}
+)  # fmt: skip
 _LEADING_TYPE = re.compile(
-    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|"
-    r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|([Cc]ancell?ed|[Aa]borted)\.?$"
+    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
+    r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|"
+    r"([Cc]ancell?ed|[Aa]borted)\.?$"
 )
 """The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""
-
-
-def _type_name(value: Any) -> str | None:
-    return value.removeprefix("<class '").removesuffix("'>") or None if isinstance(value, str) else None
 
 
 def asked_of(attributes: SpanAttributes) -> Asked:
@@ -144,14 +161,15 @@ def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, 
     """
     The model that was asked for and the one that answered, without the names of gateways before them.
 
-    Where a call *failed*, nobody answered: what a library wrote as the model that did is the one that was asked for.
+    Where a call *failed*, what a library wrote as the model that answered may be the one that was asked for.
     """
     request = attributes.first(Field.REQUEST_MODEL, _model_name)
     response = attributes.first(Field.RESPONSE_MODEL, _model_name)
     if request is None:
         request = next((name for value in _arguments(attributes) if (name := _model_name(value.get("model")))), None)
     if failed:
-        return request or response, None
+        # A stream that broke off has told who was answering; what repeats the name that was asked for tells nothing.
+        return request or response, None if request in {None, response} else response
     if response is None and request is not None:
         found = (model_of(value) for value in attributes.documents(Field.OUTPUT))
         response = next((name for value in found if (name := _model_name(value)) is not None), None)
@@ -164,7 +182,7 @@ def _model_name(value: Any) -> str | None:
 
 @lru_cache(maxsize=1_024)
 def _without_gateway(model: str) -> str:
-    return PROVIDER_PREFIX.sub("", model, count=1)
+    return semconv.PROVIDER_PREFIX.sub("", model, count=1)
 
 
 def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
@@ -241,25 +259,13 @@ def _usage(value: Any) -> tuple[int | None, int | None] | None:
     if not isinstance(details, dict):
         return None
     read = {name: n for name, part in details.items() if (n := count(part)) is not None}
-    base = [next((read[key] for key in keys if key in read), None) for keys in _USAGE_NAMES]
-    total = read.get("total", read.get("total_tokens"))
-    if total is not None and total == sum(part or 0 for part in base):
-        return base[0], base[1]
+    base = [next((read[key] for key in keys if key in read), None) for keys, _ in _USAGE_NAMES]
     # Buckets beside the base exclude each other, as Langfuse defines them.
-    inward, outward = (sum(n for name, n in read.items() if is_part(name)) for is_part in (_is_inward, _is_outward))
-    return _plus(base[0], inward), _plus(base[1], outward)
-
-
-def _is_inward(name: str) -> bool:
-    return name not in _USAGE_NAMES[0] and (name.startswith(("input_", "cache_")) or name.endswith("_input_tokens"))
-
-
-def _is_outward(name: str) -> bool:
-    return name not in _USAGE_NAMES[1] and name.startswith("output_")
-
-
-def _plus(base: int | None, more: int) -> int | None:
-    return base if not more else (base or 0) + more
+    beside = [sum(n for key, n in read.items() if key not in keys and more.match(key)) for keys, more in _USAGE_NAMES]
+    if read.get("total", read.get("total_tokens")) == sum(part or 0 for part in base):
+        beside = [0, 0]
+    inward, outward = ((own or 0) + more if more else own for own, more in zip(base, beside, strict=True))
+    return inward, outward
 
 
 def cost_of(attributes: SpanAttributes) -> float | None:
@@ -282,23 +288,16 @@ def _cost(value: Any) -> float | None:
 
 def budget_of(attributes: SpanAttributes) -> Budget:
     """What the run is allowed."""
-    if _BUDGETS.isdisjoint(attributes.singles):
+    if _BUDGETS.keys().isdisjoint(attributes.singles):
         return _NO_BUDGET
-    return Budget(
-        tool_calls=attributes.first(Field.BUDGET_TOOL_CALLS, count),
-        steps=attributes.first(Field.BUDGET_STEPS, count),
-        tokens=attributes.first(Field.BUDGET_TOKENS, count),
-        seconds=attributes.first(Field.BUDGET_SECONDS, amount),
-    )
+    return Budget(*(attributes.first(fact, read) for fact, read in _BUDGETS.items()))
 
 
 def request_attributes(flattened: Mapping[str, Any]) -> dict[str, float | str]:
     """Numbers and short strings known at request time."""
     known: dict[str, float | str] = {}
     for name, value in sorted(flattened.items())[:MOST_ATTRIBUTES] if flattened else ():
-        measured = number(value)
-        if measured is not None:
-            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = measured
-        elif isinstance(value, str):
-            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = value[:MOST_ATTRIBUTE_CHARACTERS]
+        said = value[:MOST_ATTRIBUTE_CHARACTERS] if isinstance(value, str) else number(value)
+        if said is not None:
+            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = said
     return known

@@ -42,10 +42,35 @@ def a_record(
         "startTimeUnixNano": str((START + starts) * 10**9),
         "endTimeUnixNano": str((START + ends) * 10**9),
         "status": {"code": 2 if failed else 0},
-        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()],
+        "attributes": _pairs(attributes),
     }
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
     return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [made]}]}]}).encode()
+
+
+def _pairs(attributes: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
+
+
+def a_verdict(span: int, evaluation: Mapping[str, str]) -> bytes:
+    """A log record with an *evaluation* of one span."""
+    log = {
+        "eventName": "gen_ai.evaluation.result",
+        "timeUnixNano": str((START + 9) * 10**9),
+        "traceId": f"{77:032x}",
+        "spanId": f"{span:016x}",
+        "attributes": _pairs(evaluation),
+    }
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}).encode()
+
+
+def with_event(record: bytes, evaluation: Mapping[str, str]) -> bytes:
+    """*record* with an event of an *evaluation* on its span."""
+    document = json.loads(record)
+    at = str((START + 9) * 10**9)
+    event = {"name": "gen_ai.evaluation.result", "timeUnixNano": at, "attributes": _pairs(evaluation)}
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["events"] = [event]
+    return json.dumps(document).encode()
 
 
 def tell(monitor: Monitor, *steps: bytes | float) -> None:
@@ -106,6 +131,33 @@ def test_runs_of_one_trace_keep_their_ids_whatever_comes_late() -> None:
 
         assert [("4d", "m-1", True), ("4d:0000000000000004", "m-1", False)] == rows(monitor)
         assert {"": 2} == monitor.count(CounterName.REQUESTS)
+
+
+TWO_AGENTS = {2: (1, AGENT), 3: (2, CHAT), 4: (1, AGENT), 5: (4, CHAT)}
+TONE = {"gen_ai.evaluation.name": "tone", "gen_ai.evaluation.score.label": "fail"}
+
+
+@pytest.mark.parametrize("judged", [4, 5], ids=["the second agent", "its model call"])
+@pytest.mark.parametrize("is_log", [True, False], ids=["in a log record", "on the span"])
+def test_verdict_on_a_span_is_one_on_the_run_that_it_is_part_of(judged: int, is_log: bool) -> None:  # noqa: FBT001
+    """Two agents side by side in one trace: what is said of the second does not fail the first."""
+    records = {1: a_record(1, None, {})}
+    records |= {span: a_record(span, *said, starts=span, ends=span + 1) for span, said in TWO_AGENTS.items()}
+    records |= {9: a_verdict(judged, TONE)} if is_log else {judged: with_event(records[judged], TONE)}
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, *records.values(), 30.0)
+
+        assert [("4d", "m-1", True), (f"4d:{4:016x}", "m-1", False)] == rows(monitor)
+        assert (1, 1) == net_outcomes(monitor.ledger)
+
+
+def test_late_verdict_on_the_agent_of_a_run_is_that_run_s() -> None:
+    """A judge takes its time; the spans are gone by then."""
+    records = [a_record(span, *said, starts=span, ends=span + 1) for span, said in TWO_AGENTS.items()]
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, a_record(1, None, {}), *records, 30.0, a_verdict(4, TONE))
+
+        assert [("4d", "m-1", True), (f"4d:{4:016x}", "m-1", False)] == rows(monitor)
 
 
 def test_failed_call_counts_for_the_version_that_answered_under_its_name() -> None:

@@ -334,6 +334,62 @@ class TestRun:
 
         assert [True, False] == [outcome.success for outcome in ends if outcome]
 
+    def test_hedged_call_that_was_given_up_decides_nothing(self) -> None:
+        """The other call answered, or failed; a run that a person stopped has no such other call."""
+        lost = a_call("b", error=True, error_type="CancelledError", ended_at=STARTED_AT + 2, response_model=None)
+        alone = replace(lost, parent_span_id=None, request_model="small")
+
+        answered, without_agent = built(a_span(), a_call("a"), lost), built(a_call("a", None), alone)
+
+        assert [(True, "m-1")] * 2 == [
+            (run.outcome.success, run.model_version) for run in (answered, without_agent) if run.outcome
+        ]
+        failed = built(a_span(), a_call("a", error=True, error_type="429"), lost).outcome
+        assert failed is not None
+        assert "429" == failed.failure_class
+        assert built(a_span(), lost).aborted
+
+    def test_what_the_application_does_beside_the_agent_decides_nothing(self) -> None:
+        """A title that fails or a summary that is long comes after the answer; the time of a run is its agent's."""
+        http = a_span("http", kind=OperationKind.OTHER, ended_at=STARTED_AT + 9)
+        agent = a_span(parent_span_id="http"), a_call("a", output_tokens=5)
+        summary = a_call("t", "http", started_at=STARTED_AT + 3, response_model="small", output_tokens=500)
+        title = replace(summary, error=True, error_type="429")
+
+        for later in (summary, title):
+            run = built(http, *agent, later)
+            assert run.outcome is not None
+            assert (True, "m-1", 1.0, 2) == (run.outcome.success, run.model_version, run.duration_seconds, run.steps)
+
+    def test_calls_that_lost_their_agent_decide(self) -> None:
+        """An agent whose calls stand beside it did not pass its context on."""
+        http = a_span("http", kind=OperationKind.OTHER)
+        run = built(http, a_span(parent_span_id="http"), a_call("t", "http", error=True, error_type="429"))
+
+        assert run.outcome is not None
+        assert "429" == run.outcome.failure_class
+
+    def test_calls_of_a_batch_that_name_their_requests_are_runs_of_their_own(self) -> None:
+        """What names none belongs to the first; what the application says is said of all."""
+        job = a_span("job", kind=OperationKind.OTHER, conversation_id="night")
+        items = [a_span(f"i{k}", parent_span_id="job", kind=OperationKind.OTHER, request_id=f"r{k}") for k in (1, 2)]
+        calls = a_call("a", "i1"), a_call("b", "i2", error=True), a_call("c", "job", started_at=STARTED_AT + 1)
+
+        runs = build_traces([job, *items, *calls], OutcomeSettings())
+
+        assert [("r1", "night", 2, True), ("r2", "night", 1, False)] == [
+            (run.request.request_id, run.conversation_id, run.steps, run.outcome.success) for run in runs if run.outcome
+        ]
+
+    def test_what_a_stream_brought_may_be_a_moment_after_the_call(self) -> None:
+        """Logfire writes it as a record beside the call, which counts once."""
+        call = a_call("a", None, name="chat", request_model="m", response_model=None)
+        brought = a_call("b", None, name="streamed", request_model="m", output_tokens=9, started_at=STARTED_AT + 1.5)
+
+        run = built(call, replace(brought, ended_at=brought.started_at))
+
+        assert (1, 9, "m-1") == (run.steps, run.usage.output_tokens, run.model_version)
+
     def test_status_speaks_as_the_settings_let_it(self) -> None:
         """Silence is a success only by the settings, and never of a run that has not ended."""
         silent = (a_span(), a_call("a"))
@@ -350,6 +406,13 @@ class TestRun:
         assert built(a_span(), *calls).answered is False
         assert built(a_span(answered=True), *calls).answered is True
         assert built(a_span(), a_call("a")).answered is None
+
+    def test_function_around_a_stream_returns_nothing(self) -> None:
+        """Its empty output says nothing where the model answered; an agent's own says that there was none."""
+        call = a_call("a", answered=True)
+
+        assert built(a_span(answered=False, kind=OperationKind.STEP), call).answered is True
+        assert built(a_span(answered=False), call).answered is False
 
     def test_ids_in_a_circle_are_survived(self) -> None:
         """A hostile trace whose spans are each other's parents is still a trace."""

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from langfuse import Langfuse
 
-from monitor.trace import libraries
 from monitor.trace.model import DropReason, Ignored
-from monitor.trace.semconv import as_markdown
+from monitor.trace.semconv import as_markdown, libraries_as_markdown
 from monitor.trace.settings import OutcomeSettings
 
 TEXT = Path("docs/traces.md").read_text(encoding="utf-8")
@@ -45,5 +44,5 @@ def test_langfuse_has_what_the_example_calls() -> None:
 
 
 def test_table_of_libraries_is_the_one_of_the_code() -> None:
-    """`python -m monitor.trace.libraries` writes it."""
-    assert libraries.as_markdown() in TEXT
+    """`python -m monitor.trace.semconv` writes it too."""
+    assert libraries_as_markdown() in TEXT

@@ -93,9 +93,11 @@ CONVERSATION_NAMES = (
     "langfuse.session.id", "langsmith.metadata.session_id", "langsmith.metadata.conversation_id",
     "traceloop.association.properties.conversation_id", "traceloop.association.properties.thread_id",
     "traceloop.association.properties.chat_id", "ai.telemetry.metadata.sessionId", "ai.telemetry.metadata.threadId",
-    "ai.telemetry.metadata.chatId", "gcp.vertex.agent.session_id",
+    "ai.telemetry.metadata.chatId", "gcp.vertex.agent.session_id", "gen_ai.session.id",
 )  # fmt: skip
-USER_NAMES = ("langfuse.user.id", "langsmith.metadata.user_id", "ai.telemetry.metadata.userId", "enduser.id")
+USER_NAMES = (
+    "langfuse.user.id", "langsmith.metadata.user_id", "ai.telemetry.metadata.userId", "enduser.id", "gen_ai.user.id",
+)  # fmt: skip
 INPUT_NAMES = (
     "ai.prompt",
     "ai.prompt.messages",
@@ -109,6 +111,8 @@ INPUT_NAMES = (
     "genkit:input",
     "mlflow.spanInputs",
     "lmnr.span.input",
+    "braintrust.input_json",
+    "user_prompt",
     "mastra.agent_run.input",
     "mastra.model_generation.input",
 )
@@ -123,6 +127,7 @@ OUTPUT_NAMES = (
     "traceloop.entity.output",
     "genkit:output",
     "lmnr.span.output",
+    "braintrust.output_json",
     "mastra.agent_run.output",
     "mastra.model_generation.output",
 )
@@ -133,6 +138,8 @@ CACHED_NAMES = (
     "gen_ai.usage.cache_creation_input_tokens",
     "llm.token_count.prompt_details.cache_read",
     "llm.token_count.prompt_details.cache_write",
+    "cache_read_tokens",
+    "cache_creation_tokens",
 )
 
 ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
@@ -331,6 +338,30 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "agentops.span.kind": ({"agentops.span.kind": "llm"}, _span("kind"), OperationKind.MODEL),
     "genkit:metadata:subtype": ({"genkit:metadata:subtype": "flow"}, _span("kind"), OperationKind.WORKFLOW),
     "span_type": ({"span_type": "LLM"}, _span("kind"), OperationKind.MODEL),
+    "gen_ai.span.kind": ({"gen_ai.span.kind": "LLM"}, _span("kind"), OperationKind.MODEL),
+    "span.type": ({"span.type": "interaction"}, _span("kind"), OperationKind.AGENT),
+    "braintrust.span_attributes": (
+        {"braintrust.span_attributes": '{"name":"Chat Completion","type":"llm"}'},
+        _span("kind"),
+        OperationKind.MODEL,
+    ),
+    "braintrust.span_attributes.type": ({"braintrust.span_attributes.type": "tool"}, _span("kind"), OperationKind.TOOL),
+    "braintrust.metadata": (
+        {**MODEL_CALL, "braintrust.metadata": '{"provider":"openai","model":"gpt-4o"}'},
+        _span("request_model"),
+        "gpt-4o",
+    ),
+    "braintrust.metrics": (
+        {"braintrust.metrics": '{"prompt_tokens":10,"completion_tokens":5,"tokens":15,"prompt_cached_tokens":4}'},
+        lambda decoded: (decoded.spans[0].input_tokens, decoded.spans[0].output_tokens),
+        (10, 5),
+    ),
+    "tool_name": ({"tool_name": "book"}, _span("tool_name"), "book"),
+    "langfuse.observation.status_message": (
+        {"langfuse.observation.level": "ERROR", "langfuse.observation.status_message": "RateLimitError: 429"},
+        _span("error_type"),
+        "RateLimitError",
+    ),
     "lmnr.span.type": ({"lmnr.span.type": "TOOL"}, _span("kind"), OperationKind.TOOL),
     "spring.ai.tool.definition.name": (
         {"spring.ai.kind": "tool_call", "spring.ai.tool.definition.name": "book"},
@@ -409,11 +440,16 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     **{name: ({"gen_ai.usage.input_tokens": 10, name: 90}, _span("input_tokens"), 100) for name in CACHED_NAMES},
     **{
         name: ({name: 3}, _span("input_tokens"), 3)
-        for name in ("ai.usage.inputTokens", "ai.usage.promptTokens", "llm.usage.prompt_tokens")
+        for name in ("ai.usage.inputTokens", "ai.usage.promptTokens", "llm.usage.prompt_tokens", "input_tokens")
     },
     **{
         name: ({name: 3}, _span("output_tokens"), 3)
-        for name in ("ai.usage.outputTokens", "ai.usage.completionTokens", "llm.usage.completion_tokens")
+        for name in (
+            "ai.usage.outputTokens",
+            "ai.usage.completionTokens",
+            "llm.usage.completion_tokens",
+            "output_tokens",
+        )
     },
 }
 
@@ -525,6 +561,12 @@ def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, A
         ("bedrock/invoke/us.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
         ("azure/eu/gpt-4o", "gpt-4o"),
         ("@openai/gpt-4o", "gpt-4o"),
+        ("@our-team-1/gpt-4o", "gpt-4o"),
+        ("@cf/meta/llama-3.1-8b-instruct", "cf/meta/llama-3.1-8b-instruct"),
+        ("gateway/openai:gpt-5", "gpt-5"),
+        ("vercel_ai_gateway/openai/gpt-4o", "gpt-4o"),
+        ("nebius/Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("azureml://registries/azure-openai/models/gpt-4o/versions/1", "gpt-4o/versions/1"),
         ("perplexity/sonar-pro", "sonar-pro"),
         ("mistral:mistral-large-2411", "mistral-large-2411"),
         ("ollama/mistral:7b-instruct", "mistral:7b-instruct"),
@@ -565,11 +607,37 @@ def test_a_guardrail_does_not_answer() -> None:
 
 
 def test_an_operation_of_another_name_that_writes_tokens_is_a_model_s() -> None:
-    """A library may call it what it likes; what writes none is a step."""
+    """A library may call it what it likes, and one that failed wrote none; what names no provider is a step."""
     named = {"gen_ai.operation.name": "improvise", "gen_ai.response.model": "m-1"}
+    asked = {"gen_ai.operation.name": "improvise", "gen_ai.request.model": "m", "gen_ai.system": "x"}
 
     assert OperationKind.MODEL is read_span({**named, "gen_ai.usage.output_tokens": 5}).kind
+    assert OperationKind.MODEL is read_span(asked).kind
     assert OperationKind.STEP is read_span(named).kind
+
+
+@pytest.mark.parametrize("model", ["whisper-1", "gpt-4o-transcribe", "tts-1-hd", "dall-e-3", "gpt-image-1"])
+def test_a_model_of_sound_or_pictures_does_not_answer(model: str) -> None:
+    """It hears, speaks or draws beside the model that does."""
+    assert OperationKind.RETRIEVAL is read_span({"gen_ai.system": "openai", "gen_ai.request.model": model}).kind
+
+
+def test_a_stream_that_broke_off_has_told_who_answered() -> None:
+    """A failed call counts for that version; a name that only repeats what was asked for tells nothing."""
+    failed = {**MODEL_CALL, "error.type": "timeout", "gen_ai.request.model": "m"}
+    broken, repeated = (read_span({**failed, "gen_ai.response.model": name}) for name in ("m-1", "m"))
+
+    assert [("m", "m-1"), ("m", None)] == [(span.request_model, span.response_model) for span in (broken, repeated)]
+
+
+def test_span_of_a_workflow_is_told_by_its_name() -> None:
+    """Microsoft Agent Framework writes no kind on it, and its agents are one request."""
+
+    def play(tracer: Tracer) -> None:
+        for name in ("workflow.run", "workflow.build"):
+            tracer.start_span(name, attributes={"workflow.id": "w"}).end()
+
+    assert [OperationKind.WORKFLOW, OperationKind.OTHER] == [span.kind for span in read(recorded(play)).spans]
 
 
 @pytest.mark.parametrize(
@@ -592,6 +660,33 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
     [span] = read(recorded(play)).spans
 
     assert ABORTS.search(span.error_type or "")
+
+
+@pytest.mark.parametrize(
+    ("named", "message", "is_stopped"),
+    [
+        ("499", "", True),
+        ("langgraph.errors.GraphInterrupt", "(Interrupt(value='ok?'),)", True),
+        ("pydantic_ai.exceptions.ApprovalRequired", "", True),
+        ("kotlinx.coroutines.TimeoutCancellationException", "", False),
+        ("System.Threading.Tasks.TaskCanceledException", "A task was canceled.", True),
+        (
+            "System.Threading.Tasks.TaskCanceledException",
+            "The request was canceled due to the configured HttpClient.Timeout of 100 seconds elapsing.",
+            False,
+        ),
+    ],
+)
+def test_a_timeout_is_no_stop_and_a_wait_for_approval_is_one(named: str, message: str, is_stopped: bool) -> None:  # noqa: FBT001
+    """Kotlin and .NET cancel what takes too long; agents raise an exception to wait for a person."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("s", attributes=MODEL_CALL | {"error.type": named}) as span:
+            span.set_status(Status(StatusCode.ERROR, message))
+
+    [span] = read(recorded(play)).spans
+
+    assert is_stopped == (ABORTS.search(span.error_type or "") is not None)
 
 
 def test_who_was_refused_did_not_stop() -> None:
@@ -694,16 +789,19 @@ def test_of_spans_of_the_application_no_more_than_the_place_is_kept() -> None:
 
 
 def test_application_span_with_our_attributes_is_kept() -> None:
-    """A budget may stand on any span."""
+    """A budget may stand on any span, and so may a session."""
 
     def play(tracer: Tracer) -> None:
         with (
             tracer.start_as_current_span("POST /chat"),
             tracer.start_as_current_span("plan", attributes={"cliffwatch.budget.steps": 3}),
+            tracer.start_as_current_span("handle", attributes={"session.id": "s"}),
         ):
             pass
 
-    assert {"POST /chat": None, "plan": 3} == {span.name: span.budget.steps for span in read(recorded(play)).spans}
+    assert {("POST /chat", None, None), ("plan", 3, None), ("handle", None, "s")} == {
+        (span.name, span.budget.steps, span.conversation_id) for span in read(recorded(play)).spans
+    }
 
 
 def test_long_text_is_cut_and_long_json_left_out() -> None:
