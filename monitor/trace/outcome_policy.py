@@ -74,8 +74,8 @@ def _says(evaluation: Evaluation, rule: EvaluationRule | None, settings: Outcome
     if rule is not None and rule.ignored:
         return None
     found = (
-        rule and _label_says(evaluation.label, rule.fail_labels, rule.pass_labels),
-        rule and _score_says(evaluation.score, rule),
+        None if rule is None else _label_says(evaluation.label, rule.fail_labels, rule.pass_labels),
+        None if rule is None else _score_says(evaluation.score, rule),
         _label_says(evaluation.label, settings.fail_labels, settings.pass_labels),
         evaluation.verdict,
     )
