@@ -74,7 +74,7 @@ def run(
         model (NAME): The model version that answers, pinned.
         exec_ (--exec COMMAND): The agent: a question in, a result out, as JSON.
         openai_base_url (URL): A chat model; key in OPENAI_API_KEY.
-        grade_exec (COMMAND): Says whether a result passes.
+        grade_exec (COMMAND): Says whether a result passes; a chat model needs it.
         success_field (NAME): Field of a result: did it pass?
         write (FILE): Where events go; without it, probes-MODEL.jsonl.
         to_kafka (TOPIC): Send them to the config's brokers too.
@@ -88,6 +88,8 @@ def run(
     config = shared.config()
     if bool(exec_) == bool(openai_base_url):
         raise UsageError("Say who answers: --exec COMMAND or --openai-base-url URL.")
+    if openai_base_url and not grade_exec:
+        raise UsageError("Only a grader says whether a chat model's answer passes; give --grade-exec COMMAND.")
     if max_cost is not None and not (exec_ or price or max_probe_cost):
         raise UsageError("Give --price IN,OUT (USD for a million tokens), so that --max-cost can hold.")
     labels = {"service": label(service), "model_version": label(model)}

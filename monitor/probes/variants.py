@@ -81,19 +81,16 @@ def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[
     kept = {key: value for key, value in case.line.items() if key not in _NOT_OF_ITSELF}
     seen = {asked.get("text")}
     for answer in answers:
-        if answer["text"] in seen:
-            continue
-        yield {
-            **kept,
-            "environment": PROBES_ENVIRONMENT,
-            "request_id": f"{name}{VARIANT_MARK}{len(seen)}",
-            "capability": case.candidate.features.capability,
-            "request": {**asked, "text": answer["text"]},
-            **{key: answer[key] for key in ("slots", "expected") if answer.get(key) is not None},
-        }
-        seen.add(answer["text"])
-        if len(seen) > count:
-            return
+        if answer["text"] not in seen and len(seen) <= count:
+            yield {
+                **kept,
+                "environment": PROBES_ENVIRONMENT,
+                "request_id": f"{name}{VARIANT_MARK}{len(seen)}",
+                "capability": case.candidate.features.capability,
+                "request": {**asked, "text": answer["text"]},
+                **{key: answer[key] for key in ("slots", "expected") if answer.get(key) is not None},
+            }
+            seen.add(answer["text"])
 
 
 def _template(case: PanelRequest) -> tuple[str, Mapping[str, str]]:

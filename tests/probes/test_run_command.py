@@ -20,6 +20,7 @@ from tests.probes.agents import Reply, chat_server, completion, python_agent, sh
 
 CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 KEY = "sk-very-secret-1234567890"
+_GRADED = ("--grade-exec", "true")
 
 
 @pytest.fixture(autouse=True)
@@ -319,7 +320,7 @@ def test_an_endpoint_that_answers_nothing_is_named_and_nothing_is_kept(
     panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(9)])
 
     with chat_server(lambda _: (*reply, f"bad key {KEY}".encode())) as (url, _):
-        assert code == run_command(["probes", "run", panel, "--model", "m", "--openai-base-url", url])
+        assert code == run_command(["probes", "run", panel, "--model", "m", "--openai-base-url", url, *_GRADED])
 
     said = capsys.readouterr()
     assert advice in said.err
@@ -393,9 +394,12 @@ def test_a_grader_that_never_works_stops_the_run(tmp_path: Path, capsys: pytest.
         pytest.param(["--exec", "/no/such/program"], "cannot be started", id="no program"),
         pytest.param(["--exec", "'open"], "No closing quotation", id="an open quote"),
         pytest.param(["--exec", " "], "name a program", id="a blank"),
-        pytest.param(["--openai-base-url", "api.openai.com"], "is not an address", id="no address"),
-        pytest.param(["--openai-base-url", "http://x/v1", "--max-cost", "1"], "--price", id="a limit without prices"),
-        pytest.param(["--openai-base-url", "http://x/v1", "--price", "two"], "IN,OUT", id="no price"),
+        pytest.param(["--openai-base-url", "http://x/v1"], "give --grade-exec", id="a chat model without a grader"),
+        pytest.param(["--openai-base-url", "api.openai.com", *_GRADED], "is not an address", id="no address"),
+        pytest.param(
+            ["--openai-base-url", "http://x/v1", "--max-cost", "1", *_GRADED], "--price", id="a limit without prices"
+        ),
+        pytest.param(["--openai-base-url", "http://x/v1", "--price", "two", *_GRADED], "IN,OUT", id="no price"),
         pytest.param(["--exec", "true", "--service", "my shop"], "cannot be a label", id="a name with a space"),
     ],
 )

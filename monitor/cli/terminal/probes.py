@@ -9,13 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.clock import Clock
-from monitor.difficulty.probes import PanelForecast
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.frontier import ClassFrontier, VersionRate
 from monitor.probes.panel import Panel, ProbeHistory
@@ -33,10 +30,14 @@ def print_panel(console: Console, panel: Panel) -> None:
     print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
     for reason, lines in panel.skipped.items():
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
+    for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
+        print_line(console, f"probes by {name}: {', '.join(f'{each} {probes:,}' for each, probes in spread.items())}")
+    table = columns("replayed on versions", "labels", "AUC", "at least", "traffic known")
+    for each in panel.forecast:
+        auc, least = (_UNKNOWN if value is None else f"{value:.2f}" for value in (each.auc, each.auc_lower))
+        table.add_row(str(each.versions), f"{each.labels:,}", auc, least, percent(each.known_share))
     console.print()
-    console.print(_spread(panel))
-    console.print()
-    console.print(_forecasts(panel.forecast))
+    console.print(table)
     for forecast in panel.forecast:
         for sentence in forecast.missing:
             print_line(console, f"- after {forecast.versions} versions: {sentence}")
@@ -48,7 +49,11 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
         hint = "ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events."
         print_line(console, f"No probe has run yet: {hint}")
         return
-    versions = _versions(histories)
+    first_at: dict[str, float] = {}
+    for result in (result for history in histories for result in history.results):
+        at = result.first_started_at
+        first_at[result.model_version] = min(at, first_at.get(result.model_version, at))
+    versions = sorted(first_at, key=lambda version: (first_at[version], version))
     for number, version in enumerate(versions, start=1):
         print_line(console, f"{number:>3}  {version}")
     print_line(console, "✓ passed  ✗ failed  ~ both  · not run or not labelled\n")
@@ -88,11 +93,13 @@ def run_line(progress: Progress, elapsed_seconds: float) -> str:
     if not asked or not left:
         return line
     seconds = timedelta(seconds=round(elapsed_seconds / asked * left))
-    return f"{line}, about {seconds} and {progress.spent_usd / progress.answered * left:.2g} USD left"
+    cost = f" and {progress.spent_usd / progress.answered * left:.2g} USD" if progress.spent_usd else ""
+    return f"{line}, about {seconds}{cost} left"
 
 
 def _so_far(progress: Progress) -> str:
-    return f"{progress.answered:,} of {progress.probes:,} probes, {progress.spent_usd:.4g} USD spent"
+    spent = f", {progress.spent_usd:.4g} USD spent" if progress.spent_usd else ""  # nothing, or nothing that is known
+    return f"{progress.answered:,} of {progress.probes:,} probes{spent}"
 
 
 def print_run(console: Console, progress: Progress, path: Path) -> None:
@@ -139,34 +146,6 @@ def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequenc
         failures[each.model_version] += each.failures
     solved = [version for version in versions if version in failures and not failures[version]]
     return f"family {family}: {len(probes):,} probes, solved by {', '.join(solved) or 'no version'}"
-
-
-def _spread(panel: Panel) -> Table:
-    table = columns("probes by tier", "")
-    for tier, probes in panel.tiers.items():
-        table.add_row(tier, f"{probes:,}")
-    table.add_row("", "")
-    table.add_row(Text("probes by capability", style="dim"), "")
-    for capability, probes in panel.capabilities.items():
-        table.add_row(capability, f"{probes:,}")
-    return table
-
-
-def _forecasts(forecasts: Sequence[PanelForecast]) -> Table:
-    table = columns("replayed on versions", "labels", "AUC", "at least", "traffic known")
-    for each in forecasts:
-        auc, least = (_UNKNOWN if value is None else f"{value:.2f}" for value in (each.auc, each.auc_lower))
-        table.add_row(str(each.versions), f"{each.labels:,}", auc, least, percent(each.known_share))
-    return table
-
-
-def _versions(histories: Sequence[ProbeHistory]) -> Sequence[str]:
-    """Every version, in an order that no probe's own history contradicts much: by its mean place among the others."""
-    places: dict[str, list[float]] = {}
-    for history in histories:
-        for place, result in enumerate(history.results):
-            places.setdefault(result.model_version, []).append(place / max(len(history.results) - 1, 1))
-    return sorted(places, key=lambda version: (sum(places[version]) / len(places[version]), version))
 
 
 def _mark(result: ProbeResult | None) -> str:
