@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
@@ -169,14 +171,13 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 
 
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
-_SUMS, _WEIGHTS = (slice(len(KEY), len(KEY) + 5), slice(len(KEY) + 7, None))  # between them: clustered ones
 _WHOLE = {"hour", "bin", *SUMS}
 
 
-def _stratum(key: tuple[Any, ...], of_said: Mapping[str, Sequence[float]]) -> Stratum:
+def _stratum(key: tuple[Any, ...], of_said: Sequence[tuple[tuple[Any, ...], Sequence[float]]]) -> Stratum:
     hour, tier, capability, number, is_known = key
-    n, labelled, failures, logits, variances, *_ = map(sum, zip(*of_said.values(), strict=True))
-    said = [SaidCount(words, *sums[:3], *sums[5:]) for words, sums in of_said.items()]
+    n, labelled, failures, logits, variances, *_ = map(sum, zip(*(sums for _, sums in of_said), strict=True))
+    said = [SaidCount(key[-1], *sums[:3], *sums[7:]) for key, sums in of_said]  # between them: clustered ones
     counted = int(n), int(labelled), int(failures)
     return Stratum(tier, capability, number, is_known, *counted, logits, variances, hour, said)
 
@@ -225,50 +226,50 @@ class _Evidence:
         return requests
 
     def strata(self, view: TierView) -> Sequence[Stratum]:
-        merged: dict[tuple[Any, ...], dict[str, list[float]]] = {}
-        for cell in self.cells:
-            key = (cell.hour, _tier(view, cell), cell.capability, cell.bin, bool(cell.is_known))
-            of_said = merged.setdefault(key, {})
-            counted = [*map(float, cell[_SUMS]), *map(float, cell[_WEIGHTS])]
-            have = of_said.get(cell.said)
-            of_said[cell.said] = counted if have is None else [a + b for a, b in zip(have, counted, strict=True)]
-        return [_stratum(key, of_said) for key, of_said in sorted(merged.items())]
+        merged: dict[tuple[Any, ...], Sequence[float]] = {}
+        for tier, cell in self._tiered(view):
+            hour, _, _, _, capability, _, number, is_known, _, said, *sums = tuple(cell)
+            key = (hour, tier, capability, number, bool(is_known), said)
+            counted, have = [*map(float, sums)], merged.get(key)
+            merged[key] = counted if have is None else [*map(add, have, counted)]
+        alike = groupby(sorted(merged.items()), key=lambda item: item[0][:-1])
+        return [_stratum(key, [*of_said]) for key, of_said in alike]
 
     def failure_classes(self, view: TierView) -> FailureCounts:
         counts: Counter[Signature] = Counter()
-        for cell in self.cells:
+        for tier, cell in self._tiered(view):
             if cell.failures:
-                counts[Signature(_tier(view, cell), cell.capability, cell.failure_class)] += int(cell.failures)
+                counts[Signature(tier, cell.capability, cell.failure_class)] += int(cell.failures)
         return dict(counts.most_common(_MOST_SIGNATURES))
 
     def clusters(self, view: TierView, part: float) -> _Clusters:
         """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
         of_tier: dict[Tier, list[int]] = defaultdict(lambda: [0, 0])
-        for cell in self._whole_cells:
-            sums = of_tier[_tier(view, cell)]
-            sums[0] += int(cell.labelled - cell.clustered)
-            sums[1] += int(cell.failures - cell.clustered_failures)
+        for tier, cell in self._tiered(view):
+            if cell.hour >= self.whole_from / HOUR_SECONDS:
+                of_tier[tier][0] += int(cell.labelled - cell.clustered)
+                of_tier[tier][1] += int(cell.failures - cell.clustered_failures)
         alone: dict[TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for tier, (labelled, failures) in of_tier.items():
             for group in _groups(tier):
                 alone[group][0] += part * labelled
                 alone[group][1] += part * failures
         sizes: dict[TierGroup, dict[int, list[int]]] = defaultdict(dict)
-        for cell in self._sampled(part):
-            for group in _groups(_tier(view, cell)):
+        sampled = self._sampled(part)
+        for tier, cell in zip(_tiers(view, sampled), sampled, strict=True):
+            for group in _groups(tier):
                 size = sizes[group].setdefault(cell.cluster, [0, 0])
                 size[0] += int(cell.labelled)
                 size[1] += int(cell.failures)
         return _Clusters(sizes, alone)
 
+    def _tiered(self, view: TierView) -> Iterator[tuple[Tier, sa.Row[Any]]]:
+        return zip(_tiers(view, self.cells), self.cells, strict=True)
+
     @cached_property
     def requests_of_version(self) -> int:
         where = {"version_id": self.version_id, "hour": self.whole_from / HOUR_SECONDS}
         return int(self.connection.scalar(_REQUESTS_FROM_HOUR, where) or 0)
-
-    @property
-    def _whole_cells(self) -> Iterator[sa.Row[Any]]:
-        return (cell for cell in self.cells if cell.hour >= self.whole_from / HOUR_SECONDS)
 
     def _sampled(self, part: float) -> Sequence[sa.Row[Any]]:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
@@ -276,7 +277,7 @@ class _Evidence:
             among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
             where: dict[str, Any] = {"version_id": self.version_id, "calibration_id": self.calibration_id, "hour": 0}
             where |= {"since": max(self.since, self.whole_from), "until": self.until, "among": among}
-            has_any = any(cell.clustered for cell in self._whole_cells)
+            has_any = any(cell.clustered for cell in self.cells)
             self.samples[part] = self.connection.execute(_SAMPLED, where).all() if has_any else ()
         return self.samples[part]
 
@@ -363,16 +364,17 @@ _IS_READ = (_RANKED.c.place + sa.bindparam("seed", type_=sa.BigInteger)) % _STEP
 _SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_IS_READ)
 
 
-def _tier(view: TierView, row: sa.Row[Any]) -> Tier:
+def _tiers(view: TierView, rows: Sequence[sa.Row[Any]]) -> Sequence[Tier]:
+    """Of each of *rows*."""
     match view.tiers_by:
         case TiersBy.LEARNT:
-            return _TIERS.get(row.tier, Tier.UNTIERED)
+            return [_TIERS.get(row.tier, Tier.UNTIERED) for row in rows]
         case TiersBy.DECLARED:
-            return _TIERS.get(row.declared_tier, Tier.UNTIERED)
+            return [_TIERS.get(row.declared_tier, Tier.UNTIERED) for row in rows]
         case TiersBy.CLASS:
-            return view.class_tiers.get((row.capability, row.tool_set), Tier.UNTIERED)
+            return [view.class_tiers.get((row.capability, row.tool_set), Tier.UNTIERED) for row in rows]
         case TiersBy.NONE:
-            return Tier.UNTIERED
+            return [Tier.UNTIERED] * len(rows)
 
 
 def _are_sound(cells: Sequence[sa.Row[Any]]) -> bool:

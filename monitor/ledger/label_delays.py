@@ -40,7 +40,7 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
     for version, first, last in found:
         start = max(first, since) - 1.0
         for after, until in pairwise([*(start + (last - start) * part / _SPELLS for part in range(_SPELLS)), last]):
-            some = connection.execute(_LABELS, {"version": version, "after": after, "until": until})
+            some = connection.execute(_LABELS, {"version": version, "after": after, "until": until}).all()
             for source, success, started, labelled in readable(
                 "request", some, lambda row: (*row[:2], *map(real, row[2:]))
             ):

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, compress
+from operator import add
 
 import numpy as np
 from msgspec import structs
@@ -80,25 +81,26 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         error_rate: Chance that a bound of a judge's errors is ever wrong.
     """
     sides = (cohort.baseline, cohort.candidate)
-    counts = [[count for stratum in arm.strata for count in stratum.said] for arm in sides]
+    said = [_by_words(arm) for arm in sides]
+    counts = [[count for _, count in of_arm] for of_arm in said]
     sources = Sources.of(chain(*counts))
     one_sided = _one_sided(sides, counts)
     if not sources.looks:
-        arms = [_arm_labels(arm, said) for arm, said in zip(sides, counts, strict=True)]
+        arms = [_arm_labels(*pair) for pair in zip(sides, counts, strict=True)]
         return Labelling(cohort, (arms[0], arms[1]), one_sided)
-    audited = [_audited(said, sources) for said in counts]
-    tallies = [_Tallies.of(arm, sources) for arm in sides]
+    audited = [_audited(of_arm, sources) for of_arm in counts]
+    tallies = [_Tallies.of(of_arm, sources) for of_arm in said]
     left_out = _left_out(tallies)
     tallies = [each.believing(left_out) for each in tallies]
     errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
     moved = tuple(group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group]))
-    is_checked = all(_is_checked(number, said, sources) for number, said in zip(audited, counts, strict=True))
+    is_checked = all(_is_checked(*pair, sources) for pair in zip(audited, counts, strict=True))
     is_corrected = is_checked or bool(moved)
     rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]
-    believed = [_believed(arm, sources, of) for arm, of in zip(sides, rates, strict=True)]
+    believed = [_believed(arm, spoken, sources, of) for arm, spoken, of in zip(sides, said, rates, strict=True)]
     before, after = (
         replace(
-            _arm_labels(arm, said),
+            _arm_labels(arm, spoken),
             audited=number,
             count_by=CountBy.AUDITS if is_corrected else CountBy.LOOKS,
             correction=tally.correction(of),
@@ -107,7 +109,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
                 group: tuple(compress(("failed", "passed"), words)) for group, words in left_out.items() if words.any()
             },
         )
-        for arm, said, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
+        for arm, spoken, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
     )
     return Labelling(
         replace(cohort, baseline=believed[0], candidate=believed[1]),
@@ -116,6 +118,19 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         moved,
         max(each.doubt(is_checked=is_checked) for each in tallies) if sources.is_judged else 0.0,
     )
+
+
+_Said = Sequence[tuple[Tier, SaidCount]]
+
+
+def _by_words(arm: Arm) -> _Said:
+    """What was said of the requests of *arm* by tier; of hours and classes there are too many to ask each of them."""
+    sums: dict[tuple[Tier, str], Sequence[float]] = {}
+    for stratum in arm.strata:
+        for words, *numbers in stratum.said:
+            have = sums.get((stratum.tier, words))
+            sums[stratum.tier, words] = numbers if have is None else [*map(add, have, numbers)]
+    return [(tier, SaidCount(words, *numbers)) for (tier, words), numbers in sums.items()]
 
 
 _Errors = tuple[tuple[float, float], tuple[float, float]]
@@ -129,19 +144,11 @@ class _Tallies:
     by_tier: Mapping[Tier, Array]
 
     @classmethod
-    def of(cls, arm: Arm, sources: Sources) -> _Tallies:
-        sums: dict[Tier, dict[str, Array]] = defaultdict(dict)
-        for stratum in arm.strata:
-            for count in stratum.said:
-                numbers = np.array(count[1:], dtype=float)
-                have = sums[stratum.tier].get(count.words)
-                sums[stratum.tier][count.words] = numbers if have is None else have + numbers
-        return cls(
-            {
-                tier: np.sum([sources.tally(SaidCount(words, *each.tolist())) for words, each in of.items()], axis=0)
-                for tier, of in sums.items()
-            }
-        )
+    def of(cls, said: _Said, sources: Sources) -> _Tallies:
+        by_tier: dict[Tier, Array] = defaultdict(lambda: np.zeros(14))
+        for tier, count in said:
+            by_tier[tier] += sources.tally(count)
+        return cls(dict(by_tier))
 
     def believing(self, left_out: Mapping[TierGroup, _Words]) -> _Tallies:
         """With the judge's word for what people leave out: who reads only its failures says nothing of its passes."""
@@ -223,20 +230,19 @@ def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
     return [each.corrected(own) for each in tallies]
 
 
-def _believed(arm: Arm, sources: Sources, rates: Mapping[Tier, Rate]) -> Arm:
-    unheard = _unheard(arm, sources)
+def _believed(arm: Arm, said: _Said, sources: Sources, rates: Mapping[Tier, Rate]) -> Arm:
+    unheard = _unheard(said, sources)
     return replace(arm, strata=[_as_believed(each, sources, rates, unheard.get(each.tier, 0.0)) for each in arm.strata])
 
 
-def _unheard(arm: Arm, sources: Sources) -> Mapping[Tier, float]:
+def _unheard(said: _Said, sources: Sources) -> Mapping[Tier, float]:
     """Share, by tier, of what passed the checks for which nobody stands who was asked, beyond what chance explains."""
     sums: dict[Tier, Array] = defaultdict(lambda: np.zeros(3))
-    for stratum in arm.strata:
-        for count in stratum.said:
-            place = sources.place(count.words)
-            if place == MISSING or place >= JUDGED:
-                heard = place != MISSING
-                sums[stratum.tier] += (count.requests, heard * count.looked, heard * count.looked_squared)
+    for tier, count in said:
+        place = sources.place(count.words)
+        if place == MISSING or place >= JUDGED:
+            heard = place != MISSING
+            sums[tier] += (count.requests, heard * count.looked, heard * count.looked_squared)
     return {
         tier: max(0.0, 1.0 - (looked + _DEVIATIONS * math.sqrt(max(squares - looked, 0.0))) / max(requests, 1.0))
         for tier, (requests, looked, squares) in sums.items()

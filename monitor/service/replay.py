@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from math import inf
 
@@ -118,18 +118,16 @@ class ReplayReviewer(Reviewer):
 
     def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
         rollout = record.rollout
-        maturity = self.judged_after(rollout.service, rollout.environment, now=until)
-        served = (
-            version.traffic
-            for version in self._ledger.activity()
-            if (version.service, version.environment, version.model_version)
-            == (rollout.service, rollout.environment, rollout.candidate)
-        )
+        traffic = {(of.service, of.environment, of.model_version): of.traffic for of in self._ledger.activity()}
+        served = traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
         seen = self._seen.get(rollout.rollout_id, 0.0)
         is_waiting = record.verdict is None or record.verdict.state is VerdictState.WAITING
         growth = _GROWTH if is_waiting else _GROWTH_DECIDED
-        looks = growth_times(next(served, ()), rollout.started_at, until - maturity, counted=seen, growth=growth)
-        for at, requests in looks:
+        looks_of = partial(growth_times, served, rollout.started_at, counted=seen, growth=growth)
+        if not any(looks_of(until - self.policy.judged_after())):  # before that it does not matter how long labels take
+            return
+        maturity = self.judged_after(rollout.service, rollout.environment, now=until)
+        for at, requests in looks_of(until - maturity):
             record = self._judge(record, records, at + maturity)
             self._seen[rollout.rollout_id] = requests
 
