@@ -9,7 +9,7 @@ from monitor.cli.terminal.rollouts import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
-from monitor.rollout.announcement import Announcement
+from monitor.rollout.rollout_request import RolloutRequest
 
 rollouts = app.group("rollouts", "List rollouts with their history, announce one, end one.")
 
@@ -29,7 +29,7 @@ def list_rollouts(
     Example: [bold]cliffwatch rollouts list booking-agent[/]
 
     Args:
-        service (SERVICE): Only this service; all without.
+        service (SERVICE): Only this service; by default all.
         environment (NAME): Only this environment.
         candidate (VERSION): Only this candidate.
     """
@@ -56,16 +56,16 @@ def start_rollout(
     Args:
         service (SERVICE): The service that gets another model version.
         candidate (VERSION): The new model version.
-        baseline (VERSION): What it replaces; the established version without.
+        baseline (VERSION): What it replaces; by default the established version.
         environment (NAME): Where.
-        stands_for (TEXT): What the name stands for, such as a digest; another one starts anew.
+        stands_for (TEXT): What the name stands for, such as a digest; another one starts again.
     """
     config = shared.config()
-    announcement = Announcement(
+    request = RolloutRequest(
         service=service, candidate=candidate, baseline=baseline, environment=environment, stands_for=stands_for
     )
     with existing_ledger(config, shared.ledger) as opened:
-        record = rollout_control_of(config, opened).start(announcement)
+        record = rollout_control_of(config, opened).start(request)
     _show(record, shared.output)
 
 

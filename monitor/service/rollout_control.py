@@ -12,11 +12,11 @@ from monitor.errors import RolloutUnknown, UsageError
 from monitor.ledger.ledger import RolloutRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.cases import TraceLinks
-from monitor.rollout.announcement import Announcement, announced_rollout, checked_reason
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.label_plan import LabelPlan, plan_labels
 from monitor.rollout.policy import Policy
+from monitor.rollout.rollout_request import RolloutRequest, checked_reason, requested_rollout
 from monitor.rollout.tracker import EndReason, Rollout, evidence_window
 
 MOST_CASES = 1_000
@@ -45,7 +45,7 @@ class RolloutControl:
         self._lock = Lock()  # a ledger in memory has one connection for all threads
         self.links = links
 
-    def start(self, announcement: Announcement) -> RolloutRecord:
+    def start(self, request: RolloutRequest) -> RolloutRecord:
         """
         The announced rollout, which is under way from now on; the same one however often it is announced.
 
@@ -54,11 +54,9 @@ class RolloutControl:
         """
         with self._lock:
             rollouts = [record.rollout for record in self._ledger.rollouts()]
-            rollout = announced_rollout(
-                announcement, self._ledger.activity(), rollouts, self._policy(), now=self._now()
-            )
+            rollout = requested_rollout(request, self._ledger.activity(), rollouts, self._policy(), now=self._now())
             if rollout not in rollouts:
-                self._end_replaced(announcement, rollouts)
+                self._end_replaced(request, rollouts)
                 in_force = record_in_force(self._ledger.calibrations())
                 rollout = replace(rollout, calibration_id="" if in_force is None else in_force.calibration_id)
                 if not self._ledger.announce_rollout(rollout):
@@ -69,8 +67,8 @@ class RolloutControl:
                 _log.info("rollout.announced", rollout_id=rollout.rollout_id, service=rollout.service)
             return self._find(rollout.rollout_id)
 
-    def _end_replaced(self, announcement: Announcement, rollouts: Sequence[Rollout]) -> None:
-        place = (announcement.service, announcement.environment, announcement.candidate)
+    def _end_replaced(self, request: RolloutRequest, rollouts: Sequence[Rollout]) -> None:
+        place = (request.service, request.environment, request.candidate)
         for rollout in rollouts:
             if rollout.is_under_way and (rollout.service, rollout.environment, rollout.candidate) == place:
                 ended_at = max(self._now(), rollout.started_at)

@@ -16,11 +16,11 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.output.cases import TraceLinks, cases_json, labels_json
 from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
-from monitor.rollout.announcement import Announcement
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.label_plan import LabelPlan
+from monitor.rollout.rollout_request import RolloutRequest
 
 _STOPPED = 412
 DEFAULT_CASES, DEFAULT_LABELS = 100, 50
@@ -37,7 +37,7 @@ class RolloutControl(Protocol):
     def links(self) -> TraceLinks:
         """Where traces are looked at."""
 
-    def start(self, announcement: Announcement) -> RolloutRecord:
+    def start(self, announcement: RolloutRequest) -> RolloutRecord:
         """The announced rollout, under way from now on."""
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
@@ -57,7 +57,7 @@ class _End(BaseModel, extra="forbid"):
     reason: str
 
 
-_ANNOUNCEMENT = TypeAdapter(Announcement)
+_ANNOUNCEMENT = TypeAdapter(RolloutRequest)
 _END = TypeAdapter(_End)
 
 

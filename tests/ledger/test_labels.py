@@ -100,7 +100,7 @@ def test_caps_hold_for_all_replicas_together(url: str, ledger: SqlLedger) -> Non
     second.close()
 
 
-def test_an_announced_rollout_is_seen_by_who_records(ledger: SqlLedger) -> None:
+def test_an_requested_rollout_is_seen_by_who_records(ledger: SqlLedger) -> None:
     """Names that were announced take places that traffic then cannot take."""
     ledger.record(a_batch(a_run(0)))
     for number in range(4):

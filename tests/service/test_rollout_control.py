@@ -7,12 +7,12 @@ import pytest
 from monitor.errors import RolloutUnknown, UsageError
 from monitor.ledger.sql import SqlLedger
 from monitor.output.cases import TraceLinks
-from monitor.rollout.announcement import Announcement
 from monitor.rollout.policy import Policy
+from monitor.rollout.rollout_request import RolloutRequest
 from monitor.service.rollout_control import RolloutControl
 from tests.builders import NOON, a_batch, a_trace, tagged
 
-CANARY = Announcement(service="shop", candidate="model-2")
+CANARY = RolloutRequest(service="shop", candidate="model-2")
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_a_rollout_ends_once(control: RolloutControl) -> None:
 
 def test_another_content_ends_the_rollout_and_starts_one(ledger: SqlLedger, control: RolloutControl) -> None:
     """The name stands for something else: the first attempt is over, and is not taken for the established version."""
-    control.start(Announcement(service="shop", baseline="model-1", candidate="blue", stands_for="a"))
+    control.start(RolloutRequest(service="shop", baseline="model-1", candidate="blue", stands_for="a"))
 
-    second = control.start(Announcement(service="shop", baseline="model-1", candidate="blue", stands_for="b"))
+    second = control.start(RolloutRequest(service="shop", baseline="model-1", candidate="blue", stands_for="b"))
 
     first, again = ledger.rollouts()
     assert "replaced" in {first.rollout.end_reason, again.rollout.end_reason}

@@ -84,7 +84,7 @@ def test_a_hook_that_is_retried_makes_one_rollout(client: httpx.Client, ledger: 
     assert 1 == len(ledger.rollouts())
 
 
-def test_an_announced_rollout_is_judged_as_one_that_was_found(a_client: Callable[..., httpx.Client]) -> None:
+def test_an_requested_rollout_is_judged_as_one_that_was_found(a_client: Callable[..., httpx.Client]) -> None:
     """Its candidate's requests count from the first one on, and the stream finds no second rollout."""
     ledger = SqlLedger("sqlite://")
     reviewer = a_review(ledger)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.errors import UsageError
-from monitor.rollout.announcement import MOST_UNDER_WAY, Announcement, announced_rollout, checked_reason
 from monitor.rollout.policy import Policy
+from monitor.rollout.rollout_request import MOST_UNDER_WAY, RolloutRequest, checked_reason, requested_rollout
 from monitor.rollout.tracker import Rollout, VersionActivity, find_rollouts
 
 NOW = 1_000.0
@@ -18,7 +18,7 @@ SERVING = [VersionActivity("shop", "production", "model-1", 0.0, 990.0, requests
 
 def announce(rollouts: list[Rollout] | None = None, activity: Any = SERVING, **names: Any) -> Rollout:
     words = {"service": "shop", "candidate": "model-2"} | names
-    return announced_rollout(Announcement(**words), activity, rollouts or [], Policy(), now=NOW)
+    return requested_rollout(RolloutRequest(**words), activity, rollouts or [], Policy(), now=NOW)
 
 
 def test_the_established_version_is_the_baseline_where_nobody_names_one() -> None:
@@ -55,7 +55,7 @@ def test_a_rollout_that_the_stream_found_first_is_that_rollout() -> None:
     assert event == announce([event], [*SERVING, met])
 
 
-def test_the_stream_finds_no_second_one_beside_an_announced_rollout() -> None:
+def test_the_stream_finds_no_second_one_beside_an_requested_rollout() -> None:
     """Its candidate serves, and the rollout under way is the one that was announced."""
     met = VersionActivity("shop", "production", "model-2", 500.0, 990.0, requests=100)
 

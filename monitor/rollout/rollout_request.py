@@ -21,7 +21,7 @@ _CONTENT = "v"  # no hexadecimal digit: the id says what the candidate stands fo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement:
+class RolloutRequest:
     """
     What is rolled out where.
 
@@ -39,8 +39,8 @@ class Announcement:
     stands_for: str | None = None
 
 
-def announced_rollout(
-    announcement: Announcement,
+def requested_rollout(
+    request: RolloutRequest,
     activity: Sequence[VersionActivity],
     rollouts: Sequence[Rollout],
     policy: Policy,
@@ -48,10 +48,10 @@ def announced_rollout(
     now: float,
 ) -> Rollout:
     """
-    The rollout that *announcement* is about: the one under way between the same versions, or a new one.
+    The rollout that *request* is about: the one under way between the same versions, or a new one.
 
     Args:
-        announcement: What was said.
+        request: What was said.
         activity: Every version of every service and environment.
         rollouts: Every rollout so far, oldest first, ended ones included.
         policy: Thresholds that tell the established version.
@@ -60,47 +60,46 @@ def announced_rollout(
     Raises:
         UsageError: a name cannot be a label, or the rollout makes no sense.
     """
-    _check_names(announcement)
-    baseline = announcement.baseline or _established(announcement, activity, rollouts, policy)
-    if baseline == announcement.candidate:
+    _check_names(request)
+    baseline = request.baseline or _established(request, activity, rollouts, policy)
+    if baseline == request.candidate:
         raise UsageError(f"baseline and candidate are both {baseline}; a rollout needs two model versions.")
-    ours = [r for r in rollouts if (r.service, r.environment) == (announcement.service, announcement.environment)]
+    ours = [r for r in rollouts if (r.service, r.environment) == (request.service, request.environment)]
     under_way = [rollout for rollout in ours if rollout.is_under_way]
-    same = [rollout for rollout in under_way if rollout.candidate == announcement.candidate]
+    same = [rollout for rollout in under_way if rollout.candidate == request.candidate]
     if same and same[0].baseline == baseline:
-        is_replaced = _is_replaced(announcement, same[0], policy, now)
-        return _new_rollout(announcement, baseline, ours, now) if is_replaced else same[0]
+        is_replaced = _is_replaced(request, same[0], policy, now)
+        return _new_rollout(request, baseline, ours, now) if is_replaced else same[0]
     if same:
         raise UsageError(
-            f"A rollout of {announcement.candidate} against {same[0].baseline} is under way; end {same[0].rollout_id} "
-            "first."
+            f"A rollout of {request.candidate} against {same[0].baseline} is under way; end {same[0].rollout_id} first."
         )
     if len(under_way) >= MOST_UNDER_WAY:
-        raise UsageError(f"{len(under_way)} rollouts of {announcement.service} are under way; end some of them first.")
-    return _new_rollout(announcement, baseline, ours, _started_at(announcement, activity, ours, now))
+        raise UsageError(f"{len(under_way)} rollouts of {request.service} are under way; end some of them first.")
+    return _new_rollout(request, baseline, ours, _started_at(request, activity, ours, now))
 
 
-def _is_replaced(announcement: Announcement, rollout: Rollout, policy: Policy, now: float) -> bool:
+def _is_replaced(request: RolloutRequest, rollout: Rollout, policy: Policy, now: float) -> bool:
     """Whether the name of the candidate of *rollout* stands for something else by now."""
-    content = _content(announcement)
+    content = _content(request)
     if not content or rollout.rollout_id.startswith(content):
         return False
     # One that the stream found a moment before its hook came is what the hook speaks of.
     return rollout.rollout_id.startswith(_CONTENT) or now - rollout.started_at > policy.rollback_seconds
 
 
-def _new_rollout(announcement: Announcement, baseline: str, ours: Sequence[Rollout], started_at: float) -> Rollout:
-    names = (announcement.service, announcement.environment, baseline, announcement.candidate)
-    content = _content(announcement)
+def _new_rollout(request: RolloutRequest, baseline: str, ours: Sequence[Rollout], started_at: float) -> Rollout:
+    names = (request.service, request.environment, baseline, request.candidate)
+    content = _content(request)
     rollout_id = content + rollout_id_of(*names, "announced", str(len(ours)))[len(content) :]
     return Rollout(rollout_id, *names, started_at)
 
 
-def _content(announcement: Announcement) -> str:
+def _content(request: RolloutRequest) -> str:
     """The part of a rollout's id that says what its candidate stands for; empty where that is not known."""
-    if announcement.stands_for is None:
+    if request.stands_for is None:
         return ""
-    digest = hashlib.blake2b(announcement.stands_for.encode("utf-8", "surrogatepass"), digest_size=4)
+    digest = hashlib.blake2b(request.stands_for.encode("utf-8", "surrogatepass"), digest_size=4)
     return _CONTENT + digest.hexdigest()
 
 
@@ -117,22 +116,22 @@ def checked_reason(reason: str) -> str:
     return words
 
 
-def _check_names(announcement: Announcement) -> None:
+def _check_names(request: RolloutRequest) -> None:
     for field in ("service", "environment", "baseline", "candidate"):
-        name = getattr(announcement, field)
+        name = getattr(request, field)
         if name is not None and clean_label(name) != name:
             raise UsageError(
                 f"{field} is no name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, beginning with a "
                 "letter or digit."
             )
-    if announcement.environment in TEACHING_ENVIRONMENTS:
-        raise UsageError(f"environment {announcement.environment} serves nobody, so nothing is rolled out there.")
+    if request.environment in TEACHING_ENVIRONMENTS:
+        raise UsageError(f"environment {request.environment} serves nobody, so nothing is rolled out there.")
 
 
 def _established(
-    announcement: Announcement, activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], policy: Policy
+    request: RolloutRequest, activity: Sequence[VersionActivity], rollouts: Sequence[Rollout], policy: Policy
 ) -> str:
-    place = (announcement.service, announcement.environment)
+    place = (request.service, request.environment)
     names = [
         version
         for (*where, version), role in version_roles(activity, rollouts, policy).items()
@@ -140,17 +139,17 @@ def _established(
     ]
     if len(names) != 1:
         raise UsageError(
-            f"{announcement.service} ({announcement.environment}) has {'no' if not names else 'more than one'} "
+            f"{request.service} ({request.environment}) has {'no' if not names else 'more than one'} "
             "established version; name the baseline."
         )
     return names[0]
 
 
 def _started_at(
-    announcement: Announcement, activity: Sequence[VersionActivity], ours: Sequence[Rollout], now: float
+    request: RolloutRequest, activity: Sequence[VersionActivity], ours: Sequence[Rollout], now: float
 ) -> float:
-    if any(announcement.candidate in (rollout.baseline, rollout.candidate) for rollout in ours):
+    if any(request.candidate in (rollout.baseline, rollout.candidate) for rollout in ours):
         return now  # it comes back
-    place = (announcement.service, announcement.environment, announcement.candidate)
+    place = (request.service, request.environment, request.candidate)
     met = (v.first_started_at for v in activity if (v.service, v.environment, v.model_version) == place)
     return min([now, *met])
