@@ -33,7 +33,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import Assembled, Batch
 from monitor.ledger.sql import SqlLedger
-from monitor.service.pipeline import Rules, assemble, tag_traces
+from monitor.service.pipeline import DecodeRules, assemble, tag_traces
 from monitor.trace.assembly import build_traces
 from monitor.trace.decode import decode
 from monitor.trace.model import TraceId
@@ -141,7 +141,7 @@ def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
 
 def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
     """Microseconds per span of waiting in SQLite's memory and being closed and counted, best of three."""
-    rules, best = Rules(LIMITS, TraceSettings()), float("inf")
+    rules, best = DecodeRules(LIMITS, TraceSettings()), float("inf")
     of_trace = [[structs.replace(span, trace_id=TraceId(f"{n:032x}")) for span in spans] for n in range(traces)]
     for _ in range(3):
         ledger = SqlLedger(IN_MEMORY_URL)

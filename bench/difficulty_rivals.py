@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from river import linear_model, optim
 
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibrating import calibrate, measure_scales
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
-from monitor.difficulty.learning import measure_scales
 
 _Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.review import Reviewer
 from monitor.service.stages import Stages
 
@@ -47,7 +47,7 @@ def running_service(
         snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
         service = Service(
             Stages(source, NoDeadLetters(), ledger, reviewer, clock, snapshots),
-            rules=Rules(config.limits, config.traces),
+            rules=DecodeRules(config.limits, config.traces),
             settings=config.service,
         )
         collect_rarely()

@@ -11,15 +11,12 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Seconds since the Unix epoch, for what is stored or shown."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start that never go back, for ages and deadlines."""
-        ...
 
     def observe(self, event_time: float) -> None:
         """Learn that an event of *event_time* (Unix seconds) was read; only an event clock listens."""
-        ...
 
 
 class WallClock:

@@ -20,7 +20,7 @@ from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.replay import Replay
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
@@ -76,7 +76,7 @@ class Monitor:
         self.ledger = _empty_ledger(self.traces.outcomes)
         self.broker = FakeBroker(partitions=partitions)
         self.clock = FakeClock()
-        self._rules = Rules(limits or Limits(), self.traces)
+        self._rules = DecodeRules(limits or Limits(), self.traces)
         self._records_per_poll = records_per_poll
         self.restart()
 

@@ -25,7 +25,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.collector import families_of
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.replay import Replay
 from monitor.service.stages import Stages
 from monitor.trace.model import REFERENCE_ENVIRONMENT
@@ -115,7 +115,7 @@ def replayed(config: Config, lines: Path, *, until: float, labels: Mapping[str, 
     hourly = config.service.model_copy(
         update={"snapshot_interval_seconds": HOUR / 2, "review_interval_seconds": 2 * HOUR}
     )
-    service = Service(stages, rules=Rules(config.limits, config.traces), settings=hourly)
+    service = Service(stages, rules=DecodeRules(config.limits, config.traces), settings=hourly)
     past = Past(labels)
     due = first
     at_end = False

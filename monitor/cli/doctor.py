@@ -28,7 +28,7 @@ from monitor.ingest.source import TopicPartition
 from monitor.labels.delay import slowest
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import NO_LABELS, LedgerFacts, inspect_ledger
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _Say = Callable[[str], None]
@@ -48,7 +48,7 @@ def doctor(
 
     Args:
         prometheus (URL): Also ask this Prometheus about target and rules.
-        records: Records of each topic that are looked at.
+        records: Records of each topic to look at.
     """
     config = shared.config()
     console, findings = Console(), []
@@ -97,7 +97,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
         return
     yield from judge_topics(topics, maturity_seconds=_maturity(config, facts))
     there = [each.name for each in topics if each.partitions]
-    rules, clock = Rules(config.limits, config.traces), WallClock()
+    rules, clock = DecodeRules(config.limits, config.traces), WallClock()
     ends: dict[TopicPartition, tuple[int, int]] = {}
     with closing(KafkaReader(kafka)) as reader:
         for topic in there:

@@ -22,7 +22,7 @@ from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
 from monitor.ingest.kafka_reader import KafkaReader, no_such_topic
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 
 _PEEKED_RECORDS = 10
 _MOST_TOPICS = 200
@@ -116,7 +116,7 @@ def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool
 
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
     """What each topic that was asked for holds, or each that is there."""
-    rules = Rules(config.limits, config.traces)
+    rules = DecodeRules(config.limits, config.traces)
     with waiting(f"Looking at Kafka on {settings.bootstrap_servers}"), closing(KafkaReader(settings)) as reader:
         there = reader.topics()
         for topic in asked_for:

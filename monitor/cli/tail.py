@@ -25,7 +25,7 @@ from monitor.ingest.file import file_records
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import schema_version
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.tail import SeenRequest, Watch
 
 _POLL_SECONDS = 0.5
@@ -85,37 +85,40 @@ def tail(
         raise UsageError("Files are read whole anyway; leave out --from-beginning.")
     config = shared.config()
     stop = stop_on_signals()
-    show = _printer(shared.output)
+    show = _print_json if shared.output is options.OutputFormat.JSON else RequestTable(Console()).print
+    quiet_seconds = config.traces.assembly.quiet_seconds if files else _QUIET_SECONDS
+    watch = Watch(DecodeRules(config.limits, config.traces), quiet_seconds=quiet_seconds)
     with _calibrated(config, shared.ledger) as calibration:
-        seen = _of_files(files, config, calibration) if files else _of_kafka(config, calibration, stop, from_beginning)
+        seen = (
+            _of_files(files, config, watch, calibration)
+            if files
+            else _of_kafka(config, watch, calibration, stop, from_beginning)
+        )
         for request in seen:
             if stop.is_set():
                 break
             if wanted.admits(request):
                 show(request)
+    if watch.unreadable:
+        say(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.", err=True)
 
 
-def _printer(output: options.OutputFormat) -> Callable[[SeenRequest], None]:
-    if output is options.OutputFormat.JSON:
-        return lambda seen: typer.echo(json.dumps(request_json(seen), allow_nan=False))
-    return RequestTable(Console()).print
+def _print_json(seen: SeenRequest) -> None:
+    typer.echo(json.dumps(request_json(seen), allow_nan=False))
 
 
-def _of_files(files: Sequence[str], config: Config, calibration: Calibrated) -> Iterator[SeenRequest]:
+def _of_files(files: Sequence[str], config: Config, watch: Watch, calibration: Calibrated) -> Iterator[SeenRequest]:
     """What *files* hold; their time is that of their events."""
-    watch = _watch(config, config.traces.assembly.quiet_seconds)
     for record in file_records(files, max_record_bytes=config.limits.max_record_bytes):
         yield from watch.see([record], calibration(), now=watch.event_time)
         yield from watch.due(calibration(), now=watch.event_time)
     yield from watch.rest(calibration())
-    _tell_unreadable(watch)
 
 
 def _of_kafka(
-    config: Config, calibration: Calibrated, stop: threading.Event, from_beginning: bool
+    config: Config, watch: Watch, calibration: Calibrated, stop: threading.Event, from_beginning: bool
 ) -> Iterator[SeenRequest]:
-    watch, clock = _watch(config, _QUIET_SECONDS), WallClock()
-    topics, where = config.kafka.topics, config.kafka.bootstrap_servers
+    topics, where, clock = config.kafka.topics, config.kafka.bootstrap_servers, WallClock()
     with closing(KafkaReader(config.kafka)) as reader:
         reader.follow(topics, from_beginning=from_beginning)
         begin = "their beginning" if from_beginning else "now"
@@ -124,16 +127,11 @@ def _of_kafka(
             records = sorted(reader.fetch(_POLL_SECONDS), key=lambda record: record.timestamp or 0.0)
             yield from watch.see(records, calibration(), now=clock.monotonic())
             yield from watch.due(calibration(), now=clock.monotonic())
-    _tell_unreadable(watch)
-
-
-def _watch(config: Config, quiet_seconds: float) -> Watch:
-    return Watch(Rules(config.limits, config.traces), quiet_seconds=quiet_seconds)
 
 
 @contextmanager
 def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
-    """The calibration in force of the ledger, asked for again now and then; None for ever where there is no ledger."""
+    """The calibration in force of the ledger, read again every 15 seconds; always None without a ledger."""
     named = ledger_url(config.ledger, url)
     problem = _ledger_problem(named)
     if problem is not None:
@@ -166,8 +164,3 @@ def _ledger_problem(url: str) -> MonitorError | None:
     except LedgerUnavailable as unavailable:
         return unavailable
     return LedgerInvalid("Another version of Cliffwatch wrote the ledger; use that version to look at it.")
-
-
-def _tell_unreadable(watch: Watch) -> None:
-    if watch.unreadable:
-        say(f"{watch.unreadable:,} records could not be read; `cliffwatch doctor` says why.", err=True)

@@ -23,7 +23,7 @@ from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.replay import Replay, ReplayReviewer
 from monitor.service.review import NoReview, Reviewer
 from monitor.service.rollout_control import RolloutControl
@@ -39,7 +39,7 @@ def live_service(config: Config) -> Iterator[Service]:
     The service on Kafka, with the ledger of *config*.
 
     Raises:
-        MonitorError: a part cannot be had as configured, or cannot be reached.
+        MonitorError: a part cannot be used as configured, or cannot be reached.
     """
     url = ledger_url(config.ledger)
     with (
@@ -56,7 +56,7 @@ def file_replay(
     config: Config, files: Sequence[str], *, ledger_url: str, dead_letters: Path | None = None
 ) -> Iterator[Replay]:
     """
-    A replay of *files*, with event time for clock.
+    A replay of *files*, by event time.
 
     Raises:
         MonitorError: a file or the ledger cannot be used.
@@ -69,7 +69,7 @@ def file_replay(
 @contextmanager
 def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
     """
-    A replay of a range of Kafka topics, with event time for clock and a ledger in memory.
+    A replay of a range of Kafka topics, by event time and a ledger in memory.
 
     Raises:
         MonitorError: Kafka cannot be reached, or has no such topic.
@@ -196,7 +196,7 @@ def _service(
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
     return Service(
         Stages(source, dead_letters, ledger, reviewer_of(config, ledger, reviewer), clock, snapshots),
-        rules=Rules(
+        rules=DecodeRules(
             config.limits,
             config.traces,
             read_as=read_as,

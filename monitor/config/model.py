@@ -230,10 +230,5 @@ def _holds(values: Any, path: KeyPath) -> bool:
     return True
 
 
-def main() -> None:
-    """Print the reference config."""
-    sys.stdout.write(reference_config(Config))
-
-
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(reference_config(Config))

@@ -1,18 +1,18 @@
-"""Calibrating: difficulty is learnt from history, gated and frozen."""
+"""Calibrating: difficulty is learnt from history in one pass, gated and frozen."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
-from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.frozen import FrozenDifficulty
-from monitor.difficulty.learning import Learner, measure_scales
+from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
+from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
+from monitor.difficulty.frozen import KNOWN_VERSIONS, Belief, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
@@ -21,6 +21,10 @@ from monitor.difficulty.trust_gate import Prediction, assess, own_ability
 _BINS_PER_TIER = 4
 _OUTER_BINS = 5
 _OUTER_STEP = 0.9
+_SHARED = ""
+_NAMED_BY_PROMPT = "prompt:"
+_FEWEST_WEIGHTS = 30
+_SLACK = 1.25
 
 
 def calibrate(
@@ -29,7 +33,7 @@ def calibrate(
     """
     Learn difficulty from *history*, then freeze; None where the history is empty.
 
-    One pass tells how well difficulty is told of labels not learnt; then all labels are learnt at once.
+    One pass measures how well difficulty is predicted for labels not learnt yet; then all labels are learnt at once.
 
     Args:
         history: Versions in order of first appearance, each in trace order.
@@ -41,8 +45,8 @@ def calibrate(
         return None
     learner, predictions = _learn(labels, settings)
     latest = list(predictions)[-settings.evaluated_versions :]
-    told = [prediction for version in latest for prediction in predictions[version]]
-    trust = assess(told, versions=len(predictions), settings=settings)
+    judged = [prediction for version in latest for prediction in predictions[version]]
+    trust = assess(judged, versions=len(predictions), settings=settings)
     reference_version = _reference_version(learner, settings)
     difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]
@@ -69,21 +73,21 @@ def assess_traffic(
     Trust in *calibration* on traffic that it did not learn: its history may know the probes, but not what users ask.
 
     Args:
-        calibration: What told the difficulty.
+        calibration: What predicts the difficulty.
         labels: Outcomes of one or a few versions, most telling those of the baseline.
         settings: The gates.
     """
-    told = []
+    predictions = []
     for label in labels:
         estimate = calibration.difficulty.estimate(label.features)
-        told.append(Prediction(label.model_version, *estimate[:3], label.failed))
-    return assess(told, versions=calibration.trust.versions, settings=settings)
+        predictions.append(Prediction(label.model_version, *estimate[:3], label.failed))
+    return assess(predictions, versions=calibration.trust.versions, settings=settings)
 
 
 def _learn(
     labels: Sequence[LabelledRequest], settings: DifficultySettings
 ) -> tuple[Learner, dict[str, list[Prediction]]]:
-    """What *labels* teach all at once, and what was told of each, by version, by those before it."""
+    """What *labels* teach all at once, and what those before it predicted for each, by version."""
     learner = Learner(settings, measure_scales(labels))
     predictions: dict[str, list[Prediction]] = defaultdict(list)
     for request in labels:
@@ -109,9 +113,9 @@ def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], se
     Its ability is the one at which the difficulties of its own requests, on average, fail as often as they did; its
     weight alone would leave out what it is good at among the capabilities.
     """
-    told = [difficulty.estimate(label.features) for label in reference]
+    beliefs = [difficulty.estimate(label.features) for label in reference]
     part = np.array(
-        [(belief.logit, belief.variance, 1, label.failed) for belief, label in zip(told, reference, strict=True)]
+        [(belief.logit, belief.variance, 1, label.failed) for belief, label in zip(beliefs, reference, strict=True)]
     )
     ability = own_ability(part)
     return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in _cut_rates(settings)))
@@ -132,11 +136,11 @@ def _promises(
     reference: Sequence[LabelledRequest],
     settings: DifficultySettings,
 ) -> tuple[TierPromise, ...]:
-    """How often the reference version failed in each tier, told by a *difficulty* that has not learnt its labels."""
-    told = replace(calibration, difficulty=difficulty, cuts=_cuts(difficulty, reference, settings))
+    """How often the reference version failed in each tier, by a *difficulty* that has not learnt its labels."""
+    unlearnt = replace(calibration, difficulty=difficulty, cuts=_cuts(difficulty, reference, settings))
     outcomes: dict[Tier, list[bool]] = {tier: [] for tier in Tier}
     for label in reference:
-        outcomes[told.likeliest_tier(difficulty.estimate(label.features))].append(label.failed)
+        outcomes[unlearnt.likeliest_tier(difficulty.estimate(label.features))].append(label.failed)
     ends = (0.0, *_cut_rates(settings), 1.0)
     return tuple(
         TierPromise(tier, len(outcomes[tier]), sum(outcomes[tier]), least, most)
@@ -146,3 +150,137 @@ def _promises(
 
 def _cut_rates(settings: DifficultySettings) -> tuple[float, float, float]:
     return settings.medium_failure_rate, settings.hard_failure_rate, settings.frontier_failure_rate
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one feature was seen with: the versions, and whether any of them succeeded."""
+
+    versions: set[str] = field(default_factory=set)
+    labels: int = 0
+    has_success: bool = False
+
+    def add(self, request: LabelledRequest) -> None:
+        """Count one labelled request."""
+        self.versions.add(request.model_version)
+        self.labels += 1
+        self.has_success = self.has_success or not request.failed
+
+
+class Learner:
+    """
+    The estimator while it learns, with a memory of what every feature was seen with.
+
+    Args:
+        settings: Limits of the estimator.
+        scales: Mean and deviation of each numeric attribute.
+    """
+
+    def __init__(self, settings: DifficultySettings, scales: dict[str, Scale]) -> None:
+        self.settings = settings
+        self.scales = scales
+        self.estimator = DifficultyClassifier(max_features=settings.max_features)
+        self.labels_by_version: dict[str, int] = defaultdict(int)
+        self._seen: dict[str, Seen] = defaultdict(Seen)
+        self._items: dict[str, str] = {}
+
+    def learn(self, request: LabelledRequest) -> Prediction:
+        """Learn one label; what was predicted of its difficulty before."""
+        item = self._known_as(request.features)
+        x = indicators(request.features, item, self.scales)
+        belief = self.estimator.difficulty(x)
+        seen = self._seen.get(f"item={item}")
+        is_known = seen is not None and len(seen.versions) >= KNOWN_VERSIONS
+        for name in x:
+            self._seen[name].add(request)
+        self.labels_by_version[request.model_version] += 1
+        self.estimator.learn_one(x | _who_answered(request), request.failed)
+        if len(self._seen) > _SLACK * self.settings.max_features:
+            self._forget_evicted()
+        return Prediction(request.model_version, belief.mean, belief.variance, is_known, request.failed)
+
+    def ability(self, model_version: str) -> float:
+        """Posterior mean of a version's term in the logit of failing; low is able."""
+        weight = self.estimator.weights.get(f"version={model_version}")
+        return 0.0 if weight is None else weight.mean
+
+    def refit(self, labels: Sequence[LabelledRequest]) -> None:
+        """Learn *labels*, of those learnt before, anew and all at once."""
+        self.estimator.refit(map(self._row, labels), [label.failed for label in labels])
+
+    def freeze(self) -> FrozenDifficulty:
+        """The difficulty part of what was learnt."""
+        weights = {
+            name: FrozenWeight(
+                weight.mean,
+                weight.variance,
+                len(self._seen[name].versions),
+                failed_by_all=not self._seen[name].has_success,
+            )
+            for name, weight in sorted(self.estimator.weights.items())
+            if group_of(name) not in NUISANCE_GROUPS
+        }
+        return FrozenDifficulty(
+            bias=self.estimator.bias.mean,
+            weights=weights,
+            prior=_prior_beliefs(weights),
+            items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
+            scales=self.scales,
+            tiered_capabilities=frozenset(
+                name.removeprefix("capability=")
+                for name, seen in self._seen.items()
+                if name.startswith("capability=")
+                and seen.labels >= self.settings.min_capability_labels
+                and len(seen.versions) >= self.settings.min_capability_versions
+            ),
+        )
+
+    def _row(self, request: LabelledRequest) -> dict[str, float]:
+        return indicators(request.features, self._known_as(request.features), self.scales) | _who_answered(request)
+
+    def _known_as(self, features: RequestFeatures) -> str | None:
+        """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
+        prompt = features.prompt_family
+        if features.item is None:
+            return None if prompt is None else self._items.setdefault(prompt, _NAMED_BY_PROMPT + prompt) or None
+        if prompt is not None and self._items.setdefault(prompt, features.item) != features.item:
+            self._items[prompt] = _SHARED
+        return features.item
+
+    def _forget_evicted(self) -> None:
+        weights = self.estimator.weights
+        for name in [name for name in self._seen if name not in weights]:
+            del self._seen[name]
+        for prompt in [prompt for prompt, item in self._items.items() if f"item={item}" not in weights]:
+            del self._items[prompt]
+
+
+def _who_answered(request: LabelledRequest) -> dict[str, float]:
+    version = request.model_version
+    return {f"version={version}": 1.0, f"version|capability={version}|{request.features.capability}": 1.0}
+
+
+def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:
+    """Mean and standard deviation of each numeric attribute over the requests of *history*."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for request in history:
+        for name, value in request.features.attributes.items():
+            if not isinstance(value, str) and np.isfinite(value):
+                values[name].append(float(value))
+    return {name: Scale(float(np.mean(column)), float(np.std(column))) for name, column in sorted(values.items())}
+
+
+def _prior_beliefs(weights: dict[str, FrozenWeight]) -> dict[str, Belief]:
+    """What a weight never seen may be: as spread as those of its group that were, or its prior where few were."""
+    by_group: dict[str, list[FrozenWeight]] = defaultdict(list)
+    for name, weight in weights.items():
+        by_group[group_of(name)].append(weight)
+    beliefs = {}
+    for group, prior in PRIOR_VARIANCE.items():
+        seen = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
+        beliefs[group] = (
+            Belief(float(seen[:, 0].mean()), float(seen[:, 0].var() + seen[:, 1].mean()))
+            if len(seen) >= _FEWEST_WEIGHTS
+            else Belief(0.0, prior)
+        )
+    return beliefs

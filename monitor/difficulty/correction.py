@@ -263,8 +263,7 @@ def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray
     edges = np.array([cuts.medium, cuts.hard, cuts.frontier])
     below = ndtr((edges - np.asarray(logit, dtype=float)[..., None]) / deviation[..., None])
     shape = (*below.shape[:-1], 1)
-    tiers: NDArray[np.float64] = np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
-    return tiers
+    return np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
 
 
 def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
@@ -291,8 +290,7 @@ def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, 
         angle = turned
         if moved < _TOLERANCE:
             break
-    maximum: _Array = np.sin(angle) ** 2
-    return maximum
+    return np.sin(angle) ** 2
 
 
 def _covariance(tiers: _Array, labelled: _Array, rate: _Array, prior_weight: float) -> _Array:

@@ -142,7 +142,7 @@ class DifficultyClassifier(base.Classifier):
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:
         """Probability that a request with features *x* succeeds (False) or fails (True)."""
         del kwargs
-        belief = self._believe(x.items(), Belief(self._bias.mean, self._bias.variance))
+        belief = self._believe(x.items(), self.bias)
         failing = failure_probability(belief.mean, belief.variance)
         return {False: 1.0 - failing, True: failing}
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from monitor.difficulty.features import RequestFeatures, Scale
 
 KNOWN_VERSIONS = 2
-"""Versions that must have met a request before it is known."""
+"""Versions that must have answered a request before it is known."""
 
 
 class Belief(NamedTuple):
@@ -27,7 +27,7 @@ class FrozenWeight(NamedTuple):
     Attributes:
         mean: In logits.
         variance: In logits squared.
-        versions: Versions that the feature was met in.
+        versions: Versions that the feature was seen in.
         failed_by_all: Every labelled request with the feature failed.
     """
 
@@ -44,9 +44,9 @@ class Estimate(NamedTuple):
     Attributes:
         logit: Posterior mean, in logits.
         variance: Posterior variance, in logits squared.
-        is_known: It was met in at least two versions, under its own name or as the only item with its masked prompt.
+        is_known: It was seen in at least two versions, under its own name or as the only item with its masked prompt.
         unsolved_by: Versions that all failed the request; 0 where one of them did not.
-        versions: Versions that met the very request.
+        versions: Versions that answered the very request.
     """
 
     logit: float
@@ -64,7 +64,7 @@ class FrozenDifficulty:
     Attributes:
         bias: Constant term, in logits.
         weights: Weight by feature name.
-        unmet: Belief about a weight never met, by group of its feature.
+        prior: Belief about a weight never seen, by group of its feature.
         items: What a masked prompt is known as, where it belongs to one item alone.
         scales: Mean and deviation of each numeric attribute.
         tiered_capabilities: Capabilities with labels enough to be tagged.
@@ -72,28 +72,28 @@ class FrozenDifficulty:
 
     bias: float
     weights: Mapping[str, FrozenWeight]
-    unmet: Mapping[str, Belief]
+    prior: Mapping[str, Belief]
     items: Mapping[str, str]
     scales: Mapping[str, Scale]
     tiered_capabilities: frozenset[str]
 
     def __post_init__(self) -> None:
-        for name in ("weights", "unmet", "items", "scales"):
+        for name in ("weights", "prior", "items", "scales"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def estimate(self, features: RequestFeatures) -> Estimate:
         """What is known of the difficulty of a request with *features*."""
-        find, unmet = self.weights.get, self.unmet
+        find, prior = self.weights.get, self.prior
         item = self._item(features)
-        mean, variance, *_ = find("capability=" + features.capability) or unmet["capability"]
+        mean, variance, *_ = find("capability=" + features.capability) or prior["capability"]
         mean += self.bias
         if features.tool_set is not None:
-            weight = find("tools=" + features.tool_set) or unmet["tools"]
+            weight = find("tools=" + features.tool_set) or prior["tools"]
             mean, variance = mean + weight.mean, variance + weight.variance
         if features.prompt_family is not None:
-            weight = find("prompt=" + features.prompt_family) or unmet["prompt"]
+            weight = find("prompt=" + features.prompt_family) or prior["prompt"]
             mean, variance = mean + weight.mean, variance + weight.variance
-        weight = item or unmet["item"]
+        weight = item or prior["item"]
         mean, variance = mean + weight.mean, variance + weight.variance
         if features.attributes:
             belief = self._attributes(features)
@@ -111,7 +111,7 @@ class FrozenDifficulty:
             "bias": self.bias,
             "names": names,
             "weights": dict(zip(FrozenWeight._fields, map(list, columns), strict=True)),
-            "unmet": {group: list(belief) for group, belief in self.unmet.items()},
+            "unmet": {group: list(belief) for group, belief in self.prior.items()},
             "items": dict(self.items),
             "scales": {name: [scale.mean, scale.deviation] for name, scale in self.scales.items()},
             "tiered_capabilities": sorted(self.tiered_capabilities),
@@ -124,7 +124,7 @@ class FrozenDifficulty:
         return cls(
             bias=content["bias"],
             weights=dict(zip(content["names"], map(FrozenWeight, *columns), strict=True)),
-            unmet={group: Belief(*pair) for group, pair in content["unmet"].items()},
+            prior={group: Belief(*pair) for group, pair in content["unmet"].items()},
             items=content["items"],
             scales={name: Scale(*pair) for name, pair in content["scales"].items()},
             tiered_capabilities=frozenset(content["tiered_capabilities"]),
@@ -141,9 +141,9 @@ class FrozenDifficulty:
         mean = variance = 0.0
         for name, value in features.attributes.items():
             if isinstance(value, str):
-                weight, times = self.weights.get(f"attribute={name}={value}") or self.unmet["attribute"], 1.0
+                weight, times = self.weights.get(f"attribute={name}={value}") or self.prior["attribute"], 1.0
             elif (scale := self.scales.get(name)) is not None:
-                weight, times = self.weights.get(f"number={name}") or self.unmet["number"], scale.standardise(value)
+                weight, times = self.weights.get(f"number={name}") or self.prior["number"], scale.standardise(value)
             else:
                 continue
             mean += weight.mean * times

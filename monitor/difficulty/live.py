@@ -23,13 +23,13 @@ MIN_LABELS = 300
 """Labels below which nothing is said of the residual: ADWIN needs about so many to see a change of 0.2."""
 
 MIN_ANCHORS = 30
-"""Anchors below which their moves are not told."""
+"""Anchors below which nothing is said of their moves."""
 
 MIN_ANCHOR_LABELS = 3
 """Live labels before an anchor is looked at: one or two can hardly surprise."""
 
 MIN_ANCHOR_VERSIONS = 3
-"""History versions that must have met an item before the calibration knows it well enough to be held to it."""
+"""History versions that must have answered an item before the calibration knows it well enough to be held to it."""
 
 MAX_ANCHORS_MOVED = 0.05
 """
@@ -78,7 +78,7 @@ def _is_telling(labels: Sequence[LabelledRequest], min_labels: int) -> bool:
     return len(labels) >= min_labels and min(failures, len(labels) - failures) >= _MIN_EITHER_WAY
 
 
-class _Told(NamedTuple):
+class _Answer(NamedTuple):
     """A live label beside what the calibration says of its difficulty."""
 
     label: LabelledRequest
@@ -94,7 +94,7 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     behind the name.
 
     Args:
-        calibration: What told the difficulty.
+        calibration: What predicts the difficulty.
         labels: Outcomes of one or more versions, in any order.
 
     Source:
@@ -103,9 +103,9 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     in_order = sorted(
         labels, key=lambda each: (each.started_at, each.model_version, each.features.item or "", each.failed)
     )
-    told = [_Told(label, calibration.difficulty.estimate(label.features)) for label in in_order]
-    abilities = _abilities(told)
-    usable = [each for each in told if each.label.model_version in abilities]
+    answers = [_Answer(label, calibration.difficulty.estimate(label.features)) for label in in_order]
+    abilities = _abilities(answers)
+    usable = [each for each in answers if each.label.model_version in abilities]
     changes, mean = _watch_residual(usable, abilities)
     anchors, moved = _watch_anchors(usable, abilities)
     ratio = moved / anchors if anchors >= MIN_ANCHORS else None
@@ -124,19 +124,19 @@ def find_drift(calibration: Calibration, labels: Iterable[LabelledRequest]) -> D
     return Drift(False, "Live labels say what the calibration says.", mean, anchors, ratio)
 
 
-def _abilities(told: Sequence[_Told]) -> dict[str, float]:
-    """Ability of each version that has both failures and successes; of the others nothing can be told."""
-    parts = by_version(Prediction(each.label.model_version, *each.estimate[:3], each.label.failed) for each in told)
+def _abilities(answers: Sequence[_Answer]) -> dict[str, float]:
+    """Ability of each version that has both failures and successes; of the others nothing can be said."""
+    parts = by_version(Prediction(each.label.model_version, *each.estimate[:3], each.label.failed) for each in answers)
     return {version: own_ability(part) for version, part in parts.items() if 0 < part[:, 3].mean() < 1}
 
 
-def _watch_residual(told: Sequence[_Told], abilities: dict[str, float]) -> tuple[int, float | None]:
+def _watch_residual(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, float | None]:
     """How often the residual changed, and its mean since then."""
-    if len(told) < MIN_LABELS:
+    if len(answers) < MIN_LABELS:
         return 0, None
-    logits = np.array([each.estimate.logit + abilities[each.label.model_version] for each in told])
-    variances = np.array([each.estimate.variance for each in told])
-    residuals = np.array([each.label.failed for each in told]) - expit(logits / np.sqrt(1 + np.pi / 8 * variances))
+    logits = np.array([each.estimate.logit + abilities[each.label.model_version] for each in answers])
+    variances = np.array([each.estimate.variance for each in answers])
+    residuals = np.array([each.label.failed for each in answers]) - expit(logits / np.sqrt(1 + np.pi / 8 * variances))
     from river.drift import ADWIN  # noqa: PLC0415  (takes longer than all else that a start imports)
 
     window = ADWIN(delta=_ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river leaves it so
@@ -148,17 +148,17 @@ def _watch_residual(told: Sequence[_Told], abilities: dict[str, float]) -> tuple
     return changes, 2.0 * float(window.estimation) - 1.0
 
 
-def _watch_anchors(told: Sequence[_Told], abilities: dict[str, float]) -> tuple[int, int]:
+def _watch_anchors(answers: Sequence[_Answer], abilities: dict[str, float]) -> tuple[int, int]:
     """Anchors, and those whose live failures are a surprise."""
-    by_item: dict[str, list[_Told]] = defaultdict(list)
-    for each in told:
+    by_item: dict[str, list[_Answer]] = defaultdict(list)
+    for each in answers:
         if each.label.features.item is not None and each.estimate.versions >= MIN_ANCHOR_VERSIONS:
             by_item[each.label.features.item].append(each)
-    anchors = [answers for answers in by_item.values() if len(answers) >= MIN_ANCHOR_LABELS]
-    return len(anchors), sum(_surprise(answers, abilities) < _SURPRISING for answers in anchors)
+    anchors = [own for own in by_item.values() if len(own) >= MIN_ANCHOR_LABELS]
+    return len(anchors), sum(_surprise(own, abilities) < _SURPRISING for own in anchors)
 
 
-def _surprise(answers: Sequence[_Told], abilities: dict[str, float]) -> float:
+def _surprise(answers: Sequence[_Answer], abilities: dict[str, float]) -> float:
     """
     Chance of failures at least as far from what the calibration says of one item, either way.
 

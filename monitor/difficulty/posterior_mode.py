@@ -71,8 +71,8 @@ def posterior_mode(
         mean = _mode(labels, prior, mean)
         if remaining:
             middle, spread = _item_moments(labels, prior, mean)
-            told = float((1.0 - spread / prior[is_item]).sum())  # items that labels speak of
-            learnt = float((middle**2).sum()) / max(told, 1.0)
+            labelled = float((1.0 - spread / prior[is_item]).sum())  # items that labels speak of
+            learnt = float((middle**2).sum()) / max(labelled, 1.0)
             prior[is_item] = np.clip(learnt * (_WIDER if remaining == 1 else 1.0), *_VARIANCES)
     variance = _laplace_variance(labels, prior, mean)
     mean[is_item], variance[is_item] = _item_moments(labels, prior, mean)
@@ -99,8 +99,7 @@ def _mode(labels: _Labels, prior: _Array, start: _Array) -> _Array:
     found = minimize(
         surprise, start / scale, args=(scale,), method="L-BFGS-B", jac=True, options={"ftol": 1e-7, "gtol": 1e-2}
     )
-    mode: _Array = scale * found.x
-    return mode
+    return scale * found.x
 
 
 def _laplace_variance(labels: _Labels, prior: _Array, weights: _Array) -> _Array:
@@ -114,8 +113,8 @@ def _item_moments(labels: _Labels, prior: _Array, weights: _Array) -> tuple[_Arr
     labels_of = labels.by_weight[np.flatnonzero(labels.is_item)]
     others = labels.design @ np.where(labels.is_item, 0.0, weights)
     values = np.sqrt(prior[labels.is_item].max(initial=0.0)) * _NODES
-    told = np.array([labels_of @ (labels.failed * value - np.logaddexp(0.0, others + value)) for value in values])
-    chance = np.exp(told - told.max(axis=0)) * _NODE_WEIGHTS[:, None]
+    likelihood = np.array([labels_of @ (labels.failed * value - np.logaddexp(0.0, others + value)) for value in values])
+    chance = np.exp(likelihood - likelihood.max(axis=0)) * _NODE_WEIGHTS[:, None]
     chance /= chance.sum(axis=0)
     mean = values @ chance
     return mean, values**2 @ chance - mean**2

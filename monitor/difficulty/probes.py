@@ -1,4 +1,4 @@
-"""Which requests make a good probe panel: those that tell most about the tiers, and what trust they would buy."""
+"""Which requests make a good probe panel: those that say most about the tiers, and what trust they would buy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from monitor.difficulty.tiers import TIERS
 
 _Array = NDArray[np.float64]
 
-_TOLD_WEIGHT = 4.0
+_INFORMATION_WEIGHT = 4.0
 _PLANNED_RUNS = 6
 _Z_LOWER = 1.2816
 _LOGISTIC = np.pi / 8
@@ -30,7 +30,7 @@ _RUNS_TO_BE_KNOWN = 2
 
 @dataclass(frozen=True, slots=True)
 class ProbeCandidate:
-    """A request that may become a probe, and how often the traffic asks for it (1 where nobody counted)."""
+    """A request that may become a probe, and how often the traffic asks for it (1 where it was not counted)."""
 
     features: RequestFeatures
     requests: int = 1
@@ -44,22 +44,22 @@ def select_probes(
     settings: DifficultySettings = DEFAULT_SETTINGS,
 ) -> Sequence[int]:
     """
-    Indices of the *count* candidates that together tell most about the tiers, the most telling first.
+    Indices of the *count* candidates that together say most about the tiers, the best first.
 
     Each step takes the candidate that adds most to the sum of four parts, so that the panel is within 63 % of the best
     one for that sum:
 
-    - what its outcomes on half a dozen versions are expected to tell about its own difficulty: much where it is not
+    - what its outcomes on half a dozen versions are expected to say about its own difficulty: much where it is not
       known yet and where versions fail neither always nor never;
     - for each tier, the logarithm of its number of probes, weighed by its share of the traffic: a panel of doubtful
-      requests alone cannot show how well difficulty is told;
+      requests alone cannot show how well difficulty is predicted;
     - for each capability, the same;
     - the share of the traffic whose family (same prompt but for masked parts, else same tools) has a probe.
 
     Args:
         candidates: Requests to choose from, each once.
-        calibration: What tells their difficulty; without one that is trusted for the hard tier's rate, capabilities and
-            families decide: a few early versions say too little.
+        calibration: What predicts their difficulty; without one that is trusted for the hard tier's rate, capabilities
+            and families decide: a few early versions say too little.
         count: Probes wanted.
         settings: The failure rate that the hard tier begins at.
 
@@ -75,14 +75,14 @@ def select_probes(
     capability = _codes([features.capability for features in requests])
     family = _codes([_family(features, index) for index, features in enumerate(requests)])
     capability_share, family_share = np.bincount(capability, traffic), np.bincount(family, traffic)
-    told, tiers = _told_and_tiers(requests, calibration, settings)
-    told *= _TOLD_WEIGHT / count
+    information, tiers = _information_and_tiers(requests, calibration, settings)
+    information *= _INFORMATION_WEIGHT / count
     tier_share, of_tier = traffic @ tiers, np.zeros(tiers.shape[1])
     of_capability, has_probe = np.zeros(len(capability_share)), np.zeros(len(family_share), dtype=bool)
     free = np.ones(len(candidates), dtype=bool)
     chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
-        gain = told + np.log1p(tiers / (1.0 + of_tier)) @ tier_share
+        gain = information + np.log1p(tiers / (1.0 + of_tier)) @ tier_share
         gain += (capability_share * np.log1p(1.0 / (1.0 + of_capability)))[capability]
         gain += np.where(has_probe, 0.0, family_share)[family]
         best = int(np.argmax(np.where(free, gain, -np.inf)))
@@ -168,7 +168,7 @@ def reference_failure_probability(
 
     Args:
         features: Of the request.
-        calibration: What tells its difficulty.
+        calibration: What predicts its difficulty.
         settings: The failure rate that the hard tier begins at.
     """
     estimate = calibration.difficulty.estimate(features)
@@ -216,10 +216,10 @@ def _known_share(
     return known / max(1, sum(candidate.requests for candidate in candidates))
 
 
-def _told_and_tiers(
+def _information_and_tiers(
     requests: Sequence[RequestFeatures], calibration: Calibration | None, settings: DifficultySettings
 ) -> tuple[_Array, _Array]:
-    """What outcomes would tell about each difficulty, in nats, and how probable each tier is; zeros without trust."""
+    """What outcomes would say about each difficulty, in nats, and how probable each tier is; zeros without trust."""
     if calibration is None or not calibration.trust.is_trusted_for_hard_rate:
         return np.zeros(len(requests)), np.zeros((len(requests), len(TIERS)))
     logits, variances = _beliefs(requests, calibration)
@@ -228,10 +228,9 @@ def _told_and_tiers(
 
 
 def _information(logits: _Array, variances: _Array, ability: float) -> _Array:
-    """What one outcome of a version of that ability tells about each difficulty, in 1/logits squared."""
+    """What one outcome of a version of that ability says about each difficulty, in 1/logits squared."""
     failing = expit(logits[:, None] + np.sqrt(variances)[:, None] * _NODES + ability)
-    told: _Array = (failing * (1.0 - failing)) @ _WEIGHTS
-    return told
+    return (failing * (1.0 - failing)) @ _WEIGHTS
 
 
 def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> tuple[_Array, _Array]:
@@ -244,10 +243,10 @@ def _expected_auc(logits: _Array, variances: _Array, *, runs: float, ability: fl
     """Failure rate and within-version AUC to expect when each request has been answered *runs* more times."""
     variances = np.maximum(variances, _SMALLEST_VARIANCE)
     left = 1.0 / (1.0 / variances + runs * _information(logits, variances, ability))
-    told = logits[:, None] + np.sqrt(np.maximum(variances - left, 0.0))[:, None] * _NODES
-    probability = expit((told + ability) / np.sqrt(1.0 + _LOGISTIC * left)[:, None])
-    weight = np.broadcast_to(_WEIGHTS / len(logits), told.shape).ravel()
-    order = np.argsort(told.ravel(), kind="stable")
+    predicted = logits[:, None] + np.sqrt(np.maximum(variances - left, 0.0))[:, None] * _NODES
+    probability = expit((predicted + ability) / np.sqrt(1.0 + _LOGISTIC * left)[:, None])
+    weight = np.broadcast_to(_WEIGHTS / len(logits), predicted.shape).ravel()
+    order = np.argsort(predicted.ravel(), kind="stable")
     failed, passed = (weight * probability.ravel())[order], (weight * (1.0 - probability.ravel()))[order]
     concordant = failed @ (np.cumsum(passed) - 0.5 * passed)
     return float(failed.sum()), float(concordant / (failed.sum() * passed.sum()))
@@ -267,5 +266,4 @@ def _family(features: RequestFeatures, index: int) -> str:
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:
-    codes: NDArray[np.intp] = np.unique(names, return_inverse=True)[1].reshape(-1)
-    return codes
+    return np.unique(names, return_inverse=True)[1].reshape(-1)

@@ -35,7 +35,7 @@ class Tag(Struct, frozen=True, gc=False):
         tier: Most probable tier, or `untiered` where too little is known.
         difficulty_logit: Posterior mean of the difficulty: logit of failing, a version's ability left out.
         difficulty_variance: Posterior variance of the difficulty, in logits squared.
-        is_known: The request's own item or family was met in at least two versions.
+        is_known: The request's own item or family was seen in at least two versions.
         bin: Index of the difficulty bin of the calibration, from 0; what cohorts are grouped by.
         calibration_id: The frozen calibration that made this tag; empty where there was none.
     """

@@ -20,7 +20,7 @@ class ReliabilityPoint(NamedTuple):
     Labels that were not learnt and that were predicted about alike.
 
     Attributes:
-        predicted: Mean failure probability told beforehand, ratio 0 to 1.
+        predicted: Mean failure probability predicted beforehand, ratio 0 to 1.
         observed: Failures per label, ratio 0 to 1.
         labels: How many.
     """
@@ -48,7 +48,7 @@ class TierPromise(NamedTuple):
 
     @property
     def is_kept(self) -> bool | None:
-        """Whether the rate lies within the promise, as far as 90 % bounds can tell; None without a request."""
+        """Whether the rate lies within the promise, as far as 90 % bounds show; None without a request."""
         if not self.requests:
             return None
         lower, upper = wilson(self.failures / self.requests, self.requests)
@@ -83,11 +83,11 @@ class Trust:
     Attributes:
         is_trusted: Every gate is passed.
         reasons: One sentence per gate that is not passed, saying what is missing; empty when trusted.
-        auc: Within-version AUC of the difficulty on labels not learnt, ratio 0 to 1; None where it cannot be told.
+        auc: Within-version AUC of the difficulty on labels not learnt, ratio 0 to 1; None where it is not known.
         auc_lower: Lower 90 % bound of *auc*.
         calibration_error: Expected calibration error with a per-version intercept, ratio 0 to 1, or None.
         versions: History versions learnt from (K).
-        known_share: Share of the evaluated requests whose item or family was met in at least two versions, or None.
+        known_share: Share of the evaluated requests whose item or family was seen in at least two versions, or None.
         hard_rate_reasons: One sentence per gate that only the hard tier's failure rate has to pass and does not.
         reliability: What *calibration_error* sums up, from the least likely failures to the most.
     """
@@ -109,7 +109,7 @@ class Trust:
 
     @property
     def figures(self) -> Sequence[str]:
-        """AUC and calibration error with their names, for a person to read; those that cannot be told are left out."""
+        """AUC and calibration error with their names, for a person to read; those that are not known are left out."""
         auc = [] if self.auc is None else [f"AUC {self.auc:.2f}"]
         error = [] if self.calibration_error is None else [f"calibration error {self.calibration_error:.3f}"]
         return auc + error

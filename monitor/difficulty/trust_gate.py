@@ -1,4 +1,4 @@
-"""The trust gate: how well a calibration told difficulty on labels that it had not learnt."""
+"""The trust gate: how well a calibration predicts difficulty on labels that it has not learnt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GROUPS = 10
 
 
 class Prediction(NamedTuple):
-    """One label beside the difficulty that was told before it was learnt."""
+    """One label beside the difficulty that was predicted before it was learnt."""
 
     model_version: str
     logit: float
@@ -32,10 +32,10 @@ class Prediction(NamedTuple):
 
 def assess(predictions: Sequence[Prediction], *, versions: int, settings: DifficultySettings) -> Trust:
     """
-    Trust in a calibration, from how well it told difficulty on labels that it had not learnt.
+    Trust in a calibration, from how well it predicts difficulty on labels that it has not learnt.
 
     Args:
-        predictions: Labels of one or a few versions beside the difficulty told before.
+        predictions: Labels of one or a few versions beside the difficulty predicted before.
         versions: History versions learnt from (K).
         settings: The gates.
     """
@@ -97,8 +97,8 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
 def by_version(predictions: Iterable[Prediction]) -> dict[str, _Array]:
     """One row per label of each version: difficulty in logits, its variance, whether it is known, whether it failed."""
     rows: dict[str, list[list[float]]] = defaultdict(list)
-    for version, *told in predictions:
-        rows[version].append(told)
+    for version, *numbers in predictions:
+        rows[version].append(numbers)
     return {version: np.array(part, dtype=float) for version, part in rows.items()}
 
 
@@ -111,8 +111,8 @@ def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: 
     if auc is None or lower is None:
         return ["No version has both failures and successes among labels not learnt: add labels."]
     if auc < settings.min_auc:
-        told = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
-        return [f"{told}: replay more of the traffic as probes on past or other models."]
+        found = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
+        return [f"{found}: replay more of the traffic as probes on past or other models."]
     if lower < settings.min_auc_lower:
         wanted = labels * ((auc - lower) / (auc - settings.min_auc_lower)) ** 2
         bound = f"The AUC of {auc:.2f} may be as low as {lower:.2f} ({settings.min_auc_lower:.2f} needed)"
@@ -140,10 +140,10 @@ def _mean_auc(parts: Sequence[_Array], *, count_spread: bool) -> tuple[float | N
             versions has their quirks, and whether a new one shares them is a matter of luck.
     """
     measured = [_auc(part[:, 0], part[:, 3] == 1) for part in parts]
-    told = [pair for pair in measured if pair is not None]
-    if not told:
+    known = [pair for pair in measured if pair is not None]
+    if not known:
         return None, None
-    areas, variances = np.array(told).T
+    areas, variances = np.array(known).T
     variance = float(variances.mean())
     if count_spread and len(areas) > 1:
         variance = max(variance, float(areas.var(ddof=1)))
@@ -194,7 +194,7 @@ def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:
 
 def own_ability(part: _Array) -> float:
     """
-    Logits added to every difficulty of one version, at which it is told to fail as often as it did.
+    Logits added to every difficulty of one version, at which it is predicted to fail as often as it did.
 
     Args:
         part: Its labels as `by_version` has them.
@@ -203,11 +203,10 @@ def own_ability(part: _Array) -> float:
     low, high = -30.0, 30.0
     for _ in range(60):
         ability = (low + high) / 2
-        told = expit((part[:, 0] + ability) / scale).mean()
-        low, high = (ability, high) if told < part[:, 3].mean() else (low, ability)
+        predicted = expit((part[:, 0] + ability) / scale).mean()
+        low, high = (ability, high) if predicted < part[:, 3].mean() else (low, ability)
     return (low + high) / 2
 
 
 def _scale(part: _Array) -> _Array:
-    scale: _Array = np.sqrt(1 + np.pi / 8 * part[:, 1])
-    return scale
+    return np.sqrt(1 + np.pi / 8 * part[:, 1])

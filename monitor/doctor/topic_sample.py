@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic_core import from_json
 
 from monitor.ingest.source import Record
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.trace.decode import decode
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
@@ -111,7 +111,7 @@ class Sample:
         return self.traces + self.outcomes + self.unmapped > 0 and 2 * self.unreadable <= self.records
 
 
-def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
+def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
     """What *records* of *topic* are, by their content."""
     looked_at = list(records)
     seen = [glimpse(record, rules) for record in looked_at]
@@ -144,7 +144,7 @@ def sample(topic: str, records: Iterable[Record], rules: Rules) -> Sample:
     )
 
 
-def glimpse(record: Record, rules: Rules) -> Glimpse:
+def glimpse(record: Record, rules: DecodeRules) -> Glimpse:
     """What one record is."""
     value = record.value or b""
     compression = next((name for magic, name in _COMPRESSIONS.items() if value.startswith(magic)), "")

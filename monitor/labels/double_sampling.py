@@ -96,7 +96,7 @@ class Rate:
     What a tally says.
 
     Attributes:
-        failing: How often what was judged a failure, and what was judged a pass, fails; (1, 0) where nobody checked.
+        failing: How often what was judged a failure, and what was judged a pass, fails; (1, 0) without checks.
         weight: Requests that each weight of those looked at stands for.
         scale: Independent requests, over all requests, that say as much as what was seen; ratio 0 to 1.
         rate: Failures per request.
@@ -194,5 +194,5 @@ def _checked(audits: Array | None) -> tuple[Array, Array, Array]:
     weights, failures, squares = audits.reshape(2, 3).T
     audited = weights**2 / np.maximum(squares, _TINY)
     failing = np.where(weights > 0, failures / np.maximum(weights, _TINY), failing)
-    smoothed = (failing * audited + 0.5) / (audited + 1.0)  # none that erred among a few is no proof that none does
+    smoothed = (failing * audited + 0.5) / (audited + 1.0)  # no error among a few does not prove that there are none
     return failing, smoothed, np.maximum(audited, 1.0)

@@ -22,9 +22,9 @@ class Said(NamedTuple):
     What was said of one request.
 
     Attributes:
-        words: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (nothing); empty where nobody spoke.
-        looked: One over the chance that whoever is no check looks at it; 0 where nobody did.
-        audited: One over the chance that a person looks at it; 0 where nobody did.
+        words: For each of `KINDS`, `p` (passed), `f` (failed) or `-` (nothing); empty if no source spoke.
+        looked: One over the chance that a source other than a check looks at it; 0 where none did.
+        audited: One over the chance that a person looks at it; 0 where none did.
     """
 
     words: str = ""

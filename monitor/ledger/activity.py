@@ -34,7 +34,7 @@ class ActivityReader:
         rows = connection.execute(
             sa.select(model_version)
             .where(model_version.c.model_version != UNRESOLVED)  # a place for requests, and never an arm
-            .where(model_version.c.requests > 0)  # else its name was let go
+            .where(model_version.c.requests > 0)  # else its name has expired
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
         return list(readable("model_version", rows.all(), lambda row: self._version(connection, row)))

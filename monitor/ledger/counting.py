@@ -108,14 +108,10 @@ class CounterDeltas:
             delta = self._deltas[key] = CounterDelta(version, tier, capability)
         return delta
 
-    def count(self, name: CounterName, *, detail: str = "", by: int = 1) -> None:
-        """Move a counter that belongs to no model version."""
+    def count(self, name: CounterName, version: VersionKey = ("", "", ""), *, detail: str = "", by: int = 1) -> None:
+        """Move a counter that has neither tier nor capability, and no *version* where it belongs to none."""
         if by:
-            self._others[name, "", "", "", "", "", detail] += by
-
-    def count_unresolved(self, service: str, environment: str, requested_model: str, outcome: str) -> None:
-        """Count a request whose version nothing told."""
-        self._others[CounterName.VERSIONS_UNRESOLVED, service, environment, requested_model, "", "", outcome] += 1
+            self._others[name, *version, "", "", detail] += by
 
     def counts(self) -> Counter[Counted]:
         """Everything that was counted, by name and labels."""

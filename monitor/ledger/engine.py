@@ -64,7 +64,7 @@ def open_engine(url: str) -> sa.Engine:
     An engine whose transactions are safe for read-then-write on SQLite and on PostgreSQL.
 
     Raises:
-        ConfigInvalid: *url* is no SQLAlchemy URL, or its driver is not installed.
+        ConfigInvalid: *url* is not an SQLAlchemy URL, or its driver is not installed.
     """
     try:
         parsed = sa.make_url("" if _CUT_PASSWORD.search(url) else url)

@@ -44,7 +44,7 @@ class HistoryReader(Transactions):
 
         Args:
             model_version_name: Any version, one under comparison too.
-            matured_before: Only requests that started before, Unix seconds: labels of younger ones are no fair sample.
+            matured_before: Only requests that started before, Unix seconds: labels of younger ones are a biased sample.
             limit: At most so many.
         """
         ids = sa.select(model_version.c.id).where(model_version.c.model_version == model_version_name)

@@ -138,7 +138,8 @@ class Joining:
         version = (trace.service, trace.environment, UNRESOLVED)
         # Names of models are bounded as those of capabilities are.
         requested = self._labels.capability(version, trace.requested_model or "none")
-        self._deltas.count_unresolved(trace.service, trace.environment, requested, outcome)
+        asked_for = (trace.service, trace.environment, requested)
+        self._deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=outcome)
 
     def _slot(self, trace_id: str) -> Slot:
         slot = self._slots.get(trace_id)

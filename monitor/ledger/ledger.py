@@ -112,7 +112,7 @@ class Batch:
         assembled: Traces whose pending spans are put together here.
         ignored: What was left aside in records that were read.
         postponed: Traces that are complete and still wait, and until when, Unix seconds.
-        forget_before: Spans of counted traces are let go when the last of them came before, Unix seconds.
+        forget_before: Spans of counted traces expire when the last of them came before, Unix seconds.
     """
 
     events: Sequence[TaggedTrace | OutcomeEvent | Span] = ()

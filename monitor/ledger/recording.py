@@ -106,7 +106,7 @@ class Recorder:
     def _join(self, connection: sa.Connection, batch: Batch) -> Recorded:
         # Phases in one order for all replicas, each with its rows in order, so no deadlock: requests that are there,
         # pending traces, label values, versions, new requests, cells, traffic, counters.
-        if batch.received_at - self._learnt_at >= HOUR_SECONDS:  # names that another replica let go are free
+        if batch.received_at - self._learnt_at >= HOUR_SECONDS:  # names that expired at another replica are free
             self._admitted, self._learnt_at = Admitted(), batch.received_at
         deltas = CounterDeltas()
         runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)

@@ -55,7 +55,7 @@ class Retention(Transactions):
 
     def prune(self, *, now: float, keep: Collection[PruneSubject] = ()) -> Iterator[Pruned]:
         """
-        Delete what the settings keep no longer at *now* (Unix seconds), one transaction for each that is yielded.
+        Delete what the settings no longer keep at *now* (Unix seconds), one transaction for each that is yielded.
 
         A caller that stops iterating stops the deleting; the next call goes on. Subjects to *keep* are left alone.
         """
@@ -198,7 +198,7 @@ def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
     is_unused = sa.and_(version.requests > 0, version.last_started_at < before, ~has_rows)
     rows = sa.select(version.id, *version[of_version]).where(version.id.in_(version_ids), is_unused)
 
-    def let_go(connection: sa.Connection) -> int:
+    def expire(connection: sa.Connection) -> int:
         ids = {found.id: tuple(found[1:]) for found in connection.execute(_some(rows))}
         names = [" ".join(of) for of in ids.values()]
         is_own = name.scope.in_(names) | (name.scope + " " + name.value).in_(names)
@@ -211,7 +211,7 @@ def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
         connection.execute(sa.update(model_version).where(version.id.in_(ids)).values(begins))
         return len(ids)
 
-    return rows, let_go
+    return rows, expire
 
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:

@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 _LATEST = 2.5e11  # the year 9892
 UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, MsgspecError, ZstdError)
-"""What readers raise at a value that nobody of ours wrote."""
+"""What readers raise at a value that Cliffwatch did not write."""
 
 
 def readable(table: str, rows: Iterable[Sequence[Any]], read: Callable[[Any], _T]) -> Iterator[_T]:
@@ -68,7 +68,7 @@ def moment(value: Any) -> float:
     *value*, Unix seconds that a calendar has.
 
     Raises:
-        ValueError: it is no such number.
+        ValueError: it is not such a number.
     """
     if not abs(real(value)) < _LATEST:
         raise ValueError("not a time")

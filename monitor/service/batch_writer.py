@@ -43,7 +43,7 @@ class BatchWriter:
         caps: How many versions and services the ledger tells apart.
     """
 
-    def __init__(self, stages: Stages, publisher: Publisher, rules: pipeline.Rules, caps: LedgerSettings) -> None:
+    def __init__(self, stages: Stages, publisher: Publisher, rules: pipeline.DecodeRules, caps: LedgerSettings) -> None:
         self._stages = stages
         self._publisher = publisher
         self._rules = rules
@@ -120,7 +120,7 @@ class BatchWriter:
                 offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records={TopicPartition(*partition): count for partition, count in counts.items()},
                 received_at=stages.clock.time(),
-                ignored=_ignored(records),
+                ignored=sum((Counter(each.ignored) for each in records if each.ignored), Counter[Ignored]()),
             )
         )
         stages.source.committed(next_offsets)
@@ -176,14 +176,6 @@ class BatchWriter:
             self._counted, self._said_at = Counter(), now
 
 
-def _ignored(records: Iterable[DecodedRecord]) -> Mapping[Ignored, int]:
-    ignored: Counter[Ignored] = Counter()
-    for record in records:
-        if record.ignored:
-            ignored.update(record.ignored)
-    return ignored
-
-
 class SeenVersions:
     """
     Which live versions were seen before; those of history never count as new, since nothing is judged there.
@@ -206,7 +198,8 @@ class SeenVersions:
     def new_in(self, traces: Iterable[Trace]) -> frozenset[VersionKey]:
         """Versions of *traces* that are live, were never seen and have a place."""
         new = {(trace.service, trace.environment, trace.model_version) for trace in traces} - self._seen
-        return frozenset(each for each in new if _is_judged(each) and self._fits(each))
+        judged = (each for each in new if each[1] != REFERENCE_ENVIRONMENT and each[2] != UNRESOLVED)
+        return frozenset(filter(self._fits, judged))
 
     def register(self, versions: Iterable[VersionKey]) -> None:
         """From now on *versions* were seen, as far as there are places."""
@@ -253,8 +246,3 @@ def fronts(records: Iterable[DecodedRecord]) -> Sequence[DecodedRecord]:
     for record in records:
         first.setdefault(record.partition, record)
     return list(first.values())
-
-
-def _is_judged(version: VersionKey) -> bool:
-    _, environment, model_version = version
-    return environment != REFERENCE_ENVIRONMENT and model_version != UNRESOLVED

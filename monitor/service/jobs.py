@@ -119,21 +119,15 @@ class OnThreads:
 
     def _run(self, job: Job) -> None:
         while not self._stopping.is_set():
-            began = self._clock.monotonic()
+            began, problem = self._clock.monotonic(), ""
             try:
-                problem = _problem_of(job)
+                job.run()
+            except DependencyUnreachable as outage:
+                problem = str(outage)
+                _log.warning("job.postponed", job=job.name, problem=problem)
             except BaseException as failure:  # noqa: BLE001  (the loop raises it)
                 self._failure = failure
                 return
             ended = self._clock.monotonic()
             self._note(job.name, problem, ended - began)
             self._stopping.wait(job.due_at(began=began, ended=ended) - ended)
-
-
-def _problem_of(job: Job) -> str:
-    try:
-        job.run()
-    except DependencyUnreachable as outage:
-        _log.warning("job.postponed", job=job.name, problem=str(outage))
-        return str(outage)
-    return ""

@@ -15,7 +15,7 @@ from monitor.ledger.settings import LedgerSettings
 from monitor.metrics.snapshot import PartitionLag
 from monitor.service.batch_writer import BatchWriter
 from monitor.service.jobs import InTurn, Job, OnThreads
-from monitor.service.pipeline import DecodedRecord, Rules, assemble, decode_records
+from monitor.service.pipeline import DecodedRecord, DecodeRules, assemble, decode_records
 from monitor.service.publisher import Publisher
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
@@ -62,7 +62,7 @@ class Service:
         self,
         stages: Stages,
         *,
-        rules: Rules,
+        rules: DecodeRules,
         settings: ServiceSettings,
         caps: LedgerSettings | None = None,
         in_background: bool = False,

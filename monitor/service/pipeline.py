@@ -12,9 +12,8 @@ from typing import NamedTuple, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from monitor.difficulty.declared import declared_tier
 from monitor.difficulty.features import prompt_family, request_features
-from monitor.difficulty.tagger import Tagger
+from monitor.difficulty.tagger import Tagger, declared_tier
 from monitor.ingest.source import Record, TopicPartition
 from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
@@ -60,7 +59,7 @@ class BuiltTrace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecodeRules:
     """
     How records are read.
 
@@ -85,7 +84,7 @@ class Rules:
         object.__setattr__(self, "topics", {rule.topic: rule for rule in self.traces.topics})
 
 
-def decode_records(records: Iterable[Record], rules: Rules) -> list[DecodedRecord]:
+def decode_records(records: Iterable[Record], rules: DecodeRules) -> list[DecodedRecord]:
     """Decode each record once; one that cannot be read says why."""
     arrival = None if rules.now is None else rules.now()
     return [_decoded(record, rules, arrival) for record in records]
@@ -107,13 +106,13 @@ def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
     return [event for record in records for event in record.events if isinstance(event, Trace)]
 
 
-def tag_events(events: Sequence[Event], tagger: Tagger, rules: Rules) -> list[TaggedTrace | OutcomeEvent | Span]:
+def tag_events(events: Sequence[Event], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace | OutcomeEvent | Span]:
     """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
     tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
     return [next(tagged) if isinstance(event, Trace) else event for event in events]
 
 
-def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: Rules) -> list[TaggedTrace]:
+def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace]:
     """*traces* as the ledger takes them."""
     outcomes = rules.traces.outcomes
     features = [request_features(trace.request) for trace in traces]
@@ -142,14 +141,14 @@ def _cluster_of(trace: Trace) -> int | None:
 
 
 def assemble(
-    due: Collection[PendingSpans], served: ServedModels, rules: Rules, *, now: float, is_last_chance: bool = False
+    due: Collection[PendingSpans], served: ServedModels, rules: DecodeRules, *, now: float, is_last_chance: bool = False
 ) -> tuple[Sequence[BuiltTrace], Mapping[TraceId, float]]:
     """
     The agent runs of traces that are *due*.
 
     Args:
         due: Their spans.
-        served: Tells the versions of runs that do not name any.
+        served: Knows the versions of runs that do not name any.
         rules: How records are read.
         now: Unix seconds; infinite where no more spans are to be waited for.
         is_last_chance: Whether no answered call is to be waited for either.
@@ -168,12 +167,12 @@ def assemble(
     served = served.and_taught_by(run for _, runs in whole for run in runs)
     built: list[BuiltTrace] = []
     for pending, runs in whole:
-        told_at = whole_at[pending.trace_id] + rules.traces.assembly.quiet_seconds
-        told = [served.resolve(run, is_last_chance=is_last_chance or told_at <= now < inf) for run in runs]
-        if None in told:
-            postponed[pending.trace_id] = told_at
+        waits_until = whole_at[pending.trace_id] + rules.traces.assembly.quiet_seconds
+        resolved = [served.resolve(run, is_last_chance=is_last_chance or waits_until <= now < inf) for run in runs]
+        if None in resolved:
+            postponed[pending.trace_id] = waits_until
         else:
-            built.append(BuiltTrace(pending, [_dated(_held(run, rules)) for run in told if run is not None]))
+            built.append(BuiltTrace(pending, [_dated(_held(run, rules)) for run in resolved if run is not None]))
     return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed
 
 
@@ -185,7 +184,7 @@ def _whole_at(pending: PendingSpans, settings: AssemblySettings) -> float:
     return min(pending.last_received_at + patience, pending.first_received_at + settings.max_age_seconds)
 
 
-def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedRecord:
+def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> DecodedRecord:
     try:
         decoded = _decode(record, rules)
         if (topic := rules.topics.get(record.position.topic)) is not None:
@@ -207,14 +206,14 @@ def _decoded(record: Record, rules: Rules, arrival: float | None) -> DecodedReco
     return DecodedRecord(record, events, decoded.ignored)
 
 
-def _held(run: Trace, rules: Rules) -> Trace:
+def _held(run: Trace, rules: DecodeRules) -> Trace:
     if rules.now is None:
         return run
     # Never a day ahead, so never refused: such spans were left out as they came.
     return held_run(run, arrival=rules.now(), slack_seconds=rules.limits.max_future_seconds)
 
 
-def _decode(record: Record, rules: Rules) -> Decoded:
+def _decode(record: Record, rules: DecodeRules) -> Decoded:
     if record.corrupt_batch is not None:
         reason = DropReason.TOO_LARGE if record.corrupt_batch.is_too_large else DropReason.UNREADABLE
         raise InvalidRecord(reason, record.corrupt_batch.detail)
@@ -228,9 +227,8 @@ def _allowed(decoded: Decoded, rule: TopicRule) -> Decoded:
     traces = [trace for trace in decoded.traces if _may_say(rule, trace)]
     spans = [span for span in decoded.spans if _may_say(rule, span)]
     outcomes = decoded.outcomes if rule.judges else ()
-    refused = (
-        sum(map(len, (decoded.traces, decoded.spans, decoded.outcomes))) - len(traces) - len(spans) - len(outcomes)
-    )
+    parts = ((decoded.traces, traces), (decoded.spans, spans), (decoded.outcomes, outcomes))
+    refused = sum(len(said) - len(allowed) for said, allowed in parts)
     if not refused:
         return decoded
     ignored = {**decoded.ignored, Ignored.NOT_ALLOWED: refused}
@@ -242,7 +240,7 @@ def _may_say(rule: TopicRule, event: Trace | Span) -> bool:
     return is_its_own and (rule.teaches or event.environment not in TEACHING_ENVIRONMENTS)
 
 
-def _held_to_arrival(decoded: Decoded, arrival: float, rules: Rules) -> Decoded:
+def _held_to_arrival(decoded: Decoded, arrival: float, rules: DecodeRules) -> Decoded:
     limits = rules.limits
     if rules.is_live:
         for trace in decoded.traces:

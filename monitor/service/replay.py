@@ -107,7 +107,7 @@ class ReplayReviewer(Reviewer):
 
     @override
     def _assess_if_due(self, now: float) -> None:
-        """At the end: until then nobody looks, and no verdict rests on it."""
+        """Done at the end: no verdict rests on it."""
 
     @override
     def _before_end(self, rollout: Rollout, ended_at: float) -> None:

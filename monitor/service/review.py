@@ -223,9 +223,7 @@ class Reviewer:
             return labels > 0
         taught_by_new = self._ledger.history_labels(exclude=live) > labels
         # Without live traffic there is nothing to tag, and history comes in by leaps.
-        growth = (
-            self._settings.min_history_growth if live or new_versions else max(1.0, self._settings.min_history_growth)
-        )
+        growth = max(self._settings.min_history_growth, 0.0 if live or new_versions else 1.0)
         return taught_by_new or labels >= earlier[-1].history_labels * (1 + growth)
 
     def _prune_if_due(self, now: float) -> None:
@@ -405,7 +403,7 @@ class Reviewer:
     def _probes(
         self, rollout: tracker.Rollout, calibration: Calibration | None, window: tracker.EvidenceWindow, now: float
     ) -> Cohort | None:
-        """The probe panel replayed on both versions, under the calibration of *rollout*; None where it is no help."""
+        """The probe panel replayed on both versions, under the calibration of *rollout*; None if it does not help."""
         if calibration is None or rollout.environment == PROBES_ENVIRONMENT:
             return None
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)

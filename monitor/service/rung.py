@@ -22,7 +22,7 @@ _DAY = 86_400.0
 _ENOUGH_TO_KNOW = 100  # requests of an arm
 _FEW_FAILURES = 20
 _NO_CLASS = (UNCLASSIFIED, "")
-"""Requests with neither a capability nor tools are no class."""
+"""Requests with neither a capability nor tools do not form a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Ladder:
         started_at = self.rollout.started_at
         served = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
         half = (max(self.window.baseline_since, served) + started_at) / 2
-        if started_at - half < _DAY:  # less tells nothing of the hours of a day
+        if started_at - half < _DAY:  # less says nothing of the hours of a day
             half = started_at
         return next((until for until in self.class_tiers if until < started_at), half)
 
@@ -121,11 +121,11 @@ class Ladder:
         trust = on_traffic(trust, known=known, requests=requests, settings=self.difficulty)
         untiered = sum(stratum.failures for stratum in baseline.strata if stratum.tier is Tier.UNTIERED)
         if cohort.tiers_by is TiersBy.LEARNT and _FEW_FAILURES <= baseline.failures < 2 * untiered:
-            told = (
+            sentence = (
                 f"{untiered} of the baseline's {baseline.failures} failures are of classes with too few reference runs "
                 "for tiers: add runs of these."
             )
-            trust = replace(trust, is_trusted=False, reasons=(*trust.reasons, told))
+            trust = replace(trust, is_trusted=False, reasons=(*trust.reasons, sentence))
         return trust
 
     def _is_usable(self, read: ReadBy) -> bool:

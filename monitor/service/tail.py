@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import Record
-from monitor.service.pipeline import Rules, decode_records, latest_event_time, tag_traces
+from monitor.service.pipeline import DecodeRules, decode_records, latest_event_time, tag_traces
 from monitor.trace.assembler import Assembler
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
@@ -21,9 +21,6 @@ from monitor.trace.span import Span
 
 _REMEMBERED = 20_000
 """Traces that a late verdict still finds, and verdicts that wait for their trace."""
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class Watch:
         event_time: The latest time of anything seen, Unix seconds; the clock of somebody who reads a file.
     """
 
-    def __init__(self, rules: Rules, *, quiet_seconds: float) -> None:
+    def __init__(self, rules: DecodeRules, *, quiet_seconds: float) -> None:
         self._rules = rules
         self._quiet_seconds = quiet_seconds
         self._assembler = Assembler(rules.traces.outcomes, most_traces=_REMEMBERED)
@@ -130,6 +127,6 @@ def _says(outcome: Outcome | None) -> tuple[bool, str | None] | None:
     return None if outcome is None else (outcome.success, outcome.failure_class)
 
 
-def _forget_oldest(kept: MutableMapping[_K, _V]) -> None:
+def _forget_oldest(kept: dict[TraceId, Any]) -> None:
     while len(kept) > _REMEMBERED:
         del kept[next(iter(kept))]

@@ -26,7 +26,7 @@ from monitor.log import LogSettings, configure
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
@@ -136,7 +136,7 @@ def _service(ledger: SqlLedger) -> tuple[FakeBroker, SnapshotHolder, Reviewer, S
     reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
     source = FakeSource(broker, ledger.offsets, RECORDS_PER_BATCH)
     stages = Stages(source, NoDeadLetters(), ledger, reviewer, FakeClock(), snapshots)
-    rules = Rules(Limits(), TraceSettings())
+    rules = DecodeRules(Limits(), TraceSettings())
     return broker, snapshots, reviewer, Service(stages, rules=rules, settings=settings, caps=CAPS)
 
 

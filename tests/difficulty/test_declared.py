@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from monitor.difficulty.declared import declared_tier
+from monitor.difficulty.tagger import declared_tier
 from monitor.difficulty.tiers import Tier
 from monitor.trace.model import Request, Tool
 from monitor.trace.settings import TierRule

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.calibration import SCHEMA, Calibration, content_checksum, unseal
 from monitor.difficulty.features import RequestFeatures
-from monitor.difficulty.stored import SCHEMA, content_checksum, unseal
 from monitor.errors import CalibrationInvalid
 from tests.difficulty.made_up import history
 

@@ -14,11 +14,10 @@ from msgspec import structs
 
 from bench import outcomes
 from monitor.demo.events import demo_events
-from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.calibrating import Learner, calibrate, measure_scales
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.estimator import DifficultyClassifier, Weight, failure_probability, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, indicators, request_features
-from monitor.difficulty.learning import Learner, measure_scales
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import NO_TAG, Tag
@@ -146,7 +145,7 @@ def test_tags_are_what_river_predicts_on_any_request(asked: list[RequestFeatures
         river = DifficultyClassifier()
         river._bias = Weight(frozen.bias, 0.0, 1.0)
         for name in x:
-            belief = frozen.weights.get(name) or frozen.unmet[group_of(name)]
+            belief = frozen.weights.get(name) or frozen.prior[group_of(name)]
             river._weights[name] = Weight(belief.mean, belief.variance, 1.0)
         assert pytest.approx(river.predict_proba_one(x)[True], abs=1e-9) == failure_probability(
             tag.difficulty_logit, tag.difficulty_variance

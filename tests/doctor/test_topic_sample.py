@@ -15,11 +15,11 @@ from opentelemetry.trace import Tracer
 
 from monitor.doctor.topic_sample import Format, glimpse, sample
 from monitor.ingest.source import Position, Record
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.trace.settings import Limits, TraceSettings
 from tests.trace.otlp import as_json, as_protobuf, recorded
 
-RULES = Rules(Limits(), TraceSettings())
+RULES = DecodeRules(Limits(), TraceSettings())
 TRACE = {
     "schema": "cliffwatch.trace/v1",
     "trace_id": "t",

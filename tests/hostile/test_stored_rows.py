@@ -18,7 +18,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Floor, Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
@@ -48,7 +48,7 @@ def start(url: str) -> SnapshotHolder:
         stages = Stages(source, NoDeadLetters(), ledger, a_review(ledger), clock, snapshots)
         service = Service(
             stages,
-            rules=Rules(Limits(), TraceSettings()),
+            rules=DecodeRules(Limits(), TraceSettings()),
             settings=ServiceSettings(poll_timeout_seconds=0.01),
         )
         service.begin()

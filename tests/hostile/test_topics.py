@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from monitor.ingest.source import Position, Record
-from monitor.service.pipeline import DecodedRecord, Rules, decode_records
+from monitor.service.pipeline import DecodedRecord, DecodeRules, decode_records
 from monitor.trace.settings import Limits, TopicRule, TraceSettings
 from tests.trace.otlp import as_protobuf, recorded
 
-RULES = Rules(
+RULES = DecodeRules(
     Limits(),
     TraceSettings(
         topics=(

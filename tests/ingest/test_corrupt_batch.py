@@ -10,7 +10,7 @@ from kafka.errors import CorruptRecordError, KafkaConnectionError, UnsupportedCo
 
 from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
 from monitor.ingest.source import TopicPartition
-from monitor.service.pipeline import Rules, decode_records
+from monitor.service.pipeline import DecodeRules, decode_records
 from monitor.trace.model import DropReason
 from monitor.trace.settings import Limits, TraceSettings
 
@@ -67,7 +67,7 @@ def test_what_is_skipped_is_a_dead_letter_with_its_range() -> None:
     """One record stands for the range, and names it."""
     record = blocked_at(PARTITION, 17, "crc", now=0.0).skipped(42)
 
-    (decoded,) = decode_records([record], Rules(Limits(), TraceSettings()))
+    (decoded,) = decode_records([record], DecodeRules(Limits(), TraceSettings()))
 
     assert decoded.dead_letter is not None
     assert DropReason.UNREADABLE == decoded.dead_letter.reason

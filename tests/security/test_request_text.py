@@ -19,7 +19,7 @@ from monitor.metrics.exposition import encode_openmetrics
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
@@ -120,7 +120,7 @@ def test_text_of_requests_is_kept_nowhere(tmp_path: Path, capfd: pytest.CaptureF
     snapshots = SnapshotHolder(Snapshot(now=0.0, policy=policy))
     reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
     stages = Stages(FakeSource(broker, ledger.offsets), NoDeadLetters(), ledger, reviewer, clock, snapshots)
-    service = Service(stages, rules=Rules(Limits(), TraceSettings()), settings=settings)
+    service = Service(stages, rules=DecodeRules(Limits(), TraceSettings()), settings=settings)
     for record in RECORDS.values():
         broker.append(record)
 

@@ -17,7 +17,7 @@ from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.review import Reviewer
 from monitor.service.settings import ServiceSettings
 from monitor.service.stages import Stages
@@ -96,7 +96,7 @@ def a_house(*, partitions: int = 1, max_poll_records: int = 3) -> Iterator[House
     snapshots = SnapshotHolder(Snapshot(now=NOON, policy=policy))
     reviewer = Reviewer(ledger, settings=settings, difficulty=DifficultySettings(), policy=policy)
     stages = Stages(source, dead_letters, ledger, reviewer, EventClock(), snapshots)
-    service = Service(stages, rules=Rules(Limits(), TraceSettings()), settings=settings)
+    service = Service(stages, rules=DecodeRules(Limits(), TraceSettings()), settings=settings)
     yield House(broker, ledger, dead_letters, snapshots, service, source)
     ledger.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from opentelemetry.trace import Tracer
 
 from monitor.ingest.source import Position, Record
-from monitor.service.pipeline import Rules
+from monitor.service.pipeline import DecodeRules
 from monitor.service.tail import SeenRequest, Watch
 from monitor.trace.settings import Limits, OutcomeSettings, TraceSettings
 from tests.trace.otlp import as_protobuf, recorded
@@ -15,7 +15,7 @@ UNJUDGED = TraceSettings(outcomes=OutcomeSettings(status="ignored"))
 
 
 def a_watch() -> Watch:
-    return Watch(Rules(Limits(), UNJUDGED), quiet_seconds=2.0)
+    return Watch(DecodeRules(Limits(), UNJUDGED), quiet_seconds=2.0)
 
 
 def record(value: object) -> Record:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.ingest.source import Position, Record
 from monitor.ledger.ledger import PendingSpans
-from monitor.service.pipeline import Rules, assemble, decode_records, traces_in
+from monitor.service.pipeline import DecodeRules, assemble, decode_records, traces_in
 from monitor.trace.model import DropReason, Ignored, OutcomeEvent, Trace
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import Limits, TraceSettings
@@ -22,8 +22,8 @@ from tests.trace.events import a_trace_event
 ARRIVAL = 1_795_410_120.0
 DAY = 86_400.0
 SLACK = Limits().max_future_seconds
-LIVE = Rules(Limits(), TraceSettings(), now=lambda: ARRIVAL, is_live=True)
-REPLAYED = Rules(Limits(), TraceSettings(), now=lambda: ARRIVAL)
+LIVE = DecodeRules(Limits(), TraceSettings(), now=lambda: ARRIVAL, is_live=True)
+REPLAYED = DecodeRules(Limits(), TraceSettings(), now=lambda: ARRIVAL)
 
 
 def iso(unix_seconds: float) -> str:
@@ -119,7 +119,7 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
 
 def test_time_is_believed_where_no_clock_is_given() -> None:
     """Tests and simulations have a time of their own."""
-    rules = Rules(Limits(), TraceSettings())
+    rules = DecodeRules(Limits(), TraceSettings())
     (run,) = traces_in(decode_records([a_record(started_at="2099-01-01T00:00:00Z")], rules))
 
     assert isinstance(run, Trace)

@@ -33,33 +33,29 @@ class RequestTable:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._widths = {"time (UTC)": 19, "service": 12, "version": 16, "capability": 12, "tier": 8, "difficulty": 10}
-        self._widths |= {"outcome": 18, "trace id": 0}
-        self._print(Text("  ".join(name.ljust(width) for name, width in self._widths.items()), style="dim"))
+        self._widths["outcome"] = 18
+        names = (name.ljust(width) for name, width in self._widths.items())
+        self._print(Text("  ".join((*names, "trace id")), style="dim"))
 
     def print(self, seen: SeenRequest) -> None:
         """One line; a request on which a verdict came later has a `+` before it."""
         trace, tag = seen.trace, seen.tag
         outcome, outcome_style = _outcome(seen)
         cells = (
-            datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            trace.service,
-            trace.model_version,
-            trace.request.capability,
-            tag.tier.value,
-            f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN,
-            f"{'+' if seen.is_revised else ''}{outcome}",
-            trace.trace_id,
+            (datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S"), ""),
+            (trace.service, ""),
+            (trace.model_version, ""),
+            (trace.request.capability, ""),
+            (tag.tier.value, _TIER_STYLES.get(tag.tier, "")),
+            (f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN, ""),
+            (f"{'+' if seen.is_revised else ''}{outcome}", outcome_style),
         )
-        styles = ("", "", "", "", _TIER_STYLES.get(tag.tier, ""), "", outcome_style, "dim")
         line = Text()
-        for name, cell, style in zip(self._widths, cells, styles, strict=True):
-            if name == "trace id":
-                line.append(cell, style)
-                continue
+        for name, (cell, style) in zip(self._widths, cells, strict=True):
             self._widths[name] = max(self._widths[name], min(_WIDEST, cell_len(cell)))
             cut = cell if cell_len(cell) <= _WIDEST else set_cell_size(cell, _WIDEST - 1) + "…"
             line.append(set_cell_size(cut, self._widths[name]), style).append("  ")
-        self._print(line)
+        self._print(line.append(trace.trace_id, "dim"))
 
     def _print(self, line: Text) -> None:
         line.rstrip()
