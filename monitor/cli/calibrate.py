@@ -92,7 +92,7 @@ def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
         draft = review.draft(now=WallClock().time(), new_versions=exclude, progress=advance)
     if draft is None:
         raise MonitorError(
-            "No labelled request of a past or other model is there to learn from: "
+            "There is no labelled request of a past or other model to learn from: "
             "give files whose traces have outcomes, of versions that are not live now."
         )
     return draft

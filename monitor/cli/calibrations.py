@@ -44,7 +44,7 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
     Example: [bold]cliffwatch calibrations show[/]
 
     Args:
-        calibration_id (ID): A calibration, or the beginning of its id; the one in force without.
+        calibration_id (ID): A calibration, or the beginning of its id; by default the one in force.
     """
     with opened_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
@@ -60,7 +60,7 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
 
     Args:
         first (ID): A calibration, or the beginning of its id.
-        second (ID): The one to compare with; the one in force without.
+        second (ID): The one to compare with; by default the one in force.
     """
     with opened_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
@@ -91,7 +91,7 @@ def promote_calibration(calibration_id: str, *, force: bool = False, shared: opt
 @calibrations.command("rollback")
 def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> None:
     """
-    Put the calibration in force that was so before the present one.
+    Put the previous calibration back in force.
 
     Example: [bold]cliffwatch calibrations rollback[/]
 

@@ -1,4 +1,4 @@
-"""`cliffwatch labels next`: the requests whose labels tell most, with the chances that keep the answer unbiased."""
+"""`cliffwatch labels next`: the requests whose labels say most, with the chances that keep the answer unbiased."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.output.cases import labels_json
 from monitor.web.rollout_routes import DEFAULT_LABELS
 
-labels = options.Commands(help="What people should label next.")
-app.add_typer(labels, name="labels")
+labels = app.group("labels", "What people should label next.")
 
 
 @labels.command("next")
@@ -29,7 +28,7 @@ def next_labels(
     shared: options.Shared,
 ) -> None:
     """
-    Print the requests whose labels by people tell most, with the chance that each was chosen with.
+    Print the requests whose labels by people say most, with the chance that each was chosen with.
 
     With a judge, these are requests that it has judged and no person has checked; without one, requests without a
     label. Label the whole list, and send each chance with its verdict as outcome.sampling_probability: then rates stay
@@ -38,7 +37,7 @@ def next_labels(
     Example: [bold]cliffwatch labels next --service booking-agent --count 50[/]
 
     Args:
-        rollout (ID): A rollout, or the beginning of its id; the last one without.
+        rollout (ID): A rollout, or the beginning of its id; by default the last one.
         service (NAME): Only rollouts of this service.
         count: Requests to label.
         budget (N): Say what so many labels would buy; 0 for what --count would.

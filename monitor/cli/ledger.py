@@ -43,7 +43,7 @@ def prune_ledger(
     shared: options.Shared,
 ) -> None:
     """
-    Delete what the retention settings keep no longer; a running service may go on, and does the same by itself.
+    Delete what the retention settings no longer keep; a running service does the same by itself, and may go on.
 
     Counters of versions in use stay as they are, and so does the evidence of rollouts under way. Requests of
     `reference` and of `probes` are kept.

@@ -64,8 +64,8 @@ def run(
     Exit code 75 and a busy endpoint do not; the next run asks again. You can stop it at any time: the same command
     continues, and each probe has one event.
 
-    Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when nobody
-    answers.
+    Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when the agent
+    does not answer at all.
 
     Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
 

@@ -46,7 +46,7 @@ def replay(
     listen_address: options.ListenAddress = None,
 ) -> None:
     """
-    Run the same pipeline over files or a range of Kafka topics, with event time for clock, and print what it found.
+    Run the same pipeline over files or a range of Kafka topics, by event time, and print what it found.
 
     Example: [bold]cliffwatch replay traces.jsonl.gz --output json[/]
 

@@ -113,7 +113,7 @@ def _learnt(
 ) -> tiering.Tiering | None:
     """Tiers by other models' results or by a ledger's calibration; None where neither is asked for."""
     if others and ledger is not None:
-        raise UsageError("--reference and --ledger both tell tiers; give one of them.")
+        raise UsageError("--reference and --ledger both give tiers; name one of them.")
     if others:
         calibration, models = tiering.learn_reference(others, {run.model for run in runs}, config.difficulty)
         told_by = f"the results of {counted(len(models), 'other model')}"

@@ -63,13 +63,13 @@ def verdict(
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
 
     Args:
-        service (SERVICE): Only this service; all without.
+        service (SERVICE): Only this service; by default all.
         environment (NAME): Only this environment.
         candidate (VERSION): Only this candidate.
         gate ([strict]): Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as
             well.
         require_verdict: With --gate: exit 1 also while waiting, or without a rollout.
-        require_tiers: With --gate: exit 1 also on an ok that knows no hard tier.
+        require_tiers: With --gate: exit 1 also on an ok that says nothing of the hard tier.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
         every = opened.rollouts()

@@ -210,10 +210,10 @@ def test_a_corrupted_calibration_is_refused(calibration: Calibration, data: st.D
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("", "no JSON", id="nothing at all"),
-        pytest.param("[]", "no calibration", id="another JSON"),
+        pytest.param("", "not JSON", id="nothing at all"),
+        pytest.param("[]", "not a calibration", id="another JSON"),
         pytest.param('{"schema": "cliffwatch.calibration/v9", "checksum": "", "content": {}}', "v9", id="a later form"),
-        pytest.param("[" * 100_000, "no JSON", id="nested too deep"),
+        pytest.param("[" * 100_000, "not JSON", id="nested too deep"),
     ],
 )
 def test_what_is_no_calibration_is_refused(text: str, complaint: str) -> None:
