@@ -27,8 +27,6 @@ from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
 from monitor.rollout.wording import counted
 
-_FILE_WIDTH = 120
-
 
 @app.command()
 def report(
@@ -140,7 +138,7 @@ def _floors(path: Path) -> Floors:
 def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportFormat) -> None:
     with writing(path), path.open("w", encoding="utf-8") as stream:
         if form is ReportFormat.TABLE:
-            print_eval_report(Console(file=stream, width=_FILE_WIDTH), built, gate)
+            print_eval_report(Console(file=stream, width=120), built, gate)
         else:
             stream.writelines(render(built, gate, form))
 

@@ -318,11 +318,11 @@ class Pairing:
 
     @property
     def unknown_after(self) -> Sequence[CaseKey]:
-        """Cases of which the baseline has a score and the candidate has none, or is without some attempts."""
+        """Cases of which the baseline has a score and the candidate has none, or lost more attempts."""
         return [
             key
             for key, case in self.baseline.cases.items()
-            if case.is_scored and ((after := self.candidate.cases.get(key)) is None or after.unscored)
+            if case.is_scored and ((after := self.candidate.cases.get(key)) is None or after.unscored > case.unscored)
         ]
 
     @property
@@ -389,8 +389,10 @@ def _in_families(run: Run, named: AbstractSet[CaseKey]) -> Run:
 def _worst(before: Case, after: Case | None) -> Pair | None:
     if not before.is_scored and (after is None or not after.is_scored):
         return None
-    attempts = before.scored + before.unscored
-    passed = structs.replace(before, scored=attempts, passed=before.passed + before.unscored, unscored=0)
+    # Attempts that both runs lost say nothing of either.
+    lost = min(before.unscored, after.unscored) if after is not None and before.scored and after.scored else 0
+    unknown = before.unscored - lost
+    passed = structs.replace(before, scored=before.scored + unknown, passed=before.passed + unknown, unscored=0)
     if after is None:
-        return Pair(passed, structs.replace(before, scored=attempts, passed=0, unscored=0))
-    return Pair(passed, structs.replace(after, scored=after.scored + after.unscored, unscored=0))
+        return Pair(passed, structs.replace(passed, passed=0))
+    return Pair(passed, structs.replace(after, scored=after.scored + after.unscored - lost, unscored=0))

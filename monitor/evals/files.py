@@ -27,7 +27,6 @@ from monitor.rollout.wording import some_of
 from monitor.trace.labels import clean_label
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
-_SERVICE = "evals"
 _APART = timedelta(microseconds=1)  # keeps the order of the file, and files apart that were written one by one
 
 
@@ -182,7 +181,7 @@ def _event(attempt: Attempt, names: Sequence[object], started_at: datetime) -> b
     event: dict[str, Any] = {
         "schema": "cliffwatch.trace/v1",
         "trace_id": hashlib.blake2b("\x1f".join(map(str, names)).encode(), digest_size=16).hexdigest(),
-        "service": _SERVICE,
+        "service": "evals",
         "environment": REFERENCE_ENVIRONMENT,
         "model_version": clean_label(str(names[0])) or "unnamed",
         "capability": request.capability,

@@ -168,7 +168,6 @@ _TEMPLATES = {
     ReportFormat.JUNIT: "report.xml",
     ReportFormat.HTML: "report.html",
 }
-_PIECES_A_BLOCK = 1_000
 _BY_ENDING = {
     ".md": ReportFormat.MARKDOWN,
     ".markdown": ReportFormat.MARKDOWN,
@@ -198,7 +197,7 @@ def render(report: EvalReport, gate: GateResult | None, form: ReportFormat) -> I
         pieces = json_report(report, gate)
     else:
         pieces = _environment().get_template(_TEMPLATES[form]).generate(report=report, gate=gate)
-    while block := "".join(islice(pieces, _PIECES_A_BLOCK)):
+    while block := "".join(islice(pieces, 1_000)):
         yield block
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from monitor.evals.formats.reading import Options, ResultFile
 from monitor.evals.report import ArmSource
 
 _ENOUGH_IN_COMMON = 0.5
+_REPEAT = re.compile(r"[-_ ]?(run|trial|attempt|epoch|repeat|rep|seed|iteration)[-_ ]?\d+$", re.IGNORECASE)  # of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class _Folded:
         variants: dict[str, CaseFold] = defaultdict(CaseFold)
         prompts = set()
         for result in results:
-            stem = PurePath(result.name).name.partition(".")[0] if len(results) > 1 else ""
+            stem = _REPEAT.sub("", PurePath(result.name).name.partition(".")[0]) if len(results) > 1 else ""
             for attempt in (each for each in result.attempts if each.model == asked):
                 variant = attempt.variant or ("" if attempt.key.task else stem)
                 if chosen in {None, variant}:

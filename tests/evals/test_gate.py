@@ -131,6 +131,16 @@ def test_a_case_without_a_score_counts_against_a_floor(tmp_path: Path) -> None:
     assert 0 == gated(files, "floors: [{tier: hard, pass_rate: 0.9}]\nunscored: left_out", tmp_path)
 
 
+def test_attempts_that_both_runs_lost_close_no_gate(tmp_path: Path) -> None:
+    """A log with the errors before a retry is the same in both; what only the candidate lost stays unknown."""
+    rows = [{"id": f"c{number}", "passed": int(number % 5 > 0)} for number in range(60)]
+    retried = write_csv(tmp_path / "retried.csv", [*({**row, "passed": "error"} for row in rows[:20]), *rows])
+    plain = str(write_csv(tmp_path / "plain.csv", rows))
+
+    assert 0 == gated((str(retried), str(retried)), "floors: [{pass_rate: 0.5}]", tmp_path)
+    assert 1 == gated((plain, str(retried)), "floors: [{pass_rate: 0.5}]", tmp_path)
+
+
 def test_verdicts_that_are_named_are_a_rule_even_if_they_are_those_that_pass_anyway(
     seed_files: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -468,6 +468,23 @@ def test_sums_and_nameless_rows_are_no_cases(written: Any, capsys: pytest.Captur
     assert "1 rows name no case and are left out." in result["candidate"]["notes"]
 
 
+def test_a_rate_at_the_end_of_a_sheet_is_no_case(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it is called; a case that has such a name passes or fails."""
+    rows = "id,category,passed\na,x,TRUE\nb,x,FALSE\ntotal_cost,x,TRUE\n"
+    path = written(f"{rows}Overall accuracy,,66.7%\n")
+    result = reported(capsys, path, path)
+
+    assert (3, 2, 2) == counted(result)
+    assert "Left out, since they sum up: Overall accuracy." in result["baseline"]["notes"]
+
+
+def test_a_rate_of_each_case_is_its_score(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Suites that repeat a case write how often it passed."""
+    path = written("task_id,n_runs,pass_rate\na,4,1.0\nb,4,0.5\nc,4,0\n")
+
+    assert (3, 1, 1) == counted(reported(capsys, path, path))
+
+
 def test_the_case_is_what_both_runs_share(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A random id loses against the question, and a task that many rows share loses against the id."""
     rows = [
@@ -494,6 +511,20 @@ def test_tables_of_a_folder_are_tasks_where_both_sides_have_them(
     together = reported(capsys, tmp_path / "a", tmp_path / "c")
 
     assert ((4, 2, 2), (2, 1, 1)) == (counted(apart), counted(together))
+
+
+def test_files_that_are_named_as_repeats_are_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """run1 and run2 of a suite are not two suites."""
+    for side in "ab":
+        (tmp_path / side).mkdir()
+        for name, passed in (("refunds-run1", True), ("refunds-run2", True), ("refunds_trial_3", False)):
+            row = {"id": "a", "passed": passed}
+            (tmp_path / side / f"{name}.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    result = reported(capsys, tmp_path / "a", tmp_path / "b")
+
+    assert 1 == result["aggregate"]["cases"]
+    assert {"tries": 3, "baseline": 0.0, "candidate": 0.0} == result["aggregate"]["all_tries"]
+    assert 1 == result["aggregate"]["flaky"]
 
 
 def test_a_folder_names_what_it_cannot_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,6 @@ _SHOWN = 3
 _MOST_VALUES = 200
 _WHOLE = re.compile(r"-?\d+\.0|")
 _HEAD_LINES = 10  # in which a header begins
-_SUMMARIES_AT_END = 3
 
 
 def csv_rows(
@@ -265,8 +264,7 @@ class _RowReader:
         self._role = "passed" if "passed" in roles else "score"
         self.reader = reading.AttemptReader(name, options, roles[self._role])
         self._roles, self._table = roles, table
-        last = range(table.rows - _SUMMARIES_AT_END, table.rows)
-        self._ends = {0, *last} if has_summaries and table.rows > 1 else set()
+        self._ends = {0, *range(table.rows - 3, table.rows)} if has_summaries and table.rows > 1 else set()
         self._row = -1
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
@@ -285,10 +283,10 @@ class _RowReader:
         if not case_id:
             self._nameless += 1
             return None
-        if self._row in self._ends and word_of(case_id) in VALUES["summaries"]:
+        outcome = self._get(row, self._role)
+        if self._row in self._ends and _is_summary(word_of(case_id), word_of(outcome)):
             self._summaries.append(case_id)
             return None
-        outcome = self._get(row, self._role)
         return self.reader.attempt(
             CaseKey(sys.intern(self._text(row, "task")), case_id),
             reading.PARTLY if self._partly and word_of(outcome) == self._partly else outcome,
@@ -377,6 +375,12 @@ def _is_named_score(column: str) -> bool:
 def _may_matter(column: str) -> bool:
     """Whether its values tell which column has which role."""
     return _last(column) in _OUTCOMES | _WANTED | _CASE_RANK.keys() or _is_named_score(column)
+
+
+def _is_summary(case_id: str, outcome: str) -> bool:
+    """Whether a row sums up the others: a total, or a rate beside words such as overall accuracy."""
+    has_word = not VALUES["summaries"].isdisjoint({case_id.partition("_")[0], case_id.rpartition("_")[2]})
+    return case_id in VALUES["summaries"] or (has_word and outcome not in PASSING | reading.FAILING)
 
 
 def _is_error(column: str, value: JsonValue) -> bool:
