@@ -13,6 +13,7 @@ from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.errors import UsageError
 from monitor.ledger.sql import SqlLedger
 from monitor.output.frontier import Counts, Use, class_frontiers, live_counts, live_uses, panel_counts
+from monitor.rollout.wording import some_of
 from monitor.service.review import Reviewer
 
 
@@ -44,6 +45,9 @@ def frontier(
     with existing_ledger(config, shared.ledger) as opened:
         if service:
             counters = opened.counters()
+            known = {key.service for key in counters if key.environment == environment}
+            if known and service not in known:
+                raise UsageError(f"No request of {service} came from {environment}; known: {some_of(sorted(known))}.")
             counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
         else:
             counts = _panel(opened, reviewer_of(config, opened))

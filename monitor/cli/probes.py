@@ -18,15 +18,15 @@ from monitor.cli.probes_run import program, read_panel, run, write_lines
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.probes import print_panel, print_probes
-from monitor.cli.wiring import opened_ledger, reviewer_of
+from monitor.cli.wiring import existing_ledger, opened_ledger, reviewer_of
 from monitor.difficulty.probes import ProbeCandidate, forecast_trust, select_probes
 from monitor.errors import MonitorError, UsageError
 from monitor.evals.files import events_of_results
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.output.plain import Json
 from monitor.probes.answer import Answer
-from monitor.probes.panel import PanelRequest, chosen_panel, probe_histories, read_requests
-from monitor.probes.variants import family, refills, reworded, slot_pools
+from monitor.probes.panel import PanelRequest, chosen_panel, family, probe_histories, read_requests, refills, slot_pools
+from monitor.probes.run import reworded
 from monitor.rollout.wording import counted, some_of
 from monitor.trace.model import VARIANT_MARK
 
@@ -162,6 +162,6 @@ def list_probes(*, shared: options.Shared) -> None:
 
     Example: [bold]cliffwatch probes list --output json[/]
     """
-    with opened_ledger(shared.config(), shared.ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         histories = probe_histories(opened.probe_results())
     print_result(shared.output, histories, print_probes)

@@ -2,20 +2,24 @@
 Requests that may become probes, read from files or the ledger, and the panel chosen from them as JSON.
 
 An incident becomes a family of the panel: cases of a rollout, joined with the operator's own texts of these requests.
+So does a case: the same request with other numbers, names and dates, or in other words.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count, groupby
+from itertools import groupby
+from typing import Any
 
 from msgspec.structs import asdict, replace
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
@@ -25,10 +29,10 @@ from monitor.ingest.file import Translate, file_records
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
-from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, Request, joining_id
+from monitor.trace.model import PROBES_ENVIRONMENT, VARIANT_MARK, InvalidRecord, Request, joining_id
 from monitor.trace.settings import Limits
 
-REQUEST_KEYS = ("text", "messages", "tools", "attributes")
+_REQUEST_KEYS = ("text", "messages", "tools", "attributes")
 _ENVELOPE = {
     "schema": "cliffwatch.trace/v1",
     "trace_id": "of-no-trace",
@@ -50,7 +54,13 @@ _SLOTS = {
     # A capital that no sentence begins with, and no acronym.
     "name": rf"(?<=[a-zß-ÿ,;] )(?!(?:{_MONTHS}|{_DAYS})\b)[A-ZÀ-Þ][a-zß-ÿ]\w*(?: [A-ZÀ-Þ]\w+)*",
 }
+_FIELD = re.compile(r"\{(\w+)\}")
+_NOT_OF_ITSELF = {"schema", "trace_id", *_REQUEST_KEYS}
 _SLOT = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _SLOTS.items()))
+
+
+Pools = Mapping[tuple[str, str], Sequence[str]]
+"""What slots hold, by capability and kind of slot; under no capability, of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +202,7 @@ def _as_event(value: bytes | None) -> bytes | None:
         return value
     if not isinstance(line, dict) or "schema" in line or "resourceSpans" in line:
         return value
-    request = {key: line[key] for key in REQUEST_KEYS if key in line} or line.get("request") or {}
+    request = {key: line[key] for key in _REQUEST_KEYS if key in line} or line.get("request") or {}
     named = {key: line[key] for key in ("request_id", "capability", "trace_id") if line.get(key) is not None}
     named |= {key: str(value) for key, value in named.items() if isinstance(value, int)}
     return json.dumps(_ENVELOPE | named | {"request": request}).encode()
@@ -215,10 +225,10 @@ def _probe(asked: PanelRequest, calibration: Calibration | None, settings: Diffi
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
     }
-    return probe | told(asked)
+    return probe | as_asked(asked)
 
 
-def told(asked: PanelRequest) -> Json:
+def as_asked(asked: PanelRequest) -> Json:
     """`request` and, where a line has it, `expected`, for the user's own grader; empty where no file says it."""
     if asked.request is None:
         return {}
@@ -253,7 +263,7 @@ def incident_family(incident: str, cases: Iterable[Json], texts: Sequence[PanelR
             "environment": PROBES_ENVIRONMENT,
             "request_id": f"{incident}/{name}",
             "capability": case["capability"],
-            **told(text),
+            **as_asked(text),
             **template(text.request.text or ""),
         }
 
@@ -268,9 +278,94 @@ def template(text: str) -> Mapping[str, object]:
     slots: dict[str, str] = {}
 
     def filled(match: re.Match[str]) -> str:
-        names = (f"{match.lastgroup}{number}" for number in count(1))
-        slot = next(name for name in names if name not in slots and f"{{{name}}}" not in text)
+        number = 1
+        while (slot := f"{match.lastgroup}{number}") in slots or f"{{{slot}}}" in text:
+            number += 1
         slots[slot] = match[0]
         return f"{{{slot}}}"
 
     return {"template": _SLOT.sub(filled, text), "slots": slots}
+
+
+def slot_pools(panel: Iterable[PanelRequest]) -> Pools:
+    """What the slots of *panel* hold, whatever the order of its lines."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for case in panel:
+        for slot, value in _template(case)[1].items():
+            for capability in (case.candidate.features.capability, ""):
+                found[capability, _kind(slot)].add(value)
+    return {kind: sorted(values) for kind, values in found.items()}
+
+
+def refills(case: PanelRequest, pools: Pools, *, seed: int) -> Iterator[Json]:
+    """
+    `text`, `slots` and `expected` of *case*, time and again with its slots filled from other cases.
+
+    The values come from cases of its capability, or of any where these have too few. A value that the case has twice
+    is replaced by one other value, and in `expected` as well.
+    """
+    (text, slots), capability = _template(case), case.candidate.features.capability
+    parts = _FIELD.split(text)
+    drawing = random.Random(f"{seed} {case.candidate.features.item}")  # noqa: S311  (nothing secret)
+    while True:
+        filled: dict[str, str] = {}
+        for slot, value in slots.items():
+            alike = (pools[capability, _kind(slot)], pools["", _kind(slot)])
+            drawn = [each for pool in alike for each in drawing.sample(pool, min(len(pool), 2 * len(slots)))]
+            free = (each for each in drawn if each not in slots.values() and each not in filled.values())
+            filled.setdefault(value, next(free, value))
+        now = {slot: filled[value] for slot, value in slots.items()}
+        other = "".join(now.get(part, f"{{{part}}}") if at % 2 else part for at, part in enumerate(parts))
+        yield {"text": other, "slots": now, "expected": _replaced(case.line.get("expected"), filled)}
+
+
+def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[Json]:
+    """
+    The panel's lines of *case* and of *count* variants at most, named CASE/variant-1 and so on.
+
+    Args:
+        case: The case as it was written, which is the first line.
+        answers: What a variant asks: `text`, and `slots` and `expected` where they differ from the case.
+        count: Variants wanted; a text that is there already is passed over.
+    """
+    name, asked = case.candidate.features.item, as_asked(case).get("request", {})
+    yield {**case.line, "request_id": name}
+    kept = {key: value for key, value in case.line.items() if key not in _NOT_OF_ITSELF}
+    seen = {asked.get("text")}
+    for answer in answers:
+        if answer["text"] not in seen and len(seen) <= count:
+            yield {
+                **kept,
+                "environment": PROBES_ENVIRONMENT,
+                "request_id": f"{name}{VARIANT_MARK}{len(seen)}",
+                "capability": case.candidate.features.capability,
+                "request": {**asked, "text": answer["text"]},
+                **{key: answer[key] for key in ("slots", "expected") if answer.get(key) is not None},
+            }
+            seen.add(answer["text"])
+
+
+def _template(case: PanelRequest) -> tuple[str, Mapping[str, str]]:
+    """The template of *case* and what its slots hold: as its line says, else as its text does."""
+    line: Mapping[str, Any] = case.line
+    if not isinstance(line.get("template"), str) or not isinstance(line.get("slots"), dict):
+        line = template((case.request and case.request.text) or "")
+    return line["template"], {slot: str(value) for slot, value in line["slots"].items()}
+
+
+def _kind(slot: str) -> str:
+    return slot.rstrip("0123456789")
+
+
+def _replaced(expected: Any, filled: Mapping[str, str]) -> Any:
+    """*expected* with the other values, in its strings and as numbers."""
+    if isinstance(expected, dict):
+        return {key: _replaced(value, filled) for key, value in expected.items()}
+    if isinstance(expected, list):
+        return [_replaced(value, filled) for value in expected]
+    if isinstance(expected, str) and filled:
+        words = "|".join(re.escape(value) for value in sorted(filled, key=len, reverse=True))
+        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda found: filled[found[0]], expected)
+    with suppress(ValueError):
+        return from_json(filled.get(to_json(expected).decode(), ""))
+    return expected

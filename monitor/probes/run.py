@@ -13,7 +13,7 @@ from monitor.errors import MonitorError, UsageError
 from monitor.output.plain import Json
 from monitor.probes.answer import Answer, Unanswered, event, outcome, question
 from monitor.probes.journal import Journal
-from monitor.probes.panel import PanelRequest
+from monitor.probes.panel import PanelRequest, as_asked
 from monitor.trace.outcome_policy import JUDGE
 
 _MOST_BROKEN = 5
@@ -228,3 +228,14 @@ def _grade(answer: Answer) -> Json | None:
     if answer.broken:
         raise Unanswered(f"The grader fails ({answer.broken}: {answer.detail}); try it by hand.")
     return outcome(answer.result, "success")
+
+
+def reworded(case: PanelRequest, number: int, *, ask: Ask, seed: int) -> Answer:
+    """What a paraphraser makes of *case* as variant *number*; an answer without a `text` is broken."""
+    named = {"request_id": case.candidate.features.item, "variant": number, "seed": seed}
+    try:
+        answer = ask({**case.line, **as_asked(case), **named})
+    except Unanswered as later:
+        return Answer(broken="later", detail=str(later))
+    has_text = answer.broken or isinstance(answer.result.get("text"), str)
+    return answer if has_text else Answer(broken="no_text", detail="its answer has no `text`")

@@ -157,3 +157,15 @@ def test_an_empty_ledger_has_nothing_to_choose_from(tmp_path: Path, capsys: pyte
     shown = capsys.readouterr()
     assert "No request to choose from" in shown.err
     assert "cliffwatch probes run" in shown.out
+
+
+def test_a_list_makes_no_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever mistypes its name hears so, and finds no new file."""
+    monkeypatch.chdir(tmp_path)
+
+    assert 3 == run_command(["probes", "list"])
+
+    assert "There is no ledger at" in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())

@@ -111,9 +111,11 @@ def test_the_frontier_of_real_versions_is_what_numpy_finds(
 
 @pytest.mark.slow
 def test_a_person_reads_the_best_of_each_class(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With its bounds, and what may be as good."""
+    """With its bounds, and what may be as good; a service that is not there is said."""
     capsys.readouterr()
 
+    assert 2 == run_command(["frontier", "bookings", "--ledger", ledger])
+    assert "No request of bookings came from production; known: booking-agent." in capsys.readouterr().err
     assert 0 == run_command(["frontier", "--ledger", ledger])
 
     said = capsys.readouterr().out

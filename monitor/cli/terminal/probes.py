@@ -145,7 +145,7 @@ def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequenc
     for each in (result for probe in probes for result in probe.results if result.labelled):
         failures[each.model_version] += each.failures
     solved = [version for version in versions if version in failures and not failures[version]]
-    return f"family {family}: {len(probes):,} probes, solved by {', '.join(solved) or 'no version'}"
+    return f"family {family}: {counted(len(probes), 'probe')}, solved by {', '.join(solved) or 'no version'}"
 
 
 def _mark(result: ProbeResult | None) -> str:
