@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
 
 from monitor.doctor.finding import Check, Finding
 from monitor.doctor.first_config import format_words, unreadable_words
-from monitor.doctor.topic_sample import Sample
+from monitor.doctor.topic_sample import Dated, Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
 from monitor.rollout.wording import duration
@@ -16,6 +17,10 @@ _OLD_SECONDS = 3_600.0
 _EVENT_LAG_SECONDS = 86_400.0
 _TOLERABLE_UNREADABLE = 0.02
 _LAGGING_RECORDS = 10_000
+_PRODUCERS_SHOWN = 5
+_ZONE_STEP_SECONDS, _LEAST_ZONE_SECONDS, _MOST_ZONE_SECONDS = 900, 3_600, 14 * 3_600
+_ZONE_SLACK_SECONDS = 120.0  # from the end of a run to when it is written
+_FEWEST_OF_ZONE = 3  # events
 
 
 def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
@@ -101,29 +106,53 @@ def _left_out(each: Sample) -> Iterator[Finding]:
 def _times(each: Sample, now: float) -> Iterator[Finding]:
     if each.written_at is None:
         return
-    age = now - each.written_at
-    clocks = Check("clocks", each.topic)
+    age, clocks = now - each.written_at, Check("clocks", each.topic)
+    odd = [found for producer, dated in each.clocks.items() for found in _clock(clocks, producer, dated)]
     if age < -_FUTURE_SECONDS:
+        newest = {producer: max(at.written_at for at in dated) for producer, dated in each.clocks.items()}
+        early = "; ".join(producer for producer, at in newest.items() if at > now + _FUTURE_SECONDS)
         yield clocks.problem(
-            f"The newest record of {each.topic} is {duration(-age)} in the future.",
+            f"The newest record of {each.topic} is {duration(-age)} in the future ({early or 'unreadable'}).",
             "Set the clocks of producers and brokers by NTP.",
         )
     elif age > _OLD_SECONDS:
         yield clocks.warning(
             f"The newest record of {each.topic} is {duration(age)} old.", "Check that its producers still run."
         )
-    elif each.happened_at is not None and each.happened_at > each.written_at + _FUTURE_SECONDS:
-        yield clocks.warning(
-            f"Requests in {each.topic} ended {duration(each.happened_at - each.written_at)} after they were written.",
-            "Set the clocks of the agents by NTP.",
-        )
-    elif each.happened_at is not None and each.written_at - each.happened_at > _EVENT_LAG_SECONDS:
-        yield clocks.warning(
-            f"Requests in {each.topic} were written {duration(each.written_at - each.happened_at)} after they ended.",
-            "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka.",
-        )
-    else:
+    elif not odd:
         yield clocks.ok(f"The newest record of {each.topic} is {duration(max(0.0, age))} old.")
+    yield from odd[:_PRODUCERS_SHOWN]
+
+
+def _clock(clocks: Check, producer: str, dated: Sequence[Dated]) -> Iterator[Finding]:
+    """Whether the events of a producer are dated as they are written, hours off, or from another time."""
+    early = [at for at in dated if at.ahead_seconds > _FUTURE_SECONDS]
+    late = [at for at in dated if at.ahead_seconds < -_LEAST_ZONE_SECONDS + _ZONE_SLACK_SECONDS]
+    for off, which in ((early, "after"), (late, "before")):
+        where = _named({TopicPartition(clocks.check, at.partition) for at in off})
+        by = median(at.ahead_seconds for at in off) if off else 0.0
+        found = f"{producer}: requests in {where} are dated {duration(abs(by))} {which} they were written"
+        if zone := _time_zone(by, off):
+            yield clocks.warning(
+                f"{found}, which looks like local time {zone} written as UTC.",
+                "Write times in UTC, or with their offset (2026-11-29T14:00:00+02:00).",
+            )
+        elif early and off is early:
+            yield clocks.warning(f"{found}.", "Set the clocks of the agents by NTP.")
+        elif len(late) == len(dated) and by < -_EVENT_LAG_SECONDS:
+            yield clocks.warning(
+                f"{found}.", "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka."
+            )
+
+
+def _time_zone(by: float, off: Sequence[Dated]) -> str:
+    """The zone whose offset from UTC all of several events have; empty where there is none."""
+    offset = round(by / _ZONE_STEP_SECONDS) * _ZONE_STEP_SECONDS
+    is_stable = all(abs(at.ahead_seconds - offset) <= _ZONE_SLACK_SECONDS for at in off)
+    if len(off) < _FEWEST_OF_ZONE or not is_stable or not _LEAST_ZONE_SECONDS <= abs(offset) <= _MOST_ZONE_SECONDS:
+        return ""
+    hours, minutes = divmod(abs(offset) // 60, 60)
+    return f"UTC{'+' if offset > 0 else '-'}{hours}" + (f":{minutes:02}" if minutes else "")
 
 
 def judge_group(

@@ -70,7 +70,10 @@ def judge_labels(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
     else:
         yield coverage.ok(f"{found}.")
     yield from _delays(labels, policy)
-    yield _orphans(labels)
+    orphans = f"{labels.without_trace:,} outcomes name a trace that never came."
+    are_few = labels.without_trace <= _MANY_ORPHANS * max(1, labels.labelled)
+    advice = "Check that traces and outcomes share their trace ids and topics."
+    yield Check("labels", "orphans").ok_if(are_few, orphans, advice)
 
 
 def _delays(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
@@ -83,13 +86,6 @@ def _delays(labels: LabelFlow, policy: Policy) -> Iterator[Finding]:
         found = f"{service}: {'; '.join(told)}. Requests are judged after {duration(judged_after)}."
         advice = "Raise rollout.maturity_seconds above it, or leave it at null."
         yield Check("labels", "delay").ok_if(latest.seconds <= judged_after, found, advice)
-
-
-def _orphans(labels: LabelFlow) -> Finding:
-    found = f"{labels.without_trace:,} outcomes name a trace that never came."
-    are_few = labels.without_trace <= _MANY_ORPHANS * max(1, labels.labelled)
-    advice = "Check that traces and outcomes share their trace ids and topics."
-    return Check("labels", "orphans").ok_if(are_few, found, advice)
 
 
 def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:

@@ -7,23 +7,28 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic_core import from_json
 
 from monitor.ingest.source import Record
 from monitor.service.pipeline import DecodeRules
+from monitor.trace.assembly import PRODUCTION, UNKNOWN_SERVICE
 from monitor.trace.decode import decode
 from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
-from monitor.trace.model import DropReason, Ignored, InvalidRecord
+from monitor.trace.model import DropReason, Ignored, InvalidRecord, Trace
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
 from monitor.trace.reader import Decoded
 from monitor.trace.semconv import ATTRIBUTES, Field, Library, library_of
+from monitor.trace.span import Span
 
 _SCHEMA_REGISTRY_MAGIC = b"\x00"
 _SCHEMA_REGISTRY_HEAD_BYTES = 5
 _KEYS_SHOWN = 5
+_CLIENT_HEADERS = {"client.id", "client_id", "client-id", "x-client-id", "host.name", "producer"}
+_CLIENT_BYTES = 64
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _TELLTALES = {row.name.encode(): row.convention for row in ATTRIBUTES if row.fact in {Field.KIND, Field.PROVIDER}}
 
@@ -67,6 +72,20 @@ class Glimpse:
         return f"{self.format}, {self.compression}" if self.compression else self.format.value
 
 
+class Dated(NamedTuple):
+    """
+    A record, and the last event in it of one producer.
+
+    Attributes:
+        written_at: Unix seconds.
+        ahead_seconds: How long after that the event is dated; negative before.
+    """
+
+    written_at: float
+    ahead_seconds: float
+    partition: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
@@ -84,7 +103,7 @@ class Sample:
         unmapped: Evaluations of which no rule says whether they are a success.
         versions: Model versions by service.
         written_at: When the newest record was written, Unix seconds, or None.
-        happened_at: When the newest event in them happened, Unix seconds, or None.
+        clocks: What each producer's records say of the time.
     """
 
     topic: str
@@ -99,7 +118,7 @@ class Sample:
     unmapped: int = 0
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     written_at: float | None = None
-    happened_at: float | None = None
+    clocks: Mapping[str, Sequence[Dated]] = field(default_factory=dict)
 
     @property
     def unreadable(self) -> int:
@@ -120,13 +139,11 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
     spans = [span for each in decoded for span in each.spans]
     verdicts = [outcome for each in decoded for outcome in each.outcomes]
     versions: dict[str, set[str]] = defaultdict(set)
-    for trace in native:
-        versions[trace.service].add(trace.model_version)
-    for span in spans:
-        if version := span.model_version or span.response_model or span.request_model:
-            versions[span.service or "unknown_service"].add(version)
+    events: list[Trace | Span] = [*native, *spans]
+    for event in events:
+        if version := _version_of(event):
+            versions[event.service or UNKNOWN_SERVICE].add(version)
     odd = Counter(each.looks_like for each in seen if each.looks_like)
-    times = [trace.started_at for trace in native] + [span.ended_at or span.started_at for span in spans]
     return Sample(
         topic=topic,
         records=len(seen),
@@ -140,8 +157,34 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
         unmapped=sum(each.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for each in decoded),
         versions={service: sorted(names) for service, names in sorted(versions.items())},
         written_at=max((each.timestamp for each in looked_at if each.timestamp is not None), default=None),
-        happened_at=max(times, default=None),
+        clocks=_clocks(zip(looked_at, decoded, strict=True)),
     )
+
+
+def _clocks(records: Iterable[tuple[Record, Decoded]]) -> Mapping[str, Sequence[Dated]]:
+    """By service, environment, version and what else names the client, the last event of each record."""
+    clocks: dict[str, list[Dated]] = defaultdict(list)
+    for record, decoded in records:
+        if (written_at := record.timestamp) is None:
+            continue
+        events: list[Trace | Span] = [*decoded.traces, *decoded.spans]
+        ends, versions = dict[str, float](), dict[str, str]()
+        for event in events:
+            producer = f"{event.service or UNKNOWN_SERVICE}, {event.environment or PRODUCTION}"
+            ends[producer] = max(event.ended_at or event.started_at, ends.get(producer, 0.0))
+            if version := _version_of(event):
+                versions[producer] = f", {version}"
+        clients = [value for name, value in record.headers if name.lower() in _CLIENT_HEADERS and value]
+        client = f", client {clients[0][:_CLIENT_BYTES].decode(errors='replace')}" if clients else ""
+        for producer, end in ends.items():
+            dated = Dated(written_at, end - written_at, record.position.partition)
+            clocks[producer + versions.get(producer, "") + client].append(dated)
+    return clocks
+
+
+def _version_of(event: Trace | Span) -> str | None:
+    models = () if isinstance(event, Trace) else (event.response_model, event.request_model)
+    return next(filter(None, (event.model_version, *models)), None)
 
 
 def glimpse(record: Record, rules: DecodeRules) -> Glimpse:

@@ -21,7 +21,7 @@ from monitor.doctor.ledger import (
     judge_versions,
 )
 from monitor.doctor.prometheus import PrometheusFacts, judge_prometheus
-from monitor.doctor.topic_sample import Sample
+from monitor.doctor.topic_sample import Dated, Sample
 from monitor.ingest.cluster import GroupFacts, Reach, TopicFacts
 from monitor.ingest.source import TopicPartition
 from monitor.labels.delay import LabelDelay
@@ -39,7 +39,7 @@ SAMPLE = Sample(
     traces=400,
     outcomes=10,
     written_at=NOW - 5,
-    happened_at=NOW - 7,
+    clocks={"shop, production, m-1": [Dated(NOW - 5, -2.0, 0)]},
 )
 FAST = LabelDelay("judge", success=True, seconds=60.0, labels=500)
 LATE = LabelDelay("judge", success=False, seconds=26 * HOUR, labels=100)
@@ -56,6 +56,12 @@ SEEN = VersionActivity("shop", "production", "gpt-4-0613", NOW - DAY, NOW, 100, 
 def told(findings: Iterable[Finding]) -> list[tuple[str, str]]:
     """Health and the words that a test looks for."""
     return [(finding.health.value, f"{finding.sentence} {finding.advice}") for finding in findings]
+
+
+def dated(*ahead: float) -> Sample:
+    """A sample in which one of two producers dates its events so many seconds after they are written."""
+    off = [Dated(NOW - 5, seconds, number % 2) for number, seconds in enumerate(ahead)]
+    return replace(SAMPLE, clocks={**SAMPLE.clocks, "shop, m-1": off})
 
 
 def assert_told(findings: Iterable[Finding], *expected: tuple[str, str]) -> None:
@@ -113,14 +119,47 @@ def test_a_topic_that_will_not_do_is_told(facts: TopicFacts, health: str, words:
         pytest.param(replace(SAMPLE, unmapped=3), "warning", "traces.outcomes.evaluations", id="unknown evaluations"),
         pytest.param(replace(SAMPLE, written_at=NOW + 300), "problem", "5 min in the future", id="a clock before ours"),
         pytest.param(replace(SAMPLE, written_at=NOW - DAY), "warning", "24 h old", id="nobody writes any more"),
-        pytest.param(replace(SAMPLE, happened_at=NOW + 600), "warning", "clocks of the agents", id="an agent's clock"),
-        pytest.param(replace(SAMPLE, happened_at=NOW - 3 * DAY), "warning", "back-fill", id="a back-fill"),
+        pytest.param(
+            dated(600), "warning", "shop, m-1: requests in agent-traces[0] are dated 10 min after", id="a clock"
+        ),
+        pytest.param(dated(-3 * DAY), "warning", "back-fill", id="a back-fill"),
     ],
 )
 def test_what_records_show_is_told(sample: Sample, health: str, words: str) -> None:
     """Format, share of readable ones, and three clocks: ours, the brokers' and the agents'."""
     assert (health, True) in [(h, words in w) for h, w in told(judge_samples([sample], now=NOW))]
     assert_told(judge_samples([SAMPLE], now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        pytest.param((7_200, 7_190, 7_195), "looks like local time UTC+2 written as UTC", id="ahead"),
+        pytest.param((-18_002, -18_090, -18_001), "looks like local time UTC-5 written as UTC", id="behind"),
+        pytest.param((19_800, 19_799, 19_700), "looks like local time UTC+5:30 written as UTC", id="half an hour"),
+        pytest.param((20_700, 20_699, 20_690), "looks like local time UTC+5:45 written as UTC", id="a quarter"),
+        pytest.param((7_200, -1.0, 7_190, -3.0, 7_195), "local time UTC+2", id="one host of several"),
+        pytest.param((7_200, 7_190), "Set the clocks of the agents by NTP", id="too few to tell"),
+        pytest.param((7_200, 9_000, 300), "Set the clocks of the agents by NTP", id="not stable"),
+        pytest.param((55_000, 54_999, 54_998), "Set the clocks of the agents by NTP", id="no zone is so far"),
+    ],
+)
+def test_local_time_written_as_utc_is_recognised(ahead: tuple[float, ...], words: str) -> None:
+    """By an offset of whole quarter hours that all events have which are off; the producer is named, others are not."""
+    assert_told(judge_samples([dated(*ahead)], now=NOW), ("warning", words))
+
+
+@pytest.mark.parametrize("ahead", [(-1, -30, 0), (-4_000, -9_000, -20_000), (-900, -901, -902)])
+def test_late_events_alone_are_no_wrong_clock(ahead: tuple[float, ...]) -> None:
+    """A queue before Kafka, or a backlog that is written at last."""
+    assert_told(judge_samples([dated(*ahead)], now=NOW))
+
+
+def test_who_writes_from_the_future_is_named() -> None:
+    """The clock of a producer that also dates its records."""
+    ahead = replace(SAMPLE, written_at=NOW + 7_200, clocks={**SAMPLE.clocks, "pay, m-2": [Dated(NOW + 7_200, -1.0, 0)]})
+
+    assert_told(judge_samples([ahead], now=NOW), ("problem", "2 h in the future (pay, m-2)"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from openinference.semconv.trace import SpanAttributes
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import Tracer
 
-from monitor.doctor.topic_sample import Format, glimpse, sample
+from monitor.doctor.topic_sample import Dated, Format, glimpse, sample
 from monitor.ingest.source import Position, Record
 from monitor.service.pipeline import DecodeRules
 from monitor.trace.settings import Limits, TraceSettings
@@ -99,6 +99,23 @@ def test_a_sample_says_who_was_seen_and_whose_names_are_used() -> None:
     assert {"shop": ["m-1"], "support-agent": ["m-2", "m-3"]} == dict(found.versions)
     assert (4, 3, 1, {"not_json": 1}) == (found.records, found.traces, found.outcomes, found.reasons)
     assert 1_795_500_100.0 == found.written_at
+
+
+def test_a_sample_says_how_each_producer_dates_its_events() -> None:
+    """By service, environment and version, and by the client where a header names it; spans by the last of a record."""
+    started = 1_795_410_120.0
+    value = json.dumps({**TRACE, "ended_at": "2026-11-23T05:02:09Z"}).encode()
+    headers = (("client.id", b"host-7"),)
+    named = Record(Position("agent-traces", 3, 0), None, value, headers=headers, timestamp=started + 10)
+
+    found = sample("agent-traces", [record(value, started + 5), named, record(value)], RULES).clocks
+
+    assert {
+        "shop, production, m-1": [Dated(started + 5, 4.0, 0)],
+        "shop, production, m-1, client host-7": [Dated(started + 10, -1.0, 3)],
+    } == found
+    of_spans = sample("agent-traces", [record(as_protobuf(SPANS), 1e9)], RULES).clocks
+    assert ["support-agent, production, m-2"] == list(of_spans)
 
 
 def test_a_topic_of_other_things_is_not_ours() -> None:
