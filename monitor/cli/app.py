@@ -24,6 +24,8 @@ from monitor.web.settings import WebSettings
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
+_HALF_SENTENCE = 1_000  # characters
+
 COMMANDS = (
     "demo",
     "init",
@@ -123,7 +125,8 @@ def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> in
     if "debug" in arguments:
         traceback.print_exception(error)
     for sentence in str(error).splitlines():
-        print_error(console, sentence)
+        is_long = len(sentence) > 2 * _HALF_SENTENCE  # it repeats what it read; how it ends says what to do
+        print_error(console, f"{sentence[:_HALF_SENTENCE]} … {sentence[-_HALF_SENTENCE:]}" if is_long else sentence)
     if isinstance(error, UsageError):
         return EXIT_USAGE
     return EXIT_UNREACHABLE if isinstance(error, DependencyUnreachable) else EXIT_PROBLEM

@@ -35,7 +35,7 @@ ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 
 _DELIMITER = "__"
 _LONGEST_SHOWN = 40
-PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@|://[^:/?#\s]*:\S*@|[?&](?:\w*password|passwd)=", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(r"(?is)://[^:/?#\s]*:.+@|[?&](?:\w*password|passwd)=")
 
 
 class Config(Settings):

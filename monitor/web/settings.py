@@ -31,7 +31,7 @@ class WebSettings(Settings):
     timeout_seconds: PositiveFloat = 30.0
     """Longest time to receive a request and to send its answer, in seconds."""
 
-    trace_url: Annotated[str, Field(pattern=r"^(https?://[^\s{}/?#@]+([/?#]\S*)?)?$")] = ""
+    trace_url: Annotated[str, Field(pattern=r'^(https?://[^\s{}/?#@<>"\p{C}]+([/?#][^\s<>"\p{C}]*)?)?$')] = ""
     """
     Link to a trace, http or https, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for
     no links.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import re
 import stat
@@ -11,8 +12,10 @@ import zipfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -200,6 +203,146 @@ def test_a_folded_bomb_is_not_unfolded(name: str, tmp_path: Path, capsys: pytest
     assert "unfolds to over 200 times its size" in " ".join(capsys.readouterr().err.split())
 
 
+def _lying_archive() -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", "{}")
+        archive.writestr("samples/1_epoch_1.json", " " * 60_000_000)
+    return written.getvalue().replace((60_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+
+
+_FARTHEST_WINDOW = bytes([0x28, 0xB5, 0x2F, 0xFD, 0x00, (31 - 10) << 3, 0x01, 0x00, 0x00])
+_DEEP = b"[" * 100_000 + b"]" * 100_000
+_LONG_NUMBER = b"9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("a.eval", _lying_archive(), id="a zip that lies about its sizes"),
+        pytest.param("a.jsonl.zst", _FARTHEST_WINDOW, id="zstd that looks back 2 GiB"),
+        pytest.param("a.jsonl.zst", zstandard.compress(b"0" * 80_000_000), id="zstd that unfolds to a bomb"),
+        pytest.param("a.jsonl.zst", b"\x50\x2a\x4d\x18\xff\xff\xff\xff" + b"x" * 99, id="zstd that skips 4 GiB"),
+        pytest.param("a.jsonl.gz", gzip.compress(b"") * 20_000, id="gzip of many empty members"),
+        pytest.param("a.jsonl.gz", gzip.compress(gzip.compress(b"0" * 10**7)), id="gzip in gzip"),
+        pytest.param("a.jsonl.gz", gzip.compress(b"{}\n" * 999)[:-9], id="gzip that breaks off"),
+        pytest.param("a.csv", b'id,score\n"' + b"x" * 200_000 + b'",1\n', id="a cell of 200,000 characters"),
+        pytest.param("a.csv", b"x" * 200_000 + b",1\n", id="a header of 200,000 characters"),
+        pytest.param("a.csv", b'id,score\n"a,1\n' + b"b,1\n" * 9_999, id="a quote that never ends"),
+        pytest.param("a.csv", b"id,score\na\x00b,1\n", id="NUL in a cell"),
+        pytest.param("a.csv", b"\xff\xfei\0d\0,\0s", id="UTF-16 that breaks off"),
+        pytest.param("a.jsonl", b'{"id": "a", "score": ' + _LONG_NUMBER + b"}", id="a number of 5,000 digits"),
+        pytest.param("a.json", b'[{"id": "a", "score": ' + _LONG_NUMBER + b"}]", id="the same in one document"),
+        pytest.param("a.jsonl", b'{"id": "a", "score": 1, "x": ' + _DEEP + b"}", id="nested in a line"),
+        pytest.param("a.json", _DEEP, id="nested all the way"),
+        pytest.param("a.jsonl", b'{"id": "\\ud800", "score": 1}', id="half a character"),
+        pytest.param("a.jsonl", b'{"id": "a", "score": NaN}\n{"id": "b", "score": 1e999}', id="numbers beyond all"),
+        pytest.param("a.yaml", b"a: &a [" + b"*a," * 9_999 + b"]", id="YAML of aliases"),
+    ],
+)
+def test_a_careless_file_is_one_sentence(
+    name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with results: exit code 2, a sentence that is not long, no traceback; and no bomb unfolds."""
+    path, good = tmp_path / name, tmp_path / "good.jsonl"
+    path.write_bytes(content)
+    good.write_text('{"id": "x", "score": 1.0}\n{"id": "y", "score": 0.0}\n')
+
+    assert 2 == run_command(["report", str(good), str(path)])
+    said = capsys.readouterr().err
+    assert 20 < len(said) < 3_000
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+@pytest.mark.parametrize("output", ["table", "markdown", "json", "junit", "html"])
+def test_a_report_of_hostile_names_is_no_more_than_text(
+    output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Markup, formulas, links, escapes and runner commands as names of cases and classes."""
+    odd = "::error::\x1b[31m|`<script>alert(1)</script>&\u202e[x](javascript:alert(1))"
+    for name, passes in (("a.jsonl", 3), ("b.jsonl", 2)):
+        rows = [
+            {"id": f"{odd}{number}", "score": float(number % passes > 0), "category": f'=HYPERLINK("http://x")|\n{odd}'}
+            for number in range(60)
+        ]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    assert 0 == run_command(["report", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "--output", output])
+    printed = capsys.readouterr().out
+    assert all(line.replace("\t", " ").isprintable() for line in printed.splitlines())
+    assert not any(line.lstrip().startswith(("::", "##[")) for line in printed.splitlines())
+    if output in {"markdown", "junit", "html"}:
+        assert "<script>alert" not in printed
+        assert "](javascript:" not in printed
+        assert 'href="javascript:' not in printed
+
+
+def _span(trace: str, span: int, parent: int) -> dict[str, Any]:
+    said = {"gen_ai.operation.name": "chat", "gen_ai.response.model": "m"}
+    return {
+        "traceId": trace * 32,
+        "spanId": f"{span:016x}",
+        "parentSpanId": f"{parent:016x}" if parent else "",
+        "name": "chat",
+        "startTimeUnixNano": "1795900000000000000",
+        "endTimeUnixNano": "1795900001000000000",
+        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in said.items()],
+    }
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        pytest.param([_span("a", n, n % 50 + 1) for n in range(1, 51)], id="parents in a circle"),
+        pytest.param([_span("b", 1, 1)], id="its own parent"),
+        pytest.param([_span("c", n, n - 1) for n in range(1, 2_001)], id="a chain"),
+        pytest.param([_span("d", n, int(n > 1)) for n in range(1, 2_001)], id="a star"),
+        pytest.param([_span("e", 1, 0)] * 2_000, id="one id again and again"),
+        pytest.param([_span("f", 1, 9)] + [_span("f", n, 99) for n in range(2, 99)], id="parents that never come"),
+    ],
+)
+def test_odd_trees_of_spans_are_counted(
+    spans: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every span is accounted for, and the trace is a request."""
+    file, url = tmp_path / "spans.jsonl", f"sqlite:///{tmp_path}/ledger.db"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
+
+    assert 0 == run_command(["replay", str(file), "--ledger", url, "--output", "json"])
+    assert 0 < json.loads(capsys.readouterr().out)["records"]["counted"]
+    assert 0 == run_command(["ledger", "check", "--ledger", url])
+
+
+def test_names_that_look_alike_are_told_apart_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By case; width, composed letters, other alphabets and invisible characters are no label, so no two merge."""
+    alike = ["shop", "Shop", "SHOP", "\uff53hop", "shop\u200b", "sho\u0440", "shop ", "shöp", "sho\u0308p", "sh\x00op"]
+    event = {"schema": "cliffwatch.trace/v1", "model_version": "m", "started_at": "2026-11-20T00:00:00Z"}
+    lines = [json.dumps({**event, "trace_id": str(n), "service": name}) for n, name in enumerate(alike)]
+    lines.append(json.dumps({**event, "trace_id": "k", "service": "k", "request": {"attributes": {"k" * 10**6: 1}}}))
+    (tmp_path / "names.jsonl").write_text("\n".join(lines))
+    words = ["--ledger", f"sqlite:///{tmp_path}/ledger.db"]
+
+    assert 0 == run_command(["replay", str(tmp_path / "names.jsonl"), *words, "--output", "json"])
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert (3, 8) == (records["counted"], records["dead_lettered"])
+    assert 0 == run_command(["ledger", "names", *words, "--output", "json"])
+    shown = json.loads(capsys.readouterr().out)["names"]
+    placed = {each["name"] for each in shown if each["kind"] == "model_version"}
+    assert {f"{name} production m" for name in ("shop", "Shop", "SHOP")} == placed
+
+
+def test_an_error_is_short_whatever_it_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a case may have a million characters; what to do about it stands at the end."""
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for path, letter in zip(paths, "ab", strict=True):
+        path.write_text(f"id,score\n{letter * 1_000_000},1\n")
+
+    assert 2 == run_command(["report", *map(str, paths)])
+    said = capsys.readouterr().err
+    assert len(said) < 3_000
+    assert "or run both versions on the same suite." in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -242,6 +385,13 @@ def test_odd_variables_are_read_or_refused(variable: str, text: str, monkeypatch
         "https://",
         "https://{service}/",
         "HTTP s://x",
+        "JaVaScRiPt:alert(1)",
+        " javascript:alert(1)",
+        "https://x/\n.y",
+        'https://x/"><script>',
+        "https://x/{trace_id}\u202e",
+        "https://x\x1b/",
+        "https://\u2066x/",
     ],
 )
 def test_a_link_that_is_no_web_address_is_refused(link: str) -> None:

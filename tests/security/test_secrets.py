@@ -86,7 +86,8 @@ def test_no_representation_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> No
     ("section", "key", "value"),
     [(section, key, CANARY) for section, key in PASSWORD_SETTINGS]
     + [("ledger", "url", URLS[0]), ("ledger", "url", URLS[3])]
-    + [("ledger", "url", f"postgresql+psycopg://127.0.0.1/db?user=x&password={CANARY}")],
+    + [("ledger", "url", f"postgresql+psycopg://127.0.0.1/db?user=x&password={CANARY}")]
+    + [("ledger", "url", f"postgresql+psycopg://user:{odd}@127.0.0.1/db") for odd in (f"a {CANARY}", f"a\n{CANARY}")],
 )
 def test_no_secret_may_stand_in_the_file(tmp_path: Path, section: str, key: str, value: str) -> None:
     """The file is shown, copied and kept in places where no secret belongs; the sentence says where it does."""

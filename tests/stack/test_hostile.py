@@ -8,12 +8,15 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from monitor.cli.app import run_command
 from monitor.demo.events import demo_events
 from monitor.ledger.sql import SqlLedger
+from tests.hostile.odd_events import odd_events
 from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, PostgresServer, ask, wait_until
 from tests.stack.test_bombs import BOMB_BYTES, a_producer, peak_kib
@@ -143,6 +146,28 @@ def judged(kafka: KafkaServer, url: str, *, attacked: bool) -> tuple[dict[str, t
     ledger.close()
     assert [] == problems
     return found, peak
+
+
+def test_postgres_takes_what_every_odd_event_left(postgres: PostgresServer, tmp_path: Path) -> None:
+    """NUL, half characters and the like stop no batch, whether the trace or its outcome came first."""
+    odd = odd_events(_iso(time.time() - 86_400))
+    ids = {event["trace_id"] for event in map(read_json, odd) if isinstance(event.get("trace_id"), str)}
+    verdict = {"schema": "cliffwatch.outcome/v1", "outcome": {"success": False, "failure_class": "a\x00b"}}
+    early = [json.dumps({**verdict, "trace_id": trace_id}).encode() for trace_id in sorted(ids)]
+    file, url = tmp_path / "odd.jsonl", postgres.new_database()
+    file.write_bytes(b"\n".join([*early[::2], *odd, *early]))
+
+    assert 0 == run_command(["replay", str(file), "--ledger", url])
+    assert 0 == run_command(["ledger", "check", "--ledger", url])
+    assert 0 == run_command(["ledger", "names", "--free", "*", "--ledger", url])
+
+
+def read_json(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

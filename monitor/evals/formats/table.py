@@ -56,11 +56,11 @@ def csv_rows(
     def lines() -> Iterator[str]:  # one by one: as a whole, text takes up to four times its bytes
         return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
 
+    csv.field_size_limit(2**31 - 1)
     head = [(line, dict.fromkeys(_cells(line))) for line in islice(lines(), _HEAD_LINES)]
     known = [(asked and asked <= row.keys()) or (has_case(row) and has_outcome(row)) for _, row in head]
     start = known.index(True) if True in known else 0
     delimiter = _delimiter(head[start][0])
-    csv.field_size_limit(2**31 - 1)
 
     def read() -> Iterator[list[str]]:
         rows = csv.reader(islice(lines(), start, None), delimiter=delimiter, strict=True)
