@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import NO_TAG, Tag
-from monitor.ingest.source import Position, TopicPartition
-from monitor.ledger.ledger import Batch, DeadLetter, OffsetCommit, TaggedTrace
+from monitor.ingest.source import DeadLetterRecord, Position, Record, TopicPartition
+from monitor.ledger.ledger import Batch, OffsetCommit, TaggedTrace
 from monitor.trace.model import (
     Budget,
     DropReason,
@@ -86,15 +86,15 @@ def an_outcome(trace_id: str = "t1", outcome: Outcome | None = None) -> OutcomeE
     return OutcomeEvent(TraceId(trace_id), outcome or success())
 
 
-def a_dead_letter(offset: int = 0, reason: DropReason = DropReason.NOT_JSON) -> DeadLetter:
-    return DeadLetter(Position(*PARTITION, offset), reason, "Invalid JSON", "0" * 64, 7)
+def a_dead_letter(offset: int = 0, reason: DropReason = DropReason.NOT_JSON) -> DeadLetterRecord:
+    return DeadLetterRecord(Record(Position(*PARTITION, offset), None, b"no json"), reason, "Invalid JSON")
 
 
 def a_batch(
     *events: TaggedTrace | OutcomeEvent | Span,
     expected_offset: int | None = None,
     next_offset: int | None = None,
-    dead_letters: Sequence[DeadLetter] = (),
+    dead_letters: Sequence[DeadLetterRecord] = (),
     received_at: float = NOON,
 ) -> Batch:
     """A batch of partition 0; without a *next_offset* it moves no offset."""

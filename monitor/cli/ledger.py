@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
-from monitor.cli.terminal.checks import print_checks, print_pruned, print_schema
-from monitor.cli.terminal.console import Console
-from monitor.cli.terminal.rollouts import reading_progress
+from monitor.cli.terminal.checks import print_checks, print_names, print_pruned, print_schema
 from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
 from monitor.clock import WallClock
 from monitor.errors import LedgerInvalid
-from monitor.ledger.inspection import SchemaVersion, schema_version
+from monitor.ledger.inspection import schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
 ledger_app = app.group("ledger", "Bring the ledger's schema up to date, delete what is old, check its counts.")
@@ -62,15 +61,37 @@ def prune_ledger(
     with existing_ledger(config, shared.ledger) as opened:
         due = opened.due_to_prune(now=now)
         if not dry_run:
-            total = sum(pruned.rows for pruned in due)
             deleted: Counter[PruneSubject] = Counter()
-            with reading_progress(Console(stderr=True), "prune", total=total) as advance:
-                for pruned in opened.prune(now=now):
-                    deleted[pruned.subject] += pruned.rows
-                    advance(pruned.rows)
+            for pruned in opened.prune(now=now):
+                deleted[pruned.subject] += pruned.rows
             due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
     rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
     print_result(shared.output, {"dry_run": dry_run, "rows": rows}, print_pruned, due, done)
+
+
+@ledger_app.command("names")
+def ledger_names(*, free: Annotated[list[str] | None, typer.Option()] = None, shared: options.Shared) -> None:
+    """
+    List the model versions and classes that hold a place on `/metrics`, and free those that you name.
+
+    A freed place is for other names. What was counted stays in the ledger and on `/metrics`. A name that still comes
+    takes a place again, or counts as `other` where there is none. References, probes and arms of a rollout under way
+    keep theirs. A running service frees the places when it is restarted.
+
+    Example: [bold]cliffwatch ledger names --free "evil* * *"[/]
+
+    Args:
+        free (NAME): Service, environment and version as the list shows them; * stands for any characters.
+    """
+    config = shared.config()
+    with existing_ledger(config, shared.ledger) as opened:
+        versions = [each.name for each in opened.names() if each.kind == "model_version"]
+        freed = opened.free([each for each in versions if any(fnmatchcase(each, name) for name in free or ())])
+        names = opened.names()
+    services = {each.name.rpartition(" ")[0] for each in names if each.kind == "model_version"}
+    used = {"services": len(services), "series": sum(each.series for each in names)}
+    limits = {name: getattr(config.ledger, f"max_{name}") for name in used}
+    print_result(shared.output, {"names": names, "used": used, "limits": limits, "freed": freed}, print_names)
 
 
 @ledger_app.command("check")
@@ -81,17 +102,14 @@ def check_ledger(*, shared: options.Shared) -> None:
     Example: [bold]cliffwatch ledger check --ledger sqlite:///cliffwatch.db[/]
     """
     config = shared.config()
-    _need_current(schema_version(existing_ledger_url(config, shared.ledger)))
-    with existing_ledger(config, shared.ledger) as opened:
-        checks = opened.checks()
-    print_result(shared.output, {"checks": checks}, print_checks, checks)
-    if any(check.problems for check in checks):
-        raise typer.Exit(EXIT_PROBLEM)
-
-
-def _need_current(schema: SchemaVersion) -> None:
+    schema = schema_version(existing_ledger_url(config, shared.ledger))
     if not schema.is_current:
         raise LedgerInvalid(
             f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
             "run `cliffwatch ledger migrate`, or the version that wrote it."
         )
+    with existing_ledger(config, shared.ledger) as opened:
+        checks = opened.checks()
+    print_result(shared.output, {"checks": checks}, print_checks, checks)
+    if any(check.problems for check in checks):
+        raise typer.Exit(EXIT_PROBLEM)

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from monitor.errors import DeadLetterUnavailable, MonitorError
 from monitor.ingest.kafka_client import client_options, milliseconds, producer, translated_errors
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import Record
+from monitor.ingest.source import DeadLetterRecord
 
 log = structlog.get_logger(__name__)
 
@@ -27,15 +26,6 @@ HEADER_PREFIX = "cliffwatch."
 _MAX_TOPIC_CHARACTERS = 249
 _NOT_IN_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")
 _MAX_DETAIL_CHARACTERS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterRecord:
-    """A record that can never be processed: why (*reason*, one of a few words), and *detail* for a person."""
-
-    record: Record
-    reason: str
-    detail: str = ""
 
 
 class DeadLetterWriter(Protocol):

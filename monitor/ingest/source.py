@@ -92,6 +92,15 @@ class Record(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetterRecord:
+    """A record that can never be processed: why (*reason*, one of a few words), and *detail* for a person."""
+
+    record: Record
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Poll:
     """
     What one poll returned.

@@ -24,8 +24,9 @@ OTHER = "other"
 OTHERS: VersionKey = (OTHER, OTHER, OTHER)
 """The version that requests of services over the cap are counted for."""
 
-CAPS = ("service", "model_version", "capability", "failure_class", "series")
-"""What a name may be over."""
+PENDING_SPANS = "pending_spans"
+CAPS = ("service", "model_version", "capability", "failure_class", "series", PENDING_SPANS)
+"""What a service may be over."""
 
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
@@ -43,7 +44,7 @@ Six per tier beside the histograms (tokens in and out, cost, tool calls, overspe
 the version and its environment (aliases, info, policy), and 156 of a rollout of which it is the candidate.
 """
 
-_SERIES = {
+SERIES_OF = {
     "model_version": SERIES_OF_VERSION,
     "version_capability": SERIES_OF_CAPABILITY,
     "version_failure_class": SERIES_OF_FAILURE_CLASS,
@@ -81,6 +82,24 @@ def _pair(scope: str) -> str:
     return " ".join(scope.split(" ", 2)[:2])
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedName:
+    """
+    A name with a place on `/metrics`.
+
+    Attributes:
+        kind: `model_version`, or `capability` or `failure_class` of one.
+        name: Service, environment, version and the class, with spaces between them.
+        series: Most series that it may make.
+        last_started_at: Start of the last request of a version, Unix seconds; None for classes.
+    """
+
+    kind: str
+    name: str
+    series: int
+    last_started_at: float | None
+
+
 @dataclass(slots=True)
 class Admitted:
     """
@@ -97,8 +116,8 @@ class Admitted:
     def add(self, label: str, scope: str, value: str) -> None:
         """Take *value*, with the service that it is of, or the class that it makes one of the service's."""
         self.values.setdefault((label, scope), set()).add(value)
-        if label in _SERIES:
-            self.series[_pair(scope)] += _SERIES[label]
+        if label in SERIES_OF:
+            self.series[_pair(scope)] += SERIES_OF[label]
             of_class = label.removeprefix("version_"), scope.partition(" ")[0], value
             self.add(*(("service", "", scope) if label == "model_version" else of_class))
 
@@ -162,7 +181,7 @@ class Admission:
 
     def _refusal(self, label: str, scope: str, value: str, *, cap: int) -> str:
         """The cap that *value* is over; empty where it is admitted, before or now."""
-        admitted, more = self._admitted.values.get((label, scope), ()), _SERIES.get(label, 0)
+        admitted, more = self._admitted.values.get((label, scope), ()), SERIES_OF.get(label, 0)
         if value in admitted:
             return ""
         if len(admitted) >= cap:
@@ -172,7 +191,7 @@ class Admission:
         if not self._is_fresh:
             self._refresh()
             return self._refusal(label, scope, value, cap=cap)
-        if label in _SERIES:  # which say what the others are
+        if label in SERIES_OF:  # which say what the others are
             self._connection.execute(self._insert(label_value), {"label": label, "scope": scope, "value": value})
         self._admitted.add(label, scope, value)
         return ""
@@ -183,7 +202,7 @@ class Admission:
         self._connection.execute(
             lock.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": lock.excluded.value})
         )
-        names = sa.select(label_value).where(label_value.c.label.in_(_SERIES))
+        names = sa.select(label_value).where(label_value.c.label.in_(SERIES_OF))
         for label, scope, value in self._connection.execute(names):
             if value not in self._admitted.values.get((label, scope), ()):
                 self._admitted.add(label, scope, value)

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tag
-from monitor.ingest.source import Position, TopicPartition
+from monitor.ingest.source import DeadLetterRecord, TopicPartition
 from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import NewFailure, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
-from monitor.trace.model import DropReason, Ignored, Outcome, OutcomeEvent, Trace, TraceId
+from monitor.trace.model import Ignored, Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.span import Span
 
 
@@ -71,17 +71,6 @@ class Assembled:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that can never be processed: its position, why, and enough to find it again."""
-
-    position: Position
-    reason: DropReason
-    detail: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class OffsetCommit:
     """
     The step of one partition, written in the batch's transaction.
@@ -113,10 +102,11 @@ class Batch:
         ignored: What was left aside in records that were read.
         postponed: Traces that are complete and still wait, and until when, Unix seconds.
         forget_before: Spans of counted traces expire when the last of them came before, Unix seconds.
+        early_spans: Spans that are put together early, since their service held more than its share.
     """
 
     events: Sequence[TaggedTrace | OutcomeEvent | Span] = ()
-    dead_letters: Sequence[DeadLetter] = ()
+    dead_letters: Sequence[DeadLetterRecord] = ()
     offsets: Sequence[OffsetCommit] = ()
     records: Mapping[TopicPartition, int] = field(default_factory=dict)
     received_at: float = field(kw_only=True)
@@ -124,6 +114,7 @@ class Batch:
     ignored: Mapping[Ignored, int] = field(default_factory=dict)
     postponed: Mapping[TraceId, float] = field(default_factory=dict)
     forget_before: float = float("-inf")
+    early_spans: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,28 +116,40 @@ class PendingSpanRows:
     ) -> Sequence[PendingSpans]:
         """Spans of traces that are due at *now* (Unix seconds), the oldest first; a trace is never split."""
         columns = pending_trace.c
-        due = connection.execute(
-            sa.select(columns.trace_id, columns.span_count)
-            .where(IS_PENDING, columns.not_before <= now)
-            .where(
-                sa.or_(
-                    sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
-                    columns.last_received_at <= now - settings.idle_seconds,
-                    columns.first_received_at <= now - settings.max_age_seconds,
-                    columns.span_count - columns.counted_spans >= settings.max_spans_per_trace,
-                )
-            )
-            .order_by(columns.last_received_at, columns.trace_id)
-            .limit(max_spans)
-        ).all()
+        is_due = sa.or_(
+            sa.and_(columns.root_ended, columns.last_received_at <= now - settings.quiet_seconds),
+            columns.last_received_at <= now - settings.idle_seconds,
+            columns.first_received_at <= now - settings.max_age_seconds,
+            columns.span_count - columns.counted_spans >= settings.max_spans_per_trace,
+        )
+        return self._oldest(connection, sa.and_(columns.not_before <= now, is_due), max_spans)
+
+    def _oldest(
+        self, connection: sa.Connection, which: sa.ColumnElement[bool], max_spans: int
+    ) -> Sequence[PendingSpans]:
+        columns = pending_trace.c
+        traces = sa.select(columns.trace_id, columns.span_count).where(IS_PENDING, which)
+        in_order = traces.order_by(columns.last_received_at, columns.trace_id).limit(max_spans)
         taken: list[TraceId] = []
         spans = 0
-        for trace_id, span_count in due:
+        for trace_id, span_count in connection.execute(in_order).all():
             spans += span_count
             if taken and spans > max_spans:
                 break
             taken.append(TraceId(trace_id))
         return self.of(connection, taken)
+
+    def crowding(
+        self, connection: sa.Connection, settings: AssemblySettings, *, max_spans: int
+    ) -> Sequence[PendingSpans]:
+        """While more is pending than may be, the oldest traces of the service that holds most, as in `due`."""
+        service, pending = pending_trace.c.service, pending_trace.c.span_count - pending_trace.c.counted_spans
+        held = connection.execute(sa.select(service, sa.func.sum(pending)).where(IS_PENDING).group_by(service))
+        spans = {name: int(pending) for name, pending in held}
+        surplus = sum(spans.values()) - settings.max_pending_spans
+        if surplus <= 0:
+            return ()
+        return self._oldest(connection, service == max(spans, key=spans.__getitem__), min(max_spans, surplus))
 
     def kept(self, connection: sa.Connection, trace_ids: Iterable[str]) -> set[str]:
         """Those of *trace_ids* whose spans are still there, pending or kept."""
@@ -232,8 +244,9 @@ def _by_trace(spans: Iterable[Span]) -> _Came:
 def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]:
     """A trace of no more than *spans*; of one that is there already the number is put right later."""
     root_ended = any(span.is_ended_root for span in spans.values())
-    trace_id = next(iter(spans.values())).trace_id
-    return trace_id, received_at, received_at, root_ended, len(spans), 0, 0.0, ""
+    first = next(iter(spans.values()))
+    service = next((span.service for span in spans.values() if span.service), "")
+    return first.trace_id, received_at, received_at, root_ended, len(spans), 0, 0.0, "", service
 
 
 def _packed(spans: Sequence[Span]) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from monitor.ingest.source import TopicPartition
 from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect, Excluded
 from monitor.ledger.joining import Joining, Slot
-from monitor.ledger.labels import Admission, Admitted
+from monitor.ledger.labels import PENDING_SPANS, Admission, Admitted
 from monitor.ledger.ledger import CEILING, Batch, CounterKey, CounterName, OffsetCommit, Recorded, TaggedTrace
 from monitor.ledger.pending_spans import PendingSpanRows
 from monitor.ledger.request_rows import RequestRows
@@ -70,10 +70,11 @@ class Recorder:
         if batch.dead_letters:
             at = batch.received_at
             letters = [
-                {**each.position._asdict(), **{name: getattr(each, name) for name in _LETTER}, "received_at": at}
+                (*each.record.position, each.reason, each.detail, each.record.sha256, each.record.size_bytes, at)
                 for each in batch.dead_letters
             ]
-            connection.execute(self._insert(dead_letter).on_conflict_do_nothing(), letters)
+            rows = [dict(zip(dead_letter.columns.keys(), letter, strict=True)) for letter in letters]
+            connection.execute(self._insert(dead_letter).on_conflict_do_nothing(), rows)
         return self._join(connection, batch)
 
     def forget(self) -> None:
@@ -228,7 +229,6 @@ _VERSION_KEY = ("service", "environment", "model_version")
 _VERSION_ID = sa.select(model_version.c.id).where(
     *(model_version.c[name] == sa.bindparam(name) for name in _VERSION_KEY)
 )
-_LETTER = ("reason", "detail", "sha256", "size_bytes")
 _MOST_SERVED = 10_000
 """Names of models and versions served under them that are remembered; hostile names could be endless."""
 
@@ -238,6 +238,7 @@ def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
         deltas.count(CounterName.IGNORED, detail=what, by=times)
     for (topic, partition), records in batch.records.items():
         deltas.count(CounterName.RECORDS, detail=f"{topic}/{partition}", by=records)
+    deltas.count(CounterName.SERIES_DROPPED, detail=PENDING_SPANS, by=batch.early_spans)
     for letter in batch.dead_letters:
         deltas.count(CounterName.DEAD_LETTERS, detail=letter.reason)
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from monitor.ledger import schema
 from monitor.ledger.counting import HOUR_SECONDS
+from monitor.ledger.labels import SERIES_OF, PlacedName
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import counter, dead_letter, model_version, pruned, request, rollout, stratum
 from monitor.ledger.settings import LedgerSettings
@@ -76,6 +77,31 @@ class Retention(Transactions):
                     due[subject] += connection.scalar(counted) or 0
         return [Pruned(subject, due[subject]) for subject in PruneSubject]
 
+    def names(self) -> Sequence[PlacedName]:
+        """Names that have a place on `/metrics`, by service, environment and version."""
+        placed, used = schema.label_value.c, sa.select(_NAME, model_version.c.last_started_at)
+        name = (placed.scope + " " + placed.value).label("name")
+        rows = sa.select(placed.label, name).where(placed.label.in_(SERIES_OF)).order_by(name)
+        with self._reading() as connection:
+            used_at = {name: at for name, at in connection.execute(used)}  # noqa: C416  (a row is no pair to mypy)
+            return [
+                PlacedName(kind.removeprefix("version_"), of, SERIES_OF[kind], used_at.get(of))
+                for kind, of in connection.execute(rows)
+            ]
+
+    def free(self, versions: Collection[str]) -> Sequence[str]:
+        """
+        Give the places of *versions* (their names) to others; what was counted of them stays.
+
+        Returns:
+            Those that were freed: not those of references, probes and arms of a rollout under way.
+        """
+        with self._writing() as connection:
+            may_go = sa.select(_NAME).where(model_version.c.id.in_(_ids(connection, arms=False)))
+            freed = sorted({*connection.scalars(may_go)}.intersection(versions))
+            _free(connection, freed)
+        return freed
+
     def _delete(self, delete: Callable[[sa.Connection], int]) -> int:
         with self._writing() as connection:
             return delete(connection)
@@ -93,7 +119,7 @@ class Retention(Transactions):
             case PruneSubject.OUTCOMES:
                 return [self._requests(None, before, sa.true())]
             case PruneSubject.DEAD_LETTERS:
-                return [_old_letters(before)]
+                return [_letters(dead_letter.c.received_at < before), *self._surplus_letters(connection)]
 
     def _requests(self, version_id: int | None, before: float, may_go: sa.ColumnElement[bool]) -> _Old:
         """
@@ -109,6 +135,18 @@ class Retention(Transactions):
             .where(may_go)
         )
         return rows, partial(self._delete_requests, rows=rows, version_id=version_id)
+
+    def _surplus_letters(self, connection: sa.Connection) -> Iterator[_Old]:
+        """While there are more letters than may be, the oldest of the topic that has most."""
+        topic, received_at = dead_letter.c.topic, dead_letter.c.received_at
+        held = sa.select(topic, sa.func.count().label("letters")).group_by(topic).order_by(sa.desc("letters"), topic)
+        topics = connection.execute(held).all()
+        surplus = sum(letters for _, letters in topics) - self._settings.max_dead_letters
+        if surplus > 0:
+            name, letters = topics[0]
+            times = sa.select(received_at).where(topic == name).order_by(received_at)
+            kept_from = connection.scalar(times.offset(min(surplus, letters - 1)).limit(1))
+            yield _letters(sa.and_(topic == name, received_at < kept_from))
 
     def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
         """Whether a request of a version is one of its latest labelled ones."""
@@ -141,9 +179,9 @@ class Retention(Transactions):
 _TALLIED = ("requests", "successes", "failures")
 
 
-def _old_letters(before: float) -> _Old:
+def _letters(which: sa.ColumnElement[bool]) -> _Old:
     key = (dead_letter.c.topic, dead_letter.c.partition, dead_letter.c.offset)
-    rows = sa.select(*key).where(dead_letter.c.received_at < before)
+    rows = sa.select(*key).where(which)
 
     def delete(connection: sa.Connection) -> int:
         gone = [tuple(row) for row in connection.execute(_some(rows))]
@@ -193,16 +231,14 @@ def _note_pruned(connection: sa.Connection, version_id: int, until: float) -> No
 
 def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
     """Versions without a request since then, and without a row: what is left of them, counters and names included."""
-    version, name, of_version = model_version.c, schema.label_value.c, ("service", "environment", "model_version")
+    version, of_version = model_version.c, ("service", "environment", "model_version")
     has_rows = sa.exists().where(request.c.model_version_id == version.id)
     is_unused = sa.and_(version.requests > 0, version.last_started_at < before, ~has_rows)
     rows = sa.select(version.id, *version[of_version]).where(version.id.in_(version_ids), is_unused)
 
     def expire(connection: sa.Connection) -> int:
         ids = {found.id: tuple(found[1:]) for found in connection.execute(_some(rows))}
-        names = [" ".join(of) for of in ids.values()]
-        is_own = name.scope.in_(names) | (name.scope + " " + name.value).in_(names)
-        connection.execute(sa.delete(schema.label_value).where(is_own))
+        _free(connection, [" ".join(of) for of in ids.values()])
         connection.execute(sa.delete(counter).where(sa.tuple_(*counter.c[of_version]).in_(ids.values())))
         for table in (stratum, schema.traffic, pruned):
             connection.execute(sa.delete(table).where(table.c.model_version_id.in_(ids)))
@@ -212,6 +248,16 @@ def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
         return len(ids)
 
     return rows, expire
+
+
+_NAME = model_version.c.service + " " + model_version.c.environment + " " + model_version.c.model_version
+
+
+def _free(connection: sa.Connection, versions: Sequence[str]) -> None:
+    """Give the places of *versions* and of their classes to others."""
+    name = schema.label_value.c
+    is_own = name.scope.in_(versions) | (name.scope + " " + name.value).in_(versions)
+    connection.execute(sa.delete(schema.label_value).where(is_own))
 
 
 def _some(rows: sa.Select[Any]) -> sa.Select[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -130,6 +130,7 @@ pending_trace = sa.Table(
     sa.Column("counted_spans", sa.Integer, nullable=False, server_default="0"),  # when its runs were last counted
     sa.Column("not_before", sa.Double, nullable=False, server_default="0"),  # put off until then, or until more comes
     sa.Column("counted_heads", sa.Text, nullable=False, server_default=""),  # ids of the first spans of counted runs
+    sa.Column("service", sa.Text, nullable=False, server_default=""),  # that its first span named
     _partial_index("ix_waiting_trace_pending", "last_received_at", where="span_count > counted_spans"),
     _partial_index("ix_waiting_trace_counted", "last_received_at", where="span_count = counted_spans"),
 )

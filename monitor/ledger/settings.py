@@ -56,6 +56,9 @@ class LedgerSettings(Settings):
     dead_letter_days: NonNegativeFloat = 30.0
     """Days that position, reason and hash of a dead letter are kept; 0 keeps all."""
 
+    max_dead_letters: Annotated[int, Ge(1)] = 200_000
+    """Dead letters whose position, reason and hash are kept; beyond it the oldest of the topic that has most go."""
+
     max_series: Annotated[int, Ge(10_000)] = 200_000
     """
     Series that traffic may make on /metrics in all, counting for each name every series that it could make; beyond

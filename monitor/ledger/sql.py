@@ -98,6 +98,11 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         with self._reading() as connection:
             return self._pending.due(connection, settings, now=now, max_spans=max_spans)
 
+    def crowding_spans(self, settings: AssemblySettings, *, max_spans: int) -> Sequence[PendingSpans]:
+        """As `due_spans`, of the service that holds most, while more than `max_pending_spans` are pending."""
+        with self._reading() as connection:
+            return self._pending.crowding(connection, settings, max_spans=max_spans)
+
     def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
         """Pending spans of these traces, complete or not; traces without any are left out."""
         with self._reading() as connection:

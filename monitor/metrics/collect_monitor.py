@@ -93,8 +93,8 @@ def _live_trust(live: LiveTrust, named: Labels) -> Rows:
 def collect_health(snapshot: Snapshot) -> Rows:
     """Lag, the last commit, readiness and checks of this replica, its release, and how it fared since its start."""
     loop = snapshot.loop
-    for each in loop.lag:
-        yield "consumer_lag_records", each.records, (each.topic, str(each.partition))
+    for (topic, partition), records in loop.lag.items():
+        yield "consumer_lag_records", records, (topic, str(partition))
     yield "last_commit_timestamp_seconds", loop.last_commit_at, ()
     yield "spans_waiting", snapshot.pending_spans, ()
     yield "ready", snapshot.is_ready, ()

@@ -20,19 +20,14 @@ Counted = Mapping[CounterName, Mapping[CounterKey, int]]
 
 def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     """Requests, outcomes, durations and cost, and what was read of them."""
-    counted = _by_name(snapshot.counters)
+    counted: dict[CounterName, dict[CounterKey, int]] = {name: {} for name in CounterName}
+    for key, value in snapshot.counters.items():
+        counted[key.name][key] = value
     for shown in _PROJECTIONS:
         yield from _projected(counted[shown.counter], snapshot.exemplars, shown).families()
     for histogram in _HISTOGRAMS:
         yield from _histogram(counted, histogram)
     yield from _tier_traffic(counted).families()
-
-
-def _by_name(counters: Mapping[CounterKey, int]) -> Counted:
-    counted: dict[CounterName, dict[CounterKey, int]] = {name: {} for name in CounterName}
-    for key, value in counters.items():
-        counted[key.name][key] = value
-    return counted
 
 
 _VERSION = ("service", "environment", "model_version")

@@ -56,7 +56,7 @@ def metric(name: str) -> Metric:
 def metrics_reference() -> str:
     """docs/metrics.md: a Markdown table of every metric."""
     rows = (
-        f"| `{metric.name}` | {metric.kind} | {_code(metric.labels)} | {metric.help} |\n"
+        f"| `{metric.name}` | {metric.kind} | {', '.join(map('`{}`'.format, metric.labels))} | {metric.help} |\n"
         for metric in sorted(METRICS, key=lambda metric: metric.name)
     )
     return (
@@ -66,10 +66,6 @@ def metrics_reference() -> str:
         "the same, and what is not known is a missing series, never NaN.\n\n"
         "| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(rows)
     )
-
-
-def _code(labels: tuple[str, ...]) -> str:
-    return ", ".join(f"`{label}`" for label in labels)
 
 
 if __name__ == "__main__":

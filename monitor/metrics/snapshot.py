@@ -43,15 +43,6 @@ class CalibrationStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionLag:
-    """Records between the next offset and the end of one partition."""
-
-    topic: str
-    partition: int
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
 class HealthFact:
     """
     One check of the monitor itself.
@@ -77,7 +68,7 @@ class LoopStatus:
         problem: Why nothing is read now; empty while all is well.
         kafka_problem: The same where it is the brokers that do not answer.
         is_stopping: The replica is going away.
-        lag: Partitions that this replica owns, where the end is known.
+        lag: Records up to the end of each partition (topic and number) of this replica, where the end is known.
         blocked: One sentence on the partitions that are blocked by a corrupt batch; empty while none is.
         last_commit_at: Unix seconds of the last batch written to the ledger, or None before the first.
         batches_fenced: Batches dropped because another replica had taken over.
@@ -90,7 +81,7 @@ class LoopStatus:
     problem: str = ""
     kafka_problem: str = ""
     is_stopping: bool = False
-    lag: Sequence[PartitionLag] = ()
+    lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
     blocked: str = ""
     last_commit_at: float | None = None
     batches_fenced: int = 0

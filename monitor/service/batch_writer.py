@@ -13,10 +13,9 @@ from itertools import islice, takewhile
 
 import structlog
 
-from monitor.ingest.dead_letter import DeadLetterRecord
-from monitor.ingest.source import Record, TopicPartition
+from monitor.ingest.source import DeadLetterRecord, TopicPartition
 from monitor.ledger.labels import SERIES_OF_VERSION, has_room
-from monitor.ledger.ledger import Assembled, Batch, DeadLetter, OffsetCommit, Recorded
+from monitor.ledger.ledger import Assembled, Batch, OffsetCommit, Recorded
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
 from monitor.service import pipeline
@@ -90,9 +89,10 @@ class BatchWriter:
 
     @cached_property
     def _versions(self) -> SeenVersions:
-        activity = self._stages.ledger.activity()
+        activity, named = self._stages.ledger.activity(), {each.name for each in self._stages.ledger.names()}
         self._stages.reviewer.load()
-        return SeenVersions(((seen.service, seen.environment, seen.model_version) for seen in activity), self._caps)
+        seen = [(each.service, each.environment, each.model_version) for each in activity]
+        return SeenVersions([version for version in seen if " ".join(version) in named], self._caps)
 
     def _freeze_before(self, versions: frozenset[VersionKey], records: Iterable[DecodedRecord] = ()) -> None:
         clock = self._stages.clock
@@ -107,16 +107,14 @@ class BatchWriter:
         counts = Counter([each.record.position[:2] for each in records])
         next_offsets = {partition: ends[partition] for partition in ends if partition in counts}
         stages.clock.observe(pipeline.latest_event_time(records))
-        dead = [(each.record, each.dead_letter) for each in records if each.dead_letter is not None]
+        dead = [each.dead_letter for each in records if each.dead_letter is not None]
         if dead:
-            stages.dead_letters.write(
-                [DeadLetterRecord(record, letter.reason, letter.detail) for record, letter in dead]
-            )
+            stages.dead_letters.write(dead)
         events = [event for record in records for event in record.events]
         recorded = stages.ledger.record(
             Batch(
                 events=pipeline.tag_events(events, stages.reviewer.tagger, self._rules),
-                dead_letters=[letter for _, letter in dead],
+                dead_letters=dead,
                 offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records={TopicPartition(*partition): count for partition, count in counts.items()},
                 received_at=stages.clock.time(),
@@ -147,7 +145,7 @@ class BatchWriter:
         self._count("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed
 
-    def _log_committed(self, records: int, recorded: Recorded, dead: Sequence[tuple[Record, DeadLetter]]) -> None:
+    def _log_committed(self, records: int, recorded: Recorded, dead: Sequence[DeadLetterRecord]) -> None:
         self._count(
             "batch.committed",
             records=records,
@@ -157,13 +155,13 @@ class BatchWriter:
             dead_letters=len(dead),
         )
         # A flood of such records must not flood the logs; each is in the ledger and the dead-letter topic.
-        for record, letter in dead[:_MOST_LOGGED]:
+        for letter in dead[:_MOST_LOGGED]:
             _log.warning(
                 "record.dead_lettered",
-                **record.position._asdict(),
-                reason=letter.reason.value,
+                **letter.record.position._asdict(),
+                reason=str(letter.reason),
                 detail=letter.detail,
-                size_bytes=letter.size_bytes,
+                size_bytes=letter.record.size_bytes,
             )
 
     def _count(self, event: str, **counts: int) -> None:

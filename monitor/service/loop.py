@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,8 @@ import structlog
 
 from monitor.errors import BrokersUnreachable, DependencyUnreachable, OffsetFenced
 from monitor.ingest.source import Poll, Record, TopicPartition
-from monitor.ledger.ledger import PendingSpans
+from monitor.ledger.ledger import Batch, PendingSpans
 from monitor.ledger.settings import LedgerSettings
-from monitor.metrics.snapshot import PartitionLag
 from monitor.service.batch_writer import BatchWriter
 from monitor.service.jobs import InTurn, Job, OnThreads
 from monitor.service.pipeline import DecodedRecord, DecodeRules, assemble, decode_records
@@ -22,11 +22,13 @@ from monitor.service.stages import Stages
 from monitor.service.watchdog import Watchdog
 from monitor.trace.model import TraceId
 from monitor.trace.served import ServedModels
+from monitor.trace.settings import AssemblySettings
 
 _log = structlog.get_logger()
 
 _PAUSE_LOG_SECONDS = 60.0
 _SPANS_PER_ASSEMBLY = 5_000
+_MAKING_ROOM_SECONDS = 30.0  # of one turn: about as long as it takes to read as many spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,21 @@ class Service:
 
     def assemble_due(self, *, now: float) -> Collection[TraceId]:
         """Assemble some of the traces that are complete at *now* (Unix seconds); empty where none are left."""
-        settings = self.rules.traces.assembly
-        return self.assemble(self.stages.ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY), now=now)
+        settings, ledger = self.rules.traces.assembly, self.stages.ledger
+        early = self._make_room(settings, now=now)
+        return [*early, *self.assemble(ledger.due_spans(settings, now=now, max_spans=_SPANS_PER_ASSEMBLY), now=now)]
+
+    def _make_room(self, settings: AssemblySettings, *, now: float) -> Collection[TraceId]:
+        """While more spans are pending than may be, assemble early what the service has that holds most."""
+        stages, made = self.stages, list[TraceId]()
+        until = stages.clock.monotonic() + _MAKING_ROOM_SECONDS
+        go_on = stages.snapshots.current.pending_spans > settings.max_pending_spans
+        while go_on and (crowding := stages.ledger.crowding_spans(settings, max_spans=_SPANS_PER_ASSEMBLY)):
+            early = self.assemble(crowding, now=math.inf, is_last_chance=True)
+            stages.ledger.record(Batch(received_at=now, early_spans=sum(len(each.spans) for each in crowding)))
+            made += early
+            go_on = len(early) > 0 and stages.clock.monotonic() < until
+        return made
 
     def assemble(
         self, pending: Sequence[PendingSpans], *, now: float, is_last_chance: bool = False
@@ -207,8 +222,4 @@ class Service:
 
     def _report(self, **changes: Any) -> None:
         source = self.stages.source
-        self._publisher.report(
-            lag=[PartitionLag(*partition, lag) for partition, lag in sorted(source.lag().items())],
-            blocked=source.blocked(),
-            **changes,
-        )
+        self._publisher.report(lag=dict(sorted(source.lag().items())), blocked=source.blocked(), **changes)

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from monitor.difficulty.features import prompt_family, request_features
 from monitor.difficulty.tagger import Tagger, declared_tier
-from monitor.ingest.source import Record, TopicPartition
-from monitor.ledger.ledger import DeadLetter, PendingSpans, TaggedTrace
+from monitor.ingest.source import DeadLetterRecord, Record, TopicPartition
+from monitor.ledger.ledger import PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
 from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace, TraceId
@@ -44,7 +44,7 @@ class DecodedRecord(Struct, frozen=True, gc=False):
     record: Record
     events: Sequence[Event] = ()
     ignored: Mapping[Ignored, int] = {}
-    dead_letter: DeadLetter | None = None
+    dead_letter: DeadLetterRecord | None = None
 
     @property
     def partition(self) -> TopicPartition:
@@ -192,8 +192,7 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
         if arrival is not None:
             decoded = _held_to_arrival(decoded, arrival, rules)
     except InvalidRecord as invalid:
-        letter = DeadLetter(record.position, invalid.reason, invalid.detail, record.sha256, record.size_bytes)
-        return DecodedRecord(record, dead_letter=letter)
+        return DecodedRecord(record, dead_letter=DeadLetterRecord(record, invalid.reason, invalid.detail))
     traces, spans = decoded.traces, decoded.spans
     if rules.read_as is not None:
         traces, spans = _read_as(rules.read_as, traces), _read_as(rules.read_as, spans)

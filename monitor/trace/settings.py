@@ -106,6 +106,12 @@ class AssemblySettings(Settings):
     max_spans_per_trace: Annotated[int, Ge(1)] = 10_000
     """Spans of one trace at which it is complete, whatever else may come."""
 
+    max_pending_spans: Annotated[int, Ge(1)] = 10_000_000
+    """
+    Spans of all services that may wait for their traces; beyond it, those of the service that holds most are put
+    together with what has come, the oldest traces first.
+    """
+
 
 class CapabilityRule(Settings):
     """

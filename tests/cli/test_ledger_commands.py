@@ -14,7 +14,7 @@ from monitor.ledger.engine import open_engine
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_dead_letter, a_trace, an_outcome, failure, success, tagged
-from tests.ledgers import a_calibration, counts
+from tests.ledgers import ROLLOUT, a_calibration, counts
 from tests.trace.spans import a_call
 
 
@@ -78,6 +78,50 @@ def test_prune_says_what_goes_and_then_lets_it_go(url: str, capsys: pytest.Captu
     assert {"": 2} == counts(ledger, CounterName.REQUESTS)
     ledger.close()
     assert 0 == run(capsys, "check", "--ledger", url)[0]
+
+
+def test_names_are_listed_with_what_they_reserve_and_freed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A place that is freed is for others; what was counted stays, and a name that comes again takes a place again."""
+    ledger = SqlLedger(url)
+    odd, other = a_trace("t3", service="evil", capability="odd", outcome=failure()), a_trace("t4", service="evil")
+    ledger.record(a_batch(tagged(odd), tagged(other), expected_offset=5, next_offset=7))
+    before = ledger.counters()
+    code, out, _ = run(capsys, "names", "--ledger", url, "-o", "json")
+    shown = json.loads(out)
+
+    assert (0, {"services": 2, "series": 892}, 500) == (code, shown["used"], shown["limits"]["services"])
+    assert [
+        ("model_version", "evil production model-1", 393, "2026-09-21T14:13:20.000Z"),
+        ("capability", "evil production model-1 odd", 32, None),
+        ("capability", "evil production model-1 search", 32, None),
+        ("failure_class", "evil production model-1 wrong_tool", 5, None),
+    ] == [tuple(each.values()) for each in shown["names"] if each["name"].startswith("evil")]
+    assert "shop production model-1" in run(capsys, "names", "--ledger", url)[1]
+    freed = run(capsys, "names", "--free", "evil* * *", "--free", "nobody", "--ledger", url)[1]
+    assert "freed: evil production model-1" in freed
+    assert "1 of 500 services" in freed
+    assert before == ledger.counters()
+    assert 0 == run(capsys, "check", "--ledger", url)[0]
+    ledger.close()
+    ledger = SqlLedger(url)
+    ledger.record(a_batch(tagged(a_trace("t5", service="evil")), expected_offset=7, next_offset=8))
+    ledger.close()
+    again = json.loads(run(capsys, "names", "--ledger", url, "-o", "json")[1])["names"]
+    assert "evil production model-1" in [each["name"] for each in again]
+    assert 0 == run(capsys, "check", "--ledger", url)[0]
+
+
+def test_names_of_a_rollout_and_of_references_are_not_freed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the pattern fits."""
+    ledger = SqlLedger(url)
+    ledger.record(a_batch(tagged(a_trace("t6", service="old", environment="reference"))))
+    ledger.start_rollout(ROLLOUT)
+    ledger.close()
+
+    shown = json.loads(run(capsys, "names", "--free", "*", "--ledger", url, "-o", "json")[1])
+
+    assert [] == shown["freed"]
+    assert {"old reference model-1", "shop production model-1"} <= {each["name"] for each in shown["names"]}
 
 
 def test_migrate_says_from_where_to_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import DeadLetterUnavailable
-from monitor.ingest.dead_letter import DeadLetterRecord, FileDeadLetters, NoDeadLetters, dead_letter_topic
+from monitor.ingest.dead_letter import FileDeadLetters, NoDeadLetters, dead_letter_topic
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import Position, Record
+from monitor.ingest.source import DeadLetterRecord, Position, Record
 
 RECORD = Record(Position("traces", 3, 7), key=None, value=b"not json", timestamp=12.5)
 

@@ -194,3 +194,20 @@ def test_spans_of_no_agent_are_let_go(ledger: SqlLedger) -> None:
 
     assert {"received": 1, "non_agent": 1} == counts(ledger, CounterName.SPANS)
     assert ({}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
+
+
+def test_who_holds_most_gives_way_first(ledger: SqlLedger) -> None:
+    """While pending spans are over their budget, the oldest traces of the noisy service are to be put together."""
+    few = ASSEMBLY.model_copy(update={"max_pending_spans": 100})
+    for number in range(5):
+        spans = [a_call("a", trace_id=TraceId(f"noisy-{number}-{n}"), service="noisy") for n in range(40)]
+        ledger.record(a_batch(*spans, received_at=NOON + number))
+    ledger.record(a_batch(*[a_call("a", trace_id=TraceId(f"quiet-{n}"), service="quiet") for n in range(9)]))
+
+    crowding = ledger.crowding_spans(few, max_spans=1_000)
+    some = ledger.crowding_spans(few, max_spans=10)
+
+    assert (109, 10) == (len(crowding), len(some))  # 209 are pending
+    assert {"noisy"} == {span.service for pending in crowding for span in pending.spans}
+    assert {0.0, 1.0, 2.0} == {pending.last_received_at - NOON for pending in crowding}
+    assert [] == list(ledger.crowding_spans(ASSEMBLY, max_spans=1_000))

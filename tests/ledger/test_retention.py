@@ -3,11 +3,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
+import sqlalchemy as sa
+
+from monitor.ingest.source import Position, Record
 from monitor.ledger.ledger import (
     Pruned,
     PruneSubject,
     TaggedTrace,
 )
+from monitor.ledger.schema import dead_letter
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from tests.builders import (
@@ -162,3 +166,22 @@ def test_names_in_use_stay(ledger: SqlLedger) -> None:
 
     assert before.keys() == ledger.counters().keys()
     assert [] == problems(ledger)
+
+
+def test_dead_letters_of_one_topic_leave_room_for_those_of_others(ledger: SqlLedger) -> None:
+    """Beyond the budget the oldest of the topic that has most go; each of them stays counted."""
+    ledger._settings = LedgerSettings(max_dead_letters=10)
+    quiet = dataclasses.replace(a_dead_letter(), record=Record(Position("quiet", 0, 1), None, b"no json"))
+    ledger.record(a_batch(dead_letters=[quiet]))
+    for number in range(12):
+        letters = [a_dead_letter(2 * number), a_dead_letter(2 * number + 1)]
+        ledger.record(a_batch(dead_letters=letters, received_at=NOON + 1 + number))
+
+    due, gone = ledger.due_to_prune(now=NOON + 60), list(ledger.prune(now=NOON + 60))
+
+    assert 14 == sum(pruned.rows for pruned in gone) == sum(pruned.rows for pruned in due)
+    with ledger._reading() as connection:
+        kept = connection.execute(sa.select(dead_letter.c.topic, dead_letter.c.offset)).all()
+    assert {("quiet", 1), *(("agent-traces", offset) for offset in range(14, 24))} == set(map(tuple, kept))
+    assert [] == problems(ledger)
+    assert [] == list(ledger.prune(now=NOON + 60))

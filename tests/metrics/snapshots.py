@@ -13,7 +13,6 @@ from monitor.metrics.snapshot import (
     HealthFact,
     LoopStatus,
     ModelVersionStatus,
-    PartitionLag,
     Snapshot,
 )
 from monitor.rollout.cohort import ArmName, TierGroup
@@ -253,7 +252,7 @@ def a_snapshot(**changes: Any) -> Snapshot:
         "calibration": CalibrationStatus("cal-1", NOON - 3_600, a_trust(), a_live_trust()),
         "loop": LoopStatus(
             turned_at=NOON + 119.75,
-            lag=(PartitionLag("agent-traces", 0, 17),),
+            lag={("agent-traces", 0): 17},
             last_commit_at=NOON + 119.5,
             batches_fenced=2,
             pauses=3,

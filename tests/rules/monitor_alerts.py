@@ -279,12 +279,11 @@ SERIES_DROPPED = AlertSpec(
     after="1515s",
     labels={"severity": "warning", "signature": "monitor-series-dropped"},
     annotations={
-        "summary": "There are too many different names, "
-        "so new versions of a service count as `other` and get no verdict.",
-        "description": "40 requests and failures in 15 minutes were counted as other; "
-        "most often over the cap of series.",
+        "summary": "A service is over a cap, so its new versions count as `other` and get no verdict, "
+        "or its spans are put together early.",
+        "description": "40 requests, failures and spans in 15 minutes were over a cap; most often that of series.",
         "action": "Find the name that keeps changing (a build number, a date, a user) and let the service write a "
-        "stable one.",
+        "stable one; for pending_spans, look for traces that never end.",
     },
     dashboard="monitor",
     silent={"names were over it long ago": {_DROPPED: "40x480"}},

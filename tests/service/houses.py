@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from monitor.clock import EventClock
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import DeadLetterUnavailable, LedgerUnavailable
-from monitor.ingest.dead_letter import DeadLetterRecord
-from monitor.ingest.source import TopicPartition
+from monitor.ingest.source import DeadLetterRecord, TopicPartition
 from monitor.ledger.ledger import Batch, Recorded
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder

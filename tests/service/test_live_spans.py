@@ -199,3 +199,28 @@ def test_every_span_of_every_capture_is_accounted_for(capture: Path) -> None:
         fates = monitor.count(CounterName.SPANS)
         assert fates.get("received", 0) == sum(spans for fate, spans in fates.items() if fate != "received")
         assert len(lines) == sum(monitor.count(CounterName.RECORDS).values())
+
+
+def test_a_noisy_service_gives_way_before_a_quiet_one() -> None:
+    """Over the budget its traces are counted with what has come, and that is said; the quiet one waits for its root."""
+    few = QUICK.model_copy(update={"assembly": AssemblySettings(quiet_seconds=3, max_pending_spans=20)})
+    with a_monitor(few) as monitor:
+        quiet = a_record(2, 1, CHAT)
+        tell(monitor, quiet)
+        for number in range(1, 41):
+            monitor.feed(quiet.replace(b"%032x" % 77, b"%032x" % number).replace(b"shop", b"loud"))
+        monitor.turn()
+        monitor.service.publish()
+        tell(monitor, 10.0)
+
+        assert ({"loud": 21}, 20) == (requests_of(monitor), monitor.ledger.pending_spans())
+        counters = monitor.ledger.counters()
+        dropped = {key.detail: value for key, value in counters.items() if key.name is CounterName.SERIES_DROPPED}
+        assert {"pending_spans": 21} == dropped
+        tell(monitor, a_record(1, None, AGENT), 10.0)
+        assert 1 == requests_of(monitor)["shop"]
+        assert [] == [check for check in monitor.ledger.checks() if check.problems]
+
+
+def requests_of(monitor: Monitor) -> dict[str, int]:
+    return {version.service: version.requests for version in monitor.ledger.activity()}

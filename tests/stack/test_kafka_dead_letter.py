@@ -9,9 +9,9 @@ from kafka import KafkaConsumer
 from msgspec import structs
 
 from monitor.errors import DeadLetterUnavailable
-from monitor.ingest.dead_letter import DeadLetterRecord, KafkaDeadLetters
+from monitor.ingest.dead_letter import KafkaDeadLetters
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import Oversize, Position, Record
+from monitor.ingest.source import DeadLetterRecord, Oversize, Position, Record
 from tests.stack.servers import KafkaServer, free_port
 
 pytestmark = pytest.mark.stack

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +14,7 @@ from monitor.doctor.finding import Finding, Health, next_step
 from monitor.ledger.audit import Check
 from monitor.ledger.inspection import SchemaVersion
 from monitor.ledger.ledger import Pruned
-from monitor.output.plain import Json, fields_of, plain
+from monitor.output.plain import Json, fields_of, iso_time, plain
 
 _STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
 _WIDTH = len(Health.PROBLEM) + 2
@@ -63,6 +64,18 @@ def print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
     for each in pruned:
         table.add_row(each.subject.replace("_", " "), f"{each.rows:,}")
     console.print(table)
+
+
+def print_names(console: Console, shown: Mapping[str, Any]) -> None:
+    """Each name with a place, what it reserves of the series, and what was freed."""
+    table = columns("service, environment, version, class", "kind", "series", "last request")
+    for each in shown["names"]:
+        last = "" if each.last_started_at is None else iso_time(each.last_started_at)
+        table.add_row(Text(each.name), each.kind, f"{each.series:,}", last)
+    console.print(table)
+    used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
+    freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""
+    console.print(f"{', '.join(used)}{freed}.", soft_wrap=True, markup=False, highlight=False)
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:

@@ -12,7 +12,7 @@ from msgspec import MsgspecError, json, msgpack
 
 from monitor.ledger.schema import metadata
 
-revision = "0009"
+revision = "0010"
 down_revision = "0002"  # those between were never released, and are in this one
 
 _SPANS_AT_ONCE = 10_000
@@ -20,7 +20,7 @@ _SPANS_AT_ONCE = 10_000
 _NEW_TABLES = ("evidence", "traffic", "pruned", "stratum", "served_model", "pending_span")
 _NEW_COLUMNS = {
     "request": ("declared_tier", "cluster", "said", "looked", "audited"),
-    "waiting_trace": ("counted_spans", "not_before", "counted_heads"),
+    "waiting_trace": ("counted_spans", "not_before", "counted_heads", "service"),
     "model_version": ("pruned_before",),
 }
 _NEW_INDEXES = {
