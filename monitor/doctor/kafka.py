@@ -115,7 +115,8 @@ def _times(each: Sample, now: float) -> Iterator[Finding]:
             f"The newest record of {each.topic} is {duration(-age)} in the future ({early or 'unreadable'}).",
             "Set the clocks of producers and brokers by NTP.",
         )
-    elif age > _OLD_SECONDS:
+        return
+    if age > _OLD_SECONDS:
         yield clocks.warning(
             f"The newest record of {each.topic} is {duration(age)} old.", "Check that its producers still run."
         )

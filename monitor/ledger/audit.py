@@ -20,6 +20,7 @@ from monitor.ledger.pending_spans import count_spans
 from monitor.ledger.recording import select_counters
 from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import model_version, request
+from monitor.ledger.stored import UNREADABLE
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
 
 _FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
@@ -46,18 +47,23 @@ class Check:
 def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
     """Every comparison, inside one transaction that sees one state of the ledger."""
     counters = select_counters(connection)
+    for compare in (_requests, _versions, _strata, _spans, _positions, _calibrations, _bounds):
+        try:
+            yield from compare(connection, dialect, counters)
+        except (*UNREADABLE, AttributeError) as error:  # of which it is not known what else is wrong
+            yield Check(f"{compare.__name__.strip('_')} that can be read", 1, (f"{type(error).__name__}: {error}",))
+    yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
+
+
+_Counters = Mapping[CounterKey, int]
+
+
+def _requests(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     counted, rows = _counted(counters), _rows(connection)
     yield _equal("requests counted = rows + pruned", counted["requests"], rows["requests"])
     for outcome in ("success", "failure"):
         yield _equal(f"{outcome} outcomes, revisions included = labels", counted[outcome], rows[outcome])
     yield _equal("failures by class = outcomes that were failures", counted["of a class"], counted["ever failed"])
-    yield from _versions(connection, counted)
-    yield _strata(connection, dialect)
-    yield from _spans(connection, counters)
-    yield from _positions(connection, counters)
-    yield _calibrations(connection)
-    yield _bounds(connection)
-    yield Check("the database's own check", 1, tuple(dialect.damage(connection)[:_MOST_PROBLEMS]))
 
 
 _VERSION = (model_version.c.service, model_version.c.environment, model_version.c.model_version)
@@ -65,7 +71,7 @@ _Tallies = Mapping[str, Counter[tuple[Any, ...]]]
 """Numbers by service, environment, version and tier, under what they count."""
 
 
-def _counted(counters: Mapping[CounterKey, int]) -> _Tallies:
+def _counted(counters: _Counters) -> _Tallies:
     """What the counters say; `success` and `failure` are outcomes as they stand: first labels, moved by revisions."""
     tallies: _Tallies = defaultdict(Counter)
     for key, value in counters.items():
@@ -107,8 +113,8 @@ def _rows(connection: sa.Connection) -> _Tallies:
     return tallies
 
 
-def _versions(connection: sa.Connection, counted: _Tallies) -> Iterator[Check]:
-    columns = model_version.c
+def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
+    columns, counted = model_version.c, _counted(counters)
     known = connection.execute(sa.select(columns.id, *_VERSION, columns.requests, columns.labelled)).all()
     requests, labels = _by_version(counted["requests"]), _by_version(counted["labels"])
     yield _equal("requests of versions = requests counted", {tuple(row[1:4]): row.requests for row in known}, requests)
@@ -126,7 +132,7 @@ def _versions(connection: sa.Connection, counted: _Tallies) -> Iterator[Check]:
     yield _equal("requests without their version", {("rows",): lost or 0}, {("rows",): 0})
 
 
-def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
+def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterator[Check]:
     """Cells against a recount; sums of logits are rounded as their order rounds them."""
     key = ("model_version_id", *KEY)
     rows = (
@@ -149,7 +155,7 @@ def _strata(connection: sa.Connection, dialect: Dialect) -> Check:
         }
         for rows in (cells, recount)
     )
-    return _equal("cells of evidence = requests and labels of rows", counted, found)
+    yield _equal("cells of evidence = requests and labels of rows", counted, found)
 
 
 def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...]]:
@@ -159,7 +165,7 @@ def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...
     return by_version
 
 
-def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     noted = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
     pending: Counter[tuple[str]] = Counter()
     for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
@@ -177,7 +183,7 @@ def _spans(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Ite
     )
 
 
-def _positions(connection: sa.Connection, counters: Mapping[CounterKey, int]) -> Iterator[Check]:
+def _positions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     """An offset may be ahead of the records (gaps, a start in the middle), never behind them."""
     rows = connection.execute(sa.select(schema.kafka_offset))
     offsets = {f"{row.topic}/{row.partition}": row.next_offset for row in rows}
@@ -194,7 +200,7 @@ def _positions(connection: sa.Connection, counters: Mapping[CounterKey, int]) ->
     yield Check("dead letters kept <= dead letters counted", stored, problems)
 
 
-def _calibrations(connection: sa.Connection) -> Check:
+def _calibrations(connection: sa.Connection, *_: object) -> Iterator[Check]:
     problems = []
     rows = connection.execute(sa.select(*schema.calibration.c["id", "body"]).order_by("id")).all()
     for calibration_id, body in rows:
@@ -202,10 +208,10 @@ def _calibrations(connection: sa.Connection) -> Check:
             Calibration.from_json(body)
         except CalibrationInvalid as error:
             problems.append(f"{calibration_id}: {error}")
-    return Check("checksums of calibrations", len(rows), tuple(problems[:_MOST_PROBLEMS]))
+    yield Check("checksums of calibrations", len(rows), tuple(problems[:_MOST_PROBLEMS]))
 
 
-def _bounds(connection: sa.Connection) -> Check:
+def _bounds(connection: sa.Connection, *_: object) -> Iterator[Check]:
     """Values that older versions let in, or somebody else wrote; they are passed over wherever they are read."""
     at, score = request.c.started_at, request.c.outcome_score
     odd = sa.or_(at < EARLIEST, at >= BEFORE, score < -LARGEST_NUMBER, score > LARGEST_NUMBER)
@@ -221,11 +227,11 @@ def _bounds(connection: sa.Connection) -> Check:
     )
     unsound = sum(not are_sound(text) for text in texts)
     problems += [f"{unsound:,} sets of attributes"] if unsound else []
-    return Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))
+    yield Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))
 
 
 def _equal(name: str, counted: Mapping[tuple[Any, ...], float], found: Mapping[tuple[Any, ...], float]) -> Check:
-    keys = sorted(counted.keys() | found.keys())
+    keys = sorted(counted.keys() | found.keys(), key=str)
     problems: Iterable[str] = (
         f"{' / '.join(map(str, key))}: {counted.get(key, 0):,} and {found.get(key, 0):,}"
         for key in keys

@@ -20,7 +20,7 @@ from msgspec.msgpack import Decoder, Encoder
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Assembled, PendingSpans
 from monitor.ledger.schema import pending_span, pending_trace
-from monitor.ledger.stored import readable, real
+from monitor.ledger.stored import readable, real, text, whole
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
@@ -95,8 +95,9 @@ class PendingSpanRows:
     def _known(self, connection: sa.Connection, trace_ids: Iterable[str]) -> Mapping[str, set[str]]:
         """Ids of the spans that traces have already."""
         known: dict[str, set[str]] = defaultdict(set)
-        for trace_id, span_ids in connection.execute(self._ids, self._among(trace_ids)):
-            known[trace_id].update(span_ids.split(" "))
+        rows = connection.execute(self._ids, self._among(trace_ids))
+        for trace_id, span_ids in readable("pending_span", rows, lambda row: (row[0], text(row[1]).split(" "))):
+            known[trace_id].update(span_ids)
         return known
 
     def _keep_better(self, connection: sa.Connection, again: _Came) -> None:
@@ -132,7 +133,8 @@ class PendingSpanRows:
         in_order = traces.order_by(columns.last_received_at, columns.trace_id).limit(max_spans)
         taken: list[TraceId] = []
         spans = 0
-        for trace_id, span_count in connection.execute(in_order).all():
+        rows = connection.execute(in_order).all()
+        for trace_id, span_count in readable("waiting_trace", rows, lambda row: (text(row[0]), whole(row[1]))):
             spans += span_count
             if taken and spans > max_spans:
                 break
@@ -145,7 +147,7 @@ class PendingSpanRows:
         """While more is pending than may be, the oldest traces of the service that holds most, as in `due`."""
         service, pending = pending_trace.c.service, pending_trace.c.span_count - pending_trace.c.counted_spans
         held = connection.execute(sa.select(service, sa.func.sum(pending)).where(IS_PENDING).group_by(service))
-        spans = {name: int(pending) for name, pending in held}
+        spans = dict(readable("waiting_trace", held, lambda row: (text(row[0]), int(row[1]))))
         surplus = sum(spans.values()) - settings.max_pending_spans
         if surplus <= 0:
             return ()
@@ -201,9 +203,10 @@ class PendingSpanRows:
         looked_at = {each.trace_id: each for each in assembled}
         rows = connection.execute(self._grown, self._among(looked_at)).all()
         ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
-        counted = [(row.trace_id, row.span_count, _heads(row, looked_at[row.trace_id])) for row in ours]
-        self._mark_counted(connection, counted)
-        return {TraceId(row.trace_id): row.counted_spans for row in ours}
+        heads = dict(readable("waiting_trace", ours, lambda row: (row.trace_id, _heads(row, looked_at[row.trace_id]))))
+        taken = [row for row in ours if row.trace_id in heads]
+        self._mark_counted(connection, [(row.trace_id, row.span_count, heads[row.trace_id]) for row in taken])
+        return {TraceId(row.trace_id): row.counted_spans for row in taken}
 
     def _among(self, trace_ids: Iterable[str]) -> Mapping[str, object]:
         return {"among": self._values(list(trace_ids))}
@@ -269,6 +272,6 @@ def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
 
 def _heads(row: Any, assembled: Assembled) -> str:
     """Heads of the runs that are counted by now, in the order in which they were."""
-    heads = dict.fromkeys(row.counted_heads.split())
+    heads = dict.fromkeys(text(row.counted_heads).split())
     heads.update(dict.fromkeys(tagged.trace.head_span_id for tagged in assembled.tagged if tagged.trace.head_span_id))
     return " ".join(heads)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from monitor.ledger.labels import SERIES_OF, PlacedName
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import counter, dead_letter, model_version, pruned, request, rollout, stratum
 from monitor.ledger.settings import LedgerSettings
+from monitor.ledger.stored import readable, real
 from monitor.ledger.transactions import Transactions
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -79,15 +81,15 @@ class Retention(Transactions):
 
     def names(self) -> Sequence[PlacedName]:
         """Names that have a place on `/metrics`, by service, environment and version."""
-        placed, used = schema.label_value.c, sa.select(_NAME, model_version.c.last_started_at)
-        name = (placed.scope + " " + placed.value).label("name")
-        rows = sa.select(placed.label, name).where(placed.label.in_(SERIES_OF)).order_by(name)
+        placed = sa.select(schema.label_value).where(schema.label_value.c.label.in_(SERIES_OF))
         with self._reading() as connection:
-            used_at = {name: at for name, at in connection.execute(used)}  # noqa: C416  (a row is no pair to mypy)
-            return [
-                PlacedName(kind.removeprefix("version_"), of, SERIES_OF[kind], used_at.get(of))
-                for kind, of in connection.execute(rows)
-            ]
+            used_at, rows = _used(connection), connection.execute(placed).all()
+
+        def read(row: sa.Row[Any]) -> PlacedName:
+            kind, name = row[0], " ".join(row[1:])
+            return PlacedName(kind.removeprefix("version_"), name, SERIES_OF[kind], used_at.get(name))
+
+        return sorted(readable("label_value", rows, read), key=attrgetter("name"))
 
     def free(self, versions: Collection[str]) -> Sequence[str]:
         """
@@ -97,8 +99,7 @@ class Retention(Transactions):
             Those that were freed: not those of references, probes and arms of a rollout under way.
         """
         with self._writing() as connection:
-            may_go = sa.select(_NAME).where(model_version.c.id.in_(_ids(connection, arms=False)))
-            freed = sorted({*connection.scalars(may_go)}.intersection(versions))
+            freed = sorted(_used(connection, _ids(connection, arms=False)).keys() & versions)
             _free(connection, freed)
         return freed
 
@@ -250,7 +251,12 @@ def _unused_versions(version_ids: Sequence[int], before: float) -> _Old:
     return rows, expire
 
 
-_NAME = model_version.c.service + " " + model_version.c.environment + " " + model_version.c.model_version
+def _used(connection: sa.Connection, version_ids: Collection[int] | None = None) -> Mapping[str, float]:
+    """Names of versions, and when each was last used, Unix seconds."""
+    which = sa.true() if version_ids is None else model_version.c.id.in_(version_ids)
+    names = sa.select(*model_version.c["service", "environment", "model_version", "last_started_at"]).where(which)
+    rows = connection.execute(names)
+    return dict(readable("model_version", rows, lambda row: (" ".join(row[:3]), real(row.last_started_at))))
 
 
 def _free(connection: sa.Connection, versions: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from monitor.cli import run_command
 from monitor.ledger.engine import open_engine
+from monitor.ledger.labels import SERIES_OF_CAPABILITY, SERIES_OF_FAILURE_CLASS, SERIES_OF_VERSION
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_dead_letter, a_trace, an_outcome, failure, success, tagged
@@ -89,9 +90,10 @@ def test_names_are_listed_with_what_they_reserve_and_freed(url: str, capsys: pyt
     code, out, _ = run(capsys, "names", "--ledger", url, "-o", "json")
     shown = json.loads(out)
 
-    assert (0, {"services": 2, "series": 892}, 500) == (code, shown["used"], shown["limits"]["services"])
+    series = 2 * SERIES_OF_VERSION + 3 * SERIES_OF_CAPABILITY + 2 * SERIES_OF_FAILURE_CLASS
+    assert (0, {"services": 2, "series": series}, 500) == (code, shown["used"], shown["limits"]["services"])
     assert [
-        ("model_version", "evil production model-1", 393, "2026-09-21T14:13:20.000Z"),
+        ("model_version", "evil production model-1", SERIES_OF_VERSION, "2026-09-21T14:13:20.000Z"),
         ("capability", "evil production model-1 odd", 32, None),
         ("capability", "evil production model-1 search", 32, None),
         ("failure_class", "evil production model-1 wrong_tool", 5, None),

@@ -106,6 +106,10 @@ def test_a_bad_value_in_a_row_stops_no_start(ledger_file: Path, tmp_path: Path, 
         connection.close()
 
         assert start(f"sqlite:///{path}").current.counters
+        ledger = SqlLedger(f"sqlite:///{path}")
+        assert ledger.checks()
+        ledger.names()
+        ledger.close()
 
 
 def test_a_ledger_that_an_older_version_filled_says_so(ledger_file: Path, tmp_path: Path) -> None:
