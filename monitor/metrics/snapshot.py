@@ -149,7 +149,7 @@ class Snapshot:
         """One line that says why the replica is not ready; empty when it is."""
         if self.is_ready:
             return ""
-        failed = [fact.sentence for fact in self.health if not fact.is_ok]
+        failed = dict.fromkeys(fact.sentence for fact in self.health if not fact.is_ok)  # two checks may say the same
         return " ".join(" ".join(failed or ["still starting; try again in a few seconds."]).split())
 
 

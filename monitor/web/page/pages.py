@@ -60,7 +60,11 @@ class Page:
         )
 
     def rollout(
-        self, record: RolloutRecord, evidence: Sequence[Evidence], *, evidence_problem: str = "", has_cases: bool = True
+        self,
+        record: RolloutRecord,
+        evidence: Sequence[Evidence] = (),
+        worst: tuple[Cases, TraceLinks] | None = None,
+        problem: str = "",
     ) -> str:
         """
         Everything about one rollout.
@@ -68,8 +72,8 @@ class Page:
         Args:
             record: The rollout.
             evidence: What was found at the looks at it, oldest first.
-            evidence_problem: Why that is not known, in one sentence; empty where it is.
-            has_cases: Whether there is a page of its cases.
+            worst: Its first few cases, and where their traces are looked at; None where they are not known.
+            problem: Why evidence or cases are not known, in one sentence; empty where they are.
         """
         compared = [] if record.verdict is None else rollout_view.comparisons(record.verdict)
         return render(
@@ -82,10 +86,10 @@ class Page:
             forecast=rollout_view.forecast(record, evidence),
             floors=rollout_view.floors(record),
             evidence=evidence,
-            evidence_problem=evidence_problem,
+            problem=problem,
             evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._snapshot.policy),
             listed=rollout_view.listed(evidence),
-            has_cases=has_cases,
+            worst=worst,
             story=story(record, self._snapshot.rollouts),
         )
 
@@ -106,8 +110,8 @@ class Page:
         return render("problem.html", **self._shared, title=title, sentence=sentence)
 
 
-FEW_CASES, MANY_CASES = 50, 1_000
-"""Cases that a page shows, unasked and asked."""
+WORST_CASES, FEW_CASES, MANY_CASES = 3, 50, 1_000
+"""Cases that the page of a rollout shows, and that of its cases, unasked and asked."""
 
 _NAMES = ("service", "environment", "baseline", "candidate")
 
@@ -177,8 +181,13 @@ def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None,
     page, record = Page(snapshot, root="..", refresh_seconds=refresh), _record(snapshot, wanted)
     if record is None:  # it went with the snapshot before this one
         return page.problem(*_NO_SUCH_ROLLOUT).encode()
-    evidence, problem = _evidence(control, wanted)
-    return page.rollout(record, evidence, evidence_problem=problem, has_cases=control is not None).encode()
+    if control is None:
+        return page.rollout(record, problem="There is no ledger to ask.").encode()
+    try:
+        worst = (control.cases(wanted, limit=WORST_CASES)[1], control.links)
+        return page.rollout(record, control.evidence(wanted), worst).encode()
+    except MonitorError as error:  # the rest of the page can do without
+        return page.rollout(record, problem=str(error)).encode()
 
 
 def _cases(snapshot: Snapshot, *, wanted: str, control: RolloutControl, limit: int, refresh: int) -> bytes:
@@ -189,16 +198,6 @@ def _cases(snapshot: Snapshot, *, wanted: str, control: RolloutControl, limit: i
 
 def _record(snapshot: Snapshot, wanted: str) -> RolloutRecord | None:
     return next((record for record in snapshot.rollouts if record.rollout.rollout_id == wanted), None)
-
-
-def _evidence(control: RolloutControl | None, wanted: str) -> tuple[Sequence[Evidence], str]:
-    """What is remembered of a rollout, and why it is not known where it is not: the rest of the page can do without."""
-    if control is None:
-        return (), "There is no ledger to ask."
-    try:
-        return control.evidence(wanted), ""
-    except MonitorError as error:
-        return (), str(error)
 
 
 _NO_SUCH_ROLLOUT = ("There is no such rollout", "The address may be incomplete, or it was a rollout of another ledger.")

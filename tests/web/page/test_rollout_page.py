@@ -212,7 +212,7 @@ def test_the_table_of_evidence_is_short_and_leaves_no_change_out(states: list[Ve
 
 def test_evidence_that_cannot_be_read_leaves_the_rest_of_the_page() -> None:
     """The verdict is shown while the ledger is away."""
-    page = words(page_of(a_record(a_verdict()), evidence=(), evidence_problem="The ledger does not answer."))
+    page = words(page_of(a_record(a_verdict()), evidence=(), problem="The ledger does not answer."))
 
     assert "not known : The ledger does not answer." in page
     assert "Failure rate by tier" in page
@@ -249,6 +249,18 @@ def test_cases_are_grouped_and_lead_to_their_traces() -> None:
         assert told_as in said
 
 
+def test_the_worst_cases_lead_to_their_traces_from_the_rollout() -> None:
+    """Whoever was woken sees the first few with both traces, and the way to all of them."""
+    cases, links = Cases(7, [a_case()]), TraceLinks("https://traces.example/{trace_id}")
+
+    page = page_of(a_record(a_verdict()), worst=(cases, links))
+
+    assert {"https://traces.example/aaa", "https://traces.example/bbb"} <= set(Reader(page).links)
+    assert "Worst cases: hard / search / timeout: failed 3 of 4, aaa ; passed 4 of 5 before, bbb" in words(page)
+    assert "All 7 cases: requests that passed before and fail now" in words(page)
+    assert "Worst cases" not in words(page_of(a_record(a_verdict()), worst=(Cases(0, []), links)))
+
+
 def test_without_cases_the_page_says_so() -> None:
     """None is an answer, and no table is shown for it."""
     record = a_record(a_verdict())
@@ -276,6 +288,6 @@ def _pages(name: str, sentence: str) -> list[str]:
     page = Page(a_snapshot(rollouts=[record]))
     cases = Cases(1, [a_case(name, trace_id=name, signature=Signature(Tier.HARD, name, name))])
     return [
-        page.rollout(record, LOOKS, evidence_problem=""),
+        page.rollout(record, LOOKS, (cases, TraceLinks())),
         page.cases(record, cases, TraceLinks(), can_show_more=True),
     ]
