@@ -118,16 +118,19 @@ class OnThreads:
         self._threads = []
 
     def _run(self, job: Job) -> None:
+        problem = ""
         while not self._stopping.is_set():
-            began, problem = self._clock.monotonic(), ""
+            began, last = self._clock.monotonic(), problem
             try:
                 job.run()
+                problem = ""
             except DependencyUnreachable as outage:
                 problem = str(outage)
-                _log.warning("job.postponed", job=job.name, problem=problem)
             except BaseException as failure:  # noqa: BLE001  (the loop raises it)
                 self._failure = failure
                 return
+            if problem != last:  # an outage of a night is two lines, not one per try
+                _log.warning("job.postponed" if problem else "job.resumed", job=job.name, problem=problem or last)
             ended = self._clock.monotonic()
             self._note(job.name, problem, ended - began)
             self._stopping.wait(job.due_at(began=began, ended=ended) - ended)

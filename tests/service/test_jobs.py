@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from monitor.clock import EventClock, WallClock
 from monitor.errors import LedgerInvalid, LedgerUnavailable
@@ -83,7 +84,7 @@ def test_the_loop_turns_while_a_job_on_a_thread_takes_its_time(threads: list[OnT
 
 
 def test_an_outage_in_a_job_is_told_until_it_is_over(threads: list[OnThreads]) -> None:
-    """A dependency out of reach is no reason for the loop to stop; the job is tried again."""
+    """A dependency out of reach is no reason for the loop to stop; the job is tried again, and logged twice at most."""
     outages = iter([LedgerUnavailable("The ledger is away."), LedgerUnavailable("The ledger is away.")])
     problems, said = Problems(), list[str]()
 
@@ -94,10 +95,12 @@ def test_an_outage_in_a_job_is_told_until_it_is_over(threads: list[OnThreads]) -
 
     jobs = OnThreads([Job("review", review, 0.001, 0.0)], WallClock(), note=problems.note)
     threads.append(jobs)
-    jobs.start()
-    wait_until(lambda: len(said) > 3, what="the job is done again")
-    jobs.turn()
+    with structlog.testing.capture_logs() as logged:
+        jobs.start()
+        wait_until(lambda: len(said) > 3, what="the job is done again")
+        jobs.turn()
 
+    assert ["job.postponed", "job.resumed"] == [line["event"] for line in logged]
     assert ["", "The ledger is away.", "The ledger is away.", ""] == said[:4]
 
 
