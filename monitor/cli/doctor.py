@@ -87,7 +87,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     login = Check("broker", "login")
     try:
         with closing(Cluster(kafka)) as asked:
-            yield login.ok(f"{asked.brokers()} brokers take our requests.")
+            yield login.ok(f"Brokers that take our requests: {asked.brokers()}.")
             topics = asked.topics(kafka.topics)
             group = asked.group(kafka.group_id)
     except DependencyUnreachable as refused:

@@ -86,8 +86,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigInvalid(
-            f"{path.absolute()}: cannot be read: {error.strerror}; "
-            "`python -m monitor.config.model` prints a file to start from"
+            f"{path.absolute()}: cannot be read: {error.strerror}; `cliffwatch init` writes one"
         ) from error
 
 

@@ -57,7 +57,7 @@ def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> It
                 "Raise retention.ms: what expires during an outage is lost.",
             )
         else:
-            kept = "as long as the brokers say" if each.retention_seconds is None else duration(each.retention_seconds)
+            kept = "the brokers' default" if each.retention_seconds is None else duration(each.retention_seconds)
             yield topic.ok(f"{each.name} has {each.partitions} partitions and keeps records for {kept}.")
 
 
@@ -171,7 +171,7 @@ def judge_group(
     """
     members, waiting = Check("group", "members"), Check("group", "lag")
     if group.members:
-        yield members.ok(f"{group.name} has {group.members} members and is {group.state}.")
+        yield members.ok(f"Members of the group {group.name}: {group.members} ({group.state}).")
     else:
         yield members.warning(f"The group {group.name} has no members.", "Start `cliffwatch run`.")
     if ledger_offsets is None:

@@ -99,7 +99,7 @@ def judge_versions(activity: Sequence[VersionActivity]) -> Iterator[Finding]:
             "Pin the version in the request, or let the response's model be recorded.",
         )
     elif names:
-        yield aliases.ok(f"All {len(names)} versions that serve are pinned.")
+        yield aliases.ok(f"Versions that serve: {len(names)}, all pinned.")
 
 
 def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:

@@ -195,7 +195,7 @@ def ours(partition: KafkaPartition) -> TopicPartition:
 def no_such_topic(settings: KafkaSettings, topic: str, others: Sequence[str]) -> str:
     """One sentence about a topic that is not there, with those that are."""
     there = f"it has {', '.join(others)}" if others else "it has no topic at all"
-    return f"Kafka at {settings.bootstrap_servers} has no topic {topic} ({there}); check the name, or create it."
+    return f"Kafka at {settings.bootstrap_servers} has no topic {topic} ({there}); create it, or name another."
 
 
 def theirs(partitions: Iterable[TopicPartition]) -> list[KafkaPartition]:

@@ -369,7 +369,7 @@ def test_a_day_needs_no_quotes(config_file: Path) -> None:
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     """The sentence says how to get a first one."""
-    with pytest.raises(ConfigInvalid, match=r"nowhere\.yaml: cannot be read: No such file.*python -m monitor\.config"):
+    with pytest.raises(ConfigInvalid, match=r"nowhere\.yaml: cannot be read: No such file.*cliffwatch init"):
         load_config(tmp_path / "nowhere.yaml")
 
 

@@ -81,10 +81,10 @@ def _rollout(record: RolloutRecord) -> RenderableType:
 
 def _rates(verdict: Verdict) -> Table:
     table = columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points")
-    for tier in TIERS:
-        _add_rates(table, tier.value, verdict.tiers[tier])
-    if verdict.hard_tier is not None:
-        _add_rates(table, "hard + frontier", verdict.hard_tier)
+    shown = {tier.value: verdict.tiers[tier] for tier in TIERS} | {"hard + frontier": verdict.hard_tier}
+    for name, each in shown.items():
+        if each is not None and (each.baseline.requests or each.candidate.requests):
+            _add_rates(table, name, each)
     _add_rates(table, "all", verdict.aggregate)
     return table
 
