@@ -772,6 +772,17 @@ def test_scores_of_tools_that_call_them_otherwise(written: Any, capsys: pytest.C
     assert {"sums", "roots"} == set(result["capabilities"])
 
 
+def test_a_document_without_cases_says_what_it_has(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Empty objects in it are no empty list of cases."""
+    path = written(
+        json.dumps({"stats": {"passes": 2}, "tests": [{"title": "a", "err": {}}, {"title": "b", "err": {}}]})
+    )
+
+    assert "no column says which case it is; name it with --column case=NAME. It has stats.passes" in (
+        refused(capsys, path, path)
+    )
+
+
 def test_an_archive_of_other_files_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A spreadsheet is an archive too."""
     path = tmp_path / "results.xlsx"

@@ -125,7 +125,7 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
             inner = [(name, each) for name, each in value.items() if isinstance(each, Mapping | list)]
             found = [(name, rows) for name, each in inner for rows in _lists(each, inherited, depth - 1, name)]
             # One list for each case, or for each part of the suite.
-            is_split = len(found) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
+            is_split = 0 < len(found) == len(value) and value.keys().isdisjoint(_WORDS["lists"])
             yield from [_joined(key, found)] if is_split else [rows for _, rows in found]
     elif isinstance(value, list) and value and all(isinstance(entry, Mapping) for entry in value):
         if not _holds_cases(value[:_LOOKED_AT]) and any(has_outcome(flat(entry)) for entry in value[:_LOOKED_AT]):
