@@ -87,9 +87,11 @@ def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
 
 
 def cases_line(report: EvalReport) -> str:
-    """How many cases are lost, won and flaky, and the first that are lost."""
+    """How many cases are lost, won, flaky and without a score in the candidate, and the first that are lost."""
     counts = f"{len(report.lost):,} lost, {len(report.won):,} won"
     counts += f", {len(report.flaky):,} flaky" if report.flaky else ""
+    unknown = len(report.pairing.unknown_after)
+    counts += f", {unknown:,} without a score" if unknown else ""
     named = some_of([one_line(str(case.key), None) for case in report.lost], _NAMED)
     return f"{counts}: {named}" if named else counts
 

@@ -330,3 +330,12 @@ def test_a_crashed_candidate_never_passes(
     assert 0 == gated((str(after), str(after)), "verdict: [ok, waiting]\nunscored: left_out", tmp_path)
     assert 0 == gated((str(before), str(before)), rules, tmp_path)
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "html"])
+def test_a_crash_is_named_where_the_lost_cases_are(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that broke off lost nothing, so far as is known, and a stranger must not take that for good news."""
+    before, after = (str(next(CASES.glob(f"{name}.*"))) for name in ("03_base", "03_crash"))
+    run_command(["report", before, after, "--output", form])
+
+    assert "0 lost, 0 won, 35 without a score" in capsys.readouterr().out
