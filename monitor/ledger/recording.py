@@ -112,7 +112,8 @@ class Recorder:
         deltas = CounterDeltas()
         runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
         trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}
-        trace_ids |= {event.run_id for event in batch.events if isinstance(event, OutcomeEvent)}
+        outcomes = (event for event in batch.events if isinstance(event, OutcomeEvent))
+        trace_ids |= {event.run_id for event in outcomes if event.outcome.observation is not None}
         slots = self._requests.load(connection, trace_ids, deltas)
         admission = Admission(connection, self._insert, self._settings, self._admitted)
         joining = Joining(slots, deltas, admission, self._outcomes)

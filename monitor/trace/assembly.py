@@ -235,15 +235,14 @@ def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
     """Ids of *calls* that were cancelled beside another one, as a hedged request is once the other has answered."""
-    lost = [call for call in calls if call.error and ABORTS.search(call.error_type or "")]
-    return {
-        call.span_id
-        for call in lost
-        for other in calls
-        if other not in lost
-        and call.parent_span_id == other.parent_span_id
-        and max(call.started_at, other.started_at) < min(_by_end(call)[0], _by_end(other)[0])
-    }
+    lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
+    others: dict[str | None, list[float]] = defaultdict(list)
+    for call in calls if lost else ():
+        if call.span_id not in lost:
+            others[call.parent_span_id] += [call.started_at, _by_end(call)[0]]
+    spell = {parent: (min(times), max(times)) for parent, times in others.items()}
+    beside = [(call, *spell[call.parent_span_id]) for call in lost.values() if call.parent_span_id in spell]
+    return {call.span_id for call, start, end in beside if start < _by_end(call)[0] and call.started_at < end}
 
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:

@@ -11,7 +11,6 @@ from monitor.trace.model import TraceId, joining_id
 from monitor.trace.outcome_policy import HUMAN, JUDGE, Evaluation
 from monitor.trace.values import chance, number, seconds
 
-_SCORE_EVENT = "score-create"
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _LONGEST_NAME = 256
 
@@ -31,7 +30,7 @@ def _score(part: Any) -> Mapping[str, Any] | None:
     if not isinstance(part, dict):
         return None
     body = part.get("body")
-    if part.get("type") == _SCORE_EVENT and isinstance(body, dict):
+    if part.get("type") == "score-create" and isinstance(body, dict):
         # The event tells when the score was written, last of all; its body when it was first given.
         part = {"updatedAt": part.get("timestamp"), **body}
     return part if _is_score(part) else None

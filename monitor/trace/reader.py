@@ -37,8 +37,7 @@ from monitor.trace.values import (
 ReadValue = Callable[[Any], Any]
 """What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
 
-_MODELLED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL})
-_ASKED = _MODELLED | {OperationKind.STEP}
+_ASKED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL, OperationKind.STEP})
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
 _PARTS = _ASKED | {OperationKind.TOOL, OperationKind.RETRIEVAL}
 

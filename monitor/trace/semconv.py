@@ -127,6 +127,9 @@ NOT_ANSWERING = re.compile(
 )
 """Names of models that give no answer to the user, whatever kind of span their library writes for them."""
 
+MASKED = re.compile(r"[\W_]{1,3}redacted[\W_]{1,3}", re.IGNORECASE)
+"""What stands for a text that is not to be read."""
+
 WORKFLOW_NAME = "workflow.run"
 """Name of the span around the agents of a workflow, on which Microsoft Agent Framework writes no kind."""
 
@@ -156,9 +159,6 @@ ABORTS = re.compile(
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""
-
-ERROR_LEVEL = "error"
-"""What levels and reasons to finish hold in any case where an operation failed."""
 
 
 class Library(NamedTuple):

@@ -55,8 +55,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
             kind = _kind_named(value) if isinstance(value, str) and len(value) <= _LONGEST_KIND else None
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
-        # Whatever else it is called, what writes tokens is a model, and so is what names a model and its provider.
-        if Field.OUTPUT_TOKENS not in singles and not (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
+        if Field.OUTPUT_TOKENS not in singles:  # whatever else it is called, what writes tokens is a model
             return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
@@ -104,7 +103,8 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     """
     if status_code == _ERROR_STATUS:
         return True
-    if any(semconv.ERROR_LEVEL in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
+    # Of a level and of a reason to finish alike.
+    if any("error" in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
         return True
     if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
         return True
@@ -154,7 +154,7 @@ def asked_of(attributes: SpanAttributes) -> Asked:
         messages = asked.messages if messages is None else messages
         if text is not None and is_plain and messages is not None:
             break
-    return Asked(text, messages, is_plain)
+    return Asked(text if text is None or semconv.MASKED.fullmatch(text) is None else None, messages, is_plain)
 
 
 def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, str | None]:

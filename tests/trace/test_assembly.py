@@ -349,6 +349,19 @@ class TestRun:
         assert "429" == failed.failure_class
         assert built(a_span(), lost).aborted
 
+    @pytest.mark.timeout(60)
+    def test_many_calls_that_were_given_up_cost_little(self) -> None:
+        """Ten thousand of them beside as many others, all in a row, are looked at once."""
+        calls = [
+            a_call(
+                f"{k}", error=True, error_type="AbortError", started_at=STARTED_AT + k, ended_at=STARTED_AT + k + 0.5
+            )
+            for k in range(5_000)
+        ]
+        others = [replace(call, span_id=f"o{call.span_id}", error=None, error_type=None) for call in calls]
+
+        assert 10_000 == built(a_span(), *calls, *others).steps
+
     def test_what_the_application_does_beside_the_agent_decides_nothing(self) -> None:
         """A title that fails or a summary that is long comes after the answer; the time of a run is its agent's."""
         http = a_span("http", kind=OperationKind.OTHER, ended_at=STARTED_AT + 9)

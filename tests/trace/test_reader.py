@@ -339,7 +339,6 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "genkit:metadata:subtype": ({"genkit:metadata:subtype": "flow"}, _span("kind"), OperationKind.WORKFLOW),
     "span_type": ({"span_type": "LLM"}, _span("kind"), OperationKind.MODEL),
     "gen_ai.span.kind": ({"gen_ai.span.kind": "LLM"}, _span("kind"), OperationKind.MODEL),
-    "span.type": ({"span.type": "interaction"}, _span("kind"), OperationKind.AGENT),
     "braintrust.span_attributes": (
         {"braintrust.span_attributes": '{"name":"Chat Completion","type":"llm"}'},
         _span("kind"),
@@ -607,12 +606,10 @@ def test_a_guardrail_does_not_answer() -> None:
 
 
 def test_an_operation_of_another_name_that_writes_tokens_is_a_model_s() -> None:
-    """A library may call it what it likes, and one that failed wrote none; what names no provider is a step."""
+    """A library may call it what it likes; what writes none is a step."""
     named = {"gen_ai.operation.name": "improvise", "gen_ai.response.model": "m-1"}
-    asked = {"gen_ai.operation.name": "improvise", "gen_ai.request.model": "m", "gen_ai.system": "x"}
 
     assert OperationKind.MODEL is read_span({**named, "gen_ai.usage.output_tokens": 5}).kind
-    assert OperationKind.MODEL is read_span(asked).kind
     assert OperationKind.STEP is read_span(named).kind
 
 
@@ -628,6 +625,24 @@ def test_a_stream_that_broke_off_has_told_who_answered() -> None:
     broken, repeated = (read_span({**failed, "gen_ai.response.model": name}) for name in ("m-1", "m"))
 
     assert [("m", "m-1"), ("m", None)] == [(span.request_model, span.response_model) for span in (broken, repeated)]
+
+
+@pytest.mark.parametrize("text", ["__REDACTED__", "<REDACTED>", "[redacted]"])
+def test_what_stands_for_a_text_is_none(text: str) -> None:
+    """Or all questions would be one."""
+    assert read_span({**MODEL_CALL, "input.value": text}).text is None
+    assert "Is it redacted?" == read_span({**MODEL_CALL, "input.value": "Is it redacted?"}).text
+
+
+def test_claude_code_is_read() -> None:
+    """Its names have no prefix; what it read from a cache is beside the input."""
+    asked = {"span.type": "llm_request", "gen_ai.system": "anthropic", "gen_ai.request.model": "claude-opus-5"}
+    tokens = {"input_tokens": 2, "output_tokens": 90, "cache_read_tokens": 800, "cache_creation_tokens": 70}
+    call, tool = (read_span(each) for each in (asked | tokens, {"span.type": "tool", "tool_name": "Bash"}))
+
+    assert (OperationKind.MODEL, 872, 90) == (call.kind, call.input_tokens, call.output_tokens)
+    assert OperationKind.TOOL is tool.kind
+    assert OperationKind.OTHER is read_span({"span.type": "web"}).kind
 
 
 def test_span_of_a_workflow_is_told_by_its_name() -> None:
