@@ -230,7 +230,8 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
     """Ids of what stands beside the agent of a run, where that calls models itself."""
-    return tree.at_or_below(tops[1:]) if tops[0].kind in _AGENTS and _calls_model(tops[0], tree) else set()
+    is_alone = len(tops) == 1 or tops[0].kind not in _AGENTS or not _calls_model(tops[0], tree)
+    return set() if is_alone else tree.at_or_below(tops[1:])
 
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
@@ -249,7 +250,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*topmost* spans by the run that they belong to, earliest first; a run's agent comes first in it."""
     agents = [span for span in topmost if span.kind in _AGENTS]
     if not agents:
-        return _by_request(topmost, tree)
+        return _by_request(topmost, tree) if len(topmost) > 1 else [[span] for span in topmost]
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}
     for span in topmost:
