@@ -262,6 +262,7 @@ class Reader:
             and place.parent_span_id
             and not is_classified
             and span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
+            and not facts.request_attributes()
         ):
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             return place

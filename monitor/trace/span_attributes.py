@@ -58,6 +58,7 @@ _EVALUATION_PARTS = {
     "annotator_kind": Field.EVALUATION_SOURCE,
 }
 _REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
+_SAID_ANYWHERE = _EVALUATIONS | {_REQUEST_ATTRIBUTES}
 
 
 MESSAGE_KEYS = ("content", "message", "parts")
@@ -156,9 +157,9 @@ class SpanAttributes:
         """What the sender says was known at request time, by name."""
         return self.families.get(_REQUEST_ATTRIBUTES, {})
 
-    def has_families_but_evaluations(self) -> bool:
-        """Whether any family is there that says something of the span itself."""
-        return not self.families.keys() <= _EVALUATIONS
+    def has_messages_or_tools(self) -> bool:
+        """Whether any family is there that says what the span does; evaluations and request attributes do not."""
+        return not self.families.keys() <= _SAID_ANYWHERE
 
 
 def _unquoted(value: Any) -> Any:

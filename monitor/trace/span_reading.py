@@ -61,7 +61,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
         return _model_kind(attributes, name)
-    if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_families_but_evaluations():
+    if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools():
         return OperationKind.WORKFLOW if name == semconv.WORKFLOW_NAME else OperationKind.OTHER
     return OperationKind.STEP
 

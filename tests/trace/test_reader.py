@@ -804,19 +804,23 @@ def test_of_spans_of_the_application_no_more_than_the_place_is_kept() -> None:
 
 
 def test_application_span_with_our_attributes_is_kept() -> None:
-    """A budget may stand on any span, and so may a session."""
+    """A budget may stand on any span, and so may a session and request attributes; it stays the application's."""
 
     def play(tracer: Tracer) -> None:
         with (
             tracer.start_as_current_span("POST /chat"),
             tracer.start_as_current_span("plan", attributes={"cliffwatch.budget.steps": 3}),
-            tracer.start_as_current_span("handle", attributes={"session.id": "s"}),
+            tracer.start_as_current_span("handle", attributes={"session.id": "s", "cliffwatch.request.size": 4}),
         ):
             pass
 
+    decoded = read(recorded(play))
+
     assert {("POST /chat", None, None), ("plan", 3, None), ("handle", None, "s")} == {
-        (span.name, span.budget.steps, span.conversation_id) for span in read(recorded(play)).spans
+        (span.name, span.budget.steps, span.conversation_id) for span in decoded.spans
     }
+    assert [{"size": 4.0}] == [span.attributes for span in decoded.spans if span.attributes]
+    assert {OperationKind.OTHER} == {span.kind for span in decoded.spans}
 
 
 def test_long_text_is_cut_and_long_json_left_out() -> None:
