@@ -8,13 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.ledger.counting import HOUR_SECONDS
-from monitor.ledger.schema import model_version, traffic
+from monitor.ledger.schema import model_version, request, traffic
 from monitor.ledger.stored import readable, real, text, whole
 from monitor.rollout.deployment import Traffic
 from monitor.rollout.tracker import VersionActivity
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED
 
 _RECENT_HOURS = 90 * 24  # twice the ramp of a rollout; what was before is one piece
+_BEHIND_SECONDS = 3_600.0, 3 * 86_400.0  # what is behind the leading version by less is not late, by more is gone
+_LATE_AT_HOURS = range(0, 25, 3)  # before its last request: what is sent once a day has one that waited for most of it
 
 
 class ActivityReader:
@@ -49,6 +51,7 @@ class ActivityReader:
             requests=whole(row.requests),
             # Reference runs never have a rollout.
             traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
+            late_seconds=_late_seconds(connection, row),
         )
 
     def _traffic(self, connection: sa.Connection, version: sa.Row[Any]) -> Sequence[Traffic]:
@@ -68,6 +71,29 @@ class ActivityReader:
     def _missing(self, version: sa.Row[Any]) -> int:
         known = self._before[version.id] + sum(spell.requests for spell in self._hours[version.id].values())
         return int(version.requests - known)
+
+
+def _late_seconds(connection: sa.Connection, version: sa.Row[Any]) -> float:
+    """How much later requests of a version arrived than the leading one's, at most in the last day that it served."""
+    columns, least, most = model_version.c, *_BEHIND_SECONDS
+    ours = columns.service == version.service, columns.environment == version.environment
+    leading = sa.select(columns.id, columns.last_started_at).where(*ours).order_by(columns.last_started_at.desc())
+    leader = connection.execute(leading.limit(1)).one()
+    if not least <= real(leader.last_started_at) - version.last_started_at <= most:
+        return 0.0
+    late = [0.0]
+    for hours in _LATE_AT_HOURS:
+        own = _first_since(connection, version.id, version.last_started_at - hours * HOUR_SECONDS)
+        if own and (other := _first_since(connection, leader.id, own.started_at)):
+            late.append(real(own.received_at) - real(other.received_at))
+    return max(late)
+
+
+def _first_since(connection: sa.Connection, version_id: int, since: float) -> Any:
+    first = sa.select(request.c.started_at, request.c.received_at).where(
+        request.c.model_version_id == version_id, request.c.started_at >= since
+    )
+    return connection.execute(first.order_by(request.c.started_at).limit(1)).one_or_none()
 
 
 def _traffic_of(hour: sa.Row[Any]) -> tuple[int, Traffic]:

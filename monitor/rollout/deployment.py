@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -102,43 +103,44 @@ def growth_times(
         before += more
 
 
-def deployments_of(
-    traffic: Mapping[str, Sequence[Traffic]],
-    ends: Mapping[str, Sequence[float]],
-    *,
-    silence_seconds: float,
-    min_requests: int,
-) -> Sequence[Deployment]:
+@dataclass(frozen=True)
+class ServiceTraffic:
     """
-    The deployments of the versions of one service, in order of their first requests.
+    What all versions of a service served, to tell the silence of one from that of all.
 
     A deployment is over when others served for *silence_seconds* since its last request, and so often that it should
     have had ten requests at its rate so far. Time in which nobody serves is no silence.
 
-    Args:
+    Attributes:
         traffic: Requests of each version over time, oldest first.
-        ends: When somebody said that what serves under a name was over, Unix seconds.
+        ends: When somebody said that what serves under a name was over, Unix seconds, in order.
         silence_seconds: Infinite where silence says nothing.
         min_requests: With fewer than these, the rate of a deployment is not known.
+        late_seconds: How much later than others' the requests of a version arrive: its silence is counted from there.
     """
-    service = _Service(traffic, silence_seconds, min_requests)
-    found = [each for name in traffic for each in service.deployments(name, sorted(ends.get(name, ())))]
-    return sorted(found, key=lambda each: (each.first_started_at, each.model_version))
 
+    traffic: Mapping[str, Sequence[Traffic]]
+    ends: Mapping[str, Sequence[float]]
+    silence_seconds: float
+    min_requests: int
+    late_seconds: Mapping[str, float]
 
-class _Service:
-    """What all versions of a service served, to tell the silence of one from that of all."""
+    def deployments(self) -> Sequence[Deployment]:
+        """The deployments of all versions, in order of their first requests."""
+        found = [each for name in self.traffic for each in self._deployments(name, self.ends.get(name, ()))]
+        return sorted(found, key=lambda each: (each.first_started_at, each.model_version))
 
-    def __init__(self, traffic: Mapping[str, Sequence[Traffic]], silence_seconds: float, min_requests: int) -> None:
-        self._traffic = traffic
-        self._silence = silence_seconds
-        self._min_requests = min_requests
-        self._all = sorted((*spell, name) for name, spells in traffic.items() for spell in spells)
-        self._reach = list(accumulate((last for _, last, _, _ in self._all), max))
+    @cached_property
+    def _all(self) -> Sequence[tuple[float, float, float, str]]:
+        return sorted((*spell, name) for name, spells in self.traffic.items() for spell in spells)
 
-    def deployments(self, name: str, ends: Sequence[float]) -> Iterator[Deployment]:
+    @cached_property
+    def _reach(self) -> Sequence[float]:
+        return list(accumulate((last for _, last, _, _ in self._all), max))
+
+    def _deployments(self, name: str, ends: Sequence[float]) -> Iterator[Deployment]:
         served: list[Traffic] = []
-        for spell in _cut(self._traffic[name], ends):
+        for spell in _cut(self.traffic[name], ends):
             if served:
                 ended_at = self._ended_at(name, served, spell.first_started_at, ends)
                 if ended_at is not None:
@@ -157,8 +159,10 @@ class _Service:
     def _silent_at(self, name: str, served: Sequence[Traffic], until: float) -> float:
         """When the others had served for long enough without *name*; infinite where they have not."""
         since = reached = served[-1].last_started_at
-        if until - since < self._silence:
+        if until - since < self.silence_seconds:
             return math.inf
+        # Between two requests that are there, all of it is silence.
+        silence = self.silence_seconds + (self.late_seconds[name] if math.isinf(until) else 0.0)
         needed = self._missed(name, served)
         seconds = requests = 0.0
         for first, last, number, other in self._all[bisect_right(self._reach, since) :]:
@@ -168,12 +172,12 @@ class _Service:
                 continue
             start, end = max(first, reached), max(min(last, until), reached)
             more = Traffic(first, last, number).between(since, until)
-            seconds += min(start - reached, self._silence / _PAUSES) + end - start if end > reached else 0.0
+            seconds += min(start - reached, self.silence_seconds / _PAUSES) + end - start if end > reached else 0.0
             requests += more
             reached = max(reached, end)
-            if seconds >= self._silence and requests >= needed:
+            if seconds >= silence and requests >= needed:
                 surplus = (requests - needed) / more * (end - start) if more else 0.0
-                return max(start, end - min(seconds - self._silence, surplus))
+                return max(start, end - min(seconds - silence, surplus))
         return math.inf
 
     def _missed(self, name: str, served: Sequence[Traffic]) -> float:
@@ -183,9 +187,9 @@ class _Service:
         Each of n requests is another's by chance with probability others / (others + own). A share may have fallen
         lately, and to a half without any sign: the smallest of these counts.
         """
-        if sum(spell.requests for spell in served) < self._min_requests:
+        if sum(spell.requests for spell in served) < self.min_requests:
             return _MISSED_BY_FEW
-        odds = min(_EVEN, self._odds(name, served), self._odds(name, _latest(served, self._min_requests)))
+        odds = min(_EVEN, self._odds(name, served), self._odds(name, _latest(served, self.min_requests)))
         return _MISSED / math.log1p(odds)
 
     def _odds(self, name: str, served: Sequence[Traffic]) -> float:

@@ -104,7 +104,7 @@ class Policy(Settings):
     """How long a rollout is watched, in seconds (six weeks)."""
 
     rollback_seconds: PositiveFloat = 21_600.0
-    """Silence of a candidate, while its baseline serves, that counts as a rollback, in seconds."""
+    """Silence of a candidate, while others serve, that counts as a rollback, in seconds: above its longest pause."""
 
     candidate_min_share: Annotated[float, Ge(0), Le(1)] = 0.0
     """Share of traffic from which on a new model version is a rollout, ratio 0 to 1."""

@@ -6,13 +6,13 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from monitor.rollout.deployment import Deployment, Traffic, deployments_of
+from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -31,6 +31,7 @@ class VersionActivity:
         last_started_at: Start of its latest request, Unix seconds.
         requests: Requests counted so far.
         traffic: The same requests over time, oldest first, hour by hour where it is recent; empty: all of one piece.
+        late_seconds: How much later its requests arrive than those of others that started at the same time; 0 or more.
     """
 
     service: str
@@ -40,6 +41,7 @@ class VersionActivity:
     last_started_at: float
     requests: int
     traffic: Sequence[Traffic] = ()
+    late_seconds: float = 0.0
 
 
 class EndReason(StrEnum):
@@ -180,7 +182,8 @@ def probes_window(rollout: Rollout, rollouts: Sequence[Rollout]) -> EvidenceWind
 
 def baseline_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
     """When the name of *rollout*'s baseline began to stand for what it is, Unix seconds; -inf where it always did."""
-    return _latest(r.started_at for r in earlier(rollout, rollouts) if r.candidate == rollout.baseline)
+    starts = (r.started_at for r in earlier(rollout, rollouts) if r.candidate == rollout.baseline)
+    return max(starts, default=-math.inf)
 
 
 def candidate_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
@@ -190,17 +193,13 @@ def candidate_since(rollout: Rollout, rollouts: Sequence[Rollout]) -> float:
         for r in earlier(rollout, rollouts)
         if rollout.candidate in (r.candidate, r.baseline)
     )
-    return _latest(min(end, rollout.started_at) for end in ends)
+    return max((min(end, rollout.started_at) for end in ends), default=-math.inf)
 
 
 def earlier(rollout: Rollout, rollouts: Sequence[Rollout]) -> Iterator[Rollout]:
     """Those of *rollouts* in the same service and environment that began before *rollout*."""
     where = (rollout.service, rollout.environment)
     return (r for r in rollouts if (r.service, r.environment) == where and r.started_at < rollout.started_at)
-
-
-def _latest(times: Iterable[float]) -> float:
-    return max(times, default=-math.inf)
 
 
 _FLOATING = re.compile(r"(?:^|[-_:@/])(?:latest|stable|default|current)$", re.IGNORECASE)
@@ -253,9 +252,9 @@ class _Watch:
                 ends[rollout.candidate].append(rollout.ended_at)
         # Probes are asked now and then; their silence says nothing.
         silence = math.inf if self._where[1] == PROBES_ENVIRONMENT else policy.rollback_seconds
-        self._deployments = deployments_of(
-            traffic, ends, silence_seconds=silence, min_requests=policy.candidate_min_requests
-        )
+        late = {each.model_version: each.late_seconds for each in members}
+        served = ServiceTraffic(traffic, ends, silence, policy.candidate_min_requests, late)
+        self._deployments = _established_first(served.deployments(), policy.candidate_min_requests)
 
     def advance(self, now: float, decided: Mapping[str, float]) -> list[Rollout]:
         for deployment in self._deployments[1:]:
@@ -395,6 +394,14 @@ class _Watch:
 
     def _deployments_of(self, name: str) -> list[Deployment]:
         return [each for each in self._deployments if each.model_version == name]
+
+
+def _established_first(deployments: Sequence[Deployment], min_requests: int) -> Sequence[Deployment]:
+    """*deployments*; of those between which nothing had served for long, the one that served most is put first."""
+    first = deployments[0]
+    at_once = [d for d in deployments if first.between(-math.inf, d.first_started_at) < min_requests]
+    most = max(at_once, key=lambda d: d.between(-math.inf, first.first_started_at + _DAY))
+    return [most, *(each for each in deployments if each is not most)]
 
 
 def _grows(rollout: Rollout, baseline: Deployment, candidate: Deployment | None, until: float) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,3 +73,30 @@ def test_the_first_and_the_last_start_are_the_earliest_and_the_latest(ledger: Sq
         spans.append((seen.first_started_at - NOON, seen.last_started_at - NOON, seen.requests))
 
     assert [(5.0, 5.0, 1), (2.0, 9.0, 3), (2.0, 9.0, 4), (1.5, 30.0, 7)] == spans
+
+
+@pytest.mark.parametrize(
+    ("wait", "last_at", "late"),
+    [
+        pytest.param(0, 0, 0.0, id="its requests arrive at once"),
+        pytest.param(7, 0, 7.0, id="they arrive seven hours late, or its clock is behind"),
+        pytest.param(7, 9, 7.0, id="it was late once, and then stopped"),
+        pytest.param(0, 9, 0.0, id="it stopped, and its silence is no lateness"),
+        pytest.param(7, 90, 0.0, id="it is gone for good, and nobody asks"),
+    ],
+)
+def test_a_version_is_late_by_what_its_requests_arrive_after_those_of_the_same_time(
+    ledger: SqlLedger, wait: int, last_at: int, late: float
+) -> None:
+    """Hour by hour, another version serves until some hours after the last request of this one."""
+    hour = 3_600.0
+    for at in range(24 + wait + last_at):
+        arrived = [tagged(a_trace(f"old-{at}", started_at=NOON + at * hour))]
+        if 0 <= at - wait < 24:
+            late_one = a_trace(f"new-{at}", model_version="model-2", started_at=NOON + (at - wait) * hour)
+            arrived.append(tagged(late_one))
+        ledger.record(a_batch(*arrived, received_at=NOON + at * hour))
+
+    seen = {each.model_version: each.late_seconds / hour for each in ledger.activity()}
+
+    assert {"model-1": 0.0, "model-2": late} == seen

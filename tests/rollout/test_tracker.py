@@ -465,3 +465,38 @@ def test_rollout_ended_by_a_person_confirms_its_candidate() -> None:
 def test_alias_is_told_from_a_pinned_version(name: str, floating: bool) -> None:  # noqa: FBT001 - a column of the table
     """A name is pinned by a date, a revision, a release, a digest or the size of open weights."""
     assert floating == is_floating_alias(name)
+
+
+@pytest.mark.parametrize(
+    ("late_hours", "reasons"),
+    [
+        pytest.param(0.0, [EndReason.ROLLED_BACK], id="it serves no more"),
+        pytest.param(7.0, [], id="its requests arrive seven hours late"),
+    ],
+)
+def test_silence_of_a_version_that_arrives_late_is_counted_from_its_arrival(
+    late_hours: float, reasons: list[EndReason]
+) -> None:
+    """The latest request of the candidate started seven hours ago."""
+    seen = activity(("v1", 0, 10, 10_000), ("v2", 9, 10 - 7 / 24, 500))
+    seen = [replace(each, late_seconds=late_hours * HOUR * (each.model_version == "v2")) for each in seen]
+
+    events = find_rollouts(seen, [], POLICY, now=10 * DAY)
+
+    assert [("v1", "v2")] == started(events[:1])
+    assert reasons == [end[3] for end in ended(events)]
+
+
+@pytest.mark.parametrize(
+    ("before", "baseline"),
+    [pytest.param(0.0, "v2", id="both at once"), pytest.param(1.0, "v1", id="one after the other")],
+)
+def test_of_versions_that_a_ledger_meets_at_once_the_one_that_serves_most_is_the_baseline(
+    before: float, baseline: str
+) -> None:
+    """A ledger that starts in the middle of a canary may see a request of the canary first."""
+    seen = activity(("v1", 0, 3, 300), ("v2", before + 0.001, before + 3, 2_700))
+
+    events = find_rollouts(seen, [], POLICY, now=4 * DAY)
+
+    assert [baseline] == [rollout.baseline for rollout in events[:1]]
