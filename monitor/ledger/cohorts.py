@@ -20,20 +20,7 @@ from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.schema import model_version, request, stratum, traffic
 from monitor.ledger.stored import readable, real, whole
-from monitor.rollout.cohort import (
-    SPAN_HOURS,
-    Arm,
-    ArmName,
-    ClusterSums,
-    Cohort,
-    Comparison,
-    SharedClusterSums,
-    Stratum,
-    TierGroup,
-    TiersBy,
-    TierView,
-    Unresolved,
-)
+from monitor.rollout import cohort as arms
 from monitor.rollout.label_plan import ServedRequest
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
@@ -62,19 +49,21 @@ class ArmReader:
         self._until = matured_before
         self._read: dict[tuple[Any, ...], _Evidence] = {}
 
-    def cohort(self, window: EvidenceWindow, view: TierView) -> tuple[Cohort, tuple[FailureCounts, FailureCounts]]:
+    def cohort(
+        self, window: EvidenceWindow, view: arms.TierView
+    ) -> tuple[arms.Cohort, tuple[FailureCounts, FailureCounts]]:
         """Both arms by stratum in *window*, and the most frequent signatures of their failures."""
         baseline, candidate, comparison = self._arms(window)
         # The same part of all clusters in both arms, so that those which both serve meet.
         part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
         old, new = baseline.clusters(view, part), candidate.clusters(view, part)
-        cohort = Cohort(
-            baseline=Arm(self._rollout.baseline, baseline.strata(view), old.sums()),
-            candidate=Arm(self._rollout.candidate, candidate.strata(view), new.sums()),
+        cohort = arms.Cohort(
+            baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
+            candidate=arms.Arm(self._rollout.candidate, candidate.strata(view), [*new.sums()]),
             calibration_id=self._rollout.calibration_id,
             tiers_by=view.tiers_by,
             comparison=comparison,
-            shared_clusters=old.shared_with(new),
+            shared_clusters=[*old.shared_with(new)],
             unresolved=self._unresolved(),
         )
         return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
@@ -104,9 +93,9 @@ class ArmReader:
 
     def served(self, window: EvidenceWindow, *, seed: int, most: int = 20_000) -> Sequence[ServedRequest]:
         """Requests of both arms; of an arm with more than *most* every n-th, from one that *seed* chooses."""
-        starts = dict.fromkeys(ArmName, window.candidate_since)
-        if self._arms(window)[2] is Comparison.BEFORE_AFTER:
-            starts[ArmName.BASELINE] = window.baseline_since
+        starts = dict.fromkeys(arms.ArmName, window.candidate_since)
+        if self._arms(window)[2] is arms.Comparison.BEFORE_AFTER:
+            starts[arms.ArmName.BASELINE] = window.baseline_since
         where = {"until": self._until, "seed": seed, "most": most}
         return [
             ServedRequest._make((arm, *row))
@@ -115,24 +104,24 @@ class ArmReader:
             for row in self._connection.execute(_SERVED, {**where, "version_id": version_id, "since": max(since, 0.0)})
         ]
 
-    def _unresolved(self) -> Unresolved:
+    def _unresolved(self) -> arms.Unresolved:
         """Requests of the service since the rollout began whose version nothing told, and failures among them."""
         cells = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).cells
-        return Unresolved(sum(int(cell.requests) for cell in cells), sum(int(cell.failures) for cell in cells))
+        return arms.Unresolved(sum(int(cell.requests) for cell in cells), sum(int(cell.failures) for cell in cells))
 
-    def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, Comparison]:
+    def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, arms.Comparison]:
         candidate = self._evidence(self._rollout.candidate, window.candidate_since, self._until)
         if self._rollout.environment == PROBES_ENVIRONMENT:  # a panel is the same whenever it is asked
             baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
-            return baseline, candidate, Comparison.CONCURRENT
+            return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self._rollout.baseline, window.candidate_since, self._until)
-        for hours in (1, SPAN_HOURS):
+        for hours in (1, arms.SPAN_HOURS):
             old, new = baseline.by_hour(hours), candidate.by_hour(hours)
             beside = sum(min(requests, old[hour]) for hour, requests in new.items())
             if 2 * beside >= new.total() or beside >= _ENOUGH_BESIDE:
-                return baseline, candidate, Comparison.CONCURRENT
+                return baseline, candidate, arms.Comparison.CONCURRENT
         baseline = self._evidence(self._rollout.baseline, window.baseline_since, self._until)
-        return baseline, candidate, Comparison.BEFORE_AFTER
+        return baseline, candidate, arms.Comparison.BEFORE_AFTER
 
     def _evidence(self, version: str, since: float, until: float, *, any_calibration: bool = False) -> _Evidence:
         key = (version, since, until, any_calibration)
@@ -174,12 +163,12 @@ _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 _WHOLE = {"hour", "bin", *SUMS}
 
 
-def _stratum(key: tuple[Any, ...], of_said: Sequence[tuple[tuple[Any, ...], Sequence[float]]]) -> Stratum:
+def _stratum(key: tuple[Any, ...], of_said: Sequence[tuple[tuple[Any, ...], Sequence[float]]]) -> arms.Stratum:
     hour, tier, capability, number, is_known = key
     n, labelled, failures, logits, variances, *_ = map(sum, zip(*(sums for _, sums in of_said), strict=True))
     said = [SaidCount(key[-1], *sums[:3], *sums[7:]) for key, sums in of_said]  # between them: clustered ones
     counted = int(n), int(labelled), int(failures)
-    return Stratum(tier, capability, number, is_known, *counted, logits, variances, hour, said)
+    return arms.Stratum(tier, capability, number, is_known, *counted, logits, variances, hour, said)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +214,7 @@ class _Evidence:
             requests[cell.hour // hours] += int(cell.requests)
         return requests
 
-    def strata(self, view: TierView) -> Sequence[Stratum]:
+    def strata(self, view: arms.TierView) -> Sequence[arms.Stratum]:
         merged: dict[tuple[Any, ...], Sequence[float]] = {}
         for tier, cell in self._tiered(view):
             hour, _, _, _, capability, _, number, is_known, _, said, *sums = tuple(cell)
@@ -235,26 +224,26 @@ class _Evidence:
         alike = groupby(sorted(merged.items()), key=lambda item: item[0][:-1])
         return [_stratum(key, [*of_said]) for key, of_said in alike]
 
-    def failure_classes(self, view: TierView) -> FailureCounts:
+    def failure_classes(self, view: arms.TierView) -> FailureCounts:
         counts: Counter[Signature] = Counter()
         for tier, cell in self._tiered(view):
             if cell.failures:
                 counts[Signature(tier, cell.capability, cell.failure_class)] += int(cell.failures)
         return dict(counts.most_common(_MOST_SIGNATURES))
 
-    def clusters(self, view: TierView, part: float) -> _Clusters:
+    def clusters(self, view: arms.TierView, part: float) -> _Clusters:
         """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
         of_tier: dict[Tier, list[int]] = defaultdict(lambda: [0, 0])
         for tier, cell in self._tiered(view):
             if cell.hour >= self.whole_from / HOUR_SECONDS:
                 of_tier[tier][0] += int(cell.labelled - cell.clustered)
                 of_tier[tier][1] += int(cell.failures - cell.clustered_failures)
-        alone: dict[TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        alone: dict[arms.TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for tier, (labelled, failures) in of_tier.items():
             for group in _groups(tier):
                 alone[group][0] += part * labelled
                 alone[group][1] += part * failures
-        sizes: dict[TierGroup, dict[int, list[int]]] = defaultdict(dict)
+        sizes: dict[arms.TierGroup, dict[int, list[int]]] = defaultdict(dict)
         sampled = self._sampled(part)
         for tier, cell in zip(_tiers(view, sampled), sampled, strict=True):
             for group in _groups(tier):
@@ -263,7 +252,7 @@ class _Evidence:
                 size[1] += int(cell.failures)
         return _Clusters(sizes, alone)
 
-    def _tiered(self, view: TierView) -> Iterator[tuple[Tier, sa.Row[Any]]]:
+    def _tiered(self, view: arms.TierView) -> Iterator[tuple[Tier, sa.Row[Any]]]:
         return zip(_tiers(view, self.cells), self.cells, strict=True)
 
     @cached_property
@@ -364,16 +353,16 @@ _IS_READ = (_RANKED.c.place + sa.bindparam("seed", type_=sa.BigInteger)) % _STEP
 _SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_IS_READ)
 
 
-def _tiers(view: TierView, rows: Sequence[sa.Row[Any]]) -> Sequence[Tier]:
+def _tiers(view: arms.TierView, rows: Sequence[sa.Row[Any]]) -> Sequence[Tier]:
     """Of each of *rows*."""
     match view.tiers_by:
-        case TiersBy.LEARNT:
+        case arms.TiersBy.LEARNT:
             return [_TIERS.get(row.tier, Tier.UNTIERED) for row in rows]
-        case TiersBy.DECLARED:
+        case arms.TiersBy.DECLARED:
             return [_TIERS.get(row.declared_tier, Tier.UNTIERED) for row in rows]
-        case TiersBy.CLASS:
+        case arms.TiersBy.CLASS:
             return [view.class_tiers.get((row.capability, row.tool_set), Tier.UNTIERED) for row in rows]
-        case TiersBy.NONE:
+        case arms.TiersBy.NONE:
             return [Tier.UNTIERED] * len(rows)
 
 
@@ -403,9 +392,9 @@ def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
     return cell
 
 
-def _groups(tier: Tier) -> Sequence[TierGroup]:
-    group = TierGroup.HARD if tier in HARD_TIER else TierGroup.EASIER if tier in EASIER_TIERS else None
-    return (TierGroup.ALL,) if group is None else (TierGroup.ALL, group)
+def _groups(tier: Tier) -> Sequence[arms.TierGroup]:
+    group = arms.TierGroup.HARD if tier in HARD_TIER else arms.TierGroup.EASIER if tier in EASIER_TIERS else None
+    return (arms.TierGroup.ALL,) if group is None else (arms.TierGroup.ALL, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,38 +407,28 @@ class _Clusters:
         alone: Of the requests without a cluster, each one of its own, in each group.
     """
 
-    sizes: Mapping[TierGroup, Mapping[int, Sequence[int]]]
-    alone: Mapping[TierGroup, Sequence[float]]
+    sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[int]]]
+    alone: Mapping[arms.TierGroup, Sequence[float]]
 
-    def sums(self) -> Sequence[ClusterSums]:
-        return tuple(self._sums(group, list(sizes.values())) for group, sizes in self.sizes.items())
-
-    def _sums(self, group: TierGroup, sizes: Sequence[Sequence[int]]) -> ClusterSums:
-        alone, failed = map(round, self.alone.get(group, (0.0, 0.0)))
-        return ClusterSums(
-            group,
-            clusters=len(sizes) + alone,
-            requests=sum(n for n, _ in sizes) + alone,
-            failures=sum(f for _, f in sizes) + failed,
-            requests_squared=sum(n * n for n, _ in sizes) + alone,
-            requests_failures=sum(n * f for n, f in sizes) + failed,
-            failures_squared=sum(f * f for _, f in sizes) + failed,
-        )
-
-    def shared_with(self, other: _Clusters) -> Sequence[SharedClusterSums]:
-        """Products over the clusters that both arms served."""
-        return tuple(
-            SharedClusterSums(
+    def sums(self) -> Iterator[arms.ClusterSums]:
+        for group, of_cluster in self.sizes.items():
+            sizes = of_cluster.values()
+            alone, failed = map(round, self.alone.get(group, (0.0, 0.0)))
+            yield arms.ClusterSums(
                 group,
-                requests_requests=sum(n * m for (n, _), (m, _) in pairs),
-                failures_requests=sum(f * m for (_, f), (m, _) in pairs),
-                requests_failures=sum(n * g for (n, _), (_, g) in pairs),
-                failures_failures=sum(f * g for (_, f), (_, g) in pairs),
+                clusters=len(sizes) + alone,
+                requests=sum(n for n, _ in sizes) + alone,
+                failures=sum(f for _, f in sizes) + failed,
+                requests_squared=sum(n * n for n, _ in sizes) + alone,
+                requests_failures=sum(n * f for n, f in sizes) + failed,
+                failures_squared=sum(f * f for _, f in sizes) + failed,
             )
-            for group, sizes in self.sizes.items()
-            if (
-                pairs := [
-                    (size, also) for cluster, size in sizes.items() if (also := other.sizes.get(group, {}).get(cluster))
-                ]
-            )
-        )
+
+    def shared_with(self, other: _Clusters) -> Iterator[arms.SharedClusterSums]:
+        """Products over the clusters that both arms served."""
+        for group, sizes in self.sizes.items():
+            others = other.sizes.get(group, {})
+            pairs = [(size, others[cluster]) for cluster, size in sizes.items() if cluster in others]
+            if pairs:  # the candidate's requests with both of the baseline's, then its failures
+                products = [sum(own[i] * its[j] for own, its in pairs) for j in (0, 1) for i in (0, 1)]
+                yield arms.SharedClusterSums(group, *products)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierGroup
+from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, TierGroup
 
 _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
@@ -36,13 +37,19 @@ def design_effects(cohort: Cohort) -> DesignEffects:
     }
 
 
+def equal_clusters(arm: Arm) -> float:
+    """Clusters of one size that would be as unlike each other as those of *arm*; infinite where it has none."""
+    return min((c.requests**2 / c.requests_squared for c in arm.clusters if c.group is TierGroup.ALL), default=math.inf)
+
+
 def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:
     arms = [arm for arm in (baseline, candidate) if 0 < arm.failures < arm.requests]
     if not arms or not baseline.requests or not candidate.requests:
         return 1.0, 1.0
     correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - _overlap(baseline, candidate, shared)))
     effects = [1.0 + correlation * (arm.requests_squared / arm.requests - 1.0) for arm in (baseline, candidate)]
-    variances = [effect * _binomial_variance(arm) for effect, arm in zip(effects, (baseline, candidate), strict=True)]
+    rates = [(arm.failures / arm.requests, arm.requests) for arm in (baseline, candidate)]
+    variances = [effect * p * (1 - p) / n for effect, (p, n) in zip(effects, rates, strict=True)]
     net = 1.0
     if shared is not None and sum(variances) > 0:
         net = max(1.0 - 2.0 * _covariance(baseline, candidate, shared) / sum(variances), 0.0)
@@ -70,11 +77,6 @@ def _overlap(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     """How far both arms served the same clusters alike: the cosine of their counts by cluster, 0 to 1."""
     norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
     return min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
-
-
-def _binomial_variance(arm: ClusterSums) -> float:
-    rate = arm.failures / arm.requests
-    return rate * (1 - rate) / arm.requests
 
 
 def _covariance(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums) -> float:

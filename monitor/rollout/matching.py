@@ -21,13 +21,16 @@ _Hours = tuple[int, int]
 """How many hours in a row are compared as one, and after how many such the same ones come again."""
 
 _NEVER = 2**62
-_EACH_HOUR, _SPANS, _HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, _NEVER), (SPAN_HOURS, _NEVER), (1, 168), (1, 24), (1, 1)
+_EACH_HOUR, _SPANS, _DAYS = (1, _NEVER), (SPAN_HOURS, _NEVER), (24, _NEVER)
+_HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, 168), (1, 24), (1, 1)
 _LEAST_COVERED, _LEAST_SHARED = 0.9, 0.5
+_STANDS_FOR = 10.0  # labels of the candidate that one of the baseline may stand for: in an hour with fewer it is absent
 LEAST_EXPECTED = 20.0
 """Labelled requests of a kind that an arm would have at the share of the other: of fewer, none may be chance."""
 
 _HARDLY_ANY = 0.1  # of those: the arm does not serve the class
 _RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
+_NONE = Counts(0.0, 0.0)
 _ELSEWHERE = ""
 """The one class of all requests whose classes are named otherwise in the other arm."""
 
@@ -56,8 +59,9 @@ class Matched:
         represented: Requests that are labelled or that labelled ones stand for, likewise.
         requests, failures: Labelled requests and failures, as many as say the same without weights.
         logit, variance: Mean difficulty logit and its mean posterior variance.
-        alone: Share of the candidate's labelled requests whose classes the baseline does not serve; ratio.
+        alone: The candidate's labelled requests, and failures, of kinds that the baseline does not serve.
         renamed: Classes that are named otherwise in the other arm: their requests are compared as one class.
+        hours_alone: How long the candidate has served alone, after both arms served; hours.
     """
 
     comparison: Comparison
@@ -68,8 +72,9 @@ class Matched:
     failures: _Array
     logit: _Array
     variance: _Array
-    alone: float = 0.0
+    alone: Counts = _NONE
     renamed: Collection[str] = ()
+    hours_alone: int = 0
 
     @property
     def known(self) -> _Mask:
@@ -117,8 +122,9 @@ def match(cohort: Cohort) -> Matched:
     A request of the baseline weighs m / (n + m), one of the candidate n / (n + m), with n and m labelled requests of
     the arms in its hour: both arms then have the same hours, and an hour that one arm missed weighs nothing. Where
     requests are so few, or the arms serve in turns, that less than half of the candidate's are in hours of both, spans
-    of six hours serve as one. Arms that share neither are matched by the hour of the week; where the baseline has not
-    seen the candidate's, by the hour of the day, else not at all. Where as many requests are of classes that only the
+    of six hours serve as one; where labels are so rare that they share no hour, days. Arms that serve one after the
+    other are matched by the hour of the week; where the baseline has seen too little of the candidate's, by the hour of
+    the day, else not at all. Where as many requests are of classes that only the
     one arm serves as of those that only the other does, a version has renamed its classes, and they are compared as
     one.
 
@@ -155,6 +161,7 @@ def match(cohort: Cohort) -> Matched:
         variance=variances / whole,
         alone=alone,
         renamed=renamed,
+        hours_alone=_hours_alone(cohort) if comparison is Comparison.CONCURRENT else 0,
     )
 
 
@@ -165,7 +172,7 @@ def _kind(stratum: Stratum) -> _Kind:
     return stratum.tier, stratum.capability, stratum.bin, stratum.is_known
 
 
-def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collection[str]]:
+def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collection[str]]:
     """
     As what each kind of requests is compared, and `Matched.alone` and `Matched.renamed`.
 
@@ -180,25 +187,26 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], float, Collect
     for of_class, of_arm in zip(classes, labelled, strict=True):
         for (_, name, _, _), number in of_arm.items():
             of_class[name] += number
-    of_one_arm, alone = _of_one_arm(classes)
-    renamed = set() if alone else of_one_arm
+    of_one_arm, classes_alone = _of_one_arm(classes)
+    renamed = set() if classes_alone else of_one_arm
     both = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
-    tagged_otherwise, alone_by_tag = _of_one_arm(both)
+    tagged_otherwise, kinds_alone = _of_one_arm(both)
+    alone = [s for s in cohort.candidate.strata if s.capability in classes_alone or _kind(s) in kinds_alone]
     rows = {kind: kind for of_arm in labelled for kind in of_arm}
     for kind in rows:
         tier = kind[0] if cohort.tiers_by is TiersBy.DECLARED else Tier.UNTIERED
         if kind[1] in renamed:
             rows[kind] = (tier, _ELSEWHERE, 0, False)
-        elif kind in tagged_otherwise and not alone_by_tag:
+        elif kind in tagged_otherwise and not kinds_alone:
             rows[kind] = (Tier.UNTIERED, kind[1], 0, False)
-    return rows, alone + alone_by_tag, renamed
+    return rows, Counts(sum(s.labelled for s in alone), sum(s.failures for s in alone)), renamed
 
 
 _Key = TypeVar("_Key")
 
 
-def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], float]:
-    """What only one arm serves, and the candidate's share of it; 0 where as much is only the baseline's."""
+def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], Collection[_Key]]:
+    """What only one arm serves, and the candidate's of it; none where as much is only the baseline's."""
     totals = [sum(of_arm.values()) for of_arm in labelled]
     only: list[dict[_Key, float]] = []
     for own, other, total, due in zip(labelled, reversed(labelled), totals, reversed(totals), strict=True):
@@ -212,25 +220,36 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
         )
     before, after = (sum(each.values()) for each in only)
     as_much = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
-    return {*only[0], *only[1]}, 0.0 if as_much else after
+    return {*only[0], *only[1]}, () if as_much else only[1]
 
 
 def _alike_hours(cohort: Cohort) -> tuple[Comparison, _Hours]:
     """Each hour by itself; spans of six where arms with few requests, or in turns, share these but few hours."""
     if cohort.comparison is Comparison.CONCURRENT:
-        shared = {hours: _covered(cohort, hours) for hours in (_EACH_HOUR, _SPANS)}
+        shared = {hours: _covered(cohort, hours, _NEVER) for hours in (_EACH_HOUR, _SPANS, _DAYS)}
         if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:
             return Comparison.CONCURRENT, _SPANS
-        if shared[_EACH_HOUR] > 0:
-            return Comparison.CONCURRENT, _EACH_HOUR
+        for hours in (_EACH_HOUR, _DAYS):
+            if shared[hours] > 0:
+                return Comparison.CONCURRENT, hours
     periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
-    return Comparison.BEFORE_AFTER, next((p for p in periods if _covered(cohort, p) >= _LEAST_COVERED), _ANY)
+    enough = (hours for hours in periods if _covered(cohort, hours, _STANDS_FOR) >= _LEAST_COVERED)
+    return Comparison.BEFORE_AFTER, next(enough, _ANY)
 
 
-def _covered(cohort: Cohort, hours: _Hours) -> float:
-    """Share of the candidate's labels in hours that the baseline has too; ratio 0 to 1."""
+def _covered(cohort: Cohort, hours: _Hours, most: float) -> float:
+    """Share of the candidate's labels, at most so many for each of the baseline's in the same hours; ratio 0 to 1."""
     baseline, candidate = _by_hour(cohort.baseline, hours), _by_hour(cohort.candidate, hours)
-    return sum(candidate[hour] for hour in candidate if baseline[hour]) / max(sum(candidate.values()), 1e-300)
+    stood_for = sum(min(number, most * baseline[hour]) for hour, number in candidate.items())
+    return stood_for / max(sum(candidate.values()), 1e-300)
+
+
+def _hours_alone(cohort: Cohort) -> int:
+    """Hours since the baseline's last request in which it would have served many, had it gone on; else 0."""
+    last, latest = (max((s.block for s in arm.strata), default=0) for arm in (cohort.baseline, cohort.candidate))
+    since = sum(stratum.requests for stratum in cohort.candidate.strata if stratum.block > last)
+    expected = since * cohort.baseline.requests / max(cohort.candidate.requests - since, 1)
+    return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
 
 
 def _weights(cohort: Cohort, hours: _Hours) -> Mapping[int, tuple[float, float]]:

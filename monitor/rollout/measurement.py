@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from monitor.difficulty import correction
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
+from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of
-from monitor.rollout.clustering import design_effects
+from monitor.rollout.clustering import design_effects, equal_clusters
 from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
@@ -23,21 +24,10 @@ from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import (
-    EXCESS,
-    LEFT_BEHIND,
-    ArmLabels,
-    Decomposition,
-    FailureRate,
-    Interval,
-    ShareComparison,
-    TierComparison,
-    Verdict,
-    class_scope,
-)
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
+_Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
@@ -68,7 +58,8 @@ class Measurement:
         design: Design effects by group.
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
         labels: What the labels are worth.
-        alone, renamed: As in `Matched`.
+        matched: Both arms at the same hours.
+        equal_clusters: Conversations, users or items of equal size that each arm's requests would be of.
     """
 
     def __init__(
@@ -79,7 +70,7 @@ class Measurement:
         *,
         floors: int = 0,
         probes: Cohort | None = None,
-        previous: Verdict | None = None,
+        previous: verdict.Verdict | None = None,
     ) -> None:
         self._bounds = Bounds(policy.error_rate, policy.share_jump, max(floors, 1))
         self.labels = weigh_labels(cohort, error_rate=policy.error_rate)
@@ -87,13 +78,13 @@ class Measurement:
         # Added up once: every rate asks for some.
         self._sides = (_by_tier_and_class(cohort.baseline), _by_tier_and_class(cohort.candidate))
         self._calibration = calibration
-        self._matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
-        self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self._matched.rows], dtype=int)
-        self._is_probe = np.array([row.is_probe for row in self._matched.rows], dtype=bool)
+        self.matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
+        self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self.matched.rows], dtype=int)
+        self._is_probe = np.array([row.is_probe for row in self.matched.rows], dtype=bool)
         is_untrusted = calibration is None or not calibration.trust.is_trusted
         self.tiers_by = TiersBy.NONE if cohort.tiers_by is TiersBy.LEARNT and is_untrusted else cohort.tiers_by
-        self.comparison = self._matched.comparison
-        self.alone, self.renamed = self._matched.alone, self._matched.renamed
+        self.comparison = self.matched.comparison
+        self.equal_clusters = [equal_clusters(arm) for arm in (cohort.baseline, cohort.candidate)]
         self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
             # The rows that told it went, and what they told still holds.
@@ -105,53 +96,57 @@ class Measurement:
         self.earlier = previous if previous is not None and ours == _question_of(previous) else None
 
     @cached_property
-    def changes(self) -> Mapping[TierGroup, Interval | None]:
+    def changes(self) -> Mapping[TierGroup, verdict.Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
         return {group: self.over_all_looks(group, change) for group, change in self.latest.items()}
 
     @cached_property
-    def latest(self) -> Mapping[TierGroup, Interval | None]:
+    def latest(self) -> Mapping[TierGroup, verdict.Interval | None]:
         """`changes` by this look alone."""
-        return {group: self._change(group, _TIERS_OF[group]) for group in TierGroup}
+        return self.grown((1.0, 1.0))
 
-    def over_all_looks(self, name: str, now: Interval | None) -> Interval | None:
+    def grown(self, factors: _Factors) -> Mapping[TierGroup, verdict.Interval | None]:
+        """`latest`, had baseline and candidate so many times as many requests of the same kinds and rates."""
+        return {group: self._change(group, _TIERS_OF[group], factors=factors) for group in TierGroup}
+
+    def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
         """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
         return now if now is None or self.earlier is None else now.within(self.earlier.bounds.get(name))
 
     @cached_property
-    def bounds(self) -> dict[str, Interval]:
+    def bounds(self) -> dict[str, verdict.Interval]:
         """What `Verdict.bounds` is to hold, without floors."""
-        told: dict[str, Interval | None] = {str(group): change for group, change in self.changes.items()}
-        told |= {LEFT_BEHIND: self.left_behind, EXCESS: self.excess}
-        told |= {class_scope(name): compared.change for name, compared in self.capabilities.items()}
+        told: dict[str, verdict.Interval | None] = {str(group): change for group, change in self.changes.items()}
+        told |= {verdict.LEFT_BEHIND: self.left_behind, verdict.EXCESS: self.excess}
+        told |= {verdict.class_scope(name): compared.change for name, compared in self.capabilities.items()}
         return {name: interval for name, interval in told.items() if interval is not None}
 
     @cached_property
-    def left_behind(self) -> Interval | None:
+    def left_behind(self) -> verdict.Interval | None:
         """How much more the odds of failing of hard requests rose than easier ones', beyond a uniform gain; logits."""
         if self.tiers_by is TiersBy.NONE:
             return None
         learnt = self.tiers_by is TiersBy.LEARNT
-        chosen = self._matched.known if learnt else np.ones_like(self._is_probe)
-        measured = self._odds(self._matched.failures, chosen)
+        chosen = self.matched.known if learnt else np.ones_like(self._is_probe)
+        measured = self._odds(self.matched.failures, chosen)
         if measured is None:
             return None
         expected = 0.0
         if learnt and self._arms is not None:
-            rate = np.zeros_like(self._matched.requests)
+            rate = np.zeros_like(self.matched.requests)
             rate[:, self._has_tag] = [arm.uniform_gain_bin_rate for arm in self._arms]
-            uniform = self._odds(self._matched.requests * rate, chosen)
+            uniform = self._odds(self.matched.requests * rate, chosen)
             expected = 0.0 if uniform is None else uniform[0]
         logits = self._bounds.left_behind(measured[0] - expected, measured[1], tests=1 + learnt)
-        return self.over_all_looks(LEFT_BEHIND, logits)
+        return self.over_all_looks(verdict.LEFT_BEHIND, logits)
 
     @cached_property
-    def excess(self) -> Interval | None:
+    def excess(self) -> verdict.Interval | None:
         """The hard tier's share of failures beyond a uniform gain, corrected; None unless tiers are learnt."""
         if self.shift is None or self.tiers_by is not TiersBy.LEARNT:
             return None
         share = self._bounds.share(self.shift.excess, self.shift.excess_se * self._share_effect, largest=2.0, tests=2)
-        return self.over_all_looks(EXCESS, share)
+        return self.over_all_looks(verdict.EXCESS, share)
 
     @property
     def is_left_behind(self) -> bool:
@@ -163,8 +158,8 @@ class Measurement:
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
         chosen, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])
-        failures = self._matched.failures[:, chosen].sum(axis=1) / effect
-        requests = self._matched.requests[:, chosen].sum(axis=1) / effect
+        failures = self.matched.failures[:, chosen].sum(axis=1) / effect
+        requests = self.matched.requests[:, chosen].sum(axis=1) / effect
         return float(failures.min()), float((requests - failures).min())
 
     @property
@@ -197,32 +192,32 @@ class Measurement:
         return {group: self._coverage_gap(_TIERS_OF[group]) for group in TierGroup}
 
     @cached_property
-    def aggregate(self) -> TierComparison:
+    def aggregate(self) -> verdict.TierComparison:
         """All requests, as counted."""
         return self._counted(tuple(Tier), TierGroup.ALL, self.changes[TierGroup.ALL])
 
     @cached_property
-    def tiers(self) -> Mapping[Tier, TierComparison]:
+    def tiers(self) -> Mapping[Tier, verdict.TierComparison]:
         """Each tier; rates are corrected for noisy tags where tiers are learnt."""
         return {tier: self._shown((tier,), self._change(group_of(tier), (tier,))) for tier in TIERS}
 
     @cached_property
-    def hard_tier(self) -> TierComparison:
+    def hard_tier(self) -> verdict.TierComparison:
         """Hard and frontier together, at the baseline's mix of the two."""
         return self._shown(HARD_TIER, self.changes[TierGroup.HARD])
 
     @cached_property
-    def easier_tiers(self) -> TierComparison:
+    def easier_tiers(self) -> verdict.TierComparison:
         """Easy and medium together, likewise."""
         return self._shown(EASIER_TIERS, self.changes[TierGroup.EASIER])
 
     @cached_property
-    def capabilities(self) -> Mapping[str, TierComparison]:
+    def capabilities(self) -> Mapping[str, verdict.TierComparison]:
         """All requests of each capability class."""
         return {name: self._of_class(name, TierGroup.ALL) for name in self._classes}
 
     @cached_property
-    def hard_capabilities(self) -> Mapping[str, TierComparison]:
+    def hard_capabilities(self) -> Mapping[str, verdict.TierComparison]:
         """The hard tier of each capability class, counted by tag."""
         names = () if self.tiers_by is TiersBy.NONE else self._classes
         return {name: self._of_class(name, TierGroup.HARD) for name in names}
@@ -233,14 +228,14 @@ class Measurement:
         return None if self._arms is None else correction.compare_shares(*self._arms)
 
     @cached_property
-    def share(self) -> ShareComparison | None:
+    def share(self) -> verdict.ShareComparison | None:
         """The same with bounds."""
         shift, bounds = self.shift, self._bounds
         if shift is None:
             return None
         effect = self._share_effect
         excess = self.excess or bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
-        return ShareComparison(
+        return verdict.ShareComparison(
             baseline=_ratio(bounds.share(shift.baseline, shift.baseline_se * effect)),
             candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
             change=bounds.share(shift.change, shift.change_se * effect),
@@ -254,7 +249,7 @@ class Measurement:
         return math.sqrt(max(max(pair) for pair in self.design.values()))
 
     @cached_property
-    def decomposition(self) -> Decomposition | None:
+    def decomposition(self) -> verdict.Decomposition | None:
         """Why the share changed; None while it cannot be told."""
         if self._arms is None:
             return None
@@ -270,26 +265,26 @@ class Measurement:
 
     @cached_property
     def _arms(self) -> tuple[correction.MeasuredArm, correction.MeasuredArm] | None:
-        if self.tiers_by is TiersBy.NONE or not self._matched.rows:
+        if self.tiers_by is TiersBy.NONE or not self.matched.rows:
             return None
         if self.tiers_by is TiersBy.LEARNT and self._calibration is not None:
             cuts = self._calibration.cuts
-            bins = (_bins(self._matched, side, self._has_tag) for side in (0, 1))
+            bins = (_bins(self.matched, side, self._has_tag) for side in (0, 1))
             baseline, candidate = (correction.measure_arm(each, cuts) for each in bins)
             return None if baseline is None or candidate is None else (baseline, candidate)
         by_tier = np.arange(len(TIERS))[:, None] == self._tier
-        return correction.count_arms(*(each @ by_tier.T for each in self._matched.columns))
+        return correction.count_arms(*(each @ by_tier.T for each in self.matched.columns))
 
     @cached_property
     def _has_tag(self) -> _Mask:
         """Requests too unlike the history for one tier have a difficulty all the same; unseen ones have none."""
-        has_tag: _Mask = (self._tier >= 0) | (self._matched.variance.max(axis=0) > 0)
+        has_tag: _Mask = (self._tier >= 0) | (self.matched.variance.max(axis=0) > 0)
         return has_tag
 
     @cached_property
     def _classes(self) -> Mapping[str, _Mask]:
         names = {name for side in self._sides for _, name in side}
-        capability = np.array([row.capability for row in self._matched.rows], dtype=object)
+        capability = np.array([row.capability for row in self.matched.rows], dtype=object)
         return {name: (capability == name) & ~self._is_probe for name in sorted(names)}
 
     def _of(self, tiers: Sequence[Tier]) -> _Mask:
@@ -299,23 +294,25 @@ class Measurement:
         chosen: _Mask = within[self._tier]
         return chosen
 
-    def _compare(self, chosen: _Mask, group: TierGroup) -> tuple[Counts, Counts] | None:
-        pair = self._matched.compare(chosen)
+    def _compare(self, chosen: _Mask, group: TierGroup, factors: _Factors = (1.0, 1.0)) -> tuple[Counts, Counts] | None:
+        pair = self.matched.compare(chosen)
         if pair is None:
             return None
         (baseline, candidate), (before, after) = pair, self.design[group]
-        return baseline.shrunk(before), candidate.shrunk(after)
+        return baseline.shrunk(before / factors[0]), candidate.shrunk(after / factors[1])
 
-    def _change(self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None) -> Interval | None:
+    def _change(
+        self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None, factors: _Factors = (1.0, 1.0)
+    ) -> verdict.Interval | None:
         if group is not TierGroup.ALL and self.tiers_by is TiersBy.NONE:
             return None
         chosen = self._of(tiers) if of_class is None else self._of(tiers) & of_class
-        pair = self._compare(chosen, group)
+        pair = self._compare(chosen, group, factors)
         if pair is None:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
-        return Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
+        return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
@@ -327,20 +324,20 @@ class Measurement:
         ratios = []
         for group in (TierGroup.HARD, TierGroup.EASIER):
             rows, effect = chosen & self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
-            ratios.append(mantel_haenszel(self._matched.requests[:, rows] / effect, failures[:, rows] / effect))
+            ratios.append(mantel_haenszel(self.matched.requests[:, rows] / effect, failures[:, rows] / effect))
         hard, easier = ratios
         if hard is None or easier is None:
             return None
         return hard[0] - easier[0], (hard[1] + easier[1]) ** 0.5
 
     def _counted(
-        self, tiers: Sequence[Tier], group: TierGroup, change: Interval | None, capability: str | None = None
-    ) -> TierComparison:
+        self, tiers: Sequence[Tier], group: TierGroup, change: verdict.Interval | None, capability: str | None = None
+    ) -> verdict.TierComparison:
         """Rates as counted."""
         baseline, candidate = (self._rate(side, tiers, group, capability) for side in (0, 1))
-        return TierComparison(baseline, candidate, change)
+        return verdict.TierComparison(baseline, candidate, change)
 
-    def _shown(self, tiers: Sequence[Tier], change: Interval | None) -> TierComparison:
+    def _shown(self, tiers: Sequence[Tier], change: verdict.Interval | None) -> verdict.TierComparison:
         """Rates corrected for noisy tags, averaged over *tiers* at the baseline's mix; the counts beside are by tag."""
         group = group_of(tiers[0])
         if self._arms is None or self.tiers_by is not TiersBy.LEARNT:
@@ -355,10 +352,10 @@ class Measurement:
         ]
         baseline, candidate = (self._rate(side, tiers, group, corrected=corrected[side]) for side in (0, 1))
         if baseline.rate is None or candidate.rate is None:
-            return TierComparison(baseline, candidate, None)
+            return verdict.TierComparison(baseline, candidate, None)
         (before, error), (after, other_error) = corrected
         moved = self._bounds.share(after - before, math.hypot(error, other_error))
-        return TierComparison(baseline, candidate, _by_test(moved, change))
+        return verdict.TierComparison(baseline, candidate, _by_test(moved, change))
 
     def _rate(
         self,
@@ -367,7 +364,7 @@ class Measurement:
         group: TierGroup,
         capability: str | None = None,
         corrected: tuple[float, float] | None = None,
-    ) -> FailureRate:
+    ) -> verdict.FailureRate:
         """Of one arm, as counted, or *corrected*: a rate and its standard error."""
         requests, labelled, failures, missing, weight, failing, spread = self._sums(side, tiers, capability)
         rate = None
@@ -377,7 +374,7 @@ class Measurement:
             if error > 0:  # as if counted on as many requests as would give it this error
                 independent = min(independent, estimate * (1.0 - estimate) / error**2)
             rate = self._bounds.rate(estimate, independent)
-        return FailureRate(int(labelled), int(failures), rate, 1.0 - missing / requests if requests else None)
+        return verdict.FailureRate(int(labelled), int(failures), rate, 1.0 - missing / requests if requests else None)
 
     def _sums(self, side: int, tiers: Sequence[Tier], capability: str | None = None) -> Sequence[float]:
         """Of one arm, as `_by_tier_and_class` counts."""
@@ -386,11 +383,11 @@ class Measurement:
         )
         return [sum(column) for column in zip((0,) * 7, *chosen, strict=True)]
 
-    def _of_class(self, name: str, group: TierGroup) -> TierComparison:
+    def _of_class(self, name: str, group: TierGroup) -> verdict.TierComparison:
         tiers = _TIERS_OF[group]
         change = self._change(group, tiers, self._classes[name])
         if group is TierGroup.ALL:
-            change = self.over_all_looks(class_scope(name), change)
+            change = self.over_all_looks(verdict.class_scope(name), change)
         return self._counted(tiers, group, change, name)
 
 
@@ -412,10 +409,10 @@ def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
     }
 
 
-def _question_of(verdict: Verdict) -> tuple[object, ...]:
+def _question_of(previous: verdict.Verdict) -> tuple[object, ...]:
     """What has to stay the same for a bound to hold at the next look."""
-    count_by = verdict.labels.get(ArmName.BASELINE, ArmLabels()).count_by
-    return verdict.tiers_by, verdict.comparison, verdict.calibration_id, count_by
+    count_by = previous.labels.get(ArmName.BASELINE, verdict.ArmLabels()).count_by
+    return previous.tiers_by, previous.comparison, previous.calibration_id, count_by
 
 
 def _panel(probes: Cohort) -> Matched:
@@ -437,11 +434,11 @@ def _bins(matched: Matched, side: int, chosen: _Mask) -> Sequence[correction.Dif
     return [correction.DifficultyBin(*row) for row in np.array(columns)[:, chosen].T.tolist()]
 
 
-def _ratio(interval: Interval) -> Interval:
-    return Interval(interval.estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
+def _ratio(interval: verdict.Interval) -> verdict.Interval:
+    return verdict.Interval(interval.estimate, max(interval.lower, 0.0), min(interval.upper, 1.0))
 
 
-def _by_test(corrected: Interval, test: Interval | None) -> Interval:
+def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verdict.Interval:
     """
     *corrected* with the bounds of the *test* that decides, in proportion, where it shows a change of that direction.
 
@@ -453,4 +450,4 @@ def _by_test(corrected: Interval, test: Interval | None) -> Interval:
     if test is None or test.lower <= 0 <= test.upper or corrected.estimate * test.estimate <= 0:
         return corrected
     scale = corrected.estimate / test.estimate
-    return Interval(corrected.estimate, scale * test.lower, scale * test.upper)
+    return verdict.Interval(corrected.estimate, scale * test.lower, scale * test.upper)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 
 from monitor.rollout.cohort import Cohort, Comparison, TierGroup, TiersBy
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Interval
+from monitor.rollout.wording import counted
 
 _LARGEST_FORECAST = 10_000_000
+_FACTORS = [1.01**number for number in range(1_700)]  # beyond the largest forecast
 _DAY = 86_400.0
 _SOON_DAYS = 14.0
 
@@ -19,23 +22,32 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
     """
     Labelled candidate requests until `waiting` ends, at the present estimates; at least 1.
 
-    Bounds narrow with the root of the counts. What is as much worse as a margin is headed for a regression instead.
+    What is as much worse as a margin is headed for a regression instead.
     """
     smaller = min(measurement.labelled)
     if not smaller:
         return policy.min_labelled_requests
-    ahead = _growth(measurement, policy)
+    ahead = _growth(measurement, policy, of_baseline=measurement.comparison is Comparison.CONCURRENT)
     if math.isinf(ahead):  # too little is known yet of what the baseline can decide
-        ahead = min(_growth_of_both(measurement, policy), _LARGEST_FORECAST)
+        ahead = min(_growth(measurement, policy, of_baseline=True), _LARGEST_FORECAST)
     growth = max(policy.min_labelled_requests / smaller, ahead)
     return min(max(1, math.ceil((growth - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
 
 
 def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
     """Whether the baseline serves hardly any more and its labels are too few, whatever the candidate's."""
-    would_end = not math.isinf(_growth_of_both(measurement, policy))
-    has_labels = min(measurement.labelled) >= policy.min_labelled_requests
-    return would_end and has_labels and math.isinf(_growth(measurement, policy))
+    if measurement.comparison is Comparison.CONCURRENT or min(measurement.labelled) < policy.min_labelled_requests:
+        return False
+    with_baseline, alone = (_growth(measurement, policy, of_baseline=of_baseline) for of_baseline in (True, False))
+    return math.isinf(alone) and not math.isinf(with_baseline)
+
+
+def is_ruled_out(changes: Mapping[TierGroup, Interval | None], measurement: Measurement, policy: Policy) -> bool:
+    """Whether these *changes* leave no margin that can still be exceeded."""
+    return all(
+        (change := changes[group]) is not None and change.upper < margin
+        for group, margin in margins(measurement, policy)
+    )
 
 
 def margins(measurement: Measurement, policy: Policy) -> Iterator[tuple[TierGroup, float]]:
@@ -71,36 +83,17 @@ def too_small(cohort: Cohort, policy: Policy, *, needed: int, seconds: float) ->
         else f"Even all of the traffic would take {days * share:,.0f}."
     )
     return (
-        f"The candidate gets {100 * share:.2g} % of the traffic, about {per_day:,.0f} labelled requests a day: "
-        f"the {needed:,} still needed take {days:,.0f} days. {remedy}"
+        f"The candidate gets {100 * share:.2g} % of the traffic, about {counted(round(per_day), 'labelled request')} a "
+        f"day: the {needed:,} still needed take {days:,.0f} days. {remedy}"
     )
 
 
-def _growth(measurement: Measurement, policy: Policy) -> float:
-    """Factor by which the candidate's labels have to grow; the baseline's with them, unless it serves no more."""
-    both = _growth_of_both(measurement, policy)
-    if measurement.comparison is Comparison.CONCURRENT or math.isinf(both):
-        return both
-    of_baseline = measurement.labelled[1] / sum(measurement.labelled)  # its part of the variance, which stays
-    return (1 - of_baseline) / (1 / both - of_baseline) if both * of_baseline < 1 else math.inf
+def _growth(measurement: Measurement, policy: Policy, *, of_baseline: bool) -> float:
+    """Factor by which labels have to grow to end the waiting; those of the candidate, and *of_baseline* too."""
 
+    def has_ended(place: int) -> bool:
+        grown = measurement.grown((_FACTORS[place] if of_baseline else 1.0, _FACTORS[place]))
+        return is_ruled_out(grown, measurement, policy) or any(c is not None and c.lower > 0 for c in grown.values())
 
-def _growth_of_both(measurement: Measurement, policy: Policy) -> float:
-    return min(_growth_to_regression(measurement), _growth_to_ok(measurement, policy))
-
-
-def _growth_to_ok(measurement: Measurement, policy: Policy) -> float:
-    """Factor by which both arms have to grow before every margin is ruled out; infinite where none would do."""
-    open_margins = margins(measurement, policy)
-    return max(_growth_to_rule_out(measurement.latest[group], margin) for group, margin in open_margins)
-
-
-def _growth_to_rule_out(change: Interval | None, margin: float) -> float:
-    if change is None or change.estimate >= margin:
-        return math.inf
-    return ((change.upper - change.estimate) / (margin - change.estimate)) ** 2
-
-
-def _growth_to_regression(measurement: Measurement) -> float:
-    rising = [change for change in measurement.latest.values() if change is not None and change.estimate > 0]
-    return min((((change.estimate - change.lower) / change.estimate) ** 2 for change in rising), default=math.inf)
+    place = bisect_left(range(len(_FACTORS)), True, key=has_ended)
+    return _FACTORS[place] if place < len(_FACTORS) else math.inf

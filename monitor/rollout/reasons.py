@@ -17,6 +17,7 @@ from monitor.rollout.wording import percent, points, with_bounds
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
 _NAMED_CLASSES = 4
 _LEAST_DESIGN_EFFECT = 1.1
+_LEAST_ADJUSTED = 0.01  # by which a change differs from that of the rates beside it, once hours and mix are the same
 
 
 def explain(
@@ -29,7 +30,7 @@ def explain(
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
-        *_limits(verdict, calibration, measurement.renamed),
+        *_limits(verdict, calibration, measurement.matched.renamed),
     ]
 
 
@@ -121,22 +122,23 @@ def _broken_floor(check: FloorCheck) -> str:
 
 def _ruled_out(measurement: Measurement, policy: Policy) -> str:
     parts = [
-        f"{GROUP_NAMES[group]} {_FAIL[group]} {_at_most(change)} (margin {points(margin)})"
+        f"{GROUP_NAMES[group]} {_FAIL[group]} {_at_most(change, margin)} (margin {points(margin)})"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None
     ]
     return _capitalised("; ".join(parts))
 
 
-def _at_most(change: Interval) -> str:
+def _at_most(change: Interval, margin: float) -> str:
     if change.upper < 0:
         return f"less often: {with_bounds(change)}"
-    return f"at most {points(change.upper)} more often"
+    return f"at most {points(change.upper, beside=margin)} more often"
 
 
 def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:
     open_groups = [
-        f"{GROUP_NAMES[group]} may fail up to {points(change.upper)} more often (ok needs less than {points(margin)})"
+        f"{GROUP_NAMES[group]} may fail up to {points(change.upper, beside=margin)} more often (ok needs less "
+        f"than {points(margin)})"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None and change.upper >= margin
     ]
@@ -172,7 +174,9 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     before, after = tier.baseline.rate, tier.candidate.rate
     if before is None or after is None or change is None:
         return ""
-    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, change {with_bounds(change)}"
+    is_raw = abs(after.estimate - before.estimate - change.estimate) < _LEAST_ADJUSTED
+    told = f"{'change' if is_raw else 'like with like'} {with_bounds(change)}"
+    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {told}"
 
 
 def _limits(verdict: Verdict, calibration: Calibration | None, renamed: Collection[str]) -> Iterator[str]:

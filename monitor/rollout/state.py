@@ -10,7 +10,7 @@ from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.matching import LEAST_EXPECTED
 from monitor.rollout.measurement import Measurement
-from monitor.rollout.needed import is_beyond_baseline, margins
+from monitor.rollout.needed import is_beyond_baseline, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import percent, points
@@ -22,7 +22,8 @@ _MIN_INDEPENDENT = 0.5
 """Part of them that has to be independent: the bounds allow for the rest already."""
 
 
-_FEWEST_INDEPENDENT = 10.0
+_FEWEST_INDEPENDENT, _FEWEST_CLUSTERS = 100.0, 20.0
+"""With fewer, an arm says too little for any `ok`, and more requests of the same clusters do not change that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,7 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
 def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
     if min(measurement.labelled) < policy.min_labelled_requests:
         return False
-    return all(
-        (change := measurement.changes[group]) is not None and change.upper < margin
-        for group, margin in margins(measurement, policy)
-    )
+    return is_ruled_out(measurement.changes, measurement, policy)
 
 
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
@@ -120,22 +118,42 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version is labelled, however old: send outcomes or evaluations."
-    elif not _is_ruled_out(measurement, policy) and is_beyond_baseline(measurement, policy):
+    elif not _is_ruled_out(measurement, policy):
+        yield from _spent_baseline(measurement, policy)
+    yield from _alike(measurement, policy)
+    alone = measurement.matched.alone
+    if alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
+        yield (
+            f"{alone.requests:,} of the candidate's labelled requests ({percent(alone.rate)} of them fail) are of "
+            "kinds that the baseline does not serve (other classes, or requests never met before), so they are "
+            "compared with nothing."
+        )
+
+
+def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
+    if is_beyond_baseline(measurement, policy):
         yield (
             f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more come: at "
             "the present estimates no number of the candidate's rules out what `ok` has to rule out."
         )
-    for arm, labelled, effect in zip(ArmName, measurement.labelled, measurement.design[TierGroup.ALL], strict=True):
-        if labelled >= policy.min_labelled_requests and labelled < _FEWEST_INDEPENDENT * effect:
+    elif measurement.matched.hours_alone:
+        yield (
+            f"No request of the baseline is from the last {measurement.matched.hours_alone} hours. What the candidate "
+            "serves alone is compared with nothing, so more of it decides nothing."
+        )
+
+
+def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
+    for arm, labelled, effect, clusters in zip(
+        ArmName, measurement.labelled, measurement.design[TierGroup.ALL], measurement.equal_clusters, strict=True
+    ):
+        is_little = clusters < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
+        if is_little and labelled >= policy.min_labelled_requests:
             yield (
                 f"The {arm}'s {labelled:,} labelled requests say no more than {labelled / effect:.0f} independent ones "
-                "would: most have the same conversation, user or item. Check these ids."
+                "would: many have the same conversation, user or item. Check these ids; a load test or a scheduled job "
+                "belongs in an environment of its own."
             )
-    if measurement.alone >= policy.ok_margin:
-        yield (
-            f"{percent(measurement.alone)} of the candidate's labelled requests are of kinds that the baseline does "
-            "not serve (other classes, or requests never met before), so they are compared with nothing."
-        )
 
 
 def _one_sided(measurement: Measurement) -> str:

@@ -9,6 +9,7 @@ from monitor.rollout.verdict import Interval
 
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _SMALLEST_P_VALUE = 0.001
+_MOST_DIGITS = 4
 
 
 def percent(ratio: float) -> str:
@@ -21,14 +22,17 @@ def percent(ratio: float) -> str:
     return f"{100 * ratio:.1f} %"
 
 
-def points(ratio: float) -> str:
+def points(ratio: float, *, beside: float | None = None) -> str:
     """
-    A difference of ratios.
+    A difference of ratios, with as many digits as tell it from the one *beside* it.
 
-    >>> points(0.1875)
-    '+18.8 points'
+    >>> points(0.1875), points(0.02998, beside=0.03)
+    ('+18.8 points', '+2.998 points')
     """
-    return f"{signed(ratio)} points"
+    digits = 1
+    while beside is not None and digits < _MOST_DIGITS and round(100 * ratio, digits) == round(100 * beside, digits):
+        digits += 1
+    return f"{signed(ratio, digits)} points"
 
 
 def with_bounds(interval: Interval) -> str:
@@ -46,14 +50,14 @@ def bounds(interval: Interval) -> str:
     return f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 
-def signed(ratio: float) -> str:
+def signed(ratio: float, digits: int = 1) -> str:
     """
     A difference of ratios in points, without the unit.
 
     >>> signed(-0.0001)
     '+0.0'
     """
-    return f"{round(100 * ratio, 1) + 0.0:+.1f}"  # adding zero leaves no minus before it
+    return f"{round(100 * ratio, digits) + 0.0:+.{digits}f}"  # adding zero leaves no minus before it
 
 
 def count(cases: float) -> str:

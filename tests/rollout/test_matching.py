@@ -81,7 +81,7 @@ def test_after_a_cutover_the_same_hours_of_the_week_stand_in() -> None:
 
 def test_arms_that_share_no_hour_are_compared_before_and_after() -> None:
     """Where not even the hour of the day is shared, all hours stand in, and the comparison says so."""
-    cohort = Cohort(Arm("old", [a_stratum(100, 10, block=1)]), Arm("new", [a_stratum(100, 10, block=9)]), "")
+    cohort = Cohort(Arm("old", [a_stratum(100, 10, block=1)]), Arm("new", [a_stratum(100, 10, block=33)]), "")
 
     matched = match(cohort)
 
@@ -150,7 +150,7 @@ def test_a_class_that_only_the_candidate_serves_is_no_other_class_renamed() -> N
     pair = matched.compare(np.ones(len(matched.rows), dtype=bool))
     assert pair is not None
     assert (0.02, 0.02) == tuple(round(arm.rate, 6) for arm in pair)
-    assert (0.2, set()) == (matched.alone, set(matched.renamed))
+    assert (Counts(200, 160), set()) == (matched.alone, set(matched.renamed))
 
 
 def test_a_rare_class_that_a_small_canary_missed_is_no_class_of_one_arm() -> None:
@@ -159,7 +159,7 @@ def test_a_rare_class_that_a_small_canary_missed_is_no_class_of_one_arm() -> Non
 
     matched = match(cohort)
 
-    assert (0.0, set()) == (matched.alone, set(matched.renamed))
+    assert (Counts(0, 0), set()) == (matched.alone, set(matched.renamed))
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,44 @@ def test_arms_that_are_tagged_otherwise_are_compared_by_class(tiers_by: TiersBy,
 
     assert [Row(Tier.UNTIERED, "faq", 0, False)] == list(matched.rows)
     assert [[10.0], [30.0]] == matched.failures.tolist()
-    assert (0.0, set()) == (matched.alone, set(matched.renamed))
+    assert (Counts(0, 0), set()) == (matched.alone, set(matched.renamed))
+
+
+def test_labels_too_rare_to_share_an_hour_are_compared_by_days() -> None:
+    """A label a day in each arm: both serve, and no sentence may say that they served one after the other."""
+    old, new = ([a_stratum(1, 0, block=24 * day + hour) for day in range(20)] for hour in (3, 15))
+
+    matched = match(Cohort(Arm("old", old), Arm("new", new), ""))
+
+    assert Comparison.CONCURRENT is matched.comparison
+    pair = matched.compare(matched.known)
+    assert pair is not None
+    assert (20, 20) == pytest.approx((pair[0].requests, pair[1].requests))
+
+
+@pytest.mark.parametrize(("in_the_hour", "stands_in"), [(270, 270), (269, 2_300)])
+def test_an_hour_in_which_the_baseline_served_too_little_is_not_all_that_stands_in(
+    in_the_hour: int, stands_in: int
+) -> None:
+    """A batch job after a cutover: 3,000 requests in an hour that the baseline served for some minutes."""
+    old = [a_stratum(in_the_hour, 30, block=20), a_stratum(2_300 - in_the_hour, 200, block=9)]
+    cohort = Cohort(
+        Arm("old", old), Arm("new", [a_stratum(3_000, 300, block=44)]), "", comparison=Comparison.BEFORE_AFTER
+    )
+
+    matched = match(cohort)
+
+    assert stands_in == pytest.approx(matched.requests[0].sum())
+
+
+@pytest.mark.parametrize(
+    ("last_hour", "alone"),
+    [pytest.param(20, 0, id="both serve"), pytest.param(14, 0, id="six"), pytest.param(10, 10, id="ten hours ago")],
+)
+def test_a_candidate_serves_alone_once_the_baseline_is_missed(last_hour: int, alone: int) -> None:
+    """Both serve a hundred requests an hour, the baseline not to the end."""
+    old, new = ([a_stratum(100, 10, block=hour) for hour in range(until + 1)] for until in (last_hour, 20))
+    few = [a_stratum(1, 0, block=hour) for hour in range(last_hour + 1)]
+
+    assert alone == match(Cohort(Arm("old", old), Arm("new", new), "")).hours_alone
+    assert match(Cohort(Arm("old", few), Arm("new", new), "")).hours_alone == 0

@@ -9,6 +9,7 @@ from bench.rollout_streams import Truth, simulate
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.judging import judge
+from monitor.rollout.needed import too_small
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Verdict, VerdictState
 
@@ -47,9 +48,9 @@ def test_so_many_more_requests_end_the_waiting(before: float, after: float, ends
         n += max(verdict.requests_needed, 1)
 
     assert ends is verdict.state
-    assert len(asked) <= 12
+    assert len(asked) <= 3
     assert verdict.requests_needed == 0
-    assert n <= 3 * (200 + asked[0])
+    assert n == pytest.approx(200 + asked[0], rel=0.05)
 
 
 def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> None:
@@ -93,3 +94,17 @@ def test_forecast_shrinks_as_requests_arrive() -> None:
     assert VerdictState.OK is verdict.state
     assert 0 == needed[-1]
     assert needed[0] > 1_000
+
+
+def test_what_is_needed_by_a_tiny_canary_is_told_by_the_day() -> None:
+    """One label a day is one, in the singular."""
+    cohort = Cohort(
+        Arm("old", [Stratum(Tier.UNTIERED, "any", 0, False, 90, 90, 9, 0.0, 0.0)]),
+        Arm("new", [Stratum(Tier.UNTIERED, "any", 0, False, 10, 10, 1, 0.0, 0.0)]),
+        "",
+    )
+
+    told = too_small(cohort, POLICY, needed=5_000, seconds=10 * 86_400.0)
+
+    assert told is not None
+    assert "10 % of the traffic, about 1 labelled request a day: the 5,000 still needed take 5,000 days" in told

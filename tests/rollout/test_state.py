@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
+from monitor.rollout.confidence_sequence import Counts
 from monitor.rollout.labelling import FAILURE, SUCCESS
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
@@ -53,11 +55,16 @@ class Measured:
     )
     shift: Any = field(default_factory=lambda: SimpleNamespace(change=POLICY.share_jump))
     standardised_change: float | None = 0.0
-    alone: float = 0.0
+    matched: Any = field(default_factory=lambda: SimpleNamespace(alone=Counts(0, 0), hours_alone=0))
+    equal_clusters: tuple[float, float] = (math.inf, math.inf)
     comparison: Comparison = Comparison.CONCURRENT
     latest: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
     design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
     labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
+
+    def grown(self, factors: tuple[float, float]) -> dict[TierGroup, Interval | None]:
+        """Only with more of the baseline's would `wide` bounds be narrow."""
+        return dict.fromkeys(TierGroup, STEADY) if factors[0] > 1.0 else self.latest
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         return self.independent[group]
@@ -211,12 +218,12 @@ def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
 
 def test_requests_that_nothing_is_compared_with_are_an_obstacle_once_they_could_exceed_the_margin() -> None:
     """A class that the candidate alone serves may fail as it likes, and no bound of the others would show it."""
-    findings = found(alone=POLICY.ok_margin, is_left_behind=False)
+    findings = found(matched=SimpleNamespace(alone=Counts(6, 3)), labelled=(200, 200), is_left_behind=False)
 
     assert VerdictState.WAITING == findings.state
     (obstacle,) = findings.obstacles
-    assert obstacle.startswith("3.0 % of the candidate's labelled requests are of kinds that the baseline does not")
-    assert () == found(alone=POLICY.ok_margin - 0.001, is_left_behind=False).obstacles
+    assert obstacle.startswith("6 of the candidate's labelled requests (50.0 % of them fail) are of kinds that the")
+    assert () == found(matched=SimpleNamespace(alone=Counts(5, 3)), labelled=(200, 200), is_left_behind=False).obstacles
 
 
 def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_requests() -> None:
@@ -232,7 +239,8 @@ def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_r
 
 def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
     """One conversation id for all requests of a version says nothing, however many come."""
-    (obstacle,) = found(design={TierGroup.ALL: (20.0, 200.0)}).obstacles
+    effects = {TierGroup.ALL: (20.0, 200.0)}
+    (obstacle,) = found(design=effects, equal_clusters=(60.0, 1.0)).obstacles
 
     assert obstacle.startswith("The candidate's 200 labelled requests say no more than 1 independent ones would")
 
@@ -255,3 +263,21 @@ def test_what_earlier_looks_ruled_out_stays_ok_beside_a_baseline_that_is_too_few
     assert VerdictState.OK is found(latest=wide, **after).state
     assert VerdictState.WAITING is found(latest=wide, changes=wide, **after).state
     assert found(latest=wide, changes=wide, **after).obstacles
+
+
+def test_a_baseline_that_serves_no_more_is_an_obstacle_and_takes_no_ok_back() -> None:
+    """A ramp that reached all of the traffic: hours without a baseline decide nothing, however many come."""
+    alone = SimpleNamespace(alone=Counts(0, 0), hours_alone=11)
+    wide = dict.fromkeys(TierGroup, Interval(0.0, -0.2, 0.2))
+
+    (obstacle,) = found(matched=alone, changes=wide, is_left_behind=False).obstacles
+
+    assert obstacle.startswith("No request of the baseline is from the last 11 hours.")
+    assert VerdictState.OK is found(matched=alone, is_left_behind=False).state
+
+
+def test_many_clusters_are_no_obstacle_while_they_are_few_requests() -> None:
+    """Conversations of ten on the first day: more conversations come."""
+    effects = {TierGroup.ALL: (1.0, 4.0)}
+
+    assert not found(design=effects, equal_clusters=(60.0, 20.0)).obstacles

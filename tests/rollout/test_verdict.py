@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from bench.rollout_streams import ArmStream, known_tiers
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tiers import NO_TAG, TIERS
+from monitor.difficulty.tiers import NO_TAG, TIERS, Tier
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge, withdrawn
@@ -438,3 +438,28 @@ def numbers(value: object) -> list[float]:
     if isinstance(value, dict):
         return [number for item in value.values() for number in numbers(item)]
     return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_a_bound_beside_its_margin_is_told_with_as_many_digits_as_tell_them_apart() -> None:
+    """Rounded to a digit, `ok` would say that its bound is its margin."""
+    upper = a_verdict(untagged(4_000, 400), untagged(4_000, 400)).could_still_be["all"]
+
+    just_below, just_above = (
+        a_verdict(untagged(4_000, 400), untagged(4_000, 400), policy=Policy(ok_margin=upper + by)).reasons[0]
+        for by in (0.0002, -0.0002)
+    )
+
+    assert f"at most +{100 * upper:.2f} points more often (margin +{100 * upper:.1f} points)" in just_below
+    assert f"up to +{100 * upper:.2f} points more often (ok needs less than +{100 * upper:.1f} points)" in just_above
+
+
+def test_a_change_like_with_like_is_not_taken_for_the_difference_of_the_rates_beside_it() -> None:
+    """A candidate that serves harder classes and is no worse in any."""
+    arms = [
+        Arm("v", [Stratum(Tier.UNTIERED, name, 0, False, n, n, n * part // 10, 0.0, 0.0) for name, n, part in classes])
+        for classes in ([("faq", 900, 1), ("refund", 100, 5)], [("faq", 300, 1), ("refund", 700, 5)])
+    ]
+
+    reasons = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None).reasons
+
+    assert any("14.0 % -> 38.0 % failures, like with like +0.0 points" in reason for reason in reasons)
