@@ -187,17 +187,16 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
     for of_class, of_arm in zip(classes, labelled, strict=True):
         for (_, name, _, _), number in of_arm.items():
             of_class[name] += number
-    of_one_arm, classes_alone = _of_one_arm(classes)
-    renamed = set() if classes_alone else of_one_arm
+    of_one_arm, classes_alone, renamed = _of_one_arm(classes)
     both = [{kind: n for kind, n in of_arm.items() if kind[1] not in of_one_arm} for of_arm in labelled]
-    tagged_otherwise, kinds_alone = _of_one_arm(both)
+    _, kinds_alone, tagged_otherwise = _of_one_arm(both)
     alone = [s for s in cohort.candidate.strata if s.capability in classes_alone or _kind(s) in kinds_alone]
     rows = {kind: kind for of_arm in labelled for kind in of_arm}
     for kind in rows:
         tier = kind[0] if cohort.tiers_by is TiersBy.DECLARED else Tier.UNTIERED
         if kind[1] in renamed:
             rows[kind] = (tier, _ELSEWHERE, 0, False)
-        elif kind in tagged_otherwise and not kinds_alone:
+        elif kind in tagged_otherwise:
             rows[kind] = (Tier.UNTIERED, kind[1], 0, False)
     return rows, Counts(sum(s.labelled for s in alone), sum(s.failures for s in alone)), renamed
 
@@ -205,8 +204,8 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
 _Key = TypeVar("_Key")
 
 
-def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], Collection[_Key]]:
-    """What only one arm serves, and the candidate's of it; none where as much is only the baseline's."""
+def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key], Collection[_Key], Collection[_Key]]:
+    """What only one arm serves: all of it, what the candidate alone does, and all where each arm has as much of it."""
     totals = [sum(of_arm.values()) for of_arm in labelled]
     only: list[dict[_Key, float]] = []
     for own, other, total, due in zip(labelled, reversed(labelled), totals, reversed(totals), strict=True):
@@ -220,7 +219,8 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
         )
     before, after = (sum(each.values()) for each in only)
     as_much = min(before, after) > 0 and max(before, after) <= _RENAMED * min(before, after)
-    return {*only[0], *only[1]}, () if as_much else only[1]
+    either = {*only[0], *only[1]}
+    return either, () if as_much else only[1], either if as_much else ()
 
 
 def _alike_hours(cohort: Cohort) -> tuple[Comparison, _Hours]:

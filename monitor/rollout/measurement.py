@@ -273,7 +273,10 @@ class Measurement:
             baseline, candidate = (correction.measure_arm(each, cuts) for each in bins)
             return None if baseline is None or candidate is None else (baseline, candidate)
         by_tier = np.arange(len(TIERS))[:, None] == self._tier
-        return correction.count_arms(*(each @ by_tier.T for each in self.matched.columns))
+        traffic, labelled, failures = (each @ by_tier.T for each in self.matched.columns)
+        if not np.add.reduceat(labelled, (0, TIERS.index(HARD_TIER[0])), axis=1).all():
+            return None  # an arm has no easier requests, or no hard ones, to have a share of failures
+        return correction.count_arms(traffic, labelled, failures)
 
     @cached_property
     def _has_tag(self) -> _Mask:

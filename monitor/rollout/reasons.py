@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
+from monitor.rollout.matching import Matched
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
@@ -30,7 +31,7 @@ def explain(
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
-        *_limits(verdict, calibration, measurement.matched.renamed),
+        *_limits(verdict, calibration, measurement.matched),
     ]
 
 
@@ -179,8 +180,9 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {told}"
 
 
-def _limits(verdict: Verdict, calibration: Calibration | None, renamed: Collection[str]) -> Iterator[str]:
+def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
+    hours_alone, renamed = matched.hours_alone, matched.renamed
     yield from _labels(verdict)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
@@ -189,6 +191,8 @@ def _limits(verdict: Verdict, calibration: Calibration | None, renamed: Collecti
         yield "Tiers are those of whole classes: hard requests inside an easier class are not seen."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so this cannot tell the model from the time."
+    if hours_alone and verdict.state is not VerdictState.WAITING:
+        yield f"The baseline has not served for {hours_alone} hours; what the candidate did since is not judged."
     if renamed:
         some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
         yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."

@@ -215,3 +215,12 @@ def test_a_candidate_serves_alone_once_the_baseline_is_missed(last_hour: int, al
 
     assert alone == match(Cohort(Arm("old", old), Arm("new", new), "")).hours_alone
     assert match(Cohort(Arm("old", few), Arm("new", new), "")).hours_alone == 0
+
+
+def test_a_class_that_only_the_baseline_serves_was_not_renamed() -> None:
+    """A canary for the others: nothing of it is compared, and no sentence says that it has another name."""
+    cohort = Cohort(of_classes(faq=(600, 12), refund=(400, 200)), of_classes(faq=(800, 16)), "")
+
+    matched = match(cohort)
+
+    assert (Counts(0, 0), set()) == (matched.alone, set(matched.renamed))

@@ -463,3 +463,31 @@ def test_a_change_like_with_like_is_not_taken_for_the_difference_of_the_rates_be
     reasons = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None).reasons
 
     assert any("14.0 % -> 38.0 % failures, like with like +0.0 points" in reason for reason in reasons)
+
+
+def test_an_arm_without_hard_requests_has_no_share_of_hard_failures() -> None:
+    """A canary for easy requests only: nothing says how often it would fail the hard ones."""
+    arms = [
+        Arm("v", [Stratum(tier, "any", 0, True, n, n, n // 10, 0.0, 0.0) for tier, n in tiers])
+        for tiers in ([(Tier.EASY, 900), (Tier.HARD, 100)], [(Tier.EASY, 900)])
+    ]
+
+    verdict = judge(Cohort(arms[0], arms[1], "", TiersBy.DECLARED), None, Policy(), previous=None)
+
+    assert verdict.share is None
+    assert not any("of failures are hard" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(("last_hour", "times"), [(29, 0), (20, 1)])
+def test_a_verdict_says_which_hours_it_does_not_judge(last_hour: int, times: int) -> None:
+    """What breaks once the candidate serves alone is beyond a comparison of the two."""
+    arms = [
+        Arm("v", [Stratum(Tier.UNTIERED, "any", 0, False, 500, 500, 50, 0.0, 0.0, hour) for hour in range(until + 1)])
+        for until in (last_hour, 29)
+    ]
+
+    verdict = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None)
+
+    assert VerdictState.OK is verdict.state
+    told = "The baseline has not served for 9 hours; what the candidate did since is not judged."
+    assert times == verdict.reasons.count(told)
