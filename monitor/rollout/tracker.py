@@ -19,6 +19,7 @@ from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 _DAY = 86_400.0
 _WEEK = 7 * _DAY
 _GROWTH = 1.2
+_CLEARLY_MORE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +345,7 @@ class _Watch:
             return candidate is not None
         for since in (max(rollout.started_at, at - _DAY), rollout.started_at):
             old, new = baseline.between(since, at), candidate.between(since, at)
-            if old or new:
+            if old + new >= self._policy.candidate_min_requests:
                 return new > old
         return False
 
@@ -397,10 +398,11 @@ class _Watch:
 
 
 def _established_first(deployments: Sequence[Deployment], min_requests: int) -> Sequence[Deployment]:
-    """*deployments*; of those between which nothing had served for long, the one that served most is put first."""
+    """*deployments*; of those that came at once, one that served twice as much as the first in a day is put first."""
     first = deployments[0]
     at_once = [d for d in deployments if first.between(-math.inf, d.first_started_at) < min_requests]
-    most = max(at_once, key=lambda d: d.between(-math.inf, first.first_started_at + _DAY))
+    served = [d.between(-math.inf, first.first_started_at + _DAY) for d in at_once]
+    most = at_once[served.index(max(served))] if max(served) >= _CLEARLY_MORE * served[0] else first
     return [most, *(each for each in deployments if each is not most)]
 
 

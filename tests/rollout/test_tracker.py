@@ -500,3 +500,13 @@ def test_of_versions_that_a_ledger_meets_at_once_the_one_that_serves_most_is_the
     events = find_rollouts(seen, [], POLICY, now=4 * DAY)
 
     assert [baseline] == [rollout.baseline for rollout in events[:1]]
+
+
+def test_arms_that_a_ledger_meets_at_once_are_each_compared_with_the_same_baseline() -> None:
+    """Three versions share the traffic from the first seconds on: none has taken over from another."""
+    seen = activity(("v1", 0.0, 3, 1_000), ("v2", 0.0001, 3, 1_050), ("v3", 0.0002, 3, 1_100))
+
+    events = find_rollouts(seen, [], POLICY, now=4 * DAY)
+
+    assert [("v1", "v2"), ("v1", "v3")] == started(events)
+    assert [] == ended(events)
