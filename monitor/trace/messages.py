@@ -82,7 +82,7 @@ def request_of(value: Any) -> Asked:
         value: A list of messages, an object that holds one, or plain text; JSON already parsed.
 
     >>> request_of([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
-    Asked(text='Hi', messages=2, is_plain=True)
+    Asked(text='Hi', messages=1, is_plain=True)
     """
     messages = _messages(value)
     if messages is None:
@@ -98,9 +98,9 @@ def request_of(value: Any) -> Asked:
     return Asked(unsaid if said is None else said, len(messages), is_plain=said is None)
 
 
-def has_content(value: Any) -> bool | None:
+def has_content(value: Any, depth: int = 0) -> bool | None:
     """
-    Whether there is any text, call or number in *value*, an answer in any shape.
+    Whether there is any text, call or number in *value*, an answer in any shape, *depth* levels below its top.
 
     Returns:
         False only where a text is there and empty: where none is, it may have been redacted.
@@ -108,10 +108,6 @@ def has_content(value: Any) -> bool | None:
     >>> [has_content([{"role": "assistant", "content": text}]) for text in ("Done.", "", None)]
     [True, False, None]
     """
-    return _content_of(value, 0)
-
-
-def _content_of(value: Any, depth: int) -> bool | None:
     if isinstance(value, str):
         return bool(value.strip())
     if not isinstance(value, dict | list | tuple):
@@ -119,7 +115,7 @@ def _content_of(value: Any, depth: int) -> bool | None:
     parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
     found = None
     for part in parts if depth < _DEEPEST else ():
-        shown = _content_of(part, depth + 1)
+        shown = has_content(part, depth + 1)
         if shown:
             return True
         found = found if shown is None else shown
