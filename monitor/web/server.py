@@ -119,17 +119,17 @@ class MetricsServer:
     ) -> None:
         self._host, self._port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
-        self._tls = web.tls
+        self._tls = web.tls_server_config
         self._reload_config = reload
         hosts = settings.allowed_hosts or (() if is_loopback(self._host) else (ANY_HOST,))
         app = metrics_app(snapshots, self._reload, control, stall_reason=stall_reason)
         config = uvicorn.Config(
-            Guard(app, hosts, web.users),
+            Guard(app, hosts, web.basic_auth_users),
             http=partial(_GuardedConnection, settings),  # type: ignore[arg-type]  # called like a class
             ws="none",
             h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
             timeout_keep_alive=_IDLE_SECONDS,
-            headers=list({**_HEADERS, **web.headers}.items()),
+            headers=list({**_HEADERS, **(web.http_server_config.headers or {})}.items()),
             proxy_headers=False,
             log_config=None,
             access_log=False,

@@ -267,8 +267,8 @@ def test_names_of_files_are_relative_to_the_config(tmp_path: Path) -> None:
 
     web = load_web_config(tmp_path / "web.yml")
 
-    assert web.tls is not None
-    assert (tmp_path / "c.pem", tmp_path / "k.pem") == (web.tls.certificate, web.tls.key)
+    assert web.tls_server_config is not None
+    assert (tmp_path / "c.pem", tmp_path / "k.pem") == (web.tls_server_config.cert_file, web.tls_server_config.key_file)
 
 
 def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
@@ -287,27 +287,22 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         ),
         (
             "basic_auth_users: [alice]\n",
-            ["web.yml:1: basic_auth_users: must be a mapping of user names to bcrypt hashes"],
+            ["web.yml:1: basic_auth_users: must be a mapping"],
         ),
         (
             "tls_server_config:\n  cert_file: nowhere.pem\n",
             [
-                "web.yml:1: tls_server_config.key_file: is missing (the path of a PEM file)",
+                "web.yml:1: tls_server_config.key_file: is missing",
                 "web.yml:2: tls_server_config.cert_file: FOLDER/nowhere.pem is not a file",
             ],
         ),
         (
             "tls_server_config: yes\n",
-            [
-                (
-                    "web.yml:1: tls_server_config: must be a mapping with the keys cert_file, key_file, "
-                    "client_ca_file, client_auth_type, min_version, max_version"
-                )
-            ],
+            ["web.yml:1: tls_server_config: must be a mapping"],
         ),
         (
             "http_server_config:\n  http2: true\n",
-            ["web.yml:2: http_server_config.http2: must be false: HTTP/1.1 is spoken"],
+            ["web.yml:2: http_server_config.http2: must be False"],
         ),
         (
             "http_server_config:\n  headers:\n    X-Frame-Options: 'a\n\n      b'\n    Server: x\n",
@@ -326,11 +321,11 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
                 "  client_auth_type: RequireAndVerifyClientCert\n  cipher_suites: []\n"
             ),
             [
+                "web.yml:4: tls_server_config.min_version: must be 'TLS12' or 'TLS13'",
                 (
-                    "web.yml:1: tls_server_config.client_ca_file: is missing (a PEM file of the authorities that sign "
-                    "clients' certificates)"
+                    "web.yml:5: tls_server_config.client_auth_type: needs client_ca_file (a PEM file of the "
+                    "authorities that sign clients' certificates)"
                 ),
-                "web.yml:4: tls_server_config.min_version: is not offered here (allowed: TLS12, TLS13)",
                 (
                     "web.yml:6: tls_server_config.cipher_suites: is not read by this version (allowed: cert_file, "
                     "key_file, client_ca_file, client_auth_type, min_version, max_version)"
@@ -345,8 +340,8 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
             ),
             [
                 (
-                    "web.yml:4: tls_server_config.client_auth_type: is not offered here (allowed: NoClientCert, "
-                    "VerifyClientCertIfGiven, RequireAndVerifyClientCert)"
+                    "web.yml:4: tls_server_config.client_auth_type: must be 'NoClientCert', "
+                    "'VerifyClientCertIfGiven' or 'RequireAndVerifyClientCert'"
                 ),
                 "web.yml:7: tls_server_config.max_version: is older than min_version",
             ],
