@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
-from msgspec import structs
+from msgspec import msgpack, structs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -129,11 +129,11 @@ def _formats() -> Sequence[tuple[str, bytes, int, Callable[[], Any]]]:
 
 def _assembly(spans: Sequence[Span], seconds: float) -> dict[str, float]:
     """Microseconds per span of what happens to spans after they were decoded."""
-    kept = [span.to_json() for span in spans]
+    kept = msgpack.encode(spans)
     settings = OutcomeSettings()
     return {
-        "span to JSON": _microseconds(lambda: [span.to_json() for span in spans], seconds) / len(spans),
-        "span from JSON": _microseconds(lambda: [Span.from_json(text) for text in kept], seconds) / len(spans),
+        "span to msgpack": _microseconds(lambda: msgpack.encode(spans), seconds) / len(spans),
+        "span from msgpack": _microseconds(lambda: msgpack.decode(kept, type=list[Span]), seconds) / len(spans),
         "trace from spans": _microseconds(lambda: build_traces(spans, settings), seconds) / len(spans),
         "wait in the ledger, be closed": _through_ledger(spans, traces=round(500 * seconds)),
     }

@@ -121,8 +121,8 @@ def _check_names(request: RolloutRequest) -> None:
         name = getattr(request, field)
         if name is not None and clean_label(name) != name:
             raise UsageError(
-                f"{field} is no name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, beginning with a "
-                "letter or digit."
+                f"{field} cannot be used as a name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, "
+                "beginning with a letter or digit."
             )
     if request.environment in TEACHING_ENVIRONMENTS:
         raise UsageError(f"environment {request.environment} serves nobody, so nothing is rolled out there.")

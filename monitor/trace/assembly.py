@@ -54,7 +54,7 @@ def build_traces(spans: Iterable[Span], settings: OutcomeSettings, counted: Sequ
 
     What the head of a run does not say is taken from the earliest span that does. A model call that encloses another is
     two layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
-    another call of the same tool. What evaluators do is no part of a run.
+    another call of the same tool. What evaluators do is not part of a run.
     """
     heads = list(counted)
     traces = []
@@ -150,7 +150,7 @@ class _Run:
 
     @property
     def is_agents_work(self) -> bool:
-        """Whether a model or an agent did any of it; a decorated function that only looks things up is no agent."""
+        """Whether a model or an agent did any of it; a decorated function that only looks things up is not an agent."""
         kinds = {span.kind for span in self.ordered}
         looks_up = OperationKind.RETRIEVAL in kinds or kinds.isdisjoint({OperationKind.STEP, OperationKind.TOOL})
         is_workflow = OperationKind.WORKFLOW in kinds and not looks_up
@@ -324,8 +324,8 @@ def _error(run: _Run) -> Span | None:
     The span whose error the run ended in.
 
     That is the root or the head; or else the last call of a model or tool, or an agent within the run, if no call of a
-    model began after it: whatever a later call recovered from is no failure, and neither is the error of a tool where
-    the agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
+    model began after it: whatever a later call recovered from is not a failure, nor is the error of a tool where the
+    agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
     """
     ends = (run.root, run.last, run.head)
     tops = [span for span in ends if span is not None and span.error and span.span_id in run.spine]
@@ -350,7 +350,7 @@ def _error_type(run: _Run, error: Span | None) -> str | None:
 
 
 def _tool_calls(run: _Run) -> int | None:
-    """How many there were; None where the library writes no spans for them, or nobody can tell."""
+    """How many there were; None where the library writes no spans for them, or it is not known."""
     if run.tool_calls or not run.model_calls:
         return len(run.tool_calls) or None
     shows_tools = any(span.kind in _AGENTS or span.kind is OperationKind.STEP for span in run.ordered)
@@ -421,7 +421,7 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 def _service(run: _Run) -> str:
     service = run.first(lambda span: span.service)
-    if service is None or service.startswith(UNKNOWN_SERVICE):  # what SDKs write that nobody told the name
+    if service is None or service.startswith(UNKNOWN_SERVICE):  # what SDKs write that were not given a name
         return run.first(lambda span: span.agent_name) or service or UNKNOWN_SERVICE
     return service
 

@@ -23,7 +23,7 @@ DEFAULT_OPTIONS = DecodeOptions()
 
 def decode(value: bytes | None, limits: Limits, options: DecodeOptions = DEFAULT_OPTIONS) -> Decoded:
     """
-    What the payload *value* of one record says; its format is told by its content.
+    What the payload *value* of one record says; its content shows the format.
 
     Args:
         value: A native event, an OTLP request in protobuf or JSON, or Langfuse scores; plain, gzip or zstd.
@@ -88,7 +88,7 @@ def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
 
 def _parsed(value: bytes) -> Any:
     try:
-        # A number that is no number counts as absent in OTLP, as it does in protobuf, where it is allowed.
+        # NaN counts as absent in OTLP, as it does in protobuf, where it is allowed.
         return from_json(value)
     except ValueError as error:
         message = str(error)  # names a position, and never repeats the input

@@ -64,7 +64,7 @@ class Asked(NamedTuple):
     What an input says was asked.
 
     Attributes:
-        text: The last message of the user (the last message at all where nobody is called user), or None.
+        text: The last message of the user (the last message of all where no role is user), or None.
         messages: Number of messages up to the text, or None.
         is_plain: Whether somebody said the text; False where it is only how a wrapper prints its arguments.
     """
@@ -308,7 +308,7 @@ _LONGEST_PRINTED = 65_536
 
 def _printed_text(text: str) -> str | None:
     """
-    What the last message of a printed Python object says, or None where *text* is no such thing.
+    What the last message of a printed Python object says, or None where *text* is something else.
 
     >>> _printed_text("[ChatMessage(role=<Role.USER: 'user'>, content='Hi there')]")
     'Hi there'

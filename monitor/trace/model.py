@@ -51,7 +51,7 @@ UNRESOLVED = ModelVersion("unresolved")
 
 
 class VersionBy(StrEnum):
-    """What told the version of a run."""
+    """Where the version of a run comes from."""
 
     SENDER = "sender"
     """A native event, `cliffwatch.model_version` or an attribute of the settings."""
@@ -86,7 +86,7 @@ class DropReason(StrEnum):
 
 
 class Ignored(StrEnum):
-    """What was left aside or mended in a record that was read; a label value of a counter."""
+    """What was left out or changed in a record that was read; a label value of a counter."""
 
     RECORD_SILENT = "record_silent"
     """A record that can be read and holds nothing: a request without a span or log record."""
@@ -135,7 +135,7 @@ class Request(Struct, frozen=True, gc=False):
     What was known before the model answered; the only input of a difficulty tag.
 
     Attributes:
-        capability: Class of the request; `unclassified` when nobody said.
+        capability: Class of the request; `unclassified` if it is not known.
         request_id: Names a request that comes again (an eval probe, a template family), or None.
         text: The prompt, or None; used for features and then dropped.
         prompt_family: Hash that stands for a text that was dropped before, or None.
@@ -205,9 +205,9 @@ class Trace(Struct, frozen=True, gc=False):
 
     Times are Unix seconds; `ended_at`, counts and usage are None where not reported. `floating_alias` says that the
     request asked for whatever version is the latest, `answered` whether an answer came out (None: not known), `aborted`
-    that somebody stopped it. `version_by` says what told the version, `requested_model` the model that was asked for,
-    and `head_span_id` which span of the trace the run is known by; `span_ids` are those of a run that is not the first
-    of its trace.
+    that somebody stopped it. `version_by` says where the version comes from, `requested_model` which model was asked
+    for, and `head_span_id` which span of the trace the run is known by; `span_ids` are those of a run that is not the
+    first of its trace.
     """
 
     trace_id: TraceId

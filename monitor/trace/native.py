@@ -66,7 +66,7 @@ _TOOLS_SCHEMA = {"type": "array", "items": schema_components([_Tool])[1]["_Tool"
 
 
 class _Wire(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Fields that nobody knows have to be counted, so their event is read the long way."""
+    """Unknown fields have to be counted, so an event that has some is read the long way."""
 
 
 class _Request(_Wire, frozen=True):
@@ -178,7 +178,7 @@ def read_document(document: Mapping[str, Any]) -> Trace | OutcomeEvent:
 
 
 def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any], int]:
-    """*part* without the fields that nobody knows and those that are null, and the number of the unknown ones."""
+    """*part* without unknown fields and those that are null, and the number of the unknown ones."""
     fields = {"schema", *wire.__struct_fields__}
     known = {name: value for name, value in part.items() if name in fields and value is not None}
     unknown = len(part.keys() - fields)

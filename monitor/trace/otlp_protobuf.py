@@ -130,7 +130,7 @@ _SCALARS = frozenset({"string_value", "bool_value", "int_value", "double_value"}
 
 
 class _MalformedError(Exception):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def _has_more_leaves_than(limit: int, value: bytes) -> bool:

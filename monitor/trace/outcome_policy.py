@@ -51,7 +51,7 @@ def outcome_of(evaluation: Evaluation, settings: OutcomeSettings) -> Outcome | N
     What *evaluation* says about success, or None where no rule knows.
 
     A rule's label speaks before its score. Without a rule only the plain labels of the settings and a plain yes or no
-    speak: nobody can tell which end of an unknown score is the good one.
+    speak: it is not known which end of an unknown score is the good one.
     """
     rule = next((rule for rule in settings.evaluations if rule.name in {"*", evaluation.name}), None)
     success = _says(evaluation, rule, settings)
@@ -180,7 +180,7 @@ def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome | None:
     """
-    The verdict that stands, whatever the order in which *outcomes* came; None where nobody who is believed has spoken.
+    The verdict that stands, whatever the order in which *outcomes* came; None where no source that counts has spoken.
 
     The best source of the settings that spoke decides alone. Of its evaluations, each with its latest word, one failure
     makes a failure; among several the latest stands.

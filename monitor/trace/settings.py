@@ -35,20 +35,6 @@ def compiled(pattern: str) -> Any:
         ) from error
 
 
-def check_template(pattern: str, template: str) -> None:
-    """
-    Make sure that *template* names only groups of *pattern*.
-
-    Raises:
-        ValueError: it names another, or the pattern is no expression.
-    """
-    known = compiled(pattern)
-    for number, name in _REFERENCE.findall(template):
-        group = number or name
-        if int(group) > known.groups if group.isdigit() else group not in known.groupindex:
-            raise ValueError(f"the pattern has no group {group}")
-
-
 def full_match(expression: Any, text: str) -> Any:
     """The match of the whole *text*, or None; half characters, which no UTF-8 holds, are question marks."""
     return expression.fullmatch(text.encode("utf-8", "replace").decode())
@@ -137,7 +123,11 @@ class CapabilityRule(Settings):
     def _check(self) -> Self:
         if (self.look_at == "attribute") != (self.attribute is not None):
             raise ValueError("attribute is needed where look_at is attribute, and nowhere else")
-        check_template(self.pattern, self.capability or "")
+        known = compiled(self.pattern)
+        for number, name in _REFERENCE.findall(self.capability or ""):
+            group = number or name
+            if int(group) > known.groups if group.isdigit() else group not in known.groupindex:
+                raise ValueError(f"the pattern has no group {group}")
         return self
 
 

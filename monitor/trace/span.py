@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Encoder
 
 from monitor.trace.model import Budget, Tool, TraceId
 
@@ -24,7 +24,7 @@ class OperationKind(StrEnum):
     STEP = "step"
     """Other work of an agent: a chain, a prompt template, a guardrail."""
     RETRIEVAL = "retrieval"
-    """Work of a model that answers nobody: an embedding, a search, a ranking."""
+    """Work of a model that gives no answer to the user: an embedding, a search, a ranking."""
     EVALUATOR = "evaluator"
     """Somebody judging a run; no part of the run."""
     OTHER = "other"
@@ -62,7 +62,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         prompt_family: Hash that stands for the text once that was dropped, or None.
         messages: Messages in the conversation so far.
         tools: Tools on offer.
-        answered: Whether an answer came out, or None where nobody can tell.
+        answered: Whether an answer came out, or None where it is not known.
         calls_tools: The answer calls a tool.
         input_tokens: Tokens in.
         output_tokens: Tokens out.
@@ -127,11 +127,5 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         """The span as canonical JSON: equal spans have equal text; what is not known is left out."""
         return _encode(self).decode()
 
-    @classmethod
-    def from_json(cls, text: str) -> Span:
-        """The span that `to_json` wrote; what only a later version of Cliffwatch knows is left out."""
-        return _decode(text)
-
 
 _encode = Encoder(order="sorted").encode
-_decode = Decoder(Span).decode

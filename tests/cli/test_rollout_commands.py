@@ -205,7 +205,9 @@ def test_a_rollout_is_announced_and_ended_by_hand(
     ("arguments", "code", "advice"),
     [
         pytest.param(["rollouts", "end", "zz", "--reason", "x"], 2, "no such rollout", id="an id that nobody has"),
-        pytest.param(["rollouts", "start", "shop", "--candidate", "a b"], 2, "candidate is no name", id="a bad name"),
+        pytest.param(
+            ["rollouts", "start", "shop", "--candidate", "a b"], 2, "candidate cannot be used", id="a bad name"
+        ),
         pytest.param(["cases", "--rollout", "zz"], 2, "no such rollout", id="cases of no rollout"),
         pytest.param(["labels", "next", "--rollout", "zz"], 2, "no such rollout", id="labels of no rollout"),
         pytest.param(["labels", "next", "--count", "0"], 2, "--count", id="no label"),

@@ -85,10 +85,12 @@ def test_a_rollout_after_its_end_is_another_one() -> None:
     ("names", "problem"),
     [
         pytest.param({"candidate": "model-1"}, "both model-1", id="nothing changes"),
-        pytest.param({"candidate": 'x"} 1\nevil{a="'}, "candidate is no name", id="a name that could break a label"),
-        pytest.param({"candidate": "x" * 129}, "candidate is no name", id="a name that is too long"),
-        pytest.param({"service": ""}, "service is no name", id="a name without letters"),
-        pytest.param({"baseline": "a b"}, "baseline is no name", id="a name with a space"),
+        pytest.param(
+            {"candidate": 'x"} 1\nevil{a="'}, "candidate cannot be used", id="a name that could break a label"
+        ),
+        pytest.param({"candidate": "x" * 129}, "candidate cannot be used", id="a name that is too long"),
+        pytest.param({"service": ""}, "service cannot be used", id="a name without letters"),
+        pytest.param({"baseline": "a b"}, "baseline cannot be used", id="a name with a space"),
         pytest.param({"environment": "reference"}, "serves nobody", id="the history"),
         pytest.param({"environment": "probes"}, "serves nobody", id="the probe panel"),
         pytest.param({"service": "unknown"}, "no established version", id="a service that nobody has met"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langfuse import Langfuse
+from msgspec import msgpack
 from msgspec.structs import replace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -511,7 +512,7 @@ def test_trace_depends_on_the_set_of_spans_alone(spans: list[Span], dice: random
 @given(any_spans)
 def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
     """Spans that were kept as JSON build the same trace."""
-    kept = [Span.from_json(span.to_json()) for span in spans]
+    kept = [msgpack.decode(msgpack.encode(span), type=Span) for span in spans]
 
     assert build_traces(spans, OutcomeSettings()) == build_traces(kept, OutcomeSettings())
 

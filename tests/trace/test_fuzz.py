@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 import zstandard
+from msgspec import msgpack
 from msgspec.structs import replace
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.trace import Tracer
@@ -120,7 +121,7 @@ def _fate(value: bytes) -> str:
     except InvalidRecord as refused:
         return DropReason(refused.reason)
     assert decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
-    spans = [Span.from_json(span.to_json()) for span in decoded.spans]
+    spans = [msgpack.decode(msgpack.encode(span), type=Span) for span in decoded.spans]
     built = build_traces(spans, SETTINGS)
     for trace in [*decoded.traces, *built]:
         resolve([*implied_outcomes(trace, SETTINGS), *(event.outcome for event in decoded.outcomes)], SETTINGS)

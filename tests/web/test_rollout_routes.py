@@ -107,7 +107,7 @@ def test_an_requested_rollout_is_judged_as_one_that_was_found(a_client: Callable
         pytest.param({"content": b"{"}, 400, "Invalid JSON", id="no JSON"),
         pytest.param({"json": {"service": "shop"}}, 400, "candidate", id="a field is missing"),
         pytest.param({"json": START | {"typo": 1}}, 400, "typo", id="a field that nobody knows"),
-        pytest.param({"json": START | {"candidate": 'a"b'}}, 400, "candidate is no name", id="a name for no label"),
+        pytest.param({"json": START | {"candidate": 'a"b'}}, 400, "candidate cannot be used", id="a name for no label"),
         pytest.param({"json": START | {"candidate": "x" * 20_000}}, 400, "more than 16384 bytes", id="a large body"),
         pytest.param(
             {"content": b'{"service":"shop","candidate":"c"}', "headers": {"content-type": "text/plain"}},
