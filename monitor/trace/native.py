@@ -20,21 +20,7 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder, encode, schema, schema_components
 
-from monitor.trace import bounds
-from monitor.trace.model import (
-    Budget,
-    Count,
-    DropReason,
-    InvalidRecord,
-    ModelVersion,
-    Outcome,
-    OutcomeEvent,
-    Request,
-    Tool,
-    Trace,
-    Usage,
-    joining_id,
-)
+from monitor.trace import bounds, model
 
 # An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -71,15 +57,15 @@ class _Wire(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 class _Request(_Wire, frozen=True):
     text: str | None = None
-    messages: Count | None = None
+    messages: model.Count | None = None
     tools: Annotated[Raw, Meta(extra_json_schema=_TOOLS_SCHEMA)] | UnsetType = UNSET
     attributes: Annotated[dict[_Short, _Number | _Short], Meta(max_length=bounds.MOST_ATTRIBUTES)] = {}
 
 
 class _Budget(_Wire, frozen=True):
-    tool_calls: Count | None = None
-    steps: Count | None = None
-    tokens: Count | None = None
+    tool_calls: model.Count | None = None
+    steps: model.Count | None = None
+    tokens: model.Count | None = None
     seconds: Annotated[float, Meta(ge=0, le=bounds.LARGEST_NUMBER)] | None = None
 
 
@@ -102,9 +88,9 @@ class _TraceEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.trace/
     request_id: _Identifier | None = None
     ended_at: _Instant | None = None
     request: _Request = _Request()
-    usage: Usage = Usage()
-    tool_calls: Count | None = None
-    steps: Count | None = None
+    usage: model.Usage = model.Usage()
+    tool_calls: model.Count | None = None
+    steps: model.Count | None = None
     budget: _Budget = _Budget()
     outcome: _Outcome | None = None
     conversation_id: _Identifier | None = None
@@ -120,7 +106,7 @@ _EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
     "cliffwatch.trace/v1": _TraceEvent,
     "cliffwatch.outcome/v1": _OutcomeEvent,
 }
-_PARTS: Mapping[str, type[Struct]] = {"request": _Request, "usage": Usage, "budget": _Budget, "outcome": _Outcome}
+_PARTS: Mapping[str, type[Struct]] = {"request": _Request, "usage": model.Usage, "budget": _Budget, "outcome": _Outcome}
 _INSTANTS = ("started_at", "ended_at", "labelled_at")
 _decode = Decoder(_TraceEvent | _OutcomeEvent).decode
 _decode_leniently = Decoder(_TraceEvent | _OutcomeEvent, strict=False).decode
@@ -137,7 +123,7 @@ def event_schemas() -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_plain(value: bytes, max_depth: int) -> Trace | OutcomeEvent | None:
+def read_plain(value: bytes, max_depth: int) -> model.Trace | model.OutcomeEvent | None:
     """
     The event that *value*, one JSON object in UTF-8, plainly holds; None where `read_document` has to look at it.
 
@@ -159,7 +145,7 @@ def is_native(document: Any) -> bool:
     return isinstance(document, dict) and (name := document.get("schema")).__hash__ is not None and name in _EVENTS
 
 
-def read_document(document: Mapping[str, Any]) -> Trace | OutcomeEvent:
+def read_document(document: Mapping[str, Any]) -> model.Trace | model.OutcomeEvent:
     """
     The native event that *document* is, once parsed.
 
@@ -174,7 +160,7 @@ def read_document(document: Mapping[str, Any]) -> Trace | OutcomeEvent:
         # The cause is left out: it may repeat the input, and a traceback may end up in a log.
         raise _invalid(error) from None
     except (ValueError, MsgspecError):
-        raise InvalidRecord(DropReason.NOT_FINITE, "a number is not finite") from None
+        raise model.InvalidRecord(model.DropReason.NOT_FINITE, "a number is not finite") from None
 
 
 def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any], int]:
@@ -194,31 +180,33 @@ def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any],
     return known, unknown
 
 
-def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0) -> Trace | OutcomeEvent:
-    trace_id = joining_id(_identifier("trace_id", event.trace_id))
+def _event(
+    event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fields: int = 0
+) -> model.Trace | model.OutcomeEvent:
+    trace_id = model.joining_id(_identifier("trace_id", event.trace_id))
     if isinstance(event, _OutcomeEvent):
-        return OutcomeEvent(trace_id, _outcome(event.outcome, None), unknown_fields)
+        return model.OutcomeEvent(trace_id, _outcome(event.outcome, None), unknown_fields)
     started_at = _unix_seconds("started_at", event.started_at)
     ended_at = None if event.ended_at is None else _unix_seconds("ended_at", event.ended_at)
     if ended_at is not None and ended_at < started_at:
-        raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is before started_at")
+        raise model.InvalidRecord(model.DropReason.FIELD_INVALID, "ended_at: is before started_at")
     if ended_at is not None and ended_at - started_at > bounds.LONGEST_RUN_SECONDS:
-        raise InvalidRecord(DropReason.FIELD_INVALID, "ended_at: is more than 31 days after started_at")
+        raise model.InvalidRecord(model.DropReason.FIELD_INVALID, "ended_at: is more than 31 days after started_at")
     budget, outcome = event.budget, event.outcome
     if not _are_labels(event.service, event.model_version, event.environment, event.capability):
         raise _bad_label(event, "service", "model_version", "environment", "capability")
-    return Trace(
+    return model.Trace(
         trace_id=trace_id,
         service=event.service,
         environment=event.environment,
-        model_version=ModelVersion(event.model_version),
+        model_version=model.ModelVersion(event.model_version),
         request=_request(event, max_depth),
         started_at=started_at,
         ended_at=ended_at,
         usage=event.usage,
         tool_calls=event.tool_calls,
         steps=event.steps,
-        budget=Budget(budget.tool_calls, budget.steps, budget.tokens, budget.seconds),
+        budget=model.Budget(budget.tool_calls, budget.steps, budget.tokens, budget.seconds),
         outcome=None if outcome is None else _outcome(outcome, started_at if ended_at is None else ended_at),
         unknown_fields=unknown_fields,
         conversation_id=event.conversation_id and _identifier("conversation_id", event.conversation_id),
@@ -226,9 +214,9 @@ def _event(event: _TraceEvent | _OutcomeEvent, max_depth: int | None, unknown_fi
     )
 
 
-def _request(event: _TraceEvent, max_depth: int | None) -> Request:
+def _request(event: _TraceEvent, max_depth: int | None) -> model.Request:
     request = event.request
-    return Request(
+    return model.Request(
         capability=event.capability,
         request_id=None if event.request_id is None else _identifier("request_id", event.request_id),
         text=request.text,
@@ -242,7 +230,7 @@ _TOOLS_WITHIN = 2  # objects: the event and its request
 _MOST_REMEMBERED_BYTES = 32_768  # of one set of tools: 512 of them, hostile ones, are 30 MB
 
 
-def _tools(wire: bytes, max_depth: int | None) -> tuple[Tool, ...]:
+def _tools(wire: bytes, max_depth: int | None) -> tuple[model.Tool, ...]:
     # What is read plainly was not measured as a whole.
     if max_depth is not None and is_deeper_than(max_depth - _TOOLS_WITHIN, wire):
         raise RecursionError
@@ -254,19 +242,21 @@ def _tools(wire: bytes, max_depth: int | None) -> tuple[Tool, ...]:
         raise _invalid(error, within="request.tools") from None
 
 
-def _canonical_tools(wire: bytes) -> tuple[Tool, ...]:
-    return tuple(Tool(tool.name, tool.description, _CANONICAL.encode(tool.parameters)) for tool in _decode_tools(wire))
+def _canonical_tools(wire: bytes) -> tuple[model.Tool, ...]:
+    return tuple(
+        model.Tool(tool.name, tool.description, _CANONICAL.encode(tool.parameters)) for tool in _decode_tools(wire)
+    )
 
 
 # An agent offers the same tools with nearly every request, and sorting their schemas is most of their cost.
 _remembered_tools = lru_cache(maxsize=512)(_canonical_tools)
 
 
-def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> Outcome:
+def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> model.Outcome:
     success, labelled_at = wire.success, wire.labelled_at
     if not _are_labels(wire.source, wire.failure_class):
         raise _bad_label(wire, "source", "failure_class")
-    return Outcome(
+    return model.Outcome(
         success=success,
         failure_class=None if success else wire.failure_class,
         score=wire.score,
@@ -287,10 +277,10 @@ def _are_labels(*labels: str | None) -> bool:
     )
 
 
-def _bad_label(wire: Struct, *names: str) -> InvalidRecord:
+def _bad_label(wire: Struct, *names: str) -> model.InvalidRecord:
     name = next(name for name in names if not _are_labels(getattr(wire, name)))
     detail = f"{name}: needs 1 to {_MOST_LABEL_CHARACTERS} characters as in {_LABEL_PATTERN}"
-    return InvalidRecord(DropReason.LABEL_INVALID, detail)
+    return model.InvalidRecord(model.DropReason.LABEL_INVALID, detail)
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -299,8 +289,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def _identifier(name: str, text: str) -> str:
     if 0 < len(text) <= _MOST_IDENTIFIER_CHARACTERS and (text.isprintable() or not _CONTROL.search(text)):
         return text
-    raise InvalidRecord(
-        DropReason.FIELD_INVALID,
+    raise model.InvalidRecord(
+        model.DropReason.FIELD_INVALID,
         f"{name}: needs 1 to {_MOST_IDENTIFIER_CHARACTERS} characters, none of them a control character",
     )
 
@@ -312,23 +302,23 @@ def _unix_seconds(name: str, at: datetime) -> float:
     seconds = (at - _EPOCH).total_seconds()
     if bounds.EARLIEST <= seconds < bounds.BEFORE:
         return seconds
-    raise InvalidRecord(DropReason.FIELD_INVALID, f"{name}: is not between the years 2000 and 2099")
+    raise model.InvalidRecord(model.DropReason.FIELD_INVALID, f"{name}: is not between the years 2000 and 2099")
 
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-def _invalid(error: ValidationError, within: str = "") -> InvalidRecord:
+def _invalid(error: ValidationError, within: str = "") -> model.InvalidRecord:
     """What msgspec says, which names types and positions and, but for `schema`, never repeats the input."""
     message, _, place = str(error).partition(" - at ")
     path = ".".join(part for part in (within, place.partition("$")[2].rstrip("`").removeprefix(".")) if part)
     missing = _MISSING.fullmatch(message)
     if missing is not None:
-        return InvalidRecord(
-            DropReason.FIELD_MISSING, ".".join(part for part in (path, missing[1]) if part) + ": is required"
+        return model.InvalidRecord(
+            model.DropReason.FIELD_MISSING, ".".join(part for part in (path, missing[1]) if part) + ": is required"
         )
     said = message.replace("`", "")
-    return InvalidRecord(DropReason.FIELD_INVALID, f"{path}: {said}" if path else said)
+    return model.InvalidRecord(model.DropReason.FIELD_INVALID, f"{path}: {said}" if path else said)
 
 
 def is_deeper_than(limit: int, value: bytes) -> bool:

@@ -13,7 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
-from monitor.trace import span_reading
+from monitor.trace import span_reading, values
 from monitor.trace.capability import CapabilityRules
 from monitor.trace.labels import clean_label
 from monitor.trace.messages import Asked
@@ -23,16 +23,6 @@ from monitor.trace.semconv import EVALUATION_EVENT, EVENT_NAME, EVENTS, FLAG_KEY
 from monitor.trace.settings import Limits, TraceSettings
 from monitor.trace.span import OperationKind, Span
 from monitor.trace.span_attributes import MESSAGE_KEYS, Meaning, SpanAttributes, meaning_of
-from monitor.trace.values import (
-    SPAN_ID_BYTES,
-    TRACE_ID_BYTES,
-    annotator,
-    chance,
-    hexadecimal_id,
-    identifier,
-    number,
-    seconds,
-)
 
 ReadValue = Callable[[Any], Any]
 """What the value of an attribute is: text, a number, a truth value, lists and objects of them, or None."""
@@ -173,8 +163,8 @@ class Reader:
     def _add_log(self, log: LogRecord) -> None:
         named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
         if (log.event_name or next(named, "")) == EVALUATION_EVENT:
-            at = seconds(log.time_unix_nano or log.observed_time_unix_nano)
-            part = hexadecimal_id(log.span_id, SPAN_ID_BYTES)
+            at = values.seconds(log.time_unix_nano or log.observed_time_unix_nano)
+            part = values.hexadecimal_id(log.span_id, values.SPAN_ID_BYTES)
             self._add_evaluation(self._gather(log.attributes), _trace_id(log.trace_id), at, part)
         else:
             self._ignored[Ignored.LOG_IRRELEVANT] += 1
@@ -221,7 +211,7 @@ class Reader:
     def _read_event(self, event: ProtoSpan.Event, facts: SpanAttributes, trace_id: TraceId, part: str | None) -> None:
         meaning = EVENTS[event.name]
         if meaning is Field.EVALUATION:
-            self._add_evaluation(self._gather(event.attributes), trace_id, seconds(event.time_unix_nano), part)
+            self._add_evaluation(self._gather(event.attributes), trace_id, values.seconds(event.time_unix_nano), part)
             return
         own = {pair.key: self._read_value(pair.value) for pair in event.attributes if self._options.use_of(pair.key)}
         if meaning is not None:
@@ -236,13 +226,13 @@ class Reader:
         self.add_evaluation(
             Evaluation(
                 trace_id=trace_id,
-                name=facts.first(Field.EVALUATION_NAME, identifier),
-                score=facts.first(Field.EVALUATION_SCORE, number),
-                label=facts.first(Field.EVALUATION_LABEL, identifier),
+                name=facts.first(Field.EVALUATION_NAME, values.identifier),
+                score=facts.first(Field.EVALUATION_SCORE, values.number),
+                label=facts.first(Field.EVALUATION_LABEL, values.identifier),
                 verdict=facts.first(Field.EVALUATION_SCORE, lambda value: value if isinstance(value, bool) else None),
-                source=facts.first(Field.EVALUATION_SOURCE, annotator) or JUDGE,
+                source=facts.first(Field.EVALUATION_SOURCE, values.annotator) or JUDGE,
                 at=at,
-                sampling_probability=facts.first(Field.EVALUATION_CHANCE, chance),
+                sampling_probability=facts.first(Field.EVALUATION_CHANCE, values.chance),
                 observation=part,
             )
         )
@@ -250,7 +240,7 @@ class Reader:
     def _span(self, raw: ProtoSpan, place: Span, kind: OperationKind, facts: SpanAttributes) -> Span:
         """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
         resource = self._resource
-        tool_name = facts.first(Field.TOOL_NAME, identifier)
+        tool_name = facts.first(Field.TOOL_NAME, values.identifier)
         capability = self._options.capabilities.match(
             span_name=raw.name,
             tool_name=tool_name if kind is OperationKind.TOOL else None,
@@ -275,7 +265,7 @@ class Reader:
         )
         return replace(
             place,
-            name=identifier(raw.name) or "",
+            name=values.identifier(raw.name) or "",
             kind=kind,
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
@@ -286,9 +276,9 @@ class Reader:
             model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version or self._named(facts),
             agent_name=facts.first(Field.AGENT_NAME, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
-            conversation_id=facts.first(Field.CONVERSATION, identifier),
-            user_id=facts.first(Field.USER, identifier),
-            request_id=facts.first(Field.REQUEST_ID, identifier),
+            conversation_id=facts.first(Field.CONVERSATION, values.identifier),
+            user_id=facts.first(Field.USER, values.identifier),
+            request_id=facts.first(Field.REQUEST_ID, values.identifier),
             capability=None if capability is None else capability[1],
             capability_rule=None if capability is None else capability[0],
             tool_name=tool_name,
@@ -328,18 +318,18 @@ class Reader:
 
 def _place(raw: ProtoSpan) -> Span | None:
     """A span with no more than the ids and times of *raw*, or None where it cannot be placed in a trace."""
-    trace_id, span_id = _trace_id(raw.trace_id), hexadecimal_id(raw.span_id, SPAN_ID_BYTES)
-    started_at, ended_at = seconds(raw.start_time_unix_nano), seconds(raw.end_time_unix_nano)
+    trace_id, span_id = _trace_id(raw.trace_id), values.hexadecimal_id(raw.span_id, values.SPAN_ID_BYTES)
+    started_at, ended_at = values.seconds(raw.start_time_unix_nano), values.seconds(raw.end_time_unix_nano)
     if not trace_id or span_id is None or started_at is None:
         return None
     return Span(
         trace_id=trace_id,
         span_id=span_id,
-        parent_span_id=hexadecimal_id(raw.parent_span_id, SPAN_ID_BYTES),
+        parent_span_id=values.hexadecimal_id(raw.parent_span_id, values.SPAN_ID_BYTES),
         started_at=started_at,
         ended_at=None if ended_at is None else max(started_at, ended_at),  # clocks step back
     )
 
 
 def _trace_id(raw: bytes) -> TraceId:
-    return TraceId(hexadecimal_id(raw, TRACE_ID_BYTES) or "")
+    return TraceId(values.hexadecimal_id(raw, values.TRACE_ID_BYTES) or "")
