@@ -18,8 +18,7 @@ from monitor.cli.terminal.rollouts import print_cases
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.cases import TraceLinks, cases_json, probe_set
-from monitor.output.class_history import class_history
+from monitor.output.cases import TraceLinks, cases_json, class_history, probe_set
 from monitor.probes.panel import incident_family
 from monitor.rollout.cases import Cases
 from monitor.rollout.wording import some_of

@@ -1,13 +1,14 @@
-"""Cases and what to label next as JSON, and cases as a probe set: one shape for HTTP and the command line."""
+"""Cases and what to label next as JSON, cases as a probe set, and the history of a class in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
+from monitor.output.templating import templates_of
 from monitor.rollout.cases import Case, CaseKind, Cases, by_signature
 from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.tracker import Rollout
@@ -87,6 +88,21 @@ def probe_set(rollout: Rollout, cases: Cases, links: TraceLinks) -> Iterator[Jso
             if case.kind is CaseKind.REQUEST:
                 event["request_id"] = case.name
             yield event
+
+
+def class_history(capability: str, past: Sequence[tuple[RolloutRecord, Cases]], links: TraceLinks) -> str:
+    """
+    What each rollout did to a class and by which failures, with links, as Markdown.
+
+    Args:
+        capability: The class.
+        past: Rollouts with their cases of that class, the latest first.
+        links: Where traces are looked at.
+    """
+    environment = templates_of("monitor.output", lstrip_blocks=True)
+    environment.filters["time"] = iso_time
+    template = environment.get_template("class_history.md")
+    return template.render(capability=capability, past=past, links=links, by_signature=by_signature)
 
 
 def _case(rollout: Rollout, case: Case, links: TraceLinks) -> Json:
