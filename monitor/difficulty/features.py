@@ -73,7 +73,7 @@ def request_features(request: Request) -> RequestFeatures:
     return RequestFeatures(
         capability=request.capability,
         item=request.request_id,
-        tool_set=_tool_set_of(request.tools) if request.tools else None,
+        tool_set=tool_set(request.tools) if request.tool_set is None and request.tools else request.tool_set,
         prompt_family=prompt_family(request.text) if request.text else request.prompt_family,
         attributes=request.attributes,
     )
@@ -166,7 +166,8 @@ def _mail_addresses(text: str) -> Iterator[tuple[int, int, int]]:
             yield begin, last_at, end
 
 
-def _tool_set_of(tools: tuple[Tool, ...]) -> str:
+def tool_set(tools: tuple[Tool, ...]) -> str:
+    """Hash of all that *tools* say, in any order."""
     length = sum([len(tool.description) + len(tool.parameters) for tool in tools])
     return _remembered_tool_set(tools) if length <= _MOST_REMEMBERED_CHARACTERS else _tool_set(tools)
 

@@ -47,7 +47,7 @@ class Joining:
     The counts that one batch adds, event by event.
 
     Args:
-        slots: What the ledger has of the trace ids of the batch; those it has not are added.
+        slots: What the ledger has of the trace ids of the batch; a `defaultdict`, which adds those it has not.
         deltas: Takes the counts.
         labels: Decides which label values may be used.
         outcomes: Which of several verdicts on a trace counts.
@@ -78,7 +78,7 @@ class Joining:
     def add_trace(self, tagged: TaggedTrace) -> None:
         """Count a trace once; one that is there already may still bring a newer outcome."""
         trace = tagged.trace
-        slot = self._slot(trace.trace_id)
+        slot = self._slots[trace.trace_id]
         # A copy speaks for its own service only: who may send for one may not judge the runs of another.
         if slot.delta is None or slot.delta.version[0] in {trace.service, OTHER}:
             # First, so that of the verdicts that come with a new trace only the label is counted.
@@ -120,7 +120,7 @@ class Joining:
 
     def _hand_over(self, trace_id: str, run: Trace) -> None:
         """Give *run* the verdicts on its spans, which came under the id of the whole trace."""
-        whole = self._slot(trace_id)
+        whole = self._slots[trace_id]
         for outcome in (each for each in whole.standing if each.observation in run.span_ids):
             self._add_outcome(run.trace_id, outcome)
             whole.label = None
@@ -130,7 +130,7 @@ class Joining:
         """Let what the run says of itself by now replace what it said when it was counted."""
         trace_id = tagged.trace.trace_id
         own = {outcome.source for outcome in tagged.outcomes} & {STATUS, BUDGET}
-        of_others = [each for each in self._slot(trace_id).standing if each.source not in own]
+        of_others = [each for each in self._slots[trace_id].standing if each.source not in own]
         self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
 
     def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
@@ -141,19 +141,13 @@ class Joining:
         asked_for = (trace.service, trace.environment, requested)
         self._deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=outcome)
 
-    def _slot(self, trace_id: str) -> Slot:
-        slot = self._slots.get(trace_id)
-        if slot is None:
-            slot = self._slots[trace_id] = Slot()
-        return slot
-
     def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
         """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
-        slot = self._slot(trace_id)
+        slot = self._slots[trace_id]
         self._set_standing(trace_id, standing((*slot.standing, outcome)) if slot.standing else (outcome,))
 
     def _set_standing(self, trace_id: str, now_standing: tuple[Outcome, ...]) -> None:
-        slot = self._slot(trace_id)
+        slot = self._slots[trace_id]
         if now_standing == slot.standing:
             return
         previous, label = slot.label, resolve(now_standing, self._outcomes)
@@ -171,9 +165,8 @@ class Joining:
             self._count_failure_class(slot.delta, label)
 
     def _count_label(self, delta: CounterDelta, label: Outcome, trace_id: str) -> None:
-        if label.success:
-            delta.successes += 1
-        else:
+        delta.successes += label.success
+        if not label.success:
             delta.failures += 1
             delta.failed_trace = trace_id
             self._count_failure_class(delta, label)

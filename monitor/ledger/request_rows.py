@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Annotated, Any
@@ -55,13 +56,13 @@ class RequestRows:
         self._versions: dict[int, VersionKey] = {}
 
     def load(self, connection: sa.Connection, trace_ids: Iterable[str], deltas: CounterDeltas) -> dict[str, Slot]:
-        """A slot for each trace id that the ledger has a row for; rows are locked against other replicas."""
+        """What the ledger has of each trace id, at first nothing; its rows are locked against other replicas."""
         ids = list(trace_ids)
         if not ids:
-            return {}
+            return defaultdict(Slot)
         rows = connection.execute(self._stored, {"among": self._dialect.values(ids)}).all()
         self._learn_versions(connection, {row.model_version_id for row in rows} - self._versions.keys() - {None})
-        return {row.trace_id: self._slot(row, deltas) for row in rows}
+        return defaultdict(Slot, {row.trace_id: self._slot(row, deltas) for row in rows})
 
     def write(
         self,

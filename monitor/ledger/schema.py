@@ -142,7 +142,7 @@ pending_span = sa.Table(
     sa.Column("trace_id", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("span_ids", sa.Text, nullable=False),  # with a space between them
-    sa.Column("body", sa.LargeBinary, nullable=False),  # spans in msgpack, compressed by zstd
+    sa.Column("body", sa.LargeBinary, nullable=False),  # spans as `pending_spans` packs them
 )
 
 # Versions that a service is served under the name of a model ('' where none is named), and when.

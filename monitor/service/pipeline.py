@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from monitor.difficulty.features import prompt_family, request_features
+from monitor.difficulty.features import prompt_family, request_features, tool_set
 from monitor.difficulty.tagger import Tagger, declared_tier
 from monitor.ingest.source import DeadLetterRecord, Record, TopicPartition
 from monitor.ledger.ledger import PendingSpans, TaggedTrace
@@ -201,7 +201,7 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
         events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
     if spans:
         # Not only when the trace is put together: another service on the same ledger may be first to do that.
-        events += map(_without_text, spans)
+        events += map(_without_content, spans)
     return DecodedRecord(record, events, decoded.ignored)
 
 
@@ -260,11 +260,13 @@ def _read_as(environment: str, events: Iterable[_Event]) -> list[_Event]:
     return [replace(event, environment=environment) for event in events]
 
 
-def _without_text(span: Span) -> Span:
-    """*span* as it may be pending in the ledger, for a day perhaps: a hash of the text is all that difficulty needs."""
-    if span.text is None:
+def _without_content(span: Span) -> Span:
+    """*span* as it may be pending in the ledger, for a day perhaps: difficulty needs hashes of what it says."""
+    if span.text is None and not span.tools:
         return span
-    return replace(span, text=None, prompt_family=prompt_family(span.text) if span.text else None)
+    family, tools = prompt_family(span.text) if span.text else None, tool_set(span.tools) if span.tools else None
+    names = tuple([replace(tool, description="", parameters="") for tool in span.tools])
+    return replace(span, text=None, prompt_family=family, tools=names, tool_set=tools)
 
 
 def _dated(trace: Trace) -> Trace:

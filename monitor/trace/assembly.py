@@ -443,6 +443,7 @@ def _request(run: _Run) -> Request:
         tools=run.first(lambda span: span.tools or None) or (),
         attributes=attributes,
         prompt_family=None if asked is None else asked.prompt_family,
+        tool_set=run.first(lambda span: span.tool_set),
     )
 
 

@@ -139,6 +139,7 @@ class Request(Struct, frozen=True, gc=False):
         request_id: Names a request that comes again (an eval probe, a template family), or None.
         text: The prompt, or None; used for features and then dropped.
         prompt_family: Hash that stands for a text that was dropped before, or None.
+        tool_set: Hash that stands for tools of which only the names were kept, or None.
         messages: Number of messages in the conversation so far, or None.
         tools: Tools on offer.
         attributes: Numbers or short strings known at request time.
@@ -151,6 +152,7 @@ class Request(Struct, frozen=True, gc=False):
     tools: tuple[Tool, ...] = ()
     attributes: Mapping[str, float | str] = {}
     prompt_family: str | None = None
+    tool_set: str | None = None
 
 
 class Outcome(Struct, frozen=True, gc=False):

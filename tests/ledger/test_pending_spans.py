@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64decode
 
 import pytest
 import sqlalchemy as sa
+from backports import zstd
+from msgspec import msgpack, structs
 
 from monitor.ledger.ledger import (
     CounterName,
@@ -108,6 +111,29 @@ def test_spans_of_a_trace_and_a_batch_are_one_row(ledger: SqlLedger) -> None:
     assert [(0, "b a"), (2, a_span().span_id)] == sorted(map(tuple, rows))
     assert {"received": 5, "duplicate": 2} == counts(ledger, CounterName.SPANS)
     assert 3 == ledger.pending_spans()
+
+
+_PACKED = b64decode(
+    "KLUv/WBNAO0CAEQCkt4AB9kgsMs/8ADLQAAApG5hbWWkc2hvcN4ACKZncHQtNG8HFAC56zAUooGKNEAZBlkzgxPRQXhgawjIxA6X7ovajUB1oZlp"
+    "WEs14I1YNwYu0G0uEabAOE9bRA=="
+)
+
+
+def test_what_an_earlier_version_packed_is_read(ledger: SqlLedger) -> None:
+    """The names that spans are packed with stay as they are, or what is pending at an upgrade is lost."""
+    trace_id = TraceId("0af7651916cd43dd8448eb211c80319c")
+    agent = Span(trace_id, "b7ad6b7169203331", 1.0, 2.0, name="agent", kind=OperationKind.AGENT, service="shop")
+    call = Span(trace_id, "00f067aa0ba902b7", 1.0, 2.0, parent_span_id=agent.span_id, kind=OperationKind.MODEL)
+    call = structs.replace(call, response_model="gpt-4o", input_tokens=7)
+    for body in (_PACKED, zstd.compress(msgpack.encode([agent, call]))):
+        with ledger._engine.begin() as connection:
+            connection.execute(sa.delete(pending_span))
+            ids = {"trace_id": trace_id, "number": 0, "span_ids": f"{agent.span_id} {call.span_id}"}
+            connection.execute(sa.insert(pending_span).values(**ids, body=body))
+
+        (pending,) = ledger.spans_of([trace_id])
+
+        assert [call, agent] == pending.spans
 
 
 def test_spans_that_cannot_be_read_still_count(ledger: SqlLedger) -> None:
