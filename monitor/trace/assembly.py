@@ -236,14 +236,12 @@ def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
     """Ids of *calls* that were cancelled beside another one, as a hedged request is once the other has answered."""
-    lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
-    others: dict[str | None, list[float]] = defaultdict(list)
-    for call in calls if lost else ():
-        if call.span_id not in lost:
-            others[call.parent_span_id] += [call.started_at, _by_end(call)[0]]
-    spell = {parent: (min(times), max(times)) for parent, times in others.items()}
-    beside = [(call, *spell[call.parent_span_id]) for call in lost.values() if call.parent_span_id in spell]
-    return {call.span_id for call, start, end in beside if start < _by_end(call)[0] and call.started_at < end}
+    lost = {call.span_id for call in calls if call.error and ABORTS.search(call.error_type or "")}
+    others = [call for call in calls if call.span_id not in lost] if lost else []
+    begun = min((call.started_at for call in others), default=math.inf)
+    done = max((_by_end(call)[0] for call in others), default=0.0)
+    over = (call for call in calls if begun < _by_end(call)[0] and call.started_at < done)
+    return {call.span_id for call in over if call.span_id in lost}
 
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
@@ -270,10 +268,11 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     """*calls* by the request that they or a span above them name; those that name none belong to the first."""
-    groups: dict[str | None, list[Span]] = {}
-    for call in calls:
-        named = next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None)
-        groups.setdefault(named or next(iter(groups), None), []).append(call)
+    named = [next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None) for call in calls]
+    first = next(filter(None, named), None)
+    groups: dict[str | None, list[Span]] = defaultdict(list)
+    for call, name in zip(calls, named, strict=True):
+        groups[name or first].append(call)
     return list(groups.values())
 
 

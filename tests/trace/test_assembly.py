@@ -345,6 +345,10 @@ class TestRun:
         assert [(True, "m-1")] * 2 == [
             (run.outcome.success, run.model_version) for run in (answered, without_agent) if run.outcome
         ]
+        tries = [a_span(f"t{k}", parent_span_id="root", kind=OperationKind.OTHER) for k in (1, 2)]
+        apart = built(a_span(), *tries, a_call("a", "t1"), replace(lost, parent_span_id="t2")).outcome
+        assert apart is not None
+        assert apart.success
         failed = built(a_span(), a_call("a", error=True, error_type="429"), lost).outcome
         assert failed is not None
         assert "429" == failed.failure_class
@@ -387,7 +391,7 @@ class TestRun:
         """What names none belongs to the first; what the application says is said of all."""
         job = a_span("job", kind=OperationKind.OTHER, conversation_id="night")
         items = [a_span(f"i{k}", parent_span_id="job", kind=OperationKind.OTHER, request_id=f"r{k}") for k in (1, 2)]
-        calls = a_call("a", "i1"), a_call("b", "i2", error=True), a_call("c", "job", started_at=STARTED_AT + 1)
+        calls = a_call("a", "i1"), a_call("b", "i2", error=True), a_call("c", "job", started_at=STARTED_AT - 1)
 
         runs = build_traces([job, *items, *calls], OutcomeSettings())
 
