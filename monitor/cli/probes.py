@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain, islice, product
+from itertools import chain, islice
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -24,9 +23,8 @@ from monitor.errors import MonitorError, UsageError
 from monitor.evals.files import events_of_results
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.output.plain import Json
-from monitor.probes.answer import Answer
 from monitor.probes.panel import PanelRequest, chosen_panel, family, probe_histories, read_requests, refills, slot_pools
-from monitor.probes.run import reworded
+from monitor.probes.run import rewordings
 from monitor.rollout.wording import counted, some_of
 from monitor.trace.model import VARIANT_MARK
 
@@ -123,7 +121,7 @@ def make_variants(
         count: Variants of each case, at most.
         seed: The same seed makes the same variants of the same panel.
         exec_ (--exec COMMAND): Your paraphraser: a case in, a text out, as JSON.
-        parallel: Variants that --exec is asked for at a time.
+        parallel: Cases that --exec is asked about at a time.
         timeout: Seconds that --exec has for one variant.
         write (FILE): Write here instead of standard output.
     """
@@ -131,28 +129,27 @@ def make_variants(
     cases = {name: each for name, each in read.items() if VARIANT_MARK not in name}
     if unknown := set(case or ()) - set(cases):
         raise UsageError(f"{panel} has no case {some_of(sorted(unknown))}; give a request_id that it has.")
-    chosen = [cases[name] for name in cases if not case or name in case]
-    pools, broken = slot_pools(cases.values()), list[Answer]()
-    texts: Iterable[Iterable[Json]] = (islice(refills(each, pools, seed=seed), _DRAWS * count) for each in chosen)
-    if exec_:
-        stop = Event()
-        asked = partial(reworded, ask=program(exec_, timeout, stop), seed=seed)
-        with ThreadPoolExecutor(parallel) as pool:
-            try:
-                answers = list(pool.map(asked, *zip(*product(chosen, range(1, count + 1)), strict=True)))
-            finally:
-                stop.set()
-        broken, told = [answer for answer in answers if answer.broken], iter(answers)
-        texts = ([each.result for each in islice(told, count) if not each.broken] for _ in chosen)
-    families = [list(family(each, of, count)) for each, of in zip(chosen, texts, strict=True)]
+    pools, stop, lost = slot_pools(cases.values()), Event(), list[str]()
+    ask = program(exec_, timeout, stop) if exec_ else None
+
+    def made(each: PanelRequest) -> Sequence[Json]:
+        drawn = islice(refills(each, pools, seed=seed), _DRAWS * count)
+        texts = drawn if ask is None else rewordings(each, ask, count=count, seed=seed, lost=lost)
+        return list(family(each, texts, count))
+
+    with ThreadPoolExecutor(parallel) as pool:
+        try:
+            chosen = (cases[name] for name in cases if not case or name in case)
+            families = list((map if ask is None else pool.map)(made, chosen))  # threads only wait for programs
+        finally:
+            stop.set()
     write_lines(write, chain.from_iterable(families))
     alone = sum(len(lines) == 1 for lines in families)
     without = f"; {alone:,} without: no slot that another case can fill, see --exec" if alone and not exec_ else ""
     variants = counted(sum(map(len, families)) - len(families), "variant")
     say(f"{counted(len(families), 'case')}, {variants}{without}.", err=True)
-    if broken:
-        last = f"{broken[-1].broken} ({broken[-1].detail})"
-        raise MonitorError(f"{len(broken):,} variants are missing; the last answer: {last}. Try the program by hand.")
+    if lost:
+        raise MonitorError(f"{len(lost):,} variants are missing; the last answer: {lost[-1]}. Try the program by hand.")
 
 
 @probes.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
@@ -230,12 +230,15 @@ def _grade(answer: Answer) -> Json | None:
     return outcome(answer.result, "success")
 
 
-def reworded(case: PanelRequest, number: int, *, ask: Ask, seed: int) -> Answer:
-    """What a paraphraser makes of *case* as variant *number*; an answer without a `text` is broken."""
-    named = {"request_id": case.candidate.features.item, "variant": number, "seed": seed}
-    try:
-        answer = ask({**case.line, **as_asked(case), **named})
-    except Unanswered as later:
-        return Answer(broken="later", detail=str(later))
-    has_text = answer.broken or isinstance(answer.result.get("text"), str)
-    return answer if has_text else Answer(broken="no_text", detail="its answer has no `text`")
+def rewordings(case: PanelRequest, ask: Ask, *, count: int, seed: int, lost: list[str]) -> Iterator[Json]:
+    """What a paraphraser makes of *case*, asked *count* times; why an answer has no `text` is added to *lost*."""
+    told = {**case.line, **as_asked(case), "request_id": case.candidate.features.item, "seed": seed}
+    for number in range(1, count + 1):
+        try:
+            answer = ask({**told, "variant": number})
+        except Unanswered as later:
+            answer = Answer(broken="later", detail=str(later))
+        if isinstance(answer.result.get("text"), str):
+            yield answer.result
+        else:
+            lost.append(f"{answer.broken or 'no_text'} ({answer.detail or 'it has no `text`'})")
