@@ -347,8 +347,9 @@ class Pairing:
 
 def pair_runs(baseline: Run, candidate: Run) -> Pairing:
     """Every case of both runs, beside its counterpart or among the unpaired."""
-    named = {*baseline.cases, *candidate.cases}
-    baseline, candidate = (_in_families(run, named) for run in (baseline, candidate))
+    if any(VARIANT_MARK in key.case_id for run in (baseline, candidate) for key in run.cases):
+        named = {*baseline.cases, *candidate.cases}
+        baseline, candidate = (_in_families(run, named) for run in (baseline, candidate))
     before, after = baseline.cases, candidate.cases
     both = sorted(set(before) & set(after))
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
