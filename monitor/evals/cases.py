@@ -351,20 +351,19 @@ def pair_runs(baseline: Run, candidate: Run) -> Pairing:
         named = {*baseline.cases, *candidate.cases}
         baseline, candidate = (_in_families(run, named) for run in (baseline, candidate))
     before, after = baseline.cases, candidate.cases
-    both = sorted(set(before) & set(after))
+    both = sorted(before.keys() & after.keys())
     digests = ((key, before[key].input_digests, after[key].input_digests) for key in both)
-    changed = [key for key, asked, now in digests if asked and now and set(asked).isdisjoint(now)]
-    left = set(both) - set(changed)
-    unscored = sorted(key for key in left if not before[key].is_scored or not after[key].is_scored)
+    changed = {key: None for key, asked, now in digests if asked and now and set(asked).isdisjoint(now)}
+    left = [(before[key], after[key]) for key in both if key not in changed]
     return Pairing(
         baseline,
         candidate,
-        [Pair(before[key], after[key]) for key in sorted(left - set(unscored))],
+        [Pair(one, other) for one, other in left if one.is_scored and other.is_scored],
         Unpaired(
-            baseline_only=sorted(set(before) - set(after)),
-            candidate_only=sorted(set(after) - set(before)),
-            unscored=unscored,
-            changed=changed,
+            baseline_only=sorted(before.keys() - after.keys()),
+            candidate_only=sorted(after.keys() - before.keys()),
+            unscored=[one.key for one, other in left if not one.is_scored or not other.is_scored],
+            changed=list(changed),
         ),
     )
 
