@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.schema import model_version, request, traffic
-from monitor.ledger.stored import readable, real, text, whole
+from monitor.ledger.stored import moment, readable, real, text, whole
 from monitor.rollout.deployment import Traffic
 from monitor.rollout.tracker import VersionActivity
 from monitor.trace.model import REFERENCE_ENVIRONMENT, UNRESOLVED
@@ -30,6 +31,7 @@ class ActivityReader:
     def __init__(self) -> None:
         self._hours: dict[int, dict[int, Traffic]] = {}
         self._before: dict[int, int] = {}
+        self._late: dict[int, tuple[float, float]] = {}
 
     def read(self, connection: sa.Connection) -> Sequence[VersionActivity]:
         """What is known of each model version of each service and environment, oldest first."""
@@ -39,7 +41,16 @@ class ActivityReader:
             .where(model_version.c.requests > 0)  # else its name has expired
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
-        return list(readable("model_version", rows.all(), lambda row: self._version(connection, row)))
+        versions = list(readable("model_version", rows.all(), lambda row: (row.id, self._version(connection, row))))
+        by_last = sorted(versions, key=lambda version: version[1].last_started_at)
+        leading = {(seen.service, seen.environment): (number, seen) for number, seen in by_last}
+        return [
+            replace(
+                seen,
+                late_seconds=self._late_seconds(connection, number, seen, *leading[seen.service, seen.environment]),
+            )
+            for number, seen in versions
+        ]
 
     def _version(self, connection: sa.Connection, row: sa.Row[Any]) -> VersionActivity:
         return VersionActivity(
@@ -51,8 +62,23 @@ class ActivityReader:
             requests=whole(row.requests),
             # Reference runs never have a rollout.
             traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
-            late_seconds=_late_seconds(connection, row),
         )
+
+    def _late_seconds(
+        self, connection: sa.Connection, number: int, seen: VersionActivity, leader: int, leading: VersionActivity
+    ) -> float:
+        """How much later its requests arrived than the leading version's, at most in the last day that it served."""
+        (least, most), last = _BEHIND_SECONDS, seen.last_started_at
+        if not seen.traffic or not least <= leading.last_started_at - last <= most:
+            return 0.0
+        if number not in self._late or self._late[number][0] != last:
+            late = [0.0]
+            for hours in _LATE_AT_HOURS:
+                own = _first_since(connection, number, last - hours * HOUR_SECONDS)
+                if own and (other := _first_since(connection, leader, own[0])):
+                    late.append(own[1] - other[1])
+            self._late[number] = last, max(late)
+        return self._late[number][1]
 
     def _traffic(self, connection: sa.Connection, version: sa.Row[Any]) -> Sequence[Traffic]:
         hours = self._hours.setdefault(version.id, {})
@@ -73,27 +99,12 @@ class ActivityReader:
         return int(version.requests - known)
 
 
-def _late_seconds(connection: sa.Connection, version: sa.Row[Any]) -> float:
-    """How much later requests of a version arrived than the leading one's, at most in the last day that it served."""
-    columns, least, most = model_version.c, *_BEHIND_SECONDS
-    ours = columns.service == version.service, columns.environment == version.environment
-    leading = sa.select(columns.id, columns.last_started_at).where(*ours).order_by(columns.last_started_at.desc())
-    leader = connection.execute(leading.limit(1)).one()
-    if not least <= real(leader.last_started_at) - version.last_started_at <= most:
-        return 0.0
-    late = [0.0]
-    for hours in _LATE_AT_HOURS:
-        own = _first_since(connection, version.id, version.last_started_at - hours * HOUR_SECONDS)
-        if own and (other := _first_since(connection, leader.id, own.started_at)):
-            late.append(real(own.received_at) - real(other.received_at))
-    return max(late)
-
-
-def _first_since(connection: sa.Connection, version_id: int, since: float) -> Any:
-    first = sa.select(request.c.started_at, request.c.received_at).where(
-        request.c.model_version_id == version_id, request.c.started_at >= since
-    )
-    return connection.execute(first.order_by(request.c.started_at).limit(1)).one_or_none()
+def _first_since(connection: sa.Connection, version_id: int, since: float) -> tuple[float, float] | None:
+    """Start and arrival of a version's first request from *since* on, Unix seconds; None where there is no such row."""
+    of_version = request.c.model_version_id == version_id, request.c.started_at >= since
+    first = sa.select(request.c.started_at, request.c.received_at).where(*of_version).order_by(request.c.started_at)
+    rows = connection.execute(first.limit(1)).all()
+    return next(readable("request", rows, lambda row: (moment(row.started_at), moment(row.received_at))), None)
 
 
 def _traffic_of(hour: sa.Row[Any]) -> tuple[int, Traffic]:

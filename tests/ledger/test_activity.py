@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -100,3 +103,23 @@ def test_a_version_is_late_by_what_its_requests_arrive_after_those_of_the_same_t
     seen = {each.model_version: each.late_seconds / hour for each in ledger.activity()}
 
     assert {"model-1": 0.0, "model-2": late} == seen
+
+
+@pytest.mark.parametrize(
+    ("tampering", "versions"),
+    [
+        ("UPDATE request SET received_at = 'soon'", ["model-1", "model-2"]),
+        ("UPDATE model_version SET last_started_at = 'soon' WHERE model_version = 'model-1'", ["model-2"]),
+    ],
+)
+def test_a_row_that_cannot_be_read_hides_no_other_version(tmp_path: Path, tampering: str, versions: list[str]) -> None:
+    """Whatever an accident stored, the versions whose rows can be read are known."""
+    path = tmp_path / "ledger.db"
+    with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
+        late = a_trace("t2", model_version="model-2", started_at=NOON)
+        ledger.record(a_batch(tagged(a_trace("t1", started_at=NOON + 7 * 3_600.0)), tagged(late)))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(tampering)
+            connection.commit()
+
+        assert versions == sorted(seen.model_version for seen in ledger.activity())
