@@ -19,6 +19,9 @@ _RECENT_HOURS = 90 * 24  # twice the ramp of a rollout; what was before is one p
 _BEHIND_SECONDS = 3_600.0, 3 * 86_400.0  # what is behind the leading version by less is not late, by more is gone
 _LATE_AT_HOURS = range(0, 25, 3)  # before its last request: what is sent once a day has one that waited for most of it
 
+_Seen = tuple[int, VersionActivity]
+"""What is known of a version, after its id."""
+
 
 class ActivityReader:
     """
@@ -31,7 +34,6 @@ class ActivityReader:
     def __init__(self) -> None:
         self._hours: dict[int, dict[int, Traffic]] = {}
         self._before: dict[int, int] = {}
-        self._late: dict[int, tuple[float, float]] = {}
 
     def read(self, connection: sa.Connection) -> Sequence[VersionActivity]:
         """What is known of each model version of each service and environment, oldest first."""
@@ -42,15 +44,11 @@ class ActivityReader:
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
         versions = list(readable("model_version", rows.all(), lambda row: (row.id, self._version(connection, row))))
-        by_last = sorted(versions, key=lambda version: version[1].last_started_at)
-        leading = {(seen.service, seen.environment): (number, seen) for number, seen in by_last}
-        return [
-            replace(
-                seen,
-                late_seconds=self._late_seconds(connection, number, seen, *leading[seen.service, seen.environment]),
-            )
-            for number, seen in versions
-        ]
+        leading = {}
+        for version in sorted(versions, key=lambda version: version[1].last_started_at):
+            leading[version[1].service, version[1].environment] = version
+        late = [_late_seconds(connection, each, leading[each[1].service, each[1].environment]) for each in versions]
+        return [replace(seen, late_seconds=seconds) for (_, seen), seconds in zip(versions, late, strict=True)]
 
     def _version(self, connection: sa.Connection, row: sa.Row[Any]) -> VersionActivity:
         return VersionActivity(
@@ -63,22 +61,6 @@ class ActivityReader:
             # Reference runs never have a rollout.
             traffic=() if row.environment == REFERENCE_ENVIRONMENT else self._traffic(connection, row),
         )
-
-    def _late_seconds(
-        self, connection: sa.Connection, number: int, seen: VersionActivity, leader: int, leading: VersionActivity
-    ) -> float:
-        """How much later its requests arrived than the leading version's, at most in the last day that it served."""
-        (least, most), last = _BEHIND_SECONDS, seen.last_started_at
-        if not seen.traffic or not least <= leading.last_started_at - last <= most:
-            return 0.0
-        if number not in self._late or self._late[number][0] != last:
-            late = [0.0]
-            for hours in _LATE_AT_HOURS:
-                own = _first_since(connection, number, last - hours * HOUR_SECONDS)
-                if own and (other := _first_since(connection, leader, own[0])):
-                    late.append(own[1] - other[1])
-            self._late[number] = last, max(late)
-        return self._late[number][1]
 
     def _traffic(self, connection: sa.Connection, version: sa.Row[Any]) -> Sequence[Traffic]:
         hours = self._hours.setdefault(version.id, {})
@@ -97,6 +79,19 @@ class ActivityReader:
     def _missing(self, version: sa.Row[Any]) -> int:
         known = self._before[version.id] + sum(spell.requests for spell in self._hours[version.id].values())
         return int(version.requests - known)
+
+
+def _late_seconds(connection: sa.Connection, own: _Seen, leading: _Seen) -> float:
+    """How much later its requests arrived than the leading version's, at most in the last day that it served."""
+    (version_id, seen), (leader_id, leader), (least, most) = own, leading, _BEHIND_SECONDS
+    if not seen.traffic or not least <= leader.last_started_at - seen.last_started_at <= most:
+        return 0.0
+    late = [0.0]
+    for hours in _LATE_AT_HOURS:
+        mine = _first_since(connection, version_id, seen.last_started_at - hours * HOUR_SECONDS)
+        if mine and (other := _first_since(connection, leader_id, mine[0])):
+            late.append(mine[1] - other[1])
+    return max(late)
 
 
 def _first_since(connection: sa.Connection, version_id: int, since: float) -> tuple[float, float] | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, TierGroup
+from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierGroup
 
 _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
@@ -37,16 +36,14 @@ def design_effects(cohort: Cohort) -> DesignEffects:
     }
 
 
-def equal_clusters(arm: Arm) -> float:
-    """Clusters of one size that would be as unlike each other as those of *arm*; infinite where it has none."""
-    return min((c.requests**2 / c.requests_squared for c in arm.clusters if c.group is TierGroup.ALL), default=math.inf)
-
-
 def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:
     arms = [arm for arm in (baseline, candidate) if 0 < arm.failures < arm.requests]
     if not arms or not baseline.requests or not candidate.requests:
         return 1.0, 1.0
-    correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - _overlap(baseline, candidate, shared)))
+    # How far both arms served the same clusters alike: the cosine of their counts by cluster.
+    norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
+    overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
+    correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - overlap))
     effects = [1.0 + correlation * (arm.requests_squared / arm.requests - 1.0) for arm in (baseline, candidate)]
     rates = [(arm.failures / arm.requests, arm.requests) for arm in (baseline, candidate)]
     variances = [effect * p * (1 - p) / n for effect, (p, n) in zip(effects, rates, strict=True)]
@@ -71,12 +68,6 @@ def _correlation(arms: list[ClusterSums], *, prior_clusters: float) -> float:
         return 0.0
     correlation = (products + _PRIOR_CORRELATION * prior) / (pairs + prior)
     return min(max(correlation * (1 + _CAUTION / clusters), 0.0), 1.0)
-
-
-def _overlap(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> float:
-    """How far both arms served the same clusters alike: the cosine of their counts by cluster, 0 to 1."""
-    norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
-    return min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
 
 
 def _covariance(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums) -> float:

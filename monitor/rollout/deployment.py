@@ -189,7 +189,9 @@ class ServiceTraffic:
         """
         if sum(spell.requests for spell in served) < self.min_requests:
             return _MISSED_BY_FEW
-        odds = min(_EVEN, self._odds(name, served), self._odds(name, _latest(served, self.min_requests)))
+        reached = accumulate(spell.requests for spell in reversed(served))
+        latest = next(number for number, total in enumerate(reached, 1) if total >= self.min_requests)
+        odds = min(_EVEN, self._odds(name, served), self._odds(name, served[-latest:]))
         return _MISSED / math.log1p(odds)
 
     def _odds(self, name: str, served: Sequence[Traffic]) -> float:
@@ -198,13 +200,6 @@ class ServiceTraffic:
         spells = (Traffic(*spell) for *spell, other in self._all if other != name)
         others = sum(spell.between(since, until) for spell in spells)
         return sum(spell.requests for spell in served) / others if others else math.inf
-
-
-def _latest(served: Sequence[Traffic], requests: int) -> Sequence[Traffic]:
-    """The last of *served* that have so many *requests*."""
-    reached = accumulate(spell.requests for spell in reversed(served))
-    spells = next(number for number, total in enumerate(reached, 1) if total >= requests)
-    return served[-spells:]
 
 
 def _cut(spells: Iterable[Traffic], ends: Sequence[float]) -> Iterator[Traffic]:

@@ -266,12 +266,6 @@ def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate],
     )
 
 
-def arm_coverage(arm: Arm) -> float | None:
-    """Requests of *arm* that are labelled, or that labelled ones stand for, over all of them; None without any."""
-    missing = sum(stratum.unlabelled for stratum in arm.strata)
-    return 1.0 - missing / arm.requests if arm.requests else None
-
-
 def _arm_labels(arm: Arm, counts: Iterable[SaidCount]) -> ArmLabels:
     spoken: Counter[str] = Counter()
     unfinished = 0
@@ -279,7 +273,9 @@ def _arm_labels(arm: Arm, counts: Iterable[SaidCount]) -> ArmLabels:
         unfinished += int(count.requests - count.labelled) if not count.words else 0
         for kind, word in zip(KINDS, count.words, strict=False):
             spoken[kind] += int(count.requests) if word != "-" else 0
-    return ArmLabels(coverage=arm_coverage(arm), sources=dict(+spoken), unfinished=unfinished)
+    # Requests that are labelled, or that labelled ones stand for, over all of them.
+    coverage = 1.0 - sum(stratum.unlabelled for stratum in arm.strata) / arm.requests if arm.requests else None
+    return ArmLabels(coverage=coverage, sources=dict(+spoken), unfinished=unfinished)
 
 
 def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:

@@ -16,7 +16,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of
-from monitor.rollout.clustering import design_effects, equal_clusters
+from monitor.rollout.clustering import design_effects
 from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
@@ -59,7 +59,8 @@ class Measurement:
         labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
         labels: What the labels are worth.
         matched: Both arms at the same hours.
-        equal_clusters: Conversations, users or items of equal size that each arm's requests would be of.
+        equal_clusters: Conversations, users or items of one size that would make the requests of each arm as much
+            alike; infinite where it has none.
     """
 
     def __init__(
@@ -84,7 +85,12 @@ class Measurement:
         is_untrusted = calibration is None or not calibration.trust.is_trusted
         self.tiers_by = TiersBy.NONE if cohort.tiers_by is TiersBy.LEARNT and is_untrusted else cohort.tiers_by
         self.comparison = self.matched.comparison
-        self.equal_clusters = [equal_clusters(arm) for arm in (cohort.baseline, cohort.candidate)]
+        self.equal_clusters = [
+            min(
+                (c.requests**2 / c.requests_squared for c in arm.clusters if c.group is TierGroup.ALL), default=math.inf
+            )
+            for arm in (cohort.baseline, cohort.candidate)
+        ]
         self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
             # The rows that told it went, and what they told still holds.

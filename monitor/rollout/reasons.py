@@ -182,7 +182,6 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
 
 def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
-    hours_alone, renamed = matched.hours_alone, matched.renamed
     yield from _labels(verdict)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
@@ -191,11 +190,11 @@ def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched)
         yield "Tiers are those of whole classes: hard requests inside an easier class are not seen."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so this cannot tell the model from the time."
-    if hours_alone and verdict.state is not VerdictState.WAITING:
-        yield f"The baseline has not served for {hours_alone} hours; what the candidate did since is not judged."
-    if renamed:
-        some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
-        yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."
+    if (hours := matched.hours_alone) and verdict.state is not VerdictState.WAITING:
+        yield f"The baseline has not served for {hours} hours; what the candidate did since is not judged."
+    if matched.renamed:
+        some = ", ".join(sorted(matched.renamed)[:_NAMED_CLASSES])
+        yield f"{len(matched.renamed)} classes have other names in one arm ({some}), so they are compared as one."
     if max(verdict.design_effect.values(), default=1.0) >= _LEAST_DESIGN_EFFECT:
         effects = " and ".join(f"{effect:.1f} of the {arm}'s" for arm, effect in verdict.design_effect.items())
         yield f"Requests of one conversation, user or item are alike: {effects} say as much as one that is not."
