@@ -43,7 +43,7 @@ def test_from_the_overview_to_the_trace_of_a_case(browser: Browser, site: Site) 
 
     _link(browser, f"{site.verdict['service']} ({site.verdict['environment']})").click()
     assert site.pages["rollout"] == browser.driver.current_url
-    _link(browser, "Cases").click()
+    _link(browser, "requests that passed before and fail now").click()
     assert site.pages["cases"] == browser.driver.current_url
 
     shown = [row.text.split()[0] for row in browser.driver.find_elements(By.CSS_SELECTOR, "tbody th")]
