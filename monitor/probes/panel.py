@@ -333,7 +333,7 @@ def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[
     kept = {key: value for key, value in case.line.items() if key not in _NOT_OF_ITSELF}
     seen = {asked.get("text")}
     for answer in answers:
-        if answer["text"] not in seen and len(seen) <= count:
+        if answer["text"] not in seen:
             yield {
                 **kept,
                 "environment": PROBES_ENVIRONMENT,
@@ -343,6 +343,8 @@ def family(case: PanelRequest, answers: Iterable[Json], count: int) -> Iterator[
                 **{key: answer[key] for key in ("slots", "expected") if answer.get(key) is not None},
             }
             seen.add(answer["text"])
+        if len(seen) > count:
+            return
 
 
 def _template(case: PanelRequest) -> tuple[str, Mapping[str, str]]:

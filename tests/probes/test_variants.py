@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from monitor.cli import run_command
+from monitor.cli.probes_run import read_panel
+from monitor.config.model import Config
+from monitor.probes.panel import family
 from tests.event_histories import write_events
 from tests.probes.agents import python_agent, write_panel
 
@@ -279,6 +282,15 @@ def test_a_large_panel_is_refilled_in_one_go() -> None:
     lines = [{"request_id": f"p{n}", "text": f"Refund {n} to Client{n:05d}abc now."} for n in range(10_000)]
 
     assert 20_000 == len(made(panel(lines), "--count", "1"))
+
+
+def test_no_more_is_drawn_than_is_wanted() -> None:
+    """A hundred thousand cases would wait for texts that nobody asked for."""
+    (case,) = read_panel(panel([CASES[3]]), Config())
+    texts = iter([{"text": "Where?"}, {"text": "Where?"}, {"text": "Whither?"}, {"text": "left"}])
+
+    assert ["d", "d/variant-1", "d/variant-2"] == [line["request_id"] for line in family(case, texts, 2)]
+    assert [{"text": "left"}] == list(texts)
 
 
 def test_few_values_make_few_variants(tmp_path: Path) -> None:
