@@ -11,10 +11,8 @@ from monitor.cli.app import app, print_result
 from monitor.cli.terminal.probes import print_frontier
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.errors import UsageError
-from monitor.ledger.sql import SqlLedger
-from monitor.output.frontier import Counts, Use, class_frontiers, live_counts, live_uses, panel_counts
+from monitor.output.frontier import Use, class_frontiers, live_counts, live_uses, panel_counts
 from monitor.rollout.wording import some_of
-from monitor.service.review import Reviewer
 
 
 @app.command()
@@ -50,15 +48,11 @@ def frontier(
                 raise UsageError(f"No request of {service} came from {environment}; known: {some_of(sorted(known))}.")
             counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
         else:
-            counts = _panel(opened, reviewer_of(config, opened))
+            calibration = reviewer_of(config, opened).calibration_in_force()
+            if calibration is None:
+                raise UsageError(
+                    "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
+                )
+            tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.asked()}
+            counts = panel_counts(opened.probe_results(), lambda *probe: tiers[probe])
     print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)
-
-
-def _panel(ledger: SqlLedger, reviewer: Reviewer) -> Counts:
-    calibration = reviewer.calibration_in_force()
-    if calibration is None:
-        raise UsageError(
-            "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
-        )
-    tiers = {(features.capability, features.item): calibration.tag(features).tier for features, _ in ledger.asked()}
-    return panel_counts(ledger.probe_results(), lambda *probe: tiers[probe])

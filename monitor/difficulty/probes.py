@@ -73,7 +73,8 @@ def select_probes(
     traffic = np.array([candidate.requests for candidate in candidates], dtype=float)
     traffic /= traffic.sum()
     capability = _codes([features.capability for features in requests])
-    family = _codes([_family(features, index) for index, features in enumerate(requests)])
+    # What makes requests alike, widest last; a request like no other is a family of its own.
+    family = _codes([each.prompt_family or each.tool_set or f"alone {index}" for index, each in enumerate(requests)])
     capability_share, family_share = np.bincount(capability, traffic), np.bincount(family, traffic)
     information, tiers = _information_and_tiers(requests, calibration, settings)
     information *= _INFORMATION_WEIGHT / count
@@ -258,11 +259,6 @@ def _auc_deviation(auc: float, failure_rate: float, labels: int) -> float:
     both_failed, both_passed = auc / (2.0 - auc), 2.0 * auc**2 / (1.0 + auc)
     variance = auc * (1.0 - auc) + (failed - 1.0) * (both_failed - auc**2) + (passed - 1.0) * (both_passed - auc**2)
     return float(np.sqrt(max(variance, 0.0) / (failed * passed)))
-
-
-def _family(features: RequestFeatures, index: int) -> str:
-    """What makes requests alike, widest last; a request like no other is a family of its own."""
-    return features.prompt_family or features.tool_set or f"alone {index}"
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:

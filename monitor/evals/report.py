@@ -113,18 +113,15 @@ class EvalReport:
         return [pair for pair in self._changes if pair.is_newly_passing]
 
     @cached_property
-    def _families(self) -> Sequence[Pair]:
-        return self.tiering.tiered(self.pairing.candidate.families)
-
-    @cached_property
     def variants(self) -> Mapping[str, Stratum]:
         """The candidate's cases as written, and after that their variants, by scope; empty without any."""
-        return compare(self._families, confidence=self.comparison.confidence).judged() if self._families else {}
+        families = self.tiering.tiered(self.pairing.candidate.families)
+        return compare(families, confidence=self.comparison.confidence).judged() if families else {}
 
     @property
     def brittle(self) -> Sequence[Pair]:
         """Every case that passes as written, while half of its variants or more fail."""
-        return [pair for pair in self._families if pair.is_newly_failing]
+        return [pair for pair in self.tiering.tiered(self.pairing.candidate.families) if pair.is_newly_failing]
 
     @property
     def flaky(self) -> Sequence[Pair]:

@@ -60,8 +60,10 @@ def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: in
     classes: dict[str, list[VersionRate]] = defaultdict(list)
     for (capability, version), labels in counts.items():
         versions = classes[capability]
-        if labels.total() >= min_requests:
-            versions.append(_rate(version, labels, uses.get(version, Use())))
+        if (requests := labels.total()) >= min_requests:
+            rate = 1 - labels["failure"] / requests
+            bounded = Interval(rate, *wilson(rate, requests))
+            versions.append(VersionRate(version, requests, bounded, uses.get(version, Use())))
     return [_frontier(capability, classes[capability]) for capability in sorted(classes)]
 
 
@@ -108,12 +110,6 @@ def _use(sums: Counter[tuple[CounterName, str]]) -> Use:
     timed = sum(within) + sums[CounterName.DURATION_BUCKET, "+Inf"]
     seconds = np.interp(0.95 * timed, [0, *accumulate(within)], [0.0, *DURATION_BUCKETS_SECONDS])
     return Use(cost / requests if cost and requests else None, float(seconds) if timed else None)
-
-
-def _rate(version: str, labels: Counter[str], use: Use) -> VersionRate:
-    requests, failures = labels.total(), labels["failure"]
-    rate = 1 - failures / requests
-    return VersionRate(version, requests, Interval(rate, *wilson(rate, requests)), use)
 
 
 def _frontier(capability: str, rates: Iterable[VersionRate]) -> ClassFrontier:
