@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, app, print_result, writing
+from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate
@@ -23,7 +22,6 @@ from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibration_svg import calibration_svg
 from monitor.output.calibrations import CalibrateResult, KeptCalibration
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
@@ -36,7 +34,6 @@ def calibrate(
     shared: options.Shared,
     exclude: list[str] | None = None,
     dry_run: bool = False,
-    svg: Path | None = None,
     reading: Reading,
 ) -> None:
     """
@@ -50,13 +47,12 @@ def calibrate(
 
     Exit code 0 where the tiers are trusted, 1 where they are not, with what is missing.
 
-    Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db --svg tiers.svg[/]
+    Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db[/]
 
     Args:
         files (FILE...): Events or eval results, files or folders; - is stdin. Without one, the ledger alone teaches.
         exclude (VERSION): A version about to be tried: it teaches nothing. Repeatable.
         dry_run: Say what FILEs alone would teach; read and write no ledger.
-        svg (FILE): Draw reliability curve and tier table as SVG.
     """
     config = shared.config()
     asked = reading.options()
@@ -66,9 +62,6 @@ def calibrate(
         draft = _learn(review, exclude or [])
         promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
         result = _result(loaded, draft, promotion, opened)
-    if svg is not None:
-        with writing(svg):
-            svg.write_text(calibration_svg(result.difficulty, result.history), encoding="utf-8")
     print_result(shared.output, result, print_calibrate)
     if not draft.calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.terminal.calibrations import print_calibration, print_calibrations, print_comparison
+from monitor.cli.terminal.calibrations import print_calibration, print_calibrations
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.wiring import opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tier_table import compare_tags
 from monitor.errors import CalibrationInvalid, RolloutUnderWay, UsageError
 from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrationComparison, KeptCalibration
+from monitor.output.calibrations import KeptCalibration
 
-calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")
+calibrations = app.group("calibrations", "List, show, promote and roll back frozen calibrations.")
 
 
 @calibrations.command("list")
@@ -49,24 +48,6 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
     with opened_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
     print_result(shared.output, shown, print_calibration)
-
-
-@calibrations.command("compare")
-def compare_calibrations(first: str, second: str = "", *, shared: options.Shared) -> None:
-    """
-    Two calibrations beside each other, and which requests of the ledger change their tier between them.
-
-    Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
-
-    Args:
-        first (ID): A calibration, or the beginning of its id.
-        second (ID): The one to compare with; by default the one in force.
-    """
-    with opened_ledger(shared.config(), shared.ledger) as opened:
-        before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
-        agreement = compare_tags(opened.asked(), before.calibration, after.calibration)
-    comparison = CalibrationComparison(before, after, agreement)
-    print_result(shared.output, comparison, print_comparison)
 
 
 @calibrations.command("promote")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import TIERS, Tier
 
 ALL_TIERS = (*TIERS, Tier.UNTIERED)
@@ -72,40 +72,3 @@ def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> 
         {version: {tier: tiers[tier] for tier in ALL_TIERS if tier in tiers} for version, tiers in versions.items()},
         dict(sorted(capabilities.items())),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """
-    How two calibrations tag the same requests.
-
-    Attributes:
-        moves: Requests by (tier under the first, tier under the second).
-    """
-
-    moves: Mapping[tuple[Tier, Tier], int]
-
-    @property
-    def requests(self) -> int:
-        return sum(self.moves.values())
-
-    @property
-    def same_tier_share(self) -> float | None:
-        """Share of the requests that keep their tier, ratio 0 to 1; None without a request."""
-        same = sum(count for (before, after), count in self.moves.items() if before is after)
-        return same / self.requests if self.requests else None
-
-
-def compare_tags(asked: Iterable[tuple[RequestFeatures, int]], first: Calibration, second: Calibration) -> Agreement:
-    """
-    How *first* and *second* tag the same requests.
-
-    Args:
-        asked: Features of a request and how often it came.
-        first: Where requests move from.
-        second: Where they move to.
-    """
-    moves: Counter[tuple[Tier, Tier]] = Counter()
-    for features, requests in asked:
-        moves[first.tag(features).tier, second.tag(features).tier] += requests
-    return Agreement(dict(moves))

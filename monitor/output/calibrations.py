@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tier_table import ALL_TIERS, Agreement, Tally, TierTable
+from monitor.difficulty.tier_table import ALL_TIERS, Tally, TierTable
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.output.rollouts import RecordCounts
@@ -30,15 +30,6 @@ class CalibrateResult:
     history: TierTable
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationComparison:
-    """Two calibrations, and how they tag the same requests."""
-
-    first: KeptCalibration
-    second: KeptCalibration
-    agreement: Agreement
-
-
 @plain.register
 def _calibration(kept: KeptCalibration) -> Json:
     calibration, record, trust = kept.calibration, kept.record, kept.calibration.trust
@@ -55,21 +46,6 @@ def _calibration(kept: KeptCalibration) -> Json:
         **judged,
         "cuts": plain(calibration.cuts),
         "promises": [{**fields_of(promise), "is_kept": promise.is_kept} for promise in calibration.promises],
-    }
-
-
-@plain.register
-def _comparison(comparison: CalibrationComparison) -> Json:
-    agreement = comparison.agreement
-    return {
-        "first": plain(comparison.first),
-        "second": plain(comparison.second),
-        "requests": agreement.requests,
-        "same_tier_share": agreement.same_tier_share,
-        "moves": [
-            {"before": before.value, "after": after.value, "requests": requests}
-            for (before, after), requests in sorted(agreement.moves.items())
-        ],
     }
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -177,19 +176,6 @@ def test_without_trust_the_table_shows_rates_by_version_and_capability(
     for words in ("tiers: not trusted", "1 more reference version needed", "by version", "by capability", "refund"):
         assert words in text
     assert "share of traffic" not in text
-
-
-def test_a_picture_is_drawn(tmp_path: Path, history: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The SVG has a dot per group of the reliability curve and a row per version."""
-    picture = tmp_path / "tiers.svg"
-
-    _, result = calibrate(capsys, history, "--dry-run", "--svg", str(picture))
-
-    root = ET.parse(picture).getroot()
-    names = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert {f"past-{number}" for number in range(8)} <= names
-    dots = list(root.iter("{http://www.w3.org/2000/svg}circle"))
-    assert len(result["difficulty"]["reliability"]) == len(dots)
 
 
 @pytest.mark.parametrize(

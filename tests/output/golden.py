@@ -16,11 +16,11 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.probes import PanelForecast, ProbeCandidate
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.tier_table import Agreement, Tally, TierTable
+from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import Tier, TierCuts
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.ledger.ledger import CalibrationRecord, ProbeResult
-from monitor.output.calibrations import CalibrationComparison, KeptCalibration
+from monitor.output.calibrations import KeptCalibration
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.plain import plain
 from monitor.output.rollouts import replay_json, rollout_json
@@ -59,7 +59,6 @@ TABLE = TierTable(
     {"model-0": {Tier.EASY: Tally(80, 1), Tier.HARD: Tally(20, 12)}, "model-1": {Tier.UNTIERED: Tally(5, 0)}},
     {"refund": Tally(60, 12), "search": Tally(45, 1), "unused": Tally()},
 )
-AGREEMENT = Agreement({(Tier.EASY, Tier.EASY): 9, (Tier.HARD, Tier.MEDIUM): 3})
 CASES = Cases(
     7,
     [
@@ -125,11 +124,6 @@ PRINTED: Mapping[str, Callable[[], Any]] = {
     "cases-exported": lambda: list(probe_set(a_rollout(), CASES, LINKS)),
     "calibration": lambda: KeptCalibration(a_calibration(), PROMOTED, in_force=True),
     "tier-table": lambda: TABLE,
-    "calibrations-compared": lambda: CalibrationComparison(
-        KeptCalibration(a_calibration(), PROMOTED, in_force=True),
-        KeptCalibration(a_calibration(calibration_id="cal-2"), KEPT, in_force=False),
-        AGREEMENT,
-    ),
     "panel": _panel,
     "probes": lambda: probe_histories(RESULTS),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -13,7 +13,7 @@ from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.tier_table import ALL_TIERS, Tally, TierTable
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
-from monitor.output.calibrations import CalibrateResult, CalibrationComparison, KeptCalibration
+from monitor.output.calibrations import CalibrateResult, KeptCalibration
 from monitor.output.plain import iso_time
 from monitor.rollout.wording import percent
 
@@ -89,27 +89,6 @@ def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]
     console.print(table)
 
 
-def print_comparison(console: Console, comparison: CalibrationComparison) -> None:
-    """Two calibrations beside each other, and where requests move between them."""
-    both, agreement = (comparison.first, comparison.second), comparison.agreement
-    table = columns("", *(kept.calibration.calibration_id for kept in both))
-    for title, value in _ROWS.items():
-        table.add_row(title, *(value(kept) for kept in both))
-    console.print(table)
-    console.print()
-    if agreement.same_tier_share is None:
-        console.print("The ledger holds no request that names itself, so tags cannot be compared.", soft_wrap=True)
-        return
-    share = percent(agreement.same_tier_share)
-    console.print(f"{share} of {agreement.requests:,} requests keep their tier.", highlight=False)
-    moves = columns("from", "to", "requests")
-    for (before, after), requests in sorted(agreement.moves.items()):
-        if before != after:
-            moves.add_row(before, after, f"{requests:,}")
-    if moves.row_count:
-        console.print(Padding(moves, _INDENT))
-
-
 def _state(kept: KeptCalibration) -> str:
     if kept.in_force:
         return "in force"
@@ -135,21 +114,6 @@ def _trusted(trust: Trust) -> str:
 
 def _figure(value: float | None, digits: int) -> str:
     return _UNKNOWN if value is None else f"{value:.{digits}f}"
-
-
-_ROWS: Mapping[str, Callable[[KeptCalibration], str]] = {
-    "frozen": lambda each: iso_time(each.calibration.frozen_at),
-    "versions": lambda each: str(each.calibration.trust.versions),
-    "labels": lambda each: f"{each.record.history_labels:,}",
-    "reference version": lambda each: each.calibration.reference_version,
-    "tiers": lambda each: _trusted(each.calibration.trust),
-    "AUC": lambda each: _figure(each.calibration.trust.auc, 3),
-    "calibration error": lambda each: _figure(each.calibration.trust.calibration_error, 3),
-    "requests known": lambda each: _percent(each.calibration.trust.known_share),
-    "medium from, logits": lambda each: _figure(each.calibration.cuts.medium, 2),
-    "hard from, logits": lambda each: _figure(each.calibration.cuts.hard, 2),
-    "frontier from, logits": lambda each: _figure(each.calibration.cuts.frontier, 2),
-}
 
 
 def _print_history(console: Console, history: TierTable, *, is_trusted: bool) -> None:
