@@ -24,7 +24,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.log import LogLevel, LogSettings, configure
-from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing
+from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing, number
 from monitor.output.charts.evidence import evidence_chart
 from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
@@ -103,15 +103,34 @@ def drawn(numbers: Mapping[str, _Rollout]) -> dict[str, str]:
     return {name: draw() for name, draw in pictures.items()}
 
 
+class _Sheet(Drawing):
+    """A picture that is a file of its own, on white paper."""
+
+    def __init__(self, name: str, *, title: str, description: str, width: float, height: float) -> None:
+        super().__init__(name, title=title, description=description, width=width, height=height)
+        self.root.attrib |= {"width": number(width), "height": number(height), "color": "#1f2328"}
+        self.rect(0, 0, width, height, fill="#ffffff")
+
+    def embed(self, picture: ET.Element, x: float, y: float) -> None:
+        """Another picture at its own size, its upper left corner at *x* and *y*."""
+        _, _, width, height = picture.attrib["viewBox"].split()
+        picture.attrib |= {"x": number(x), "y": number(y), "width": width, "height": height}
+        self.root.append(picture)
+
+    def document(self) -> str:
+        """The whole picture as a file that people may read."""
+        ET.indent(self.root)
+        return ET.tostring(self.root, encoding="unicode") + "\n"
+
+
 def _cliff() -> str:
     """The cliff in its simplest form: a thousand requests before and after."""
-    picture = Drawing(
+    picture = _Sheet(
         "cliff",
         title="The capability cliff",
         description="; ".join(_told(arm) for arm in (0, 1)) + ".",
         width=760,
         height=300,
-        is_standalone=True,
     )
     picture.text(24, 34, "The pass rate rises, and the failures that remain are hard", size=18, is_bold=True)
     picture.text(24, 58, f"Failures among {_REQUESTS:,} requests, by tier of difficulty", size=15)
@@ -235,13 +254,12 @@ def _sheet(name: str, charts: Mapping[str, str]) -> str:
     """*charts* side by side on white paper, each under its heading, as a file of its own."""
     parts = {heading: _element(chart) for heading, chart in charts.items()}
     sizes = [tuple(float(number) for number in part.attrib["viewBox"].split()[2:]) for part in parts.values()]
-    sheet = Drawing(
+    sheet = _Sheet(
         name,
         title=", ".join(charts),
         description=" ".join(f"{heading}: {part.findtext('desc')}" for heading, part in parts.items()),
         width=sum(size[0] for size in sizes) + _GAP * (len(sizes) + 1),
         height=_HEAD + max(size[1] for size in sizes) + _GAP,
-        is_standalone=True,
     )
     left = _GAP
     for (heading, part), size in zip(parts.items(), sizes, strict=True):

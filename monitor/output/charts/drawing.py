@@ -68,22 +68,17 @@ class Drawing:
         description: What it shows, with its numbers, for those who do not see it.
         width: Units across.
         height: Units down.
-        is_standalone: Whether it is a file of its own, on white paper, instead of a part of a page.
     """
 
-    def __init__(
-        self, name: str, *, title: str, description: str, width: float, height: float, is_standalone: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, title: str, description: str, width: float, height: float) -> None:
         self.name = name
         self.width, self.height = width, height
-        sized = {"width": _number(width), "height": _number(height), "color": "#1f2328"} if is_standalone else {}
-        self._root = ET.Element(
+        self.root = ET.Element(
             "svg",
             {
                 "xmlns": SVG_NAMESPACE,
                 "class": "chart",
-                "viewBox": f"0 0 {_number(width)} {_number(height)}",
-                **sized,
+                "viewBox": f"0 0 {number(width)} {number(height)}",
                 "font-family": "system-ui, DejaVu Sans, sans-serif",
                 "font-size": str(FONT_SIZE),
                 "role": "img",
@@ -92,8 +87,6 @@ class Drawing:
         )
         self.add("title", text=title, id=f"{name}-title")
         self.add("desc", text=description, id=f"{name}-desc")
-        if is_standalone:
-            self.rect(0, 0, width, height, fill="#ffffff")
 
     def add(
         self,
@@ -110,13 +103,13 @@ class Drawing:
         Underscores in the names of *attributes* are the hyphens of SVG; a number is written to a hundredth of a unit,
         and what is None is left out. A polygon or polyline goes through *points*.
         """
-        path = " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
+        path = " ".join(f"{number(x)},{number(y)}" for x, y in points)
         named = {
-            name.replace("_", "-"): value if isinstance(value, str) else _number(value)
+            name.replace("_", "-"): value if isinstance(value, str) else number(value)
             for name, value in {"points": path or None, **attributes}.items()
             if value is not None
         }
-        element = ET.SubElement(self._root if inside is None else inside, tag, named)
+        element = ET.SubElement(self.root if inside is None else inside, tag, named)
         element.text = "".join(letter for letter in text if letter.isprintable()) or None
         return element
 
@@ -175,20 +168,9 @@ class Drawing:
         self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=arm.colour, stroke_width=3.0)
         return f"url(#{name})"
 
-    def embed(self, picture: ET.Element, x: float, y: float) -> None:
-        """Another picture at its own size, its upper left corner at *x* and *y*."""
-        _, _, width, height = picture.attrib["viewBox"].split()
-        picture.attrib |= {"x": _number(x), "y": _number(y), "width": width, "height": height}
-        self._root.append(picture)
-
     def svg(self) -> Markup:
         """The whole picture, with everything that it was given escaped."""
-        return Markup(ET.tostring(self._root, encoding="unicode"))  # noqa: S704 - ElementTree escapes
-
-    def document(self) -> str:
-        """The whole picture as a file that people may read."""
-        ET.indent(self._root)
-        return ET.tostring(self._root, encoding="unicode") + "\n"
+        return Markup(ET.tostring(self.root, encoding="unicode"))  # noqa: S704 - ElementTree escapes
 
 
 def shortened(text: str, width: float) -> str:
@@ -202,5 +184,6 @@ def text_width(text: str) -> float:
     return len(text) * _GLYPH * FONT_SIZE
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """*value* as SVG has it, to a hundredth of a unit."""
     return f"{round(value, 2):g}"
