@@ -67,7 +67,9 @@ class SnapshotBodies:
             return known
         async with self._one_at_a_time:
             plain = await self._get((what, False), make)
-            return await self._get((what, True), lambda _: _packed(plain.content)) if is_gzipped else plain
+            if not is_gzipped:
+                return plain
+            return await self._get((what, True), lambda _: zlib.compress(plain.content, _FAST, wbits=_GZIP))
 
     def _known(self, what: Hashable) -> Body | None:
         snapshot, body = self._made.get(what, (None, None))
@@ -80,10 +82,10 @@ class SnapshotBodies:
         body = Body(await asyncio.to_thread(make, snapshot))
         self._made = {name: made for name, made in self._made.items() if made[0] is snapshot}
         self._made[what] = snapshot, body
-        self._let_go(body)
+        self._cut_off_readers_of_old(body)
         return body
 
-    def _let_go(self, newest: Body) -> None:
+    def _cut_off_readers_of_old(self, newest: Body) -> None:
         old = [body for body in self._handed_out if body.readers]
         self._handed_out = [*old, newest]
         held = sum(len(body.content) for body in old[:-1])
@@ -93,11 +95,6 @@ class SnapshotBodies:
             held -= len(body.content)
             for close in body.readers:
                 close()
-
-
-def _packed(content: bytes) -> bytes:
-    packer = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP)
-    return packer.compress(content) + packer.flush()
 
 
 class BodyResponse(Response):
