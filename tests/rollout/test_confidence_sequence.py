@@ -14,6 +14,7 @@ from monitor.rollout.confidence_sequence import (
     Counts,
     bernoulli_bounds,
     change_bounds,
+    differ,
     mixture_log_e_value,
     mixture_z,
     normal_bounds,
@@ -233,3 +234,20 @@ def test_evidence_for_a_rise_is_an_e_value() -> None:
         alarms += max(evidence) >= math.log(20)
 
     assert alarms <= most_expected(0.05)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "expected"),
+    [
+        (Counts(500, 20), Counts(500, 200), True),
+        (Counts(500, 200), Counts(500, 20), True),
+        (Counts(500, 50), Counts(500, 52), False),
+        (Counts(0, 0), Counts(500, 200), False),
+        (Counts(500, 200), Counts(0, 0), False),
+        (Counts(500, 0), Counts(500, 0), False),
+    ],
+    ids=["a rise", "a fall", "nearly equal", "no baseline", "no candidate", "no failure"],
+)
+def test_rates_that_are_shown_to_differ(baseline: Counts, candidate: Counts, *, expected: bool) -> None:
+    """In both directions; an arm without requests, or two without failures, show nothing."""
+    assert differ(baseline, candidate, level=0.05) is expected
