@@ -18,8 +18,7 @@ from monitor.config.model import Config
 from monitor.doctor import ledger as ledger_checks
 from monitor.doctor.finding import Check, Finding, exit_code
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
-from monitor.doctor.prometheus import judge_prometheus
-from monitor.doctor.prometheus_client import ask_prometheus
+from monitor.doctor.prometheus import ask_prometheus, judge_prometheus
 from monitor.doctor.topic_sample import sample
 from monitor.errors import DependencyUnreachable, LedgerUnavailable
 from monitor.ingest.cluster import Cluster, reach

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import httpx
 
 from monitor.doctor.finding import Check, Finding
+from monitor.errors import UsageError, printable_url
+
+_TIMEOUT_SECONDS = 10.0
+_OURS = "cliffwatch"
+_OUR_SERIES = '{__name__=~"cliffwatch_.+"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,47 @@ class PrometheusFacts:
 
 
 _KNOWN_ALERT = "CapabilityCliff"
+
+
+def ask_prometheus(url: str) -> PrometheusFacts:
+    """
+    Targets and rules of the Prometheus at *url*, which may hold user and password.
+
+    Raises:
+        UsageError: *url* is none.
+    """
+    try:
+        with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
+            active = _get(client, "api/v1/targets", state="active")["activeTargets"]
+            series = _get(client, "api/v1/query", query=f"count by (job, instance) ({_OUR_SERIES})")
+            groups = _get(client, "api/v1/rules")["groups"]
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise UsageError("--prometheus is not a URL; write http://127.0.0.1:9090, for example.") from None
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return PrometheusFacts(printable_url(url), problem=str(error) or type(error).__name__)
+    ours = {(found["metric"].get("job"), found["metric"].get("instance")) for found in series["result"]}
+    rules = [rule for group in groups for rule in group["rules"]]
+    failing = [rule for rule in rules if rule.get("lastError") and _OURS in str(rule.get("query", ""))]
+    return PrometheusFacts(
+        printable_url(url),
+        targets=dict(_targets(active, ours)),
+        alerts=sorted(rule["name"] for rule in rules if rule["type"] == "alerting"),
+        failing=[f"{rule['name']}: {rule['lastError']}" for rule in failing],
+    )
+
+
+def _targets(active: Any, ours: set[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for target in active:
+        labels: Mapping[str, str] = target["labels"]
+        if (labels.get("job"), labels.get("instance")) in ours or _OURS in labels.get("job", ""):
+            yield target["scrapeUrl"], "" if target["health"] == "up" else target["lastError"] or target["health"]
+
+
+def _get(client: httpx.Client, path: str, **asked: str) -> Any:
+    answer = client.get(path, params=asked)
+    if answer.is_error:
+        raise ValueError(f"HTTP {answer.status_code}")  # httpx's own words hold the URL
+    return answer.json()["data"]
 
 
 def judge_prometheus(facts: PrometheusFacts) -> Iterator[Finding]:

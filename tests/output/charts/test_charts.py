@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from monitor.output.charts.coverage import coverage_chart
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.charts.evidence import evidence_chart
-from monitor.output.charts.parts import parts_chart
 from monitor.output.charts.rates import RateRow, rates_chart
-from monitor.output.charts.shares import share_chart
+from monitor.output.charts.shares import parts_chart, share_chart
 from monitor.rollout.verdict import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
