@@ -27,8 +27,7 @@ from bench.native_events import lean_events
 from bench.service_loop import BATCH_RECORDS, running_service
 from bench.stopwatch import Stopwatch
 from bench.synthetic_source import SyntheticSource
-from monitor.metrics.collector import families_of
-from monitor.metrics.exposition import encode_text
+from monitor.metrics.exposition import encode_text, families_of
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.service.replay import Replay
 

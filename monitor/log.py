@@ -109,11 +109,8 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each in "\n\t" or each.isprintable() else _escaped(each) for each in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    escaped = {each: each.encode("unicode_escape").decode() for each in {*text} - {*"\n\t"} if not each.isprintable()}
+    return text.translate(str.maketrans(escaped))
 
 
 def _without_controls(_: object, __: str, event: EventDict) -> EventDict:

@@ -24,10 +24,9 @@ from monitor.config.model import Config
 from monitor.errors import UsageError
 from monitor.ingest.kafka_client import send_all
 from monitor.output.plain import Json, fields_of
-from monitor.probes.chat import ask_chat
+from monitor.probes.agents import ask_chat, ask_program
 from monitor.probes.journal import opened_journal
 from monitor.probes.panel import PanelRequest, read_requests
-from monitor.probes.program import ask_program
 from monitor.probes.run import Ask, Limit, Run
 from monitor.rollout.wording import counted
 from monitor.trace.labels import clean_label

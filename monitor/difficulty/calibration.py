@@ -29,6 +29,7 @@ DEFAULT_SETTINGS = DifficultySettings()
 
 SCHEMA = "cliffwatch.calibration/v1"
 _ID_DIGITS = 16
+_MOST_BYTES = 64 * 1024**2  # of JSON, stored
 _Deviation = Annotated[float, Ge(0)]
 _Count = Annotated[int, Ge(0)]
 _SMALLEST_DEVIATION = 1e-9
@@ -94,7 +95,7 @@ class Calibration:
         """The same fit with the id that its content gives it."""
         return replace(self, calibration_id=content_id(self._content()))
 
-    def to_json(self, *, max_bytes: int = DEFAULT_SETTINGS.max_calibration_bytes) -> str:
+    def to_json(self, *, max_bytes: int = _MOST_BYTES) -> str:
         """
         Versioned JSON with a checksum.
 
@@ -104,7 +105,7 @@ class Calibration:
         return seal(self._content(), max_bytes=max_bytes)
 
     @classmethod
-    def from_json(cls, text: str, *, max_bytes: int = DEFAULT_SETTINGS.max_calibration_bytes) -> Calibration:
+    def from_json(cls, text: str, *, max_bytes: int = _MOST_BYTES) -> Calibration:
         """
         The calibration that `to_json` wrote.
 
@@ -231,7 +232,7 @@ def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
 def _check_size(text: str, max_bytes: int) -> None:
     size = len(str(text).encode("utf-8", "surrogatepass"))  # SQLite may hold bytes, which are no JSON of ours
     if size > max_bytes:
-        raise CalibrationInvalid(f"The calibration has {size} bytes, more than max_calibration_bytes ({max_bytes}).")
+        raise CalibrationInvalid(f"The calibration has {size} bytes, more than {max_bytes:,}.")
 
 
 def _canonical(content: Mapping[str, Any]) -> str:

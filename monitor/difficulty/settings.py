@@ -16,9 +16,6 @@ class DifficultySettings(Settings):
     max_features: Annotated[int, Ge(1_000)] = 500_000
     """Weights that the estimator remembers; those that carry least information go first."""
 
-    max_calibration_bytes: Annotated[int, Ge(1_024)] = 64 * 1024 * 1024
-    """Largest stored calibration that is read or written, in bytes of JSON."""
-
     medium_failure_rate: Annotated[float, Gt(0), Lt(1)] = 0.02
     """Reference version's failure probability from which a request is medium, ratio."""
 

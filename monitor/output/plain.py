@@ -42,7 +42,7 @@ def _sequence(value: Iterable[object]) -> Any:
 def fields_of(value: object) -> Json:
     """The fields of *value* as an object, whatever shape its type is registered with."""
     found = ((name, getattr(value, name)) for name in _names(value))
-    return {name: iso_time(entry) if _is_time(name, entry) else plain(entry) for name, entry in found}
+    return {name: iso_time(at) if name.endswith("_at") and isinstance(at, float) else plain(at) for name, at in found}
 
 
 def iso_time(unix_seconds: float) -> str:
@@ -56,7 +56,3 @@ def _names(value: object) -> Iterable[str]:
         return type(value).model_fields
     declared = ("__dataclass_fields__", "__struct_fields__", "_fields")
     return next((getattr(kind, attribute) for attribute in declared if hasattr(kind, attribute)), ())
-
-
-def _is_time(name: str, value: object) -> bool:
-    return name.endswith("_at") and isinstance(value, float)

@@ -47,7 +47,7 @@ class Labelling:
 
     Attributes:
         cohort: With counts that allow for missing and mistaken labels (`Stratum.effective`).
-        arms: Baseline and candidate.
+        arms: Baseline and candidate; what was shown by other labels (`count_by`) may be their mistake.
         one_sided: `failure` or `success` where whoever looks never says anything else; empty otherwise.
         moved: Groups in which the judge errs more often in one arm than in the other.
         doubt: Variance of what one more verdict of a person says about the failure rate; 0 where no judge speaks.
@@ -63,11 +63,6 @@ class Labelling:
         """More verdicts of people that each arm needs to tell the failure rate to *margin*, were they chosen evenly."""
         enough = math.ceil(_DEVIATIONS**2 * self.doubt / margin**2)
         return max(0, enough - min(each.audited for each in self.arms))
-
-    @property
-    def count_by(self) -> CountBy:
-        """What the rates rest on; what was shown by other labels may be their mistake."""
-        return self.arms[0].count_by
 
 
 def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
@@ -163,9 +158,6 @@ class _Tallies:
         total: Array = np.sum(of_group, axis=0)
         return total
 
-    def has_own(self, tier: Tier) -> bool:
-        return tier in self.by_tier and float(_audits(self.by_tier[tier]).min()) >= _FEW_AUDITS
-
     def rates(self) -> Mapping[Tier, Rate]:
         return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
 
@@ -226,7 +218,8 @@ def _left_out(tallies: Sequence[_Tallies]) -> Mapping[TierGroup, _Words]:
 def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
     """Both arms alike: a tier is corrected by its own audits where it has enough in each of them."""
     tiers = {tier for each in tallies for tier in each.by_tier}
-    own = {tier for tier in tiers if all(each.has_own(tier) for each in tallies)}
+    known = [tier for tier in tiers if all(tier in each.by_tier for each in tallies)]
+    own = {tier for tier in known if min(_audits(each.by_tier[tier]).min() for each in tallies) >= _FEW_AUDITS}
     return [each.corrected(own) for each in tallies]
 
 

@@ -98,7 +98,7 @@ class Measurement:
             self.design = {group: (max(kept[0], own[0]), max(kept[1], own[1])) for group, own in self.design.items()}
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
         self.failures = (cohort.baseline.failures, cohort.candidate.failures)
-        ours = (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.count_by)
+        ours = (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.arms[0].count_by)
         self.earlier = previous if previous is not None and ours == _question_of(previous) else None
 
     @cached_property

@@ -93,10 +93,7 @@ def _labels(verdict: Verdict) -> Iterator[str]:
     changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
     yield f"People checked {audited} verdicts of the judge. Without its errors, {changed}{more}."
     unchecked = arms[ArmName.BASELINE].unchecked
-    groups: list[TierGroup] = [group for group in unchecked if group is not TierGroup.ALL]
-    if len(groups) != 1 and len({*unchecked.values()}) == 1:
-        groups = [TierGroup.ALL]
-    for group in groups:
+    for group in [each for each in unchecked if each is not TierGroup.ALL] or unchecked:
         yield (
             f"Of {GROUP_NAMES[group]}, people check hardly anything that the judge {' or '.join(unchecked[group])}, so "
             "its word is taken there: let them check some of it."

@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 
 from monitor import __version__
-from monitor.metrics.collector import families_of
-from monitor.metrics.exposition import encode_text
+from monitor.metrics.exposition import encode_text, families_of
 from tests.metrics.snapshots import a_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "out-metrics.txt"

@@ -6,8 +6,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from monitor.ledger.ledger import CounterKey, CounterName
-from monitor.metrics.collector import families_of
-from monitor.metrics.exposition import choose_format
+from monitor.metrics.exposition import choose_format, families_of
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.rollout.policy import Policy
 from tests.metrics.client_library import theirs

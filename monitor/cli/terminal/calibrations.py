@@ -15,7 +15,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
 from monitor.output.calibrations import CalibrateResult, KeptCalibration
 from monitor.output.plain import iso_time
-from monitor.rollout.wording import percent
+from monitor.rollout.wording import one_line, percent
 
 _UNKNOWN = "-"
 _INDENT = (0, 0, 0, 2)
@@ -134,15 +134,8 @@ def _by_tier(history: TierTable) -> Table:
     table.add_row("failure rate", *(_rate(history.of_tier(tier)) for tier in shown), "")
     for version, tiers in history.versions.items():
         cells = [_rate(tiers.get(tier)) for tier in shown]
-        table.add_row(f"  {_shortened(version)}", *cells, _rate(history.of_version(version)))
+        table.add_row(f"  {one_line(version, _LONGEST_NAME)}", *cells, _rate(history.of_version(version)))
     return table
-
-
-def _shortened(name: str) -> str:
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = _LONGEST_NAME // 2
-    return f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _rates(title: str, tallies: Mapping[str, Tally]) -> Table:
