@@ -267,7 +267,7 @@ def _unpacked(row: Any) -> Sequence[Span]:
     spans = next(readable("pending_span", [row], lambda row: _decode(zstd.decompress(row.body, common))), None)
     if spans is not None:
         return spans
-    blank = (Span(TraceId(row.trace_id), span_id, started_at=0.0) for span_id in row.span_ids.split(" "))
+    blank = (Span(TraceId(row.trace_id), span_id, started_at=0.0) for span_id in str(row.span_ids).split(" "))
     return list(blank)
 
 

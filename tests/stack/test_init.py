@@ -31,12 +31,12 @@ def output(tmp_path: Path) -> Path:
 
 
 def filled(kafka: KafkaServer, values: Sequence[bytes], *, suffix: str = "") -> str:
-    """A topic that holds *values*."""
+    """A topic that holds *values*, in turns in two partitions."""
     topic = f"init-{uuid4()}{suffix}"
     kafka.create_topic(topic, partitions=2)
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
-    for value in values:
-        producer.send(topic, value)
+    for number, value in enumerate(values):
+        producer.send(topic, value, partition=number % 2)
     producer.flush()
     producer.close()
     return topic
