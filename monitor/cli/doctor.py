@@ -47,7 +47,7 @@ def doctor(
 
     Args:
         prometheus (URL): Also ask this Prometheus about target and rules.
-        records: Records of each topic to look at.
+        records: How many of the newest records of each topic to look at.
     """
     config = shared.config()
     console, findings = Console(), []

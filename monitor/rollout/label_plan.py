@@ -34,7 +34,7 @@ class ServedRequest(NamedTuple):
 
     Attributes:
         tier: The declared one, else the learnt one.
-        said: What was said of it, as in `Said.words`; empty where nobody spoke.
+        said: The verdicts on it, as in `Said.words`; empty without any.
         success: What the label says that counts, or None.
         bin: Its difficulty.
         sampling_probability: Chance that it was chosen, ratio; before a draw, the chance that it was read.
@@ -62,7 +62,7 @@ class LabelPlan:
 
     Attributes:
         labels: Requests to label, with the chances to send with their verdicts.
-        open: How many could be: what a judge saw and no person, or what nobody labelled where no judge speaks.
+        open: How many could be: what a judge labelled and no person did, or without a judge, what has no label.
         budget: Labels that the errors are for.
         standard_errors: Those that as many labels alone leave in the change of the failure rate; ratios.
     """

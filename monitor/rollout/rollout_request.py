@@ -125,7 +125,7 @@ def _check_names(request: RolloutRequest) -> None:
                 "beginning with a letter or digit."
             )
     if request.environment in TEACHING_ENVIRONMENTS:
-        raise UsageError(f"environment {request.environment} serves nobody, so nothing is rolled out there.")
+        raise UsageError(f"environment {request.environment} serves no users, so it has no rollouts.")
 
 
 def _established(

@@ -60,7 +60,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         text: What was asked, or None; never while it waits in a ledger.
         is_wrapped: Nobody said the text: it is how a wrapper prints its arguments.
         prompt_family: Hash that stands for the text once that was dropped, or None.
-        tool_set: Hash that stands for the tools once no more than their names is left, or None.
+        tool_set: Hash of the whole tools, where only their names are kept; else None.
         messages: Messages in the conversation so far.
         tools: Tools on offer; no more than their names while it waits in a ledger.
         answered: Whether an answer came out, or None where it is not known.

@@ -332,7 +332,7 @@ def test_names_that_look_alike_are_told_apart_or_refused(tmp_path: Path, capsys:
 
 
 def test_an_error_is_short_whatever_it_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The name of a case may have a million characters; what to do about it stands at the end."""
+    """The name of a case may have a million characters; the end of the message still says what to do."""
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for path, letter in zip(paths, "ab", strict=True):
         path.write_text(f"id,score\n{letter * 1_000_000},1\n")

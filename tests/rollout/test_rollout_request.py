@@ -91,8 +91,8 @@ def test_a_rollout_after_its_end_is_another_one() -> None:
         pytest.param({"candidate": "x" * 129}, "candidate cannot be used", id="a name that is too long"),
         pytest.param({"service": ""}, "service cannot be used", id="a name without letters"),
         pytest.param({"baseline": "a b"}, "baseline cannot be used", id="a name with a space"),
-        pytest.param({"environment": "reference"}, "serves nobody", id="the history"),
-        pytest.param({"environment": "probes"}, "serves nobody", id="the probe panel"),
+        pytest.param({"environment": "reference"}, "serves no users", id="the history"),
+        pytest.param({"environment": "probes"}, "serves no users", id="the probe panel"),
         pytest.param({"service": "unknown"}, "no established version", id="a service that nobody has met"),
     ],
 )
