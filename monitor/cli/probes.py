@@ -18,7 +18,7 @@ from monitor.cli.reading import Reading
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.probes import print_panel, print_probes
 from monitor.cli.wiring import existing_ledger, opened_ledger, reviewer_of
-from monitor.difficulty.probes import ProbeCandidate, forecast_trust, select_probes
+from monitor.difficulty.probes import ProbeCandidate, select_probes
 from monitor.errors import MonitorError, UsageError
 from monitor.evals.files import events_of_results
 from monitor.ledger.engine import IN_MEMORY_URL
@@ -33,7 +33,6 @@ probes = app.group("probes", "Choose a probe panel, run it on a model, and list 
 probes.command("run")(run)
 
 _DRAWS = 20
-_FORECAST_VERSIONS = (3, 6, 12)
 
 
 @probes.command("select")
@@ -73,15 +72,8 @@ def select(
     requests, skipped = read
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
-    candidates, settings = [request.candidate for request in requests], config.difficulty
-    chosen = select_probes(candidates, calibration, count=count)
-    forecasts = [
-        forecast_trust(candidates, chosen, calibration, versions=versions, settings=settings)
-        for versions in _FORECAST_VERSIONS
-    ]
-    panel = chosen_panel(
-        requests, chosen, calibration=calibration, forecasts=forecasts, skipped=skipped, settings=settings
-    )
+    chosen = select_probes([request.candidate for request in requests], calibration, count=count)
+    panel = chosen_panel(requests, chosen, calibration=calibration, skipped=skipped, settings=config.difficulty)
     if write is not None:
         write_lines(write, panel.probes)
     print_result(shared.output, panel, print_panel)

@@ -1,4 +1,4 @@
-"""Which requests make a good probe panel: those that say most about the tiers, and what trust they would buy."""
+"""Which requests make a good probe panel: those that say most about the tiers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,8 @@ _Array = NDArray[np.float64]
 
 _INFORMATION_WEIGHT = 4.0
 _PLANNED_RUNS = 6
-_Z_LOWER = 1.2816
-_LOGISTIC = np.pi / 8
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-_SMALLEST_VARIANCE = 1e-9
-_RUNS_TO_BE_KNOWN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,72 +91,6 @@ def select_probes(
     return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class PanelForecast:
-    """
-    What a panel would buy, replayed on so many more versions; ratios 0 to 1.
-
-    Attributes:
-        versions: Versions that the panel is replayed on.
-        labels: Outcomes that this gives.
-        auc: Within-version AUC of the difficulty to expect on the panel; None until as many versions were learnt as the
-            hard tier's rate needs: earlier, how much requests differ is not known well enough to be extrapolated.
-        auc_lower: Lower 90 % bound that this many labels would give it.
-        known_share: Share of the candidates' traffic that would be known.
-        missing: One sentence per gate that would still not be passed.
-    """
-
-    versions: int
-    labels: int
-    auc: float | None
-    auc_lower: float | None
-    known_share: float
-    missing: Sequence[str]
-
-
-def forecast_trust(
-    candidates: Sequence[ProbeCandidate],
-    panel: Sequence[int],
-    calibration: Calibration | None,
-    *,
-    versions: int,
-    settings: DifficultySettings = DEFAULT_SETTINGS,
-) -> PanelForecast:
-    """
-    The trust that a panel would buy.
-
-    The versions to come are taken to be as able as the calibration's reference version. A panel that lies at the cuts
-    has fewer of the requests that everybody passes, so that its AUC is lower than that of the traffic.
-
-    Args:
-        candidates: Requests that the panel was chosen from; they stand for the traffic.
-        panel: Indices of the probes among them.
-        calibration: What is known so far, or None.
-        versions: Versions that the panel would be replayed on.
-        settings: The gates.
-    """
-    probes = [candidates[index].features for index in panel]
-    auc = auc_lower = None
-    if calibration is not None and probes and calibration.trust.versions >= settings.min_versions_hard_rate:
-        # Trust is measured on the latest versions, each beside what those before it had taught.
-        runs = max(versions - (settings.evaluated_versions + 1) / 2, 0.0)
-        failure_rate, auc = _expected_auc(
-            *_beliefs(probes, calibration), runs=runs, ability=_ability(calibration, settings)
-        )
-        evaluated = len(probes) * min(settings.evaluated_versions, max(versions, 1))
-        auc_lower = auc - _Z_LOWER * _auc_deviation(auc, failure_rate, evaluated)
-    known_share = _known_share(candidates, panel, calibration, versions)
-    learnt = versions + (0 if calibration is None else calibration.trust.versions)
-    return PanelForecast(
-        versions=versions,
-        labels=versions * len(probes),
-        auc=auc,
-        auc_lower=auc_lower,
-        known_share=known_share,
-        missing=tuple(_missing(learnt, auc, auc_lower, known_share, settings)),
-    )
-
-
 def reference_failure_probability(
     features: RequestFeatures, calibration: Calibration, settings: DifficultySettings = DEFAULT_SETTINGS
 ) -> float:
@@ -179,42 +109,6 @@ def reference_failure_probability(
 def _ability(calibration: Calibration, settings: DifficultySettings) -> float:
     """Ability of the reference version: the cuts lie where it fails as often as the settings say."""
     return float(logit(settings.hard_failure_rate)) - calibration.cuts.hard
-
-
-def _missing(
-    versions: int, auc: float | None, auc_lower: float | None, known_share: float, settings: DifficultySettings
-) -> list[str]:
-    missing = []
-    if versions < settings.min_versions:
-        missing.append(f"{settings.min_versions - versions} more versions for tiers.")
-    if versions < settings.min_versions_hard_rate:
-        missing.append(f"{settings.min_versions_hard_rate - versions} more versions for the hard tier's rate.")
-    if auc is not None and auc < settings.min_auc:
-        missing.append(f"An AUC of {settings.min_auc:.2f}: the panel tells failures from successes with {auc:.2f}.")
-    elif auc_lower is not None and auc_lower < settings.min_auc_lower:
-        missing.append(f"More labels: the AUC may be as low as {auc_lower:.2f} ({settings.min_auc_lower:.2f} needed).")
-    if known_share < settings.min_known_share:
-        missing.append(
-            f"Known requests for the hard tier's rate: {known_share:.0%} of the traffic "
-            f"({settings.min_known_share:.0%} needed)."
-        )
-    return missing
-
-
-def _known_share(
-    candidates: Sequence[ProbeCandidate], panel: Sequence[int], calibration: Calibration | None, versions: int
-) -> float:
-    chosen = [candidates[index].features for index in panel] if versions >= _RUNS_TO_BE_KNOWN else []
-    items = {features.item for features in chosen} - {None}
-    families = {features.prompt_family for features in chosen} - {None}
-
-    def is_known(features: RequestFeatures) -> bool:
-        if features.item in items or features.prompt_family in families:
-            return True
-        return calibration is not None and calibration.difficulty.estimate(features).is_known
-
-    known = sum(candidate.requests for candidate in candidates if is_known(candidate.features))
-    return known / max(1, sum(candidate.requests for candidate in candidates))
 
 
 def _information_and_tiers(
@@ -238,27 +132,6 @@ def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> t
     """Mean and variance of the difficulty of each request, in logits and logits squared."""
     estimates = [calibration.difficulty.estimate(features) for features in requests]
     return np.array([each.logit for each in estimates]), np.array([each.variance for each in estimates])
-
-
-def _expected_auc(logits: _Array, variances: _Array, *, runs: float, ability: float) -> tuple[float, float]:
-    """Failure rate and within-version AUC to expect when each request has been answered *runs* more times."""
-    variances = np.maximum(variances, _SMALLEST_VARIANCE)
-    left = 1.0 / (1.0 / variances + runs * _information(logits, variances, ability))
-    predicted = logits[:, None] + np.sqrt(np.maximum(variances - left, 0.0))[:, None] * _NODES
-    probability = expit((predicted + ability) / np.sqrt(1.0 + _LOGISTIC * left)[:, None])
-    weight = np.broadcast_to(_WEIGHTS / len(logits), predicted.shape).ravel()
-    order = np.argsort(predicted.ravel(), kind="stable")
-    failed, passed = (weight * probability.ravel())[order], (weight * (1.0 - probability.ravel()))[order]
-    concordant = failed @ (np.cumsum(passed) - 0.5 * passed)
-    return float(failed.sum()), float(concordant / (failed.sum() * passed.sum()))
-
-
-def _auc_deviation(auc: float, failure_rate: float, labels: int) -> float:
-    """Standard error of an AUC (Hanley and McNeil 1982, Radiology 143:29)."""
-    failed, passed = max(failure_rate * labels, 1.0), max((1.0 - failure_rate) * labels, 1.0)
-    both_failed, both_passed = auc / (2.0 - auc), 2.0 * auc**2 / (1.0 + auc)
-    variance = auc * (1.0 - auc) + (failed - 1.0) * (both_failed - auc**2) + (passed - 1.0) * (both_passed - auc**2)
-    return float(np.sqrt(max(variance, 0.0) / (failed * passed)))
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:

@@ -23,7 +23,7 @@ from pydantic_core import from_json, to_json
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import request_features
-from monitor.difficulty.probes import PanelForecast, ProbeCandidate, reference_failure_probability
+from monitor.difficulty.probes import ProbeCandidate, reference_failure_probability
 from monitor.difficulty.settings import DifficultySettings
 from monitor.ingest.file import Translate, file_records
 from monitor.ledger.ledger import ProbeResult
@@ -90,7 +90,6 @@ class Panel:
         skipped: Lines of a file that were skipped, by reason.
         tiers: Probes by tier.
         capabilities: Probes by capability.
-        forecast: The trust that it would buy, replayed on more and more versions.
         probes: The part of a native event that is known before a model answers, with the tier, and with the reference
             version's failure probability (ratio 0 to 1; None without a calibration). A probe that the ledger named has
             no `request`.
@@ -101,7 +100,6 @@ class Panel:
     skipped: Mapping[str, int]
     tiers: Mapping[str, int]
     capabilities: Mapping[str, int]
-    forecast: Sequence[PanelForecast]
     probes: Sequence[Json]
 
 
@@ -166,11 +164,10 @@ def chosen_panel(
     panel: Sequence[int],
     *,
     calibration: Calibration | None,
-    forecasts: Sequence[PanelForecast],
     skipped: Mapping[str, int],
     settings: DifficultySettings,
 ) -> Panel:
-    """The panel: *requests* at the indices *panel*, with what it would buy."""
+    """The panel: *requests* at the indices *panel*."""
     probes = [_probe(requests[index], calibration, settings) for index in panel]
     return Panel(
         calibration=None if calibration is None else calibration.calibration_id,
@@ -178,7 +175,6 @@ def chosen_panel(
         skipped=skipped,
         tiers=Counter(probe["tier"] for probe in probes),
         capabilities=dict(sorted(Counter(probe["capability"] for probe in probes).items())),
-        forecast=forecasts,
         probes=probes,
     )
 

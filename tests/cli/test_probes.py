@@ -42,7 +42,6 @@ def test_a_panel_is_chosen_from_a_file_of_requests(tmp_path: Path, capsys: pytes
     assert (6, 4, None) == (panel["candidates"], len(panel["probes"]), panel["calibration"])
     assert "probes" == panel["probes"][0]["environment"]
     assert panel["probes"][0]["request"]["text"].startswith("Where is the office")
-    assert [3, 6, 12] == [forecast["versions"] for forecast in panel["forecast"]]
 
 
 def test_a_written_panel_can_be_run_as_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +89,7 @@ def test_requests_without_a_name_are_named_by_what_they_ask(tmp_path: Path, caps
 
 
 def test_the_ledger_tells_how_hard_requests_are(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a file the requests are those of the ledger, by their names, with tiers and what to expect."""
+    """Without a file the requests are those of the ledger, by their names, with tiers and failure probabilities."""
     panel = ask(capsys, "select", "--ledger", url, "--count", "50")
 
     assert 150 == panel["candidates"]
@@ -98,7 +97,6 @@ def test_the_ledger_tells_how_hard_requests_are(url: str, capsys: pytest.Capture
     assert {"medium", "hard"} <= set(panel["tiers"])
     probabilities = {probe["request_id"]: probe["failure_probability"] for probe in panel["probes"]}
     assert max(probabilities.values()) > 0.5 > min(probabilities.values())
-    assert panel["forecast"][1]["auc"] > 0.72
     assert "request" not in panel["probes"][0]
 
 
@@ -122,12 +120,12 @@ def test_probes_are_listed_with_their_history(tmp_path: Path, url: str, capsys: 
 
 
 def test_tables_show_panel_and_history(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A person sees how the panel is spread and what it would buy, and marks by version."""
+    """A person sees how the panel is spread, and marks by version."""
     assert 0 == run_command(["probes", "select", "--ledger", url, "--count", "30"])
     assert 0 == run_command(["probes", "list", "--ledger", url])
 
     text = capsys.readouterr().out
-    for words in ("30 probes of 150 requests", "probes by capability", "traffic known", "past-7", "failed by"):
+    for words in ("30 probes of 150 requests", "probes by capability", "past-7", "failed by"):
         assert words in text
 
 

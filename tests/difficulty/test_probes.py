@@ -11,7 +11,7 @@ from scipy.special import expit
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
-from monitor.difficulty.probes import ProbeCandidate, forecast_trust, select_probes
+from monitor.difficulty.probes import ProbeCandidate, select_probes
 
 DIFFICULTY = np.linspace(-5.0, 4.0, 300)
 
@@ -106,58 +106,3 @@ def test_a_calibration_of_too_few_versions_is_not_asked(candidates: list[ProbeCa
     early = calibrate(rasch_history(3, range(300)), frozen_at=0.0)
 
     assert select_probes(candidates, None, count=50) == select_probes(candidates, early, count=50)
-
-
-def test_the_forecast_is_what_replaying_the_panel_gives(
-    calibration: Calibration, candidates: list[ProbeCandidate]
-) -> None:
-    """
-    Where outcomes follow the model, the AUC foretold is the one that a calibration with the panel's runs measures.
-
-    The measured AUC of three versions on 100 probes has a standard error of about .03; two of them are allowed.
-    """
-    panel = select_probes(candidates, calibration, count=100)
-    foretold = forecast_trust(candidates, panel, calibration, versions=8)
-    history = rasch_history(8, range(0, 300, 2))
-    for version in range(8, 16):
-        history += [label for label in rasch_history(1, range(300), first=version) if _item(label) in panel]
-
-    replayed = calibrate(history, frozen_at=1.0)
-
-    assert replayed is not None
-    assert foretold.auc is not None
-    assert replayed.trust.auc == pytest.approx(foretold.auc, abs=0.06)
-    assert foretold.auc_lower is not None
-    assert foretold.auc - 0.15 < foretold.auc_lower < foretold.auc
-
-
-def _item(label: LabelledRequest) -> int:
-    assert label.features.item is not None
-    return int(label.features.item.removeprefix("item-"))
-
-
-def test_more_runs_never_forecast_less(calibration: Calibration, candidates: list[ProbeCandidate]) -> None:
-    """The AUC to expect grows with the versions that the panel is replayed on."""
-    panel = select_probes(candidates, calibration, count=100)
-
-    forecasts = [forecast_trust(candidates, panel, calibration, versions=versions).auc for versions in (2, 4, 8, 16)]
-
-    assert sorted(auc for auc in forecasts if auc is not None) == forecasts
-
-
-def test_traffic_is_known_once_two_versions_answered_it(candidates: list[ProbeCandidate]) -> None:
-    """One replay makes nothing known; from two on it is the share of the traffic that the panel names."""
-    panel = list(range(60))
-
-    shares = [forecast_trust(candidates, panel, None, versions=versions).known_share for versions in (1, 2)]
-
-    assert [0.0, 0.2] == shares
-
-
-def test_without_a_calibration_the_forecast_says_what_it_can(candidates: list[ProbeCandidate]) -> None:
-    """There is no AUC to expect, and what is missing is told by versions and known traffic."""
-    forecast = forecast_trust(candidates, range(60), None, versions=3)
-
-    assert (None, None, 180) == (forecast.auc, forecast.auc_lower, forecast.labels)
-    assert 2 == len(forecast.missing)
-    assert "3 more versions for the hard tier's rate." in forecast.missing

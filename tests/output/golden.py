@@ -14,7 +14,7 @@ from typing import Any
 
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import RequestFeatures
-from monitor.difficulty.probes import PanelForecast, ProbeCandidate
+from monitor.difficulty.probes import ProbeCandidate
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import Tier, TierCuts
@@ -94,7 +94,6 @@ REQUESTS = [
     PanelRequest(ProbeCandidate(RequestFeatures("search", item="s"))),
     PanelRequest(ProbeCandidate(RequestFeatures("unused", item="u"))),
 ]
-FORECASTS = [PanelForecast(3, 900, None, None, 0.25, ["3 more."]), PanelForecast(12, 3_600, 0.75, 0.625, 0.5, [])]
 RESULTS = [
     ProbeResult("p1", "search", "model-0", NOON, 3, 2, 1),
     ProbeResult("p1", "search", "model-1", NOON + 60, 1, 0, 0),
@@ -107,7 +106,6 @@ def _panel() -> Any:
         REQUESTS,
         [0, 1],
         calibration=None,
-        forecasts=FORECASTS,
         skipped={"not_json": 2},
         settings=DifficultySettings(),
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from monitor.cli.terminal.console import print_line
-from monitor.cli.terminal.rollouts import columns
 from monitor.clock import Clock
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.frontier import ClassFrontier, VersionRate
@@ -19,28 +18,18 @@ from monitor.probes.panel import Panel, ProbeHistory
 from monitor.probes.run import Progress
 from monitor.rollout.wording import counted, percent
 
-_UNKNOWN = "-"
 _NOT_RUN = "·"
 _PLAIN_SECONDS = 10.0
 
 
 def print_panel(console: Console, panel: Panel) -> None:
-    """How the panel is spread, and what trust it would buy."""
+    """How the panel is spread."""
     known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
     print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
     for reason, lines in panel.skipped.items():
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
         print_line(console, f"probes by {name}: {', '.join(f'{each} {probes:,}' for each, probes in spread.items())}")
-    table = columns("replayed on versions", "labels", "AUC", "at least", "traffic known")
-    for each in panel.forecast:
-        auc, least = (_UNKNOWN if value is None else f"{value:.2f}" for value in (each.auc, each.auc_lower))
-        table.add_row(str(each.versions), f"{each.labels:,}", auc, least, percent(each.known_share))
-    console.print()
-    console.print(table)
-    for forecast in panel.forecast:
-        for sentence in forecast.missing:
-            print_line(console, f"- after {forecast.versions} versions: {sentence}")
 
 
 def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
