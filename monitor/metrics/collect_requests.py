@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName
-from monitor.metrics.family import Family, Labels, Series, histogram_family
+from monitor.metrics.family import Family, Labels, Row, Rows, Series, families, series_shape
 from monitor.metrics.names import metric
-from monitor.metrics.snapshot import Snapshot, TraceExemplar
+from monitor.metrics.snapshot import Snapshot
 from monitor.trace.model import DropReason, Ignored
 
 Counted = Mapping[CounterName, Mapping[CounterKey, int]]
@@ -24,10 +24,16 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
     for key, value in snapshot.counters.items():
         counted[key.name][key] = value
     for shown in _PROJECTIONS:
-        yield from _projected(counted[shown.counter], snapshot.exemplars, shown).families()
-    for histogram in _HISTOGRAMS:
-        yield from _histogram(counted, histogram)
-    yield from _tier_traffic(counted).families()
+        series = Series(metric(shown.metric))
+        for labels in shown.from_start:
+            series.add(0, labels)
+        for key, value in counted[shown.counter].items():
+            series.add(_amount(key, value, shown.unit), shown.labels_of(key), snapshot.exemplars.get(key))
+        yield from series.families()
+    durations = CounterName.DURATION_BUCKET, CounterName.DURATION_MICROSECONDS
+    yield from _histogram(counted, "request_duration_seconds", *durations, bounds=DURATION_BUCKETS_SECONDS, unit=1e6)
+    yield from _histogram(counted, "request_steps", CounterName.STEPS_BUCKET, CounterName.STEPS, bounds=STEP_BUCKETS)
+    yield from families(_tier_traffic(counted[CounterName.REQUESTS]))
 
 
 _VERSION = ("service", "environment", "model_version")
@@ -96,65 +102,50 @@ _PROJECTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Histogram:
-    """A histogram out of two counters; *unit* says how many of the sum's units make one of the metric's."""
+def _histogram(
+    counted: Counted, name: str, buckets: CounterName, total: CounterName, *, bounds: Sequence[float], unit: float = 1
+) -> Iterator[Family]:
+    """
+    A histogram out of two counters; nothing where there is no series.
 
-    metric: str
-    buckets: CounterName
-    sum: CounterName
-    bounds: Sequence[float]
-    unit: float = 1
-
-
-_HISTOGRAMS = (
-    _Histogram(
-        "request_duration_seconds",
-        CounterName.DURATION_BUCKET,
-        CounterName.DURATION_MICROSECONDS,
-        DURATION_BUCKETS_SECONDS,
-        unit=1e6,
-    ),
-    _Histogram("request_steps", CounterName.STEPS_BUCKET, CounterName.STEPS, STEP_BUCKETS),
-)
-
-
-def _projected(
-    counters: Mapping[CounterKey, int], exemplars: Mapping[CounterKey, TraceExemplar], shown: _Projection
-) -> Series:
-    series = Series(metric(shown.metric))
-    for labels in shown.from_start:
-        series.add(0, labels)
-    for key, value in counters.items():
-        series.add(_amount(key, value, shown.unit), shown.labels_of(key), exemplars.get(key))
-    return series
-
-
-def _histogram(counted: Counted, shown: _Histogram) -> Iterator[Family]:
-    buckets: dict[Labels, dict[str, int]] = defaultdict(dict)
-    for key, value in counted[shown.buckets].items():
-        bucket = buckets[_tiered(key)]
-        bucket[key.detail] = bucket.get(key.detail, 0) + value
+    Args:
+        counted: Every counter of the snapshot.
+        name: Name of the metric in metrics.toml.
+        buckets: Counts observations by upper bound, each in one bucket only.
+        total: Sum of the observations.
+        bounds: Every upper bound but the infinite one, ascending.
+        unit: How many of the sum's units make one of the metric's.
+    """
+    observed: dict[Labels, Counter[str]] = defaultdict(Counter)
+    for key, value in counted[buckets].items():
+        observed[_tiered(key)][key.detail] += value
     sums: dict[Labels, float] = defaultdict(float)
-    for key, value in counted[shown.sum].items():
-        sums[_tiered(key)] += _amount(key, value, shown.unit)
-    yield from histogram_family(
-        metric(shown.metric), buckets, sums, bounds=[*(str(float(bound)) for bound in shown.bounds), "+Inf"]
-    )
+    for key, value in counted[total].items():
+        sums[_tiered(key)] += _amount(key, value, unit)
+    family = Family(metric(name))
+    full_name, labels = family.metric.name, family.metric.labels
+    bucket = series_shape(f"{full_name}_bucket", (*labels, "le"))
+    count, whole = (series_shape(f"{full_name}_{part}", labels) for part in ("count", "sum"))
+    for values in sorted(observed):
+        seen = 0
+        for bound in [*(str(float(bound)) for bound in bounds), "+Inf"]:
+            seen += observed[values][bound]
+            family.rows.append(Row(bucket, (*values, bound), seen))
+        family.rows.extend((Row(count, values, seen), Row(whole, values, sums[values])))
+    if family.rows:
+        yield family
 
 
 def _amount(key: CounterKey, value: int, unit: float) -> float:
     return value if key.detail == WHOLE else value / unit
 
 
-def _tier_traffic(counted: Counted) -> Series:
-    requests: dict[Labels, int] = defaultdict(int)
-    of_version: dict[Labels, int] = defaultdict(int)
-    for key, value in counted[CounterName.REQUESTS].items():
-        requests[_tiered(key)] += value
-        of_version[_tiered(key)[:-1]] += value
-    series = Series(metric("tier_traffic_ratio"))
-    for labels, value in requests.items():
+def _tier_traffic(requests: Mapping[CounterKey, int]) -> Rows:
+    of_tier: Counter[Labels] = Counter()
+    of_version: Counter[Labels] = Counter()
+    for key, value in requests.items():
+        of_tier[_tiered(key)] += value
+        of_version[_version(key)] += value
+    for labels, value in of_tier.items():
         if total := of_version[labels[:-1]]:
-            series.set(value / total, *labels)
-    return series
+            yield "tier_traffic_ratio", value / total, labels

@@ -84,10 +84,11 @@ def _evidence(labels: Labels, verdict: Verdict) -> Rows:
     for arm, rate in _arms(verdict.aggregate):
         yield "rollout_labelled_requests", rate.requests, (*labels, arm.value)
         yield "rollout_hard_failures", _hard_failures(verdict, arm), (*labels, arm.value)
-        yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, "all")
-    for tier, compared in verdict.tiers.items():
-        for arm, rate in _arms(compared):
-            yield "label_coverage_ratio", rate.coverage, _coverage_labels(labels, arm, tier.value)
+    service, environment, *versions = labels
+    for tier, compared in (("all", verdict.aggregate), *verdict.tiers.items()):
+        for version, (arm, rate) in zip(versions, _arms(compared), strict=True):
+            where = service, environment, version, *versions, arm.value, str(tier)
+            yield "label_coverage_ratio", rate.coverage, where
 
 
 def _labels_of(labels: Labels, verdict: Verdict) -> Rows:
@@ -113,12 +114,6 @@ def _load(labels: Labels, verdict: Verdict) -> Rows:
 def _hard_failures(verdict: Verdict, arm: ArmName) -> int | None:
     rates = [dict(_arms(verdict.tiers[tier]))[arm] for tier in HARD_TIER if tier in verdict.tiers]
     return sum(rate.failures for rate in rates) if any(rate.requests for rate in rates) else None
-
-
-def _coverage_labels(labels: Labels, arm: ArmName, tier: str) -> Labels:
-    service, environment, baseline, candidate = labels
-    model_version = baseline if arm is ArmName.BASELINE else candidate
-    return service, environment, model_version, baseline, candidate, arm.value, tier
 
 
 def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:

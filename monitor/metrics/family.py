@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -112,31 +112,6 @@ def families(rows: Rows) -> Iterator[Family]:
         series.setdefault(name, Series(metric(name))).set(value, *labels)
     for each in series.values():
         yield from each.families()
-
-
-def histogram_family(
-    metric: Metric, buckets: Mapping[Labels, Mapping[str, int]], sums: Mapping[Labels, float], *, bounds: Sequence[str]
-) -> Iterator[Family]:
-    """
-    A histogram family; nothing where there is no series.
-
-    Args:
-        metric: Its name, help and labels.
-        buckets: Observations of each series by upper bound, each counted in one bucket only.
-        sums: Sum of the observations of each series.
-        bounds: Every upper bound, ascending, `+Inf` last.
-    """
-    family = Family(metric)
-    bucket = series_shape(f"{metric.name}_bucket", (*metric.labels, "le"))
-    count, total = (series_shape(f"{metric.name}_{part}", metric.labels) for part in ("count", "sum"))
-    for labels in sorted(buckets):
-        counted, seen = buckets[labels], 0
-        for bound in bounds:
-            seen += counted.get(bound, 0)
-            family.rows.append(Row(bucket, (*labels, bound), seen))
-        family.rows.extend((Row(count, labels, seen), Row(total, labels, sums.get(labels, 0.0))))
-    if family.rows:
-        yield family
 
 
 def escaped(text: str) -> str:
