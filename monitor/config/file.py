@@ -120,6 +120,7 @@ class _Reader:
         return ConfigFile(values, self._lines, tuple(self._problems))
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._lines.setdefault(path, node.start_mark.line + 1)  # of a value with a key, that of the key is known
         if id(node) in self._open:
             line = self._lines.get(path, 1)  # the node's own line is that of its anchor
             self._problems.append(Problem(line, path, "refers to itself through a YAML alias"))
@@ -132,7 +133,7 @@ class _Reader:
             if isinstance(node, yaml.MappingNode):
                 return dict(self._entries(node, path))
             if isinstance(node, yaml.SequenceNode):
-                return [self._entry(child, (*path, index)) for index, child in enumerate(node.value)]
+                return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
             return self._scalar(node, path)
         finally:
             self._open.discard(id(node))
@@ -148,10 +149,6 @@ class _Reader:
             else:
                 self._lines[*path, key] = key_node.start_mark.line + 1
                 yield key, self._value(value_node, (*path, key))
-
-    def _entry(self, node: yaml.Node, path: KeyPath) -> Any:
-        self._lines[path] = node.start_mark.line + 1
-        return self._value(node, path)
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         if node.tag == "tag:yaml.org,2002:timestamp":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -52,9 +52,7 @@ def allowed(setting: FieldInfo) -> str:
 
 def is_scalar(kind: Any) -> bool:
     """Whether a value of type *kind* is written as one word, so that an environment variable holds it as it is."""
-    return all(
-        member in _SCALAR_WORDS or get_origin(member) is Literal or _is_enum(member) for member in _members(kind)
-    )
+    return all(member in _SCALAR_WORDS or _choices(member) for member in _members(kind))
 
 
 def entry_kind(kind: Any) -> Any:
@@ -175,8 +173,11 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
 
 
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Enum)
+def _choices(kind: Any) -> Sequence[str]:
+    """The words of a literal or an enumeration; none for any other type."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(member.value) for member in kind]
+    return [str(value) for value in get_args(kind)] if get_origin(kind) is Literal else ()
 
 
 def _kind_words(kind: Any) -> str:
@@ -186,10 +187,8 @@ def _kind_words(kind: Any) -> str:
 def _member_words(kind: Any) -> str:
     if kind in _SCALAR_WORDS:
         return _SCALAR_WORDS[kind]
-    if get_origin(kind) is Literal:
-        return _any_of([str(value) for value in get_args(kind)])
-    if _is_enum(kind):
-        return _any_of([str(member.value) for member in kind])
+    if words := _choices(kind):
+        return f"{', '.join(words[:-1])} or {words[-1]}"
     if settings_of(kind):
         return f"a mapping with the keys {', '.join(settings_of(kind))}"
     if issubclass(_container(kind), Mapping):
@@ -197,15 +196,8 @@ def _member_words(kind: Any) -> str:
     return f"a list, each {_kind_words(entry_kind(kind))}"
 
 
-def _any_of(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-
-
 def _constraint_words(constraint: Any) -> Iterator[str]:
     match constraint:
-        case annotated_types.GroupedMetadata():
-            for part in constraint:
-                yield from _constraint_words(part)
         case annotated_types.Gt(gt=limit):
             yield f"above {limit}"
         case annotated_types.Ge(ge=limit):
@@ -214,7 +206,5 @@ def _constraint_words(constraint: Any) -> Iterator[str]:
             yield f"below {limit}"
         case annotated_types.Le(le=limit):
             yield f"of at most {limit}"
-        case annotated_types.MinLen(min_length=length):
-            yield "that is not empty" if length == 1 else f"with a length of at least {length}"
-        case annotated_types.MaxLen(max_length=length):
-            yield f"with a length of at most {length}"
+        case annotated_types.MinLen(min_length=1):
+            yield "that is not empty"
