@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import convert
+
 FACTS = Path(__file__).with_name("bfcl.csv.gz")
 _MODELS = tomllib.loads(Path(__file__).with_name("demo.toml").read_text(encoding="utf-8"))
 HISTORY: Sequence[str] = _MODELS["history"]
@@ -27,6 +29,8 @@ class DemoRollout:
     One rollout of the demo.
 
     Attributes:
+        baseline_name: Name that the baseline serves under, where it is not its own: one that also serves must not be
+            missing in the history.
         halves: Each arm serves its own half of the requests, so that a version can stand against itself.
         is_canary: The baseline serves one half of the requests before and the other beside the candidate, and nothing
             ties its requests to the history: no names, and classes of its own. Its tiers are those of its classes.
@@ -39,11 +43,6 @@ class DemoRollout:
     baseline_name: str = ""
     halves: bool = False
     is_canary: bool = False
-
-    @property
-    def old_name(self) -> str:
-        """Name that the baseline serves under: one that also serves must not be missing in the history."""
-        return self.baseline_name or self.baseline
 
 
 ROLLOUTS = tuple(DemoRollout(**rollout) for rollout in _MODELS["rollouts"])
@@ -61,11 +60,10 @@ _ENDS_AT = datetime(2026, 10, 7, tzinfo=UTC)
 class _Fact:
     request_id: str
     success: bool
-    failure_class: str
-    latency_ms: int | None
-    input_tokens: int
-    output_tokens: int
-
+    failure_class: str = ""
+    latency_ms: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
     is_named: bool = True
 
     @property
@@ -92,7 +90,8 @@ def demo_events(*, ends_at: datetime = _ENDS_AT) -> Iterator[dict[str, Any]]:
         elif rollout.is_canary:
             before, after = ([replace(fact, is_named=False) for fact in each] for each in (before, after))
             before, beside = before[0::2], before[1::2]
-        served = ((rollout.old_name, before, begins), (rollout.old_name, beside, begins + _SERVED))
+        old_name = rollout.baseline_name or rollout.baseline
+        served = ((old_name, before, begins), (old_name, beside, begins + _SERVED))
         for version, own, starts in (*served, (rollout.candidate_name, after, begins + _SERVED)):
             streams.append(_served(rollout.service, "production", version, own, starts=starts, lasting=_SERVED))
     yield from heapq.merge(*streams, key=lambda event: str(event["started_at"]))
@@ -109,16 +108,8 @@ def _read_facts() -> dict[str, list[_Fact]]:
     facts: dict[str, list[_Fact]] = defaultdict(list)
     with gzip.open(FACTS, "rt", newline="", encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
-            facts[row["model_version"]].append(
-                _Fact(
-                    request_id=row["request_id"],
-                    success=row["success"] == "1",
-                    failure_class=row["failure_class"],
-                    latency_ms=int(row["latency_ms"]) if row["latency_ms"] else None,
-                    input_tokens=int(row["input_tokens"] or 0),
-                    output_tokens=int(row["output_tokens"] or 0),
-                )
-            )
+            told = {name: value for name, value in row.items() if value}
+            facts[row["model_version"]].append(convert(told, _Fact, strict=False))
     return facts
 
 
