@@ -118,9 +118,9 @@ class Case:
         return recorded(play, self.resource)
 
 
-def _is_of(key: str, name: str, prefix: str | None) -> bool:
+def _is_of(key: str, name: str, prefix: str) -> bool:
     # The annotator's kind is told in a family of its own, by its last part.
-    return key == name or key.endswith(f".{name}") or (prefix is not None and key.startswith(prefix))
+    return key == name or key.endswith(f".{name}") or (prefix != "" and key.startswith(prefix))
 
 
 def total(metric: str, **labels: str) -> Look:

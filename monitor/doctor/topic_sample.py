@@ -14,8 +14,7 @@ from pydantic_core import from_json
 from monitor.ingest.source import Record
 from monitor.service.pipeline import DecodeRules
 from monitor.trace.assembly import PRODUCTION, UNKNOWN_SERVICE
-from monitor.trace.decode import decode
-from monitor.trace.inflate import inflated
+from monitor.trace.decode import decode, inflated
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import DropReason, Ignored, InvalidRecord, Trace
 from monitor.trace.otlp_json import is_otlp_json

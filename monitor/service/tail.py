@@ -13,7 +13,7 @@ from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.ingest.source import Record
 from monitor.service.pipeline import DecodeRules, decode_records, latest_event_time, tag_traces
-from monitor.trace.assembler import Assembler
+from monitor.trace.assembly import Assembler
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.served import ServedModels

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
+from backports import zstd
 from msgspec.structs import replace
 from pydantic_core import from_json
 
-from monitor.trace.inflate import inflated
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace
 from monitor.trace.native import is_deeper_than, is_native, read_document, read_plain
@@ -95,3 +97,36 @@ def _parsed(value: bytes) -> Any:
         if "recursion limit" in message:
             raise InvalidRecord(DropReason.TOO_DEEP, message) from None
         raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_ZSTD_OPTIONS: Mapping[int, int] = {
+    zstd.DecompressionParameter.window_log_max: 23
+}  # 8 MiB, which every decoder has to know (RFC 8878)
+
+
+def inflated(value: bytes, max_bytes: int) -> bytes:
+    """
+    *value* as it was before gzip or zstd; anything else as it is (Kafka has undone its own compression before).
+
+    Raises:
+        InvalidRecord: damaged, or larger than *max_bytes* when unfolded; hardly more than that is ever unfolded.
+    """
+    unfolding: Any
+    if value.startswith(_GZIP_MAGIC):
+        name, unfolding = "gzip", zlib.decompressobj(_GZIP_WINDOW)
+    elif value.startswith(_ZSTD_MAGIC):
+        name, unfolding = "zstd", zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+    else:
+        return value
+    try:
+        unfolded: bytes = unfolding.decompress(value, max_bytes + 1)
+    except (zlib.error, zstd.ZstdError):
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, f"begins like {name} and is damaged") from None
+    if len(unfolded) > max_bytes:
+        raise InvalidRecord(DropReason.TOO_LARGE, f"unfolds to more than {max_bytes} bytes")
+    if not unfolding.eof or unfolding.unused_data:
+        raise InvalidRecord(DropReason.NOT_COMPRESSED, f"{name} breaks off, or more follows it")
+    return unfolded

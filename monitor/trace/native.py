@@ -103,8 +103,7 @@ class _OutcomeEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.outc
 
 
 _EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
-    "cliffwatch.trace/v1": _TraceEvent,
-    "cliffwatch.outcome/v1": _OutcomeEvent,
+    event.__struct_config__.tag: event for event in (_TraceEvent, _OutcomeEvent)
 }
 _PARTS: Mapping[str, type[Struct]] = {"request": _Request, "usage": model.Usage, "budget": _Budget, "outcome": _Outcome}
 _INSTANTS = ("started_at", "ended_at", "labelled_at")

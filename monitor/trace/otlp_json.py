@@ -70,14 +70,13 @@ def _span(span: _Object) -> Any:
         end_time_unix_nano=_integer(span.get("endTimeUnixNano")),
         status=SimpleNamespace(code=code, message=_held(status, "message", "")),
         attributes=_pairs(span),
-        events=[_event(event) for event in _objects(span, "events") if _held(event, "name", "") in EVENTS],
+        events=[
+            SimpleNamespace(name=name, time_unix_nano=_integer(event.get("timeUnixNano")), attributes=_pairs(event))
+            for event in _objects(span, "events")
+            if (name := _held(event, "name", "")) in EVENTS
+        ],
         links=[SimpleNamespace(trace_id=_id(link, "traceId")) for link in _objects(span, "links")],
     )
-
-
-def _event(event: _Object) -> Any:
-    at = _integer(event.get("timeUnixNano"))
-    return SimpleNamespace(name=event["name"], time_unix_nano=at, attributes=_pairs(event))
 
 
 def _log(log: _Object) -> Any:

@@ -79,12 +79,12 @@ class Attribute:
     deprecated: bool = False
 
     @property
-    def prefix(self) -> str | None:
-        """What the names of a family have in common, or None for a single name."""
+    def prefix(self) -> str:
+        """What the names of a family have in common; empty for a single name."""
         head, family, _ = self.name.partition(".N.")
         if family:
             return f"{head}."
-        return self.name.removesuffix("*") if self.name.endswith(".*") else None
+        return self.name.removesuffix("*") if self.name.endswith(".*") else ""
 
 
 ATTRIBUTES = tuple(

@@ -38,16 +38,11 @@ class Meaning(NamedTuple):
 
 
 _QUOTED = ("mlflow.", "braintrust.")
-_NAMES = {
-    row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED))
-    for rank, row in enumerate(ATTRIBUTES)
-    if row.prefix is None
+_MEANINGS = {
+    row.name: Meaning(row.fact, rank, row.name.startswith(_QUOTED), row.prefix) for rank, row in enumerate(ATTRIBUTES)
 }
-_FAMILIES = {
-    row.prefix: Meaning(row.fact, rank, prefix=row.prefix)
-    for rank, row in enumerate(ATTRIBUTES)
-    if row.prefix is not None
-}
+_NAMES = {name: meaning for name, meaning in _MEANINGS.items() if not meaning.prefix}
+_FAMILIES = {meaning.prefix: meaning for meaning in _MEANINGS.values() if meaning.prefix}
 _PREFIXES = tuple(_FAMILIES)
 _PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Field}
 _EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])

@@ -78,15 +78,9 @@ def _kind_named(value: str) -> OperationKind | None:
 def _model_kind(attributes: SpanAttributes, name: str) -> OperationKind:
     if semconv.PREPARES.search(name):
         return OperationKind.STEP
-    return OperationKind.MODEL if _is_answering(attributes) else OperationKind.RETRIEVAL
-
-
-def _is_answering(attributes: SpanAttributes) -> bool:
-    for fact in (Field.RESPONSE_MODEL, Field.REQUEST_MODEL):
-        for _, model in attributes.singles.get(fact, ()):
-            if isinstance(model, str) and _answers_nobody(model):
-                return False
-    return True
+    models = (model for fact in (Field.RESPONSE_MODEL, Field.REQUEST_MODEL) for model in attributes.values(fact))
+    answers_nobody = any(isinstance(model, str) and _answers_nobody(model) for model in models)
+    return OperationKind.RETRIEVAL if answers_nobody else OperationKind.MODEL
 
 
 @lru_cache(maxsize=1_024)  # the same few names come with every span

@@ -6,8 +6,7 @@ import zlib
 import pytest
 import zstandard
 
-from monitor.trace.decode import decode
-from monitor.trace.inflate import inflated
+from monitor.trace.decode import decode, inflated
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.settings import Limits
 from tests.trace.events import a_trace_event, as_bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats.reading import AttemptReader, Format, Options, ResultFile, ResultFileInvalid
-from monitor.trace.assembler import Assembler
+from monitor.trace.assembly import Assembler
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode
 from monitor.trace.model import InvalidRecord, Outcome, Trace, TraceId
