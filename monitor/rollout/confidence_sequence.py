@@ -58,8 +58,6 @@ def bernoulli_bounds(failures: float, requests: float, *, error_rate: float) -> 
         Sekhon (2021), Ann. Stat. 49:1055: the likelihood ratio of the mixture to the true rate is a martingale that
         starts at 1, so by Ville's inequality it ever reaches 1 / error_rate with at most that chance.
     """
-    if requests <= 0:
-        return 0.0, 1.0
     a, b = _BETA_MIXTURE
     log_mixture = float(betaln(a + failures, b + requests - failures) - betaln(a, b))
     threshold = log_mixture + math.log(error_rate)
@@ -137,7 +135,7 @@ def differ(baseline: Counts, candidate: Counts, *, level: float) -> bool:
         candidate: Likewise.
         level: Chance that equal rates are ever said to differ, in each direction.
     """
-    if min(baseline.requests, candidate.requests) <= 0 or not baseline.failures + candidate.failures:
+    if min(baseline.requests, candidate.requests) <= 0:
         return False
     lower, upper = change_bounds(baseline, candidate, lower_level=level, upper_level=level)
     return lower > 0 or upper < 0
@@ -209,7 +207,7 @@ def _lowest_rate(failures: float, requests: float, threshold: float) -> float:
     logit = threshold / failures
     for _ in range(_STEPS):
         rate = 1.0 / (1.0 + math.exp(-logit)) if logit > _SMALLEST_LOGIT else 0.0
-        softplus = math.log1p(math.exp(logit)) if logit < 0 else logit + math.log1p(math.exp(-logit))
+        softplus = math.log1p(math.exp(logit))
         slope = failures - requests * rate
         step = (threshold - failures * logit + requests * softplus) / slope if slope > 0 else 0.0
         if step <= _PRECISE * max(1.0, abs(logit)):

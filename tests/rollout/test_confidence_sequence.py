@@ -203,6 +203,17 @@ def test_planted_difference_is_shown() -> None:
     assert 0.0 < lower < 0.10 < upper < 0.20
 
 
+@pytest.mark.parametrize("requests", [1, 50, 4_000])
+def test_bounds_where_one_arm_always_fails_and_the_other_never(requests: int) -> None:
+    """The likelihood of all failures, rate ** n, falls by half the squared deviation at one rate, known exactly."""
+    information = 0.75**2 * 0.25 * requests / 2  # a pooled rate of one half
+    exact = 1 - math.exp(-(mixture_z(information, level=0.01) ** 2) / (2 * requests))
+
+    lower, upper = change_bounds(Counts(requests, 0), Counts(requests, requests), lower_level=0.01, upper_level=0.01)
+
+    assert (1 - math.hypot(exact, exact), 1.0) == pytest.approx((lower, upper), abs=1e-8)
+
+
 def test_evidence_for_a_rise_grows_with_a_rise_only() -> None:
     """A rise from 30 % to 50 % on 300 requests each is convincing; a fall speaks against a rise; nothing is neutral."""
     assert rise_log_e_value(Counts(300, 90), Counts(300, 150)) > math.log(100)
@@ -241,12 +252,21 @@ def test_evidence_for_a_rise_is_an_e_value() -> None:
     [
         (Counts(500, 20), Counts(500, 200), True),
         (Counts(500, 200), Counts(500, 20), True),
+        (Counts(100, 30), Counts(1000, 30), True),
         (Counts(500, 50), Counts(500, 52), False),
         (Counts(0, 0), Counts(500, 200), False),
         (Counts(500, 200), Counts(0, 0), False),
         (Counts(500, 0), Counts(500, 0), False),
     ],
-    ids=["a rise", "a fall", "nearly equal", "no baseline", "no candidate", "no failure"],
+    ids=[
+        "a rise",
+        "a fall",
+        "as many failures of more requests",
+        "nearly equal",
+        "no baseline",
+        "no candidate",
+        "no failure",
+    ],
 )
 def test_rates_that_are_shown_to_differ(baseline: Counts, candidate: Counts, *, expected: bool) -> None:
     """In both directions; an arm without requests, or two without failures, show nothing."""
