@@ -24,10 +24,9 @@ from monitor.difficulty.tiers import Tier
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.log import LogLevel, LogSettings, configure
+from monitor.output.charts.comparisons import RateRow, parts_chart, rates_chart, share_chart
 from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing, number
 from monitor.output.charts.evidence import evidence_chart
-from monitor.output.charts.rates import RateRow, rates_chart
-from monitor.output.charts.shares import parts_chart, share_chart
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.verdict import Interval

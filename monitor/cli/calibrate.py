@@ -16,13 +16,12 @@ from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
-from monitor.difficulty.tier_table import tier_table
 from monitor.errors import MonitorError
 from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrateResult, KeptCalibration
+from monitor.output.calibrations import CalibrateResult, KeptCalibration, tier_table
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
 

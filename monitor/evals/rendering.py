@@ -27,8 +27,8 @@ from monitor.evals.cases import CaseKey, Pair, Run
 from monitor.evals.comparison import Comparison, Stratum
 from monitor.evals.gate import GateResult
 from monitor.evals.report import ArmSource, EvalReport
+from monitor.output.charts.comparisons import RateRow
 from monitor.output.charts.drawing import CHART_STYLE
-from monitor.output.charts.rates import RateRow
 from monitor.output.templating import templates_of
 from monitor.rollout.wording import bounds, count, counted, one_line, percent, probability, signed, some_of
 

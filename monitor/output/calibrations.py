@@ -1,14 +1,80 @@
-"""A calibration as JSON: the one shape that `calibrate` and `calibrations` print."""
+"""A calibration as JSON: the one shape that `calibrate` and `calibrations` print, with what its history did by tier."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tier_table import ALL_TIERS, Tally, TierTable
+from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.tiers import TIERS, Tier
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
 from monitor.output.rollouts import RecordCounts
+
+ALL_TIERS = (*TIERS, Tier.UNTIERED)
+"""Every tag that a request may carry, easiest first, the one without a tier last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Labelled requests, and those of them that failed."""
+
+    requests: int = 0
+    failures: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.requests + other.requests, self.failures + other.failures)
+
+    @property
+    def failure_rate(self) -> float | None:
+        """Failures per request, ratio 0 to 1; None without a request."""
+        return self.failures / self.requests if self.requests else None
+
+
+@dataclass(frozen=True, slots=True)
+class TierTable:
+    """
+    A labelled history by tier.
+
+    Where the calibration learnt from that very history, its tags have seen the outcomes that are counted here: rates
+    of easy requests look a little lower, those of hard ones a little higher than new versions will show.
+
+    Attributes:
+        versions: Tally by version and tier; versions in order of first appearance.
+        capabilities: Tally by capability, by name.
+    """
+
+    versions: Mapping[str, Mapping[Tier, Tally]]
+    capabilities: Mapping[str, Tally]
+
+    def traffic_share(self, tier: Tier) -> float:
+        """Share of the requests that carry the tag *tier*, ratio 0 to 1."""
+        requests = sum(self.of_tier(each).requests for each in ALL_TIERS)
+        return self.of_tier(tier).requests / requests if requests else 0.0
+
+    def of_version(self, model_version: str) -> Tally:
+        """One version over all tiers."""
+        return sum(self.versions[model_version].values(), Tally())
+
+    def of_tier(self, tier: Tier) -> Tally:
+        """One tier over all versions."""
+        return sum((tiers[tier] for tiers in self.versions.values() if tier in tiers), Tally())
+
+
+def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> TierTable:
+    """*history* as *calibration* tags it."""
+    versions: dict[str, dict[Tier, Tally]] = defaultdict(lambda: defaultdict(Tally))
+    capabilities: dict[str, Tally] = defaultdict(Tally)
+    for request in history:
+        one = Tally(1, int(request.failed))
+        versions[request.model_version][calibration.tag(request.features).tier] += one
+        capabilities[request.features.capability] += one
+    return TierTable(
+        {version: {tier: tiers[tier] for tier in ALL_TIERS if tier in tiers} for version, tiers in versions.items()},
+        dict(sorted(capabilities.items())),
+    )
 
 
 @dataclass(frozen=True, slots=True)

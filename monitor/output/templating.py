@@ -6,8 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from monitor.output.charts.rates import coverage_chart, rates_chart
-from monitor.output.charts.shares import parts_chart, share_chart
+from monitor.output.charts.comparisons import coverage_chart, parts_chart, rates_chart, share_chart
 from monitor.rollout.wording import markdown, percent, points, signed, with_bounds
 
 

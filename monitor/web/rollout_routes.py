@@ -57,46 +57,38 @@ class _End(BaseModel, extra="forbid"):
     reason: str
 
 
-_ANNOUNCEMENT = TypeAdapter(RolloutRequest)
-_END = TypeAdapter(_End)
-
-
 def rollout_routes(control: RolloutControl) -> Sequence[Route]:
     """The routes; each answers in JSON, an error as `{"error": "one sentence"}`."""
 
-    async def start(request: Request) -> Response:
-        body = await _body(request)
-        return await _answer(lambda: rollout_json(control.start(_parsed(_ANNOUNCEMENT, body))))
+    def route(path: str, ask: Callable[[Request, bytes], object], method: str = "GET") -> Route:
+        async def answer(request: Request) -> Response:
+            body = await _body(request)
+            try:
+                return JSONResponse(await run_in_threadpool(ask, request, body))
+            except MonitorError as error:
+                return JSONResponse({"error": str(error)}, status_code=_status(error))
 
-    async def end(request: Request) -> Response:
-        body, rollout_id = await _body(request), request.path_params["rollout_id"]
-        return await _answer(lambda: rollout_json(control.end(rollout_id, reason=_parsed(_END, body).reason)))
+        return Route(f"/api/v1/rollouts{path}", answer, methods=[method])
 
-    async def cases(request: Request) -> Response:
-        return await _answer(lambda: _cases(control, request))
+    def end(request: Request, body: bytes) -> object:
+        return rollout_json(control.end(request.path_params["rollout_id"], reason=_parsed(_End, body).reason))
 
-    async def labels(request: Request) -> Response:
-        return await _answer(lambda: _labels(control, request))
+    def cases(request: Request, _: bytes) -> object:
+        limit = _number(request, "limit", DEFAULT_CASES)
+        return cases_json(*control.cases(request.path_params["rollout_id"], limit=limit), control.links)
+
+    def labels(request: Request, _: bytes) -> object:
+        count = _number(request, "count", DEFAULT_LABELS)
+        budget, seed = _number(request, "budget", count), _number(request, "seed", 1)
+        found = control.next_labels(request.path_params["rollout_id"], count=count, budget=budget, seed=seed)
+        return labels_json(*found, control.links)
 
     return [
-        Route("/api/v1/rollouts/{rollout_id}/labels", labels),
-        Route("/api/v1/rollouts", start, methods=["POST"]),
-        Route("/api/v1/rollouts/{rollout_id}/end", end, methods=["POST"]),
-        Route("/api/v1/rollouts/{rollout_id}/cases", cases),
+        route("/{rollout_id}/labels", labels),
+        route("", lambda _, body: rollout_json(control.start(_parsed(RolloutRequest, body))), "POST"),
+        route("/{rollout_id}/end", end, "POST"),
+        route("/{rollout_id}/cases", cases),
     ]
-
-
-def _cases(control: RolloutControl, request: Request) -> object:
-    limit = _number(request, "limit", DEFAULT_CASES)
-    record, cases = control.cases(request.path_params["rollout_id"], limit=limit)
-    return cases_json(record, cases, control.links)
-
-
-def _labels(control: RolloutControl, request: Request) -> object:
-    count = _number(request, "count", DEFAULT_LABELS)
-    budget, seed = _number(request, "budget", count), _number(request, "seed", 1)
-    record, plan = control.next_labels(request.path_params["rollout_id"], count=count, budget=budget, seed=seed)
-    return labels_json(record, plan, control.links)
 
 
 def _number(request: Request, name: str, default: int) -> int:
@@ -122,24 +114,17 @@ async def _body(request: Request) -> bytes:
     return body[: _MOST_BODY_BYTES + 1]
 
 
-def _parsed(adapter: TypeAdapter[_T], body: bytes) -> _T:
+def _parsed(kind: type[_T], body: bytes) -> _T:
     if not body:
         raise _NoJson("Send a JSON object with Content-Type: application/json.")
     if len(body) > _MOST_BODY_BYTES:
         raise UsageError(f"The body has more than {_MOST_BODY_BYTES} bytes.")
     try:
-        return adapter.validate_json(body)
+        return TypeAdapter(kind).validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise UsageError(f"{where}: {first['msg']}." if where else f"{first['msg']}.") from None
-
-
-async def _answer(ask: Callable[[], object]) -> Response:
-    try:
-        return JSONResponse(await run_in_threadpool(ask))
-    except MonitorError as error:
-        return JSONResponse({"error": str(error)}, status_code=_status(error))
 
 
 def _status(error: MonitorError) -> int:

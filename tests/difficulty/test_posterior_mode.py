@@ -11,8 +11,8 @@ import pytest
 from scipy.integrate import quad
 
 from monitor.difficulty.calibrating import calibrate
+from monitor.difficulty.estimator import design_of, posterior_mode
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
-from monitor.difficulty.posterior_mode import design_of, posterior_mode
 from monitor.difficulty.tiers import Tier
 from tests.difficulty.made_up import features_of, history
 

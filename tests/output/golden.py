@@ -16,11 +16,10 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.probes import ProbeCandidate
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.tier_table import Tally, TierTable
 from monitor.difficulty.tiers import Tier, TierCuts
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.ledger.ledger import CalibrationRecord, ProbeResult
-from monitor.output.calibrations import KeptCalibration
+from monitor.output.calibrations import KeptCalibration, Tally, TierTable
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.plain import plain
 from monitor.output.rollouts import replay_json, rollout_json

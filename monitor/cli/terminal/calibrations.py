@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor.cli.terminal.rollouts import columns
-from monitor.difficulty.tier_table import ALL_TIERS, Tally, TierTable
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
-from monitor.output.calibrations import CalibrateResult, KeptCalibration
+from monitor.output.calibrations import ALL_TIERS, CalibrateResult, KeptCalibration, Tally, TierTable
 from monitor.output.plain import iso_time
 from monitor.rollout.wording import one_line, percent
 

@@ -18,7 +18,7 @@ from monitor.output.rollouts import counter_totals, story
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
-from monitor.web.page import overview, rollout_view
+from monitor.web.page import views
 from monitor.web.page.rendering import PAGE_HEADERS, render
 from monitor.web.rollout_routes import RolloutControl
 
@@ -46,17 +46,17 @@ class Page:
     def overview(self) -> str:
         """Every rollout with its verdict and reasons, the worst first, and whether to trust the monitor."""
         snapshot = self._snapshot
-        watched = overview.under_way(snapshot)
+        watched = views.under_way(snapshot)
         sums = counter_totals(snapshot.counters)
         return render(
             "overview.html",
             **self._shared,
             watched=watched,
-            over=overview.ended(snapshot),
-            alarms=overview.alarms(watched),
-            happenings=overview.since_yesterday(snapshot),
+            over=views.ended(snapshot),
+            alarms=views.alarms(watched),
+            happenings=views.since_yesterday(snapshot),
             totals={name.value: sums.get(name, 0) for name in CounterName},
-            letters=overview.dead_letters(snapshot),
+            letters=views.dead_letters(snapshot),
         )
 
     def rollout(
@@ -75,20 +75,20 @@ class Page:
             worst: Its first few cases, and where their traces are looked at; None where they are not known.
             problem: Why evidence or cases are not known, in one sentence; empty where they are.
         """
-        compared = [] if record.verdict is None else rollout_view.comparisons(record.verdict)
+        compared = [] if record.verdict is None else views.comparisons(record.verdict)
         return render(
             "rollout.html",
             **self._shared,
             record=record,
             comparisons=compared,
-            rate_rows=rollout_view.rate_rows(record, compared),
+            rate_rows=views.rate_rows(record, compared),
             coverage={name: (each.baseline.coverage, each.candidate.coverage) for name, each in compared},
-            forecast=rollout_view.forecast(record, evidence),
-            floors=rollout_view.floors(record),
+            forecast=views.forecast(record, evidence),
+            floors=views.floors(record),
             evidence=evidence,
             problem=problem,
-            evidence_pictures=rollout_view.evidence_pictures(record, evidence, self._snapshot.policy),
-            listed=rollout_view.listed(evidence),
+            evidence_pictures=views.evidence_pictures(record, evidence, self._snapshot.policy),
+            listed=views.listed(evidence),
             worst=worst,
             story=story(record, self._snapshot.rollouts),
         )

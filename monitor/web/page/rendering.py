@@ -12,13 +12,13 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from monitor.ledger.ledger import RolloutRecord
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.plain import iso_time
 from monitor.output.templating import templates_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.verdict import FailureRate, Interval, Verdict
 from monitor.rollout.wording import percent
-from monitor.web.page.overview import since
 
 UNKNOWN = "not known"
 
@@ -65,6 +65,11 @@ def bounds(interval: Interval | None) -> str:
     if interval is None:
         return ""
     return f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
+
+
+def since(record: RolloutRecord) -> float | None:
+    """When the verdict became what it is, Unix seconds; None before the first look."""
+    return record.changes[-1][0] if record.changes else None
 
 
 def has_tiers(verdict: Verdict) -> bool:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.output.charts.comparisons import RateRow, coverage_chart, parts_chart, rates_chart, share_chart
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.charts.evidence import evidence_chart
-from monitor.output.charts.rates import RateRow, coverage_chart, rates_chart
-from monitor.output.charts.shares import parts_chart, share_chart
 from monitor.rollout.verdict import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -19,7 +19,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.oncall import Signature
 from monitor.rollout.verdict import Interval, VerdictState
 from monitor.web.page.pages import Page
-from monitor.web.page.rollout_view import labels_per_second, listed
+from monitor.web.page.views import labels_per_second, listed
 from tests.metrics.snapshots import A_LOAD, NO_REQUESTS, NOON, a_comparison, a_rate, a_record, a_snapshot, a_verdict
 from tests.web.page.reading import Reader, words
 
