@@ -25,9 +25,10 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.log import LogLevel, LogSettings, configure
 from monitor.output.charts.comparisons import RateRow, parts_chart, rates_chart, share_chart
-from monitor.output.charts.drawing import SVG_NAMESPACE, Arm, Drawing, number
+from monitor.output.charts.drawing import COLOURS, SVG_NAMESPACE, Drawing, number
 from monitor.output.charts.evidence import evidence_chart
 from monitor.output.rollouts import rollout_json
+from monitor.rollout.cohort import ArmName
 from monitor.rollout.evidence import Evidence
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent
@@ -173,7 +174,7 @@ def _mix(rollout: _Rollout) -> str:
     for row, (name, share) in enumerate(shares.items()):
         top = 46 + 38 * row
         picture.text(0, top + 23, name)
-        picture.rect(70, top + 8, 340 * share, 22, fill=Arm.BASELINE.colour, opacity=0.8)
+        picture.rect(70, top + 8, 340 * share, 22, fill=COLOURS[ArmName.BASELINE], opacity=0.8)
         picture.text(76 + 340 * share, top + 23, percent(share))
     return picture.svg()
 

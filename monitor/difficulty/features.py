@@ -81,15 +81,15 @@ def request_features(request: Request) -> RequestFeatures:
 
 def prompt_family(text: str) -> str:
     """Hash of *text* that stands for all texts which differ from it only in masked parts."""
-    return _remembered_family(text) if len(text) <= _LONGEST_TEXT else _family(text)
-
-
-def _family(text: str) -> str:
-    return _hash(_template(text))
+    return (_family if len(text) <= _LONGEST_TEXT else _family.__wrapped__)(text)
 
 
 _LONGEST_TEXT = 16_384  # characters; as many as are remembered are 4 MB
-_remembered_family = lru_cache(maxsize=256)(_family)  # all model calls of a run ask the same
+
+
+@lru_cache(maxsize=256)  # all model calls of a run ask the same
+def _family(text: str) -> str:
+    return _hash(_template(text))
 
 
 def indicators(
@@ -169,15 +169,15 @@ def _mail_addresses(text: str) -> Iterator[tuple[int, int, int]]:
 def tool_set(tools: tuple[Tool, ...]) -> str:
     """Hash of all that *tools* say, in any order."""
     length = sum([len(tool.description) + len(tool.parameters) for tool in tools])
-    return _remembered_tool_set(tools) if length <= _MOST_REMEMBERED_CHARACTERS else _tool_set(tools)
-
-
-def _tool_set(tools: tuple[Tool, ...]) -> str:
-    return _hash("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))
+    return (_tool_set if length <= _MOST_REMEMBERED_CHARACTERS else _tool_set.__wrapped__)(tools)
 
 
 _MOST_REMEMBERED_CHARACTERS = 32_768  # of one set: a thousand hostile ones are 30 MB
-_remembered_tool_set = lru_cache(maxsize=1_024)(_tool_set)  # an agent offers the same few sets of tools all day
+
+
+@lru_cache(maxsize=1_024)  # an agent offers the same few sets of tools all day
+def _tool_set(tools: tuple[Tool, ...]) -> str:
+    return _hash("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))
 
 
 def _hash(text: str) -> str:

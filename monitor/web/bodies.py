@@ -112,7 +112,9 @@ class BodyResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
-        close_now = scope.get("extensions", {}).get(CLOSE_NOW, _nothing)
+        close_now = scope.get("extensions", {}).get(
+            CLOSE_NOW, lambda: None
+        )  # a server that is not ours has nothing to close
         self._body.readers.append(close_now)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -123,7 +125,3 @@ class BodyResponse(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._body.readers.remove(close_now)
-
-
-def _nothing() -> None:
-    """A server that is not ours has nothing to close."""

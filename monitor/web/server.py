@@ -129,7 +129,7 @@ class MetricsServer:
             ws="none",
             h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
             timeout_keep_alive=_IDLE_SECONDS,
-            headers=list({**_HEADERS, **(web.http_server_config.headers or {})}.items()),
+            headers=list(dict[str, str](_HEADERS, **(web.http_server_config.headers or {})).items()),
             proxy_headers=False,
             log_config=None,
             access_log=False,
@@ -187,19 +187,19 @@ class MetricsServer:
         return self._reload_config()
 
     def _bind(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        is_v6 = ":" in self._host
+        family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        both = is_v6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 as well
         try:
-            listener.bind((self._host, self._port))
-            listener.listen(socket.SOMAXCONN)
+            return socket.create_server(
+                (self._host, self._port), family=family, backlog=socket.SOMAXCONN, dualstack_ipv6=both
+            )
         except OSError as error:
-            listener.close()
+            reason = str(error.strerror).partition(" (while attempting")[0]  # what follows repeats the address
             raise DependencyUnreachable(
-                f"cannot listen on {self._host}:{self._port}: {error.strerror}; "
+                f"cannot listen on {self._host}:{self._port}: {reason}; "
                 "stop what uses that port or set another web.listen_address"
             ) from error
-        return listener
 
 
 def parse_address(address: str) -> tuple[str, int]:

@@ -309,9 +309,8 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
             [
                 "web.yml:3: http_server_config.headers.X-Frame-Options: must be a line of plain text",
                 (
-                    "web.yml:6: http_server_config.headers.Server: is not read by this version (allowed: "
-                    "Content-Security-Policy, X-Frame-Options, X-Content-Type-Options, X-XSS-Protection, "
-                    "Strict-Transport-Security)"
+                    "web.yml:6: http_server_config.headers.Server: must be 'Content-Security-Policy', "
+                    "'X-Frame-Options', 'X-Content-Type-Options', 'X-XSS-Protection' or 'Strict-Transport-Security'"
                 ),
             ],
         ),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import ALARM, FONT_SIZE, GRID, INK, MUTED, Arm, Drawing, shortened, text_width
+from monitor.output.charts.drawing import ALARM, COLOURS, FONT_SIZE, GRID, INK, MUTED, Drawing, shortened, text_width
 from monitor.output.charts.scale import Scale, ticks
+from monitor.rollout.cohort import ArmName
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import percent, points, signed
 
@@ -77,15 +78,15 @@ def rates_chart(
 
 def _draw_rates(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
     picture.text(0, y + 4, shortened(row.name, _LEFT - 2))
-    for arm, rate, line in zip(Arm, (row.baseline, row.candidate), (y - _APART, y + _APART), strict=True):
+    for arm, rate, line in zip(ArmName, (row.baseline, row.candidate), (y - _APART, y + _APART), strict=True):
         if rate is None:
             picture.text(_LEFT + 6, line + 4, "not known", fill=MUTED, size=FONT_SIZE - 2)
             continue
-        picture.line((at(rate.lower), line), (at(rate.upper), line), stroke=arm.colour, width=2.5)
+        picture.line((at(rate.lower), line), (at(rate.upper), line), stroke=COLOURS[arm], width=2.5)
         for end in (rate.lower, rate.upper):
-            picture.line((at(end), line - 3), (at(end), line + 3), stroke=arm.colour, width=1.5)
+            picture.line((at(end), line - 3), (at(end), line + 3), stroke=COLOURS[arm], width=1.5)
         picture.mark(arm, at(rate.estimate), line)
-        picture.text(_WIDTH, line + 4, percent(rate.estimate), anchor="end", fill=arm.colour)
+        picture.text(_WIDTH, line + 4, percent(rate.estimate), anchor="end", fill=COLOURS[arm])
     if row.limit is not None:
         picture.line(
             (at(row.limit), y - _RATES_ROW / 2 + 3), (at(row.limit), y + _RATES_ROW / 2 - 3), stroke=ALARM, width=2.5
@@ -124,18 +125,18 @@ def coverage_chart(
         name, title=title, description=f"{text}.", width=_WIDTH, height=_COVERED_TOP + _COVERED_ROW * len(rows) + 2
     )
     picture.legend(14, baseline, candidate)
-    hatch = picture.hatch(Arm.CANDIDATE)
+    hatch = picture.hatch(ArmName.CANDIDATE)
     for index, (tier, arms) in enumerate(rows.items()):
         y = _COVERED_TOP + _COVERED_ROW * (index + 0.5)
         picture.text(0, y + 4, shortened(tier, _LEFT - 2))
-        for arm, coverage, top in zip(Arm, arms, (y - _COVERED_BAR - 1, y + 1), strict=True):
+        for arm, coverage, top in zip(ArmName, arms, (y - _COVERED_BAR - 1, y + 1), strict=True):
             picture.rect(_LEFT, top, _COVERED_RIGHT - _LEFT, _COVERED_BAR, fill="none", stroke=GRID)
             if coverage is None:
                 picture.text(_LEFT + 4, top + 9, "not known", fill=MUTED, size=FONT_SIZE - 2)
                 continue
-            fill = arm.colour if arm is Arm.BASELINE else hatch
-            picture.rect(_LEFT, top, at(coverage) - _LEFT, _COVERED_BAR, fill=fill, stroke=arm.colour)
-            picture.text(_WIDTH, top + 10, _covered(coverage), anchor="end", fill=arm.colour)
+            fill = COLOURS[arm] if arm is ArmName.BASELINE else hatch
+            picture.rect(_LEFT, top, at(coverage) - _LEFT, _COVERED_BAR, fill=fill, stroke=COLOURS[arm])
+            picture.text(_WIDTH, top + 10, _covered(coverage), anchor="end", fill=COLOURS[arm])
     return picture.svg()
 
 
@@ -174,11 +175,11 @@ def share_chart(
     second = _SHARES_TOP + _SHARE_BAR + _GAP
     picture = Drawing(name, title=title, description=description, width=_WIDTH, height=second + _SHARE_BAR + 48)
     shares, names = (baseline, candidate), (baseline_name, candidate_name)
-    for arm, share, label, y in zip(Arm, shares, names, (_SHARES_TOP, second), strict=True):
+    for arm, share, label, y in zip(ArmName, shares, names, (_SHARES_TOP, second), strict=True):
         picture.text(0, y - 5, shortened(f"{arm.value}: {label}", _WIDTH - 110))
-        picture.text(_WIDTH, y - 5, f"{percent(share.estimate)} hard", anchor="end", fill=arm.colour)
+        picture.text(_WIDTH, y - 5, f"{percent(share.estimate)} hard", anchor="end", fill=COLOURS[arm])
         picture.rect(at(0), y, at(1) - at(0), _SHARE_BAR, fill="none", stroke=GRID)
-        picture.rect(at(0), y, at(share.estimate) - at(0), _SHARE_BAR, fill=picture.hatch(arm), stroke=arm.colour)
+        picture.rect(at(0), y, at(share.estimate) - at(0), _SHARE_BAR, fill=picture.hatch(arm), stroke=COLOURS[arm])
         middle = y + _SHARE_BAR / 2
         picture.line((at(share.lower), middle), (at(share.upper), middle), stroke=INK, width=1.5)
         for end in (share.lower, share.upper):
@@ -221,12 +222,12 @@ def parts_chart(parts: Mapping[str, float], *, name: str, title: str) -> Markup:
     for mark in marks:
         picture.line((at(mark), _PARTS_TOP), (at(mark), bottom), stroke=INK if mark == 0 else GRID)
         picture.text(at(mark), bottom + 16, f"{100 * mark:+g}" if mark else "0", anchor="middle", fill=MUTED)
-    hatch = picture.hatch(Arm.CANDIDATE)
+    hatch = picture.hatch(ArmName.CANDIDATE)
     for index, (part, change) in enumerate(rows):
         y, is_sum = _PARTS_TOP + _PARTS_ROW * (index + 0.5), index == len(parts)
         start, end = sorted((at(0.0), at(change)))
-        fill = Arm.CANDIDATE.colour if is_sum else hatch
-        picture.rect(start, y - _PART / 2, max(end - start, 0.8), _PART, fill=fill, stroke=Arm.CANDIDATE.colour)
+        fill = COLOURS[ArmName.CANDIDATE] if is_sum else hatch
+        picture.rect(start, y - _PART / 2, max(end - start, 0.8), _PART, fill=fill, stroke=COLOURS[ArmName.CANDIDATE])
         picture.text(0, y + 4, shortened(part, _LEFT - 2), is_bold=is_sum)
         picture.text(_WIDTH, y + 4, signed(change), anchor="end", is_bold=is_sum)
     return picture.svg()

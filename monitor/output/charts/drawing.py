@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
+
+from monitor.rollout.cohort import ArmName
 
 # Custom properties that a page may set, each with a value that works without it.
 INK = "currentColor"
 MUTED = "var(--chart-muted, #57606a)"
 GRID = "var(--chart-grid, #d0d7de)"
 PAPER = "var(--chart-paper, #ffffff)"
-BASELINE = "var(--chart-baseline, #0072b2)"
-CANDIDATE = "var(--chart-candidate, #c04f00)"
+COLOURS = {
+    ArmName.BASELINE: "var(--chart-baseline, #0072b2)",
+    ArmName.CANDIDATE: "var(--chart-candidate, #c04f00)",
+}
+"""By side of a comparison, whose marks also differ in shape."""
 ALARM = "var(--chart-alarm, #a3195b)"
 
 # Blue, vermilion and reddish purple of Okabe and Ito's palette for all kinds of colour vision, darkened or lightened
@@ -44,18 +48,6 @@ SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 FONT_SIZE = 12
 _GLYPH = 0.56
 """Width of an average letter, in font sizes; text is not measured on the server."""
-
-
-class Arm(StrEnum):
-    """Which side of a comparison a mark stands for; each has a colour and a shape of its own."""
-
-    BASELINE = "baseline"
-    CANDIDATE = "candidate"
-
-    @property
-    def colour(self) -> str:
-        """The colour, as an SVG paint."""
-        return BASELINE if self is Arm.BASELINE else CANDIDATE
 
 
 class Drawing:
@@ -142,30 +134,30 @@ class Drawing:
         width, height, seen = max(0.0, width), max(0.0, height), None if opacity == 1.0 else opacity
         self.add("rect", x=x, y=y, width=width, height=height, fill=fill, stroke=stroke, fill_opacity=seen)
 
-    def mark(self, arm: Arm, x: float, y: float, *, size: float = 5.0) -> None:
+    def mark(self, arm: ArmName, x: float, y: float, *, size: float = 5.0) -> None:
         """The mark of *arm*: a hollow circle for the baseline, a filled diamond for the candidate."""
-        if arm is Arm.BASELINE:
-            self.add("circle", cx=x, cy=y, r=size - 0.5, fill=PAPER, stroke=arm.colour, stroke_width=2.0)
+        if arm is ArmName.BASELINE:
+            self.add("circle", cx=x, cy=y, r=size - 0.5, fill=PAPER, stroke=COLOURS[arm], stroke_width=2.0)
         else:
             points = ((x, y - size - 1), (x + size + 1, y), (x, y + size + 1), (x - size - 1, y))
-            self.add("polygon", points=points, fill=arm.colour, stroke=PAPER, stroke_width=1.0)
+            self.add("polygon", points=points, fill=COLOURS[arm], stroke=PAPER, stroke_width=1.0)
 
     def legend(self, y: float, baseline: str, candidate: str) -> None:
         """Both marks with the names of their arms, on the base lines *y* and a line below."""
-        for row, (arm, name) in enumerate(((Arm.BASELINE, baseline), (Arm.CANDIDATE, candidate))):
+        for row, (arm, name) in enumerate(((ArmName.BASELINE, baseline), (ArmName.CANDIDATE, candidate))):
             base = y + row * (FONT_SIZE + 5)
             self.mark(arm, 7, base - 4)
             self.text(20, base, shortened(f"{arm.value}: {name}", self.width - 24))
 
-    def hatch(self, arm: Arm) -> str:
+    def hatch(self, arm: ArmName) -> str:
         """The paint of lines in the colour of *arm*, to be used for `fill`."""
         name = f"{self.name}-hatch-{arm.value}"
-        slant = 45 if arm is Arm.CANDIDATE else -45
+        slant = 45 if arm is ArmName.CANDIDATE else -45
         pattern = self.add(
             "pattern", id=name, width=6, height=6, patternUnits="userSpaceOnUse", patternTransform=f"rotate({slant})"
         )
-        self.add("rect", inside=pattern, width=6, height=6, fill=arm.colour, fill_opacity=0.25)
-        self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=arm.colour, stroke_width=3.0)
+        self.add("rect", inside=pattern, width=6, height=6, fill=COLOURS[arm], fill_opacity=0.25)
+        self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=COLOURS[arm], stroke_width=3.0)
         return f"url(#{name})"
 
     def svg(self) -> Markup:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from monitor.output.charts.drawing import ALARM, FONT_SIZE, GRID, INK, MUTED, Arm, Drawing, shortened, text_width
+from monitor.output.charts.drawing import ALARM, COLOURS, FONT_SIZE, GRID, INK, MUTED, Drawing, shortened, text_width
 from monitor.output.charts.scale import Scale, span, ticks, time_ticks
+from monitor.rollout.cohort import ArmName
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import points, with_bounds
 
@@ -71,7 +72,7 @@ def _in_view(values: Sequence[Interval], threshold: float) -> tuple[float, float
 
 
 def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale, y: Scale) -> None:
-    colour = Arm.CANDIDATE.colour
+    colour = COLOURS[ArmName.CANDIDATE]
     upper, lower, line = (
         [(x(at), y(getattr(value, bound))) for at, value in evidence] for bound in ("upper", "lower", "estimate")
     )
@@ -79,7 +80,7 @@ def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale
         picture.add("polygon", points=[*upper, *reversed(lower)], fill=colour, fill_opacity=0.2)
         picture.add("polyline", points=line, fill="none", stroke=colour, stroke_width=2.0)
     picture.line(upper[-1], lower[-1], stroke=colour, width=1.5)
-    picture.mark(Arm.CANDIDATE, *line[-1], size=4)
+    picture.mark(ArmName.CANDIDATE, *line[-1], size=4)
 
 
 def _mark_changes(picture: Drawing, changes: Sequence[tuple[float, str]], x: Scale, bottom: float) -> None:

@@ -43,7 +43,9 @@ def ticks(low: float, high: float, *, most: int = 5) -> Sequence[float]:
     >>> [round(tick, 2) for tick in ticks(0.0, 0.72)]
     [0.0, 0.2, 0.4, 0.6, 0.8]
     """
-    step = _step((high - low) / (most - 1))
+    least = (high - low) / (most - 1)
+    magnitude = 10.0 ** math.floor(math.log10(least))
+    step = next(step * magnitude for step in _STEPS if step * magnitude >= least * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [index * step for index in range(first, max(last, first + 1) + 1)]
 
@@ -66,11 +68,6 @@ def span(values: Iterable[float]) -> tuple[float, float]:
     known = list(values)
     low, high = min(known), max(known)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _step(least: float) -> float:
-    magnitude = 10.0 ** math.floor(math.log10(least))
-    return next(step * magnitude for step in _STEPS if step * magnitude >= least * (1 - 1e-9))
 
 
 def _moment(moment: float, step: float) -> str:

@@ -18,7 +18,7 @@ from monitor.output.plain import iso_time
 from monitor.output.templating import templates_of
 from monitor.rollout.cohort import TiersBy
 from monitor.rollout.verdict import FailureRate, Interval, Verdict
-from monitor.rollout.wording import percent
+from monitor.rollout.wording import count, counted, percent
 
 UNKNOWN = "not known"
 
@@ -40,19 +40,8 @@ def duration(seconds: float) -> str:
     """
     for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
         if seconds >= 0.95 * unit:
-            count = max(1, round(seconds / unit))
-            return f"{count:,} {name}{'s' * (count != 1)}"
+            return counted(max(1, round(seconds / unit)), name)
     return "under a minute"
-
-
-def count(number: int, noun: str = "") -> str:
-    """
-    A number of things.
-
-    >>> count(1_240, "request"), count(1, "request")
-    ('1,240 requests', '1 request')
-    """
-    return f"{number:,}" if not noun else f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def rate(measured: FailureRate) -> str:
@@ -112,6 +101,6 @@ def render(template: str, **values: Any) -> str:
 def _environment() -> Environment:
     environment = templates_of("monitor.web.page", lstrip_blocks=True)
     environment.globals |= {"style": Markup(_STYLE), "has_tiers": has_tiers}  # noqa: S704 - our own file
-    shown = (bounds, count, decimal, duration, rate, ratio, since, when)
+    shown = (bounds, count, counted, decimal, duration, rate, ratio, since, when)
     environment.filters |= {each.__name__: each for each in shown}
     return environment

@@ -23,7 +23,8 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.floors import CommittedFloor, pass_rate_of
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Interval, TierComparison, Verdict, VerdictState
-from monitor.web.page.rendering import count, duration, has_tiers
+from monitor.rollout.wording import counted
+from monitor.web.page.rendering import duration, has_tiers
 
 _DAY_SECONDS = 86_400.0
 _ALARMS = (VerdictState.REGRESSION, VerdictState.CLIFF)
@@ -137,7 +138,7 @@ def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
     verdict = record.verdict
     if verdict is None or not verdict.requests_needed or not record.rollout.is_under_way:
         return ""
-    needed = f"{count(verdict.requests_needed)} more labelled requests of the candidate"
+    needed = f"{counted(verdict.requests_needed, 'more labelled request')} of the candidate"
     per_second = labels_per_second(evidence)
     if per_second is None:
         return f"{needed}."
