@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the line of each of them."""
+"""A YAML file as plain values, with the line of each of them, and as settings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from monitor.config.reference import setting_at, settings_of
+from monitor.config.settings import Settings
+from monitor.errors import ConfigInvalid
+
+_Settings = TypeVar("_Settings", bound=Settings)
 
 KeyPath = tuple[str | int, ...]
 """The place of a value: keys and list indexes from the root."""
@@ -84,6 +92,48 @@ def parse_config_file(content: bytes) -> ConfigFile:
         return ConfigFile(problems=(Problem(1, (), problem),))
     finally:
         loader.dispose()
+
+
+def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: object = None) -> _Settings:
+    """
+    What a YAML file that holds nothing but settings of one *kind* says.
+
+    Args:
+        kind: The model; sections that are empty are as if they were not there.
+        name: The file, for messages.
+        content: Its bytes.
+        context: What validators of *kind* need to know.
+
+    Raises:
+        ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no value is repeated.
+    """
+    file = parse_config_file(content)
+    problems = list(file.problems)
+    try:
+        found = kind.model_validate(
+            {key: value for key, value in file.values.items() if value is not None}, context=context
+        )
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            path = tuple(step for step in details["loc"] if step != "[key]")
+            problems.append(Problem(file.line(path), path, _sentence(kind, path, details)))
+    if problems:
+        in_order = sorted(problems, key=lambda each: (each.line, each.key, each.sentence))
+        raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
+    return found
+
+
+def _sentence(kind: type[Settings], path: KeyPath, details: ErrorDetails) -> str:
+    match details["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            above = setting_at(kind, path[:-1])
+            return unknown_key(str(path[-1]), settings_of(kind if above is None else above.annotation))
+        case "model_type" | "dict_type":
+            return "must be a mapping"
+        case _:
+            return details["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:

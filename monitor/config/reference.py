@@ -28,8 +28,9 @@ _SCALAR_WORDS: Mapping[Any, str] = {
 
 
 def settings_of(kind: Any) -> Mapping[str, FieldInfo]:
-    """Keys of the settings model *kind*, in order; empty for any other type."""
-    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+    """Keys of the settings model *kind*, or of the one that it may be, in order; empty for any other type."""
+    models = (each for each in _members(kind) if isinstance(each, type) and issubclass(each, BaseModel))
+    return next((model.model_fields for model in models), {})
 
 
 def setting_at(kind: Any, path: Iterable[str | int]) -> FieldInfo | None:
@@ -162,7 +163,7 @@ def _below(kind: Any, step: str | int) -> FieldInfo | None:
     if isinstance(step, int) or issubclass(_container(kind), Mapping):
         entry = entry_kind(kind)
         return None if entry is None else FieldInfo.from_annotation(entry)
-    return next((keys[step] for member in _members(kind) if step in (keys := settings_of(member))), None)
+    return settings_of(kind).get(step)
 
 
 def _container(kind: Any) -> type:

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field
 
-from monitor.config.file import ConfigFile, Problem, parse_config_file, unknown_key
+from monitor.config.file import Problem, read_settings
 from monitor.config.settings import Settings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
@@ -80,34 +79,12 @@ def read_floors(name: str, content: bytes) -> Floors:
     Raises:
         ConfigInvalid: with a line for everything that is wrong.
     """
-    file = parse_config_file(content)
-    problems = list(file.problems)
-    floors = Floors()
-    if not problems:
-        try:
-            floors = Floors.model_validate(file.values)
-        except ValidationError as error:
-            problems = [_problem(details, file) for details in error.errors(include_url=False)]
-        else:
-            if "verdict" not in file.values and floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
-                told = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
-                problems = [Problem(1, (), told)]
-    if problems:
-        found = sorted(problems, key=lambda problem: (problem.line, problem.key, problem.sentence))
-        raise ConfigInvalid("\n".join(problem.of(name) for problem in found))
+    floors = read_settings(Floors, name, content)
+    has_verdict = "verdict" in floors.model_fields_set
+    if not has_verdict and floors == Floors(undecided=floors.undecided, unscored=floors.unscored):
+        told = "holds no rule, so nothing would be checked: add verdict, floors, limits or must_pass"
+        raise ConfigInvalid(Problem(1, (), told).of(name))
     return floors
-
-
-def _problem(details: ErrorDetails, file: ConfigFile) -> Problem:
-    path = tuple(step for step in details["loc"] if step != "[key]")
-    message = details["msg"]
-    sentence = f"{message[:1].lower()}{message[1:]}"
-    if details["type"] == "missing":
-        sentence = "is missing"
-    elif details["type"] == "extra_forbidden":
-        parts: Mapping[str, type[Settings]] = {"floors": FloorRule, "limits": Limits}
-        sentence = unknown_key(str(path[-1]), (parts[str(path[0])] if len(path) > 1 else Floors).model_fields)
-    return Problem(file.line(path), path, sentence)
 
 
 _SHOWN = 5

@@ -7,10 +7,9 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from monitor.config.file import KeyPath, Problem, parse_config_file
+from monitor.config.file import read_settings
 from monitor.config.settings import Settings
 from monitor.errors import ConfigInvalid
 
@@ -106,37 +105,12 @@ def load_web_config(path: Path) -> WebConfig:
         ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no hash is repeated.
     """
     try:
-        file = parse_config_file(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigInvalid(
             f"{path.absolute()}: web.config_file cannot be read: {error.strerror}; correct or empty it"
         ) from error
-    problems = list(file.problems)
-    web = WebConfig()
-    try:
-        given = {name: value for name, value in file.values.items() if value is not None}
-        web = WebConfig.model_validate(given, context=path.parent)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            at = tuple(step for step in details["loc"] if step != "[key]")
-            problems.append(Problem(file.line(at), at, _sentence(at, details)))
-    if problems:
-        raise ConfigInvalid("\n".join(each.of(str(path)) for each in sorted(problems, key=lambda each: each.line)))
-    return web
-
-
-def _sentence(path: KeyPath, details: ErrorDetails) -> str:
-    match details["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            sections: dict[str, type[Settings]] = {"tls_server_config": TlsConfig, "http_server_config": HttpConfig}
-            allowed = (sections[str(path[0])] if len(path) > 1 else WebConfig).model_fields
-            return f"is not read by this version (allowed: {', '.join(allowed)})"
-        case "model_type" | "dict_type":
-            return "must be a mapping"
-        case _:
-            return details["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return read_settings(WebConfig, str(path), content, context=path.parent)
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:

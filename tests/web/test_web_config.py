@@ -326,7 +326,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
                     "authorities that sign clients' certificates)"
                 ),
                 (
-                    "web.yml:6: tls_server_config.cipher_suites: is not read by this version (allowed: cert_file, "
+                    "web.yml:6: tls_server_config.cipher_suites: unknown key (allowed: cert_file, "
                     "key_file, client_ca_file, client_auth_type, min_version, max_version)"
                 ),
             ],
