@@ -17,7 +17,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.difficulty.trust import wilson
 from monitor.evals.cases import Case, Pair
 from monitor.rollout.decomposition import decompose
-from monitor.rollout.verdict import Decomposition, Interval
+from monitor.rollout.verdict import Decomposition, Interval, ShareComparison
 
 _Array = NDArray[np.float64]
 _Kind = TypeVar("_Kind", bound=Hashable)
@@ -195,22 +195,14 @@ def _square_and_add(one: float, other: float, correlation: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareReport:
+class ShareReport(ShareComparison):
     """
-    The hard tier's share of failures over the cases that have a tier; ratios 0 to 1, changes -1 to 1.
+    The share over the cases that have a tier; the suite is the traffic.
 
     Attributes:
-        change: Candidate minus baseline.
-        expected_change: The change that a uniform gain in ability, of the size that was seen, would give.
-        excess: *change* minus *expected_change*: above 0 the hard tier was left behind.
         decomposition: What of the change easier and hard tiers did; None where a step has no failure to share out.
     """
 
-    baseline: Interval
-    candidate: Interval
-    change: Interval
-    expected_change: float
-    excess: Interval
     decomposition: Decomposition | None
 
 

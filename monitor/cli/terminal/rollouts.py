@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -26,9 +25,6 @@ from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, signed
-
-if TYPE_CHECKING:  # whose module waits for libraries of numbers, and every command imports this one
-    from monitor.evals.comparison import ShareReport
 
 VERDICT_COLOURS = {
     VerdictState.OK: "green",
@@ -97,7 +93,7 @@ def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
     table.add_row(name, *cells, *_change(comparison.change))
 
 
-def share_table(share: ShareComparison | ShareReport, parts: Mapping[str, float]) -> Table:
+def share_table(share: ShareComparison, parts: Mapping[str, float]) -> Table:
     """The hard tier's share of failures in both arms, its change, and what makes up the change, by name."""
     table = columns("hard tier's share of failures", "", "bounds, points")
     table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
