@@ -11,9 +11,8 @@ import typer
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.terminal.checks import print_checks, print_names, print_pruned, print_schema
-from monitor.cli.wiring import existing_ledger, existing_ledger_url, ledger_url, opened_ledger
+from monitor.cli.wiring import existing_ledger, ledger_url, opened_ledger
 from monitor.clock import WallClock
-from monitor.errors import LedgerInvalid
 from monitor.ledger.inspection import schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 
@@ -101,14 +100,7 @@ def check_ledger(*, shared: options.Shared) -> None:
 
     Example: [bold]cliffwatch ledger check --ledger sqlite:///cliffwatch.db[/]
     """
-    config = shared.config()
-    schema = schema_version(existing_ledger_url(config, shared.ledger))
-    if not schema.is_current:
-        raise LedgerInvalid(
-            f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
-            "run `cliffwatch ledger migrate`, or the version that wrote it."
-        )
-    with existing_ledger(config, shared.ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger, of_this_version=True) as opened:
         checks = opened.checks()
     print_result(shared.output, {"checks": checks}, print_checks, checks)
     if any(check.problems for check in checks):

@@ -15,16 +15,14 @@ from monitor.cli.app import app
 from monitor.cli.signals import stop_on_signals
 from monitor.cli.terminal.console import Console, say
 from monitor.cli.terminal.tail import RequestTable, request_json
-from monitor.cli.wiring import existing_ledger, ledger_url, reviewer_of
+from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import Tier
-from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable, MonitorError, UsageError
+from monitor.errors import DependencyUnreachable, LedgerInvalid, UsageError
 from monitor.ingest.file import file_records
 from monitor.ingest.kafka_reader import KafkaReader
-from monitor.ledger.engine import is_missing
-from monitor.ledger.inspection import schema_version
 from monitor.service.pipeline import DecodeRules
 from monitor.service.tail import SeenRequest, Watch
 
@@ -132,15 +130,15 @@ def _of_kafka(
 @contextmanager
 def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
     """The calibration in force of the ledger, read again every 15 seconds; always None without a ledger."""
-    named = ledger_url(config.ledger, url)
-    problem = _ledger_problem(named)
-    if problem is not None:
+    try:
+        ledger = existing_ledger(config, url, of_this_version=True)
+    except (DependencyUnreachable, LedgerInvalid) as problem:
         if url is not None:  # asked for by name
-            raise problem
+            raise
         say(f"Tiers are not shown. {problem}", err=True)
         yield lambda: None
         return
-    with existing_ledger(config, named) as opened:
+    with ledger as opened:
         review, clock = reviewer_of(config, opened), WallClock()
         known: list[tuple[float, Calibration | None]] = []
 
@@ -152,15 +150,3 @@ def _calibrated(config: Config, url: str | None) -> Iterator[Calibrated]:
         if calibration() is None:
             say("Tiers are not shown. The ledger has no calibration yet; `cliffwatch calibrate` makes one.", err=True)
         yield calibration
-
-
-def _ledger_problem(url: str) -> MonitorError | None:
-    """Why no calibration can be had from the ledger at *url*."""
-    if is_missing(url):
-        return DependencyUnreachable("There is no ledger yet; `cliffwatch run` makes one, or name one with --ledger.")
-    try:
-        if schema_version(url).is_current:
-            return None
-    except LedgerUnavailable as unavailable:
-        return unavailable
-    return LedgerInvalid("Another version of Cliffwatch wrote the ledger; use that version to look at it.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.clock import Clock, EventClock, WallClock
 from monitor.config.model import Config
-from monitor.errors import ConfigInvalid, DependencyUnreachable, printable_url
+from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, printable_url
 from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
@@ -17,6 +17,7 @@ from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
 from monitor.ledger.engine import IN_MEMORY_URL, is_missing, is_shareable
+from monitor.ledger.inspection import schema_version
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
@@ -113,23 +114,21 @@ def opened_ledger(config: Config, url: str | None = None) -> AbstractContextMana
     return closing(SqlLedger(ledger_url(config.ledger, url), config.ledger, outcomes=config.traces.outcomes))
 
 
-def existing_ledger(config: Config, url: str | None = None) -> AbstractContextManager[SqlLedger]:
+def existing_ledger(
+    config: Config, url: str | None = None, *, of_this_version: bool = False
+) -> AbstractContextManager[SqlLedger]:
     """
     As `opened_ledger`, for commands that have nothing to say about a ledger that was just made.
 
-    Raises:
-        DependencyUnreachable: there is no such file.
-        MonitorError: the ledger cannot be used or reached.
-    """
-    return opened_ledger(config, existing_ledger_url(config, url))
-
-
-def existing_ledger_url(config: Config, url: str | None = None) -> str:
-    """
-    *url*, or that of the ledger which *config* names.
+    Args:
+        config: Names the ledger.
+        url: The ledger where it is another one.
+        of_this_version: Leave one of an older version as it is, which opening would bring up to date.
 
     Raises:
-        DependencyUnreachable: there is no such file.
+        DependencyUnreachable: there is no such file, or the database does not answer.
+        LedgerInvalid: the schema is not the one that is asked for.
+        MonitorError: the ledger cannot be used.
     """
     named = ledger_url(config.ledger, url)
     if is_missing(named):
@@ -137,7 +136,12 @@ def existing_ledger_url(config: Config, url: str | None = None) -> str:
             f"There is no ledger at {printable_url(named)}; name it with --ledger or --config.file, or start "
             "`cliffwatch run` first."
         )
-    return named
+    if of_this_version and not (schema := schema_version(named)).is_current:
+        raise LedgerInvalid(
+            f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
+            "run `cliffwatch ledger migrate`, or the version that wrote it."
+        )
+    return opened_ledger(config, named)
 
 
 def rollout_control_of(

@@ -95,7 +95,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(events: Path, output: str) ->
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=events.parent)
 
     assert 1 == len(done.stdout.splitlines())
-    assert "Tiers are not shown. There is no ledger yet" in done.stderr
+    assert "Tiers are not shown. There is no ledger at" in done.stderr
     assert 1 == len(done.stderr.splitlines())
 
 
@@ -105,5 +105,5 @@ def test_a_ledger_that_was_named_has_to_be_there(
     """Without tiers is a guess at what was meant only where nobody named a ledger; and none is made."""
     assert 3 == run_command(["tail", str(events), "--ledger", f"sqlite:///{tmp_path}/none.db"])
 
-    assert "There is no ledger yet" in capsys.readouterr().err
+    assert "There is no ledger at" in capsys.readouterr().err
     assert [] == list(tmp_path.iterdir())
