@@ -45,7 +45,10 @@ COMMANDS = (
     "frontier",
     "ledger",
 )
-"""Commands and groups of commands, as a newcomer meets them; each has a module of its name."""
+"""Commands and groups of commands, as a newcomer meets them."""
+
+_MODULES = {"check-config": "check_config", "calibrate": "calibrations"}
+"""Modules whose name is not that of the command."""
 
 
 app = Commands(
@@ -110,7 +113,7 @@ def whole_app() -> typer.Typer:
 def _load(names: Sequence[str]) -> None:
     """Add the commands of these *names* to `app`; each has imports of its own, so only those asked for are loaded."""
     for name in names:
-        import_module(f"monitor.cli.{name.replace('-', '_')}")
+        import_module(f"monitor.cli.{_MODULES.get(name, name)}")
 
 
 def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
