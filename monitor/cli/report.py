@@ -22,6 +22,7 @@ from monitor.evals import tiering
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
 from monitor.evals.gate import Floors, GateResult, check, read_floors
+from monitor.evals.human import corrected
 from monitor.evals.rendering import ReportFormat, format_of, render
 from monitor.evals.report import EvalReport
 from monitor.evals.runs import Side, paired, reference_runs
@@ -86,10 +87,14 @@ def report(
             lambda side, how: read_results([side.path], how, advance),
             asked,
         )
-        others = reference_runs(read_results(reference or [], asked, advance))
+        of_others = {role: column for role, column in asked.columns.items() if role != "human"}
+        others = reference_runs(read_results(reference or [], replace(asked, columns=of_others), advance))
     runs = [pairing.baseline, pairing.candidate]
     learnt = _learnt(runs, config, others, ledger) or tiering.tiers_by_label(runs, tier_column, meanings)
-    built = EvalReport(baseline_source, candidate_source, pairing, learnt or tiering.without_tiers(), config.rollout)
+    tiers = learnt or tiering.without_tiers()
+    is_asked = reading.human is not None
+    pairing, labelling = corrected(pairing, tiers.tier_of, error_rate=config.rollout.error_rate, is_asked=is_asked)
+    built = EvalReport(baseline_source, candidate_source, pairing, tiers, config.rollout, labelling)
     held = None if floors is None else check(built, floors)
     for path, form in files.items():
         _write(path, built, held, form)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from operator import add
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ class CaseKey(msgspec.Struct, frozen=True, order=True, gc=False):
 
 _NO_FACTS: Mapping[str, MetadataValue] = MappingProxyType({})
 _UNNAMED = (None,)
+_NO_AUDITS = (0, 0, 0, 0)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +68,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
         metadata: Facts about the case that tell its tier or capability, names as the suite has them.
         attempt_id: Names this very attempt, so that it counts once though written twice; None where nothing does.
         variant: The prompt, where one suite asks the same cases with several.
+        human: Whether a person who checked the answer passes it, whatever *passed* says; None where nobody did.
     """
 
     key: CaseKey
@@ -80,6 +83,21 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     metadata: Mapping[str, MetadataValue] = _NO_FACTS
     attempt_id: str | None = None
     variant: str = ""
+    human: bool | None = None
+
+
+class Belief(NamedTuple):
+    """
+    What a case counts as in a pass rate, once people have checked the scores.
+
+    Attributes:
+        rate: Chance that it passes, ratio 0 to 1.
+        plain, known: Variance of one case of its tier, and as it counts in a rate: few audits leave doubt.
+    """
+
+    rate: float
+    plain: float
+    known: float
 
 
 class Case(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +105,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     Everything that one run did on one case.
 
     A case has a score where at least half of its attempts have one, and its pass rate is over those; otherwise it is
-    unknown, and never a success.
+    unknown, and never a success. Of an answer that a person checked, their word stands; rates rest on the score alone,
+    and on what the audits of all cases say of it (`human`).
 
     Attributes:
         scored: Attempts with a score.
@@ -97,6 +116,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         input_digests: Questions that went under this name; more than one is a duplicate id.
         repeats: What tells the attempts apart, one entry each.
         input_text: What was asked, or None.
+        audits: Attempts that a person checked: failed ones, how many of them do fail, and the same of passed ones.
+        belief: What it counts as once the scorer's errors are allowed for; None where it is taken at its word.
     """
 
     key: CaseKey
@@ -110,6 +131,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     metadata: Mapping[str, MetadataValue]
     repeats: tuple[str | None, ...]
     input_text: str | None
+    audits: tuple[int, int, int, int] = _NO_AUDITS
+    belief: Belief | None = None
 
     @property
     def has_unnamed_repeats(self) -> bool:
@@ -123,8 +146,25 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def pass_rate(self) -> float | None:
-        """Passed per scored attempt, ratio 0 to 1; None where the case has no score."""
-        return self.passed / self.scored if self.is_scored else None
+        """Passed per scored attempt by the word that stands, ratio 0 to 1; None where the case has no score."""
+        return self.standing if self.is_scored else None
+
+    @property
+    def standing(self) -> float:
+        """As `pass_rate`, of a case that has a scored attempt."""
+        failed, do_fail, _, fail_after_all = self.audits
+        return (self.passed + failed - do_fail - fail_after_all) / self.scored
+
+    @property
+    def rate(self) -> float:
+        """What the case counts as in a pass rate, ratio 0 to 1."""
+        return self.passed / self.scored if self.belief is None else self.belief.rate
+
+    def settled(self, *, passed: bool, lost: int = 0) -> Case:
+        """The case if its attempts without a score, but for those *lost*, had passed, or had failed."""
+        attempts, passing = self.scored + self.unscored - lost, (self.unscored - lost) * passed
+        believed = self.belief and self.belief._replace(rate=(self.belief.rate * self.scored + passing) / attempts)
+        return structs.replace(self, scored=attempts, passed=self.passed + passing, unscored=0, belief=believed)
 
     @property
     def is_flaky(self) -> bool:
@@ -186,6 +226,7 @@ def merged(one: Case, other: Case) -> Case:
         metadata=one.metadata if one.metadata == other.metadata else {**one.metadata, **other.metadata},
         repeats=one.repeats + other.repeats,
         input_text=one.input_text or other.input_text,
+        audits=tuple(map(add, one.audits, other.audits)),
     )
 
 
@@ -203,7 +244,15 @@ def _case(attempt: Attempt) -> Case:
         metadata=attempt.metadata,
         repeats=_UNNAMED if attempt.repeat is None else (attempt.repeat,),
         input_text=attempt.input_text,
+        audits=_audits(attempt),
     )
+
+
+def _audits(attempt: Attempt) -> tuple[int, int, int, int]:
+    if attempt.passed is None or attempt.human is None:
+        return _NO_AUDITS
+    fails = int(not attempt.human)
+    return (0, 0, 1, fails) if attempt.passed else (1, fails, 0, 0)
 
 
 def request_of(key: CaseKey, capability: str, text: str | None) -> Request:
@@ -258,12 +307,12 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
     @property
     def before(self) -> float:
         """The baseline's pass rate, ratio 0 to 1."""
-        return self.baseline.passed / self.baseline.scored
+        return self.baseline.rate
 
     @property
     def after(self) -> float:
         """The candidate's pass rate, ratio 0 to 1."""
-        return self.candidate.passed / self.candidate.scored
+        return self.candidate.rate
 
     @property
     def is_flaky(self) -> bool:
@@ -273,17 +322,17 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_failing(self) -> bool:
         """At most half of the candidate's attempts pass."""
-        return self.after <= _HALF
+        return self.candidate.standing <= _HALF
 
     @property
     def is_newly_failing(self) -> bool:
         """Most attempts passed before, and no longer do."""
-        return self.before > _HALF and self.is_failing
+        return self.baseline.standing > _HALF and self.is_failing
 
     @property
     def is_newly_passing(self) -> bool:
         """Most attempts pass now, and did not before."""
-        return self.after > _HALF >= self.before
+        return self.candidate.standing > _HALF >= self.baseline.standing
 
 
 _HALF = 0.5
@@ -391,8 +440,6 @@ def _worst(before: Case, after: Case | None) -> Pair | None:
         return None
     # Attempts that both runs lost say nothing of either.
     lost = min(before.unscored, after.unscored) if after is not None and before.scored and after.scored else 0
-    unknown = before.unscored - lost
-    passed = structs.replace(before, scored=before.scored + unknown, passed=before.passed + unknown, unscored=0)
-    if after is None:
-        return Pair(passed, structs.replace(passed, passed=0))
-    return Pair(passed, structs.replace(after, scored=after.scored + after.unscored - lost, unscored=0))
+    passed = before.settled(passed=True, lost=lost)
+    failed = structs.replace(passed, passed=0, belief=None, audits=_NO_AUDITS)
+    return Pair(passed, failed if after is None else after.settled(passed=False, lost=lost))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, expit, logit, ndtri
+from scipy.special import bdtr, expit, logit, ndtr, ndtri
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.difficulty.trust import wilson
@@ -44,12 +44,15 @@ class RepeatedRates:
     Attributes:
         before, after: Ratio 0 to 1.
         before_attempts, after_attempts: Scored attempts behind each rate, at least 1.
+        before_worth, after_worth: Independent cases that say as much as one whose score may be wrong; ratio 0 to 1.
     """
 
     before: _Array
     after: _Array
     before_attempts: NDArray[np.int64]
     after_attempts: NDArray[np.int64]
+    before_worth: float = 1.0
+    after_worth: float = 1.0
 
 
 def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
@@ -67,14 +70,16 @@ def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
     return Interval(rate, *wilson(rate, cases, z=float(ndtri(0.5 + confidence / 2.0))))
 
 
-def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float) -> Interval:
+def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float, worth: float = 1.0) -> Interval:
     """
     Mean of *rates* with score bounds; repeats of a case count as far as they tell more than one attempt.
+
+    Each case counts as *worth* of one, ratio 0 to 1.
 
     Source:
         The effective sample size of clustered proportions of Rao and Scott (1992), Biometrics 48:577.
     """
-    return score_interval(float(rates.mean()), _effective_cases(rates, attempts), confidence=confidence)
+    return score_interval(float(rates.mean()), _effective_cases(rates, attempts) * worth, confidence=confidence)
 
 
 def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:
@@ -89,8 +94,8 @@ def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:
         Lydersen and Laake (2014), Statistics in Medicine 33:2850; square-and-add of any two bounded estimates by Zou
         and Donner (2008), Statistics in Medicine 27:1693.
     """
-    before = pass_rate(rates.before, rates.before_attempts, confidence=confidence)
-    after = pass_rate(rates.after, rates.after_attempts, confidence=confidence)
+    before = pass_rate(rates.before, rates.before_attempts, confidence=confidence, worth=rates.before_worth)
+    after = pass_rate(rates.after, rates.after_attempts, confidence=confidence, worth=rates.after_worth)
     shared = _correlation(rates)
     change = after.estimate - before.estimate
     below = _square_and_add(after.estimate - after.lower, before.upper - before.estimate, shared)
@@ -180,8 +185,11 @@ _FEWEST_TO_SPREAD = 2
 
 def _correlation(rates: RepeatedRates) -> float:
     """Correlation of the two runs over cases, with Newcombe's correction towards none."""
-    cases = len(rates.before)
+    cases, worth = len(rates.before), rates.before_worth * rates.after_worth
     spread = float(rates.before.std() * rates.after.std())
+    if worth < 1.0:  # what a score may hide spreads the cases beyond what their corrected rates show
+        before, after = float(rates.before.mean()), float(rates.after.mean())
+        spread = math.sqrt(before * (1.0 - before) * after * (1.0 - after) / worth)
     if spread == 0.0:
         return 0.0
     covariance = float(((rates.before - rates.before.mean()) * (rates.after - rates.after.mean())).mean())
@@ -251,6 +259,7 @@ class _Group:
         failures: Failure rates before and after of each case, shape (cases, 2).
         difficulty_logit, difficulty_variance: Mean over the cases; the logit is None where only a label is known.
         prior_weight: Weight of each pseudo-case.
+        hidden: Variance of the mean rates that the cases do not show, since scores may be wrong, shape (2, 1).
     """
 
     tier: Tier
@@ -258,6 +267,7 @@ class _Group:
     difficulty_logit: float | None
     difficulty_variance: float
     prior_weight: float
+    hidden: _Array
 
     def draw(self, random: np.random.Generator) -> _Array:
         """Believable mean failure rates before and after, shape (2, draws)."""
@@ -265,6 +275,8 @@ class _Group:
         is_corner = ((kinds == 0.0) | (kinds == 1.0)).all(axis=1)
         weights = counts - is_corner * (1.0 - self.prior_weight)
         drawn: _Array = (random.dirichlet(weights, size=_DRAWS) @ kinds).T
+        if self.hidden.any():
+            drawn = np.clip(random.normal(drawn, np.sqrt(self.hidden)), 0.0, 1.0)
         return drawn
 
 
@@ -282,9 +294,19 @@ def _groups(pairs: Sequence[Pair]) -> Sequence[_Group]:
             difficulty_logit=_mean_logit(group),
             difficulty_variance=float(np.mean([pair.grade.difficulty_variance for pair in group])),
             prior_weight=_PRIOR_WEIGHT / in_tier[tier],
+            hidden=_hidden(group),
         )
         for (tier, _), group in sorted(by_kind.items(), key=lambda item: (TIERS.index(item[0][0]), item[0][1]))
     ]
+
+
+def _hidden(pairs: Sequence[Pair]) -> _Array:
+    hidden = np.zeros((2, 1))
+    for run, cases in enumerate(([pair.baseline for pair in pairs], [pair.candidate for pair in pairs])):
+        known = [case.belief.known for case in cases if case.belief is not None]
+        seen = float(np.var([case.rate for case in cases]))
+        hidden[run] = max(float(np.mean(known)) - seen, 0.0) / len(cases) if known else 0.0
+    return hidden
 
 
 def _mean_logit(pairs: Sequence[Pair]) -> float | None:
@@ -507,25 +529,43 @@ def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
         after=np.array([pair.after for pair in pairs]),
         before_attempts=np.array([pair.baseline.scored for pair in pairs], dtype=np.int64),
         after_attempts=np.array([pair.candidate.scored for pair in pairs], dtype=np.int64),
+        before_worth=worth([pair.baseline for pair in pairs]),
+        after_worth=worth([pair.candidate for pair in pairs]),
     )
+    change = paired_change(rates, confidence=confidence)
+    is_certain = rates.before_worth == rates.after_worth == 1.0
     tries = int(min(rates.before_attempts.min(), rates.after_attempts.min()))
     return Stratum(
         cases=len(pairs),
         hard_cases=sum(pair.tier in HARD_TIER for pair in pairs),
         passed_before=float(rates.before.sum()),
         passed_after=float(rates.after.sum()),
-        before=pass_rate(rates.before, rates.before_attempts, confidence=confidence),
-        after=pass_rate(rates.after, rates.after_attempts, confidence=confidence),
+        before=pass_rate(rates.before, rates.before_attempts, confidence=confidence, worth=rates.before_worth),
+        after=pass_rate(rates.after, rates.after_attempts, confidence=confidence, worth=rates.after_worth),
         newly_failing=sum(pair.is_newly_failing for pair in pairs),
         newly_passing=sum(pair.is_newly_passing for pair in pairs),
-        change=paired_change(rates, confidence=confidence),
-        p_value=exact_p_value(rates),
+        change=change,
+        p_value=exact_p_value(rates) if is_certain else _p_value(change, confidence),
         level=level,
         flaky=sum(pair.is_flaky for pair in pairs),
         tries=tries,
         all_tries_before=_all_tries([pair.baseline for pair in pairs], tries),
         all_tries_after=_all_tries([pair.candidate for pair in pairs], tries),
     )
+
+
+def worth(cases: Sequence[Case]) -> float:
+    """Independent cases that say as much as one of *cases*, whose scores may be wrong; ratio 0 to 1."""
+    beliefs = [case.belief for case in cases if case.belief is not None]
+    plain, known = sum(each.plain for each in beliefs), sum(each.known for each in beliefs)
+    return 1.0 if math.isclose(plain, known) else plain / known
+
+
+def _p_value(change: Interval, confidence: float) -> float:
+    """Two-sided, by the distance of *change* from 0 in standard errors: those of the bound that is on that side."""
+    width = change.estimate - change.lower if change.estimate > 0.0 else change.upper - change.estimate
+    deviations = abs(change.estimate) / width * ndtri(0.5 + confidence / 2.0) if width > 0.0 else 0.0
+    return 2.0 * float(ndtr(-deviations))
 
 
 def _all_tries(cases: Sequence[Case], tries: int) -> float:
@@ -535,4 +575,8 @@ def _all_tries(cases: Sequence[Case], tries: int) -> float:
     Source:
         pass^k of Yao et al. (2024), tau-bench, section 3.
     """
-    return sum(math.comb(case.passed, tries) / math.comb(case.scored, tries) for case in cases) / len(cases)
+    chances = [
+        math.prod(max(case.rate * case.scored - drawn, 0.0) / (case.scored - drawn) for drawn in range(tries))
+        for case in cases
+    ]
+    return sum(chances) / len(cases)

@@ -15,7 +15,7 @@ from monitor.config.settings import Settings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
 from monitor.evals.cases import Case, Pair
-from monitor.evals.comparison import pass_rate
+from monitor.evals.comparison import pass_rate, worth
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import counted, percent, points, points_of, some_of
@@ -233,13 +233,13 @@ class _Checker:
 
     def _rate(self, cases: Sequence[Case], missing: int) -> Interval | None:
         """Pass rate over *cases* and *missing* ones that failed; attempts without a score count as the rules say."""
-        unscored = [case.unscored if self._counts_unscored else 0 for case in cases]
-        attempts = [case.scored + more for case, more in zip(cases, unscored, strict=True)] + [1] * missing
-        if not sum(attempts):
+        known = [case.settled(passed=False) if self._counts_unscored else case for case in cases]
+        if not len(known) + missing:
             return None
-        counts = np.array(attempts, dtype=np.int64)
-        rates = np.array([case.passed for case in cases] + [0] * missing) / counts
-        return pass_rate(rates, counts, confidence=self._report.comparison.confidence)
+        attempts = np.array([case.scored for case in known] + [1] * missing, dtype=np.int64)
+        rates = np.array([case.rate for case in known] + [0.0] * missing)
+        confidence = self._report.comparison.confidence
+        return pass_rate(rates, attempts, confidence=confidence, worth=worth(known) if known else 1.0)
 
     def _share(self) -> Iterator[CheckedRule]:
         share = self._report.comparison.share

@@ -229,6 +229,8 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[
         "capabilities": {name: _stratum(stratum) for name, stratum in comparison.capabilities.items()},
         "share": share
         and {**to_builtins(share), "baseline": share.baseline.estimate, "candidate": share.candidate.estimate},
+        "labels": (labels := report.labelling)
+        and {**_both(*labels.arms), "judge_moved": labels.moved, "audits_needed": report.audits_needed},
         "lost": map(_case, report.lost),
         "won": map(_case, report.won),
         "flaky": map(_case, report.flaky),

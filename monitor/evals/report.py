@@ -14,8 +14,10 @@ from monitor.evals.audit import Audit, audit
 from monitor.evals.cases import Pair, Pairing
 from monitor.evals.comparison import Comparison, ShareReport, Stratum, compare
 from monitor.evals.tiering import Tiering, TierSource
-from monitor.rollout.cohort import TiersBy
+from monitor.rollout.cohort import ArmName, TierGroup, TiersBy
+from monitor.rollout.labelling import Labelling
 from monitor.rollout.policy import Policy
+from monitor.rollout.reasons import audit_words, judge_words, moved_judge_words
 from monitor.rollout.state import MIN_EASIER_FAILURES
 from monitor.rollout.verdict import Interval, VerdictState
 from monitor.rollout.wording import bounds, counted, percent, points, points_of, probability, some_of, with_bounds
@@ -49,6 +51,7 @@ class EvalReport:
 
     Attributes:
         policy: The jump of the share that matters, the margins of `ok`, and the error rate.
+        labelling: What people who checked the scores say of them; None where nobody did.
 
     Raises:
         UsageError: the runs have no case in common.
@@ -59,6 +62,7 @@ class EvalReport:
     pairing: Pairing
     tiering: Tiering
     policy: Policy
+    labelling: Labelling | None = None
 
     def __post_init__(self) -> None:
         if not self.pairing.pairs and not self.pairing.unpaired.unscored:
@@ -242,10 +246,24 @@ class EvalReport:
         return f"{' and '.join(open_claims)}."
 
     @property
+    def audits_needed(self) -> int:
+        """More scores of each run that people should check; at most those that they have not."""
+        if self.labelling is None:
+            return 0
+        unchecked = max(labels.sources.get("judge", 0) - labels.audited for labels in self.labelling.arms)
+        return min(self.labelling.audits_needed(self.policy.ok_margin), unchecked)
+
+    @property
     def reasons(self) -> Iterator[str]:
         """Sentences with numbers, most telling first."""
         comparison, judged, state = self.comparison, self.comparison.judged(), self.verdict
+        arms = {} if self.labelling is None else dict(zip(ArmName, self.labelling.arms, strict=True))
+        moved = () if self.labelling is None else self.labelling.moved
+        yield from moved_judge_words(arms, moved)
         yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
+        yield from audit_words(arms, self.audits_needed)
+        if not moved and all(labels.judge for labels in arms.values()):
+            yield from (f"On the {arm} the judge {judge_words(of, TierGroup.ALL)}." for arm, of in arms.items())
         if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
             yield next(iter(self.obstacles))
         yield from self._unknown()

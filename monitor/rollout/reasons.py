@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
@@ -27,7 +27,7 @@ def explain(
     """Why the state is what it is: the finding first, then the rates behind it, then what limits it."""
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
     return [
-        *_moved_judge(verdict),
+        *moved_judge_words(verdict.labels, verdict.judge_moved),
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
@@ -60,32 +60,33 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
             yield _open(verdict, measurement, policy)
 
 
-def _moved_judge(verdict: Verdict) -> Iterator[str]:
-    """Said before the model is blamed."""
-    for group in verdict.judge_moved[:1]:
-        before, after = (_judge(arm, group) for arm in verdict.labels.values())
+def moved_judge_words(arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGroup]) -> Iterator[str]:
+    """That the judge of the *arms* errs differently in them, said before the model is blamed."""
+    for group in moved[:1]:
+        before, after = (judge_words(arm, group) for arm in arms.values())
         yield (
             f"The judge errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
             f"candidate it {after}. The rates are corrected for it."
         )
 
 
-def _judge(labels: ArmLabels, group: TierGroup) -> str:
+def judge_words(labels: ArmLabels, group: TierGroup) -> str:
+    """How the judge errs on a *group* of requests."""
     errors = labels.judge.get(group)
     kinds = () if errors is None else (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
     told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
     return " and ".join(told) or "errs at an unknown rate"
 
 
-def _labels(verdict: Verdict) -> Iterator[str]:
-    arms = verdict.labels
+def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int) -> Iterator[str]:
+    """How many verdicts of the judge people checked, what that changes, and how many more are *needed*."""
     if not arms or not any("judge" in labels.sources for labels in arms.values()):
         return
     audited = " and ".join(f"{labels.audited} of the {arm}'s" for arm, labels in arms.items())
-    more = f"; about {verdict.audits_needed} more in each arm would be enough" if verdict.audits_needed else ""
+    more = f"; about {needed} more in each arm would be enough" if needed else ""
     if not any(labels.audited for labels in arms.values()):
-        enough = f" To know its errors, let people check about {verdict.audits_needed} of its verdicts in each arm."
-        yield f"No person has checked the judge.{enough if verdict.audits_needed else ''}"
+        enough = f" To know its errors, let people check about {needed} of its verdicts in each arm."
+        yield f"No person has checked the judge.{enough if needed else ''}"
         return
     if not any(labels.count_by is CountBy.AUDITS for labels in arms.values()):
         yield f"People checked {audited} verdicts of the judge, too few to correct its errors{more}."
@@ -179,7 +180,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
 
 def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
-    yield from _labels(verdict)
+    yield from audit_words(verdict.labels, verdict.audits_needed)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
         yield " ".join(("Without trusted tiers, nothing is known of the hard tier.", *reasons))

@@ -185,6 +185,7 @@ class AttemptReader:
         self._pass_at = 1.0 if options.pass_at is None else options.pass_at
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
+        self._unclear_checks = 0
         self._told: set[bool] = set()
 
     def attempt(
@@ -200,6 +201,7 @@ class AttemptReader:
         capability: str = "",
         otherwise: str = "",
         failure: str | None = None,
+        human: JsonValue = None,
         **more: Any,
     ) -> Attempt:
         """
@@ -217,6 +219,7 @@ class AttemptReader:
             capability: The class; empty where *metadata* may name one.
             otherwise: The class where nothing names one.
             failure: What went wrong, if it failed.
+            human: What a person said who checked the answer: yes or no, in any words.
             more: What else an `Attempt` holds, over what the others tell.
         """
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
@@ -233,6 +236,7 @@ class AttemptReader:
             failure=shortened(failure) if passed is False else None,
             unscored_because=because,
             metadata=about,
+            human=self._checked(word_of(human)),
             **told,
         )
 
@@ -281,6 +285,12 @@ class AttemptReader:
         self._between += 0.0 < score < 1.0
         return score >= self._pass_at, None
 
+    def _checked(self, word: str) -> bool | None:
+        if word not in _DECIDED:
+            self._unclear_checks += not is_unscored(word)
+            return None
+        return word in PASSING
+
     def _notes(self) -> Iterator[str]:
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
         if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
@@ -291,6 +301,8 @@ class AttemptReader:
         if unclear:
             count = self._unclear.total()
             yield f"{count:,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
+        if self._unclear_checks:
+            yield f"{self._unclear_checks:,} verdicts of people say neither yes nor no and count as not given."
         low, high = self._lowest, self._highest
         is_graded = self._between and high < 1.0
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):

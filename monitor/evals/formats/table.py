@@ -178,6 +178,8 @@ class _Columns:
             roles |= self._outcome()
         for role in GUESSES:
             guess = next((column for column in self.all_named(GUESSES[role]) if column not in roles.values()), None)
+            if role == "human" and guess is not None and not self._is_verdict(guess):
+                continue
             if role not in roles and role not in {"passed", "score"} and guess is not None:
                 roles[role] = guess
         if "case" not in roles and "input" in roles:
@@ -297,6 +299,7 @@ class _RowReader:
             metadata=self._metadata(row),
             capability=sys.intern(self._text(row, "capability")),
             failure=self._text(row, "failure"),
+            human=self._get(row, "human"),
             model=sys.intern(self._text(row, "model")),
             repeat=sys.intern(self._text(row, "repeat")) or None,
         )
