@@ -123,7 +123,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         answered = [{**event, "environment": "probes", "model_version": model, "service": "probes"} for event in events]
         _write(folder / f"probes-{model}.jsonl", answered[-3:])
     for arm, name in enumerate(("before.csv", "after.csv")):
-        write_csv(folder / name, seed_rows(arm))
+        write_csv(folder / name, [row | {"reviewer": ""} for row in seed_rows(arm)])
     shutil.copy(ROOT / "cliffwatch.yaml", folder)
     (folder / "monitor.yaml").write_text(f"ledger: {{url: 'sqlite:///{folder}/ledger.db'}}\n")
     for policy, jump in (("bold", 0.2), ("careful", 0.05)):
