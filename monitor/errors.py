@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def printable_url(url: str) -> str:
     """
@@ -64,3 +67,19 @@ class CalibrationInvalid(MonitorError):
 
 class RolloutUnderWay(MonitorError):
     """Another calibration cannot be put in force: both arms of a rollout are read under this one until it ends."""
+
+
+@contextmanager
+def os_errors(kind: type[MonitorError], what: str, advice: str) -> Iterator[None]:
+    """
+    Says with an error of *kind* what the operating system refuses.
+
+    Args:
+        kind: The decision that the caller has to take.
+        what: What cannot be done, with the name of the file.
+        advice: What to do next; the end of the sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror}; {advice}") from error

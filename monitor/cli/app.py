@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ from monitor.cli.gc import kept_for_good
 from monitor.cli.options import Commands, OutputFormat
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import print_error
-from monitor.errors import DependencyUnreachable, MonitorError, UsageError
+from monitor.errors import DependencyUnreachable, MonitorError, UsageError, os_errors
 from monitor.output.plain import plain
 from monitor.web.settings import WebSettings
 
@@ -148,15 +148,11 @@ def print_result(output: OutputFormat, value: object, in_words: Callable[..., No
         in_words(Console(), *(shown or (value,)))
 
 
-@contextmanager
-def writing(path: Path, *, instead: str = "another place") -> Iterator[None]:
+def writing(path: Path, *, instead: str = "another place") -> AbstractContextManager[None]:
     """
     While a file is written that a person named.
 
     Raises:
         UsageError: the file at *path* cannot be written.
     """
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"{Path(path).absolute()} cannot be written: {error.strerror}; choose {instead}.") from error
+    return os_errors(UsageError, f"{path.absolute()} cannot be written", f"choose {instead}.")

@@ -17,7 +17,7 @@ from monitor.cli.terminal.rollouts import print_error, reading_progress
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
-from monitor.errors import ConfigInvalid, UsageError
+from monitor.errors import ConfigInvalid, UsageError, os_errors
 from monitor.evals import tiering
 from monitor.evals.cases import Run
 from monitor.evals.files import read_results
@@ -133,9 +133,8 @@ def _learnt(
 
 def _floors(path: Path) -> Floors:
     try:
-        return read_floors(str(path), path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path.absolute()} cannot be read: {error.strerror}; check the name.") from error
+        with os_errors(UsageError, f"{path.absolute()} cannot be read", "check the name."):
+            return read_floors(str(path), path.read_bytes())
     except ConfigInvalid as error:  # exit code 1 is for a gate that closes
         raise UsageError(str(error)) from error
 

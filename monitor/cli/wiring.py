@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monitor.clock import Clock, EventClock, WallClock
 from monitor.config.model import Config
-from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, printable_url
+from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, os_errors, printable_url
 from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
 from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
@@ -165,13 +165,9 @@ def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
     """
     if named is not None or not settings.url_file:
         return settings.url if named is None else named
-    try:
-        return Path(settings.url_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigInvalid(
-            f"ledger.url_file: {Path(settings.url_file).absolute()} cannot be read: {error.strerror}; "
-            "mount the secret or use ledger.url"
-        ) from error
+    path = Path(settings.url_file).absolute()
+    with os_errors(ConfigInvalid, f"ledger.url_file: {path} cannot be read", "mount the secret or use ledger.url"):
+        return path.read_text(encoding="utf-8").strip()
 
 
 def _opened_files(

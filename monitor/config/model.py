@@ -22,7 +22,7 @@ from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file,
 from monitor.config.reference import accepts, allowed, entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
-from monitor.errors import ConfigInvalid
+from monitor.errors import ConfigInvalid, os_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ledger.settings import LedgerSettings
 from monitor.log import LogSettings
@@ -82,12 +82,8 @@ def load_config(path: str | Path | None = None) -> Config:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with os_errors(ConfigInvalid, f"{path.absolute()}: cannot be read", "`cliffwatch init` writes one"):
         return path.read_bytes()
-    except OSError as error:
-        raise ConfigInvalid(
-            f"{path.absolute()}: cannot be read: {error.strerror}; `cliffwatch init` writes one"
-        ) from error
 
 
 def _merged(values: Any, winning: Any) -> Any:

@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from monitor.errors import DeadLetterUnavailable, MonitorError
+from monitor.errors import DeadLetterUnavailable, MonitorError, os_errors
 from monitor.ingest.kafka_client import client_options, milliseconds, producer, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import DeadLetterRecord
@@ -60,13 +60,9 @@ class FileDeadLetters:
         self._path = path
 
     def write(self, letters: Sequence[DeadLetterRecord]) -> None:
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(_facts(letter)) + "\n" for letter in letters)
-        except OSError as error:
-            raise DeadLetterUnavailable(
-                f"Dead letters cannot be written to {self._path}: {error.strerror}; make room or choose another file."
-            ) from error
+        what, advice = f"Dead letters cannot be written to {self._path}", "make room or choose another file."
+        with os_errors(DeadLetterUnavailable, what, advice), self._path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(_facts(letter)) + "\n" for letter in letters)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from monitor.errors import DependencyUnreachable, MonitorError, UsageError
+from monitor.errors import DependencyUnreachable, MonitorError, UsageError, os_errors
 from monitor.ingest.lines import CORRUPTED, PEEK_BYTES, Line, decompressed, frame_lengths, read_frames, read_lines
 from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
 
@@ -120,12 +120,8 @@ class FileSource:
     def _opened(self, path: str) -> io.BufferedReader:
         if path == STANDARD_INPUT:
             return cast("io.BufferedReader", self._standard_input or sys.stdin.buffer)
-        try:
+        with os_errors(DependencyUnreachable, f"{Path(path).absolute()} cannot be read", "check the name."):
             return Path(path).open("rb")
-        except OSError as error:
-            raise DependencyUnreachable(
-                f"{Path(path).absolute()} cannot be read: {error.strerror}; check the name."
-            ) from error
 
     def _translated(self, path: str) -> io.BufferedReader | None:
         lines = None if self._translate is None else self._translate(path)

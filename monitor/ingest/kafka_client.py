@@ -9,7 +9,7 @@ from typing import Any
 
 from kafka import KafkaProducer, errors
 
-from monitor.errors import BrokersUnreachable, ConfigInvalid
+from monitor.errors import BrokersUnreachable, ConfigInvalid, os_errors
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
 from monitor.ingest.unfolding import BoundedConsumer
 
@@ -139,9 +139,5 @@ def _sentence(error: Exception, settings: KafkaSettings) -> str:
 def _secret(value: str, path: str) -> str:
     if not path:
         return value
-    try:
+    with os_errors(ConfigInvalid, f"{Path(path).absolute()} cannot be read", "check the kafka.*_password_file."):
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ConfigInvalid(
-            f"{Path(path).absolute()} cannot be read: {error.strerror}; check the kafka.*_password_file."
-        ) from error

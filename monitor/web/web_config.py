@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from monitor.config.file import read_settings
 from monitor.config.settings import Settings
-from monitor.errors import ConfigInvalid
+from monitor.errors import ConfigInvalid, os_errors
 
 _Header = Literal[
     "Content-Security-Policy",
@@ -104,12 +104,8 @@ def load_web_config(path: Path) -> WebConfig:
     Raises:
         ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no hash is repeated.
     """
-    try:
+    with os_errors(ConfigInvalid, f"{path.absolute()}: web.config_file cannot be read", "correct or empty it"):
         content = path.read_bytes()
-    except OSError as error:
-        raise ConfigInvalid(
-            f"{path.absolute()}: web.config_file cannot be read: {error.strerror}; correct or empty it"
-        ) from error
     return read_settings(WebConfig, str(path), content, context=path.parent)
 
 
