@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from monitor.errors import UsageError
+from monitor.errors import UsageError, os_errors
 from monitor.evals.cases import Attempt, request_of
 from monitor.evals.formats import reading
 from monitor.evals.formats.detect import READ_FORMATS, holds_results, read_content
@@ -141,14 +141,11 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     is_piped = path == STANDARD_INPUT
-    try:
+    cannot = os_errors(UsageError, f"{Path(path).absolute()} cannot be read", "check the name.")
+    with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "read a whole copy of it"):
         most = min(_LARGEST_BYTES, _LARGEST_BYTES if is_piped else reading.most_unfolded(Path(path).stat().st_size))
         with cast("io.BufferedReader", sys.stdin.buffer) if is_piped else Path(path).open("rb") as stream:
             content = decompressed(stream).read(min(at_most, most + 1))
-    except CORRUPTED as error:
-        raise ResultFileInvalid(f"{path} is damaged ({error}); read a whole copy of it.") from error
-    except OSError as error:
-        raise UsageError(f"{Path(path).absolute()} cannot be read: {error.strerror}; check the name.") from error
     if most < len(content) <= _LARGEST_BYTES:
         raise ResultFileInvalid(f"{path} unfolds to over {reading.LARGEST_RATIO} times its size; give it unfolded.")
     if len(content) > _LARGEST_BYTES:

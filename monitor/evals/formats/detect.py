@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, table
+from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, reading, table
 from monitor.evals.formats.documents import bfcl_rows, case_rows, decoded, final_events, id_lists, junit_rows
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
@@ -102,10 +102,8 @@ def _is_result(row: Mapping[str, Any]) -> bool:
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
     frames = read_frames(io.BufferedReader(io.BytesIO(content)), read_length, max_bytes=_LARGEST_RECORD)
-    try:
+    with reading.refused((EOFError,), f"{name} is damaged", "read a whole copy of it"):
         return events.read_records(name, (frame.value for frame in frames), options)
-    except EOFError as error:
-        raise ResultFileInvalid(f"{name} is damaged ({error}); read a whole copy of it.") from error
 
 
 def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
@@ -180,12 +178,8 @@ def _read_yaml(name: str, text: bytes, options: Options) -> ResultFile:
     import yaml  # noqa: PLC0415  (few results are YAML)
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
+    with reading.refused((yaml.YAMLError,), f"{name} is not valid YAML", "write it again"):
         document = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ResultFileInvalid(
-            f"{name} is not valid YAML ({' '.join(str(error).split())}); write it again."
-        ) from error
     return _read_document(name, document, options)
 
 
@@ -199,11 +193,9 @@ def _parquet_rows(name: str, content: bytes) -> Iterable[Mapping[str, Any]]:
     except ImportError:
         told = f"{name} is Parquet; pip install 'cliffwatch[parquet]', or write it as CSV or JSON lines."
         raise ResultFileInvalid(told) from None
-    try:
+    with reading.refused((ArrowException, OSError), f"{name} is damaged Parquet", "read a whole copy of it"):
         for batch in parquet.ParquetFile(BufferReader(content)).iter_batches():
             yield from map(table.flat, batch.to_pylist())
-    except (ArrowException, OSError) as error:
-        raise ResultFileInvalid(f"{name} is damaged Parquet ({error}); read a whole copy of it.") from error
 
 
 def _unknown(name: str) -> ResultFileInvalid:

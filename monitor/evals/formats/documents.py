@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 from pydantic_core import from_json
 
-from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid
+from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid, refused
 from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
 
 _DEEPEST = 4
@@ -251,10 +251,8 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
     """
     if b"<!" in content[:2_000].replace(b"<!--", b""):  # entities are for attacks, test runners write none
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
-    try:
+    with refused((ET.ParseError,), f"{name} is damaged XML", "read a whole copy of it"):
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
-    except ET.ParseError as error:
-        raise ResultFileInvalid(f"{name} is damaged XML ({error}); read a whole copy of it.") from error
     rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("testcase")]
     if not rows:
         raise ResultFileInvalid(f"{name} is XML without a single testcase; name a JUnit report.")

@@ -49,19 +49,17 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
         ChoiceMissing: the score that was asked for is not there.
         ResultFileInvalid: it is not a log, or holds no sample.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = archive.namelist()
-            heads = [member for member in (_HEADER, _START) if member in names]
-            if not heads:
-                told = f"{name} is an archive, but not a log of Inspect AI; unpack it and name its folder, or save"
-                raise ResultFileInvalid(f"{told} a spreadsheet as CSV.")
-            journal = sorted(each for each in names if each.startswith(_JOURNAL))
-            header = from_json(_member(name, archive, heads[0]) or b"{}")
-            parts = [_SUMMARIES] if _SUMMARIES in names else journal
-            samples = [sample for part in parts for sample in from_json(_member(name, archive, part) or b"[]")]
-    except _DAMAGES as error:
-        raise ResultFileInvalid(f"{name} is a damaged archive ({error}); read a whole copy of it.") from error
+    damaged = reading.refused(_DAMAGES, f"{name} is a damaged archive", "read a whole copy of it")
+    with damaged, zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        heads = [member for member in (_HEADER, _START) if member in names]
+        if not heads:
+            told = f"{name} is an archive, but not a log of Inspect AI; unpack it and name its folder, or save"
+            raise ResultFileInvalid(f"{told} a spreadsheet as CSV.")
+        journal = sorted(each for each in names if each.startswith(_JOURNAL))
+        header = from_json(_member(name, archive, heads[0]) or b"{}")
+        parts = [_SUMMARIES] if _SUMMARIES in names else journal
+        samples = [sample for part in parts for sample in from_json(_member(name, archive, part) or b"[]")]
     return read_log(name, {**(header if isinstance(header, dict) else {}), "samples": samples}, options)
 
 

@@ -48,10 +48,8 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
         ResultFileInvalid: it holds no result.
     """
     header, body = csv_rows(name, content)
-    try:
+    with reading.refused((ValueError,), f"{name} has named scores that are not JSON", "write it again"):
         rows = [row for cells in body() for row in _cells_of(header, cells)]
-    except ValueError as error:
-        raise ResultFileInvalid(f"{name} has named scores that are not JSON ({error}); write it again.") from error
     return read_rows(name, rows, options)
 
 

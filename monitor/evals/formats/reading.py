@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -68,6 +69,15 @@ class ChoiceMissing(UsageError):
 
 class ChoiceAbsent(ChoiceMissing):
     """What was asked for by an option is not in a file of results: name something else."""
+
+
+@contextmanager
+def refused(kinds: tuple[type[Exception], ...], what: str, advice: str) -> Iterator[None]:
+    """Says with a `ResultFileInvalid` what is wrong with a file over which one of *kinds* is raised, and what to do."""
+    try:
+        yield
+    except kinds as error:
+        raise ResultFileInvalid(f"{what} ({' '.join(str(error).split())}); {advice}.") from error
 
 
 @dataclass(frozen=True, slots=True)
