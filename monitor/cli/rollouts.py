@@ -7,7 +7,6 @@ from monitor.cli.app import app, print_result
 from monitor.cli.rollout_choice import found, matching
 from monitor.cli.terminal.rollouts import print_history
 from monitor.cli.wiring import existing_ledger, rollout_control_of
-from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.rollout_request import RolloutRequest
 
@@ -18,10 +17,9 @@ rollouts = app.group("rollouts", "List rollouts with their history, announce one
 def list_rollouts(
     service: str = "",
     *,
-    shared: options.WithLedger,
+    shared: options.Shared,
     environment: str = "",
     candidate: str = "",
-    output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
     Every rollout, ended ones included, with every change of its verdict.
@@ -35,7 +33,7 @@ def list_rollouts(
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
         records = matching(opened.rollouts(), service=service, environment=environment, candidate=candidate)
-    print_result(output, rollouts_json(records), print_history, records)
+    print_result(shared.output, rollouts_json(records), print_history, records)
 
 
 @rollouts.command("start")
@@ -66,7 +64,7 @@ def start_rollout(
     )
     with existing_ledger(config, shared.ledger) as opened:
         record = rollout_control_of(config, opened).start(request)
-    _show(record, shared.output)
+    print_result(shared.output, rollout_json(record), print_history, [record])
 
 
 @rollouts.command("end")
@@ -84,8 +82,4 @@ def end_rollout(rollout_id: str, *, reason: str, shared: options.Shared) -> None
     with existing_ledger(config, shared.ledger) as opened:
         chosen = found(opened.rollouts(), rollout_id)
         record = rollout_control_of(config, opened).end(chosen.rollout.rollout_id, reason=reason)
-    _show(record, shared.output)
-
-
-def _show(record: RolloutRecord, output: options.OutputFormat) -> None:
-    print_result(output, rollout_json(record), print_history, [record])
+    print_result(shared.output, rollout_json(record), print_history, [record])

@@ -47,13 +47,12 @@ def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
 def verdict(
     service: str = "",
     *,
-    shared: options.WithLedger,
+    shared: options.Shared,
     environment: str = "",
     candidate: str = "",
     gate: Gate | None = None,
     require_verdict: bool = False,
     require_tiers: bool = False,
-    output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
     Print the latest verdict of each rollout under way, or of the last one where none is.
@@ -78,7 +77,7 @@ def verdict(
         raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
     records = matching(every, service=service, environment=environment, candidate=candidate)
     current = under_way(records) or latest(records)
-    print_result(output, rollouts_json(current), print_verdicts, current)
+    print_result(shared.output, rollouts_json(current), print_verdicts, current)
     if gate is not None:
         gated = current if candidate else under_way(current)
         is_missing = not gated and (require_verdict or bool(candidate))
