@@ -11,7 +11,7 @@ from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations
-from monitor.cli.terminal.console import Console, say
+from monitor.cli.terminal.console import Console, print_line, say
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
@@ -234,4 +234,4 @@ def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, 
 
 def _print_promoted(console: Console, promoted: KeptCalibration) -> None:
     print_calibration(console, promoted)
-    console.print(f"Calibration {promoted.calibration.calibration_id} is in force.", highlight=False)
+    print_line(console, f"Calibration {promoted.calibration.calibration_id} is in force.")

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
@@ -27,15 +28,12 @@ def print_calibrate(console: Console, result: CalibrateResult) -> None:
     """What `calibrate` did, and whether to trust its calibration."""
     records = result.records
     if records.read:
-        console.print(
-            f"{records.read:,} records read, {records.counted:,} traces counted, {records.duplicate:,} known already, "
-            f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome.",
-            soft_wrap=True,
-            highlight=False,
-        )
+        new = f"{records.counted:,} traces counted, {records.duplicate:,} known already"
+        left = f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome"
+        print_line(console, f"{records.read:,} records read, {new}, {left}.")
     print_calibration(console, result.difficulty)
     _print_history(console, result.history, is_trusted=result.difficulty.calibration.trust.is_trusted)
-    console.print(result.promotion, soft_wrap=True, highlight=False)
+    print_line(console, result.promotion)
 
 
 def print_calibration(console: Console, kept: KeptCalibration) -> None:
@@ -145,11 +143,8 @@ def _rates(title: str, tallies: Mapping[str, Tally]) -> Table:
 
 
 def _rate(tally: Tally | None) -> str:
-    return _percent(None if tally is None else tally.failure_rate)
-
-
-def _percent(ratio: float | None) -> str:
-    return _UNKNOWN if ratio is None else percent(ratio)
+    rate = None if tally is None else tally.failure_rate
+    return _UNKNOWN if rate is None else percent(rate)
 
 
 def _reliability(points: Sequence[ReliabilityPoint]) -> Table:

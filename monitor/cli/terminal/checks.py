@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.doctor.finding import Finding, Health, next_step
 from monitor.ledger.audit import Check
@@ -35,7 +36,7 @@ def print_tally(console: Console, findings: Sequence[Finding]) -> None:
     """How many of each health, and the one next thing to do."""
     tally = Counter(finding.health for finding in findings)
     console.print(", ".join(f"{tally[health]} {health.value}" for health in Health if tally[health]), highlight=False)
-    console.print(f"Next: {next_step(findings)}", soft_wrap=True, highlight=False, markup=False)
+    print_line(console, f"Next: {next_step(findings)}")
 
 
 def findings_json(findings: Sequence[Finding]) -> Json:
@@ -55,7 +56,7 @@ def print_schema(console: Console, before: SchemaVersion) -> None:
     """From which schema to which the ledger was brought."""
     nothing = f"The ledger has schema {before.found}; there was nothing to do."
     brought = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
-    console.print(nothing if before.is_current else brought, soft_wrap=True)
+    print_line(console, nothing if before.is_current else brought)
 
 
 def print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
@@ -75,7 +76,7 @@ def print_names(console: Console, shown: Mapping[str, Any]) -> None:
     console.print(table)
     used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
     freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""
-    console.print(f"{', '.join(used)}{freed}.", soft_wrap=True, markup=False, highlight=False)
+    print_line(console, f"{', '.join(used)}{freed}.")
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:
@@ -86,4 +87,4 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(table)
     for check in checks:
         for problem in check.problems:
-            console.print(f"{check.name}: {problem}", soft_wrap=True, markup=False)
+            print_line(console, f"{check.name}: {problem}")

@@ -47,10 +47,8 @@ def print_rollouts(console: Console, snapshot: Snapshot) -> None:
 def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
     """Each rollout as a table with its verdict, the most urgent first."""
     if not records:
-        console.print(
-            "No rollout was found: every service kept its model version, or a new one had too few requests.",
-            soft_wrap=True,
-        )
+        nothing = "No rollout was found: every service kept its model version, or a new one had too few requests."
+        print_line(console, nothing)
     for record in sorted(records, key=urgency):
         console.print(_rollout(record))
         console.print()
