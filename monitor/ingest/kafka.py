@@ -18,11 +18,10 @@ from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
 from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_readable, is_corrupt
-from monitor.ingest.kafka_client import client_options, milliseconds, translated_errors
+from monitor.ingest.kafka_client import milliseconds, open_consumer, translated_errors
 from monitor.ingest.kafka_reader import as_record, close, offset_ranges, ours, partition_numbers, problem_at, theirs
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import LedgerOffsets, Poll, TopicPartition
-from monitor.ingest.unfolding import BoundedConsumer
 
 log = structlog.get_logger(__name__)
 
@@ -174,25 +173,19 @@ class KafkaSource:
 
     def _connect(self) -> Any:
         settings = self._settings
-        with translated_errors(settings):
-            consumer = BoundedConsumer(
-                max_batch_bytes=settings.max_batch_bytes,
-                **client_options(settings),
-                group_id=settings.group_id,
-                group_instance_id=settings.group_instance_id or None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",  # for an offset that retention has taken while we read
-                allow_auto_create_topics=False,
-                isolation_level="read_committed",
-                max_poll_records=settings.max_poll_records,
-                max_poll_interval_ms=milliseconds(settings.max_poll_interval_seconds),
-                session_timeout_ms=milliseconds(settings.session_timeout_seconds),
-                heartbeat_interval_ms=milliseconds(min(3.0, settings.session_timeout_seconds / 3)),
-                metadata_max_age_ms=milliseconds(settings.metadata_max_age_seconds),
-                # Not cooperative (KIP-429): kafka-python's poll waits for a join either way, and cooperative needs two.
-                # Measured as a second and third member joined on 12 partitions: nothing was read for 2.1 s, here 0.1 s.
-                partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            )
+        consumer = open_consumer(
+            settings,
+            group_id=settings.group_id,
+            group_instance_id=settings.group_instance_id or None,
+            max_poll_records=settings.max_poll_records,
+            max_poll_interval_ms=milliseconds(settings.max_poll_interval_seconds),
+            session_timeout_ms=milliseconds(settings.session_timeout_seconds),
+            heartbeat_interval_ms=milliseconds(min(3.0, settings.session_timeout_seconds / 3)),
+            metadata_max_age_ms=milliseconds(settings.metadata_max_age_seconds),
+            # Not cooperative (KIP-429): kafka-python's poll waits for a join either way, and cooperative needs two.
+            # Measured as a second and third member joined on 12 partitions: nothing was read for 2.1 s, here 0.1 s.
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+        )
         consumer.subscribe(topics=list(settings.topics), listener=_Listener(consumer, self._rebalances))
         # Before the group is joined: a leader that does not know the partitions hands out none, for a minute.
         try:

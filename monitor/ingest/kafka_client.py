@@ -41,9 +41,9 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     } | {name: value for name, value in given.items() if value}
 
 
-def groupless_consumer(settings: KafkaSettings, **options: Any) -> Any:
+def open_consumer(settings: KafkaSettings, **options: Any) -> Any:
     """
-    A consumer of kafka-python that joins no group and commits nothing.
+    A consumer of kafka-python that commits nothing by itself, and joins no group unless *options* name one.
 
     Raises:
         ConfigInvalid: the client refuses its options.
@@ -53,11 +53,10 @@ def groupless_consumer(settings: KafkaSettings, **options: Any) -> Any:
         return BoundedConsumer(
             max_batch_bytes=settings.max_batch_bytes,
             **client_options(settings),
-            **options,
-            group_id=None,
+            **{"group_id": None, **options},
             enable_auto_commit=False,
             allow_auto_create_topics=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="earliest",  # for an offset that retention has taken while we read
             isolation_level="read_committed",
         )
 

@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.assignment import OffsetRange
 from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
-from monitor.ingest.kafka_client import groupless_consumer, milliseconds, translated_errors
+from monitor.ingest.kafka_client import milliseconds, open_consumer, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import CorruptBatch, Position, Record, TopicPartition
 from monitor.ingest.unfolding import StandIn
@@ -41,7 +41,7 @@ class KafkaReader:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._consumer = groupless_consumer(settings)
+        self._consumer = open_consumer(settings)
         self._ends: Mapping[TopicPartition, int] = {}
         self.positions: dict[TopicPartition, int] = {}
 
@@ -142,7 +142,7 @@ class KafkaReader:
                 end = first_readable(offset, ends[partition], partial(problem_at, self._settings, partition))
                 skipped.append(blocked_at(partition, offset, problem, now=0.0).skipped(end))
                 self.positions[partition] = end
-        self._consumer = groupless_consumer(self._settings)
+        self._consumer = open_consumer(self._settings)
         self.start(self.positions, ends=self._ends)
         return skipped
 
@@ -156,7 +156,7 @@ def problem_at(settings: KafkaSettings, partition: TopicPartition, offset: int) 
     Raises:
         DependencyUnreachable: the broker cannot be asked.
     """
-    consumer = groupless_consumer(settings, max_poll_records=1)
+    consumer = open_consumer(settings, max_poll_records=1)
     try:
         consumer.assign(theirs([partition]))
         consumer.seek(KafkaPartition(*partition), offset)
