@@ -154,9 +154,7 @@ def dead_letter_topic(topic: str, settings: KafkaSettings) -> str:
 def _facts(letter: DeadLetterRecord) -> dict[str, str | int | float | None]:
     record = letter.record
     return {
-        "topic": record.position.topic,
-        "partition": record.position.partition,
-        "offset": record.position.offset,
+        **record.position._asdict(),
         "timestamp": record.timestamp,
         "reason": letter.reason,
         "detail": letter.detail[:_MAX_DETAIL_CHARACTERS],
