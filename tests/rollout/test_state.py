@@ -214,6 +214,9 @@ def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
     assert "2.5 % of the baseline's requests and of 7.5 % of the candidate's" in "".join(findings.obstacles)
     assert f"{missing} seem to go unlabelled" in "".join(findings.obstacles)
     assert VerdictState.WAITING == findings.state
+    assert VerdictState.CLIFF is not found(labels=labels).state
+    gaps = dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 1.0)
+    assert 1 == len(found(labels=labels, labelled=(500, 600), coverage_gaps=gaps).obstacles)
 
 
 def test_requests_that_nothing_is_compared_with_are_an_obstacle_once_they_could_exceed_the_margin() -> None:
@@ -232,9 +235,11 @@ def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_r
 
     (obstacle,) = found(changes=apart, hard_tier=compared(20, 0), is_left_behind=False).obstacles
     too_few_to_tell = found(changes=apart, hard_tier=compared(19, 0), is_left_behind=False).obstacles
+    smaller_candidate = found(changes=apart, hard_tier=compared(20, 0), labelled=(200, 199), is_left_behind=False)
 
     assert obstacle.startswith("Nothing can be compared of the hard tier")
     assert not too_few_to_tell
+    assert not smaller_candidate.obstacles
 
 
 def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
@@ -253,6 +258,7 @@ def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -
 
     assert obstacle.startswith("No request of either version is labelled")
     assert not found(labelled=(0, 0), aggregate=nothing).obstacles
+    assert "No request of either" not in "".join(found(labelled=(0, 600), aggregate=unlabelled).obstacles)
 
 
 def test_what_earlier_looks_ruled_out_stays_ok_beside_a_baseline_that_is_too_few_by_now() -> None:
@@ -281,3 +287,12 @@ def test_many_clusters_are_no_obstacle_while_they_are_few_requests() -> None:
     effects = {TierGroup.ALL: (1.0, 4.0)}
 
     assert not found(design=effects, equal_clusters=(60.0, 20.0)).obstacles
+
+
+def test_few_clusters_are_an_obstacle_where_they_say_little_and_more_requests_should_have_told() -> None:
+    """Few users whose requests are hardly alike say enough; before the minimum of labels, more may come yet."""
+    labelled, few = POLICY.min_labelled_requests, {"equal_clusters": (math.inf, 19.9)}
+
+    assert not found(design={TierGroup.ALL: (1.0, labelled / 100)}, **few).obstacles
+    assert found(design={TierGroup.ALL: (1.0, labelled / 99)}, **few).obstacles
+    assert not found(design={TierGroup.ALL: (1.0, 20.0)}, labelled=(labelled, labelled - 1), **few).obstacles
