@@ -17,8 +17,8 @@ from monitor.clock import Clock
 from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.ingest.source import TopicPartition
 from monitor.labels.delay import LabelDelay, label_delays
+from monitor.ledger.activity import timed_labels
 from monitor.ledger.engine import open_engine, reading, revision_of
-from monitor.ledger.label_delays import timed_labels
 from monitor.ledger.recording import next_offsets
 from monitor.ledger.schema import REVISION, model_version, request, stratum
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT

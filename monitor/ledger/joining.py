@@ -162,7 +162,8 @@ class Joining:
         elif previous.success != label.success:
             revision = f"{_outcome_label(previous)}>{_outcome_label(label)}"
             slot.delta.revisions[revision] = slot.delta.revisions.get(revision, 0) + 1
-            self._count_failure_class(slot.delta, label)
+            if not label.success:
+                self._count_failure_class(slot.delta, label)
 
     def _count_label(self, delta: CounterDelta, label: Outcome, trace_id: str) -> None:
         delta.successes += label.success
@@ -172,8 +173,6 @@ class Joining:
             self._count_failure_class(delta, label)
 
     def _count_failure_class(self, delta: CounterDelta, label: Outcome) -> None:
-        if label.success:
-            return
         name = self._labels.failure_class(delta.version, label.failure_class or "unknown")
         delta.failure_classes[name] = delta.failure_classes.get(name, 0) + 1
 

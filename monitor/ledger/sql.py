@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from monitor.errors import LedgerUnavailable
 from monitor.ingest.source import TopicPartition
 from monitor.labels.delay import LabelDelay, label_delays
-from monitor.ledger.activity import ActivityReader
+from monitor.ledger.activity import ActivityReader, timed_labels
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.calibrations import CalibrationStore
 from monitor.ledger.cases import select_cases
@@ -18,7 +18,6 @@ from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.dialect import RaceLost
 from monitor.ledger.engine import reading
 from monitor.ledger.history import HistoryReader
-from monitor.ledger.label_delays import timed_labels
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
 from monitor.ledger.pending_spans import PendingSpanRows, count_spans
 from monitor.ledger.recording import Recorder, next_offsets, select_counters
