@@ -150,9 +150,7 @@ def _write(path: Path, built: EvalReport, gate: GateResult | None, form: ReportF
 def _tier_labels(pairs: Sequence[str]) -> Mapping[str, Tier]:
     labels = {}
     for name, label in assignments(pairs, "--tier", "hard=level5"):
-        if name not in {tier.value for tier in TIERS}:
-            raise UsageError(
-                f"--tier {name}={label} names no tier; tiers are {', '.join(tier.value for tier in TIERS)}."
-            )
+        if name not in TIERS:
+            raise UsageError(f"--tier {name}={label} names no tier; tiers are {', '.join(TIERS)}.")
         labels.update({each.strip().casefold(): Tier(name) for each in label.split(",")})
     return labels
