@@ -1,15 +1,16 @@
-"""`cliffwatch replay`: the same pipeline over files."""
+"""`cliffwatch replay` and `demo`: the same pipeline over files, and over real rollouts that ship with the package."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result, web_settings
+from monitor.cli.app import app, print_result, web_settings, writing
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import assignments
 from monitor.cli.signals import stop_on_signals
@@ -18,10 +19,12 @@ from monitor.cli.terminal.rollouts import print_backtest, print_rollouts, readin
 from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
+from monitor.demo.events import write_demo_events
 from monitor.errors import UsageError
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
+from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.rollouts import replay_json, rollouts_json
 from monitor.rollout.policy import Policy
@@ -83,6 +86,45 @@ def replay(
         show(replayed.stages.snapshots.current, output)
         if serve:
             serve_until_stopped(config, listen_address, replayed.stages)
+
+
+_MATURE = timedelta(hours=2)
+"""Age of the newest demo event when it is fed to a live service: old enough to be judged at once."""
+
+
+@app.command()
+def demo(
+    *,
+    output: options.Output = options.OutputFormat.TABLE,
+    write: Path | None = None,
+    serve: bool = False,
+    listen_address: options.ListenAddress = None,
+    log_level: options.LogLevel = None,
+) -> None:
+    """
+    Replay real rollouts: a cliff, an ordinary gain, a version against itself, and a regression without references.
+
+    Example: [bold]cliffwatch demo --serve[/]
+
+    Args:
+        write (FILE): Only write the events, JSON lines that end 2 h ago.
+        serve: Keep page and metrics up afterwards.
+    """
+    configure(LogSettings(level=log_level or LogLevel.ERROR))
+    if write is not None:
+        with writing(write):
+            total = write_demo_events(write, ends_at=datetime.now(UTC) - _MATURE)
+        say(f"{write}: {total:,} events")
+        return
+    config = load_config()
+    with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
+        events = Path(folder) / "events.jsonl"
+        total = write_demo_events(events)
+        with file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL) as replayed:
+            drain(replayed, config, title="demo", total=total)
+            show(replayed.stages.snapshots.current, output)
+            if serve:
+                serve_until_stopped(config, listen_address, replayed.stages)
 
 
 def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool) -> None:
