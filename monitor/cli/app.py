@@ -47,7 +47,7 @@ COMMANDS = (
 )
 """Commands and groups of commands, as a newcomer meets them."""
 
-_MODULES = {"check-config": "check_config", "calibrate": "calibrations", "demo": "replay"}
+_MODULES = {"check-config": "check_config", "verdict": "rollouts", "demo": "replay", "calibrate": "calibrations"}
 """Modules whose name is not that of the command."""
 
 

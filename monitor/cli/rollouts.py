@@ -1,14 +1,127 @@
-"""`cliffwatch rollouts`: list them with their history, announce one, end one."""
+"""`cliffwatch verdict` and `rollouts`: what is said of rollouts, a gate for pipelines, and how to start and end one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
 from monitor.cli import options
-from monitor.cli.app import app, print_result
-from monitor.cli.rollout_choice import found, matching
-from monitor.cli.terminal.rollouts import print_history
+from monitor.cli.app import EXIT_PROBLEM, app, print_result
+from monitor.cli.rollout_choice import found, latest, matching, under_way
+from monitor.cli.terminal.console import say
+from monitor.cli.terminal.rollouts import print_history, print_verdicts
 from monitor.cli.wiring import existing_ledger, rollout_control_of
+from monitor.errors import UsageError
+from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
+from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.rollout_request import RolloutRequest
+from monitor.rollout.verdict import VerdictState
+
+
+class Gate(StrEnum):
+    """Which verdicts stop a pipeline."""
+
+    REGRESSION = "regression"
+    STRICT = "strict"
+
+
+class _WithPlainGate(TyperCommand):
+    """A command whose `--gate` may come without a value, which Typer does not support."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_with_gate_values(args)))
+
+
+def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
+    for argument, following in pairwise([*arguments, ""]):
+        is_alone = argument == "--gate" and following not in set(Gate)
+        yield f"--gate={Gate.REGRESSION}" if is_alone else argument
+
+
+@app.command(cls=_WithPlainGate)
+def verdict(
+    service: str = "",
+    *,
+    shared: options.Shared,
+    environment: str = "",
+    candidate: str = "",
+    gate: Gate | None = None,
+    require_verdict: bool = False,
+    require_tiers: bool = False,
+) -> None:
+    """
+    Print the latest verdict of each rollout under way, or of the last one where none is.
+
+    A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if what is named has no rollout.
+
+    Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
+
+    Args:
+        service (SERVICE): Only this service; by default all.
+        environment (NAME): Only this environment.
+        candidate (VERSION): Only this candidate.
+        gate ([strict]): Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as
+            well.
+        require_verdict: With --gate: exit 1 also while waiting, or without a rollout.
+        require_tiers: With --gate: exit 1 also on an ok that says nothing of the hard tier.
+    """
+    with existing_ledger(shared.config(), shared.ledger) as opened:
+        every = opened.rollouts()
+        services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}
+    if service and service not in services:
+        raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
+    records = matching(every, service=service, environment=environment, candidate=candidate)
+    current = under_way(records) or latest(records)
+    print_result(shared.output, rollouts_json(current), print_verdicts, current)
+    if gate is not None:
+        gated = current if candidate else under_way(current)
+        is_missing = not gated and (require_verdict or bool(candidate))
+        rules = GateRules(strict=gate is Gate.STRICT, require_verdict=require_verdict, require_tiers=require_tiers)
+        stopping = ["stopped, because no rollout is under way."] if is_missing else [*_stops(gated, rules)]
+        if not records and (service or candidate):
+            stopping = [f"stopped, because there is no rollout of {' to '.join(filter(None, (service, candidate)))}."]
+        for sentence in stopping or _passes(gated):
+            say(f"gate: {sentence}", err=True)
+        if stopping:
+            raise typer.Exit(EXIT_PROBLEM)
+
+
+def _stops(records: Sequence[RolloutRecord], rules: GateRules) -> Iterator[str]:
+    for record in records:
+        answer = ask_gate(record.verdict, rules)
+        if answer.is_pass:
+            continue
+        if answer.wait_seconds:
+            yield f"stopped, because nothing is known of {_name(record)} yet{_needed(record)}."
+        else:
+            yield f"stopped at verdict {answer.verdict} of {_name(record)}: {answer.reason}"
+
+
+def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:
+    if not records:
+        yield "passed, because no rollout is under way."
+    for record in records:
+        state = VerdictState.WAITING if record.verdict is None else record.verdict.state
+        doubt = f", which is not an all-clear{_needed(record)}" if state is VerdictState.WAITING else ""
+        yield f"passed with verdict {state} of {_name(record)}{doubt}."
+
+
+def _needed(record: RolloutRecord) -> str:
+    if record.verdict is None or not record.verdict.requests_needed:
+        return ""
+    return f" (about {record.verdict.requests_needed:,} more labelled requests of the candidate)"
+
+
+def _name(record: RolloutRecord) -> str:
+    rollout = record.rollout
+    return f"{rollout.service} ({rollout.environment}), {rollout.baseline} to {rollout.candidate}"
+
 
 rollouts = app.group("rollouts", "List rollouts with their history, announce one, end one.")
 
