@@ -8,6 +8,7 @@ from types import MappingProxyType
 from monitor.config.model import Config
 from monitor.config.reference import Choice, chosen_config
 from monitor.doctor.topic_sample import Sample
+from monitor.rollout.wording import some_of
 
 _HEAD = (
     "Written by `cliffwatch init`: what differs from the defaults, and why. `cliffwatch check-config` checks it; "
@@ -56,12 +57,7 @@ def services_words(samples: Sequence[Sample]) -> Sequence[str]:
     for each in samples:
         for service, names in each.versions.items():
             versions.setdefault(service, set()).update(names)
-    return [f"{service} with {_some(sorted(names))}" for service, names in sorted(versions.items())]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_VERSIONS_SHOWN])
-    return f"{shown} and {len(names) - _VERSIONS_SHOWN} more" if len(names) > _VERSIONS_SHOWN else shown
+    return [f"{service} with {some_of(sorted(names), _VERSIONS_SHOWN)}" for service, names in sorted(versions.items())]
 
 
 def warnings(samples: Sequence[Sample]) -> Iterator[str]:

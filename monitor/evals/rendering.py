@@ -39,7 +39,6 @@ HEADINGS = ("cases", "before", "after", "change", "bounds", "failures", "lost", 
 VARIANT_HEADINGS = ("cases", "as written", "variants", *HEADINGS[3:6], "brittle", "variants only", "p")
 """The same for a case and its variants."""
 
-_FILES_SHOWN = 3
 _NAMED = 5
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -126,9 +125,7 @@ def provenance(report: EvalReport) -> Iterator[str]:
     yield report.tiering.explanation
     yield from report.tiering.notes
     for name, source in (("Baseline", report.baseline), ("Candidate", report.candidate)):
-        more = len(source.files) - _FILES_SHOWN
-        files = ", ".join(source.files[:_FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        yield f"{name}: {files} ({', '.join(source.formats)}). {' '.join(source.notes)}".rstrip()
+        yield f"{name}: {some_of(source.files)} ({', '.join(source.formats)}). {' '.join(source.notes)}".rstrip()
     yield (
         f"Bounds are paired (Newcombe) and hold with {percent(report.comparison.confidence)} over all tiers, and over "
         "all classes, together; p is McNemar's exact test for one look at a fixed sample, raised for their number "

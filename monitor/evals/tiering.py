@@ -15,7 +15,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
 from monitor.evals.cases import UNGRADED, Case, CaseKey, Grade, Pair, Run, request_of
 from monitor.evals.formats.reading import LABEL_KEYS, WORDS
-from monitor.rollout.wording import counted
+from monitor.rollout.wording import counted, some_of
 
 _WORDS = {word: Tier(tier) for tier, words in WORDS["tiers"].items() for word in words}
 _SHOWN = 4
@@ -99,10 +99,9 @@ def tiers_by_label(
 def _notes(labels: Mapping[CaseKey, str | None], grades: Mapping[CaseKey, Grade]) -> Iterable[str]:
     unclear = Counter(label for key, label in labels.items() if label and grades[key].tier is Tier.UNTIERED)
     if unclear:
-        shown = ", ".join(f"{label} ({count:,})" for label, count in unclear.most_common(_SHOWN))
-        more = f" and {len(unclear) - _SHOWN} more" if len(unclear) > _SHOWN else ""
+        shown = some_of([f"{label} ({count:,})" for label, count in unclear.most_common()], _SHOWN)
         likely = unclear.most_common(1)[0][0]
-        yield f'Labels that name no tier: {shown}{more}; map them with --tier "hard={likely}".'
+        yield f'Labels that name no tier: {shown}; map them with --tier "hard={likely}".'
     unlabelled = sum(label is None for label in labels.values())
     if unlabelled:
         yield f"Without a label, and untiered: {unlabelled:,} of {counted(len(labels), 'case')}."

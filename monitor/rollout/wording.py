@@ -93,12 +93,13 @@ def points_of(ratio: float) -> str:
 
 def some_of(things: Sequence[object], shown: int = 3) -> str:
     """
-    The first of *things*.
+    The first of *things*, and how many more there are.
 
     >>> some_of(["a", "b", "c", "d"])
-    'a, b, c, …'
+    'a, b, c and 1 more'
     """
-    return ", ".join(map(str, things[:shown])) + (", …" if len(things) > shown else "")
+    more = len(things) - shown
+    return ", ".join(map(str, things[:shown])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def probability(p_value: float) -> str:
