@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
 from operator import add
 from typing import Any
 
@@ -56,17 +55,18 @@ class ArmReader:
         baseline, candidate, comparison = self._arms(window)
         # The same part of all clusters in both arms, so that those which both serve meet.
         part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
-        old, new = baseline.clusters(view, part), candidate.clusters(view, part)
+        tiers, new_tiers = _tiers(view, baseline.columns), _tiers(view, candidate.columns)
+        old, new = baseline.clusters(view, tiers, part), candidate.clusters(view, new_tiers, part)
         cohort = arms.Cohort(
-            baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
-            candidate=arms.Arm(self._rollout.candidate, candidate.strata(view), [*new.sums()]),
+            baseline=arms.Arm(self._rollout.baseline, baseline.strata(tiers), [*old.sums()]),
+            candidate=arms.Arm(self._rollout.candidate, candidate.strata(new_tiers), [*new.sums()]),
             calibration_id=self._rollout.calibration_id,
             tiers_by=view.tiers_by,
             comparison=comparison,
             shared_clusters=[*old.shared_with(new)],
             unresolved=self._unresolved(),
         )
-        return cohort, (baseline.failure_classes(view), candidate.failure_classes(view))
+        return cohort, (baseline.failure_classes(tiers), candidate.failure_classes(new_tiers))
 
     def classes(self, *, since: float, until: float) -> Mapping[tuple[str, str], tuple[int, int]]:
         """
@@ -75,15 +75,16 @@ class ArmReader:
         A class is a capability, or a set of tools where the capability is `unclassified`.
         """
         counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-        for cell in self._evidence(self._rollout.baseline, since, until, any_calibration=True).cells:
-            counts[cell.capability, cell.tool_set][0] += int(cell.labelled)
-            counts[cell.capability, cell.tool_set][1] += int(cell.failures)
+        evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
+        for *name, labelled, failures in evidence.cells("capability", "tool_set", "labelled", "failures"):
+            counts[*name][0] += labelled
+            counts[*name][1] += failures
         return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
 
     def baseline_begins(self, *, since: float, until: float) -> float:
         """Start of the first hour in which the baseline served between these times; *until* where it did not."""
-        cells = self._evidence(self._rollout.baseline, since, until, any_calibration=True).cells
-        return min((cell.hour * HOUR_SECONDS for cell in cells), default=until)
+        evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
+        return min((hour * HOUR_SECONDS for hour in evidence.columns["hour"]), default=until)
 
     def declares_tiers(self) -> bool:
         """Whether any request of either arm has a declared tier."""
@@ -106,8 +107,8 @@ class ArmReader:
 
     def _unresolved(self) -> arms.Unresolved:
         """Requests of the service since the rollout began whose version nothing told, and failures among them."""
-        cells = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).cells
-        return arms.Unresolved(sum(int(cell.requests) for cell in cells), sum(int(cell.failures) for cell in cells))
+        columns = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).columns
+        return arms.Unresolved(sum(columns["requests"]), sum(columns["failures"]))
 
     def _arms(self, window: EvidenceWindow) -> tuple[_Evidence, _Evidence, arms.Comparison]:
         candidate = self._evidence(self._rollout.candidate, window.candidate_since, self._until)
@@ -128,10 +129,10 @@ class ArmReader:
         if key not in self._read:
             version_id = _version_id(self._connection, self._rollout, version)
             calibration_id = "" if any_calibration else self._rollout.calibration_id
-            evidence = _Evidence(self._connection, version_id, max(since, 0.0), until, calibration_id)
             where = {"version_id": version_id, "calibration_id": calibration_id, "any_calibration": any_calibration}
+            evidence = _Evidence(self._connection, {**where, "since": max(since, 0.0), "until": until})
             is_panel = self._rollout.environment == PROBES_ENVIRONMENT
-            self._read[key] = evidence if version_id is None else evidence.read(where, is_panel=is_panel)
+            self._read[key] = evidence if version_id is None else evidence.read(is_panel=is_panel)
         return self._read[key]
 
 
@@ -160,115 +161,127 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 
 
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
-_WHOLE = {"hour", "bin", *SUMS}
+_CELL = (*KEY, *SUMS)
+_NUMBERS = {"hour", "bin", *SUMS}
+_SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set")
+_SAMPLED_SUMS = ("labelled", "failures")
 
 
-def _stratum(key: tuple[Any, ...], of_said: Sequence[tuple[tuple[Any, ...], Sequence[float]]]) -> arms.Stratum:
-    hour, tier, capability, number, is_known = key
-    n, labelled, failures, logits, variances, *_ = map(sum, zip(*(sums for _, sums in of_said), strict=True))
-    said = [SaidCount(key[-1], *sums[:3], *sums[7:]) for key, sums in of_said]  # between them: clustered ones
-    counted = int(n), int(labelled), int(failures)
-    return arms.Stratum(tier, capability, number, is_known, *counted, logits, variances, hour, said)
+_Kind = tuple[int, Tier, str, int, bool]
+"""Hour, tier, capability, bin, and whether known."""
+
+
+def _stratum(kind: _Kind, of_said: Sequence[tuple[str, Sequence[Any]]]) -> arms.Stratum:
+    hour, tier, capability, number, is_known = kind
+    added = of_said[0][1] if len(of_said) == 1 else [*map(sum, zip(*(sums for _, sums in of_said), strict=True))]
+    n, labelled, failures, logits, variances, *_ = added
+    said = [SaidCount(words, *sums[:3], *sums[7:]) for words, sums in of_said]  # between them: clustered ones
+    return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, said)
+
+
+_Columns = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
     """
-    Requests of one version that started from *since* until *until* (Unix seconds), read once.
+    Requests of one version that started in one span of time, read once.
 
     Attributes:
-        cells: Sums of requests that are alike; two may have the same key.
+        where: Which they are: parameters of the statements below.
+        columns: Sums of requests that are alike, a cell in each place; two cells may have the same key.
         whole_from: From when on there are rows for all of them, Unix seconds.
     """
 
     connection: sa.Connection
-    version_id: int | None
-    since: float
-    until: float
-    calibration_id: str
-    cells: Sequence[sa.Row[Any]] = ()
+    where: Mapping[str, Any]
+    columns: _Columns = field(default_factory=lambda: dict.fromkeys(_CELL, ()))
     whole_from: float = 0.0
-    samples: dict[float, Sequence[sa.Row[Any]]] = field(default_factory=dict)
+    samples: dict[float, _Columns] = field(default_factory=dict)
 
-    def read(self, where: Mapping[str, Any], *, is_panel: bool) -> _Evidence:
-        """With its cells, of requests *where*; of a panel the first run of each item."""
-        connection, (since, until) = self.connection, (self.since, self.until)
+    def read(self, *, is_panel: bool) -> _Evidence:
+        """With its cells; of a panel the first run of each item."""
+        connection, where, since, until = self.connection, self.where, self.where["since"], self.where["until"]
         if is_panel:
-            parts = [connection.execute(_FIRST_RUNS, {**where, "since": since, "until": until, "hour": 0}).all()]
+            rows = connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all()
         else:
             first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
-            parts = [connection.execute(_CELLS, {**where, "first": first, "last": last}).all()]
+            rows = connection.execute(_CELLS, {**where, "first": first, "last": last}).all()
             for start, end in _cut_hours(since, until):
-                hour = int(start // HOUR_SECONDS)
-                requests = connection.scalar(_REQUESTS_OF_HOUR, {"version_id": self.version_id, "hour": hour}) or 0
-                if 0 < requests <= _MOST_CUT:
-                    piece = {**where, "since": start, "until": end, "hour": hour}
-                    parts.append(connection.execute(_PIECE, piece).all())
-        cells = [cell for part in parts for cell in (part if _are_sound(part) else readable("stratum", part, _checked))]
-        return replace(self, cells=cells, whole_from=whole_from(connection, where["version_id"]))
+                piece = {**where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
+                if 0 < (connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
+                    rows = [*rows, *connection.execute(_PIECE, piece)]
+        columns = _columns(_CELL, rows)
+        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to ask each cell
+            columns = _columns(_CELL, [*readable("stratum", rows, _checked)])
+        return replace(self, columns=columns, whole_from=whole_from(connection, where["version_id"]))
+
+    def cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """These columns of each cell."""
+        return zip(*(self.columns[name] for name in names), strict=True)
 
     def by_hour(self, hours: int) -> Counter[int]:
         """Requests by time, so many *hours* in a row as one."""
         requests: Counter[int] = Counter()
-        for cell in self.cells:
-            requests[cell.hour // hours] += int(cell.requests)
+        for hour, number in self.cells("hour", "requests"):
+            requests[hour // hours] += number
         return requests
 
-    def strata(self, view: arms.TierView) -> Sequence[arms.Stratum]:
-        merged: dict[tuple[Any, ...], Sequence[float]] = {}
-        for tier, cell in self._tiered(view):
-            hour, _, _, _, capability, _, number, is_known, _, said, *sums = tuple(cell)
-            key = (hour, tier, capability, number, bool(is_known), said)
-            counted, have = [*map(float, sums)], merged.get(key)
-            merged[key] = counted if have is None else [*map(add, have, counted)]
-        alike = groupby(sorted(merged.items()), key=lambda item: item[0][:-1])
-        return [_stratum(key, [*of_said]) for key, of_said in alike]
+    def strata(self, tiers: Sequence[Tier]) -> Sequence[arms.Stratum]:
+        merged: dict[tuple[_Kind, str], Sequence[float]] = {}
+        for tier, cell in zip(tiers, self.cells("hour", "capability", "bin", "is_known", "said", *SUMS), strict=True):
+            hour, capability, number, is_known, said, *sums = cell
+            key = (hour, tier, capability, number, is_known), said
+            have = merged.get(key)
+            merged[key] = sums if have is None else [*map(add, have, sums)]
+        alike: dict[_Kind, list[tuple[str, Sequence[float]]]] = {}
+        for (kind, said), added in sorted(merged.items()):
+            alike.setdefault(kind, []).append((said, added))
+        return [_stratum(*each) for each in alike.items()]
 
-    def failure_classes(self, view: arms.TierView) -> FailureCounts:
-        counts: Counter[Signature] = Counter()
-        for tier, cell in self._tiered(view):
-            if cell.failures:
-                counts[Signature(tier, cell.capability, cell.failure_class)] += int(cell.failures)
-        return dict(counts.most_common(_MOST_SIGNATURES))
+    def failure_classes(self, tiers: Sequence[Tier]) -> FailureCounts:
+        counts: Counter[tuple[Tier, str, str]] = Counter()
+        for tier, (failures, *name) in zip(tiers, self.cells("failures", "capability", "failure_class"), strict=True):
+            if failures:
+                counts[tier, *name] += failures
+        return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
-    def clusters(self, view: arms.TierView, part: float) -> _Clusters:
+    def clusters(self, view: arms.TierView, tiers: Sequence[Tier], part: float) -> _Clusters:
         """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
-        of_tier: dict[Tier, list[int]] = defaultdict(lambda: [0, 0])
-        for tier, cell in self._tiered(view):
-            if cell.hour >= self.whole_from / HOUR_SECONDS:
-                of_tier[tier][0] += int(cell.labelled - cell.clustered)
-                of_tier[tier][1] += int(cell.failures - cell.clustered_failures)
-        alone: dict[arms.TierGroup, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for tier, (labelled, failures) in of_tier.items():
-            for group in _groups(tier):
-                alone[group][0] += part * labelled
-                alone[group][1] += part * failures
+        alone: dict[arms.TierGroup, list[int]] = defaultdict(lambda: [0, 0])
+        names = ("hour", "labelled", "clustered", "failures", "clustered_failures")
+        for tier, (hour, labelled, clustered, failures, failed) in zip(tiers, self.cells(*names), strict=True):
+            if labelled > clustered and hour >= self.whole_from / HOUR_SECONDS:
+                for group in _groups(tier):
+                    alone[group][0] += labelled - clustered
+                    alone[group][1] += failures - failed
         sizes: dict[arms.TierGroup, dict[int, list[int]]] = defaultdict(dict)
         sampled = self._sampled(part)
-        for tier, cell in zip(_tiers(view, sampled), sampled, strict=True):
+        counted = zip(_tiers(view, sampled), *(sampled[name] for name in ("cluster", *_SAMPLED_SUMS)), strict=True)
+        for tier, cluster, labelled, failures in counted:
             for group in _groups(tier):
-                size = sizes[group].setdefault(cell.cluster, [0, 0])
-                size[0] += int(cell.labelled)
-                size[1] += int(cell.failures)
-        return _Clusters(sizes, alone)
-
-    def _tiered(self, view: arms.TierView) -> Iterator[tuple[Tier, sa.Row[Any]]]:
-        return zip(_tiers(view, self.cells), self.cells, strict=True)
+                size = sizes[group].setdefault(cluster, [0, 0])
+                size[0] += labelled
+                size[1] += failures
+        return _Clusters(sizes, {group: [round(part * n) for n in both] for group, both in alone.items()})
 
     @cached_property
     def requests_of_version(self) -> int:
-        where = {"version_id": self.version_id, "hour": self.whole_from / HOUR_SECONDS}
+        where = {**self.where, "hour": self.whole_from / HOUR_SECONDS}
         return int(self.connection.scalar(_REQUESTS_FROM_HOUR, where) or 0)
 
-    def _sampled(self, part: float) -> Sequence[sa.Row[Any]]:
+    def _sampled(self, part: float) -> _Columns:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
         if part not in self.samples:
-            among = min(int(part * _CLUSTERS), _CLUSTERS - 1)
-            where: dict[str, Any] = {"version_id": self.version_id, "calibration_id": self.calibration_id, "hour": 0}
-            where |= {"since": max(self.since, self.whole_from), "until": self.until, "among": among}
-            has_any = any(cell.clustered for cell in self.cells)
-            self.samples[part] = self.connection.execute(_SAMPLED, where).all() if has_any else ()
+            where = {**self.where, "since": max(self.where["since"], self.whole_from), "hour": 0}
+            where["among"] = min(int(part * _CLUSTERS), _CLUSTERS - 1)
+            rows = self.connection.execute(_SAMPLED, where).all() if any(self.columns["clustered"]) else ()
+            self.samples[part] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[part]
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> _Columns:
+    return dict.fromkeys(names, ()) | dict(zip(names, zip(*rows, strict=True), strict=False))
 
 
 def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:
@@ -299,13 +312,15 @@ def _started_between(
 
 def _summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
     keys = [rows.c[name] for name in by]
-    return sa.select(*keys, *(sa.func.sum(rows.c[name]).label(name) for name in sums)).group_by(*keys)
+    # PostgreSQL adds whole numbers up to decimal ones.
+    added = (sa.cast(sa.func.sum(rows.c[name]), stratum.c[name].type).label(name) for name in sums)
+    return sa.select(*keys, *added).group_by(*keys)
 
 
 # Made once: each costs more to make than to run.
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
-_CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in (*KEY, *SUMS)))).where(
+_CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL))).where(
     stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last")
 )
 _PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
@@ -314,9 +329,7 @@ _RUN = sa.func.row_number().over(
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
 )
 _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
-_FIRST_RUNS = _summed(
-    sa.select(*(_RUNS.c[name] for name in (*KEY, *SUMS))).where(_RUNS.c.run == 1).subquery(), KEY, SUMS
-)
+_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
 _SAMPLED = _summed(
     # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
     _started_between(sa.select(request.c.cluster, *_ROW), request.c.started_at + sa.literal_column("0.0"))
@@ -325,8 +338,8 @@ _SAMPLED = _summed(
     .where(request.c.cluster.is_not(None), request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger))
     .where(request.c.success.is_not(None))
     .subquery(),
-    ("cluster", "tier", "declared_tier", "capability", "tool_set"),
-    ("labelled", "failures"),
+    _SAMPLED_KEY,
+    _SAMPLED_SUMS,
 )
 _REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
 _REQUESTS_FROM_HOUR, _REQUESTS_OF_HOUR = (
@@ -353,42 +366,33 @@ _IS_READ = (_RANKED.c.place + sa.bindparam("seed", type_=sa.BigInteger)) % _STEP
 _SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_IS_READ)
 
 
-def _tiers(view: arms.TierView, rows: Sequence[sa.Row[Any]]) -> Sequence[Tier]:
-    """Of each of *rows*."""
+def _tiers(view: arms.TierView, columns: _Columns) -> Sequence[Tier]:
+    """In each place of *columns*."""
     match view.tiers_by:
         case arms.TiersBy.LEARNT:
-            return [_TIERS.get(row.tier, Tier.UNTIERED) for row in rows]
+            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["tier"]]
         case arms.TiersBy.DECLARED:
-            return [_TIERS.get(row.declared_tier, Tier.UNTIERED) for row in rows]
+            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["declared_tier"]]
         case arms.TiersBy.CLASS:
-            return [view.class_tiers.get((row.capability, row.tool_set), Tier.UNTIERED) for row in rows]
+            classes = zip(columns["capability"], columns["tool_set"], strict=True)
+            return [view.class_tiers.get(name, Tier.UNTIERED) for name in classes]
         case arms.TiersBy.NONE:
-            return [Tier.UNTIERED] * len(rows)
-
-
-def _are_sound(cells: Sequence[sa.Row[Any]]) -> bool:
-    """Whether all *cells* say what cells say; a review reads so many that they are not asked one by one."""
-    columns = zip(*cells, strict=True)
-    return all(_is_sound(name, column) for name, column in zip((*KEY, *SUMS), columns, strict=False))
+            return [Tier.UNTIERED] * len(columns["tier"])
 
 
 def _is_sound(name: str, column: Sequence[Any]) -> bool:
-    kinds = set(map(type, column))
     if name in {"tier", "declared_tier"}:
         return set(column) <= {*_TIERS, ""}
     if name.endswith("_sum"):
-        return kinds <= {int, float} and math.isfinite(sum(column))
-    return name not in _WHOLE or (kinds == {int} and min(column) >= 0)
+        return set(map(type, column)) <= {int, float} and math.isfinite(sum(column))
+    return name not in _NUMBERS or (set(map(type, column)) <= {int} and min(column, default=0) >= 0)
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
     """*cell*, if it says what cells say."""
     Tier(cell.tier), Tier(cell.declared_tier or Tier.UNTIERED)
-    for number in (cell.hour, cell.bin, *(int(getattr(cell, name)) for name in SUMS if not name.endswith("_sum"))):
-        whole(number)
-    for name in SUMS:
-        if name.endswith("_sum"):
-            real(getattr(cell, name))
+    for name in _NUMBERS:
+        (real if name.endswith("_sum") else whole)(getattr(cell, name))
     return cell
 
 
@@ -408,12 +412,12 @@ class _Clusters:
     """
 
     sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[int]]]
-    alone: Mapping[arms.TierGroup, Sequence[float]]
+    alone: Mapping[arms.TierGroup, Sequence[int]]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
         for group, of_cluster in self.sizes.items():
             sizes = of_cluster.values()
-            alone, failed = map(round, self.alone.get(group, (0.0, 0.0)))
+            alone, failed = self.alone.get(group, (0, 0))
             yield arms.ClusterSums(
                 group,
                 clusters=len(sizes) + alone,
