@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from math import inf
+from types import MappingProxyType
 
 from typing_extensions import override
 
@@ -93,21 +94,25 @@ class ReplayReviewer(Reviewer):
     _prune_interval_seconds = 86_400.0  # no reader waits for it, and a batch may hold hours
     _kept = (PruneSubject.NAMES,)  # what is printed at the end counts them all
 
-    @override
-    def judge(self, *, now: float) -> None:
-        records = self._ledger.rollouts()
-        for record in records:
-            if record.rollout.is_under_way:
-                self._judge_until(record, records, now)
+    _is_over = False
+    _seen: Mapping[str, float] = MappingProxyType({})
+    """Requests of the candidate at the last look, by rollout."""
 
+    @override
     def finish(self, *, now: float) -> None:
         """Judge every rollout under way once more, by everything, and see what live labels say."""
-        super().judge(now=now)
+        self._is_over = True
+        self.judge(now=now)
         super()._assess_if_due(now)
 
     @override
     def _assess_if_due(self, now: float) -> None:
         """Done at the end: no verdict rests on it."""
+
+    @override
+    def _review(self, now: float) -> None:
+        self._traffic = {(of.service, of.environment, of.model_version): of.traffic for of in self._ledger.activity()}
+        super()._review(now)
 
     @override
     def _before_end(self, rollout: Rollout, ended_at: float) -> None:
@@ -116,22 +121,19 @@ class ReplayReviewer(Reviewer):
             if record.rollout.rollout_id == rollout.rollout_id:
                 self._judge_until(record, records, ended_at)
 
+    @override
     def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
+        if self._is_over:
+            self._judge(record, records, until)
+            return
         rollout = record.rollout
-        traffic = {(of.service, of.environment, of.model_version): of.traffic for of in self._ledger.activity()}
-        served = traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
+        served = self._traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
         seen = self._seen.get(rollout.rollout_id, 0.0)
-        is_waiting = record.verdict is None or record.verdict.state is VerdictState.WAITING
-        growth = _GROWTH if is_waiting else _GROWTH_DECIDED
+        growth = _GROWTH if record.verdict is None or record.verdict.state is VerdictState.WAITING else _GROWTH_DECIDED
         looks_of = partial(growth_times, served, rollout.started_at, counted=seen, growth=growth)
         if not any(looks_of(until - self.policy.judged_after())):  # before that it does not matter how long labels take
             return
         maturity = self.judged_after(rollout.service, rollout.environment, now=until)
         for at, requests in looks_of(until - maturity):
             record = self._judge(record, records, at + maturity)
-            self._seen[rollout.rollout_id] = requests
-
-    @cached_property
-    def _seen(self) -> dict[str, float]:
-        """Requests of the candidate at the last look, by rollout."""
-        return {}
+            self._seen = {**self._seen, rollout.rollout_id: requests}

@@ -119,7 +119,11 @@ class Reviewer:
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.is_under_way:
-                self._judge(record, records, now)
+                self._judge_until(record, records, now)
+
+    def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
+        """By what is known at *until*, Unix seconds."""
+        self._judge(record, records, until)
 
     def finish(self, *, now: float) -> None:
         """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
@@ -174,7 +178,8 @@ class Reviewer:
 
     def held_by(self) -> Sequence[tracker.Rollout]:
         """Rollouts under way whose trusted calibration both arms are read under, so that it has to stay."""
-        return [rollout for rollout in self._under_way() if self._is_trusted(rollout.calibration_id)]
+        read_under = ((rollout, self._calibration(rollout.calibration_id)) for rollout in self._under_way())
+        return [rollout for rollout, by in read_under if by is not None and by.trust.is_trusted]
 
     def history_labels(self) -> int:
         """Labelled requests of versions no longer live."""
@@ -410,10 +415,6 @@ class Reviewer:
         self._ledger.retag(panel, calibration)
         matured_before = now - self.judged_after(panel.service, panel.environment, now=now)
         return self._ledger.cohort(panel, matured_before=matured_before, window=window)
-
-    def _is_trusted(self, calibration_id: str) -> bool:
-        calibration = self._calibration(calibration_id)
-        return calibration is not None and calibration.trust.is_trusted
 
     def _calibration(self, calibration_id: str) -> Calibration | None:
         """The calibration of that id, read once; None where there is none or it cannot be trusted as stored."""
