@@ -8,6 +8,7 @@ begins anew if it comes back.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -109,11 +110,12 @@ class Retention(Transactions):
 
     def _old(self, connection: sa.Connection, subject: PruneSubject, before: float) -> Sequence[_Old]:
         """What of *subject* came *before* those Unix seconds."""
+        ids = _ids(connection, before=before)
         match subject:
             case PruneSubject.REQUESTS:
-                return [self._requests(each, before, ~self._is_sample(connection, each)) for each in _ids(connection)]
+                return [self._requests(each, before, ~self._is_sample(connection, each)) for each in ids]
             case PruneSubject.EVIDENCE:
-                sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in _ids(connection)]
+                sampled = [self._requests(each, before, self._is_sample(connection, each)) for each in ids]
                 return [*sampled, _old_cells(_ids(connection, arms=False), before)]
             case PruneSubject.NAMES:
                 return [_unused_versions(_ids(connection, arms=False), before)]
@@ -192,8 +194,12 @@ def _letters(which: sa.ColumnElement[bool]) -> _Old:
     return rows, delete
 
 
-def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
-    """Ids of the versions of which something may go; without the *arms* of rollouts under way, where it may not."""
+def _ids(connection: sa.Connection, *, before: float = math.inf, arms: bool = True) -> Sequence[int]:
+    """
+    Ids of the versions of which something may go: of what started *before* those Unix seconds.
+
+    Without the *arms* of rollouts under way, where it may not.
+    """
     version = model_version.c
     is_arm = sa.exists().where(
         rollout.c.service == version.service,
@@ -202,6 +208,7 @@ def _ids(connection: sa.Connection, *, arms: bool = True) -> Sequence[int]:
         rollout.c.ended_at.is_(None),
     )
     may_go = sa.select(version.id).where(version.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+    may_go = may_go.where(version.first_started_at < before)
     return connection.scalars((may_go if arms else may_go.where(~is_arm)).order_by(version.id)).all()
 
 

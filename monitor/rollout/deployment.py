@@ -141,7 +141,7 @@ class ServiceTraffic:
     def _deployments(self, name: str, ends: Sequence[float]) -> Iterator[Deployment]:
         served: list[Traffic] = []
         for spell in _cut(self.traffic[name], ends):
-            if served:
+            if served and (ends or spell.first_started_at - served[-1].last_started_at >= self.silence_seconds):
                 ended_at = self._ended_at(name, served, spell.first_started_at, ends)
                 if ended_at is not None:
                     yield Deployment(name, served, ended_at)
@@ -159,10 +159,10 @@ class ServiceTraffic:
     def _silent_at(self, name: str, served: Sequence[Traffic], until: float) -> float:
         """When the others had served for long enough without *name*; infinite where they have not."""
         since = reached = served[-1].last_started_at
-        if until - since < self.silence_seconds:
-            return math.inf
         # Between two requests that are there, all of it is silence.
         silence = self.silence_seconds + (self.late_seconds[name] if math.isinf(until) else 0.0)
+        if min(until, self._reach[-1]) - since < silence:
+            return math.inf
         needed = self._missed(name, served)
         seconds = requests = 0.0
         for first, last, number, other in self._all[bisect_right(self._reach, since) :]:
