@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -82,6 +83,8 @@ def _common(
 def main() -> None:
     """The console script."""
     arguments = sys.argv[1:]
+    # A fit is too small for many threads: they wait for each other at full load. NumPy asks when it is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with kept_for_good():
         _load(_asked_for(arguments))
     sys.exit(run_command(arguments))
