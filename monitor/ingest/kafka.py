@@ -311,7 +311,11 @@ class KafkaSource:
         try:
             offsets = self._ledger_offsets(unread)
         except MonitorError:
-            self._stay_in_group()
+            # Nothing may be returned now, but a member that never polls holds up every rebalance.
+            self.rewind()
+            with suppress(KafkaError, OSError):
+                self._consumer.poll(timeout_ms=0)
+            self._follow_rebalances()
             raise
         with translated_errors(self._settings):
             logs = self._offset_ranges(unread)
@@ -333,13 +337,6 @@ class KafkaSource:
     def _offset_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
         timeout_ms = milliseconds(min(_OFFSET_RANGE_SECONDS, self._settings.request_timeout_seconds))
         return offset_ranges(self._consumer, partitions, timeout_ms=timeout_ms)
-
-    def _stay_in_group(self) -> None:
-        """While the ledger is away nothing may be returned, but a member that never polls holds up every rebalance."""
-        self.rewind()
-        with suppress(KafkaError, OSError):
-            self._consumer.poll(timeout_ms=0)
-        self._follow_rebalances()
 
     def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
         of_kafka, read_to = KafkaPartition(*partition), owned.next_offset

@@ -47,6 +47,9 @@ class PendingSpanRows:
 
     Args:
         dialect: How the database takes many rows.
+
+    Attributes:
+        postpone: Puts off traces, each until some Unix seconds or until another span comes.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -55,7 +58,7 @@ class PendingSpanRows:
         self._append = dialect.appender(pending_span, pending_span.columns.keys())
         self._recount = dialect.updater(pending_trace, "trace_id", ("span_count",))
         self._mark_counted = dialect.updater(pending_trace, "trace_id", ("counted_spans", "counted_heads"))
-        self._postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
+        self.postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
         trace, row = pending_trace.c, pending_span.c
         among, held = dialect.among(trace.trace_id), dialect.among(row.trace_id)
         self._traces = sa.select(pending_trace).where(among)
@@ -155,10 +158,6 @@ class PendingSpanRows:
     def kept(self, connection: sa.Connection, trace_ids: Collection[str]) -> set[str]:
         """Those of *trace_ids* whose spans are still there, pending or kept."""
         return set(connection.scalars(self._traces, self._among(trace_ids))) if trace_ids else set()
-
-    def postpone(self, connection: sa.Connection, until: Mapping[TraceId, float]) -> None:
-        """Put off traces until those Unix seconds, or until another span comes."""
-        self._postpone(connection, sorted(until.items()))
 
     def forget_counted(self, connection: sa.Connection, *, before: float) -> None:
         """Let go of some traces that were counted and whose last span came *before* those Unix seconds."""
