@@ -7,26 +7,33 @@ process. Then 100,000 events of 1, 10 and 100 services, and a scrape of 20,000 s
 
 Prints tables and writes bench/out/growth.json. Ten million rows take about 15 minutes on two idle cores and 7 GB of
 disk; --quick stops at 10^5 rows, and is done in half a minute.
-Run: python -m bench.bench_growth [--rows N] [--ledger URL] [--quick]
+With --looks only what a look costs is taken: from 10^5 rows on, every tenfold copies the rows and adds up the cells in
+SQL, as ten times the users in the same hours would have left them; minutes where reading them takes half an hour.
+Run: python -m bench.bench_growth [--rows N] [--ledger URL] [--quick] [--looks]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from bench.growth import growth_exponent, times_n_log_n
 from bench.native_events import lean_events
 from bench.service_loop import BATCH_RECORDS, running_service
 from bench.stopwatch import Stopwatch
 from bench.synthetic_source import SyntheticSource
+from monitor.ledger.cells import SUMS
+from monitor.ledger.schema import counter, model_version, request, stratum, traffic
 from monitor.metrics.exposition import encode_text, families_of
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.service.replay import Replay
@@ -37,6 +44,7 @@ SERVICES = (1, 10, 100)
 SERVICE_ROWS = 100_000
 CANDIDATE_FROM = 2_000
 """Event from which on half of the requests of every service are a new version's, so that a rollout is open in each."""
+COPIED_FROM = 10**5
 MOST_MEASURED = 50_000
 MEMORY_GROWTH = 0.05
 WIDE_SERVICES = 340
@@ -73,10 +81,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="rows to grow to, a power of ten")
     parser.add_argument("--ledger", help="URL of an empty ledger, in place of a SQLite file")
     parser.add_argument("--quick", action="store_true", help="10^5 rows, a tenth of the rows per number of services")
+    parser.add_argument("--looks", action="store_true", help="only what a look costs, of rows that SQL copies")
     arguments = parser.parse_args()
     rows = 10**5 if arguments.quick else arguments.rows
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.looks:
+            for line in looks(arguments.ledger or f"sqlite:///{folder}/rows.db", powers_of_ten(rows), services=10):
+                print(line, flush=True)
+            return
         by_rows = grow(arguments.ledger or f"sqlite:///{folder}/rows.db", powers_of_ten(rows), services=10)
         by_services = [
             grow(
@@ -151,6 +164,54 @@ def grow(ledger_url: str, marks: Sequence[int], *, services: int) -> Sequence[Ma
                 )
             )
     return found
+
+
+def looks(ledger_url: str, marks: Sequence[int], *, services: int) -> Iterator[str]:
+    """One line per mark: what a review of a rollout in each of *services*, and a snapshot, cost; best of three."""
+    watch, read_rows = Stopwatch(), min(marks[-1], COPIED_FROM)
+    values = lean_events(read_rows, services=services, candidate_from=CANDIDATE_FROM)
+    with running_service(ledger_url, lambda offsets: SyntheticSource(values, offsets, BATCH_RECORDS), watch) as (
+        service,
+        _,
+        ledger,
+    ):
+        yield f"{'rows':>11}{'review, ms':>12}{'wall, ms':>10}{'snapshot, ms':>14}{'MiB':>6}"
+        rows = 0
+        for mark in marks:
+            while rows < min(mark, read_rows):
+                rows += len(service.run_once().records)
+            if rows < mark:
+                copy_rows(ledger_url, rows, mark // rows)
+                rows = mark
+            best: list[float] = [math.inf] * 3
+            for _ in range(3):
+                watch.lap()
+                begun = time.monotonic()
+                service.review()
+                wall = time.monotonic() - begun
+                service.publish()
+                lap = watch.lap()
+                best = [*map(min, best, (lap["review"], wall, lap["snapshot"]))]
+            assert services == sum(record.rollout.is_under_way for record in ledger.rollouts())
+            review, wall, snapshot = (1e3 * each for each in best)
+            yield f"{rows:>11,}{review:>12.1f}{wall:>10.1f}{snapshot:>14.1f}{resident_mib():>6.0f}"
+
+
+def copy_rows(ledger_url: str, rows: int, times: int) -> None:
+    """Make each of *rows* requests *times* requests, and of everything that was counted so many times as much."""
+    columns = [column.name for column in request.columns if column.name != "trace_id"]
+    copies = " UNION ALL ".join(f"SELECT '-{rows}-{number}' AS suffix" for number in range(1, times))
+    added = {stratum: SUMS, traffic: ("requests",), model_version: ("requests", "labelled"), counter: ("value",)}
+    with sa.create_engine(ledger_url).begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO request (trace_id, {', '.join(columns)}) SELECT trace_id || suffix, {', '.join(columns)} "
+            f"FROM request CROSS JOIN ({copies}) AS copies ORDER BY trace_id"
+        )
+        for table, names in added.items():
+            connection.execute(sa.update(table).values({name: table.c[name] * times for name in names}))
+    if ledger_url.startswith("postgresql"):
+        with sa.create_engine(ledger_url, isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")  # as autovacuum does of rows that come by and by
 
 
 def scrape(snapshots: SnapshotHolder) -> tuple[float, int]:
