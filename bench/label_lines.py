@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from bench.verdict_lines import CLIFF, LOOKS, MIX, RATES, TIERS, Line, Scene
@@ -113,6 +115,36 @@ def _count(words: str, requests: int) -> SaidCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftWorld:
+    """The same model in both arms, and a judge that another one replaces at half time; one look is an hour."""
+
+    before: Labels
+    after: Labels
+    per_look: int = 100
+
+    def play(self, rng: np.random.Generator) -> Scene:
+        """One rollout, both arms side by side."""
+        return Scene(self._cohorts(rng))
+
+    def _cohorts(self, rng: np.random.Generator) -> Iterator[Cohort]:
+        arms = []
+        for _ in ("old", "new"):
+            requests = rng.multinomial(self.per_look, MIX, LOOKS)
+            failures = rng.binomial(requests, RATES)
+            hours: list[Sequence[Stratum]] = []
+            for half, labels in ((slice(LOOKS // 2), self.before), (slice(LOOKS // 2, LOOKS), self.after)):
+                said = _said(requests[half], failures[half], labels, rng)
+                by_hour = {words: np.diff(counts, axis=0, prepend=0) for words, counts in said.items()}
+                for hour in range(LOOKS // 2):
+                    strata = _strata({words: counts[hour] for words, counts in by_hour.items()})
+                    hours.append([structs.replace(each, block=len(hours)) for each in strata])
+            arms.append(hours)
+        for look in range(LOOKS):
+            old, new = (Arm(name, [*chain(*arm[: look + 1])]) for name, arm in zip(("old", "new"), arms, strict=True))
+            yield Cohort(old, new, "", TiersBy.DECLARED)
+
+
+@dataclass(frozen=True, slots=True)
 class LateWorld:
     """Successes are labelled at once, failures after three days, which is learnt; one look is three hours."""
 
@@ -158,7 +190,7 @@ def _late(arm: tuple[_Counts, _Counts], counted: int, labelled: int) -> Sequence
 
 def lines() -> Sequence[Line]:
     """Every line, harmless ones first."""
-    return [*_harmless(), *_cliffs(), *_harmful()]
+    return [*_harmless(), *_cliffs(), *_harmful(), *_shifts()]
 
 
 def _harmless() -> Iterator[Line]:
@@ -210,3 +242,15 @@ def _harmful() -> Iterator[Line]:
             never_ok=0.0,
             today="`ok`",
         )
+
+
+def _shifts() -> Iterator[Line]:
+    judge = Labels(false_failure=0.03, false_success=0.05, audited=0.1)
+    name = "same model, judge errs alike at all hours, a tenth audited: said to have moved"
+    yield Line(name, ShiftWorld(judge, judge).play, limit=0.03, states=("moved",))
+    strict, lenient = replace(judge, false_failure=0.09), replace(judge, false_success=0.6)
+    name = "judge fails 3 % of good answers, 9 % from half time on: said to have moved"
+    yield Line(name, ShiftWorld(judge, strict).play, states=("moved",), found=0.9)
+    name = "judge passes 5 % of bad answers, 60 % from half time on"
+    yield Line(f"{name}: said to have moved", ShiftWorld(judge, lenient).play, states=("moved",), found=0.9)
+    yield Line(f"{name}, same model", ShiftWorld(judge, lenient).play, limit=0.03)

@@ -136,7 +136,8 @@ def run_once(line: Line, seed: Sequence[int]) -> Run:
             continue
         (findings, measurement), labelled = decide(cohort, scene.calibration), cohort.candidate.labelled
         state = findings.state
-        alarm = labelled if alarm is None and state in ALARMS else alarm
+        is_alarm = state in ALARMS or ("moved" in line.states and is_found(line, findings, measurement))
+        alarm = labelled if alarm is None and is_alarm else alarm
         ok = labelled if ok is None and state is VerdictState.OK else ok
         if found is None and is_found(line, findings, measurement):
             found = labelled
@@ -149,6 +150,8 @@ def is_found(line: Line, findings: Findings, measurement: Measurement) -> bool:
     """Whether what is wrong was said."""
     if "gap" in line.states and findings.obstacles:
         return True
+    if "moved" in line.states:
+        return bool(measurement.labels.moved or measurement.labels.drift)
     if "named" in line.states:
         return line.named in measurement.regressed_capabilities
     return findings.state in line.states

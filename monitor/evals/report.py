@@ -263,7 +263,7 @@ class EvalReport:
         yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
         yield from audit_words(arms, self.audits_needed)
         if not moved and all(labels.judge for labels in arms.values()):
-            yield from (f"On the {arm} the judge {judge_words(of, TierGroup.ALL)}." for arm, of in arms.items())
+            yield from (f"On the {arm} the judge {judge_words(of.judge[TierGroup.ALL])}." for arm, of in arms.items())
         if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
             yield next(iter(self.obstacles))
         yield from self._unknown()

@@ -96,9 +96,10 @@ def _labels_of(labels: Labels, verdict: Verdict) -> Rows:
     for group, gap in verdict.coverage_gap.items():
         yield "label_coverage_gap_ratio", gap, (*labels, group.value)
     yield "labels_one_sided", bool(verdict.one_sided), labels
+    moved = {*verdict.judge_moved, None if verdict.judge_drift is None else verdict.judge_drift.group}
     for arm, of_arm in verdict.labels.items():
         for group, errors in of_arm.judge.items():
-            yield "judge_moved", group in verdict.judge_moved, (*labels, group.value)
+            yield "judge_moved", group in moved, (*labels, group.value)
             for kind in fields(errors):
                 error, where = getattr(errors, kind.name), (*labels, arm.value, group.value, kind.name)
                 yield from _interval("judge_error_ratio", error, where)

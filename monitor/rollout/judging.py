@@ -61,6 +61,7 @@ def judge(
         coverage_gap=measurement.coverage_gaps,
         one_sided=measurement.labels.one_sided,
         judge_moved=measurement.labels.moved,
+        judge_drift=measurement.labels.drift,
         audits_needed=measurement.labels.audits_needed(policy.ok_margin),
     )
     checks = [FloorCheck(floor, pass_rate_of(floor, shown)) for floor in floors]

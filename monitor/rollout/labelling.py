@@ -18,9 +18,9 @@ from monitor.labels import double_sampling
 from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
-from monitor.rollout.cohort import Arm, Cohort, Stratum, TierGroup
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
-from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors
+from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeDrift, JudgeErrors
 
 LEAST_AUDITS = 30
 """Verdicts of people beside the judge's that each arm needs before its rates are corrected..."""
@@ -37,7 +37,9 @@ _ALL_LABELLED = 0.95  # share of the requests with which a service may simply ne
 _DEVIATIONS = 3.0  # of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # of a judge whom nobody has checked
 FAILURE, SUCCESS = "failure", "success"
-_JUDGE_LEVEL = 0.005  # chance that a judge who errs alike in both arms is said to differ, in each direction
+_JUDGE_LEVEL = 0.002  # chance that a judge who errs alike in both arms is said to differ, in each direction
+_HOUR = 3_600.0
+_DRIFT_LEVEL = _JUDGE_LEVEL / 10  # of each hour that parts early from late: a rollout of ten weeks has ten of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Labelling:
         arms: Baseline and candidate; what was shown by other labels (`count_by`) may be their mistake.
         one_sided: `failure` or `success` where whoever looks never says anything else; empty otherwise.
         moved: Groups in which the judge errs more often in one arm than in the other.
+        drift: How the judge changed within an arm; None where it is not shown to have.
         doubt: Variance of what one more verdict of a person says about the failure rate; 0 where no judge speaks.
     """
 
@@ -57,6 +60,7 @@ class Labelling:
     arms: tuple[ArmLabels, ArmLabels] = (ArmLabels(), ArmLabels())
     one_sided: str = ""
     moved: tuple[TierGroup, ...] = ()
+    drift: JudgeDrift | None = None
     doubt: float = 0.0
 
     def audits_needed(self, margin: float) -> int:
@@ -106,11 +110,14 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         )
         for arm, spoken, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
     )
+    named = zip(ArmName, sides, audited, strict=True)
+    drifts = (_drift(name, arm, sources, left_out) for name, arm, number in named if number)
     return Labelling(
         replace(cohort, baseline=believed[0], candidate=believed[1]),
         (before, after),
         one_sided,
         moved,
+        next(filter(None, drifts), None),
         max(each.doubt(is_checked=is_checked) for each in tallies) if sources.is_judged else 0.0,
     )
 
@@ -312,6 +319,28 @@ def _interval(requests: float, errors: float, error_rate: float) -> Interval | N
     return Interval(errors / requests, *bernoulli_bounds(errors, requests, error_rate=error_rate))
 
 
-def _moved(before: _Errors, after: _Errors) -> bool:
+def _moved(before: _Errors, after: _Errors, level: float = _JUDGE_LEVEL) -> bool:
     pairs = zip(before, after, strict=True)
-    return any(differ(Counts(*old), Counts(*new), level=_JUDGE_LEVEL) for old, new in pairs)
+    return any(differ(Counts(*old), Counts(*new), level=level) for old, new in pairs)
+
+
+def _drift(name: ArmName, arm: Arm, sources: Sources, left_out: Mapping[TierGroup, _Words]) -> JudgeDrift | None:
+    """
+    Whether the judge errs otherwise on requests since some hour than on those before.
+
+    The hour stays the same until the arm has served twice as long, so that the later requests, too, are looked at from
+    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge.
+    """
+    hours = [stratum.block for stratum in arm.strata if stratum.said]
+    first, last = min(hours, default=0), max(hours, default=0)
+    since = first + (1 << max((last - first + 1).bit_length() - 2, 0))
+    parts = ([each for each in arm.strata if (each.block >= since) is is_late] for is_late in (False, True))
+    before, after = (
+        _Tallies.of(_by_words(replace(arm, strata=part)), sources).believing(left_out).errors() for part in parts
+    )
+    groups = before.keys() & after.keys()
+    for group in sorted(groups - {TierGroup.ALL} or groups):
+        if _moved(before[group], after[group], _DRIFT_LEVEL):
+            told = (_judge_errors(each[group], left_out[group], _DRIFT_LEVEL) for each in (before, after))
+            return JudgeDrift(name, group, since * _HOUR, *told)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
@@ -12,7 +13,16 @@ from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
-from monitor.rollout.verdict import ArmLabels, CountBy, Interval, TierComparison, Verdict, VerdictState
+from monitor.rollout.verdict import (
+    ArmLabels,
+    CountBy,
+    Interval,
+    JudgeDrift,
+    JudgeErrors,
+    TierComparison,
+    Verdict,
+    VerdictState,
+)
 from monitor.rollout.wording import percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
@@ -28,6 +38,7 @@ def explain(
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
     return [
         *moved_judge_words(verdict.labels, verdict.judge_moved),
+        *_drift_words(verdict.judge_drift),
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
@@ -63,16 +74,24 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
 def moved_judge_words(arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGroup]) -> Iterator[str]:
     """That the judge of the *arms* errs differently in them, said before the model is blamed."""
     for group in moved[:1]:
-        before, after = (judge_words(arm, group) for arm in arms.values())
+        before, after = (judge_words(arm.judge.get(group)) for arm in arms.values())
         yield (
             f"The judge errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
             f"candidate it {after}. The rates are corrected for it."
         )
 
 
-def judge_words(labels: ArmLabels, group: TierGroup) -> str:
-    """How the judge errs on a *group* of requests."""
-    errors = labels.judge.get(group)
+def _drift_words(drift: JudgeDrift | None) -> Iterator[str]:
+    if drift is not None:
+        yield (
+            f"The judge errs differently over time: on {GROUP_NAMES[drift.group]} of the {drift.arm} it "
+            f"{judge_words(drift.before)} before {datetime.fromtimestamp(drift.at, tz=UTC):%Y-%m-%d %H:%M} UTC, and "
+            f"{judge_words(drift.after)} since. The rates are corrected for its errors on average."
+        )
+
+
+def judge_words(errors: JudgeErrors | None) -> str:
+    """How a judge errs."""
     kinds = () if errors is None else (("fails", errors.false_failure, "good"), ("passes", errors.false_success, "bad"))
     told = [f"{verb} {percent(error.estimate)} of {what} answers" for verb, error, what in kinds if error is not None]
     return " and ".join(told) or "errs at an unknown rate"

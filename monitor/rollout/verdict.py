@@ -111,6 +111,22 @@ class JudgeErrors:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeDrift:
+    """
+    A judge that errs more often, or less, on the later requests of one arm than on the earlier ones.
+
+    Attributes:
+        at: Start of the later ones, Unix seconds.
+    """
+
+    arm: ArmName
+    group: TierGroup
+    at: float
+    before: JudgeErrors
+    after: JudgeErrors
+
+
+@dataclass(frozen=True, slots=True)
 class ArmLabels:
     """
     The labels of one arm.
@@ -197,6 +213,7 @@ class Verdict:
         coverage_gap: By how much the arms differ in the share of their requests that is labelled, by group; ratio.
         one_sided: `failure` or `success` where the labels never say anything else; else empty.
         judge_moved: Groups of requests in which the judge errs more often in one arm than in the other.
+        judge_drift: How the judge changed within an arm; None where it is not shown to have.
         audits_needed: More verdicts of people beside the judge's that each arm needs; 0 where they suffice.
     """
 
@@ -228,4 +245,5 @@ class Verdict:
     coverage_gap: Mapping[TierGroup, float] = field(default_factory=dict)
     one_sided: str = ""
     judge_moved: tuple[TierGroup, ...] = ()
+    judge_drift: JudgeDrift | None = None
     audits_needed: int = 0

@@ -26,6 +26,7 @@ from monitor.rollout.verdict import (
     Decomposition,
     FailureRate,
     Interval,
+    JudgeDrift,
     JudgeErrors,
     ShareComparison,
     TierComparison,
@@ -120,6 +121,7 @@ def a_verdict(**changes: Any) -> Verdict:
         "labels": dict(zip(ArmName, (LABELS, LABELS), strict=True)),
         "coverage_gap": {TierGroup.ALL: 0.03125, TierGroup.HARD: 0.0},
         "judge_moved": (TierGroup.HARD,),
+        "judge_drift": JudgeDrift(ArmName.CANDIDATE, TierGroup.ALL, NOON - 36_000.0, _ERRORS, JudgeErrors()),
         "audits_needed": 120,
     }
     return Verdict(**{**values, **changes})

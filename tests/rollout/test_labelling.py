@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
@@ -142,6 +143,78 @@ def test_a_lenient_judge_is_named_before_the_model() -> None:
     error = labels.judge[TierGroup.ALL].false_success
     assert error is not None
     assert error.lower < 0.3 < error.upper
+
+
+def hours_of(*parts: tuple[int, list[Stratum]]) -> list[Stratum]:
+    """Each part's strata as often as it lasts hours, one hour after the other."""
+    alike = [strata for hours, strata in parts for _ in range(hours)]
+    return [structs.replace(stratum, block=hour) for hour, strata in enumerate(alike) for stratum in strata]
+
+
+def test_a_judge_that_changed_is_named_before_the_model() -> None:
+    """It passes 5 % of the bad answers of both arms, and from the 65th hour on 40 %; 40 of 200 answers are bad."""
+    hours = hours_of(
+        (64, a_judged_arm(40, 160, missed=0.05, false=0.05, audited=0.5)),
+        (64, a_judged_arm(40, 160, missed=0.4, false=0.05, audited=0.5)),
+    )
+
+    verdict = judged(hours, hours)
+    drift = verdict.judge_drift
+
+    assert () == verdict.judge_moved
+    assert drift is not None
+    assert (ArmName.BASELINE, TierGroup.EASIER, 64 * 3_600.0) == (drift.arm, drift.group, drift.at)
+    assert drift.before.false_success is not None
+    assert drift.after.false_success is not None
+    assert 0.05 == pytest.approx(drift.before.false_success.estimate)
+    assert 0.4 == pytest.approx(drift.after.false_success.estimate)
+    assert (
+        "The judge errs differently over time: on the easier tiers of the baseline it fails 5.0 % of good answers and "
+        "passes 5.0 % of bad answers before 1970-01-03 16:00 UTC, and fails 5.0 % of good answers and passes 40.0 % of "
+        "bad answers since. The rates are corrected for its errors on average."
+    ) == verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        pytest.param(
+            hours_of((128, a_judged_arm(40, 160, missed=0.2, false=0.05, audited=0.5))),
+            id="the same judge all the time",
+        ),
+        pytest.param(
+            hours_of(
+                (64, a_judged_arm(40, 160, missed=0.2, false=0.05, audited=0.5)),
+                (64, a_judged_arm(120, 80, missed=0.2, false=0.05, audited=0.5)),
+            ),
+            id="a model that got worse",
+        ),
+        pytest.param(
+            hours_of(
+                (64, a_judged_arm(40, 160, missed=0.05, false=0.05, audited=0.5)),
+                (64, a_judged_arm(40, 160, missed=0.4, false=0.05, audited=0.0)),
+            ),
+            id="people who stopped before the judge changed",
+        ),
+        pytest.param([*a_judged_arm(400, 1_600, missed=0.2, false=0.05, audited=0.5)], id="a single hour"),
+    ],
+)
+def test_a_judge_is_not_said_to_have_changed_without_evidence(hours: list[Stratum]) -> None:
+    """Its errors are those among good and among bad answers, however many of either come."""
+    assert judged(hours, hours).judge_drift is None
+
+
+def test_more_hard_requests_do_not_make_another_judge() -> None:
+    """It passes a tenth of the bad answers to easy requests and half of those to hard ones, at all hours."""
+
+    def an_hour(easy: int, hard: int) -> list[Stratum]:
+        (of_easy,) = a_judged_arm(easy, easy, missed=0.1, false=0.1, audited=0.5)
+        (of_hard,) = a_judged_arm(hard, hard, missed=0.5, false=0.1, audited=0.5)
+        return [of_easy, structs.replace(of_hard, tier=Tier.HARD)]
+
+    hours = hours_of((64, an_hour(320, 40)), (64, an_hour(80, 200)))
+
+    assert judged(hours, hours).judge_drift is None
 
 
 def test_what_the_judge_had_shown_is_open_again_once_people_check_it() -> None:

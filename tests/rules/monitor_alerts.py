@@ -172,7 +172,7 @@ JUDGE_MOVED = AlertSpec(
     after="15m",
     labels={"severity": "warning", "signature": "monitor-judge", **ROLLOUT},
     annotations={
-        "summary": "The judge makes more mistakes on one version than on the other.",
+        "summary": "The judge makes more mistakes on one version than on the other, or began to judge differently.",
         "description": "shop (production), m-1 to m 2: checked against people, the judge is wrong on 25% "
         "of the bad answers of the baseline, 6.25% of the bad answers of the candidate. The verdict's failure rates "
         "are corrected for this.",
