@@ -161,7 +161,8 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 
 
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
-_CELL = (*KEY, *SUMS)
+_CELL_KEY = [name for name in KEY if name != "calibration_id"]
+_CELL = (*_CELL_KEY, *SUMS)
 _NUMBERS = {"hour", "bin", *SUMS}
 _SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set")
 _SAMPLED_SUMS = ("labelled", "failures")
@@ -229,9 +230,9 @@ class _Evidence:
 
     def strata(self, tiers: Sequence[Tier]) -> Sequence[arms.Stratum]:
         merged: dict[tuple[_Kind, str], Sequence[float]] = {}
-        for tier, cell in zip(tiers, self.cells("hour", "capability", "bin", "is_known", "said", *SUMS), strict=True):
-            hour, capability, number, is_known, said, *sums = cell
-            key = (hour, tier, capability, number, is_known), said
+        columns = self.columns
+        kinds = zip(columns["hour"], tiers, columns["capability"], columns["bin"], columns["is_known"], strict=True)
+        for key, sums in zip(zip(kinds, columns["said"], strict=True), self.cells(*SUMS), strict=True):
             have = merged.get(key)
             merged[key] = sums if have is None else [*map(add, have, sums)]
         alike: dict[_Kind, list[tuple[str, Sequence[float]]]] = {}
@@ -323,13 +324,13 @@ _ROW = tuple(one_request(_HOUR))
 _CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL))).where(
     stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last")
 )
-_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
+_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), _CELL_KEY, SUMS)
 _RUN = sa.func.row_number().over(
     partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
 )
 _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
-_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
+_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), _CELL_KEY, SUMS)
 _SAMPLED = _summed(
     # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
     _started_between(sa.select(request.c.cluster, *_ROW), request.c.started_at + sa.literal_column("0.0"))

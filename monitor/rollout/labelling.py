@@ -232,7 +232,8 @@ def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
 
 def _believed(arm: Arm, said: _Said, sources: Sources, rates: Mapping[Tier, Rate]) -> Arm:
     unheard = _unheard(said, sources)
-    return replace(arm, strata=[_as_believed(each, sources, rates, unheard.get(each.tier, 0.0)) for each in arm.strata])
+    parts = {(tier, said.words): (sources.place(said.words), rates[tier]) for tier, said in said}
+    return replace(arm, strata=[_as_believed(each, parts, unheard.get(each.tier, 0.0)) for each in arm.strata])
 
 
 def _unheard(said: _Said, sources: Sources) -> Mapping[Tier, float]:
@@ -249,13 +250,13 @@ def _unheard(said: _Said, sources: Sources) -> Mapping[Tier, float]:
     }
 
 
-def _as_believed(stratum: Stratum, sources: Sources, rates: Mapping[Tier, Rate], unheard: float) -> Stratum:
+def _as_believed(stratum: Stratum, parts: Mapping[tuple[Tier, str], tuple[int, Rate]], unheard: float) -> Stratum:
     if not stratum.said:
         return stratum
     requests = failures = labelled = failed = missing = 0.0
     for count in stratum.said:
-        place = sources.place(count.words)
-        of = rates[stratum.tier].of(count, place)
+        place, rate = parts[stratum.tier, count.words]
+        of = rate.of(count, place)
         requests, failures = requests + of[0], failures + of[1]
         if place != MISSING:
             labelled, failed = labelled + count.labelled, failed + count.failures
