@@ -14,7 +14,7 @@ from monitor.ledger.ledger import PruneSubject, RolloutRecord
 from monitor.rollout.deployment import growth_times
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import VerdictState
-from monitor.service.loop import Service, Turn
+from monitor.service.loop import Service
 from monitor.service.review import Reviewer
 from monitor.trace.model import TraceId
 from monitor.trace.span import Span
@@ -45,7 +45,11 @@ class Replay:
         at_end = False
         while not at_end:
             turn = self._service.run_once()
-            self._note_open(turn)
+            for span in (event for record in turn.records for event in record.events if isinstance(event, Span)):
+                started_at = self._open_traces.get(span.trace_id, span.started_at)
+                self._open_traces[span.trace_id] = min(started_at, span.started_at)
+            for trace_id in turn.assembled:
+                self._open_traces.pop(trace_id, None)
             progress(len(turn.records))
             at_end = turn.at_end
         self._close_open()
@@ -60,13 +64,6 @@ class Replay:
         self._service.review()
         self.stages.reviewer.finish(now=clock.time())
         self._service.publish()
-
-    def _note_open(self, turn: Turn) -> None:
-        for event in (event for record in turn.records for event in record.events if isinstance(event, Span)):
-            started_at = self._open_traces.get(event.trace_id, event.started_at)
-            self._open_traces[event.trace_id] = min(started_at, event.started_at)
-        for trace_id in turn.assembled:
-            self._open_traces.pop(trace_id, None)
 
     def _close_open(self) -> None:
         """Assemble what this replay left open, and only that: another service on the ledger waits for its own."""
