@@ -24,7 +24,6 @@ from monitor.errors import UsageError
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
-from monitor.log import LogLevel, LogSettings, configure
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.rollouts import replay_json, rollouts_json
 from monitor.rollout.policy import Policy
@@ -95,11 +94,11 @@ _MATURE = timedelta(hours=2)
 @app.command()
 def demo(
     *,
+    shared: options.Common,
     output: options.Output = options.OutputFormat.TABLE,
     write: Path | None = None,
     serve: bool = False,
     listen_address: options.ListenAddress = None,
-    log_level: options.LogLevel = None,
 ) -> None:
     """
     Replay real rollouts: a cliff, an ordinary gain, a version against itself, and a regression without references.
@@ -110,13 +109,12 @@ def demo(
         write (FILE): Only write the events, JSON lines that end 2 h ago.
         serve: Keep page and metrics up afterwards.
     """
-    configure(LogSettings(level=log_level or LogLevel.ERROR))
     if write is not None:
         with writing(write):
             total = write_demo_events(write, ends_at=datetime.now(UTC) - _MATURE)
         say(f"{write}: {total:,} events")
         return
-    config = load_config()
+    config = shared.config()
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
         events = Path(folder) / "events.jsonl"
         total = write_demo_events(events)
