@@ -43,7 +43,6 @@ def replay(
     shared: options.Common,
     output: options.Output = options.OutputFormat.TABLE,
     ledger: str = IN_MEMORY_URL,
-    dead_letters: Path | None = None,
     serve: bool = False,
     listen_address: options.ListenAddress = None,
 ) -> None:
@@ -62,19 +61,18 @@ def replay(
         policy (NAME=FILE): Also print what this policy would have said: a config of which only `rollout` counts; may
             be repeated.
         ledger (URL): Ledger to write to; without it, one in memory.
-        dead_letters (FILE): Write records that cannot be read to this file.
         serve: Keep page and metrics up afterwards.
     """
     config = shared.config()
-    kept = ledger != IN_MEMORY_URL or dead_letters is not None or serve
+    kept = ledger != IN_MEMORY_URL or serve
     _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
     if from_kafka:
-        if ledger != IN_MEMORY_URL or dead_letters is not None:
-            raise UsageError("A range of Kafka is read into a fresh ledger; leave out --ledger and --dead-letters.")
+        if ledger != IN_MEMORY_URL:
+            raise UsageError("A range of Kafka is read into a fresh ledger; leave out --ledger.")
         chosen = KafkaRange(from_kafka, since=moment(since, "--since"), until=moment(until, "--until"))
         opened: Opened = partial(range_replay, kafka_range=chosen)
     else:
-        opened = partial(file_replay, files=files or (), ledger_url=ledger, dead_letters=dead_letters)
+        opened = partial(file_replay, files=files or (), ledger_url=ledger)
     if policy:
         if kept or "-" in (files or ()):
             raise UsageError("--policy reads the records once per policy: leave out --ledger, --serve and -.")

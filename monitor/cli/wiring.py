@@ -11,7 +11,7 @@ from monitor.config.model import Config
 from monitor.errors import ConfigInvalid, DependencyUnreachable, LedgerInvalid, os_errors, printable_url
 from monitor.evals.files import events_of_results
 from monitor.evals.formats.reading import Options
-from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
+from monitor.ingest.dead_letter import DeadLetterWriter, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource, Translate
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
@@ -53,18 +53,15 @@ def live_service(config: Config) -> Iterator[Service]:
 
 
 @contextmanager
-def file_replay(
-    config: Config, files: Sequence[str], *, ledger_url: str, dead_letters: Path | None = None
-) -> Iterator[Replay]:
+def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> Iterator[Replay]:
     """
     A replay of *files*, by event time.
 
     Raises:
         MonitorError: a file or the ledger cannot be used.
     """
-    letters = NoDeadLetters() if dead_letters is None else FileDeadLetters(dead_letters)
     with opened_ledger(config, ledger_url) as ledger, _opened_files(config, files, ledger) as source:
-        yield _replay(config, ledger, source, letters)
+        yield _replay(config, ledger, source)
 
 
 @contextmanager
@@ -79,7 +76,7 @@ def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
         opened_ledger(config, IN_MEMORY_URL) as ledger,
         closing(KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)) as source,
     ):
-        yield _replay(config, ledger, source, NoDeadLetters())
+        yield _replay(config, ledger, source)
 
 
 @contextmanager
@@ -178,8 +175,8 @@ def _opened_files(
     return closing(source)
 
 
-def _replay(config: Config, ledger: SqlLedger, source: Source, dead_letters: DeadLetterWriter) -> Replay:
-    return Replay(_service(config, ledger, source, dead_letters, EventClock(), reviewer=ReplayReviewer))
+def _replay(config: Config, ledger: SqlLedger, source: Source) -> Replay:
+    return Replay(_service(config, ledger, source, NoDeadLetters(), EventClock(), reviewer=ReplayReviewer))
 
 
 def _service(

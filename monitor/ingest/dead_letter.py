@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -14,7 +12,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from monitor.errors import DeadLetterUnavailable, MonitorError, os_errors
+from monitor.errors import DeadLetterUnavailable, MonitorError
 from monitor.ingest.kafka_client import client_options, milliseconds, producer, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import DeadLetterRecord
@@ -48,21 +46,6 @@ class NoDeadLetters:
 
     def write(self, letters: Sequence[DeadLetterRecord]) -> None:
         """Nothing is kept."""
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-
-class FileDeadLetters:
-    """One JSON line per dead letter, without its payload, appended to the file at *path*."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, letters: Sequence[DeadLetterRecord]) -> None:
-        what, advice = f"Dead letters cannot be written to {self._path}", "make room or choose another file."
-        with os_errors(DeadLetterUnavailable, what, advice), self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(_facts(letter)) + "\n" for letter in letters)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from monitor.clock import Clock, EventClock, WallClock
-from monitor.ingest.dead_letter import DeadLetterWriter, FileDeadLetters, KafkaDeadLetters, NoDeadLetters
+from monitor.ingest.dead_letter import DeadLetterWriter, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource
 from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.settings import KafkaSettings
@@ -21,4 +19,4 @@ def sources(ledger_offsets: LedgerOffsets) -> list[Source]:
 
 
 def dead_letter_writers() -> list[DeadLetterWriter]:
-    return [NoDeadLetters(), FileDeadLetters(Path("dead.jsonl")), KafkaDeadLetters(KafkaSettings())]
+    return [NoDeadLetters(), KafkaDeadLetters(KafkaSettings())]
