@@ -114,11 +114,9 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
     in_memory = _is_in_memory(url)
     if not in_memory:
         _keep_to_ourselves(str(url.database))
-    engine = (
-        sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True)
-        if in_memory
-        else sa.create_engine(url.update_query_dict({"timeout": "30"} | dict(url.query)), hide_parameters=True)
-    )
+    alone: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    patient = url.update_query_dict({"timeout": "30"} | dict(url.query))
+    engine = sa.create_engine(patient, hide_parameters=True, **(alone if in_memory else {}))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
