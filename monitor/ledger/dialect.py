@@ -42,9 +42,8 @@ sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]  # None, 
 class SqliteDialect:
     """SQLite: one writer at a time, statements run in this process."""
 
-    def insert(self, table: sa.Table) -> Any:
-        """The dialect's `insert`, which knows what to do with rows that are there."""
-        return sqlite.insert(table)
+    insert = staticmethod(sqlite.insert)
+    """The dialect's `insert`, which knows what to do with rows that are there."""
 
     def among(self, column: sa.Column[str]) -> sa.ColumnElement[bool]:
         """Whether *column* is one of those that `values` made of the parameter `among`, however many they are."""
@@ -99,8 +98,7 @@ class SqliteDialect:
 class PostgresDialect:
     """PostgreSQL: many replicas; a statement for each row would cost more than the row."""
 
-    def insert(self, table: sa.Table) -> Any:
-        return postgresql.insert(table)
+    insert = staticmethod(postgresql.insert)
 
     def among(self, column: sa.Column[str]) -> sa.ColumnElement[bool]:
         return column == sa.any_(sa.bindparam("among", type_=postgresql.ARRAY(sa.Text)))
