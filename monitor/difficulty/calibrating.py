@@ -1,4 +1,4 @@
-"""Calibrating: difficulty is learnt from history in one pass, gated and frozen."""
+"""Calibrating: difficulty is learnt from history, gated and frozen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
 from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
-from monitor.difficulty.frozen import KNOWN_VERSIONS, Belief, FrozenDifficulty, FrozenWeight
+from monitor.difficulty.frozen import Belief, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
@@ -33,7 +33,8 @@ def calibrate(
     """
     Learn difficulty from *history*, then freeze; None where the history is empty.
 
-    One pass measures how well difficulty is predicted for labels not learnt yet; then all labels are learnt at once.
+    All labels are learnt at once. Whether tiers can be trusted, and keep what they promise, is measured on versions
+    that are left out of such a fit, one at a time.
 
     Args:
         history: Versions in order of first appearance, each in trace order.
@@ -43,11 +44,13 @@ def calibrate(
     labels = list(history)
     if not labels:
         return None
-    learner, predictions = _learn(labels, settings)
-    latest = list(predictions)[-settings.evaluated_versions :]
-    judged = [prediction for version in latest for prediction in predictions[version]]
-    trust = assess(judged, versions=len(predictions), settings=settings)
+    learner = _learn(labels, settings)
+    versions = list(learner.labels_by_version)
     reference_version = _reference_version(learner, settings)
+    latest = versions[-settings.evaluated_versions :]
+    without = {version: _without(version, labels, settings) for version in {*latest, reference_version}}
+    judged = [_prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
+    trust = assess(judged, versions=len(versions), settings=settings)
     difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]
     cuts = _cuts(difficulty, reference, settings)
@@ -62,8 +65,8 @@ def calibrate(
         min_tag_probability=settings.min_tag_probability,
         frontier_min_versions=settings.frontier_min_versions,
     )
-    others, _ = _learn([label for label in labels if label.model_version != reference_version], settings)
-    return replace(calibration, promises=_promises(calibration, others.freeze(), reference, settings)).named()
+    promises = _promises(calibration, without[reference_version], reference, settings)
+    return replace(calibration, promises=promises).named()
 
 
 def assess_traffic(
@@ -77,24 +80,27 @@ def assess_traffic(
         labels: Outcomes of one or a few versions, most telling those of the baseline.
         settings: The gates.
     """
-    predictions = []
-    for label in labels:
-        estimate = calibration.difficulty.estimate(label.features)
-        predictions.append(Prediction(label.model_version, *estimate[:3], label.failed))
+    predictions = [_prediction(label, calibration.difficulty) for label in labels]
     return assess(predictions, versions=calibration.trust.versions, settings=settings)
 
 
-def _learn(
-    labels: Sequence[LabelledRequest], settings: DifficultySettings
-) -> tuple[Learner, dict[str, list[Prediction]]]:
-    """What *labels* teach all at once, and what those before it predicted for each, by version."""
+def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> Learner:
+    """What *labels* teach all at once."""
     learner = Learner(settings, measure_scales(labels))
-    predictions: dict[str, list[Prediction]] = defaultdict(list)
     for request in labels:
-        predictions[request.model_version].append(learner.learn(request))
+        learner.learn(request)
     if labels:
         learner.refit(labels)
-    return learner, predictions
+    return learner
+
+
+def _without(version: str, labels: Iterable[LabelledRequest], settings: DifficultySettings) -> FrozenDifficulty:
+    """What all *labels* but those of *version* teach."""
+    return _learn([label for label in labels if label.model_version != version], settings).freeze()
+
+
+def _prediction(label: LabelledRequest, difficulty: FrozenDifficulty) -> Prediction:
+    return Prediction(label.model_version, *difficulty.estimate(label.features)[:3], label.failed)
 
 
 def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
@@ -184,20 +190,15 @@ class Learner:
         self._seen: dict[str, Seen] = defaultdict(Seen)
         self._items: dict[str, str] = {}
 
-    def learn(self, request: LabelledRequest) -> Prediction:
-        """Learn one label; what was predicted of its difficulty before."""
-        item = self._known_as(request.features)
-        x = indicators(request.features, item, self.scales)
-        belief = self.estimator.difficulty(x)
-        seen = self._seen.get(f"item={item}")
-        is_known = seen is not None and len(seen.versions) >= KNOWN_VERSIONS
+    def learn(self, request: LabelledRequest) -> None:
+        """Learn one label."""
+        x = indicators(request.features, self._known_as(request.features), self.scales)
         for name in x:
             self._seen[name].add(request)
         self.labels_by_version[request.model_version] += 1
         self.estimator.learn_one(x | _who_answered(request), request.failed)
         if len(self._seen) > _SLACK * self.settings.max_features:
             self._forget_evicted()
-        return Prediction(request.model_version, belief.mean, belief.variance, is_known, request.failed)
 
     def ability(self, model_version: str) -> float:
         """Posterior mean of a version's term in the logit of failing; low is able."""

@@ -79,7 +79,7 @@ def test_an_unseen_request_is_untiered(calibration: Calibration) -> None:
 def test_an_unseen_capability_is_untiered_until_it_has_labels() -> None:
     """A capability needs 100 labels of two versions before its requests are tagged, however often each was met."""
     new = [
-        LabelledRequest(RequestFeatures(capability="new", item=f"new-{item % 12}"), f"past-{6 + item % 2}", True, 0.0)
+        LabelledRequest(RequestFeatures(capability="new", item=f"new-{item % 12}"), f"past-{item % 2}", True, 0.0)
         for item in range(99)
     ]
     known = RequestFeatures(capability="new", item="new-0")
@@ -89,6 +89,19 @@ def test_an_unseen_capability_is_untiered_until_it_has_labels() -> None:
 
     assert Tier.UNTIERED is before.tag(known).tier
     assert Tier.UNTIERED is not after.tag(known).tier
+
+
+def test_trust_is_measured_by_the_fit_that_tags() -> None:
+    """The latest version is predicted as a calibration of all the others predicts it on live traffic."""
+    labels = list(history(items=ITEMS))
+    latest = [label for label in labels if label.model_version == labels[-1].model_version]
+    others = calibrate([label for label in labels if label not in latest], frozen_at=0.0)
+
+    measured = calibrate(labels, frozen_at=0.0, settings=DifficultySettings(evaluated_versions=1)).trust
+
+    live = assess_traffic(others, latest)
+    assert live.auc == measured.auc
+    assert live.reliability == measured.reliability
 
 
 def test_an_untrusted_calibration_does_not_tag() -> None:
