@@ -86,20 +86,13 @@ class Recorder:
 
     def _commit_offset(self, connection: sa.Connection, commit: OffsetCommit) -> None:
         topic, partition = commit.partition
+        step: sa.Insert | sa.Update
         if commit.expected_offset is None:
-            result = connection.execute(
-                self._insert(kafka_offset).on_conflict_do_nothing(),
-                {"topic": topic, "partition": partition, "next_offset": commit.next_offset},
-            )
+            step = self._insert(kafka_offset).values(topic=topic, partition=partition).on_conflict_do_nothing()
         else:
-            result = connection.execute(
-                sa.update(kafka_offset)
-                .where(kafka_offset.c.topic == topic)
-                .where(kafka_offset.c.partition == partition)
-                .where(kafka_offset.c.next_offset == commit.expected_offset)
-                .values(next_offset=commit.next_offset)
-            )
-        if result.rowcount != 1:
+            there = sa.update(kafka_offset).filter_by(topic=topic, partition=partition)
+            step = there.filter_by(next_offset=commit.expected_offset)
+        if connection.execute(step.values(next_offset=commit.next_offset)).rowcount != 1:
             raise OffsetFenced(
                 f"{topic}[{partition}] is no longer at {commit.expected_offset}: another owner moved it."
             )
