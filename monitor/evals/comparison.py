@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TypeVar
 
 import numpy as np
@@ -117,10 +116,8 @@ def exact_p_value(rates: RepeatedRates) -> float:
     >>> exact_p_value(RepeatedRates(np.ones(8), np.array([0, 0, 0, 0, 0, 0, 1, 1.0]), ones, ones))
     0.03125
     """
-    scale = min(
-        reduce(math.lcm, np.unique(np.concatenate([rates.before_attempts, rates.after_attempts])).tolist(), 1),
-        _FINEST_SCALE,
-    )
+    attempts = np.unique(np.concatenate([rates.before_attempts, rates.after_attempts]))
+    scale = min(math.lcm(*attempts.tolist()), _FINEST_SCALE)
     steps = np.rint((rates.after - rates.before) * scale).astype(np.int64)
     steps = steps[steps != 0]
     if not len(steps):
