@@ -122,10 +122,8 @@ class CalibrationStore(Transactions):
         if not rows:
             return
         tags = [calibration.tag(features_of(row)) for row in rows]
-        connection.execute(
-            sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")),
-            [asdict(tag) | {"_trace_id": row.trace_id} for row, tag in zip(rows, tags, strict=True)],
-        )
+        changes = [asdict(tag) | {"_trace_id": row.trace_id} for row, tag in zip(rows, tags, strict=True)]
+        connection.execute(sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")), changes)
         cells = [cell_of(row) for row in rows]
         after = [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)]
         StratumWriter(self._dialect).move(connection, cells, after)

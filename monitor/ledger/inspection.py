@@ -164,9 +164,8 @@ def _tier_coverage(connection: sa.Connection) -> Sequence[TierCoverage]:
         for condition in (sa.true(), cells.is_known, has_tier, has_both, sa.and_(has_both, agree))
     )
     labels: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for service, capability, labelled in connection.execute(
-        _by_service(cells.capability, sa.func.sum(cells.labelled)).group_by(cells.capability)
-    ):
+    by_class = _by_service(cells.capability, sa.func.sum(cells.labelled)).group_by(cells.capability)
+    for service, capability, labelled in connection.execute(by_class):
         labels[service][capability] = int(labelled)
     rows = connection.execute(_by_service(*counts).order_by(model_version.c.service))
     return [TierCoverage._make((service, *map(int, sums), labels[service])) for service, *sums in rows]

@@ -198,10 +198,9 @@ class Admission:
 
     def _refresh(self) -> None:
         """Wait for whoever admits names now, then learn what was admitted since this process last looked."""
-        lock = self._insert(label_value).values(_LOCK)
-        self._connection.execute(
-            lock.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": lock.excluded.value})
-        )
+        row = self._insert(label_value).values(_LOCK)
+        lock = row.on_conflict_do_update(index_elements=list(_LOCK), set_={"value": row.excluded.value})
+        self._connection.execute(lock)
         names = sa.select(label_value).where(label_value.c.label.in_(SERIES_OF))
         for label, scope, value in self._connection.execute(names):
             if value not in self._admitted.values.get((label, scope), ()):

@@ -88,14 +88,13 @@ class _AdvisoryLocks:
 
 def _session_of(connection: sa.Connection) -> dict[str, Any]:
     """The server process of *connection* and its start, which together never come again; shown to be alive from now."""
-    session = connection.execute(
-        sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-    ).one()
+    session = connection.execute(_OWN_SESSION).one()
     connection.execute(sa.select(sa.func.set_config("idle_session_timeout", f"{_SILENCE_SECONDS}s", False)))
     connection.commit()
     return session._asdict()
 
 
+_OWN_SESSION = sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
 _IS_ALIVE = sa.text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND backend_start = :backend_start")
 
 

@@ -180,9 +180,8 @@ class Recorder:
         ]
         self._write_activity(connection, rows)
         for key in activity.keys() - self._version_ids.keys():
-            self._version_ids[key] = connection.execute(
-                _VERSION_ID, dict(zip(_VERSION_KEY, key, strict=True))
-            ).scalar_one()
+            named = dict(zip(_VERSION_KEY, key, strict=True))
+            self._version_ids[key] = connection.execute(_VERSION_ID, named).scalar_one()
         return self._version_ids
 
 
