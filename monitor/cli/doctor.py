@@ -142,13 +142,10 @@ def _rows(config: Config, url: str, facts: LedgerFacts | None) -> Iterator[Findi
         frozen = {record.calibration_id: record.history_labels for record in opened.calibrations()}
         labels = (0, 0) if calibration is None else (frozen[calibration.calibration_id], review.history_labels())
     yield from ledger_checks.judge_versions(activity)
-    has_learnt = calibration is not None and calibration.trust.is_trusted
-    yield from ledger_checks.judge_services(
-        facts.tiers, min_class_labels=config.difficulty.min_class_labels, has_learnt=has_learnt
-    )
+    trust, enough = None if calibration is None else calibration.trust, config.difficulty.min_class_labels
+    has_learnt = trust is not None and trust.is_trusted
+    yield from ledger_checks.judge_services(facts.tiers, min_class_labels=enough, has_learnt=has_learnt)
     reference = {each.model_version for each in activity if each.environment == REFERENCE_ENVIRONMENT}
-    yield from ledger_checks.judge_tiers(
-        None if calibration is None else calibration.trust, reference_versions=len(reference), labels=labels
-    )
+    yield from ledger_checks.judge_tiers(trust, reference_versions=len(reference), labels=labels)
     yield from ledger_checks.judge_coverage(facts.tiers)
     yield from ledger_checks.judge_promises(() if calibration is None else calibration.promises)

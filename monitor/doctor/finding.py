@@ -76,7 +76,6 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 def next_step(findings: Sequence[Finding]) -> str:
     """The one thing to do now: what is out of reach first, then the first problem, then the first warning."""
-    to_do = sorted(
-        (each for each in findings if each.advice), key=lambda each: (not each.is_unreachable, each.health != "problem")
-    )
-    return to_do[0].advice if to_do else "Nothing; a new model version starts a rollout by itself."
+    to_do = (each for each in findings if each.advice)
+    first = min(to_do, key=lambda each: (not each.is_unreachable, each.health != "problem"), default=None)
+    return first.advice if first else "Nothing; a new model version starts a rollout by itself."

@@ -153,9 +153,8 @@ def learn_reference(
         UsageError: nothing is left to learn from.
     """
     models = [model for model in runs if model not in compared]
-    calibration = calibrate(
-        (label for model in models for label in _labels(runs[model])), frozen_at=0.0, settings=settings
-    )
+    labels = (label for model in models for label in _labels(runs[model]))
+    calibration = calibrate(labels, frozen_at=0.0, settings=settings)
     if calibration is None:
         raise UsageError(
             "The reference results hold no scored case of a model that is not compared; give those of other models."

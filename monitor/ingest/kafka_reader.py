@@ -103,9 +103,8 @@ class KafkaReader:
 
     def last(self, topic: str, records: int) -> Sequence[Record]:
         """The last *records* of *topic*, about as many of each partition, oldest first; fewer where it holds fewer."""
-        held = {
-            part: held for part, held in self.offset_ranges(self.partitions(topic)).items() if held.beginning < held.end
-        }
+        ranges = self.offset_ranges(self.partitions(topic))
+        held = {part: offsets for part, offsets in ranges.items() if offsets.beginning < offsets.end}
         each = -(-records // max(1, len(held)))
         ends = {part: offsets.end for part, offsets in held.items()}
         self.start({part: max(offsets.beginning, offsets.end - each) for part, offsets in held.items()}, ends=ends)

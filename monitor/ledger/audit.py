@@ -166,21 +166,15 @@ def _by_version(counts: Mapping[tuple[Any, ...], int]) -> Counter[tuple[Any, ...
 
 
 def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
-    noted = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
+    of_traces = connection.execute(sa.select(*schema.pending_trace.c["trace_id", "span_count"]))
+    noted = {(trace_id,): spans for trace_id, spans in of_traces}
     pending: Counter[tuple[str]] = Counter()
     for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
         pending[trace_id,] += len(span_ids.split(" "))
-    yield _equal(
-        "spans noted of waiting traces = spans waiting", {(trace_id,): spans for trace_id, spans in noted}, pending
-    )
-    waiting = count_spans(connection)
-    spans = {key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS}
-    accounted = sum(spans.get(fate, 0) for fate in _FATES_OF_SPANS) + waiting
-    yield _equal(
-        "spans received = spans accounted for + waiting",
-        {("spans",): spans.get("received", 0)},
-        {("spans",): accounted},
-    )
+    yield _equal("spans noted of waiting traces = spans waiting", noted, pending)
+    spans = Counter({key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS})
+    received, accounted = spans["received"], sum(spans[fate] for fate in _FATES_OF_SPANS) + count_spans(connection)
+    yield _equal("spans received = spans accounted for + waiting", {("spans",): received}, {("spans",): accounted})
 
 
 def _positions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
@@ -222,9 +216,8 @@ def _bounds(connection: sa.Connection, *_: object) -> Iterator[Check]:
         for row in rows
         if not (type(row.value) is int and 0 <= row.value < CEILING)
     ]
-    texts = connection.execution_options(yield_per=_ROWS_PER_FETCH).scalars(
-        sa.select(request.c.attributes).where(request.c.attributes.is_not(None)).distinct()
-    )
+    attributes = sa.select(request.c.attributes).where(request.c.attributes.is_not(None)).distinct()
+    texts = connection.execution_options(yield_per=_ROWS_PER_FETCH).scalars(attributes)
     unsound = sum(not are_sound(text) for text in texts)
     problems += [f"{unsound:,} sets of attributes"] if unsound else []
     yield Check("values within their bounds", len(rows), tuple(problems[:_MOST_PROBLEMS]))

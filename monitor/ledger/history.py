@@ -149,8 +149,6 @@ def _labelled(
         .limit(limit)
         .subquery()
     )
-    rows = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
-        sa.select(latest).order_by(latest.c.started_at, latest.c.trace_id)
-    )
-    for row in rows:
+    in_order = sa.select(latest).order_by(latest.c.started_at, latest.c.trace_id)
+    for row in connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(in_order):
         yield LabelledRequest(features_of(row), version, failed=not row.success, started_at=row.started_at)
