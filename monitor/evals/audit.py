@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -216,15 +216,16 @@ def power_to_see(drop: float, *, cases: int, churn: float, level: float) -> floa
 
 def smallest_visible_drop(*, cases: int, churn: float, level: float, power: float) -> float | None:
     """Smallest drop that is seen with a chance of *power*, ratio 0 to 1; None where not even a drop to nothing is."""
-    step = bisect_left(
-        range(_DROPS + 1), power, key=lambda each: power_to_see(each / _DROPS, cases=cases, churn=churn, level=level)
-    )
-    return step / _DROPS if step <= _DROPS else None
+    step = _fewest(power, lambda each: power_to_see(each / _DROPS, cases=cases, churn=churn, level=level), _DROPS)
+    return None if step is None else step / _DROPS
 
 
 def cases_to_see(drop: float, *, churn: float, level: float, power: float) -> int | None:
     """Cases from which on a drop of *drop* is seen with a chance of *power*; None where a million do not show it."""
-    enough = bisect_left(
-        range(_MOST_CASES + 1), power, key=lambda each: power_to_see(drop, cases=each, churn=churn, level=level)
-    )
-    return enough if enough <= _MOST_CASES else None
+    return _fewest(power, lambda each: power_to_see(drop, cases=each, churn=churn, level=level), _MOST_CASES)
+
+
+def _fewest(power: float, seen: Callable[[int], float], most: int) -> int | None:
+    """The least number, up to *most*, at which the chance of being *seen*, which grows, is *power*."""
+    found = bisect_left(range(most + 1), power, key=seen)
+    return found if found <= most else None
