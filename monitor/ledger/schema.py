@@ -22,6 +22,11 @@ metadata = sa.MetaData(
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _table(name: str, *parts: Any) -> sa.Table:
+    """A table of the ledger, out of columns, constraints and indexes."""
+    return sa.Table(name, metadata, *parts)
+
+
 def _columns(kind: Any, *names: str, **options: Any) -> Sequence[sa.Column[Any]]:
     """Columns that are alike but for their names."""
     return [sa.Column(name, kind, **options) for name in names]
@@ -33,17 +38,15 @@ def _partial_index(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
-kafka_offset = sa.Table(
+kafka_offset = _table(
     "kafka_offset",
-    metadata,
     sa.Column("topic", sa.Text, primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("next_offset", sa.BigInteger, nullable=False),
 )
 
-model_version = sa.Table(
+model_version = _table(
     "model_version",
-    metadata,
     sa.Column("id", _Id, primary_key=True, autoincrement=True),
     *_columns(sa.Text, "service", "environment", "model_version", nullable=False),
     *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
@@ -52,12 +55,11 @@ model_version = sa.Table(
     sa.UniqueConstraint("service", "environment", "model_version", name="uq_model_version"),
 )
 
-label_value = sa.Table("label_value", metadata, *_columns(sa.Text, "label", "scope", "value", primary_key=True))
+label_value = _table("label_value", *_columns(sa.Text, "label", "scope", "value", primary_key=True))
 
 # Requests of each version by the hour of their start (hours since 1970): what would be counted every second otherwise.
-traffic = sa.Table(
+traffic = _table(
     "traffic",
-    metadata,
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("requests", sa.BigInteger, nullable=False),
@@ -65,18 +67,16 @@ traffic = sa.Table(
 )
 
 # What retention took away of each version and tier: counters = rows + pruned.
-pruned = sa.Table(
+pruned = _table(
     "pruned",
-    metadata,
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("tier", sa.Text, primary_key=True),
     *_columns(sa.BigInteger, "requests", "successes", "failures", nullable=False),
 )
 
 # One row per trace id. An outcome that came before its trace makes a row without a model version.
-request = sa.Table(
+request = _table(
     "request",
-    metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
     sa.Column("model_version_id", _Id),
     sa.Column("started_at", sa.Double),
@@ -102,9 +102,8 @@ request = sa.Table(
 )
 
 # Evidence: requests and labels by what they have in common, each hour of their starts for itself.
-stratum = sa.Table(
+stratum = _table(
     "stratum",
-    metadata,
     sa.Column("model_version_id", _Id, primary_key=True, autoincrement=False),
     sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
     *_columns(sa.Text, "calibration_id", "tier", "declared_tier", "capability", primary_key=True),
@@ -120,9 +119,8 @@ stratum = sa.Table(
 )
 
 # Keeps the name that it has had since the first migration.
-pending_trace = sa.Table(
+pending_trace = _table(
     "waiting_trace",
-    metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
     *_columns(sa.Double, "first_received_at", "last_received_at", nullable=False),
     sa.Column("root_ended", sa.Boolean, nullable=False),
@@ -136,9 +134,8 @@ pending_trace = sa.Table(
 )
 
 # What one batch brought of a trace, packed; number: spans of the trace that came before.
-pending_span = sa.Table(
+pending_span = _table(
     "pending_span",
-    metadata,
     sa.Column("trace_id", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("span_ids", sa.Text, nullable=False),  # with a space between them
@@ -146,25 +143,22 @@ pending_span = sa.Table(
 )
 
 # Versions that a service is served under the name of a model ('' where none is named), and when.
-served_model = sa.Table(
+served_model = _table(
     "served_model",
-    metadata,
     *_columns(sa.Text, "service", "environment", "requested_model", "model_version", primary_key=True),
     *_columns(sa.Double, "first_started_at", "last_started_at", nullable=False),
 )
 
-counter = sa.Table(
+counter = _table(
     "counter",
-    metadata,
     *_columns(
         sa.Text, "name", "service", "environment", "model_version", "tier", "capability", "detail", primary_key=True
     ),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
-dead_letter = sa.Table(
+dead_letter = _table(
     "dead_letter",
-    metadata,
     sa.Column("topic", sa.Text, primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("offset", sa.BigInteger, primary_key=True),
@@ -174,9 +168,8 @@ dead_letter = sa.Table(
     sa.Index("ix_dead_letter_received_at", "received_at"),
 )
 
-calibration = sa.Table(
+calibration = _table(
     "calibration",
-    metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("frozen_at", sa.Double, nullable=False),
     sa.Column("promoted_at", sa.Double),  # missing until it is put in force
@@ -184,9 +177,8 @@ calibration = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
-rollout = sa.Table(
+rollout = _table(
     "rollout",
-    metadata,
     sa.Column("id", sa.Text, primary_key=True),
     *_columns(sa.Text, "service", "environment", "baseline", "candidate", nullable=False),
     sa.Column("started_at", sa.Double, nullable=False),
@@ -197,9 +189,8 @@ rollout = sa.Table(
     sa.Column("verdict_at", sa.Double),
 )
 
-verdict_change = sa.Table(
+verdict_change = _table(
     "verdict_change",
-    metadata,
     sa.Column("rollout_id", sa.Text, sa.ForeignKey("rollout.id"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("at", sa.Double, nullable=False),
@@ -207,18 +198,16 @@ verdict_change = sa.Table(
 )
 
 # What each look at a rollout found; rows between close neighbours are forgotten.
-evidence = sa.Table(
+evidence = _table(
     "evidence",
-    metadata,
     sa.Column("rollout_id", sa.Text, sa.ForeignKey("rollout.id"), primary_key=True),
     sa.Column("at", sa.Double, primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
 
 # All floors of the config, a new row whenever they differ from the last.
-floor_set = sa.Table(
+floor_set = _table(
     "floor_set",
-    metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("seen_at", sa.Double, nullable=False),
     sa.Column("floors", sa.Text, nullable=False),
