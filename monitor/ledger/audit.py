@@ -123,12 +123,9 @@ def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Ite
     by_version = sa.select(hours.model_version_id, sa.func.sum(hours.requests)).group_by(hours.model_version_id)
     by_hour = {(version_id,): int(requests) for version_id, requests in connection.execute(by_version)}
     yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in known})
-    lost = connection.scalar(
-        sa.select(sa.func.count())
-        .select_from(request)
-        .where(request.c.model_version_id.is_not(None))
-        .where(request.c.model_version_id.not_in(sa.select(columns.id)))
-    )
+    of = request.c.model_version_id
+    orphans = sa.select(sa.func.count()).select_from(request).where(of.is_not(None), of.not_in(sa.select(columns.id)))
+    lost = connection.scalar(orphans)
     yield _equal("requests without their version", {("rows",): lost or 0}, {("rows",): 0})
 
 

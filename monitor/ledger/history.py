@@ -48,14 +48,12 @@ class HistoryReader(Transactions):
             limit: At most so many.
         """
         ids = sa.select(model_version.c.id).where(model_version.c.model_version == model_version_name)
+        labels: list[LabelledRequest] = []
         with self._reading() as connection:
-            labels = [
-                label
-                for version_id in connection.scalars(ids.order_by(model_version.c.id)).all()
-                for label in _labelled(
+            for version_id in connection.scalars(ids.order_by(model_version.c.id)).all():
+                labels += _labelled(
                     connection, version_id, model_version_name, limit=limit, matured_before=matured_before
                 )
-            ]
         return sorted(labels, key=lambda label: label.started_at)[-limit:]
 
     def history_labels(self, *, exclude: Collection[str] = ()) -> int:
