@@ -85,6 +85,7 @@ class World:
         capabilities: Classes of each tier.
         session: Requests of a conversation.
         correlation: Of two requests of a conversation.
+        giant: Requests of one conversation of the candidate, from the 50th look to the 150th, that all fail.
     """
 
     before: _Array = field(default_factory=RATES.copy)
@@ -96,6 +97,7 @@ class World:
     tiers_by: TiersBy = TiersBy.DECLARED
     session: int = 1
     correlation: float = 0.0
+    giant: int = 0
 
     def play(self, rng: np.random.Generator) -> Scene:
         """One rollout."""
@@ -112,6 +114,8 @@ def _cohorts(world: World, rng: np.random.Generator) -> Iterator[Cohort]:
         _arm(size, expit(logit(rate) + harder[:, None]), coverage, world, rng)
         for size, rate, coverage in ((baseline, world.before, np.ones(3)), (candidate, world.after, world.coverage))
     ]
+    if world.giant:
+        arms[1] = arms[1].with_giant(world.giant, tier=rng.choice(3, p=MIX))
     by_hour = world.harder is not None or not is_constant
     for look in range(LOOKS):
         old, new = (arm.at(look, world, by_hour=by_hour) for arm in arms)
@@ -139,6 +143,14 @@ class _ArmCounts:
         ]
         clusters = _cluster_sums(self.clusters[: look + 1].sum(axis=0)) if world.session > 1 else ()
         return Arm("version", strata, clusters)
+
+    def with_giant(self, requests: int, *, tier: int) -> _ArmCounts:
+        """The same and one conversation of so many failures, evenly over a hundred looks."""
+        n = requests // 100 * np.clip(np.arange(LOOKS) - 49, 0, 100)
+        sums = np.zeros((LOOKS, 3, 6), dtype=int)
+        sums[:, tier] = np.diff(np.stack([n > 0, n, n, n * n, n * n, n * n], axis=1), axis=0, prepend=0)
+        own, failed = self.clusters + sums, sums[:, :, 2]
+        return _ArmCounts(self.requests + failed, self.labelled + failed, self.failures + failed, own)
 
 
 def _arm(size: _Counts, rate: _Array, coverage: _Array, world: World, rng: np.random.Generator) -> _ArmCounts:
@@ -352,6 +364,9 @@ def _same_model() -> Iterator[Line]:
             world = World(canary=canary, session=size, correlation=0.3)
             name = f"same model, conversations of {size}, correlation .3, canary {canary:.0%}"
             yield Line(name, world.play, limit=0.03, today=today if canary == 0.5 else "")
+    for requests in (500, 2_000):
+        giant = World(session=5, correlation=0.3, giant=requests)
+        yield Line(f"same model, a conversation of {requests:,} failures in the candidate", giant.play, limit=0.03)
     yield Line("same model, a panel of 300 probes replayed 24 times", panel, limit=0.03, today="26 %")
     week = World(canary=np.where(_LAST_WEEK > 0.1, 0.1, 1e-9), per_look=300, harder=_LAST_WEEK)
     yield Line("same model, everybody harder since last week", week.play, limit=0.03, today="19 %")

@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -29,6 +30,8 @@ _MOST_SIGNATURES = 1_000
 _MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
 _CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
 _CLUSTERS = 2**63
+_MOST_LARGEST, _LARGE = 20, 1 / 400  # so many clusters with more than this part of a version's requests are read anyhow
+_MOST_OF_LARGEST = 100_000  # requests of them; the largest one of all may have more
 _ENOUGH_BESIDE = 200  # candidate requests beside as many of the baseline, with which hours are compared with themselves
 
 
@@ -56,7 +59,8 @@ class ArmReader:
         # The same part of all clusters in both arms, so that those which both serve meet.
         part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
         tiers, new_tiers = _tiers(view, baseline.columns), _tiers(view, candidate.columns)
-        old, new = baseline.clusters(view, tiers, part), candidate.clusters(view, new_tiers, part)
+        sample = _Sample(part, frozenset() if part == 1.0 else baseline.largest | candidate.largest)
+        old, new = baseline.clusters(view, tiers, sample), candidate.clusters(view, new_tiers, sample)
         cohort = arms.Cohort(
             baseline=arms.Arm(self._rollout.baseline, baseline.strata(tiers), [*old.sums()]),
             candidate=arms.Arm(self._rollout.candidate, candidate.strata(new_tiers), [*new.sums()]),
@@ -161,8 +165,7 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 
 
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
-_CELL_KEY = [name for name in KEY if name != "calibration_id"]
-_CELL = (*_CELL_KEY, *SUMS)
+_CELL = (*KEY, *SUMS)
 _NUMBERS = {"hour", "bin", *SUMS}
 _SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set")
 _SAMPLED_SUMS = ("labelled", "failures")
@@ -198,7 +201,7 @@ class _Evidence:
     where: Mapping[str, Any]
     columns: _Columns = field(default_factory=lambda: dict.fromkeys(_CELL, ()))
     whole_from: float = 0.0
-    samples: dict[float, _Columns] = field(default_factory=dict)
+    samples: dict[_Sample, _Columns] = field(default_factory=dict)
 
     def read(self, *, is_panel: bool) -> _Evidence:
         """With its cells; of a panel the first run of each item."""
@@ -230,9 +233,9 @@ class _Evidence:
 
     def strata(self, tiers: Sequence[Tier]) -> Sequence[arms.Stratum]:
         merged: dict[tuple[_Kind, str], Sequence[float]] = {}
-        columns = self.columns
-        kinds = zip(columns["hour"], tiers, columns["capability"], columns["bin"], columns["is_known"], strict=True)
-        for key, sums in zip(zip(kinds, columns["said"], strict=True), self.cells(*SUMS), strict=True):
+        for tier, cell in zip(tiers, self.cells("hour", "capability", "bin", "is_known", "said", *SUMS), strict=True):
+            hour, capability, number, is_known, said, *sums = cell
+            key = (hour, tier, capability, number, is_known), said
             have = merged.get(key)
             merged[key] = sums if have is None else [*map(add, have, sums)]
         alike: dict[_Kind, list[tuple[str, Sequence[float]]]] = {}
@@ -247,8 +250,8 @@ class _Evidence:
                 counts[tier, *name] += failures
         return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
-    def clusters(self, view: arms.TierView, tiers: Sequence[Tier], part: float) -> _Clusters:
-        """Whole clusters, *part* of them, and as many of the requests without one; none where no request has one."""
+    def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: _Sample) -> _Clusters:
+        """Whole clusters of *sample*, and the requests without one; none where no request has one."""
         alone: dict[arms.TierGroup, list[int]] = defaultdict(lambda: [0, 0])
         names = ("hour", "labelled", "clustered", "failures", "clustered_failures")
         for tier, (hour, labelled, clustered, failures, failed) in zip(tiers, self.cells(*names), strict=True):
@@ -257,28 +260,37 @@ class _Evidence:
                     alone[group][0] += labelled - clustered
                     alone[group][1] += failures - failed
         sizes: dict[arms.TierGroup, dict[int, list[int]]] = defaultdict(dict)
-        sampled = self._sampled(part)
+        sampled = self._sampled(sample)
         counted = zip(_tiers(view, sampled), *(sampled[name] for name in ("cluster", *_SAMPLED_SUMS)), strict=True)
         for tier, cluster, labelled, failures in counted:
             for group in _groups(tier):
                 size = sizes[group].setdefault(cluster, [0, 0])
                 size[0] += labelled
                 size[1] += failures
-        return _Clusters(sizes, {group: [round(part * n) for n in both] for group, both in alone.items()})
+        return _Clusters(sample, sizes, alone)
 
     @cached_property
     def requests_of_version(self) -> int:
         where = {**self.where, "hour": self.whole_from / HOUR_SECONDS}
         return int(self.connection.scalar(_REQUESTS_FROM_HOUR, where) or 0)
 
-    def _sampled(self, part: float) -> _Columns:
+    @cached_property
+    def largest(self) -> frozenset[int]:
+        """The clusters with most requests of the version, which a sample of clusters would hardly ever hold."""
+        where = {**self.where, "least": _LARGE * self.requests_of_version}
+        sizes = self.connection.execute(_LARGEST, where).all() if any(self.columns["clustered"]) else ()
+        read = [*accumulate(requests for _, requests in sizes)]
+        return frozenset(c for (c, n), so_far in zip(sizes, read, strict=True) if so_far <= max(n, _MOST_OF_LARGEST))
+
+    def _sampled(self, sample: _Sample) -> _Columns:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
-        if part not in self.samples:
+        if sample not in self.samples:
             where = {**self.where, "since": max(self.where["since"], self.whole_from), "hour": 0}
-            where["among"] = min(int(part * _CLUSTERS), _CLUSTERS - 1)
+            among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
+            where |= {"among": among, "beyond": [cluster for cluster in sample.largest if cluster > among]}
             rows = self.connection.execute(_SAMPLED, where).all() if any(self.columns["clustered"]) else ()
-            self.samples[part] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
-        return self.samples[part]
+            self.samples[sample] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
+        return self.samples[sample]
 
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> _Columns:
@@ -324,23 +336,35 @@ _ROW = tuple(one_request(_HOUR))
 _CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL))).where(
     stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last")
 )
-_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), _CELL_KEY, SUMS)
+_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
 _RUN = sa.func.row_number().over(
     partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
 )
 _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
-_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), _CELL_KEY, SUMS)
-_SAMPLED = _summed(
+_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
+_CLUSTERED = (
     # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
     _started_between(sa.select(request.c.cluster, *_ROW), request.c.started_at + sa.literal_column("0.0"))
     .where(request.c.model_version_id == sa.bindparam("version_id"))
     .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
-    .where(request.c.cluster.is_not(None), request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger))
     .where(request.c.success.is_not(None))
-    .subquery(),
+)
+_SAMPLED = _summed(
+    sa.union_all(  # a part of them alone has an index in SQLite, either or has none
+        _CLUSTERED.where(request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger)),
+        _CLUSTERED.where(request.c.cluster.in_(sa.bindparam("beyond", expanding=True))),
+    ).subquery(),
     _SAMPLED_KEY,
     _SAMPLED_SUMS,
+)
+_LARGEST = (
+    sa.select(request.c.cluster, sa.func.count())
+    .where(request.c.model_version_id == sa.bindparam("version_id"), request.c.cluster.is_not(None))
+    .group_by(request.c.cluster)
+    .having(sa.func.count() > sa.bindparam("least", type_=sa.Double))
+    .order_by(sa.func.count().desc(), request.c.cluster)
+    .limit(_MOST_LARGEST)
 )
 _REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
 _REQUESTS_FROM_HOUR, _REQUESTS_OF_HOUR = (
@@ -402,38 +426,47 @@ def _groups(tier: Tier) -> Sequence[arms.TierGroup]:
     return (arms.TierGroup.ALL,) if group is None else (arms.TierGroup.ALL, group)
 
 
+class _Sample(NamedTuple):
+    """Which clusters are read: a *part* of all, by their hash, and the *largest* ones of either arm."""
+
+    part: float
+    largest: frozenset[int]
+
+    def weight(self, cluster: int) -> float:
+        """How many clusters it stands for (Horvitz and Thompson 1952, J. Am. Stat. Assoc. 47:663)."""
+        return 1.0 if cluster in self.largest else 1.0 / self.part
+
+
 @dataclass(frozen=True, slots=True)
 class _Clusters:
     """
     Labelled requests and failures of one arm.
 
     Attributes:
-        sizes: Of each cluster in each group.
+        sample: The clusters that were read.
+        sizes: Of each of them in each group.
         alone: Of the requests without a cluster, each one of its own, in each group.
     """
 
+    sample: _Sample
     sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[int]]]
     alone: Mapping[arms.TierGroup, Sequence[int]]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
-        for group, of_cluster in self.sizes.items():
-            sizes = of_cluster.values()
+        """Of all clusters, estimated from those read."""
+        for group, sizes in self.sizes.items():
+            weighted = [(self.sample.weight(cluster), n, f) for cluster, (n, f) in sizes.items()]
+            moments = [(w, w * n, w * f, w * n * n, w * n * f, w * f * f) for w, n, f in weighted]
             alone, failed = self.alone.get(group, (0, 0))
-            yield arms.ClusterSums(
-                group,
-                clusters=len(sizes) + alone,
-                requests=sum(n for n, _ in sizes) + alone,
-                failures=sum(f for _, f in sizes) + failed,
-                requests_squared=sum(n * n for n, _ in sizes) + alone,
-                requests_failures=sum(n * f for n, f in sizes) + failed,
-                failures_squared=sum(f * f for _, f in sizes) + failed,
-            )
+            moments.append((alone, alone, failed, alone, failed, failed))
+            yield arms.ClusterSums(group, *(round(sum(column)) for column in zip(*moments, strict=True)))
 
     def shared_with(self, other: _Clusters) -> Iterator[arms.SharedClusterSums]:
         """Products over the clusters that both arms served."""
         for group, sizes in self.sizes.items():
             others = other.sizes.get(group, {})
-            pairs = [(size, others[cluster]) for cluster, size in sizes.items() if cluster in others]
+            both = [cluster for cluster in sizes if cluster in others]
+            pairs = [(self.sample.weight(cluster), sizes[cluster], others[cluster]) for cluster in both]
             if pairs:  # the candidate's requests with both of the baseline's, then its failures
-                products = [sum(own[i] * its[j] for own, its in pairs) for j in (0, 1) for i in (0, 1)]
+                products = [round(sum(w * own[i] * its[j] for w, own, its in pairs)) for j in (0, 1) for i in (0, 1)]
                 yield arms.SharedClusterSums(group, *products)

@@ -20,10 +20,12 @@ def design_effects(cohort: Cohort) -> DesignEffects:
 
     Requests of one cluster share an intra-cluster correlation, estimated from both arms together: a small canary has
     too few clusters of its own. With few clusters in all, it is drawn towards a cautious one, unless both arms served
-    the same ones: these are as hard in one as in the other, and their covariance is taken off.
+    the same ones: these are as hard in one as in the other, and their covariance is taken off. No arm has less than
+    its own clusters show, or a large one that fails as a whole would pass for many failures.
 
     Source:
-        Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size.
+        Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size; Liang and Zeger
+        (1986), Biometrika 73:13, for what an arm's own clusters show.
     """
     baseline = {sums.group: sums for sums in cohort.baseline.clusters}
     candidate = {sums.group: sums for sums in cohort.candidate.clusters}
@@ -44,7 +46,10 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
     overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
     correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - overlap))
-    effects = [1.0 + correlation * (arm.requests_squared / arm.requests - 1.0) for arm in (baseline, candidate)]
+    effects = [
+        max(1.0 + correlation * (arm.requests_squared / arm.requests - 1.0), _spread(arm) / arm.requests)
+        for arm in (baseline, candidate)
+    ]
     rates = [(arm.failures / arm.requests, arm.requests) for arm in (baseline, candidate)]
     variances = [effect * p * (1 - p) / n for effect, (p, n) in zip(effects, rates, strict=True)]
     net = 1.0
@@ -57,10 +62,7 @@ def _correlation(arms: list[ClusterSums], *, prior_clusters: float) -> float:
     """Of two requests of a cluster, 0 to 1: products of deviations between different requests, over the variance."""
     products = pairs = clusters = 0.0
     for arm in arms:
-        rate = arm.failures / arm.requests
-        squares = arm.failures_squared - 2 * rate * arm.requests_failures + rate**2 * arm.requests_squared
-        spread = rate * (1 - rate)
-        products += squares / spread * arm.clusters / max(arm.clusters - 1, 1) - arm.requests
+        products += _spread(arm) * arm.clusters / max(arm.clusters - 1, 1) - arm.requests
         pairs += arm.requests_squared - arm.requests
         clusters += arm.clusters
     prior = prior_clusters * pairs / max(clusters, 1.0)
@@ -68,6 +70,13 @@ def _correlation(arms: list[ClusterSums], *, prior_clusters: float) -> float:
         return 0.0
     correlation = (products + _PRIOR_CORRELATION * prior) / (pairs + prior)
     return min(max(correlation * (1 + _CAUTION / clusters), 0.0), 1.0)
+
+
+def _spread(arm: ClusterSums) -> float:
+    """Squared deviations of the clusters' failures, over the variance of one request; 0 where all fail, or none."""
+    rate = arm.failures / arm.requests
+    squares = arm.failures_squared - 2 * rate * arm.requests_failures + rate**2 * arm.requests_squared
+    return squares / (rate * (1 - rate)) if 0 < rate < 1 else 0.0
 
 
 def _covariance(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums) -> float:

@@ -11,6 +11,7 @@ from msgspec import structs
 from monitor.difficulty.features import RequestFeatures
 from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
+from monitor.ledger import cohorts
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
@@ -168,6 +169,35 @@ def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) 
     assert [ClusterSums(group, 3, 5, 3, 11, 7, 5) for group in groups] == list(cohort.baseline.clusters)
     assert [ClusterSums(group, 1, 2, 1, 4, 2, 1) for group in groups] == list(cohort.candidate.clusters)
     assert [SharedClusterSums(group, 6, 4, 3, 2) for group in groups] == list(cohort.shared_clusters)
+
+
+def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 conversations of three a quarter is read and stands for all; the one of 100 that fail is always read."""
+    monkeypatch.setattr(cohorts, "_CLUSTERED_READ", 100)
+    monkeypatch.setattr(cohorts, "_LARGE", 0.1)
+    largest, last = 2**63 - 1, 2**63 // 100
+    clusters = [largest] * 100 + [number // 3 * last for number in range(300)]
+    ledger.record(
+        a_batch(
+            *(
+                structs.replace(
+                    tagged(a_trace(f"t{number}", outcome=failure() if cluster == largest else success()), HARD),
+                    cluster=cluster,
+                )
+                for number, cluster in enumerate(clusters)
+            )
+        )
+    )
+
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON - 10), matured_before=NOON + 1)
+
+    read = 26  # of the 100 conversations: those with a hash in the first quarter
+    everything = next(sums for sums in cohort.baseline.clusters if sums.group is TierGroup.ALL)
+    assert (
+        ClusterSums(TierGroup.ALL, 1 + 4 * read, 100 + 12 * read, 100, 100**2 + 36 * read, 100**2, 100**2) == everything
+    )
 
 
 def test_evidence_begins_with_the_attempt(ledger: SqlLedger) -> None:

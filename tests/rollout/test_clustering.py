@@ -34,10 +34,7 @@ def conversations(correlation: float, *, size: int, count: int = 2_000, seed: in
 @pytest.mark.parametrize(("size", "expected"), [(5, 2.2), (10, 3.7)])
 def test_alike_requests_count_for_less(size: int, expected: float) -> None:
     """Conversations of m requests with correlation .3 have an effect of 1 + .3 (m - 1)."""
-    baseline, candidate = effects(*conversations(0.3, size=size))
-
-    assert expected == pytest.approx(baseline, rel=0.08)
-    assert baseline == candidate
+    assert (expected, expected) == pytest.approx(effects(*conversations(0.3, size=size)), rel=0.08)
 
 
 def test_independent_requests_count_whole() -> None:
@@ -52,7 +49,23 @@ def test_a_single_request_per_cluster_has_no_effect() -> None:
     """Where nothing comes again there is nothing alike."""
     ones = np.ones(100, dtype=int)
 
-    assert (1.0, 1.0) == effects(ones, ones * 0 + (np.arange(100) < 30), ones * 0 + (np.arange(100) < 40))
+    told = effects(ones, ones * 0 + (np.arange(100) < 30), ones * 0 + (np.arange(100) < 40))
+
+    assert (1.0, 1.0) == pytest.approx(told)
+
+
+def test_a_large_conversation_that_fails_as_a_whole_is_one_failure() -> None:
+    """The failure rate is known no better than within what that conversation adds to it."""
+    rng = np.random.default_rng(4)
+    n = np.array([5] * 1_000 + [500])
+    usual = rng.binomial(n, 0.1)
+    failing = np.array([*usual[:-1], 500])
+
+    effect = effects(n, usual, failing)[1]
+
+    rate, requests = failing.sum() / n.sum(), n.sum()
+    added = 500 * (1 - rate) / requests
+    assert added <= (effect * rate * (1 - rate) / requests) ** 0.5
 
 
 def test_items_that_both_arms_served_are_hard_in_both() -> None:
