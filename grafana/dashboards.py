@@ -528,13 +528,20 @@ def hard_tier() -> builder.Dashboard:
 def frontier() -> builder.Dashboard:
     """Model versions side by side: hard-tier pass rate against cost and latency."""
     of_class = {**_SERVICE, "capability": "~${capability:regex}"}
+    of_unit = {**_SERVICE, "unit": "$unit"}
     return _dashboard(
         "frontier",
         "Frontier",
         "Model versions side by side. The model to choose is seldom the one with the best average.",
         chooses_rollout=False,
         days=30,
-        variables=[_capability('cliffwatch_outcomes_total{service="$service", environment="$environment"}', many=True)],
+        variables=[
+            _capability('cliffwatch_outcomes_total{service="$service", environment="$environment"}', many=True),
+            _query_variable(
+                "unit",
+                'label_values(cliffwatch_horizon_requests{service="$service", environment="$environment"}, unit)',
+            ),
+        ],
         rows={
             "Which model for the hard requests": [
                 _table(
@@ -625,6 +632,43 @@ def frontier() -> builder.Dashboard:
                         _by("model_version", _recorded("version", "outcomes_hard:share_success", _SERVICE)),
                         "{{model_version}}",
                     ),
+                ),
+            ],
+            "By length": [
+                _table(
+                    About(
+                        title="Success by horizon",
+                        description="Pass rate of all requests by how long they took, in the chosen unit. A row is of "
+                        "requests longer than its first number, up to that of the next row; the line of the budget is "
+                        "the row in which budgets lie. `cliffwatch frontier SERVICE --by` prints the same.",
+                        unit="percentunit",
+                        span=24,
+                        height=14,
+                        empty="no request was counted by its length yet",
+                    ),
+                    {
+                        name: _by(
+                            "longer_than, model_version", _recorded("version_length", f"horizon{series}", of_unit)
+                        )
+                        for name, series in {
+                            "pass rate": ":share_success",
+                            "at least": ":share_success_lower",
+                            "at most": ":share_success_upper",
+                            "labelled requests": "_labelled:sum",
+                            "unlabelled requests": "_unlabelled:sum",
+                            "requests whose budget lies here": "_budgets:max",
+                        }.items()
+                    },
+                    units=dict.fromkeys(
+                        (
+                            *("longer_than", "labelled requests", "unlabelled requests"),
+                            "requests whose budget lies here",
+                        ),
+                        "locale",
+                    ),
+                    sorted_by="longer_than",
+                    ascending=True,
+                    numbers=["longer_than"],
                 ),
             ],
         },
@@ -1163,6 +1207,7 @@ def _table(
     widths: Mapping[str, int] = _NO_WIDTHS,
     sorted_by: str | None = None,
     ascending: bool = False,
+    numbers: Sequence[str] = (),
 ) -> table.Panel:
     """
     One row per set of labels, one column per query; a query without a name has rows but no column. Labels come first.
@@ -1174,6 +1219,7 @@ def _table(
         widths: Pixels of the columns that need more or less than their part.
         sorted_by: A column's title.
         ascending: Whether the smallest comes first.
+        numbers: Labels that hold numbers, which are sorted and aligned as such.
     """
     panel = _described(table.Panel(), about, ()).min_width(_LEAST_COLUMN_PIXELS)
     # The text for the quiet state is the panel's, not that of a cell in which nothing is known.
@@ -1198,9 +1244,14 @@ def _table(
         "indexByName": {name: number for number, name in enumerate(ordered)},
         "renameByName": {value: name for value, name in renamed.items() if name},
     }
-    return panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={})).with_transformation(
-        model.DataTransformerConfig(id_val="organize", options=organize)
-    )
+    read = [{"targetField": label, "destinationType": "number"} for label in numbers]
+    for name, options in {
+        "merge": {},
+        "organize": organize,
+        **({"convertFieldType": {"fields": {}, "conversions": read}} if read else {}),
+    }.items():
+        panel = panel.with_transformation(model.DataTransformerConfig(id_val=name, options=options))
+    return panel
 
 
 _NOT_IN_LEGEND = {"legend": True, "tooltip": False, "viz": False}

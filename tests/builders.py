@@ -19,7 +19,7 @@ from monitor.trace.model import (
     TraceId,
     Usage,
 )
-from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
+from monitor.trace.outcome_policy import budget_of, implied_outcomes, is_over_budget
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import Span
 
@@ -69,6 +69,7 @@ def tagged(trace: Trace, tag: Tag = NO_TAG) -> TaggedTrace:
         tag,
         implied_outcomes(trace, settings),
         is_over_budget=is_over_budget(trace, settings),
+        budget=budget_of(trace, settings),
     )
 
 

@@ -198,7 +198,7 @@ def _run(*command: str) -> None:
 
 def _picture(dashboard: str, since: str) -> Mapping[str, Any]:
     is_live = dashboard == "monitor"
-    variables = {**_ROLLOUT, "capability": ".*"} if dashboard == "frontier" else _ROLLOUT
+    variables = {**_ROLLOUT, "capability": ".*", "unit": "seconds"} if dashboard == "frontier" else _ROLLOUT
     scrape_seconds = 5 if is_live else past.HOUR
     # What was scraped for minutes only, a rate over hours would stretch.
     until = "now-1h" if dashboard == "hard-tier" else "now"

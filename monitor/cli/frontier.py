@@ -8,11 +8,12 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.terminal.probes import print_frontier
+from monitor.cli.terminal.probes import print_frontier, print_horizons
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.errors import UsageError
-from monitor.output.frontier import Use, class_frontiers, live_counts, live_uses, panel_counts
+from monitor.output.frontier import Use, class_frontiers, live_counts, live_uses, panel_counts, version_horizons
 from monitor.rollout.wording import some_of
+from monitor.trace.horizon import Horizon
 
 
 @app.command()
@@ -20,6 +21,7 @@ def frontier(
     service: str = "",
     *,
     environment: str = "production",
+    by: Horizon | None = None,
     min_requests: Annotated[int, typer.Option(min=1)] = 30,
     shared: options.Shared,
 ) -> None:
@@ -31,21 +33,32 @@ def frontier(
     numbers of the Frontier dashboard, though versions may have met different requests. Versions that chance alone may
     have put below the best are named: among them, cost and latency decide.
 
+    With --by, how often the runs of a SERVICE pass as they get longer, with 90 % bounds and a line where their budgets
+    lie. Lengths double; a run that does not say how long it was is listed apart. Difficult requests take longer and
+    fail more often, so compare versions, not lengths.
+
     Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
 
     Args:
         service (SERVICE): Whose live requests; without it, the panel's runs.
         environment (NAME): Environment of the live requests.
-        min_requests: Labelled hard requests that a version needs.
+        by: Success by the length of a run instead.
+        min_requests: Labelled requests that a figure needs.
     """
     config = shared.config()
     uses: dict[str, Use] = {}
+    if by is not None and not service:
+        raise UsageError(f"Name the service whose runs you want: cliffwatch frontier SERVICE --by {by}.")
     with existing_ledger(config, shared.ledger) as opened:
         if service:
             counters = opened.counters()
             known = {key.service for key in counters if key.environment == environment}
             if known and service not in known:
                 raise UsageError(f"No request of {service} came from {environment}; known: {some_of(sorted(known))}.")
+            if by is not None:
+                found = version_horizons(counters, service, environment, by, min_requests=min_requests)
+                print_result(shared.output, found, print_horizons, found, by)
+                return
             counts, uses = live_counts(counters, service, environment), dict(live_uses(counters, service, environment))
         else:
             calibration = reviewer_of(config, opened).calibration_in_force()

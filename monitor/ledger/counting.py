@@ -15,6 +15,8 @@ from itertools import pairwise
 
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName, TaggedTrace
 from monitor.rollout.tracker import VersionKey
+from monitor.trace.horizon import Horizon, length_of
+from monitor.trace.model import NO_BUDGET
 
 HOUR_SECONDS = 3_600
 
@@ -35,6 +37,7 @@ class CounterDelta:
         failed_trace: The latest trace among *failures*; empty without any.
         revisions: Labels that were changed, by `from>to`.
         failure_classes: Failures by class.
+        horizons: Requests by `horizon_of` and outcome as it is now; less than 0 where more left than came.
     """
 
     version: VersionKey
@@ -47,6 +50,7 @@ class CounterDelta:
     failed_trace: str = ""
     revisions: dict[str, int] = field(default_factory=dict)
     failure_classes: dict[str, int] = field(default_factory=dict)
+    horizons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def counted(self) -> Iterator[tuple[Counted, int]]:
         """Every number under its name and labels; a label that a counter does not have is empty."""
@@ -78,8 +82,19 @@ class CounterDelta:
             yield (CounterName.COST_NANODOLLARS, *for_tier, part), amount
         yield (CounterName.TOOL_CALLS, *for_tier, ""), sum([trace.tool_calls or 0 for trace in traces])
         yield (CounterName.BUDGET_EXCEEDED, *for_tier, ""), sum([tagged.is_over_budget for tagged in self.traces])
+        for name, detail, times in self._horizons():
+            yield (name, *for_version, detail), times
         yield (CounterName.ALIAS_REQUESTS, *for_version, ""), sum([trace.floating_alias for trace in traces])
         yield (CounterName.DUPLICATES, *for_version, ""), self.duplicates
+
+    def _horizons(self) -> Iterator[tuple[CounterName, str, int]]:
+        for (horizon, outcome), times in self.horizons.items():
+            for unit, length in zip(Horizon, horizon.split(), strict=True):
+                yield CounterName.HORIZON, f"{unit} {length} {outcome}", times
+        for budget in (tagged.budget for tagged in self.traces if tagged.budget != NO_BUDGET):
+            for unit in Horizon:
+                if (allowed := getattr(budget, unit)) is not None:
+                    yield CounterName.HORIZON_BUDGETS, f"{unit} {length_of(allowed)}", 1
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from monitor.ledger.cells import Cell
 from monitor.ledger.counting import CounterDelta, CounterDeltas
 from monitor.ledger.labels import OTHER, Admission
 from monitor.ledger.ledger import Assembled, CounterName, TaggedTrace
+from monitor.trace.horizon import horizon_of
 from monitor.trace.model import UNRESOLVED, Outcome, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import BUDGET, STATUS, resolve, standing
 from monitor.trace.settings import OutcomeSettings
@@ -29,6 +30,7 @@ class Slot(Struct, gc=False):
         label: The verdict that counts, None where no source that the settings accept has given one.
         new_trace: The trace that this batch brought.
         cell: Where the ledger counts it as evidence, where it has the trace.
+        horizon: How long it was; empty without a trace, and where an older version counted it.
         has_new_outcome: This batch changed the label.
     """
 
@@ -39,6 +41,7 @@ class Slot(Struct, gc=False):
     label: Outcome | None = None
     new_trace: TaggedTrace | None = None
     cell: Cell | None = None
+    horizon: str = ""
     has_new_outcome: bool = False
 
 
@@ -86,7 +89,7 @@ class Joining:
                 self._add_outcome(trace.trace_id, outcome)
         if slot.delta is None:
             delta = self._place(trace, tagged.declared_tier or tagged.tag.tier)
-            slot.delta, slot.new_trace = delta, tagged
+            slot.delta, slot.new_trace, slot.horizon = delta, tagged, horizon_of(trace)
             delta.traces.append(tagged)
             if slot.label is not None:
                 self._count_label(delta, slot.label, trace.trace_id)
@@ -96,6 +99,17 @@ class Joining:
             slot.delta.duplicates += 1
         if trace.unknown_fields:
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=trace.unknown_fields)
+
+    def count_horizons(self) -> None:
+        """Count each request that is new, or has another outcome than it had, among those of its length."""
+        for slot in self._slots.values():
+            if slot.delta is not None and slot.horizon:
+                horizons, now = slot.delta.horizons, _OUTCOMES[None if slot.label is None else slot.label.success]
+                if slot.cell is None:
+                    horizons[slot.horizon, now] += 1
+                elif (before := _OUTCOMES[slot.cell.success]) != now:
+                    horizons[slot.horizon, before] -= 1
+                    horizons[slot.horizon, now] += 1
 
     def add_assembled(self, assembled: Assembled, *, counted_before: int) -> None:
         """
@@ -134,7 +148,7 @@ class Joining:
         self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
 
     def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
-        outcome = "unlabelled" if slot.label is None else _outcome_label(slot.label)
+        outcome = _OUTCOMES[None if slot.label is None else slot.label.success]
         version = (trace.service, trace.environment, UNRESOLVED)
         # Names of models are bounded as those of capabilities are.
         requested = self._labels.capability(version, trace.requested_model or "none")
@@ -160,7 +174,7 @@ class Joining:
         if previous is None:
             self._count_label(slot.delta, label, trace_id)
         elif previous.success != label.success:
-            revision = f"{_outcome_label(previous)}>{_outcome_label(label)}"
+            revision = f"{_OUTCOMES[previous.success]}>{_OUTCOMES[label.success]}"
             slot.delta.revisions[revision] = slot.delta.revisions.get(revision, 0) + 1
             if not label.success:
                 self._count_failure_class(slot.delta, label)
@@ -191,5 +205,5 @@ class Joining:
         return place[0]
 
 
-def _outcome_label(outcome: Outcome) -> str:
-    return "success" if outcome.success else "failure"
+_OUTCOMES = {None: "unlabelled", True: "success", False: "failure"}
+"""What a request counts as, by the success of its label."""

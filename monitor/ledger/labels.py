@@ -14,6 +14,7 @@ from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS
 from monitor.ledger.schema import label_value
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.tracker import VersionKey
+from monitor.trace.horizon import LENGTHS, Horizon
 
 DialectInsert = Callable[[sa.Table], Any]
 """The `insert` of SQLite's or PostgreSQL's dialect: alike, but without a common type in SQLAlchemy."""
@@ -31,12 +32,14 @@ CAPS = ("service", "model_version", "capability", "failure_class", "series", PEN
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
 
+_HORIZONS = len(Horizon) * (3 * (len(LENGTHS) + 1) + len(LENGTHS))  # three outcomes, with the unknown; budgets
+
 SERIES_OF_CAPABILITY = _TIERS * 5 + 7
 """Requests, two outcomes and two revisions per tier; in a rollout both arms with bounds, and whether it regressed."""
 
 SERIES_OF_FAILURE_CLASS = _TIERS
 
-SERIES_OF_VERSION = _TIERS * (_HISTOGRAMS + 6) + 17 + 156 + SERIES_OF_CAPABILITY + SERIES_OF_FAILURE_CLASS
+SERIES_OF_VERSION = _TIERS * (_HISTOGRAMS + 6) + _HORIZONS + 17 + 156 + SERIES_OF_CAPABILITY + SERIES_OF_FAILURE_CLASS
 """
 Most series of one model version, one capability and one failure class of it (`other`) included.
 

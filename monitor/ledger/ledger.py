@@ -15,7 +15,7 @@ from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.oncall import NewFailure, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Verdict, VerdictState
-from monitor.trace.model import Ignored, Outcome, OutcomeEvent, Trace, TraceId
+from monitor.trace.model import NO_BUDGET, Budget, Ignored, Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.span import Span
 
 
@@ -27,6 +27,7 @@ class TaggedTrace(Struct, frozen=True, gc=False):
         features: What tagged it.
         outcomes: Every verdict that it carries itself.
         is_over_budget: It used more than it was allowed.
+        budget: What it was allowed.
         declared_tier: The tier that its sender, or a rule of the config, gives it.
         cluster: Hash of what it shares with requests like it: its conversation, else its user, else its item.
     """
@@ -36,6 +37,7 @@ class TaggedTrace(Struct, frozen=True, gc=False):
     tag: Tag
     outcomes: Sequence[Outcome] = ()
     is_over_budget: bool = False
+    budget: Budget = NO_BUDGET
     declared_tier: str | None = None
     cluster: int | None = None
 
@@ -173,6 +175,8 @@ class CounterName(StrEnum):
     ALIAS_REQUESTS = "alias_requests"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
+    HORIZON = "horizon"  # detail: unit, length, outcome as it is now; so a revision takes one away elsewhere
+    HORIZON_BUDGETS = "horizon_budgets"  # detail: unit, length that the budget lies in
     SPANS = "spans"  # detail: received | joined | non_agent | duplicate | late
     IGNORED = "ignored"  # detail: what was left aside
     RECORDS = "records"  # detail: topic/partition

@@ -117,6 +117,7 @@ class Recorder:
         for assembled in batch.assembled:
             if assembled.trace_id in taken:
                 joining.add_assembled(assembled, counted_before=taken[assembled.trace_id])
+        joining.count_horizons()
         self._pending.postpone(connection, sorted(batch.postponed.items()))
         if batch.assembled:
             self._pending.forget_counted(connection, before=batch.forget_before)

@@ -105,7 +105,7 @@ class RequestRows:
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
         slot = Slot(stored=True, said=Said(row.said or "", row.looked or 0.0, row.audited or 0.0))
         if row.model_version_id is not None:
-            slot.cell = cell_of(row)
+            slot.cell, slot.horizon = cell_of(row), row.horizon or ""
             slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
         if row.success is not None:
             slot.label = Outcome(
@@ -160,7 +160,7 @@ _STORED = (
     sa.select(
         request.c.trace_id,
         *CELL_COLUMNS,
-        *request.c["counted_tier", "outcome_score", "outcome_source", "labelled_at", "outcomes"],
+        *request.c["counted_tier", "outcome_score", "outcome_source", "labelled_at", "outcomes", "horizon"],
     )
     .order_by(request.c.trace_id)
     .with_for_update()  # PostgreSQL; SQLite has locked the whole file already
@@ -185,6 +185,7 @@ def _trace_values(slot: Slot, version_ids: Mapping[VersionKey, int]) -> tuple[An
         *astuple(slot.new_trace.tag)[1:],
         slot.new_trace.declared_tier,
         slot.new_trace.cluster,
+        slot.horizon,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0010"
+REVISION = "0011"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -89,6 +89,7 @@ request = _table(
     sa.Column("bin", sa.Integer),
     *_columns(sa.Text, "calibration_id", "declared_tier"),
     sa.Column("cluster", sa.BigInteger),  # hash of the conversation, else the user, else the item
+    sa.Column("horizon", sa.Text),  # its length in each unit; missing where an older version counted it
     sa.Column("success", sa.Boolean),
     *_columns(sa.Text, "failure_class", "outcome_source"),
     *_columns(sa.Double, "outcome_score", "labelled_at"),

@@ -1,11 +1,15 @@
-"""Which model version for which capability class: pass rates of the hard tier with bounds, cost and latency."""
+"""
+Which model version for which capability class, and for runs of which length: pass rates with bounds.
+
+By class they are of the hard tier, beside cost and latency; by length they are of all requests.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise, takewhile
 
 import numpy as np
 
@@ -13,6 +17,7 @@ from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.difficulty.trust import wilson
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, WHOLE, CounterKey, CounterName, ProbeResult
 from monitor.rollout.verdict import Interval
+from monitor.trace.horizon import LENGTHS, UNKNOWN_LENGTH, Horizon
 
 _NANO = 1e9
 
@@ -61,9 +66,9 @@ def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: in
     for (capability, version), labels in counts.items():
         versions = classes[capability]
         if (requests := labels.total()) >= min_requests:
-            rate = 1 - labels["failure"] / requests
-            bounded = Interval(rate, *wilson(rate, requests))
-            versions.append(VersionRate(version, requests, bounded, uses.get(version, Use())))
+            versions.append(
+                VersionRate(version, requests, _pass_rate(labels["failure"], requests), uses.get(version, Use()))
+            )
     return [_frontier(capability, classes[capability]) for capability in sorted(classes)]
 
 
@@ -101,6 +106,84 @@ def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) ->
         for key, value in counters.items()
         if (key.service, key.environment) == of and key.tier in HARD_TIER
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LengthRate:
+    """
+    How the runs of one length end.
+
+    Attributes:
+        longer_than: The length that they exceed; None where theirs is unknown.
+        up_to: The length that they do not exceed; None where there is no such bound.
+        requests: Runs, labelled or not.
+        pass_rate: Ratio 0 to 1, with 90 % bounds; None where too few are labelled.
+        budgets: Requests whose budget lies in this length: the budget line.
+    """
+
+    longer_than: int | None
+    up_to: int | None
+    requests: int
+    labelled: int
+    pass_rate: Interval | None
+    budgets: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionHorizon:
+    """
+    How often runs of a version pass as they get longer.
+
+    Attributes:
+        passes_80_up_to: Up to this length runs of every length are shown to pass at least 80 % of the time; None where
+            not even the shortest are.
+        passes_50_up_to: The same of half of the time.
+        lengths: The shortest first, those of unknown length last.
+    """
+
+    model_version: str
+    passes_80_up_to: int | None
+    passes_50_up_to: int | None
+    lengths: Sequence[LengthRate]
+
+
+def version_horizons(
+    counters: Mapping[CounterKey, int], service: str, environment: str, unit: Horizon, *, min_requests: int
+) -> Sequence[VersionHorizon]:
+    """Each version of a service, in order of its name; a length has a pass rate from *min_requests* labels on."""
+
+    def count(name: CounterName, version: str, *detail: object) -> int:
+        key = CounterKey(name, service, environment, version, detail=" ".join(map(str, (unit, *detail))))
+        return counters.get(key, 0)
+
+    def rate(version: str, length: int | str, up_to: int | None) -> LengthRate:
+        ends = {end: count(CounterName.HORIZON, version, length, end) for end in ("success", "failure", "unlabelled")}
+        labelled, budgets = ends["success"] + ends["failure"], count(CounterName.HORIZON_BUDGETS, version, length)
+        longer_than = None if length == UNKNOWN_LENGTH else int(length)
+        passing = _pass_rate(ends["failure"], labelled) if labelled >= min_requests else None
+        return LengthRate(longer_than, up_to, sum(ends.values()), labelled, passing, budgets)
+
+    of = (CounterName.HORIZON, service, environment)
+    versions = sorted({key.model_version for key in counters if (key.name, key.service, key.environment) == of})
+    return [_horizon(version, [rate(version, *each) for each in _LENGTHS]) for version in versions]
+
+
+_LENGTHS = (*pairwise(LENGTHS), (LENGTHS[-1], None), (UNKNOWN_LENGTH, None))
+
+
+def _horizon(version: str, lengths: Sequence[LengthRate]) -> VersionHorizon:
+    shown = [each for each in lengths if each.requests or each.budgets]
+    return VersionHorizon(version, _passes_up_to(0.8, lengths), _passes_up_to(0.5, lengths), shown)
+
+
+def _passes_up_to(least: float, lengths: Iterable[LengthRate]) -> int | None:
+    known = [(each.pass_rate.lower, each.up_to) for each in lengths if each.pass_rate and each.up_to]
+    return max((up_to for _, up_to in takewhile(lambda rate: rate[0] >= least, known)), default=None)
+
+
+def _pass_rate(failures: int, requests: int) -> Interval:
+    rate = 1 - failures / requests
+    return Interval(rate, *wilson(rate, requests))
 
 
 def _use(sums: Counter[tuple[CounterName, str]]) -> Use:

@@ -19,7 +19,7 @@ from monitor.ledger.ledger import PendingSpans, TaggedTrace
 from monitor.trace.assembly import build_traces, missing_seconds
 from monitor.trace.decode import decode
 from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace, TraceId
-from monitor.trace.outcome_policy import implied_outcomes, is_over_budget
+from monitor.trace.outcome_policy import budget_of, implied_outcomes, is_over_budget
 from monitor.trace.reader import Decoded, DecodeOptions
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSettings
@@ -124,6 +124,7 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: DecodeRules) -> l
             tag,
             implied_outcomes(trace, outcomes, is_over=is_over),
             is_over,
+            budget_of(trace, outcomes),
             declared_tier=declared_tier(trace.request, rules.traces.tiers),
             cluster=_cluster_of(trace),
         )

@@ -201,6 +201,9 @@ class Budget(Struct, frozen=True, gc=False, array_like=True):
     seconds: float | None = None
 
 
+NO_BUDGET = Budget()
+
+
 class Trace(Struct, frozen=True, gc=False):
     """
     One finished agent run.
@@ -222,7 +225,7 @@ class Trace(Struct, frozen=True, gc=False):
     usage: Usage = Usage()
     tool_calls: int | None = None
     steps: int | None = None
-    budget: Budget = Budget()
+    budget: Budget = NO_BUDGET
     outcome: Outcome | None = None
     unknown_fields: int = 0
     floating_alias: bool = False

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import asdict, astuple
+
 from monitor.trace.labels import clean_label
-from monitor.trace.model import Budget, Outcome, Trace, TraceId
+from monitor.trace.model import NO_BUDGET, Budget, Outcome, Trace, TraceId
 from monitor.trace.settings import BudgetRule, EvaluationRule, OutcomeSettings
 
 HUMAN, JUDGE, REPORTED, STATUS, BUDGET = "human", "judge", "reported", "status", "budget"
@@ -139,20 +141,24 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool |
 
 def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
     """Whether *trace* used more than it was allowed, by itself or by the settings; what is not known is not over."""
-    if not settings.budgets and trace.budget == _UNLIMITED:
+    budget = budget_of(trace, settings)
+    if budget == NO_BUDGET:
         return False
-    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), BudgetRule())
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]
     used = (trace.tool_calls, trace.steps, sum(tokens) if tokens else None, trace.duration_seconds)
-    for unit, amount in zip(Budget.__struct_fields__, used, strict=True):
-        own = getattr(trace.budget, unit)  # what the trace says comes before the rule
-        allowed = getattr(rule, unit) if own is None else own
-        if amount is not None and allowed is not None and amount > allowed:
-            return True
-    return False
+    return any(
+        amount is not None and allowed is not None and amount > allowed
+        for amount, allowed in zip(used, astuple(budget), strict=True)
+    )
 
 
-_UNLIMITED = Budget()
+def budget_of(trace: Trace, settings: OutcomeSettings) -> Budget:
+    """What *trace* is allowed: as it says itself, else as the first rule that fits says."""
+    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), None)
+    if rule is None:
+        return trace.budget
+    own = asdict(trace.budget).items()
+    return Budget(*(getattr(rule, unit) if allowed is None else allowed for unit, allowed in own))
 
 
 def _fits(rule: BudgetRule, trace: Trace) -> bool:

@@ -8,9 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.json import Encoder
 
-from monitor.trace.model import Budget, Tool, TraceId
-
-_NO_BUDGET = Budget()
+from monitor.trace.model import NO_BUDGET, Budget, Tool, TraceId
 
 
 class OperationKind(StrEnum):
@@ -105,7 +103,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
-    budget: Budget = _NO_BUDGET
+    budget: Budget = NO_BUDGET
     attributes: Mapping[str, float | str] = {}
 
     @property

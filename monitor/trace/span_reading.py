@@ -11,14 +11,13 @@ from typing import Any
 from monitor.trace import semconv
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
 from monitor.trace.messages import Asked, has_content, model_of, parsed, request_of, tools_of
-from monitor.trace.model import Budget, Tool
+from monitor.trace.model import NO_BUDGET, Budget, Tool
 from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, number
 
 _ERROR_STATUS, _OK_STATUS = 2, 1
-_NO_BUDGET = Budget()
 _SIGNS_OF_A_STEP = frozenset(
     {
         Field.PROVIDER,
@@ -283,7 +282,7 @@ def _cost(value: Any) -> float | None:
 def budget_of(attributes: SpanAttributes) -> Budget:
     """What the run is allowed."""
     if _BUDGETS.keys().isdisjoint(attributes.singles):
-        return _NO_BUDGET
+        return NO_BUDGET
     return Budget(*(attributes.first(fact, read) for fact, read in _BUDGETS.items()))
 
 

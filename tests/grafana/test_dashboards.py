@@ -16,7 +16,7 @@ from tests.rules.conftest import RULES
 
 _NAME = re.compile(r"[a-z_]+:cliffwatch_\w+:\w+|(?<![:\w])cliffwatch_\w+")
 _ANY = {
-    **dict.fromkeys(("service", "environment", "baseline", "candidate", "capability"), "model-1.5 (a.b)"),
+    **dict.fromkeys(("service", "environment", "baseline", "candidate", "capability", "unit"), "model-1.5 (a.b)"),
     "__rate_interval": "5m",
 }
 

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from grafana.dashboards import DASHBOARDS
 from monitor.ledger.ledger import CounterKey, CounterName
-from monitor.output.frontier import class_frontiers, live_counts
+from monitor.output.frontier import class_frontiers, live_counts, version_horizons
+from monitor.trace.horizon import Horizon
 from tests.grafana.queries import filled_in, panels
 from tests.metrics.same_numbers import alert_words, expected_samples, page_words
 from tests.programs import required_program
@@ -32,6 +33,7 @@ CLIFF = {
     "baseline": "gpt-3.5-turbo-0125",
     "candidate": "gpt-4-0125-preview",
     "capability": "relevance",
+    "unit": "seconds",
     "__rate_interval": "1m",
 }
 
@@ -43,6 +45,8 @@ QUIET = {
     "cliffwatch_series_dropped": "the demo stays within the limits",
     "cliffwatch_policy_floor_pass_ratio": "the demo has no floors",
     "cliffwatch_rollout_floor_pass_ratio": "the demo has no floors",
+    "cliffwatch_horizon_budgets": "the demo's requests have no budget",
+    "cliffwatch_horizon_unlabelled": "the demo's requests all have an outcome",
     "cliffwatch_request_cost_hard_dollars_per_request": "the demo's outcomes have no cost",
 }
 """Parts of names whose series the demo does not have, and why."""
@@ -201,6 +205,36 @@ def test_the_frontier_dashboard_names_the_version_that_the_command_names(replaye
             "labelled hard requests": best.requests,
         }.items()
     } == pytest.approx(replayed.values("frontier", "Best version of each class"))
+
+
+def test_the_frontier_dashboard_shows_success_by_horizon_as_the_command_does(replayed: Replayed) -> None:
+    """Each length of each version: requests, pass rate and bounds, computed here from the scraped counts."""
+    scraped = replayed.query('cliffwatch_horizon_requests{service="$service", environment="$environment"}')
+    counters = {
+        CounterKey(
+            CounterName.HORIZON,
+            *(labels[name] for name in ("service", "environment", "model_version")),
+            detail=" ".join(labels[name] for name in ("unit", "longer_than", "outcome")),
+        ): int(value)
+        for labels, value in scraped
+    }
+    of = (counters, CLIFF["service"], CLIFF["environment"], Horizon.SECONDS)
+    expected = {}
+    for version in version_horizons(*of, min_requests=30):
+        for each in version.lengths:
+            row = f"{'unknown' if each.longer_than is None else each.longer_than} {version.model_version}"
+            expected[f"labelled requests {row}"] = each.labelled
+            if each.pass_rate is not None:
+                expected |= {
+                    f"pass rate {row}": each.pass_rate.estimate,
+                    f"at least {row}": each.pass_rate.lower,
+                    f"at most {row}": each.pass_rate.upper,
+                }
+
+    shown = replayed.values("frontier", "Success by horizon")
+
+    assert len(expected) > 20
+    assert expected == pytest.approx({name: value for name, value in shown.items() if not name.startswith("unl")})
 
 
 def test_every_surface_shows_the_same_numbers(replayed: Replayed) -> None:

@@ -38,6 +38,9 @@ def naive_counts(events: Iterable[TaggedTrace | OutcomeEvent]) -> dict[CounterKe
             _add_outcomes(counts, trace, event.outcomes)
             first = trace.trace.trace
             counts[CounterKey(CounterName.DUPLICATES, first.service, first.environment, first.model_version)] += 1
+    for each in known.values():
+        if each.trace is not None:
+            _count_horizon(counts, each.trace, _label(each))
     return {key: value for key, value in counts.items() if value}
 
 
@@ -98,6 +101,27 @@ def _count_label(counts: Counter[CounterKey], tagged: TaggedTrace, label: Outcom
 def _count_class(counts: Counter[CounterKey], tagged: TaggedTrace, label: Outcome) -> None:
     name = label.failure_class or "unknown"
     counts[_key(CounterName.FAILURES_BY_CLASS, tagged, detail=name, capability=False)] += 1
+
+
+def _count_horizon(counts: Counter[CounterKey], tagged: TaggedTrace, label: Outcome | None) -> None:
+    trace = tagged.trace
+    outcome = "unlabelled" if label is None else "success" if label.success else "failure"
+    lengths = {"steps": trace.steps, "tool_calls": trace.tool_calls, "seconds": trace.duration_seconds}
+
+    def add(name: CounterName, unit: str, amount: float, *more: str) -> None:
+        longer_than = max((n for n in (0, *(2**power for power in range(13))) if n < amount), default=0)
+        _add(name, unit, str(longer_than), *more)
+
+    def _add(name: CounterName, *detail: str) -> None:
+        counts[CounterKey(name, trace.service, trace.environment, trace.model_version, detail=" ".join(detail))] += 1
+
+    for unit, amount in lengths.items():
+        if amount is None:
+            _add(CounterName.HORIZON, unit, "unknown", outcome)
+        else:
+            add(CounterName.HORIZON, unit, amount, outcome)
+        if (allowed := getattr(trace.budget, unit)) is not None:
+            add(CounterName.HORIZON_BUDGETS, unit, allowed)
 
 
 def _count_request(counts: Counter[CounterKey], tagged: TaggedTrace) -> None:

@@ -15,6 +15,7 @@ from monitor.ledger.ledger import (
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import Budget, Usage
 from tests.builders import (
+    NOON,
     a_batch,
     a_trace,
     an_outcome,
@@ -89,9 +90,27 @@ def test_counts_are_those_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObje
     for start, end in pairwise([0, *cuts, len(events)]):
         ledger.record(a_batch(*events[start:end]))
 
-    mine = {key: value for key, value in ledger.counters().items() if key.service == run}
+    mine = {key: value for key, value in ledger.counters().items() if key.service == run and value}
     assert naive_counts(events) == mine
     assert [] == problems(ledger)
+
+
+def test_a_request_counts_once_among_those_of_its_length(ledger: SqlLedger) -> None:
+    """Unlabelled until somebody says how it ended, then under the outcome that stands now, whatever it was before."""
+    run = tagged(a_trace("t1", steps=33, tool_calls=0, duration_seconds=64.0, budget=Budget(steps=50)))
+    ledger.record(a_batch(run))
+    assert {"steps 32 unlabelled": 1, "tool_calls 0 unlabelled": 1, "seconds 32 unlabelled": 1} == lengths(ledger)
+
+    for outcome, word in ((success(), "success"), (failure(labelled_at=NOON + 1), "failure")):
+        ledger.record(a_batch(an_outcome("t1", outcome), run))
+
+        assert {f"steps 32 {word}": 1, f"tool_calls 0 {word}": 1, f"seconds 32 {word}": 1} == lengths(ledger)
+    assert {"steps 32": 1} == counts(ledger, CounterName.HORIZON_BUDGETS)
+    assert [] == problems(ledger)
+
+
+def lengths(ledger: SqlLedger) -> dict[str, int]:
+    return {detail: number for detail, number in counts(ledger, CounterName.HORIZON).items() if number}
 
 
 SHOP = ("shop", "production", "model-1")

@@ -28,9 +28,10 @@ from tests.ledgers import counts
 from tests.metrics.client_library import theirs
 from tests.metrics.snapshots import a_comparison, a_policy, a_rate, a_record, a_verdict, a_version
 
-VERSIONS_PAID_FOR = 10_000 // SERIES_OF_VERSION
+MOST_SERIES = 15_000
+VERSIONS_PAID_FOR = MOST_SERIES // SERIES_OF_VERSION
 SETTINGS = LedgerSettings(
-    max_services=30, max_model_versions=10, max_capabilities=5, max_failure_classes=5, max_series=10_000
+    max_services=30, max_model_versions=10, max_capabilities=5, max_failure_classes=5, max_series=MOST_SERIES
 )
 
 
@@ -65,7 +66,7 @@ def test_names_beyond_all_series_count_as_other(ledger: SqlLedger) -> None:
     ledger.record(a_batch(*runs))
 
     admitted = {version for version in versions(ledger) if OTHER not in version}
-    paid_for = (10_000 - SERIES_OF_VERSION) // (SERIES_OF_VERSION + SERIES_OF_CAPABILITY)
+    paid_for = (MOST_SERIES - SERIES_OF_VERSION) // (SERIES_OF_VERSION + SERIES_OF_CAPABILITY)
     assert paid_for - 4 <= len(admitted) <= paid_for  # the last service's room for its next versions stays empty
     assert 300 == sum(counts(ledger, CounterName.REQUESTS).values())
     dropped = counts(ledger, CounterName.SERIES_DROPPED)
@@ -161,6 +162,22 @@ def test_a_version_makes_as_many_series_as_are_paid_for(ledger: SqlLedger) -> No
                 tagged(run, Tag(tier, 0.0, 0.1, is_known=True, bin=1, calibration_id="c")),
                 an_outcome(f"t{number}", (success if step % 2 else failure)(labelled_at=NOON + 1)),
             ]
+    for length in (*(2**power for power in range(14)), None):
+        lasted = None if length is None else float(length)
+        limits = Budget(tool_calls=length, steps=length, seconds=lasted)
+        for outcome in (success(), failure("budget_exceeded"), None):
+            number += 1
+            run = a_trace(
+                f"t{number}",
+                model_version="model-2",
+                capability=OTHER,
+                duration_seconds=lasted,
+                steps=length,
+                tool_calls=length,
+                budget=limits,
+                outcome=outcome,
+            )
+            runs.append(tagged(run, Tag(Tier.HARD, 0.0, 0.1, is_known=True, bin=1, calibration_id="c")))
     ledger.record(a_batch(*runs))  # type: ignore[arg-type]
     comparison = a_comparison(a_rate(), a_rate(), Interval(0.0, -0.1, 0.1))
     errors = JudgeErrors(Interval(0.0, -0.1, 0.1), Interval(0.0, -0.1, 0.1))

@@ -13,7 +13,7 @@ from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import REVISION, metadata
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
-from tests.builders import a_batch, a_trace, tagged
+from tests.builders import a_batch, a_trace, an_outcome, failure, tagged
 from tests.ledgers import counts, net_outcomes, problems
 from tests.trace.spans import a_call
 
@@ -21,9 +21,13 @@ from tests.trace.spans import a_call
 @pytest.fixture
 def old_url(tmp_path: Path) -> str:
     """A ledger as an earlier version left it."""
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        connection.executescript((Path(__file__).parent / "schema_0002.sql").read_text(encoding="utf-8"))
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return ledger_of(tmp_path, "0002")
+
+
+def ledger_of(folder: Path, schema: str) -> str:
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        connection.executescript((Path(__file__).parent / f"schema_{schema}.sql").read_text(encoding="utf-8"))
+    return f"sqlite:///{folder}/ledger.db"
 
 
 def test_an_upgrade_leads_to_the_tables_of_a_new_ledger(old_url: str) -> None:
@@ -67,3 +71,18 @@ def test_a_ledger_of_an_old_schema_is_brought_up_to_date(old_url: str) -> None:
         assert [a_call("a")] == [span for pending in ledger.spans_of([TraceId("t")]) for span in pending.spans]
         recorded = ledger.record(a_batch(tagged(a_trace("t1")), expected_offset=8, next_offset=9))
         assert (0, 1) == (recorded.counted, recorded.duplicates)
+
+
+def test_requests_whose_length_nobody_noted_are_of_no_length(tmp_path: Path) -> None:
+    """A later outcome of theirs is counted as before, and moves nothing; new requests have their length."""
+    with closing(SqlLedger(ledger_of(tmp_path, "0010"))) as ledger:
+        before = net_outcomes(ledger)
+        ledger.record(a_batch(an_outcome(f"{5:032x}", failure()), an_outcome(f"{1:032x}", failure(source="human"))))
+
+        assert [] == problems(ledger)
+        assert (before[0] - 1, before[1] + 2) == net_outcomes(ledger)
+        assert {} == counts(ledger, CounterName.HORIZON)
+        ledger.record(a_batch(tagged(a_trace("new", steps=3, tool_calls=None, duration_seconds=None))))
+        found = counts(ledger, CounterName.HORIZON)
+        assert {"steps 2 unlabelled": 1, "tool_calls unknown unlabelled": 1, "seconds unknown unlabelled": 1} == found
+        assert [] == problems(ledger)

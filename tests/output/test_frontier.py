@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,99 @@ def test_the_frontier_of_real_versions_is_what_numpy_finds(
         assert row.max() == pytest.approx(found[each["best"]]["pass_rate"]["estimate"])
         for version, rate in found.items():
             column = versions.index(version)
-            p, weight = row[column], 1.6449**2 / n[column]
-            lower, upper = sorted(np.roots([1 + weight, -(2 * p + weight), p * p]).real)
-            bounds = rate["pass_rate"]
-            assert (p, lower, upper) == pytest.approx((bounds["estimate"], bounds["lower"], bounds["upper"]), abs=1e-9)
+            bounds = (row[column], *bounds_of(row[column], n[column]))
+            assert bounds == pytest.approx(tuple(rate["pass_rate"].values()), abs=1e-9)
+
+
+def bounds_of(rate: float, requests: float) -> list[float]:
+    """The roots of the score test's equation at 90 %."""
+    weight = 1.6449**2 / requests
+    return sorted(np.roots([1 + weight, -(2 * rate + weight), rate * rate]).real)
+
+
+@pytest.mark.slow
+def test_success_by_horizon_of_real_runs_is_what_numpy_finds(ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Durations of the demo's live requests are real; none says how many steps it took, and that is not 0."""
+    capsys.readouterr()
+
+    def ask(unit: str) -> Any:
+        assert 0 == run_command(["frontier", "booking-agent", "--by", unit, "--ledger", ledger, "--output", "json"])
+        return json.loads(capsys.readouterr().out)
+
+    events = [event for event in demo_events() if event["service"] == "booking-agent"]
+    by_seconds, by_steps = ask("seconds"), ask("steps")
+
+    edges = np.array([0.0, *2.0 ** np.arange(13)])
+    assert sorted({event["model_version"] for event in events}) == [each["model_version"] for each in by_seconds]
+    for shown, unknown in zip(by_seconds, by_steps, strict=True):
+        mine = [event for event in events if event["model_version"] == shown["model_version"]]
+        ended = [event for event in mine if "ended_at" in event]
+        seconds = np.array([_at(event["ended_at"]) - _at(event["started_at"]) for event in ended])
+        passed = np.array([event["outcome"]["success"] for event in ended])
+        length = edges[np.maximum(np.searchsorted(edges, seconds) - 1, 0)]
+        found = {each["longer_than"]: each for each in shown["lengths"]}
+        assert (len(mine) - len(ended) or None) == found.pop(None, {}).get("requests")
+        assert set(length) == set(found)
+        for longer_than, each in found.items():
+            inside = length == longer_than
+            assert inside.sum() == each["labelled"]
+            assert (inside.sum() >= 30) == (each["pass_rate"] is not None)
+            if each["pass_rate"] is not None:
+                rate = passed[inside].mean()
+                assert (rate, *bounds_of(rate, inside.sum())) == pytest.approx(tuple(each["pass_rate"].values()))
+        assert [(None, len(mine))] == [(each["longer_than"], each["requests"]) for each in unknown["lengths"]]
+        assert (None, None) == (unknown["passes_80_up_to"], unknown["passes_50_up_to"])
+
+
+def _at(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def test_success_falls_as_runs_get_longer_and_the_budget_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Forty runs of 4 steps and forty of 64, within a budget of 100; some without a label, a few of another length."""
+    ends = (
+        [(4, True)] * 40
+        + [(64, True)] * 24
+        + [(64, False)] * 16
+        + [(64, None)] * 5
+        + [(None, True)] * 30
+        + [(1, False)]
+    )
+    events = [
+        {
+            "schema": "cliffwatch.trace/v1",
+            "trace_id": f"{number:032x}",
+            "service": "shop",
+            "model_version": "m",
+            "started_at": "2026-09-01T00:00:00Z",
+            "budget": {"steps": 100},
+            **({} if steps is None else {"steps": steps}),
+            **({} if passed is None else {"outcome": {"success": passed, "source": "judge"}}),
+        }
+        for number, (steps, passed) in enumerate(ends)
+    ]
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    assert 0 == run_command(["replay", write_events(tmp_path / "e.jsonl", events), "--ledger", url])
+    capsys.readouterr()
+
+    assert 0 == run_command(["frontier", "shop", "--by", "steps", "--ledger", url])
+
+    assert [
+        "m, by steps",
+        "       up to 1: 1 labelled, too few",
+        "       up to 4: 100.0 % of 40 pass (93.7 % to 100.0 %)",
+        "      up to 64: 60.0 % of 40 pass (47.0 % to 71.7 %), 5 unlabelled",
+        "     up to 128: 0 labelled, too few",
+        "  ───────────── budget of 116 runs, within the length above",
+        "       unknown: 100.0 % of 30 pass (91.7 % to 100.0 %)",
+        "  At least 80 % are shown to pass up to 4 steps.",
+        "  At least 50 % are shown to pass up to 4 steps.",
+    ] == capsys.readouterr().out.splitlines()
+    assert 2 == run_command(["frontier", "--by", "steps", "--ledger", url])
+    assert "cliffwatch frontier SERVICE --by steps" in capsys.readouterr().err
+    assert 2 == run_command(["frontier", "shops", "--by", "steps", "--ledger", url])
 
 
 @pytest.mark.slow

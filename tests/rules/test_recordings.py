@@ -28,9 +28,43 @@ _COST = series("cliffwatch_request_cost_dollars_total", _VERSION, tier="hard")
 _HARD_RATE = rollout("hard_tier_failure_ratio", arm="candidate", bound="estimate")
 
 
+def _length(outcome: str, longer_than: str = "16") -> str:
+    return series("cliffwatch_horizon_requests", _VERSION, unit="steps", longer_than=longer_than, outcome=outcome)
+
+
 @pytest.mark.parametrize(
     ("given", "recorded", "value"),
     [
+        pytest.param(
+            {_length("success"): "15", _length("failure"): "15", _length("unlabelled"): "40"},
+            "version_length:cliffwatch_horizon:share_success",
+            0.5,
+            id="half of the labelled runs of a length passed",
+        ),
+        pytest.param(
+            {_length("success"): "15", _length("failure"): "14", _length("success", "32"): "9"},
+            "version_length:cliffwatch_horizon:share_success",
+            None,
+            id="twenty-nine labelled runs of a length make no rate",
+        ),
+        pytest.param(
+            {_length("failure"): "30"},
+            "version_length:cliffwatch_horizon:share_success",
+            0.0,
+            id="none of a length passed",
+        ),
+        pytest.param(
+            {_length("success"): "97", _length("failure"): "3"},
+            "round(1e6 * version_length:cliffwatch_horizon:share_success_lower)",
+            927288.0,
+            id="the lower bound of a length is Wilson's",
+        ),
+        pytest.param(
+            {_length("success"): "97", _length("failure"): "3"},
+            "round(1e6 * version_length:cliffwatch_horizon:share_success_upper)",
+            987948.0,
+            id="the upper bound of a length is Wilson's",
+        ),
         pytest.param(
             {_outcomes("success"): "15", _outcomes("failure"): "15"},
             "version:cliffwatch_outcomes_hard:share_success",

@@ -11,6 +11,7 @@ from monitor.trace.model import Budget, ModelVersion, Outcome, Request, Trace, T
 from monitor.trace.outcome_policy import (
     MOST_STANDING,
     Evaluation,
+    budget_of,
     implied_outcomes,
     is_over_budget,
     outcome_of,
@@ -168,6 +169,7 @@ def test_first_fitting_budget_rule_fills_what_the_trace_leaves_open() -> None:
     assert is_over_budget(a_trace(), settings)
     assert not is_over_budget(a_trace(budget=Budget(steps=4)), settings)
     assert not is_over_budget(a_trace(request=Request(capability="refund")), settings)
+    assert Budget(tool_calls=7, steps=1) == budget_of(a_trace(budget=Budget(tool_calls=7)), settings)
 
 
 def test_no_answer_is_a_failure_of_its_own() -> None:

@@ -46,7 +46,11 @@ const COLOUR_DEFAULTS = { timeseries: 'palette-classic', table: 'thresholds', st
 const THRESHOLDS = { mode: 'absolute', steps: [{ value: -Infinity, color: 'green' }] };
 
 standardTransformersRegistry.setInit(() =>
-  [standardTransformers.mergeTransformer, standardTransformers.organizeFieldsTransformer].map((transformation) => ({
+  [
+    standardTransformers.mergeTransformer,
+    standardTransformers.organizeFieldsTransformer,
+    standardTransformers.convertFieldTypeTransformer,
+  ].map((transformation) => ({
     id: transformation.id,
     name: transformation.name,
     description: transformation.description,

@@ -13,10 +13,12 @@ from rich.console import Console
 from monitor.cli.terminal.console import print_line
 from monitor.clock import Clock
 from monitor.ledger.ledger import ProbeResult
-from monitor.output.frontier import ClassFrontier, VersionRate
+from monitor.output.frontier import ClassFrontier, LengthRate, VersionHorizon, VersionRate
 from monitor.probes.panel import Panel, ProbeHistory
 from monitor.probes.run import Progress
+from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import counted, percent
+from monitor.trace.horizon import Horizon
 
 _NOT_RUN = "·"
 _PLAIN_SECONDS = 10.0
@@ -121,11 +123,38 @@ def print_frontier(console: Console, classes: Sequence[ClassFrontier]) -> None:
 
 
 def _rate_words(rate: VersionRate) -> str:
-    passes, use = rate.pass_rate, rate.use
-    words = f"{rate.model_version}: {percent(passes.estimate)} of {rate.requests:,} hard requests pass"
-    words += f" ({percent(passes.lower)} to {percent(passes.upper)})"
+    use, words = rate.use, f"{rate.model_version}: {_pass_words(rate.pass_rate, rate.requests, ' hard requests')}"
     words += "" if use.cost_usd is None else f", {use.cost_usd:.4g} USD each"
     return words if use.seconds_p95 is None else f"{words}, 95 % within {use.seconds_p95:.3g} s"
+
+
+def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: Horizon) -> None:
+    """How often runs of each version pass as they get longer, with a line where their budgets lie."""
+    if not versions:
+        print_line(console, "No run was counted by its length yet; runs that an older version counted are not.")
+    words = unit.replace("_", " ")
+    for version in versions:
+        print_line(console, f"{version.model_version}, by {words}")
+        for length in version.lengths:
+            print_line(console, f"  {_length_words(length)}")
+            if length.budgets:
+                print_line(console, f"  {'─' * 13} budget of {counted(length.budgets, 'run')}, within the length above")
+        for share, up_to in (("80 %", version.passes_80_up_to), ("50 %", version.passes_50_up_to)):
+            if up_to is not None:
+                print_line(console, f"  At least {share} are shown to pass up to {up_to:,} {words}.")
+
+
+def _length_words(each: LengthRate) -> str:
+    longest = "unknown" if each.longer_than is None else f"over {each.longer_than:,}"
+    name, unlabelled = f"up to {each.up_to:,}" if each.up_to else longest, each.requests - each.labelled
+    rate = (
+        f"{each.labelled:,} labelled, too few" if each.pass_rate is None else _pass_words(each.pass_rate, each.labelled)
+    )
+    return f"{name:>12}: {rate}{f', {unlabelled:,} unlabelled' if unlabelled else ''}"
+
+
+def _pass_words(rate: Interval, requests: int, of: str = "") -> str:
+    return f"{percent(rate.estimate)} of {requests:,}{of} pass ({percent(rate.lower)} to {percent(rate.upper)})"
 
 
 def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequence[str]) -> str:

@@ -1,0 +1,14 @@
+"""How long a request was, so that an outcome that comes later counts among those of its length."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    """Make the column; it stays empty for the requests that are there, whose length nobody noted."""
+    op.add_column("request", sa.Column("horizon", sa.Text))

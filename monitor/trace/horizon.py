@@ -1,0 +1,40 @@
+"""How long a run was, in lengths that double: what success by horizon is counted by."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from enum import StrEnum
+
+from monitor.trace.model import Trace
+
+
+class Horizon(StrEnum):
+    """What the length of a run is counted in; budgets have the same names."""
+
+    STEPS = "steps"
+    TOOL_CALLS = "tool_calls"
+    SECONDS = "seconds"
+
+
+LENGTHS = (0, *(2**power for power in range(13)))
+"""A run is longer than the last of these that it exceeds, 4,096 at most, and not than the next."""
+
+UNKNOWN_LENGTH = "unknown"
+
+
+def horizon_of(trace: Trace) -> str:
+    """The length of *trace* in each unit of `Horizon`."""
+    return " ".join(map(length_of, (trace.steps, trace.tool_calls, trace.duration_seconds)))
+
+
+def length_of(amount: float | None) -> str:
+    """
+    The last of `LENGTHS` that *amount* exceeds; `UNKNOWN_LENGTH` where nobody said it.
+
+    >>> length_of(0), length_of(33), length_of(64.0), length_of(None)
+    ('0', '32', '32', 'unknown')
+    """
+    return UNKNOWN_LENGTH if amount is None else _NAMES[max(bisect_left(LENGTHS, amount) - 1, 0)]
+
+
+_NAMES = tuple(map(str, LENGTHS))
