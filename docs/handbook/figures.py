@@ -131,25 +131,25 @@ def _cliff() -> str:
         width=760,
         height=300,
     )
-    picture.text(24, 34, "The pass rate rises, and the failures that remain are hard", size=18, is_bold=True)
-    picture.text(24, 58, f"Failures among {_REQUESTS:,} requests, by tier of difficulty", size=15)
+    picture.text(24, 34, "The pass rate rises, and the failures that remain are hard", font_size=18, font_weight="bold")
+    picture.text(24, 58, f"Failures among {_REQUESTS:,} requests, by tier of difficulty", font_size=15)
     for arm, (name, top) in enumerate((("before", 94.0), ("after", 174.0))):
         failures = sum(failed[arm] for failed in _FAILED.values())
-        picture.text(24, top + 26, name, size=15, is_bold=True)
-        picture.text(24, top + 46, f"{(_REQUESTS - failures) / _REQUESTS:.1%} pass".replace("%", " %"), size=13)
+        picture.text(24, top + 26, name, font_size=15, font_weight="bold")
+        picture.text(24, top + 46, f"{(_REQUESTS - failures) / _REQUESTS:.1%} pass".replace("%", " %"), font_size=13)
         left = 124.0
         for tier, failed in _FAILED.items():
             width = 4.6 * failed[arm]
             picture.rect(left, top, width, 52, fill=_COLOURS[tier])
             ink = "#222222" if tier is Tier.MEDIUM else "#ffffff"
-            picture.text(left + width / 2, top + 32, str(failed[arm]), anchor="middle", fill=ink, size=15)
+            picture.text(left + width / 2, top + 32, str(failed[arm]), anchor="middle", fill=ink, font_size=15)
             left += width
         hard = _FAILED[Tier.HARD][arm] / failures
-        picture.text(left + 12, top + 24, f"{failures} failures,", size=15)
-        picture.text(left + 12, top + 43, f"{hard:.0%} hard".replace("%", " %"), size=15, is_bold=True)
+        picture.text(left + 12, top + 24, f"{failures} failures,", font_size=15)
+        picture.text(left + 12, top + 43, f"{hard:.0%} hard".replace("%", " %"), font_size=15, font_weight="bold")
     for place, tier in enumerate(_FAILED):
         picture.rect(124 + 110 * place, 252, 16, 16, fill=_COLOURS[tier])
-        picture.text(148 + 110 * place, 265, tier.value, size=15)
+        picture.text(148 + 110 * place, 265, tier.value, font_size=15)
     return picture.document()
 
 
@@ -174,7 +174,7 @@ def _mix(rollout: _Rollout) -> str:
     for row, (name, share) in enumerate(shares.items()):
         top = 46 + 38 * row
         picture.text(0, top + 23, name)
-        picture.rect(70, top + 8, 340 * share, 22, fill=COLOURS[ArmName.BASELINE], opacity=0.8)
+        picture.rect(70, top + 8, 340 * share, 22, fill=COLOURS[ArmName.BASELINE], fill_opacity=0.8)
         picture.text(76 + 340 * share, top + 23, percent(share))
     return picture.svg()
 
@@ -262,7 +262,7 @@ def _sheet(name: str, charts: Mapping[str, str]) -> str:
     )
     left = _GAP
     for (heading, part), size in zip(parts.items(), sizes, strict=True):
-        sheet.text(left, _HEAD - 16, heading, size=15, is_bold=True)
+        sheet.text(left, _HEAD - 16, heading, font_size=15, font_weight="bold")
         sheet.embed(part, left, _HEAD)
         left += size[0] + _GAP
     return sheet.document()

@@ -66,7 +66,6 @@ class MeasuredArm:
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
         uniform_gain_bin_rate: Failure rate per bin on that curve, shape (bins,).
-        known_failures: Failures in the known stratum: the evidence that the correction stands on.
     """
 
     tier_mix: _Array
@@ -78,7 +77,6 @@ class MeasuredArm:
     aggregate_variance: float
     aggregate_covariance: _Array
     uniform_gain_bin_rate: _Array
-    known_failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,6 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
         aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
         aggregate_covariance=sampling @ (known_labelled @ tiers) / known_labelled.sum(),
         uniform_gain_bin_rate=by_bin,
-        known_failures=int(known_failures.sum()),
     )
 
 
@@ -170,7 +167,6 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
             aggregate_variance=0.0,
             aggregate_covariance=nothing,
             uniform_gain_bin_rate=curves[arm],
-            known_failures=int(failures[arm].sum()),
         )
         for arm in (0, 1)
     )

@@ -104,12 +104,9 @@ class Joining:
         """Count each request that is new, or has another outcome than it had, among those of its length."""
         for slot in self._slots.values():
             if slot.delta is not None and slot.horizon:
-                horizons, now = slot.delta.horizons, _OUTCOMES[None if slot.label is None else slot.label.success]
-                if slot.cell is None:
-                    horizons[slot.horizon, now] += 1
-                elif (before := _OUTCOMES[slot.cell.success]) != now:
-                    horizons[slot.horizon, before] -= 1
-                    horizons[slot.horizon, now] += 1
+                slot.delta.horizons[slot.horizon, _OUTCOMES[None if slot.label is None else slot.label.success]] += 1
+                if slot.cell is not None:  # it counted there already
+                    slot.delta.horizons[slot.horizon, _OUTCOMES[slot.cell.success]] -= 1
 
     def add_assembled(self, assembled: Assembled, *, counted_before: int) -> None:
         """

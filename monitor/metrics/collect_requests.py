@@ -50,12 +50,8 @@ def _revision(key: CounterKey) -> Labels:
     return *_classed(key), before, after
 
 
-def _length(key: CounterKey) -> Labels:
-    return *_version(key), *f"{key.detail} ".split(" ")[:2]
-
-
-def _length_outcome(key: CounterKey) -> Labels:
-    return *_version(key), *f"{key.detail}  ".split(" ")[:3]
+def _version_words(words: int) -> Callable[[CounterKey], Labels]:
+    return lambda key: (*_version(key), *f"{key.detail}  ".split(" ")[:words])
 
 
 def _topic_partition(key: CounterKey) -> Labels:
@@ -98,8 +94,8 @@ _PROJECTIONS = (
     _Projection(CounterName.COST_NANODOLLARS, "request_cost_dollars_total", _tiered, unit=1e9),
     _Projection(CounterName.TOOL_CALLS, "tool_calls_total", _tiered),
     _Projection(CounterName.BUDGET_EXCEEDED, "budget_exceeded_total", _tiered),
-    _Projection(CounterName.HORIZON, "horizon_requests", _length_outcome),
-    _Projection(CounterName.HORIZON_BUDGETS, "horizon_budgets", _length),
+    _Projection(CounterName.HORIZON, "horizon_requests", _version_words(3)),
+    _Projection(CounterName.HORIZON_BUDGETS, "horizon_budgets", _version_words(2)),
     _Projection(CounterName.ALIAS_REQUESTS, "alias_requests_total", _version),
     _Projection(CounterName.RECORDS, "records_consumed_total", _topic_partition),
     _Projection(CounterName.SPANS, "spans_total", _detail),

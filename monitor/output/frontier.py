@@ -165,15 +165,14 @@ def version_horizons(
 
     of = (CounterName.HORIZON, service, environment)
     versions = sorted({key.model_version for key in counters if (key.name, key.service, key.environment) == of})
-    return [_horizon(version, [rate(version, *each) for each in _LENGTHS]) for version in versions]
+    horizons = []
+    for version in versions:
+        lengths = [each for each in (rate(version, *length) for length in _LENGTHS) if each.requests or each.budgets]
+        horizons.append(VersionHorizon(version, _passes_up_to(0.8, lengths), _passes_up_to(0.5, lengths), lengths))
+    return horizons
 
 
 _LENGTHS = (*pairwise(LENGTHS), (LENGTHS[-1], None), (UNKNOWN_LENGTH, None))
-
-
-def _horizon(version: str, lengths: Sequence[LengthRate]) -> VersionHorizon:
-    shown = [each for each in lengths if each.requests or each.budgets]
-    return VersionHorizon(version, _passes_up_to(0.8, lengths), _passes_up_to(0.5, lengths), shown)
 
 
 def _passes_up_to(least: float, lengths: Iterable[LengthRate]) -> int | None:

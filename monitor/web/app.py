@@ -52,11 +52,13 @@ def metrics_app(
         shown = await bodies.get(encode, lambda snapshot: encode(families_of(snapshot)), is_gzipped=is_gzipped)
         return BodyResponse(shown, headers)
 
-    async def healthy(request: Request) -> Response:
-        return _probed(request, "healthy", problem=stall_reason())
+    def probe(state: str, problem_of: Callable[[], str]) -> Route:
+        async def answer(request: Request) -> Response:
+            problem = problem_of()
+            told = f"not {state}" if request.scope.get(IS_GUEST) else problem  # a reason may name hosts
+            return PlainTextResponse(f"{told if problem else state}\n", status_code=503 if problem else 200)
 
-    async def ready(request: Request) -> Response:
-        return _probed(request, "ready", problem=snapshots.current.not_ready_reason)
+        return Route(f"/-/{state}", answer)
 
     async def reload_config(_: Request) -> Response:
         try:
@@ -72,8 +74,8 @@ def metrics_app(
         routes=[
             *page_routes(snapshots, bodies, control),
             Route("/metrics", metrics),
-            Route("/-/healthy", healthy),
-            Route("/-/ready", ready),
+            probe("healthy", stall_reason),
+            probe("ready", lambda: snapshots.current.not_ready_reason),
             Route("/-/reload", reload_config, methods=["POST"]),
             Route("/api/v1/rollouts", rollouts, methods=["GET"]),
             gate_route(lambda: snapshots.current.rollouts),
@@ -84,8 +86,3 @@ def metrics_app(
 
 def _rollouts(snapshot: Snapshot) -> bytes:
     return json.dumps([rollout_json(record) for record in snapshot.rollouts], allow_nan=False).encode()
-
-
-def _probed(request: Request, state: str, *, problem: str) -> Response:
-    told = f"not {state}" if request.scope.get(IS_GUEST) else problem  # a reason may name hosts
-    return PlainTextResponse(f"{told if problem else state}\n", status_code=503 if problem else 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -127,16 +127,12 @@ def _parsed(kind: type[_T], body: bytes) -> _T:
         raise UsageError(f"{where}: {first['msg']}." if where else f"{first['msg']}.") from None
 
 
+_STATUS: Mapping[type[MonitorError], int] = {RolloutUnknown: 404, _NoJson: 415, UsageError: 400}
+
+
 def _status(error: MonitorError) -> int:
-    match error:
-        case RolloutUnknown():
-            return 404
-        case _NoJson():
-            return 415
-        case UsageError():
-            return 400
-        case _:
-            return 503 if error.retriable else 500
+    known = (status for kind, status in _STATUS.items() if isinstance(error, kind))
+    return next(known, 503 if error.retriable else 500)
 
 
 def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:

@@ -80,7 +80,7 @@ def _draw_rates(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
     picture.text(0, y + 4, shortened(row.name, _LEFT - 2))
     for arm, rate, line in zip(ArmName, (row.baseline, row.candidate), (y - _APART, y + _APART), strict=True):
         if rate is None:
-            picture.text(_LEFT + 6, line + 4, "not known", fill=MUTED, size=FONT_SIZE - 2)
+            picture.text(_LEFT + 6, line + 4, "not known", fill=MUTED, font_size=FONT_SIZE - 2)
             continue
         picture.line((at(rate.lower), line), (at(rate.upper), line), stroke=COLOURS[arm], width=2.5)
         for end in (rate.lower, rate.upper):
@@ -132,7 +132,7 @@ def coverage_chart(
         for arm, coverage, top in zip(ArmName, arms, (y - _COVERED_BAR - 1, y + 1), strict=True):
             picture.rect(_LEFT, top, _COVERED_RIGHT - _LEFT, _COVERED_BAR, fill="none", stroke=GRID)
             if coverage is None:
-                picture.text(_LEFT + 4, top + 9, "not known", fill=MUTED, size=FONT_SIZE - 2)
+                picture.text(_LEFT + 4, top + 9, "not known", fill=MUTED, font_size=FONT_SIZE - 2)
                 continue
             fill = COLOURS[arm] if arm is ArmName.BASELINE else hatch
             picture.rect(_LEFT, top, at(coverage) - _LEFT, _COVERED_BAR, fill=fill, stroke=COLOURS[arm])
@@ -226,8 +226,8 @@ def parts_chart(parts: Mapping[str, float], *, name: str, title: str) -> Markup:
     for index, (part, change) in enumerate(rows):
         y, is_sum = _PARTS_TOP + _PARTS_ROW * (index + 0.5), index == len(parts)
         start, end = sorted((at(0.0), at(change)))
-        fill = COLOURS[ArmName.CANDIDATE] if is_sum else hatch
+        fill, weight = (COLOURS[ArmName.CANDIDATE], "bold") if is_sum else (hatch, None)
         picture.rect(start, y - _PART / 2, max(end - start, 0.8), _PART, fill=fill, stroke=COLOURS[ArmName.CANDIDATE])
-        picture.text(0, y + 4, shortened(part, _LEFT - 2), is_bold=is_sum)
-        picture.text(_WIDTH, y + 4, signed(change), anchor="end", is_bold=is_sum)
+        picture.text(0, y + 4, shortened(part, _LEFT - 2), font_weight=weight)
+        picture.text(_WIDTH, y + 4, signed(change), anchor="end", font_weight=weight)
     return picture.svg()

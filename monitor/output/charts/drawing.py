@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -105,20 +106,9 @@ class Drawing:
         element.text = "".join(letter for letter in text if letter.isprintable()) or None
         return element
 
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        anchor: str = "start",
-        fill: str = INK,
-        size: float = FONT_SIZE,
-        is_bold: bool = False,
-    ) -> None:
-        """*text* on the base line *y*; *anchor* says which end of it is at *x*."""
-        own_size, weight = None if size == FONT_SIZE else size, "bold" if is_bold else None
-        self.add("text", text=text, x=x, y=y, text_anchor=anchor, fill=fill, font_size=own_size, font_weight=weight)
+    def text(self, x: float, y: float, text: str, *, anchor: str = "start", fill: str = INK, **style: Any) -> None:
+        """*text* on the base line *y*; *anchor* says which end of it is at *x*, *style* is as in `add`."""
+        self.add("text", text=text, x=x, y=y, text_anchor=anchor, fill=fill, **style)
 
     def line(
         self, start: tuple[float, float], end: tuple[float, float], *, stroke: str, width: float = 1.0, dashes: str = ""
@@ -128,11 +118,10 @@ class Drawing:
         self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=stroke, stroke_width=width, stroke_dasharray=dashes or None)
 
     def rect(
-        self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str = "none", opacity: float = 1.0
+        self, x: float, y: float, width: float, height: float, *, fill: str, stroke: str = "none", **style: Any
     ) -> None:
-        """A rectangle by its upper left corner; none has a negative size, and *opacity* is that of its inside."""
-        width, height, seen = max(0.0, width), max(0.0, height), None if opacity == 1.0 else opacity
-        self.add("rect", x=x, y=y, width=width, height=height, fill=fill, stroke=stroke, fill_opacity=seen)
+        """A rectangle by its upper left corner; none has a negative size, and *style* is as in `add`."""
+        self.add("rect", x=x, y=y, width=max(0.0, width), height=max(0.0, height), fill=fill, stroke=stroke, **style)
 
     def mark(self, arm: ArmName, x: float, y: float, *, size: float = 5.0) -> None:
         """The mark of *arm*: a hollow circle for the baseline, a filled diamond for the candidate."""

@@ -96,7 +96,7 @@ def _mark_changes(picture: Drawing, changes: Sequence[tuple[float, str]], x: Sca
         row = next((row for row, taken in enumerate(free) if start >= taken), None)
         if row is not None:
             free[row] = start + width + 4
-            picture.text(start, _TOP - 12 - 13 * row, verdict, is_bold=True, size=FONT_SIZE - 1)
+            picture.text(start, _TOP - 12 - 13 * row, verdict, font_size=FONT_SIZE - 1, font_weight="bold")
 
 
 def _within(place: float, label: str) -> float:
