@@ -191,6 +191,7 @@ def test_late_spans_revise_the_outcome_and_nothing_else(ledger: SqlLedger) -> No
         CounterName.RECORDS,
         CounterName.OUTCOME_REVISIONS,
         CounterName.FAILURES_BY_CLASS,
+        CounterName.HORIZON,
     } == moved
     assert ({"success>failure": 1}, (0, 1)) == (counts(ledger, CounterName.OUTCOME_REVISIONS), net_outcomes(ledger))
     assert {"received": 5, "joined": 2, "late": 1, "duplicate": 2} == counts(ledger, CounterName.SPANS)
