@@ -90,7 +90,9 @@ def run_line(progress: Progress, elapsed_seconds: float) -> str:
 
 def _so_far(progress: Progress) -> str:
     spent = f", {progress.spent_usd:.4g} USD spent" if progress.spent_usd else ""  # nothing, or nothing that is known
-    return f"{progress.answered:,} of {progress.probes:,} probes{spent}"
+    unlabelled = progress.counts["unlabelled"]  # said while it runs: an agent may never say `success`
+    told = f", {unlabelled:,} unlabelled" if unlabelled else ""
+    return f"{progress.answered:,} of {progress.probes:,} probes{told}{spent}"
 
 
 def print_run(console: Console, progress: Progress, path: Path) -> None:
