@@ -154,7 +154,7 @@ def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
 
 def budget_of(trace: Trace, settings: OutcomeSettings) -> Budget:
     """What *trace* is allowed: as it says itself, else as the first rule that fits says."""
-    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), None)
+    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), None) if settings.budgets else None
     if rule is None:
         return trace.budget
     own = asdict(trace.budget).items()
