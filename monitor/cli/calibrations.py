@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import typer
@@ -10,19 +11,25 @@ from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import Reading
-from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations
+from monitor.cli.terminal.calibrations import (
+    print_calibrate,
+    print_calibration,
+    print_calibrations,
+    print_comparison,
+)
 from monitor.cli.terminal.console import Console, print_line, say
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.tiers import Tier
 from monitor.errors import CalibrationInvalid, MonitorError, RolloutUnderWay, UsageError
 from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrateResult, KeptCalibration, tier_table
+from monitor.output.calibrations import CalibrateResult, CalibrationComparison, KeptCalibration, tier_table
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
 
@@ -118,7 +125,7 @@ def _result(loaded: RecordCounts, draft: Draft, promotion: str, ledger: SqlLedge
     )
 
 
-calibrations = app.group("calibrations", "List, show, promote and roll back frozen calibrations.")
+calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")
 
 
 @calibrations.command("list")
@@ -151,6 +158,25 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
     with opened_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
     print_result(shared.output, shown, print_calibration)
+
+
+@calibrations.command("compare")
+def compare_calibrations(first: str, second: str = "", *, shared: options.Shared) -> None:
+    """
+    Two calibrations beside each other, and which requests of the ledger change their tier between them.
+
+    Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
+
+    Args:
+        first (ID): A calibration, or the beginning of its id.
+        second (ID): The one to compare it with; by default the one in force.
+    """
+    moves: Counter[tuple[Tier, Tier]] = Counter()
+    with opened_ledger(shared.config(), shared.ledger) as opened:
+        before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
+        for features, requests in opened.asked():
+            moves[before.calibration.tag(features).tier, after.calibration.tag(features).tier] += requests
+    print_result(shared.output, CalibrationComparison(before, after, moves), print_comparison)
 
 
 @calibrations.command("promote")

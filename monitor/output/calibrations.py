@@ -96,6 +96,35 @@ class CalibrateResult:
     history: TierTable
 
 
+@dataclass(frozen=True, slots=True)
+class CalibrationComparison:
+    """Two calibrations, and the requests by (tier under *first*, tier under *second*)."""
+
+    first: KeptCalibration
+    second: KeptCalibration
+    moves: Mapping[tuple[Tier, Tier], int]
+
+    @property
+    def same_tier_share(self) -> float | None:
+        """Share of the requests that keep their tier, ratio 0 to 1; None without a request."""
+        same = sum(requests for (before, after), requests in self.moves.items() if before is after)
+        return same / sum(self.moves.values()) if self.moves else None
+
+
+@plain.register
+def _comparison(comparison: CalibrationComparison) -> Json:
+    return {
+        "first": plain(comparison.first),
+        "second": plain(comparison.second),
+        "requests": sum(comparison.moves.values()),
+        "same_tier_share": comparison.same_tier_share,
+        "moves": [
+            {"before": before.value, "after": after.value, "requests": requests}
+            for (before, after), requests in sorted(comparison.moves.items())
+        ],
+    }
+
+
 @plain.register
 def _calibration(kept: KeptCalibration) -> Json:
     calibration, record, trust = kept.calibration, kept.record, kept.calibration.trust

@@ -55,6 +55,18 @@ def test_show_tells_the_one_in_force_unless_another_is_named(url: str, capsys: p
     assert first == ask(capsys, url, "show", first["calibration"][:6])
 
 
+def test_compare_counts_the_requests_that_change_their_tier(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Moves add up to all requests of the ledger that name themselves; one compared with itself moves none."""
+    first, second = ask(capsys, url, "list")
+
+    different = ask(capsys, url, "compare", first["calibration"], second["calibration"])
+    same = ask(capsys, url, "compare", second["calibration"])
+
+    assert 1200 == different["requests"] == sum(move["requests"] for move in different["moves"])
+    assert 0 < different["same_tier_share"] < 1
+    assert 1.0 == same["same_tier_share"]
+
+
 def test_rollback_puts_the_one_before_in_force(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The calibration before comes back into force; rolling back again undoes it."""
     first, second = ask(capsys, url, "list")
@@ -100,6 +112,7 @@ def test_tables_show_what_json_says(url: str, capsys: pytest.CaptureFixture[str]
     for arguments, words in (
         (["list"], ("in force", "earlier", first["calibration"], second["calibration"])),
         (["show"], (second["calibration"], "tiers: trusted", "predicted |")),
+        (["compare", first["calibration"]], ("earlier", "in force", "keep their tier")),
     ):
         assert 0 == run_command(["calibrations", *arguments, "--ledger", url])
         text = capsys.readouterr().out

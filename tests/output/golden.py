@@ -19,7 +19,7 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier, TierCuts
 from monitor.difficulty.trust import ReliabilityPoint
 from monitor.ledger.ledger import CalibrationRecord, ProbeResult
-from monitor.output.calibrations import KeptCalibration, Tally, TierTable
+from monitor.output.calibrations import CalibrationComparison, KeptCalibration, Tally, TierTable
 from monitor.output.cases import TraceLinks, cases_json, probe_set
 from monitor.output.plain import plain
 from monitor.output.rollouts import replay_json, rollout_json
@@ -121,6 +121,11 @@ PRINTED: Mapping[str, Callable[[], Any]] = {
     "cases-exported": lambda: list(probe_set(a_rollout(), CASES, LINKS)),
     "calibration": lambda: KeptCalibration(a_calibration(), PROMOTED, in_force=True),
     "tier-table": lambda: TABLE,
+    "calibrations-compared": lambda: CalibrationComparison(
+        KeptCalibration(a_calibration(), PROMOTED, in_force=True),
+        KeptCalibration(a_calibration(calibration_id="cal-2"), KEPT, in_force=False),
+        {(Tier.EASY, Tier.EASY): 9, (Tier.HARD, Tier.MEDIUM): 3},
+    ),
     "panel": _panel,
     "probes": lambda: probe_histories(RESULTS),
 }

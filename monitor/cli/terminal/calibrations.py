@@ -13,7 +13,14 @@ from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
-from monitor.output.calibrations import ALL_TIERS, CalibrateResult, KeptCalibration, Tally, TierTable
+from monitor.output.calibrations import (
+    ALL_TIERS,
+    CalibrateResult,
+    CalibrationComparison,
+    KeptCalibration,
+    Tally,
+    TierTable,
+)
 from monitor.output.plain import iso_time
 from monitor.rollout.wording import one_line, percent
 
@@ -84,6 +91,20 @@ def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]
             "yes" if trust.is_trusted else "no",
         )
     console.print(table)
+
+
+def print_comparison(console: Console, comparison: CalibrationComparison) -> None:
+    """Two calibrations beside each other, and where requests move between them."""
+    print_calibrations(console, [comparison.first, comparison.second])
+    console.print()
+    if comparison.same_tier_share is None:
+        print_line(console, "The ledger holds no request that names itself, so tags cannot be compared.")
+        return
+    print_line(console, f"{percent(comparison.same_tier_share)} of these requests keep their tier.")
+    table = columns("from", "to", "requests")
+    for (before, after), requests in sorted(comparison.moves.items()):
+        table.add_row(before, after, f"{requests:,}")
+    console.print(Padding(table, _INDENT))
 
 
 def _state(kept: KeptCalibration) -> str:
