@@ -53,7 +53,7 @@ class TierGroup(StrEnum):
     HARD = "hard"
 
 
-class Stratum(Struct, frozen=True):
+class Stratum(Struct, frozen=True, gc=False):
     """
     Requests of one arm that are alike: one hour, tier, capability, difficulty bin, and known or not.
 
