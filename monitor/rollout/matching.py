@@ -131,18 +131,19 @@ def match(cohort: Cohort) -> Matched:
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
-    comparison, hours = _alike_hours(cohort)
-    weights = _weights(cohort, hours)
+    labelled = (_by_block(cohort.baseline), _by_block(cohort.candidate))
+    comparison, hours = _alike_hours(cohort.comparison, labelled)
+    weights = _weights(labelled, hours)
     rows, alone, renamed = _counterparts(cohort)
     index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
         for stratum in arm.strata:
-            if (both := weights.get(_hour(stratum, hours))) is None:
+            if (both := weights.get(_hour(stratum.block, hours))) is None:
                 continue
             places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
-            weight, (labelled, failures) = both[side], stratum.evidence
-            numbers = (stratum.requests, stratum.represented, labelled, weight * labelled, failures)
+            weight, (told, failures) = both[side], stratum.evidence
+            numbers = (stratum.requests, stratum.represented, told, weight * told, failures)
             counted.append([weight * each for each in (*numbers, stratum.logit_sum, stratum.variance_sum)])
     added = np.zeros((2, len(index), 7))
     if places:
@@ -182,7 +183,8 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
     labelled: list[dict[_Kind, int]] = [{}, {}]
     for of_arm, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True):
         for stratum in arm.strata:
-            of_arm[_kind(stratum)] = of_arm.get(_kind(stratum), 0) + stratum.labelled
+            kind = _kind(stratum)
+            of_arm[kind] = of_arm.get(kind, 0) + stratum.labelled
     classes: list[Counter[str]] = [Counter(), Counter()]
     for of_class, of_arm in zip(classes, labelled, strict=True):
         for (_, name, _, _), number in of_arm.items():
@@ -223,23 +225,27 @@ def _of_one_arm(labelled: Sequence[Mapping[_Key, int]]) -> tuple[Collection[_Key
     return either, () if as_much else only[1], either if as_much else ()
 
 
-def _alike_hours(cohort: Cohort) -> tuple[Comparison, _Hours]:
+_ByBlock = tuple[Mapping[int, float], Mapping[int, float]]
+"""Labelled requests of both arms, by the hour in which they started."""
+
+
+def _alike_hours(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison, _Hours]:
     """Each hour by itself; spans of six where arms with few requests, or in turns, share these but few hours."""
-    if cohort.comparison is Comparison.CONCURRENT:
-        shared = {hours: _covered(cohort, hours, _NEVER) for hours in (_EACH_HOUR, _SPANS, _DAYS)}
+    if comparison is Comparison.CONCURRENT:
+        shared = {hours: _covered(labelled, hours, _NEVER) for hours in (_EACH_HOUR, _SPANS, _DAYS)}
         if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:
             return Comparison.CONCURRENT, _SPANS
         for hours in (_EACH_HOUR, _DAYS):
             if shared[hours] > 0:
                 return Comparison.CONCURRENT, hours
     periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
-    enough = (hours for hours in periods if _covered(cohort, hours, _STANDS_FOR) >= _LEAST_COVERED)
+    enough = (hours for hours in periods if _covered(labelled, hours, _STANDS_FOR) >= _LEAST_COVERED)
     return Comparison.BEFORE_AFTER, next(enough, _ANY)
 
 
-def _covered(cohort: Cohort, hours: _Hours, most: float) -> float:
+def _covered(labelled: _ByBlock, hours: _Hours, most: float) -> float:
     """Share of the candidate's labels, at most so many for each of the baseline's in the same hours; ratio 0 to 1."""
-    baseline, candidate = _by_hour(cohort.baseline, hours), _by_hour(cohort.candidate, hours)
+    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
     stood_for = sum(min(number, most * baseline[hour]) for hour, number in candidate.items())
     return stood_for / max(sum(candidate.values()), 1e-300)
 
@@ -252,22 +258,29 @@ def _hours_alone(cohort: Cohort) -> int:
     return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
 
 
-def _weights(cohort: Cohort, hours: _Hours) -> Mapping[int, tuple[float, float]]:
-    baseline, candidate = _by_hour(cohort.baseline, hours), _by_hour(cohort.candidate, hours)
+def _weights(labelled: _ByBlock, hours: _Hours) -> Mapping[int, tuple[float, float]]:
+    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
     both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
     return {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
 
 
-def _by_hour(arm: Arm, hours: _Hours) -> dict[int, float]:
+def _by_block(arm: Arm) -> Mapping[int, float]:
     labelled: dict[int, float] = defaultdict(float)
     for stratum in arm.strata:
-        labelled[_hour(stratum, hours)] += stratum.evidence[0]
+        labelled[stratum.block] += stratum.evidence[0]
     return labelled
 
 
-def _hour(stratum: Stratum, hours: _Hours) -> int:
+def _by_hour(by_block: Mapping[int, float], hours: _Hours) -> Mapping[int, float]:
+    labelled: dict[int, float] = defaultdict(float)
+    for block, number in by_block.items():
+        labelled[_hour(block, hours)] += number
+    return labelled
+
+
+def _hour(block: int, hours: _Hours) -> int:
     length, period = hours
-    return stratum.block // length % period
+    return block // length % period
 
 
 def mantel_haenszel(requests: _Array, failures: _Array) -> tuple[float, float] | None:

@@ -76,10 +76,10 @@ class OnCallLoad:
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
     """Failures of *arm* by tier and capability; the ledger can tell failure classes beside them."""
-    failures: Counter[Signature] = Counter()
+    failures: Counter[tuple[Tier, str]] = Counter()
     for stratum in arm.strata:
-        failures[Signature(stratum.tier, stratum.capability)] += stratum.failures
-    return failures
+        failures[stratum.tier, stratum.capability] += stratum.failures
+    return {Signature(*name): failed for name, failed in failures.items()}
 
 
 def expected_load(
