@@ -90,6 +90,10 @@ class Panel:
         skipped: Lines of a file that were skipped, by reason.
         tiers: Probes by tier.
         capabilities: Probes by capability.
+        known_share: Share of the traffic (ratio 0 to 1) whose difficulty is known once the panel was replayed: by name,
+            by family, or already.
+        versions_needed: On how many more versions to replay it for `tiers`, and for the `hard_tier_rate`. How well the
+            difficulty orders requests, the third gate, cannot be told before: `cliffwatch calibrate` measures it.
         probes: The part of a native event that is known before a model answers, with the tier, and with the reference
             version's failure probability (ratio 0 to 1; None without a calibration). A probe that the ledger named has
             no `request`.
@@ -100,6 +104,8 @@ class Panel:
     skipped: Mapping[str, int]
     tiers: Mapping[str, int]
     capabilities: Mapping[str, int]
+    known_share: float
+    versions_needed: Mapping[str, int]
     probes: Sequence[Json]
 
 
@@ -167,16 +173,34 @@ def chosen_panel(
     skipped: Mapping[str, int],
     settings: DifficultySettings,
 ) -> Panel:
-    """The panel: *requests* at the indices *panel*."""
+    """The panel: *requests* at the indices *panel*, with the trust that replays of it buy."""
     probes = [_probe(requests[index], calibration, settings) for index in panel]
+    learnt = 0 if calibration is None else calibration.trust.versions
     return Panel(
         calibration=None if calibration is None else calibration.calibration_id,
         candidates=len(requests),
         skipped=skipped,
         tiers=Counter(probe["tier"] for probe in probes),
         capabilities=dict(sorted(Counter(probe["capability"] for probe in probes).items())),
+        known_share=_known_share([each.candidate for each in requests], panel, calibration),
+        versions_needed={
+            "tiers": max(settings.min_versions - learnt, 0),
+            "hard_tier_rate": max(settings.min_versions_hard_rate - learnt, 0),
+        },
         probes=probes,
     )
+
+
+def _known_share(candidates: Sequence[ProbeCandidate], panel: Sequence[int], calibration: Calibration | None) -> float:
+    chosen = [candidates[index].features for index in panel]
+    names = {features.item for features in chosen} | {features.prompt_family for features in chosen} - {None}
+    known = sum(
+        each.requests
+        for each in candidates
+        if names & {each.features.item, each.features.prompt_family}
+        or (calibration is not None and calibration.difficulty.estimate(each.features).is_known)
+    )
+    return known / sum(each.requests for each in candidates)
 
 
 def probe_histories(results: Iterable[ProbeResult]) -> Sequence[ProbeHistory]:

@@ -42,6 +42,8 @@ def test_a_panel_is_chosen_from_a_file_of_requests(tmp_path: Path, capsys: pytes
     assert (6, 4, None) == (panel["candidates"], len(panel["probes"]), panel["calibration"])
     assert "probes" == panel["probes"][0]["environment"]
     assert panel["probes"][0]["request"]["text"].startswith("Where is the office")
+    assert {"tiers": 3, "hard_tier_rate": 6} == panel["versions_needed"]
+    assert 4 / 6 == pytest.approx(panel["known_share"])
 
 
 def test_a_written_panel_can_be_run_as_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +96,7 @@ def test_the_ledger_tells_how_hard_requests_are(url: str, capsys: pytest.Capture
 
     assert 150 == panel["candidates"]
     assert panel["calibration"] is not None
+    assert ({"tiers": 0, "hard_tier_rate": 0}, 1.0) == (panel["versions_needed"], panel["known_share"])
     assert {"medium", "hard"} <= set(panel["tiers"])
     probabilities = {probe["request_id"]: probe["failure_probability"] for probe in panel["probes"]}
     assert max(probabilities.values()) > 0.5 > min(probabilities.values())
@@ -125,7 +128,7 @@ def test_tables_show_panel_and_history(url: str, capsys: pytest.CaptureFixture[s
     assert 0 == run_command(["probes", "list", "--ledger", url])
 
     text = capsys.readouterr().out
-    for words in ("30 probes of 150 requests", "probes by capability", "past-7", "failed by"):
+    for words in ("30 probes of 150 requests", "probes by capability", "is then known", "past-7", "failed by"):
         assert words in text
 
 

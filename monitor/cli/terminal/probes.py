@@ -32,6 +32,9 @@ def print_panel(console: Console, panel: Panel) -> None:
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
         print_line(console, f"probes by {name}: {', '.join(f'{each} {probes:,}' for each, probes in spread.items())}")
+    tiers, hard_rate = panel.versions_needed.values()
+    needs = f"on {counted(tiers, 'more version')} for tiers, on {hard_rate} for the hard tier's rate"
+    print_line(console, f"Replay it {needs}; {percent(panel.known_share)} of the traffic is then known.")
 
 
 def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
