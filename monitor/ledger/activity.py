@@ -105,8 +105,7 @@ def _first_since(connection: sa.Connection, version_id: int, since: float) -> tu
 
 
 def _traffic_of(hour: sa.Row[Any]) -> tuple[int, Traffic]:
-    spell = Traffic(real(hour.first_started_at), real(hour.last_started_at), whole(hour.requests))
-    return whole(hour.hour), spell
+    return whole(hour.hour), Traffic(real(hour.first_started_at), real(hour.last_started_at), whole(hour.requests))
 
 
 def _select_hours(connection: sa.Connection, version_id: int, since: int) -> dict[int, Traffic]:

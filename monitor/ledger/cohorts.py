@@ -211,9 +211,10 @@ class _Evidence:
         else:
             first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
             rows = connection.execute(_CELLS, {**where, "first": first, "last": last}).all()
-            for start, end in _cut_hours(since, until):
+            cut_in_two = (since, min(first * HOUR_SECONDS, until)), (max(last, first) * HOUR_SECONDS, until)
+            for start, end in cut_in_two:
                 piece = {**where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
-                if 0 < (connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
+                if start < end and 0 < (connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
                     rows = [*rows, *connection.execute(_PIECE, piece)]
         columns = _columns(_CELL, rows)
         if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to ask each cell
@@ -271,8 +272,7 @@ class _Evidence:
 
     @cached_property
     def requests_of_version(self) -> int:
-        where = {**self.where, "hour": self.whole_from / HOUR_SECONDS}
-        return int(self.connection.scalar(_REQUESTS_FROM_HOUR, where) or 0)
+        return int(self.connection.scalar(_REQUESTS_FROM, {**self.where, "hour": self.whole_from / HOUR_SECONDS}) or 0)
 
     @cached_property
     def largest(self) -> frozenset[int]:
@@ -295,14 +295,6 @@ class _Evidence:
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> _Columns:
     return dict.fromkeys(names, ()) | dict(zip(names, zip(*rows, strict=True), strict=False))
-
-
-def _cut_hours(since: float, until: float) -> Iterator[tuple[float, float]]:
-    """What of the time from *since* until *until* is no whole hour."""
-    first, last = math.ceil(since / HOUR_SECONDS) * HOUR_SECONDS, until // HOUR_SECONDS * HOUR_SECONDS
-    for start, end in ((since, min(first, until)), (max(last, first), until)):
-        if start < end:
-            yield start, end
 
 
 def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
@@ -367,7 +359,7 @@ _LARGEST = (
     .limit(_MOST_LARGEST)
 )
 _REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
-_REQUESTS_FROM_HOUR, _REQUESTS_OF_HOUR = (
+_REQUESTS_FROM, _REQUESTS_OF_HOUR = (
     _REQUESTS.where(traffic.c.hour >= sa.bindparam("hour", type_=sa.Double)),
     _REQUESTS.where(traffic.c.hour == _HOUR),
 )

@@ -133,16 +133,18 @@ def match(cohort: Cohort) -> Matched:
     """
     labelled = (_by_block(cohort.baseline), _by_block(cohort.candidate))
     comparison, hours = _alike_hours(cohort.comparison, labelled)
-    weights = _weights(labelled, hours)
+    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
+    both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
+    weights = {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
     rows, alone, renamed = _counterparts(cohort)
     index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
         for stratum in arm.strata:
-            if (both := weights.get(_hour(stratum.block, hours))) is None:
+            if (weight_of := weights.get(_hour(stratum.block, hours))) is None:
                 continue
             places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
-            weight, (told, failures) = both[side], stratum.evidence
+            weight, (told, failures) = weight_of[side], stratum.evidence
             numbers = (stratum.requests, stratum.represented, told, weight * told, failures)
             counted.append([weight * each for each in (*numbers, stratum.logit_sum, stratum.variance_sum)])
     added = np.zeros((2, len(index), 7))
@@ -256,12 +258,6 @@ def _hours_alone(cohort: Cohort) -> int:
     since = sum(stratum.requests for stratum in cohort.candidate.strata if stratum.block > last)
     expected = since * cohort.baseline.requests / max(cohort.candidate.requests - since, 1)
     return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
-
-
-def _weights(labelled: _ByBlock, hours: _Hours) -> Mapping[int, tuple[float, float]]:
-    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
-    both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
-    return {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
 
 
 def _by_block(arm: Arm) -> Mapping[int, float]:
