@@ -11,7 +11,7 @@ from msgspec import structs
 
 from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
-from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.labelling import FAILURE, SUCCESS, weigh_labels
 from monitor.rollout.policy import Policy
@@ -63,6 +63,15 @@ def test_a_judge_on_twice_as_much_of_one_arm_makes_no_regression() -> None:
     assert 0.2 == pytest.approx(baseline.rate.estimate)
     assert 0.05 == pytest.approx(verdict.coverage_gap[TierGroup.ALL])
     assert "lag behind" in verdict.obstacles[0]
+
+
+def test_arms_of_which_one_has_no_label_still_served_side_by_side() -> None:
+    """A judge that is down for the candidate makes no cutover."""
+    verdict = judged([a_stratum(p_p_=900, p_f_=100)], [a_stratum(p___=1_000)])
+
+    assert Comparison.CONCURRENT is verdict.comparison
+    assert "The candidate's labels lag behind" in verdict.reasons[0]
+    assert not any("one after the other" in reason for reason in verdict.reasons)
 
 
 def test_a_judge_by_design_leaves_no_gap() -> None:
