@@ -246,8 +246,9 @@ def _harmful() -> Iterator[Line]:
 
 def _shifts() -> Iterator[Line]:
     judge = Labels(false_failure=0.03, false_success=0.05, audited=0.1)
-    name = "same model, judge errs alike at all hours, a tenth audited: said to have moved"
-    yield Line(name, ShiftWorld(judge, judge).play, limit=0.03, states=("moved",))
+    alike, name = ShiftWorld(judge, judge), "same model, judge errs alike at all hours, a tenth audited"
+    yield Line(f"{name}: said to have moved", alike.play, limit=0.03, states=("moved",))
+    yield Line(name, alike.play, limit=0.03)
     strict, lenient = replace(judge, false_failure=0.09), replace(judge, false_success=0.6)
     name = "judge fails 3 % of good answers, 9 % from half time on: said to have moved"
     yield Line(name, ShiftWorld(judge, strict).play, states=("moved",), found=0.9)

@@ -136,7 +136,7 @@ def run_once(line: Line, seed: Sequence[int]) -> Run:
             continue
         (findings, measurement), labelled = decide(cohort, scene.calibration), cohort.candidate.labelled
         state = findings.state
-        is_alarm = state in ALARMS or ("moved" in line.states and is_found(line, findings, measurement))
+        is_alarm = is_found(line, findings, measurement) if "moved" in line.states else state in ALARMS
         alarm = labelled if alarm is None and is_alarm else alarm
         ok = labelled if ok is None and state is VerdictState.OK else ok
         if found is None and is_found(line, findings, measurement):

@@ -121,6 +121,7 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     elif not _is_ruled_out(measurement, policy):
         yield from _spent_baseline(measurement, policy)
     yield from _alike(measurement, policy)
+    yield from _outweighed(measurement, policy)
     alone = measurement.matched.alone
     if alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
         yield (
@@ -154,6 +155,20 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
                 "would: many have the same conversation, user or item. Check these ids; a load test or a scheduled job "
                 "belongs in an environment of its own."
             )
+
+
+def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
+    cohort = measurement.labels.cohort
+    for name, arm in zip(ArmName, (cohort.baseline, cohort.candidate), strict=True):
+        said = [count for stratum in arm.strata for count in stratum.said]
+        for what, weights in (("labels", "looked"), ("verdicts of people", "audited")):
+            number = sum(count.requests for count in said if getattr(count, weights))
+            total, squares = (sum(getattr(count, each) for count in said) for each in (weights, f"{weights}_squared"))
+            if number >= policy.min_labelled_requests and total**2 < _FEWEST_INDEPENDENT * squares:
+                yield (
+                    f"The {name}'s {number:,.0f} {what} say no more than {total**2 / squares:.0f} would: a few have a "
+                    "`sampling_probability` that is far too small beside that of the others. Send these again."
+                )
 
 
 def _one_sided(measurement: Measurement) -> str:

@@ -74,6 +74,22 @@ def test_arms_of_which_one_has_no_label_still_served_side_by_side() -> None:
     assert not any("one after the other" in reason for reason in verdict.reasons)
 
 
+@pytest.mark.parametrize(("words", "what"), [("--f-", "labels"), ("--ff", "verdicts of people")])
+def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> None:
+    """A chance of 0.000001 among a thousand certain ones is a slip, and no number of requests would make up for it."""
+    audited = words[3:] == "f"
+    typo = SaidCount(words, 1, 1, 1, *(1, 1, 1e6, 1e12) if audited else (1e6, 1e12, 0, 0))
+    arm = a_judged_arm(100, 900, missed=0.0, false=0.0, audited=0.5)
+    poisoned = structs.replace(arm[0], requests=arm[0].requests + 1, said=[*arm[0].said, typo])
+
+    verdict = judged(arm, [poisoned])
+
+    assert VerdictState.WAITING is verdict.state
+    assert 0 == verdict.requests_needed
+    (sentence,) = verdict.obstacles
+    assert f" {what} say no more than 1 would: a few have a `sampling_probability`" in sentence
+
+
 def test_a_judge_by_design_leaves_no_gap() -> None:
     """With inclusion probabilities, those that were looked at stand for the rest, and no label is missing."""
     arms = []

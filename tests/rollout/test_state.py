@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from monitor.rollout.cohort import Comparison, TierGroup, TiersBy
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Arm, Cohort, Comparison, Stratum, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts
-from monitor.rollout.labelling import FAILURE, SUCCESS
+from monitor.rollout.labelling import FAILURE, SUCCESS, Labelling
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings, find
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, VerdictState
@@ -60,7 +61,7 @@ class Measured:
     comparison: Comparison = Comparison.CONCURRENT
     latest: dict[TierGroup, Interval | None] = field(default_factory=lambda: dict.fromkeys(TierGroup, STEADY))
     design: dict[TierGroup, tuple[float, float]] = field(default_factory=lambda: {TierGroup.ALL: (1.0, 1.0)})
-    labels: Any = field(default_factory=lambda: SimpleNamespace(one_sided=""))
+    labels: Any = field(default_factory=lambda: Labelling(Cohort(Arm("old", ()), Arm("new", ()), "")))
 
     def grown(self, factors: tuple[float, float]) -> dict[TierGroup, Interval | None]:
         """Only with more of the baseline's would `wide` bounds be narrow."""
@@ -206,8 +207,8 @@ def test_an_arm_without_requests_has_no_labels(coverage: tuple[float | None, flo
 @pytest.mark.parametrize(("side", "missing"), [(FAILURE, "successes"), (SUCCESS, "failures")])
 def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
     """Where every label says the same, what goes unlabelled is named, and nothing is ok."""
-    arms = SimpleNamespace(baseline=SimpleNamespace(requests=20_000), candidate=SimpleNamespace(requests=8_000))
-    labels = SimpleNamespace(one_sided=side, cohort=arms)
+    old, new = (Stratum(Tier.EASY, "any", 0, True, n, 0, 0, 0.0, 0.0) for n in (20_000, 8_000))
+    labels = Labelling(Cohort(Arm("old", [old]), Arm("new", [new]), ""), one_sided=side)
 
     findings = found(labels=labels, labelled=(500, 600), is_left_behind=False)
 
