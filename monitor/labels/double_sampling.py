@@ -140,7 +140,7 @@ def estimate(tally: Array, audits: Array | None = None) -> Rate:
     open_rate, known_rate = float(shares @ each), float(tally[2]) / known if known else 1.0
     rate = (1.0 - open_share) * known_rate + open_share * open_rate
     looks = looked**2 / float(tally[7])
-    even = (open_rate * looks + 0.5) / (looks + 1.0)  # one label of a large weight does not prove a rate
+    even = (open_rate * looks + 1.0) / (looks + 2.0)  # one label of a large weight does not prove a rate
     between = max(even * (1.0 - even) - float(shares @ (each * (1.0 - each))), 0.0) + _TINY
     first = (1.0 - open_share) * (known_rate * (1.0 - known_rate) + (known_rate - rate) ** 2)
     first += open_share * (open_rate - rate) ** 2
@@ -196,5 +196,5 @@ def _checked(audits: Array | None) -> tuple[Array, Array, Array]:
     weights, failures, squares = audits.reshape(2, 3).T
     audited = weights**2 / np.maximum(squares, _TINY)
     failing = np.where(weights > 0, failures / np.maximum(weights, _TINY), failing)
-    smoothed = (failing * audited + 0.5) / (audited + 1.0)  # no error among a few does not prove that there are none
+    smoothed = (failing * audited + 1.0) / (audited + 2.0)  # no error among a few does not prove that there are none
     return failing, smoothed, np.maximum(audited, 1.0)
