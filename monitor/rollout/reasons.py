@@ -13,16 +13,7 @@ from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.state import Findings
-from monitor.rollout.verdict import (
-    ArmLabels,
-    CountBy,
-    Interval,
-    JudgeDrift,
-    JudgeErrors,
-    TierComparison,
-    Verdict,
-    VerdictState,
-)
+from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
@@ -38,7 +29,7 @@ def explain(
     is_blocked = bool(findings.obstacles) and verdict.state is VerdictState.WAITING
     return [
         *moved_judge_words(verdict.labels, verdict.judge_moved),
-        *_drift_words(verdict.judge_drift),
+        *_drift_words(verdict),
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
@@ -81,8 +72,8 @@ def moved_judge_words(arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGro
         )
 
 
-def _drift_words(drift: JudgeDrift | None) -> Iterator[str]:
-    if drift is not None:
+def _drift_words(verdict: Verdict) -> Iterator[str]:
+    if (drift := verdict.judge_drift) is not None:
         yield (
             f"The judge errs differently over time: on {GROUP_NAMES[drift.group]} of the {drift.arm} it "
             f"{judge_words(drift.before)} before {datetime.fromtimestamp(drift.at, tz=UTC):%Y-%m-%d %H:%M} UTC, and "
