@@ -639,8 +639,8 @@ def frontier() -> builder.Dashboard:
                     About(
                         title="Success by horizon",
                         description="Pass rate of all requests by how long they took, in the chosen unit. A row is of "
-                        "requests longer than its first number, up to that of the next row; the line of the budget is "
-                        "the row in which budgets lie. `cliffwatch frontier SERVICE --by` prints the same.",
+                        "requests longer than its first number, up to that of the next row; `budgets here` is the line "
+                        "of the budget. `cliffwatch frontier SERVICE --by` prints the same.",
                         unit="percentunit",
                         span=24,
                         height=14,
@@ -656,15 +656,11 @@ def frontier() -> builder.Dashboard:
                             "at most": ":share_success_upper",
                             "labelled requests": "_labelled:sum",
                             "unlabelled requests": "_unlabelled:sum",
-                            "requests whose budget lies here": "_budgets:max",
+                            "budgets here": "_budgets:max",
                         }.items()
                     },
                     units=dict.fromkeys(
-                        (
-                            *("longer_than", "labelled requests", "unlabelled requests"),
-                            "requests whose budget lies here",
-                        ),
-                        "locale",
+                        ("longer_than", "labelled requests", "unlabelled requests", "budgets here"), "locale"
                     ),
                     sorted_by="longer_than",
                     ascending=True,
