@@ -233,6 +233,8 @@ _ByBlock = tuple[Mapping[int, float], Mapping[int, float]]
 
 def _alike_hours(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison, _Hours]:
     """Each hour by itself; spans of six where arms with few requests, or in turns, share these but few hours."""
+    if not all(sum(of_arm.values()) for of_arm in labelled):
+        return comparison, _EACH_HOUR
     if comparison is Comparison.CONCURRENT:
         shared = {hours: _covered(labelled, hours, _NEVER) for hours in (_EACH_HOUR, _SPANS, _DAYS)}
         if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:

@@ -217,6 +217,16 @@ def test_a_candidate_serves_alone_once_the_baseline_is_missed(last_hour: int, al
     assert match(Cohort(Arm("old", few), Arm("new", new), "")).hours_alone == 0
 
 
+@pytest.mark.parametrize("comparison", Comparison)
+def test_an_arm_without_labels_does_not_change_how_the_arms_served(comparison: Comparison) -> None:
+    """Both arms served in one hour, or one after the other, whether or not anybody labelled them."""
+    unlabelled = Stratum(Tier.EASY, "any", 0, True, 500, 0, 0, 0.0, 0.0)
+
+    matched = match(Cohort(Arm("old", [a_stratum(500, 50)]), Arm("new", [unlabelled]), "", comparison=comparison))
+
+    assert comparison is matched.comparison
+
+
 def test_a_class_that_only_the_baseline_serves_was_not_renamed() -> None:
     """A canary for the others: nothing of it is compared, and no sentence says that it has another name."""
     cohort = Cohort(of_classes(faq=(600, 12), refund=(400, 200)), of_classes(faq=(800, 16)), "")
