@@ -240,8 +240,8 @@ def _alike_hours(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison
         if shared[_EACH_HOUR] < _LEAST_SHARED and shared[_SPANS] >= _LEAST_COVERED:
             return Comparison.CONCURRENT, _SPANS
         for hours in (_EACH_HOUR, _DAYS):
-            if shared[hours] > 0 or not all(any(of_arm.values()) for of_arm in labelled):
-                return Comparison.CONCURRENT, hours  # an arm without a label has no other hours
+            if shared[hours] > 0:
+                return Comparison.CONCURRENT, hours
     periods = (_HOURS_OF_WEEK, _HOURS_OF_DAY)
     enough = (hours for hours in periods if _covered(labelled, hours, _STANDS_FOR) >= _LEAST_COVERED)
     return Comparison.BEFORE_AFTER, next(enough, _ANY)
