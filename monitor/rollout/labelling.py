@@ -111,7 +111,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         for arm, spoken, number, tally, of, found in zip(believed, counts, audited, tallies, rates, errors, strict=True)
     )
     named = zip(ArmName, sides, audited, strict=True)
-    drifts = (_drift(name, arm, sources, left_out) for name, arm, number in named if number)
+    drifts = (_drift(name, arm, sources) for name, arm, number in named if number)
     return Labelling(
         replace(cohort, baseline=believed[0], candidate=believed[1]),
         (before, after),
@@ -192,14 +192,15 @@ class _Tallies:
         tally = np.sum(list(self.by_tier.values()), axis=0)
         return double_sampling.doubt(tally, tally[8:14]) if is_checked else _ASSUMED_ERRORS * (1.0 - _ASSUMED_ERRORS)
 
-    def errors(self) -> Mapping[TierGroup, _Errors]:
+    def by_group(self) -> Mapping[TierGroup, Array]:
         sums: dict[TierGroup, Array] = {}
         for tier, tally in self.by_tier.items():
             for group in {TierGroup.ALL, group_of(tier)}:
                 sums[group] = sums.get(group, np.zeros(14)) + tally
-        return {
-            group: double_sampling.judge_errors(sums[group], sums[group][8:14]) for group in TierGroup if group in sums
-        }
+        return {group: sums[group] for group in TierGroup if group in sums}
+
+    def errors(self) -> Mapping[TierGroup, _Errors]:
+        return {group: double_sampling.judge_errors(tally, tally[8:14]) for group, tally in self.by_group().items()}
 
 
 def _audits(tally: Array) -> Array:
@@ -325,23 +326,29 @@ def _moved(before: _Errors, after: _Errors, level: float = _JUDGE_LEVEL) -> bool
     return any(differ(Counts(*old), Counts(*new), level=level) for old, new in pairs)
 
 
-def _drift(name: ArmName, arm: Arm, sources: Sources, left_out: Mapping[TierGroup, _Words]) -> JudgeDrift | None:
+def _drift(name: ArmName, arm: Arm, sources: Sources) -> JudgeDrift | None:
     """
     Whether the judge errs otherwise on requests since some hour than on those before.
 
     The hour stays the same until the arm has served twice as long, so that the later requests, too, are looked at from
-    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge.
+    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge. Before and
+    since that hour, people must have checked some of what the judge failed and of what it passed: where they left one
+    out, its errors are unknown.
     """
     hours = [stratum.block for stratum in arm.strata if stratum.said]
     first, last = min(hours, default=0), max(hours, default=0)
     since = first + (1 << max((last - first + 1).bit_length() - 2, 0))
     parts = ([each for each in arm.strata if (each.block >= since) is is_late] for is_late in (False, True))
-    before, after = (
-        _Tallies.of(_by_words(replace(arm, strata=part)), sources).believing(left_out).errors() for part in parts
-    )
-    groups = before.keys() & after.keys()
-    for group in sorted(groups - {TierGroup.ALL} or groups):
-        if _moved(before[group], after[group], _DRIFT_LEVEL):
-            told = (_judge_errors(each[group], left_out[group], _DRIFT_LEVEL) for each in (before, after))
+    tallies = [_Tallies.of(_by_words(replace(arm, strata=part)), sources) for part in parts]
+    before, after = (each.by_group() for each in tallies)
+    groups = {*before, *after} - {TierGroup.ALL} or {TierGroup.ALL}
+    for group in sorted(groups & before.keys() & after.keys()):
+        old, new = (each.errors()[group] for each in tallies)
+        if _is_audited(before[group]) and _is_audited(after[group]) and _moved(old, new, _DRIFT_LEVEL):
+            told = (JudgeErrors(*(_interval(*pair, _DRIFT_LEVEL) for pair in each)) for each in (old, new))
             return JudgeDrift(name, group, since * _HOUR, *told)
     return None
+
+
+def _is_audited(tally: Array) -> bool:
+    return bool(np.all((_audits(tally) >= _FEW_AUDITS) | (tally[3:5] == 0)))

@@ -229,15 +229,25 @@ def test_a_judge_is_not_said_to_have_changed_without_evidence(hours: list[Stratu
     assert judged(hours, hours).judge_drift is None
 
 
-def test_more_hard_requests_do_not_make_another_judge() -> None:
+def test_what_people_begin_to_check_does_not_make_another_judge() -> None:
+    """It passes nine of ten bad answers at all hours, and people read at first only what it failed."""
+    only_failed = [a_stratum(p_f_=10, p_fp=5, p_ff=5, p_p_=180)]
+    both = [a_stratum(p_f_=10, p_fp=5, p_ff=5, p_p_=90, p_pf=45, p_pp=45)]
+    hours = hours_of((64, only_failed), (64, both))
+
+    assert judged(hours, hours).judge_drift is None
+
+
+@pytest.mark.parametrize("easy_and_hard", [((320, 40), (80, 200)), ((320, 0), (0, 200))], ids=["both", "one by one"])
+def test_more_hard_requests_do_not_make_another_judge(easy_and_hard: tuple[tuple[int, int], tuple[int, int]]) -> None:
     """It passes a tenth of the bad answers to easy requests and half of those to hard ones, at all hours."""
 
     def an_hour(easy: int, hard: int) -> list[Stratum]:
         (of_easy,) = a_judged_arm(easy, easy, missed=0.1, false=0.1, audited=0.5)
         (of_hard,) = a_judged_arm(hard, hard, missed=0.5, false=0.1, audited=0.5)
-        return [of_easy, structs.replace(of_hard, tier=Tier.HARD)]
+        return [each for each in (of_easy, structs.replace(of_hard, tier=Tier.HARD)) if each.requests]
 
-    hours = hours_of((64, an_hour(320, 40)), (64, an_hour(80, 200)))
+    hours = hours_of(*((64, an_hour(*numbers)) for numbers in easy_and_hard))
 
     assert judged(hours, hours).judge_drift is None
 
