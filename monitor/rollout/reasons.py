@@ -74,10 +74,12 @@ def moved_judge_words(arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGro
 
 def _drift_words(verdict: Verdict) -> Iterator[str]:
     if (drift := verdict.judge_drift) is not None:
+        is_corrected = verdict.labels[drift.arm].count_by is CountBy.AUDITS
+        correction = "corrected for its errors on average" if is_corrected else "not corrected for its errors"
         yield (
             f"The judge errs differently over time: on {GROUP_NAMES[drift.group]} of the {drift.arm} it "
             f"{judge_words(drift.before)} before {datetime.fromtimestamp(drift.at, tz=UTC):%Y-%m-%d %H:%M} UTC, and "
-            f"{judge_words(drift.after)} since. The rates are corrected for its errors on average."
+            f"{judge_words(drift.after)} since. The rates are {correction}."
         )
 
 

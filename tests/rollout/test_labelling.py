@@ -252,6 +252,18 @@ def test_more_hard_requests_do_not_make_another_judge(easy_and_hard: tuple[tuple
     assert judged(hours, hours).judge_drift is None
 
 
+def test_rates_are_corrected_only_where_people_checked_both_arms() -> None:
+    """A judge that changed in the candidate is named, though the rates of both arms stay as it says."""
+    changed = hours_of(*((64, a_judged_arm(40, 160, missed=missed, false=0.05, audited=0.5)) for missed in (0.05, 0.4)))
+    unchecked = hours_of((128, a_judged_arm(40, 160, missed=0.05, false=0.05, audited=0.0)))
+
+    verdict = judged(unchecked, changed)
+
+    assert "of the candidate it fails 5.0 % of good answers" in verdict.reasons[0]
+    assert verdict.reasons[0].endswith(" since. The rates are not corrected for its errors.")
+    assert any("too few to correct its errors" in reason for reason in verdict.reasons)
+
+
 def test_what_the_judge_had_shown_is_open_again_once_people_check_it() -> None:
     """A regression that rested on a judge's mistakes does not outlive them."""
     uncorrected = judged(
