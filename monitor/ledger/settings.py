@@ -59,8 +59,8 @@ class LedgerSettings(Settings):
     max_dead_letters: Annotated[int, Ge(1)] = 200_000
     """Dead letters whose position, reason and hash are kept; beyond it the oldest of the topic that has most go."""
 
-    max_series: Annotated[int, Ge(10_000)] = 200_000
+    max_series: Annotated[int, Ge(10_000)] = 300_000
     """
     Series that traffic may make on /metrics in all, counting for each name every series that it could make; beyond
-    it new names count as `other`. Each service and environment has 1,580 set aside for its next versions.
+    it new names count as `other`. Each service and environment has 2,288 set aside for its next versions.
     """

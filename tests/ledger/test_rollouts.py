@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.floors import CommittedFloor
 from monitor.rollout.judging import judge
@@ -56,8 +55,7 @@ def test_floors_are_kept_with_the_time_when_they_were_first_seen(ledger: SqlLedg
 
 def test_announced_names_are_bounded_as_those_of_requests(ledger: SqlLedger) -> None:
     """A rollout whose names would be over a cap is refused whole; those that are admitted stay."""
-    ledger._settings = ledger._recorder._settings = LedgerSettings(max_model_versions=100)
-    versions = [tagged(a_trace(f"t{number}", model_version=f"v{number}")) for number in range(99)]
+    versions = [tagged(a_trace(f"t{number}", model_version=f"v{number}")) for number in range(199)]
     ledger.record(a_batch(*versions))
 
     assert not ledger.announce_rollout(dataclasses.replace(ROLLOUT, baseline="new-1", candidate="new-2"))
