@@ -174,8 +174,8 @@ JUDGE_MOVED = AlertSpec(
     annotations={
         "summary": "The judge makes more mistakes on one version than on the other, or began to judge differently.",
         "description": "shop (production), m-1 to m 2: checked against people, the judge is wrong on 25% "
-        "of the bad answers of the baseline, 6.25% of the bad answers of the candidate. The verdict's failure rates "
-        "are corrected for this.",
+        "of the bad answers of the baseline, 6.25% of the bad answers of the candidate. Where people check both "
+        "versions, the verdict's failure rates are corrected for this.",
         "action": "Before you blame the candidate, find out what changed in the judge: its model, prompt or rubric.",
     },
     dashboard=f"monitor{ROLLOUT_QUERY}",
