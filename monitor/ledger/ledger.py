@@ -175,7 +175,7 @@ class CounterName(StrEnum):
     ALIAS_REQUESTS = "alias_requests"
     DUPLICATES = "duplicates"
     UNKNOWN_FIELDS = "unknown_fields"
-    HORIZON = "horizon"  # detail: unit, length, outcome as it is now; so a revision takes one away elsewhere
+    HORIZON = "horizon"  # detail: unit, length, outcome; a request moves when its outcome changes
     HORIZON_BUDGETS = "horizon_budgets"  # detail: unit, length that the budget lies in
     SPANS = "spans"  # detail: received | joined | non_agent | duplicate | late
     IGNORED = "ignored"  # detail: what was left aside

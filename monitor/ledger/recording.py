@@ -193,7 +193,7 @@ def next_offsets(connection: sa.Connection) -> Mapping[TopicPartition, int]:
 
 
 def select_counters(connection: sa.Connection) -> Mapping[CounterKey, int]:
-    """Every counter as committed; what all requests have left again is not there, as if none had come."""
+    """Every counter as committed but those at 0, which requests can leave as their outcomes change."""
     rows = connection.execute(sa.select(counter).where(counter.c.value != 0)).all()
     return dict(readable("counter", rows, lambda row: (CounterKey(CounterName(row[0]), *row[1:7]), whole(row.value))))
 

@@ -17,7 +17,7 @@ class Horizon(StrEnum):
 
 
 LENGTHS = (0, *(2**power for power in range(13)))
-"""A run is longer than the last of these that it exceeds, 4,096 at most, and not than the next."""
+"""Where lengths begin: a run has the last of these that it exceeds, and the first if it exceeds none."""
 
 UNKNOWN_LENGTH = "unknown"
 
@@ -29,7 +29,7 @@ def horizon_of(trace: Trace) -> str:
 
 def length_of(amount: float | None) -> str:
     """
-    The last of `LENGTHS` that *amount* exceeds; `UNKNOWN_LENGTH` where nobody said it.
+    The last of `LENGTHS` that *amount* exceeds; `UNKNOWN_LENGTH` for None.
 
     >>> length_of(0), length_of(33), length_of(64.0), length_of(None)
     ('0', '32', '32', 'unknown')

@@ -10,5 +10,5 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Make the column; it stays empty for the requests that are there, whose length nobody noted."""
+    """Add the column; it stays empty for the requests that are there already, whose length was not kept."""
     op.add_column("request", sa.Column("horizon", sa.Text))
