@@ -18,7 +18,6 @@ class Reading:
         column (ROLE=NAME): Which column is what, as case=id, passed=correct.
         metric (NAME): The score that counts; repeat where files have different ones.
         filter_name (--filter NAME): The lm-evaluation-harness filter that counts.
-        human (COLUMN): What people who checked the score said: rates are corrected by it.
         pass_at (SCORE): Lowest score that is a pass; 1 for scores from 0 to 1.
         capability (NAME): Metadata that holds the capability class.
     """
@@ -26,15 +25,13 @@ class Reading:
     column: list[str] | None = None
     metric: list[str] | None = None
     filter_name: list[str] | None = None
-    human: str | None = None
     pass_at: float | None = None
     capability: str | None = None
 
     def options(self) -> Options:
         """How results are read, as typed."""
-        columns = [*(self.column or []), *([f"human={self.human}"] if self.human else [])]
         return Options(
-            columns=dict(assignments(columns, "--column", "case=id")),
+            columns=dict(assignments(self.column or [], "--column", "case=id")),
             metrics=tuple(self.metric or ()),
             filters=tuple(self.filter_name or ()),
             pass_at=self.pass_at,

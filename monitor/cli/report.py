@@ -41,6 +41,7 @@ def report(
     reference: list[str] | None = None,
     ledger: str | None = None,
     reading: Reading,
+    human: str | None = None,
     gate: Path | None = None,
     write: list[str] | None = None,
     output: ReportFormat = ReportFormat.TABLE,
@@ -70,6 +71,7 @@ def report(
         tier (TIER=LABEL): What a label means, as hard=level5. Repeatable.
         reference (FILE): Results of other models: tiers are learnt from them. Repeatable.
         ledger (URL): Tiers by the calibration in force in this ledger.
+        human (COLUMN): What people who checked the score said: rates are corrected by it.
         gate (FILE): Floors agreed on beforehand; exit 1 when one is broken.
         write (FILE): Write the report here too, as the ending says. Repeatable.
         output (--output -o): How the report is printed.
@@ -77,6 +79,7 @@ def report(
     """
     config = shared.config()
     asked = replace(reading.options(), tier_column=tier_column, keep_text=bool(reference) or ledger is not None)
+    asked = asked if human is None else replace(asked, columns={**asked.columns, "human": human})
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
     meanings = _tier_labels(tier or [])
@@ -92,7 +95,7 @@ def report(
     runs = [pairing.baseline, pairing.candidate]
     learnt = _learnt(runs, config, others, ledger) or tiering.tiers_by_label(runs, tier_column, meanings)
     tiers = learnt or tiering.without_tiers()
-    is_asked = reading.human is not None
+    is_asked = human is not None
     pairing, labelling = corrected(pairing, tiers.tier_of, error_rate=config.rollout.error_rate, is_asked=is_asked)
     built = EvalReport(baseline_source, candidate_source, pairing, tiers, config.rollout, labelling)
     held = None if floors is None else check(built, floors)

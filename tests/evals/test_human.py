@@ -200,6 +200,14 @@ def test_too_few_audits_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "too few to correct its errors; about" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", [["calibrate"], ["probes", "select"]])
+def test_only_a_report_takes_the_column_of_people(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Other commands that read results correct no rate, and refuse what they would not use."""
+    assert 2 == run_command([*command, "run.csv", "--human", "ann"])
+
+    assert "No such option: --human" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.slow
 def test_corrected_rates_are_unbiased_and_their_bounds_hold_the_truth() -> None:
     """
