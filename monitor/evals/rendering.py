@@ -97,9 +97,10 @@ def cases_line(report: EvalReport) -> str:
 
 def case_words(case: Pair, longest: int) -> str:
     """One case of a list, and what went wrong in at most *longest* letters; 0 leaves it out."""
+    before, after = case.baseline.standing, case.candidate.standing
     about = [case.tier.value] if case.tier is not Tier.UNTIERED else []
     about += [case.capability] if case.capability else []
-    about += [f"{percent(case.before)} → {percent(case.after)}"] if not {case.before, case.after} <= {0.0, 1.0} else []
+    about += [f"{percent(before)} → {percent(after)}"] if not {before, after} <= {0.0, 1.0} else []
     about += ["flaky"] if case.is_flaky else []
     failure = case.candidate.failure
     return (f" ({', '.join(about)})" if about else "") + (f": {one_line(failure, longest)}" if failure else "")
@@ -287,8 +288,9 @@ def _both(baseline: object, candidate: object) -> dict[str, Any]:
 
 
 def _case(pair: Pair) -> dict[str, Any]:
-    said = {**_key(pair.key), **_fields(pair, "tier", "capability", "before", "after")}
-    return said | {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
+    said: dict[str, Any] = {"before": pair.baseline.standing, "after": pair.candidate.standing}
+    said |= {"failure": pair.candidate.failure, "flaky": pair.is_flaky}
+    return {**_key(pair.key), **_fields(pair, "tier", "capability"), **said}
 
 
 def _key(key: CaseKey) -> dict[str, str]:

@@ -124,6 +124,7 @@ def test_a_report_says_what_people_say_of_the_scores(tmp_path: Path, capsys: pyt
     assert errors["false_success"]["lower"] < FALSE_SUCCESS < errors["false_success"]["upper"]
     assert plain["tiers"]["easy"]["pass_rate"]["baseline"]["estimate"] < 0.92
     assert document["tiers"]["easy"]["pass_rate"]["baseline"]["estimate"] > 0.95
+    assert all({1.0, 0.0} == {case["before"], case["after"]} for case in document["lost"] + document["won"])
     for form in ("table", "markdown", "html"):
         run_command(["report", *files, "--human", "ann", "--output", form])
         text = " ".join(capsys.readouterr().out.split())
