@@ -128,7 +128,14 @@ def test_tables_show_panel_and_history(url: str, capsys: pytest.CaptureFixture[s
     assert 0 == run_command(["probes", "list", "--ledger", url])
 
     text = capsys.readouterr().out
-    for words in ("30 probes of 150 requests", "probes by capability", "is then known", "past-7", "failed by"):
+    for words in (
+        "30 probes of 150 requests",
+        "probes by capability",
+        "Replay it on new versions alone",
+        "is known",
+        "past-7",
+        "failed by",
+    ):
         assert words in text
 
 

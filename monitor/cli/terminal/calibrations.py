@@ -22,7 +22,7 @@ from monitor.output.calibrations import (
     TierTable,
 )
 from monitor.output.plain import iso_time
-from monitor.rollout.wording import one_line, percent
+from monitor.rollout.wording import counted, one_line, percent
 
 _UNKNOWN = "-"
 _INDENT = (0, 0, 0, 2)
@@ -100,7 +100,8 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
     if comparison.same_tier_share is None:
         print_line(console, "The ledger holds no request that names itself, so tags cannot be compared.")
         return
-    print_line(console, f"{percent(comparison.same_tier_share)} of these requests keep their tier.")
+    of_ledger = counted(sum(comparison.moves.values()), "request")
+    print_line(console, f"{percent(comparison.same_tier_share)} of {of_ledger} of the ledger keep their tier.")
     table = columns("from", "to", "requests")
     for (before, after), requests in sorted(comparison.moves.items()):
         table.add_row(before, after, f"{requests:,}")

@@ -25,16 +25,17 @@ _PLAIN_SECONDS = 10.0
 
 
 def print_panel(console: Console, panel: Panel) -> None:
-    """How the panel is spread."""
+    """How the panel is spread, and what trust its replays buy."""
     known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
     print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
     for reason, lines in panel.skipped.items():
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
         print_line(console, f"probes by {name}: {', '.join(f'{each} {probes:,}' for each, probes in spread.items())}")
-    tiers, hard_rate = panel.versions_needed.values()
-    needs = f"on {counted(tiers, 'more version')} for tiers, on {hard_rate} for the hard tier's rate"
-    print_line(console, f"Replay it {needs}; {percent(panel.known_share)} of the traffic is then known.")
+    goals = zip(("tiers", "the hard tier's rate"), panel.versions_needed.values(), strict=True)
+    needed = [f"on {counted(more, 'more version')} for {goal}" for goal, more in goals if more]
+    print_line(console, f"Replay it {' and '.join(needed) or 'on new versions alone: enough old ones taught already'}.")
+    print_line(console, f"Once it is replayed, {percent(panel.known_share)} of the traffic is known.")
 
 
 def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
@@ -136,7 +137,7 @@ def _rate_words(rate: VersionRate) -> str:
 def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: Horizon) -> None:
     """How often runs of each version pass as they get longer, with a line where their budgets lie."""
     if not versions:
-        print_line(console, "No run was counted by its length yet; runs that an older version counted are not.")
+        print_line(console, "No run has a length yet; those that an older version of Cliffwatch counted have none.")
     words = unit.replace("_", " ")
     for version in versions:
         print_line(console, f"{version.model_version}, by {words}")
