@@ -83,6 +83,20 @@ def test_a_replay_reads_standard_input() -> None:
     assert "topic=- partition=0 offset=50 reason=not_json" in done.stderr.decode()
 
 
+def test_a_replay_tells_people_of_lines_that_it_could_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many there are, and how to see which; nothing where there is none."""
+    whole, damaged = tmp_path / "whole.jsonl", tmp_path / "damaged.jsonl"
+    whole.write_text(json.dumps(next(iter(demo_events()))) + "\n")
+    damaged.write_text(whole.read_text() + "{broken\n")
+
+    assert 0 == run_command(["replay", str(damaged)])
+    assert "1 record could not be read; --log.level warning names each." in capsys.readouterr().out
+    assert 0 == run_command(["replay", str(whole)])
+    assert "could not be read" not in capsys.readouterr().out
+
+
 def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that was read into a ledger is not read again."""
     events = tmp_path / "events.jsonl"

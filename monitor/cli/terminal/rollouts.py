@@ -18,13 +18,13 @@ from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
-from monitor.output.rollouts import NOT_LOOKED_AT, story, urgency
+from monitor.output.rollouts import NOT_LOOKED_AT, record_counts, story, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
 from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
-from monitor.rollout.wording import percent, signed
+from monitor.rollout.wording import counted, percent, signed
 
 VERDICT_COLOURS = {
     VerdictState.OK: "green",
@@ -39,9 +39,11 @@ EASIER_TIERS, HARD_TIERS = "  easier tiers failing less or more", "  hard tiers 
 
 
 def print_rollouts(console: Console, snapshot: Snapshot) -> None:
-    """Every rollout of *snapshot* as a table with its verdict, and the calibration behind it."""
+    """Every rollout of *snapshot* as a table with its verdict, the calibration behind it, and what was not read."""
     print_verdicts(console, snapshot.rollouts)
     console.print(_calibration(snapshot), soft_wrap=True)
+    if unreadable := record_counts(snapshot.counters).dead_lettered:
+        print_line(console, f"{counted(unreadable, 'record')} could not be read; --log.level warning names each.")
 
 
 def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
@@ -152,7 +154,7 @@ def _calibration(snapshot: Snapshot) -> Text:
             "so that Cliffwatch learns which requests are hard."
         )
     trust = status.trust
-    origin = f"Tiers: calibration {status.calibration_id[:12]} from {trust.versions} model versions"
+    origin = f"Tiers: calibration {status.calibration_id[:12]} from {counted(trust.versions, 'model version')}"
     trusted = "trusted." if trust.is_trusted else f"not trusted: {' '.join(trust.reasons)}"
     facts = ", ".join((origin, *trust.figures, trusted))
     return Text(f"{facts} Counts are by tag; rates and shares are corrected for doubtful tags.")
