@@ -112,9 +112,8 @@ class BodyResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
-        close_now = scope.get("extensions", {}).get(
-            CLOSE_NOW, lambda: None
-        )  # a server that is not ours has nothing to close
+        # A server that is not ours has nothing to close.
+        close_now = scope.get("extensions", {}).get(CLOSE_NOW, lambda: None)
         self._body.readers.append(close_now)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
