@@ -30,7 +30,7 @@ _MOST_SIGNATURES = 1_000
 _MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
 _CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
 _CLUSTERS = 2**63
-_MOST_LARGEST, _LARGE = 20, 1 / 400  # so many clusters with more than this part of a version's requests are read anyhow
+_MOST_LARGEST, _LARGE = 20, 1 / 400  # so many clusters, each with more than this part of all requests, are always read
 _MOST_OF_LARGEST = 100_000  # requests of them; the largest one of all may have more
 _ENOUGH_BESIDE = 200  # candidate requests beside as many of the baseline, with which hours are compared with themselves
 
@@ -192,7 +192,7 @@ class _Evidence:
     Requests of one version that started in one span of time, read once.
 
     Attributes:
-        where: Which they are: parameters of the statements below.
+        where: Parameters of the statements below, which say what requests they are.
         columns: Sums of requests that are alike, a cell in each place; two cells may have the same key.
         whole_from: From when on there are rows for all of them, Unix seconds.
     """
@@ -276,7 +276,7 @@ class _Evidence:
 
     @cached_property
     def largest(self) -> frozenset[int]:
-        """The clusters with most requests of the version, which a sample of clusters would hardly ever hold."""
+        """The largest clusters of the version, which a part of all clusters would seldom hold."""
         where = {**self.where, "least": _LARGE * self.requests_of_version}
         sizes = self.connection.execute(_LARGEST, where).all() if any(self.columns["clustered"]) else ()
         read = [*accumulate(requests for _, requests in sizes)]
@@ -343,7 +343,7 @@ _CLUSTERED = (
     .where(request.c.success.is_not(None))
 )
 _SAMPLED = _summed(
-    sa.union_all(  # a part of them alone has an index in SQLite, either or has none
+    sa.union_all(  # two selects, because SQLite uses no index for clusters that meet either condition
         _CLUSTERED.where(request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger)),
         _CLUSTERED.where(request.c.cluster.in_(sa.bindparam("beyond", expanding=True))),
     ).subquery(),

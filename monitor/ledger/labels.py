@@ -32,7 +32,7 @@ CAPS = ("service", "model_version", "capability", "failure_class", "series", PEN
 _TIERS = len(Tier)
 _HISTOGRAMS = (len(DURATION_BUCKETS_SECONDS) + 3) + (len(STEP_BUCKETS) + 3)  # each with +Inf, count and sum
 
-_HORIZONS = len(Horizon) * (3 * (len(LENGTHS) + 1) + len(LENGTHS))  # three outcomes, with the unknown; budgets
+_HORIZONS = len(Horizon) * (3 * (len(LENGTHS) + 1) + len(LENGTHS))  # three outcomes of each length or none; budgets
 
 SERIES_OF_CAPABILITY = _TIERS * 5 + 7
 """Requests, two outcomes and two revisions per tier; in a rollout both arms with bounds, and whether it regressed."""

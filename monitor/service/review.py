@@ -122,7 +122,7 @@ class Reviewer:
                 self._judge_until(record, records, now)
 
     def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
-        """By what is known at *until*, Unix seconds."""
+        """Judge the rollout of *record* by what is known at *until*, Unix seconds."""
         self._judge(record, records, until)
 
     def finish(self, *, now: float) -> None:
