@@ -92,7 +92,8 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     left_out = _left_out(tallies)
     tallies = [each.believing(left_out) for each in tallies]
     errors = [each.errors() if number else {} for each, number in zip(tallies, audited, strict=True)]
-    moved = tuple(group for group, found in errors[0].items() if group in errors[1] and _moved(found, errors[1][group]))
+    checked = errors[1].keys() & tallies[0].checked() & tallies[1].checked()
+    moved = tuple(group for group, found in errors[0].items() if group in checked and _moved(found, errors[1][group]))
     is_checked = all(_is_checked(*pair, sources) for pair in zip(audited, counts, strict=True))
     is_corrected = is_checked or bool(moved)
     rates = _corrected(tallies) if is_corrected else [each.rates() for each in tallies]
@@ -201,6 +202,11 @@ class _Tallies:
 
     def errors(self) -> Mapping[TierGroup, _Errors]:
         return {group: double_sampling.judge_errors(tally, tally[8:14]) for group, tally in self.by_group().items()}
+
+    def checked(self) -> set[TierGroup]:
+        """Groups in which people checked enough of what the judge failed and of what it passed, where it said so."""
+        tallies = self.by_group().items()
+        return {group for group, each in tallies if np.all((_audits(each) >= _FEW_AUDITS) | (each[3:5] == 0))}
 
 
 def _audits(tally: Array) -> Array:
@@ -322,8 +328,7 @@ def _interval(requests: float, errors: float, error_rate: float) -> Interval | N
 
 
 def _moved(before: _Errors, after: _Errors, level: float = _JUDGE_LEVEL) -> bool:
-    pairs = zip(before, after, strict=True)
-    return any(differ(Counts(*old), Counts(*new), level=level) for old, new in pairs)
+    return any(differ(Counts(*old), Counts(*new), level=level) for old, new in zip(before, after, strict=True))
 
 
 def _drift(name: ArmName, arm: Arm, sources: Sources) -> JudgeDrift | None:
@@ -331,24 +336,18 @@ def _drift(name: ArmName, arm: Arm, sources: Sources) -> JudgeDrift | None:
     Whether the judge errs otherwise on requests since some hour than on those before.
 
     The hour stays the same until the arm has served twice as long, so that the later requests, too, are looked at from
-    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge. Before and
-    since that hour, people must have checked some of what the judge failed and of what it passed: where they left one
-    out, its errors are unknown.
+    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge. Where
+    people left out what the judge failed or what it passed, before that hour or since, its errors there are unknown.
     """
     hours = [stratum.block for stratum in arm.strata if stratum.said]
     first, last = min(hours, default=0), max(hours, default=0)
     since = first + (1 << max((last - first + 1).bit_length() - 2, 0))
     parts = ([each for each in arm.strata if (each.block >= since) is is_late] for is_late in (False, True))
-    tallies = [_Tallies.of(_by_words(replace(arm, strata=part)), sources) for part in parts]
-    before, after = (each.by_group() for each in tallies)
-    groups = {*before, *after} - {TierGroup.ALL} or {TierGroup.ALL}
-    for group in sorted(groups & before.keys() & after.keys()):
-        old, new = (each.errors()[group] for each in tallies)
-        if _is_audited(before[group]) and _is_audited(after[group]) and _moved(old, new, _DRIFT_LEVEL):
+    before, after = (_Tallies.of(_by_words(replace(arm, strata=part)), sources) for part in parts)
+    groups = {*before.by_group(), *after.by_group()} - {TierGroup.ALL} or {TierGroup.ALL}
+    for group in sorted(groups & before.checked() & after.checked()):
+        old, new = before.errors()[group], after.errors()[group]
+        if _moved(old, new, _DRIFT_LEVEL):
             told = (JudgeErrors(*(_interval(*pair, _DRIFT_LEVEL) for pair in each)) for each in (old, new))
             return JudgeDrift(name, group, since * _HOUR, *told)
     return None
-
-
-def _is_audited(tally: Array) -> bool:
-    return bool(np.all((_audits(tally) >= _FEW_AUDITS) | (tally[3:5] == 0)))

@@ -170,6 +170,17 @@ def test_a_lenient_judge_is_named_before_the_model() -> None:
     assert error.lower < 0.3 < error.upper
 
 
+def test_a_judge_that_people_have_hardly_checked_in_one_arm_is_not_said_to_err_there() -> None:
+    """It passes three of four bad answers of both; of the baseline people read ten that it failed, and no other."""
+    baseline = [a_stratum(p_fp=5, p_ff=5, p_f_=190, p_p_=1_800)]
+    candidate = [a_stratum(p_fp=50, p_ff=50, p_f_=100, p_pf=150, p_pp=750, p_p_=900)]
+
+    verdict = judged(baseline, candidate)
+
+    assert () == verdict.judge_moved
+    assert not any("passes 0.0 % of bad answers" in reason for reason in verdict.reasons)
+
+
 def hours_of(*parts: tuple[int, list[Stratum]]) -> list[Stratum]:
     """Each part's strata as often as it lasts hours, one hour after the other."""
     alike = [strata for hours, strata in parts for _ in range(hours)]
