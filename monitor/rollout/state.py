@@ -167,7 +167,7 @@ def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
             if number >= policy.min_labelled_requests and total**2 < _FEWEST_INDEPENDENT * squares:
                 yield (
                     f"The {name}'s {number:,.0f} {what} say no more than {total**2 / squares:.0f} would: a few have a "
-                    "`sampling_probability` that is far too small beside that of the others. Send these again."
+                    "`sampling_probability` far below the others'. Correct it if it is wrong, or send more such labels."
                 )
 
 
