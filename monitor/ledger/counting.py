@@ -89,7 +89,7 @@ class CounterDelta:
 
     def _horizons(self) -> Iterator[tuple[CounterName, str, int]]:
         for (horizon, outcome), times in self.horizons.items():
-            for unit, length in zip(Horizon, horizon.split(), strict=True):
+            for unit, length in zip(Horizon, horizon.split(), strict=False):  # a damaged row may hold any text
                 yield CounterName.HORIZON, f"{unit} {length} {outcome}", times
         for budget in (tagged.budget for tagged in self.traces if tagged.budget != NO_BUDGET):
             for unit in Horizon:

@@ -105,7 +105,7 @@ class RequestRows:
     def _slot(self, row: Any, deltas: CounterDeltas) -> Slot:
         slot = Slot(stored=True, said=Said(row.said or "", row.looked or 0.0, row.audited or 0.0))
         if row.model_version_id is not None:
-            slot.cell, slot.horizon = cell_of(row), row.horizon or ""
+            slot.cell, slot.horizon = cell_of(row), str(row.horizon or "")
             slot.delta = deltas.of(self._versions[row.model_version_id], row.counted_tier, row.capability)
         if row.success is not None:
             slot.label = Outcome(

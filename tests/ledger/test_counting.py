@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 from itertools import pairwise
 
+import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -200,3 +202,15 @@ def test_a_request_counts_for_what_it_was_and_no_more() -> None:
         (CounterName.ALIAS_REQUESTS, *SHOP, "", "", ""): 1,
     } == dict(deltas.counts())
     assert {} == deltas.failed_traces()
+
+
+@pytest.mark.parametrize("stored", ["5 6", "", b"\xff", "a b c d"])
+def test_a_damaged_length_stops_no_label(ledger: SqlLedger, stored: object) -> None:
+    """A label of a request whose length cannot be read counts all the same."""
+    ledger.record(a_batch(tagged(a_trace())))
+    with ledger._engine.begin() as connection:
+        connection.execute(sa.text("UPDATE request SET horizon = :stored"), {"stored": stored})
+
+    ledger.record(a_batch(an_outcome()))
+
+    assert 1 == sum(counts(ledger, CounterName.OUTCOMES).values())
