@@ -273,7 +273,8 @@ class _Group:
         weights = counts - is_corner * (1.0 - self.prior_weight)
         drawn: _Array = (random.dirichlet(weights, size=_DRAWS) @ kinds).T
         if self.hidden.any():
-            drawn = np.clip(random.normal(drawn, np.sqrt(self.hidden)), 0.0, 1.0)
+            # Never quite 0 or 1: a run without any failure has no share, and a rate of 0 or 1 no place on the curve.
+            drawn = np.clip(random.normal(drawn, np.sqrt(self.hidden)), 1e-6, 1.0 - 1e-6)
         return drawn
 
 

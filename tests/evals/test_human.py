@@ -14,7 +14,7 @@ from msgspec import structs
 
 from monitor.cli import run_command
 from monitor.evals.cases import Attempt, Pairing, pair_runs, runs_of
-from monitor.evals.comparison import compare
+from monitor.evals.comparison import compare, measure_share
 from monitor.evals.human import TierOf, corrected
 from monitor.evals.tiering import tiers_by_label
 from tests.evals.suites import an_attempt, write_csv
@@ -199,6 +199,28 @@ def test_too_few_audits_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert 0 == run_command(["report", *files, "--human", "ann", "--output", "markdown"])
 
     assert "too few to correct its errors; about" in capsys.readouterr().out
+
+
+def test_a_share_has_bounds_where_the_checks_leave_room_for_no_failure_at_all() -> None:
+    """Half of the scores are checked and all of these pass, so perhaps nothing fails: then there is no share."""
+    runs = [
+        [
+            an_attempt(f"c{n}", passed=n < passing, tier=("easy", "hard")[n % 2], human=True if n < 10 else None)
+            for n in range(20)
+        ]
+        for passing in (18, 16)
+    ]
+    pairing, _ = paired_of(*runs)
+    tiering = tiers_by_label([pairing.baseline, pairing.candidate])
+    assert tiering is not None
+    found, labelling = corrected(pairing, tiering.tier_of, error_rate=0.05)
+    share = measure_share(tiering.tiered(found.pairs), confidence=0.95)
+
+    assert labelling is not None
+    assert "audits" == labelling.arms[0].count_by
+    assert share is not None
+    for each in (share.baseline, share.candidate, share.change, share.excess):
+        assert -1.0 <= each.lower <= each.estimate <= each.upper <= 1.0
 
 
 @pytest.mark.parametrize("command", [["calibrate"], ["probes", "select"]])
