@@ -109,10 +109,9 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
     """
     file = parse_config_file(content)
     problems = list(file.problems)
+    given = {key: value for key, value in file.values.items() if value is not None}
     try:
-        found = kind.model_validate(
-            {key: value for key, value in file.values.items() if value is not None}, context=context
-        )
+        found = kind.model_validate(given, context=context)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             path = tuple(step for step in details["loc"] if step != "[key]")
@@ -133,7 +132,8 @@ def _sentence(kind: type[Settings], path: KeyPath, details: ErrorDetails) -> str
         case "model_type" | "dict_type":
             return "must be a mapping"
         case _:
-            return details["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            told = details["msg"].removeprefix("Value error, ")
+            return told.replace("Input should", "must").replace("valid tuple", "list")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
