@@ -77,10 +77,10 @@ def classes_worst_first(comparison: Comparison) -> Mapping[str, Stratum]:
 def case_lists(report: EvalReport) -> Sequence[tuple[str, str, Sequence[Pair]]]:
     """The lists of cases that have one: a name, what it means, the cases."""
     lists = (
-        ("Lost", "passed before and fail now", report.lost),
-        ("Won", "failed before and pass now", report.won),
-        ("Flaky", "pass some attempts and fail others", report.flaky),
-        ("Brittle", "pass as written, while half of their variants or more fail", report.brittle),
+        ("Lost", "passed before and failed now", report.lost),
+        ("Won", "failed before and passed now", report.won),
+        ("Flaky", "passed some attempts and failed others", report.flaky),
+        ("Brittle", "passed as written, while half of the variants or more failed", report.brittle),
     )
     return [each for each in lists if each[2]]
 

@@ -274,7 +274,7 @@ def test_a_family_goes_from_the_panel_to_the_report(tmp_path: Path, capsys: pyte
     assert 0 == run_command(["report", "probes-m-1.jsonl", "probes-m-2.jsonl"])
 
     said = capsys.readouterr().out
-    assert "Brittle, 1 case that pass as written, while half of their variants or more fail:\n    a (refunds" in said
+    assert "Brittle, 1 case that passed as written, while half of the variants or more failed:\n    a (refunds" in said
 
 
 def test_a_large_panel_is_refilled_in_one_go() -> None:
