@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 import typer
 
@@ -23,13 +24,12 @@ from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.tiers import Tier
 from monitor.errors import CalibrationInvalid, MonitorError, RolloutUnderWay, UsageError
 from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import CalibrateResult, CalibrationComparison, KeptCalibration, tier_table
+from monitor.output.calibrations import ALL_TIERS, CalibrateResult, CalibrationComparison, KeptCalibration, tier_table
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
 
@@ -171,12 +171,12 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
         first (ID): A calibration, or the beginning of its id.
         second (ID): The one to compare it with; by default the one in force.
     """
-    moves: Counter[tuple[Tier, Tier]] = Counter()
+    moves = Counter(dict.fromkeys(product(ALL_TIERS, ALL_TIERS), 0))
     with opened_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
         for features, requests in opened.asked():
             moves[before.calibration.tag(features).tier, after.calibration.tag(features).tier] += requests
-    print_result(shared.output, CalibrationComparison(before, after, moves), print_comparison)
+    print_result(shared.output, CalibrationComparison(before, after, +moves), print_comparison)
 
 
 @calibrations.command("promote")

@@ -120,7 +120,7 @@ def _comparison(comparison: CalibrationComparison) -> Json:
         "same_tier_share": comparison.same_tier_share,
         "moves": [
             {"before": before.value, "after": after.value, "requests": requests}
-            for (before, after), requests in sorted(comparison.moves.items())
+            for (before, after), requests in comparison.moves.items()
         ],
     }
 

@@ -103,7 +103,7 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
     of_ledger = counted(sum(comparison.moves.values()), "request")
     print_line(console, f"{percent(comparison.same_tier_share)} of {of_ledger} of the ledger keep their tier.")
     table = columns("from", "to", "requests")
-    for (before, after), requests in sorted(comparison.moves.items()):
+    for (before, after), requests in comparison.moves.items():
         table.add_row(before, after, f"{requests:,}")
     console.print(Padding(table, _INDENT))
 
