@@ -52,8 +52,8 @@ def frontier(
     with existing_ledger(config, shared.ledger) as opened:
         if service:
             counters = opened.counters()
-            known = {key.service for key in counters if key.environment == environment}
-            if known and service not in known:
+            known = {f"{key.service} in {key.environment}" for key in counters if key.service}
+            if known and f"{service} in {environment}" not in known:
                 raise UsageError(f"No request of {service} came from {environment}; known: {some_of(sorted(known))}.")
             if by is not None:
                 found = version_horizons(counters, service, environment, by, min_requests=min_requests)

@@ -205,7 +205,11 @@ def test_a_person_reads_the_best_of_each_class(ledger: str, capsys: pytest.Captu
     capsys.readouterr()
 
     assert 2 == run_command(["frontier", "bookings", "--ledger", ledger])
-    assert "No request of bookings came from production; known: booking-agent." in capsys.readouterr().err
+    assert (
+        "No request of bookings came from production; known: booking-agent in production, " in capsys.readouterr().err
+    )
+    assert 2 == run_command(["frontier", "booking-agent", "--environment", "prod", "--ledger", ledger])
+    assert "No request of booking-agent came from prod; known: " in capsys.readouterr().err
     assert 0 == run_command(["frontier", "--ledger", ledger])
 
     said = capsys.readouterr().out

@@ -26,8 +26,8 @@ _PLAIN_SECONDS = 10.0
 
 def print_panel(console: Console, panel: Panel) -> None:
     """How the panel is spread, and what trust its replays buy."""
-    known_by = "no calibration" if panel.calibration is None else f"calibration {panel.calibration}"
-    print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty by {known_by}.")
+    known_by = "not known yet" if panel.calibration is None else f"by calibration {panel.calibration}"
+    print_line(console, f"{len(panel.probes):,} probes of {panel.candidates:,} requests, difficulty {known_by}.")
     for reason, lines in panel.skipped.items():
         print_line(console, f"{counted(lines, 'line')} skipped: {reason}.")
     for name, spread in (("tier", panel.tiers), ("capability", panel.capabilities)):
