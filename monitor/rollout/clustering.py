@@ -20,8 +20,9 @@ def design_effects(cohort: Cohort) -> DesignEffects:
 
     Requests of one cluster share an intra-cluster correlation, estimated from both arms together: a small canary has
     too few clusters of its own. With few clusters in all, it is drawn towards a cautious one, unless both arms served
-    the same ones: these are as hard in one as in the other, and their covariance is taken off. No arm has less than
-    its own clusters show, or a large one that fails as a whole would pass for many failures.
+    the same ones: these are as hard in one as in the other, and their covariance is taken off. Where an arm's clusters
+    differ by more than a correlation of 1 explains, what they show counts: a large one that fails as a whole would pass
+    for many failures.
 
     Source:
         Rao and Scott (1981), J. Am. Stat. Assoc. 76:221; Kish (1965) for clusters of unequal size; Liang and Zeger
@@ -46,10 +47,10 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
     overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
     correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - overlap))
-    effects = [
-        max(1.0 + correlation * (arm.requests_squared / arm.requests - 1.0), _spread(arm) / arm.requests)
-        for arm in (baseline, candidate)
-    ]
+    effects = []
+    for arm in (baseline, candidate):
+        alike, own = arm.requests_squared / arm.requests, _spread(arm) / arm.requests
+        effects.append(own if own > alike else 1.0 + correlation * (alike - 1.0))
     rates = [(arm.failures / arm.requests, arm.requests) for arm in (baseline, candidate)]
     variances = [effect * p * (1 - p) / n for effect, (p, n) in zip(effects, rates, strict=True)]
     net = 1.0
