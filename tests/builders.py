@@ -68,7 +68,7 @@ def tagged(trace: Trace, tag: Tag = NO_TAG) -> TaggedTrace:
         RequestFeatures(trace.request.capability, item=trace.request.request_id),
         tag,
         implied_outcomes(trace, settings),
-        is_over_budget=is_over_budget(trace, settings),
+        is_over_budget=is_over_budget(trace, budget_of(trace, settings)),
         budget=budget_of(trace, settings),
     )
 

@@ -116,19 +116,19 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: DecodeRules) -> l
     """*traces* as the ledger takes them."""
     outcomes = rules.traces.outcomes
     features = [request_features(trace.request) for trace in traces]
-    over_budget = [is_over_budget(trace, outcomes) for trace in traces]
+    allowed = [(budget := budget_of(trace, outcomes), is_over_budget(trace, budget)) for trace in traces]
     return [
         TaggedTrace(
             trace,
             asked,
             tag,
-            implied_outcomes(trace, outcomes, is_over=is_over),
-            is_over,
-            budget_of(trace, outcomes),
+            implied_outcomes(trace, outcomes, is_over=over),
+            over,
+            budget,
             declared_tier=declared_tier(trace.request, rules.traces.tiers),
             cluster=_cluster_of(trace),
         )
-        for trace, asked, tag, is_over in zip(traces, features, tagger.tag_all(features), over_budget, strict=True)
+        for trace, asked, tag, (budget, over) in zip(traces, features, tagger.tag_all(features), allowed, strict=True)
     ]
 
 

@@ -134,14 +134,14 @@ def implied_outcomes(trace: Trace, settings: OutcomeSettings, *, is_over: bool |
                 success=False, failure_class=NO_ANSWER, source=STATUS, labelled_at=trace.ended_at, evaluation=NO_ANSWER
             )
         )
-    if settings.over_budget_fails and (is_over_budget(trace, settings) if is_over is None else is_over):
+    exceeds = is_over_budget(trace, budget_of(trace, settings)) if is_over is None else is_over
+    if settings.over_budget_fails and exceeds:
         found.append(Outcome(success=False, failure_class=BUDGET_EXCEEDED, source=BUDGET, labelled_at=trace.ended_at))
     return tuple(found)
 
 
-def is_over_budget(trace: Trace, settings: OutcomeSettings) -> bool:
-    """Whether *trace* used more than it was allowed, by itself or by the settings; what is not known is not over."""
-    budget = budget_of(trace, settings)
+def is_over_budget(trace: Trace, budget: Budget) -> bool:
+    """Whether *trace* used more than its *budget*; what is not known is not over."""
     if budget == NO_BUDGET:
         return False
     tokens = [n for n in (trace.usage.input_tokens, trace.usage.output_tokens) if n is not None]

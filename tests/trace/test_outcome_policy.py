@@ -157,7 +157,7 @@ def test_what_is_not_known_is_not_over() -> None:
     """A budget cannot be exceeded by what nobody counted."""
     unknown = a_trace(tool_calls=None, steps=None, usage=Usage(), ended_at=None)
 
-    assert not is_over_budget(replace(unknown, budget=Budget(0, 0, 0, 0.0)), DEFAULT)
+    assert not is_over_budget(unknown, Budget(0, 0, 0, 0.0))
 
 
 def test_first_fitting_budget_rule_fills_what_the_trace_leaves_open() -> None:
@@ -166,9 +166,12 @@ def test_first_fitting_budget_rule_fills_what_the_trace_leaves_open() -> None:
         budgets=(BudgetRule(service="other", steps=1), BudgetRule(capability="booking", steps=1), BudgetRule(steps=9))
     )
 
-    assert is_over_budget(a_trace(), settings)
-    assert not is_over_budget(a_trace(budget=Budget(steps=4)), settings)
-    assert not is_over_budget(a_trace(request=Request(capability="refund")), settings)
+    def is_over(trace: Trace) -> bool:
+        return is_over_budget(trace, budget_of(trace, settings))
+
+    assert is_over(a_trace())
+    assert not is_over(a_trace(budget=Budget(steps=4)))
+    assert not is_over(a_trace(request=Request(capability="refund")))
     assert Budget(tool_calls=7, steps=1) == budget_of(a_trace(budget=Budget(tool_calls=7)), settings)
 
 
