@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -54,9 +55,12 @@ def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     if not plain:
         raise InvalidRecord(DropReason.EMPTY, "the record has no payload")
     # The tag of the first resource is a line feed, with which a JSON text may begin too.
-    if is_otlp_protobuf(plain) or (plain.startswith(b"\n") and not plain.lstrip().startswith(b"{")):
+    if plain.startswith(b"\n") and (_JSON.match(plain) is None or is_otlp_protobuf(plain)):
         return decode_protobuf(plain, limits, options)
     return _decode_json(plain, limits, options)
+
+
+_JSON = re.compile(rb"\s*[{\[]")
 
 
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:

@@ -1,40 +1,52 @@
-"""OTLP in protobuf, as the OpenTelemetry Collector's Kafka exporter writes it by default."""
+"""
+OTLP in protobuf, as the OpenTelemetry Collector's Kafka exporter writes it by default.
+
+Protobuf writes a message inside another one as it writes bytes (protobuf.dev, "Encoding"), so that a field that is
+declared as bytes holds a message that is not parsed yet. Spans are read like this: they are counted before they are
+parsed, and a broken one costs itself alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from itertools import groupby, islice
-from operator import itemgetter
 from typing import Any, TypeVar
 
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
+from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1 import resource_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
 
 from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.settings import Limits
 from monitor.trace.values import SPAN_ID_BYTES, TRACE_ID_BYTES
 
-_RESOURCE_FIELD, _SCOPES_FIELD, _LEAVES_FIELD = 1, 2, 2
-_RESOURCE_TAG = 0x0A  # field 1, a message: the first byte of every request that is not empty
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_SMALLEST_LEAF_BYTES = 2
-_LONGEST_VARINT_BYTES = 10
+
+def _request_of_bytes() -> type[Message]:
+    """A request whose resources and spans, and whatever else a broken text could be in, are bytes."""
+    pool = DescriptorPool()
+    for module in (common_pb2, resource_pb2, trace_pb2):
+        file = FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(file)
+        for field in (field for message in file.message_type for field in message.field):
+            if field.name in {"resource", "scope", "spans", "schema_url"}:
+                field.type = FieldDescriptorProto.TYPE_BYTES
+                field.ClearField("type_name")
+        pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
+
+
+_Request: Any = _request_of_bytes()
 
 
 def is_otlp_protobuf(value: bytes) -> bool:
     """Whether *value* is built like an OTLP request: nothing but resources, end to end."""
-    if value[0] != _RESOURCE_TAG:
-        return False
-    try:
-        return all(number == _RESOURCE_FIELD for number, _, _ in _messages_in(value, 0, len(value)))
-    except _MalformedError:
-        return False
+    request = _parsed(_Request, value)
+    return request is not None and bool(request.resource_spans) and not UnknownFieldSet(request)
 
 
 def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
@@ -44,74 +56,49 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     Raises:
         InvalidRecord: neither of them, more spans than *limits* allow, or not one span or log record that is whole.
     """
-    if _has_more_leaves_than(limits.max_spans, value):
+    request = _parsed(_Request, value)  # of logs too: what holds a log record has the numbers of what holds a span
+    parts = () if request is None else request.resource_spans
+    if sum(len(scope.spans) for part in parts for scope in part.scope_spans) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
+    leaves = [(part.resource, [leaf for scope in part.scope_spans for leaf in scope.spans]) for part in parts]
     reader = Reader(options, limits, _value)
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.
-    traces = _parsed(ExportTraceServiceRequest, value)
-    parts = () if traces is None else traces.resource_spans
-    spans: _Spans = [
-        (part.resource.attributes, [span for scope in part.scope_spans for span in scope.spans]) for part in parts
+    spans = [
+        (
+            (_parsed(resource_pb2.Resource, resource) or resource_pb2.Resource()).attributes,
+            [_parsed(trace_pb2.Span, leaf) or trace_pb2.Span() for leaf in held],
+        )
+        for resource, held in leaves
     ]
-    if _is_any_whole(spans):
+    if any(_is_whole(span) for _, held in spans for span in held):
         return reader.read(spans)
-    request = _parsed(ExportLogsServiceRequest, value)
-    scopes = () if request is None else (scope for part in request.resource_logs for scope in part.scope_logs)
-    logs = [log for scope in scopes for log in scope.log_records]
+    logs = [log for _, held in leaves for leaf in held if (log := _parsed(LogRecord, leaf)) is not None]
     if any(log.time_unix_nano or log.observed_time_unix_nano for log in logs):
         return reader.read(logs=logs)
-    if traces is None and request is None:
-        spans = _legible(value)
-        if not _is_any_whole(spans):
-            raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
-        return reader.read(spans)
-    if _has_more_leaves_than(0, value):
+    has_leaves = any(held for _, held in leaves)
+    if request is None or (has_leaves and not logs):
+        raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")
+    if has_leaves:
         raise InvalidRecord(DropReason.FIELD_INVALID, "no span has ids and a start, no log record a time")
     return reader.read()
 
 
-_Request = TypeVar("_Request", bound=Message)
+_Message = TypeVar("_Message", bound=Message)
 
 
-def _parsed(kind: type[_Request], value: bytes) -> _Request | None:
-    request = kind()
+def _parsed(kind: type[_Message], value: bytes) -> _Message | None:
     try:
-        request.ParseFromString(value)
+        return kind.FromString(value)
     except DecodeError:
         return None
-    return request
 
 
-_Spans = list[tuple[Iterable[KeyValue], list[ProtoSpan]]]
+def _is_whole(span: trace_pb2.Span) -> bool:
+    return len(span.trace_id) == TRACE_ID_BYTES and len(span.span_id) == SPAN_ID_BYTES and span.start_time_unix_nano > 0
 
 
-def _is_any_whole(spans: _Spans) -> bool:
-    return any(
-        len(span.trace_id) == TRACE_ID_BYTES and len(span.span_id) == SPAN_ID_BYTES and span.start_time_unix_nano > 0
-        for _, leaves in spans
-        for span in leaves
-    )
-
-
-def _legible(value: bytes) -> _Spans:
-    """Spans of a request that cannot be parsed as a whole, one by one: a broken text costs its own span alone."""
-    with suppress(_MalformedError):
-        return [
-            (_resource(value, *resource), [_parsed(ProtoSpan, leaf) or ProtoSpan() for _, leaf in leaves])
-            for resource, leaves in groupby(_leaves(value), itemgetter(0))
-        ]
-    return []
-
-
-def _resource(value: bytes, start: int, end: int) -> Iterable[KeyValue]:
-    parts = (
-        _parsed(Resource, value[at:to]) for part, at, to in _messages_in(value, start, end) if part == _RESOURCE_FIELD
-    )
-    return (next(parts, None) or Resource()).attributes
-
-
-def _value(value: AnyValue) -> Any:
+def _value(value: common_pb2.AnyValue) -> Any:
     text = value.string_value  # as most are; what another kind is has none
     if text:
         return text
@@ -127,55 +114,3 @@ def _value(value: AnyValue) -> Any:
 
 
 _SCALARS = frozenset({"string_value", "bool_value", "int_value", "double_value"})
-
-
-class _MalformedError(Exception):
-    """The bytes are not a protobuf message."""
-
-
-def _has_more_leaves_than(limit: int, value: bytes) -> bool:
-    """Whether there are more than *limit* spans or log records, counted without parsing any of them."""
-    if len(value) > limit * _SMALLEST_LEAF_BYTES:
-        with suppress(_MalformedError):  # the parser says so with a reason
-            return any(True for _ in islice(_leaves(value), limit, None))
-    return False
-
-
-def _leaves(value: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
-    """Spans or log records, unparsed, and where their resource starts and ends."""
-    for resource, start, end in _messages_in(value, 0, len(value)):
-        for scopes, at, to in _messages_in(value, start, end) if resource == _RESOURCE_FIELD else ():
-            for leaf, first, last in _messages_in(value, at, to) if scopes == _SCOPES_FIELD else ():
-                if leaf == _LEAVES_FIELD:
-                    yield (start, end), value[first:last]
-
-
-def _messages_in(value: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each length-delimited field between *start* and *end*."""
-    while start < end:
-        tag, start = _varint(value, start, end)
-        wire_type = tag & 7
-        if wire_type == _LENGTH:
-            length, start = _varint(value, start, end)
-            if start + length > end:
-                raise _MalformedError
-            yield tag >> 3, start, start + length
-            start += length
-        elif wire_type == _VARINT:
-            _, start = _varint(value, start, end)
-        elif wire_type in {_FIXED64, _FIXED32}:
-            start += 8 if wire_type == _FIXED64 else 4
-        else:
-            raise _MalformedError
-    if start > end:
-        raise _MalformedError
-
-
-def _varint(value: bytes, start: int, end: int) -> tuple[int, int]:
-    number = 0
-    for position in range(start, min(end, start + _LONGEST_VARINT_BYTES)):
-        byte = value[position]
-        number |= (byte & 0x7F) << 7 * (position - start)
-        if byte < 0x80:  # noqa: PLR2004  # the bit that says that more follow
-            return number, position + 1
-    raise _MalformedError

@@ -229,6 +229,23 @@ def test_text_that_is_not_utf8_costs_its_own_span() -> None:
     assert {Ignored.SPAN_INVALID: 1} == decoded.ignored
 
 
+@pytest.mark.parametrize("place", ["schema_url", "scope", "resource"])
+def test_text_around_the_spans_that_is_not_utf8_costs_no_span(place: str) -> None:
+    """A library whose name or schema is cut within a character has its spans read."""
+    request = a_request({"name": "fine"})
+    resource = request.resource_spans[0]
+    if place == "schema_url":
+        resource.schema_url = resource.scope_spans[0].schema_url = "@@@@"
+    elif place == "scope":
+        resource.scope_spans[0].scope.name = "@@@@"
+    else:
+        resource.resource.attributes.add(key="service.name").value.string_value = "@@@@"
+
+    decoded = decode(request.SerializeToString().replace(b"@@@@", b"\xff" * 4), Limits())
+
+    assert [("fine", None)] == [(span.name, span.service) for span in decoded.spans]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 40])
 def test_message_that_breaks_off_is_refused(cut: int) -> None:
     """A message without its end is not taken for a shorter one."""
