@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +66,18 @@ def load_config(path: str | Path | None = None) -> Config:
     """
     file = ConfigFile() if path is None else parse_config_file(_read(Path(path)))
     given = {name: value for name, value in file.values.items() if value is not None or name not in _SECTIONS}
-    environment = _environment_values()
-    problems = {problem.path: problem for values in (given, environment) for problem in _misread_words(values, file)}
-    problems |= {problem.path: problem for problem in (*file.problems, *_secrets(given, file))}
+    variables = _variables()
+    values = reduce(_merged, (_nested(path, value) for path, (_, value) in variables.items()), given)
+    found = (*_misread_words(values, file), *file.problems, *_secrets(given, file))
+    problems = {problem.path: problem for problem in found}
     config = None
     try:
-        config = Config(**_merged(given, environment))
+        config = Config(**values)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             where = tuple(details["loc"])
             problems.setdefault(where, Problem(file.line(where), where, _sentence(where, details)))
-    sentences = [*_sorted_sentences(problems.values(), str(path), environment), *_unknown_variables()]
+    sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
     return config
@@ -92,19 +94,19 @@ def _merged(values: Any, winning: Any) -> Any:
     return values | {key: _merged(values.get(key), value) for key, value in winning.items()}
 
 
-def _environment_values() -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for variable, text in sorted(os.environ.items()):
-        path = _path_of(variable)
-        if not path or path[0] not in _SECTIONS:
-            continue  # Kubernetes puts CLIFFWATCH_PORT and the like beside a service of that name
-        place = values
-        for key in path[:-1]:
-            if not isinstance(place.get(key), dict):
-                place[key] = {}
-            place = place[key]
-        place[path[-1]] = _decoded(path, text)
-    return values
+def _nested(path: KeyPath, value: Any) -> Any:
+    return reduce(lambda below, key: {key: below}, reversed(path), value)
+
+
+_Variables = Mapping[KeyPath, tuple[str, Any]]
+"""Name and value of each variable that is set, by the path of its key."""
+
+
+def _variables() -> _Variables:
+    paths = {variable: _path_of(variable) for variable in sorted(os.environ)}
+    # Kubernetes puts CLIFFWATCH_PORT and the like beside a service of that name.
+    ours = {path: variable for variable, path in paths.items() if path and path[0] in _SECTIONS}
+    return {path: (variable, _decoded(path, os.environ[variable])) for path, variable in ours.items()}
 
 
 def _path_of(variable: str) -> tuple[str, ...]:
@@ -195,10 +197,10 @@ def _shown(value: Any, setting: FieldInfo) -> str:
             return "a mapping"
 
 
-def _sorted_sentences(problems: Iterable[Problem], name: str, environment: Mapping[str, Any]) -> list[str]:
+def _sorted_sentences(problems: Iterable[Problem], name: str, variables: _Variables) -> list[str]:
     in_file, in_environment = [], []
     for problem in problems:
-        variable = _variable(problem.path, environment)
+        variable = _variable(problem.path, variables)
         if variable:
             in_environment.append(f"{variable}: {problem.key}: {problem.sentence}")
         else:
@@ -206,12 +208,11 @@ def _sorted_sentences(problems: Iterable[Problem], name: str, environment: Mappi
     return [sentence for _, sentence in sorted(in_file)] + sorted(in_environment)
 
 
-def _variable(path: KeyPath, environment: Mapping[str, Any]) -> str:
+def _variable(path: KeyPath, variables: _Variables) -> str:
     """The variable that gave the value at *path*, or the list or mapping that lacks it; empty where none did."""
-    given = {variable.upper(): variable for variable in os.environ}
     for end in range(len(path), 0, -1):
-        variable = given.get(ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path[:end]).upper(), "")
-        if variable and (_holds(environment, path) or (len(path) > end + 1 and _holds(environment, path[:-1]))):
+        variable, value = variables.get(path[:end], ("", None))
+        if variable and (_holds(value, path[end:]) or (len(path) > end + 1 and _holds(value, path[end:-1]))):
             return variable
     return ""
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -25,6 +23,14 @@ _SCALAR_WORDS: Mapping[Any, str] = {
     Path: "a path",
     type(None): "null",
 }
+_LIMITS = {
+    "gt": "above {}",
+    "ge": "of at least {}",
+    "lt": "below {}",
+    "le": "of at most {}",
+    "min_length": "that is not empty",
+}
+"""By the attribute of a constraint that holds it."""
 
 
 def settings_of(kind: Any) -> Mapping[str, FieldInfo]:
@@ -46,7 +52,12 @@ def setting_at(kind: Any, path: Iterable[str | int]) -> FieldInfo | None:
 
 def allowed(setting: FieldInfo) -> str:
     """What you may write for *setting*, in words."""
-    limits = [word for constraint in setting.metadata for word in _constraint_words(constraint)]
+    limits = [
+        words.format(getattr(limit, name))
+        for limit in setting.metadata
+        for name, words in _LIMITS.items()
+        if hasattr(limit, name)
+    ]
     whole, separator, entries = _kind_words(setting.annotation).partition(", each ")
     return f"{whole}{' ' if limits else ''}{' and '.join(limits)}{separator}{entries}"
 
@@ -77,56 +88,40 @@ def reference_config(kind: Any) -> str:
     return head + "".join(_keys(kind))
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """
-    One key that a config sets.
-
-    Attributes:
-        path: Section and keys.
-        why: Reason for the value, in a sentence; may be empty.
-    """
-
-    path: tuple[str, ...]
-    value: Any
-    why: str = ""
+KeyPath = tuple[str, ...]
+"""Section and keys."""
 
 
-def chosen_config(kind: Any, choices: Iterable[Choice], *, head: str) -> str:
+def chosen_config(kind: Any, choices: Mapping[KeyPath, tuple[Any, str]], *, head: str) -> str:
     """
     A commented YAML file with these keys only; all others keep their defaults.
 
     Args:
         kind: Settings model of the whole config.
-        choices: Keys of *kind* with their values.
+        choices: By the place of a key, its value and why it has that: a sentence, or empty.
         head: The first comment, without comment signs.
     """
-    by_path = {choice.path: choice for choice in choices}
-    return "".join([*_comment(head, indent=0), *_keys(kind, choices=by_path)])
+    return "".join([*_comment(head, indent=0), *_keys(kind, choices=choices)])
 
 
-def _keys(
-    kind: Any, path: tuple[str, ...] = (), choices: Mapping[tuple[str, ...], Choice] | None = None
-) -> Iterator[str]:
+def _keys(kind: Any, path: KeyPath = (), choices: Mapping[KeyPath, tuple[Any, str]] | None = None) -> Iterator[str]:
     """Lines of the keys of *kind*, which are at *path*: those that *choices* lead to; None for all, with defaults."""
     indent = 2 * len(path)
     for name, setting in settings_of(kind).items():
         here = (*path, name)
         if choices is not None and not any(other[: len(here)] == here for other in choices):
             continue
-        choice = (choices or {}).get(here)
-        why = "" if choice is None else choice.why
+        value, why = (choices or {}).get(here, (default_of(setting), ""))
         if path:
             yield from _comment(f"{setting.description} Allowed: {allowed(setting)}. {why}", indent=indent)
         else:
             yield from ("\n", *_comment(summary(setting.annotation), indent=indent))
-        if settings_of(setting.annotation) and choice is None:
+        if settings_of(setting.annotation):
             yield f"{' ' * indent}{name}:\n"
             yield from _keys(setting.annotation, here, choices)
         else:
             if choices is None:
                 yield from _entry_comments(setting, indent=indent)
-            value = default_of(setting) if choice is None else choice.value
             yield f"{' ' * indent}{name}: {yaml_value(value)}\n"
 
 
@@ -195,17 +190,3 @@ def _member_words(kind: Any) -> str:
     if issubclass(_container(kind), Mapping):
         return "a mapping"
     return f"a list, each {_kind_words(entry_kind(kind))}"
-
-
-def _constraint_words(constraint: Any) -> Iterator[str]:
-    match constraint:
-        case annotated_types.Gt(gt=limit):
-            yield f"above {limit}"
-        case annotated_types.Ge(ge=limit):
-            yield f"of at least {limit}"
-        case annotated_types.Lt(lt=limit):
-            yield f"below {limit}"
-        case annotated_types.Le(le=limit):
-            yield f"of at most {limit}"
-        case annotated_types.MinLen(min_length=1):
-            yield "that is not empty"

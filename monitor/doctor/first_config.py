@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from monitor.config.model import Config
-from monitor.config.reference import Choice, chosen_config
+from monitor.config.reference import KeyPath, chosen_config
 from monitor.doctor.topic_sample import Sample
 from monitor.rollout.wording import some_of
 
@@ -31,17 +32,15 @@ def first_config(
         kafka: Further keys of the section `kafka`, as typed.
     """
     found = " ".join(f"{each.topic}: {format_words(each)}." for each in samples if each.records)
-    choices = [
-        Choice(("kafka", "bootstrap_servers"), bootstrap_servers),
-        Choice(("kafka", "topics"), tuple(each.topic for each in samples), found),
-        *(Choice(("kafka", name), value) for name, value in kafka.items()),
-    ]
+    choices: dict[KeyPath, tuple[Any, str]] = {("kafka", name): (value, "") for name, value in kafka.items()}
+    choices["kafka", "bootstrap_servers"] = bootstrap_servers, ""
+    choices["kafka", "topics"] = tuple(each.topic for each in samples), found
     has_spans = any(each.traces and any("OTLP" in form for form in each.formats) for each in samples)
     if has_spans and any(each.outcomes for each in samples):
         why = "Evaluations were found, so only they count: a run without one is unlabelled, not a success."
-        choices.append(Choice(("traces", "outcomes", "status"), "ignored", why))
+        choices["traces", "outcomes", "status"] = "ignored", why
     if ledger_url:
-        choices.append(Choice(("ledger", "url"), ledger_url))
+        choices["ledger", "url"] = ledger_url, ""
     return chosen_config(Config, choices, head=_HEAD)
 
 
