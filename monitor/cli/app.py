@@ -48,7 +48,13 @@ COMMANDS = (
 )
 """Commands and groups of commands, as a newcomer meets them."""
 
-_MODULES = {"check-config": "check_config", "verdict": "rollouts", "demo": "replay", "calibrate": "calibrations"}
+_MODULES = {
+    "check-config": "init",
+    "verdict": "rollouts",
+    "labels": "cases",
+    "demo": "replay",
+    "calibrate": "calibrations",
+}
 """Modules whose name is not that of the command."""
 
 

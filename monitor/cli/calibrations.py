@@ -23,7 +23,6 @@ from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
-from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid, MonitorError, RolloutUnderWay, UsageError
 from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
@@ -67,10 +66,16 @@ def calibrate(
         loaded = _load(config, files or [], opened, asked)
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
-        promotion = "Dry run: nothing was kept." if dry_run else _promote(review, draft, opened)
-        result = _result(loaded, draft, promotion, opened)
+        calibration, labels = draft.calibration, draft.history_labels
+        if dry_run:
+            record = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, labels)
+            promotion, kept = "Dry run: nothing was kept.", KeptCalibration(calibration, record, in_force=False)
+        else:
+            promotion = _promote(review, draft, opened)
+            kept = _kept(opened, _found(opened, calibration.calibration_id))
+    result = CalibrateResult(loaded, kept, promotion, tier_table(draft.history, calibration))
     print_result(shared.output, result, print_calibrate)
-    if not draft.calibration.trust.is_trusted:
+    if not calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 
 
@@ -100,29 +105,19 @@ def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
 
 def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
     calibration = draft.calibration
-    held = review.held_by()
-    if held:
+    if held := _holding(review):
         ledger.keep(calibration, history_labels=draft.history_labels)
-        names = ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in held)
         return (
-            f"Kept, not in force: both arms of a rollout under way ({names}) are read under another one. "
+            f"Kept, not in force: both arms of a rollout under way ({held}) are read under another one. "
             f"When it ends: cliffwatch calibrations promote {calibration.calibration_id}"
         )
     review.put_in_force(calibration, history_labels=draft.history_labels, now=WallClock().time())
     return "In force: requests are tagged under it from now on."
 
 
-def _result(loaded: RecordCounts, draft: Draft, promotion: str, ledger: SqlLedger) -> CalibrateResult:
-    calibration = draft.calibration
-    unkept = CalibrationRecord(calibration.calibration_id, calibration.frozen_at, None, draft.history_labels)
-    kept = (record for record in ledger.calibrations() if record.calibration_id == calibration.calibration_id)
-    record = next(kept, unkept)
-    return CalibrateResult(
-        records=loaded,
-        difficulty=KeptCalibration(calibration, record, in_force=record.is_promoted),
-        promotion=promotion,
-        history=tier_table(draft.history, calibration),
-    )
+def _holding(review: Reviewer) -> str:
+    """The rollouts under way that are read under a trusted calibration."""
+    return ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in review.held_by())
 
 
 calibrations = app.group("calibrations", "List, show, compare, promote and roll back frozen calibrations.")
@@ -232,28 +227,23 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
     return matching[0]
 
 
-def _read(ledger: SqlLedger, calibration_id: str) -> Calibration:
-    calibration = ledger.calibration(calibration_id)
-    if calibration is None:
-        raise UsageError(f"Calibration {calibration_id} has just gone; `cliffwatch calibrations list` shows the rest.")
-    return calibration
-
-
 def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
-    in_force = record == record_in_force(ledger.calibrations())
-    return KeptCalibration(_read(ledger, record.calibration_id), record, in_force=in_force)
+    calibration = ledger.calibration(record.calibration_id)
+    if calibration is None:
+        raise UsageError(
+            f"Calibration {record.calibration_id} has just gone; `cliffwatch calibrations list` shows the rest."
+        )
+    return KeptCalibration(calibration, record, in_force=record == record_in_force(ledger.calibrations()))
 
 
 def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, *, force: bool) -> KeptCalibration:
     review = reviewer_of(config, ledger)
-    held = review.held_by()
-    if held and not force:
-        names = ", ".join(f"{rollout.service}: {rollout.baseline} → {rollout.candidate}" for rollout in held)
+    if not force and (held := _holding(review)):
         raise RolloutUnderWay(
-            f"Both arms of a rollout under way ({names}) are read under the calibration in force; wait for its end, "
+            f"Both arms of a rollout under way ({held}) are read under the calibration in force; wait for its end, "
             "or use --force to read them under another one."
         )
-    calibration = _read(ledger, record.calibration_id)
+    calibration = _kept(ledger, record).calibration
     review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())
     return _kept(ledger, _found(ledger, record.calibration_id))
 

@@ -1,8 +1,9 @@
-"""`cliffwatch cases`: requests that established versions passed and a candidate fails."""
+"""`cliffwatch cases` and `labels`: requests of a rollout to look at, and those whose labels say most."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,20 +13,44 @@ import typer
 from monitor.cli import options
 from monitor.cli.app import app, print_result
 from monitor.cli.probes_run import label, read_panel, write_lines
-from monitor.cli.rollout_choice import found, matching
+from monitor.cli.rollouts import found, matching
 from monitor.cli.terminal.console import say
-from monitor.cli.terminal.rollouts import print_cases
+from monitor.cli.terminal.rollouts import print_cases, print_labels
 from monitor.cli.wiring import existing_ledger, rollout_control_of
 from monitor.errors import UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.cases import TraceLinks, cases_json, class_history, probe_set
+from monitor.output.cases import TraceLinks, cases_json, class_history, labels_json, probe_set
 from monitor.probes.panel import incident_family
 from monitor.rollout.cases import Cases
 from monitor.rollout.wording import some_of
 from monitor.service.rollout_control import MOST_CASES
 from monitor.trace.labels import clean_label
+from monitor.web.rollout_routes import DEFAULT_LABELS
 
 cases = app.group("cases", "Requests that established versions passed and a candidate fails.", needs_command=False)
+
+
+@dataclass(frozen=True)
+class OneRollout:
+    """
+    Which rollout it is about.
+
+    Attributes:
+        rollout (ID): A rollout, or the beginning of its id; by default the latest.
+        service (NAME): Only rollouts of this service.
+    """
+
+    rollout: str = ""
+    service: str = ""
+
+    def among(self, records: Sequence[RolloutRecord]) -> RolloutRecord:
+        """
+        The one of *records* that is asked for.
+
+        Raises:
+            RolloutUnknown: there is none, or more than one.
+        """
+        return found(matching(records, service=self.service), self.rollout)
 
 
 class CasesFormat(StrEnum):
@@ -40,8 +65,7 @@ class CasesFormat(StrEnum):
 def list_cases(
     context: typer.Context,
     *,
-    rollout: str = "",
-    service: str = "",
+    which: OneRollout,
     capability: str = "",
     limit: Annotated[int, typer.Option(min=1, max=MOST_CASES)] = 100,
     shared: options.WithLedger,
@@ -59,8 +83,6 @@ def list_cases(
     Example: [bold]cliffwatch cases --capability refunds --output markdown > refunds.md[/]
 
     Args:
-        rollout (ID): A rollout, or the beginning of its id; by default the latest.
-        service (NAME): Only rollouts of this service.
         capability (NAME): Only this capability class.
         limit: Cases that are shown at most, of each rollout.
         output (--output -o): How the result is printed; markdown is the history of a class.
@@ -71,7 +93,7 @@ def list_cases(
     if in_markdown and not capability:
         raise UsageError("Name the class whose history you want: --capability NAME.")
     capability = clean_label(capability) or capability  # as the ledger writes it
-    past, links = _asked(shared, service, rollout, limit, capability=capability, every=in_markdown)
+    past, links = _asked(shared, which, limit, capability=capability, every=in_markdown)
     classes = {name for record, _ in past if record.verdict is not None for name in record.verdict.capabilities}
     if capability and classes and capability not in classes:
         raise UsageError(f"No request of these rollouts has the class {capability}; known: {some_of(sorted(classes))}.")
@@ -86,8 +108,7 @@ def list_cases(
 @cases.command("export")
 def export_cases(
     *,
-    rollout: str = "",
-    service: str = "",
+    which: OneRollout,
     limit: Annotated[int, typer.Option(min=1, max=MOST_CASES)] = MOST_CASES,
     write: Path | None = None,
     texts: str = "",
@@ -104,14 +125,12 @@ def export_cases(
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
 
     Args:
-        rollout (ID): A rollout, or the beginning of its id; by default the latest.
-        service (NAME): Only rollouts of this service.
         limit: Cases that are shown at most.
         write (FILE): Write here instead of standard output.
         texts (FILE): Your texts, by request_id or trace_id: write a panel family.
         incident (NAME): The name of that family.
     """
-    ((record, found_cases),), links = _asked(shared, service, rollout, limit)
+    ((record, found_cases),), links = _asked(shared, which, limit)
     events = list(probe_set(record.rollout, found_cases, links))
     if texts:
         events = list(incident_family(label(incident), events, read_panel(texts, shared.config())))
@@ -121,13 +140,46 @@ def export_cases(
 
 
 def _asked(
-    shared: options.WithLedger, service: str, rollout: str, limit: int, *, capability: str = "", every: bool = False
+    shared: options.WithLedger, which: OneRollout, limit: int, *, capability: str = "", every: bool = False
 ) -> tuple[Sequence[tuple[RolloutRecord, Cases]], TraceLinks]:
     """Cases of the rollout that was asked for, or of *every* one where none was named, the latest first."""
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:
-        control, records = rollout_control_of(config, opened), matching(opened.rollouts(), service=service)
-        last = found(records, rollout)
-        chosen = [*reversed(records)] if every and not rollout else [last]
+        control, records = rollout_control_of(config, opened), opened.rollouts()
+        last = which.among(records)
+        chosen = [*reversed(matching(records, service=which.service))] if every and not which.rollout else [last]
         past = [control.cases(each.rollout.rollout_id, limit=limit, capability=capability) for each in chosen]
         return past, control.links
+
+
+labels = app.group("labels", "What people should label next.")
+
+
+@labels.command("next")
+def next_labels(
+    *,
+    which: OneRollout,
+    count: Annotated[int, typer.Option(min=1)] = DEFAULT_LABELS,
+    budget: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=1)] = 1,
+    shared: options.Shared,
+) -> None:
+    """
+    Print the requests whose labels by people say most, with the chance that each was chosen with.
+
+    With a judge, these are requests that it has judged and no person has checked; without one, requests without a
+    label. Label the whole list, and send each chance with its verdict as outcome.sampling_probability: then rates stay
+    unbiased.
+
+    Example: [bold]cliffwatch labels next --service booking-agent --count 50[/]
+
+    Args:
+        count: Requests to label.
+        budget (N): Say what so many labels would buy; 0 for what --count would.
+        seed: Another number draws other requests.
+    """
+    with existing_ledger(shared.config(), shared.ledger) as opened:
+        control = rollout_control_of(shared.config(), opened)
+        chosen = which.among(opened.rollouts()).rollout.rollout_id
+        record, plan = control.next_labels(chosen, count=count, budget=budget or count, seed=seed)
+        print_result(shared.output, labels_json(record, plan, control.links), print_labels, record.rollout, plan)

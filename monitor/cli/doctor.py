@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.terminal.checks import findings_json, print_finding, print_tally
-from monitor.cli.terminal.console import Console, waiting
+from monitor.cli.terminal.console import Console, print_line, waiting
 from monitor.cli.wiring import ledger_url, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.doctor import ledger as ledger_checks
-from monitor.doctor.finding import Check, Finding, exit_code
+from monitor.doctor.finding import Check, Finding, Health, exit_code, next_step
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.prometheus import ask_prometheus, judge_prometheus
 from monitor.doctor.topic_sample import sample
@@ -27,10 +28,15 @@ from monitor.ingest.source import TopicPartition
 from monitor.labels.delay import slowest
 from monitor.ledger.engine import is_missing
 from monitor.ledger.inspection import NO_LABELS, LedgerFacts, inspect_ledger
+from monitor.output.plain import Json, fields_of, plain
 from monitor.service.pipeline import DecodeRules
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
 _Say = Callable[[str], None]
+
+_STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.PROBLEM: "bold red", Health.SKIPPED: "dim"}
+_WIDTH = len(Health.PROBLEM) + 2
+_AREA_WIDTH = 12
 
 
 @app.command()
@@ -55,9 +61,29 @@ def doctor(
         for finding in _checks(config, shared.ledger, prometheus, records, say):
             findings.append(finding)
             if shared.output is options.OutputFormat.TABLE:
-                print_finding(console, finding)
-    print_result(shared.output, findings_json(findings), print_tally, findings)
+                _print_finding(console, finding)
+    found = Counter(finding.health for finding in findings)
+    tally = {health.value: found[health] for health in Health}
+    result = {"checks": findings, "tally": tally, "next": next_step(findings)}
+    counts = ", ".join(f"{count} {health}" for health, count in tally.items() if count)
+    print_result(shared.output, result, print_line, f"{counts}\nNext: {result['next']}")
     raise typer.Exit(exit_code(findings))
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    """One line of what was found, and one of what to do."""
+    line = Text()
+    line.append(finding.health.value.ljust(_WIDTH), _STYLES[finding.health])
+    line.append(finding.area.ljust(_AREA_WIDTH), "dim").append(finding.sentence)
+    console.print(line, soft_wrap=True, highlight=False)
+    if finding.advice:
+        console.print(Text(f"{' ' * (_WIDTH + _AREA_WIDTH)}→ {finding.advice}"), soft_wrap=True, highlight=False)
+
+
+@plain.register
+def _finding(finding: Finding) -> Json:
+    fields = fields_of(finding)
+    return {"finding": fields.pop("sentence"), "unreachable": fields.pop("is_unreachable"), **fields}
 
 
 def _checks(config: Config, ledger: str | None, prometheus: str, records: int, say: _Say) -> Iterator[Finding]:

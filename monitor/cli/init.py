@@ -1,4 +1,4 @@
-"""`cliffwatch init`: a first config, from what is found on the broker."""
+"""`cliffwatch init` and `check-config`: a first config from what is found on the broker, and what is wrong with one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError
 
 from monitor.cli import options
 from monitor.cli.app import app, writing
-from monitor.cli.terminal.console import Console, print_line, waiting
-from monitor.config.model import PASSWORD_IN_URL, Config
+from monitor.cli.terminal.console import Console, print_line, say, waiting
+from monitor.config.model import PASSWORD_IN_URL, Config, load_config
 from monitor.doctor.first_config import first_config, format_words, services_words, unreadable_words, warnings
 from monitor.doctor.topic_sample import Sample, sample
 from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
@@ -179,3 +179,17 @@ def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:
     print_line(console, f"{path} is written. Next:")
     for command in ("doctor", "run"):
         print_line(console, f"  cliffwatch {command} --config.file {path}")
+
+
+@app.command("check-config")
+def check_config(file: Path) -> None:
+    """
+    Say what is wrong with a config, by line; exit 1 if anything is.
+
+    Example: [bold]cliffwatch check-config cliffwatch.yaml[/]
+
+    Args:
+        file (FILE): The YAML config to check.
+    """
+    load_config(file)
+    say(f"{file}: no problem found")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
-from monitor.cli.terminal.checks import print_checks, print_names, print_pruned, print_schema
+from monitor.cli.terminal.console import Console, print_line
+from monitor.cli.terminal.rollouts import columns
 from monitor.cli.wiring import existing_ledger, ledger_url, opened_ledger
 from monitor.clock import WallClock
+from monitor.ledger.audit import Check
 from monitor.ledger.inspection import schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
+from monitor.output.plain import iso_time
 
 ledger_app = app.group("ledger", "Bring the ledger's schema up to date, delete what is old, check its counts.")
 
@@ -30,7 +35,10 @@ def migrate_ledger(*, shared: options.Shared) -> None:
     before = schema_version(ledger_url(config.ledger, shared.ledger))
     with opened_ledger(config, shared.ledger):
         """Opening brings it up to date."""
-    print_result(shared.output, {"from": before.found, "to": before.wanted}, print_schema, before)
+    nothing = f"The ledger has schema {before.found}; there was nothing to do."
+    brought = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
+    said = nothing if before.is_current else brought
+    print_result(shared.output, {"from": before.found, "to": before.wanted}, print_line, said)
 
 
 @ledger_app.command("prune")
@@ -65,7 +73,7 @@ def prune_ledger(
                 deleted[pruned.subject] += pruned.rows
             due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
     rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
-    print_result(shared.output, {"dry_run": dry_run, "rows": rows}, print_pruned, due, done)
+    print_result(shared.output, {"dry_run": dry_run, "rows": rows}, _print_pruned, due, done)
 
 
 @ledger_app.command("names")
@@ -90,7 +98,7 @@ def ledger_names(*, free: Annotated[list[str] | None, typer.Option()] = None, sh
     services = {each.name.rpartition(" ")[0] for each in names if each.kind == "model_version"}
     used = {"services": len(services), "series": sum(each.series for each in names)}
     limits = {name: getattr(config.ledger, f"max_{name}") for name in used}
-    print_result(shared.output, {"names": names, "used": used, "limits": limits, "freed": freed}, print_names)
+    print_result(shared.output, {"names": names, "used": used, "limits": limits, "freed": freed}, _print_names)
 
 
 @ledger_app.command("check")
@@ -102,6 +110,37 @@ def check_ledger(*, shared: options.Shared) -> None:
     """
     with existing_ledger(shared.config(), shared.ledger, of_this_version=True) as opened:
         checks = opened.checks()
-    print_result(shared.output, {"checks": checks}, print_checks, checks)
+    print_result(shared.output, {"checks": checks}, _print_checks, checks)
     if any(check.problems for check in checks):
         raise typer.Exit(EXIT_PROBLEM)
+
+
+def _print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
+    """How many rows of each subject went, or would go."""
+    table = columns("rows", done)
+    for each in pruned:
+        table.add_row(each.subject.replace("_", " "), f"{each.rows:,}")
+    console.print(table)
+
+
+def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
+    """Each name with a place, what it reserves of the series, and what was freed."""
+    table = columns("service, environment, version, class", "kind", "series", "last request")
+    for each in shown["names"]:
+        last = "" if each.last_started_at is None else iso_time(each.last_started_at)
+        table.add_row(Text(each.name), each.kind, f"{each.series:,}", last)
+    console.print(table)
+    used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
+    freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""
+    print_line(console, f"{', '.join(used)}{freed}.")
+
+
+def _print_checks(console: Console, checks: Sequence[Check]) -> None:
+    """Each comparison, and where it does not hold."""
+    table = columns("check", "compared", "result")
+    for check in checks:
+        table.add_row(check.name, f"{check.compared:,}", "differs" if check.problems else "ok")
+    console.print(table)
+    for check in checks:
+        for problem in check.problems:
+            print_line(console, f"{check.name}: {problem}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,12 +25,23 @@ from monitor.errors import UsageError
 from monitor.ingest.kafka_range import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
-from monitor.metrics.snapshot import Snapshot
 from monitor.output.rollouts import replay_json, rollouts_json
 from monitor.rollout.policy import Policy
 from monitor.service.replay import Replay
-from monitor.service.stages import Stages
 from monitor.web.server import MetricsServer
+
+
+@dataclass(frozen=True)
+class Serving:
+    """
+    Whether and where what was replayed is served.
+
+    Attributes:
+        serve: Keep page and metrics up afterwards.
+    """
+
+    serve: bool = False
+    listen_address: options.ListenAddress = None
 
 
 @app.command()
@@ -43,8 +55,7 @@ def replay(
     shared: options.Common,
     output: options.Output = options.OutputFormat.TABLE,
     ledger: str = IN_MEMORY_URL,
-    serve: bool = False,
-    listen_address: options.ListenAddress = None,
+    serving: Serving,
 ) -> None:
     """
     Run the same pipeline over files or a range of Kafka topics, by event time, and print what it found.
@@ -61,10 +72,9 @@ def replay(
         policy (NAME=FILE): Also print what this policy would have said: a config of which only `rollout` counts; may
             be repeated.
         ledger (URL): Ledger to write to; without it, one in memory.
-        serve: Keep page and metrics up afterwards.
     """
     config = shared.config()
-    kept = ledger != IN_MEMORY_URL or serve
+    kept = ledger != IN_MEMORY_URL or serving.serve
     _check_source(files or (), from_kafka or (), is_range=since is not None or until is not None)
     if from_kafka:
         if ledger != IN_MEMORY_URL:
@@ -78,11 +88,7 @@ def replay(
             raise UsageError("--policy reads the records once per policy: leave out --ledger, --serve and -.")
         backtest(policies(policy, config), config, opened, output)
         return
-    with opened(config) as replayed:
-        drain(replayed, config, title="replay")
-        show(replayed.stages.snapshots.current, output)
-        if serve:
-            serve_until_stopped(config, listen_address, replayed.stages)
+    _show(opened(config), config, output, serving, title="replay")
 
 
 _MATURE = timedelta(hours=2)
@@ -95,8 +101,7 @@ def demo(
     shared: options.Common,
     output: options.Output = options.OutputFormat.TABLE,
     write: Path | None = None,
-    serve: bool = False,
-    listen_address: options.ListenAddress = None,
+    serving: Serving,
 ) -> None:
     """
     Replay real rollouts: a cliff, an ordinary gain, a version against itself, and a regression without references.
@@ -105,7 +110,6 @@ def demo(
 
     Args:
         write (FILE): Only write the events, JSON lines that end 2 h ago.
-        serve: Keep page and metrics up afterwards.
     """
     if write is not None:
         with writing(write):
@@ -116,11 +120,8 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
         events = Path(folder) / "events.jsonl"
         total = write_demo_events(events)
-        with file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL) as replayed:
-            drain(replayed, config, title="demo", total=total)
-            show(replayed.stages.snapshots.current, output)
-            if serve:
-                serve_until_stopped(config, listen_address, replayed.stages)
+        opening = file_replay(config, [str(events)], ledger_url=IN_MEMORY_URL)
+        _show(opening, config, output, serving, title="demo", total=total)
 
 
 def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool) -> None:
@@ -130,27 +131,35 @@ def _check_source(files: Sequence[str], topics: Sequence[str], *, is_range: bool
         raise UsageError("--since and --until choose records of --from-kafka; files are read whole.")
 
 
-def drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
+def _show(
+    opening: AbstractContextManager[Replay],
+    config: Config,
+    output: options.OutputFormat,
+    serving: Serving,
+    *,
+    title: str,
+    total: int | None = None,
+) -> None:
+    """Print what a replay finds and, where that is wanted, keep page and metrics up until the process is to end."""
+    with opening as replayed:
+        stages = replayed.stages
+        _drain(replayed, config, title=title, total=total)
+        print_result(output, replay_json(stages.snapshots.current), print_rollouts, stages.snapshots.current)
+        if serving.serve:
+            control, web = rollout_control_of(config, stages.ledger), web_settings(config.web, serving.listen_address)
+            server = MetricsServer(web, stages.snapshots, lambda: None, control)
+            server.start()
+            say(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
+            stop_on_signals().wait()
+            server.stop()
+
+
+def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
     """Read everything with a progress bar, then let what it holds be judged as if its labels had matured."""
     collect_rarely()
     with reading_progress(Console(stderr=True), title, total=total) as advance:
         replayed.read(progress=advance)
     replayed.finish(seconds=config.rollout.judged_after() + 1.0)
-
-
-def show(snapshot: Snapshot, output: options.OutputFormat) -> None:
-    """Print what a replay found."""
-    print_result(output, replay_json(snapshot), print_rollouts, snapshot)
-
-
-def serve_until_stopped(config: Config, listen_address: str | None, stages: Stages) -> None:
-    """Keep the status page and the metrics up until the process is asked to end."""
-    control = rollout_control_of(config, stages.ledger)
-    server = MetricsServer(web_settings(config.web, listen_address), stages.snapshots, lambda: None, control)
-    server.start()
-    say(f"Open {server.url}/ in a browser; metrics are at {server.url}/metrics. Ctrl-C ends it.", err=True)
-    stop_on_signals().wait()
-    server.stop()
 
 
 AS_CONFIGURED = "config"
@@ -187,7 +196,7 @@ def backtest(named: Mapping[str, Policy], config: Config, opened: Opened, output
     for name, policy in named.items():
         alternative = config.model_copy(update={"rollout": policy})
         with opened(alternative) as replayed:
-            drain(replayed, alternative, title=f"policy {name}")
+            _drain(replayed, alternative, title=f"policy {name}")
             said[name] = replayed.stages.snapshots.current.rollouts
     listed = [{"name": name, **rollouts_json(records)} for name, records in said.items()]
     print_result(output, {"policies": listed}, print_backtest, said)

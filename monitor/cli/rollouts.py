@@ -12,16 +12,42 @@ from typer.core import TyperCommand
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
-from monitor.cli.rollout_choice import found, latest, matching, under_way
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_history, print_verdicts
 from monitor.cli.wiring import existing_ledger, rollout_control_of
-from monitor.errors import UsageError
+from monitor.errors import RolloutUnknown, UsageError
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import rollout_json, rollouts_json
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.rollout_request import RolloutRequest
 from monitor.rollout.verdict import VerdictState
+
+
+def matching(
+    records: Sequence[RolloutRecord], *, service: str = "", environment: str = "", candidate: str = ""
+) -> Sequence[RolloutRecord]:
+    """The rollouts of that service, environment and candidate, oldest first; an empty word matches all."""
+    wanted = {"service": service, "environment": environment, "candidate": candidate}
+    return [
+        record
+        for record in records
+        if all(not word or word == getattr(record.rollout, name) for name, word in wanted.items())
+    ]
+
+
+def found(records: Sequence[RolloutRecord], beginning: str) -> RolloutRecord:
+    """
+    The rollout whose id begins so; the last one where nothing was typed.
+
+    Raises:
+        RolloutUnknown: there is none, or more than one.
+    """
+    matches = [record for record in records if record.rollout.rollout_id.startswith(beginning)]
+    if not matches:
+        raise RolloutUnknown("There is no such rollout; `cliffwatch rollouts list` shows those that are.")
+    if beginning and len(matches) > 1:
+        raise RolloutUnknown(f"More than one rollout begins with {beginning}; type more of its id.")
+    return matches[-1]
 
 
 class Gate(StrEnum):
@@ -77,10 +103,12 @@ def verdict(
     if service and service not in services:
         raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
     records = matching(every, service=service, environment=environment, candidate=candidate)
-    current = under_way(records) or latest(records)
+    last = {(record.rollout.service, record.rollout.environment): record for record in records}
+    under_way = [record for record in records if record.rollout.is_under_way]
+    current = under_way or [*last.values()]
     print_result(shared.output, rollouts_json(current), print_verdicts, current)
     if gate is not None:
-        gated = current if candidate else under_way(current)
+        gated = current if candidate else under_way
         is_missing = not gated and (require_verdict or bool(candidate))
         rules = GateRules(strict=gate is Gate.STRICT, require_verdict=require_verdict, require_tiers=require_tiers)
         stopping = ["stopped, because no rollout is under way."] if is_missing else [*_stops(gated, rules)]
