@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 
 from bench.difficulty_rivals import RIVALS, Told, by_calibration, history_of
 from bench.outcomes import Outcomes
-from monitor.difficulty.calibrating import assess_traffic, bin_edges
+from monitor.difficulty.calibrating import bin_edges
 from monitor.difficulty.correction import (
     DifficultyBin,
     MeasuredArm,
@@ -34,7 +34,7 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, TierCuts
 from monitor.difficulty.trust import Trust
-from monitor.difficulty.trust_gate import Prediction, assess
+from monitor.difficulty.trust_gate import Prediction, assess, assess_traffic
 
 _Array = NDArray[np.float64]
 _Flags = NDArray[np.bool_]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from monitor.difficulty.calibration import Calibration
-from monitor.difficulty.frozen import FrozenDifficulty
+from monitor.difficulty.calibration import Calibration, FrozenDifficulty
 from monitor.difficulty.tiers import TIERS, TierCuts
 from monitor.difficulty.trust import Trust
 from monitor.rollout.cohort import Arm, Cohort, Stratum

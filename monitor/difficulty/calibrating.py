@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
+from monitor.difficulty.calibration import DEFAULT_SETTINGS, Belief, Calibration, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
-from monitor.difficulty.frozen import Belief, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
-from monitor.difficulty.trust import TierPromise, Trust
-from monitor.difficulty.trust_gate import Prediction, assess, own_ability
+from monitor.difficulty.trust import TierPromise
+from monitor.difficulty.trust_gate import assess, own_ability, prediction
 
 _BINS_PER_TIER = 4
 _OUTER_BINS = 5
@@ -49,7 +48,7 @@ def calibrate(
     reference_version = _reference_version(learner, settings)
     latest = versions[-settings.evaluated_versions :]
     without = {version: _without(version, labels, settings) for version in {*latest, reference_version}}
-    judged = [_prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
+    judged = [prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
     trust = assess(judged, versions=len(versions), settings=settings)
     difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]
@@ -69,21 +68,6 @@ def calibrate(
     return replace(calibration, promises=promises).named()
 
 
-def assess_traffic(
-    calibration: Calibration, labels: Iterable[LabelledRequest], *, settings: DifficultySettings = DEFAULT_SETTINGS
-) -> Trust:
-    """
-    Trust in *calibration* on traffic that it did not learn: its history may know the probes, but not what users ask.
-
-    Args:
-        calibration: What predicts the difficulty.
-        labels: Outcomes of one or a few versions, most telling those of the baseline.
-        settings: The gates.
-    """
-    predictions = [_prediction(label, calibration.difficulty) for label in labels]
-    return assess(predictions, versions=calibration.trust.versions, settings=settings)
-
-
 def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> Learner:
     """What *labels* teach all at once."""
     learner = Learner(settings, measure_scales(labels))
@@ -97,10 +81,6 @@ def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> L
 def _without(version: str, labels: Iterable[LabelledRequest], settings: DifficultySettings) -> FrozenDifficulty:
     """What all *labels* but those of *version* teach."""
     return _learn([label for label in labels if label.model_version != version], settings).freeze()
-
-
-def _prediction(label: LabelledRequest, difficulty: FrozenDifficulty) -> Prediction:
-    return Prediction(label.model_version, *difficulty.estimate(label.features)[:3], label.failed)
 
 
 def _reference_version(learner: Learner, settings: DifficultySettings) -> str:

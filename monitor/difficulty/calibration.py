@@ -12,14 +12,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, NotRequired
+from types import MappingProxyType
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter
-from typing_extensions import TypedDict
 
-from monitor.difficulty.features import RequestFeatures
-from monitor.difficulty.frozen import Estimate, FrozenDifficulty
+from monitor.difficulty.features import RequestFeatures, Scale
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
@@ -30,9 +30,138 @@ DEFAULT_SETTINGS = DifficultySettings()
 SCHEMA = "cliffwatch.calibration/v1"
 _ID_DIGITS = 16
 _MOST_BYTES = 64 * 1024**2  # of JSON, stored
-_Deviation = Annotated[float, Ge(0)]
+_Variance = Annotated[float, Ge(0)]
 _Count = Annotated[int, Ge(0)]
 _SMALLEST_DEVIATION = 1e-9
+_GROUPS = {"capability", "tools", "prompt", "item", "attribute", "number"}
+
+KNOWN_VERSIONS = 2
+"""Versions that must have answered a request before it is known."""
+
+
+class Belief(NamedTuple):
+    """A normal belief: *mean* in logits, *variance* in logits squared."""
+
+    mean: float
+    variance: _Variance
+
+
+class FrozenWeight(NamedTuple):
+    """
+    Posterior of one weight when the estimator was frozen.
+
+    Attributes:
+        mean: In logits.
+        variance: In logits squared.
+        versions: Versions that the feature was seen in.
+        failed_by_all: Every labelled request with the feature failed.
+    """
+
+    mean: float
+    variance: _Variance
+    versions: _Count
+    failed_by_all: bool
+
+
+class Estimate(NamedTuple):
+    """
+    What is known of a request's difficulty.
+
+    Attributes:
+        logit: Posterior mean, in logits.
+        variance: Posterior variance, in logits squared.
+        is_known: It was seen in at least two versions, under its own name or as the only item with its masked prompt.
+        unsolved_by: Versions that all failed the request; 0 where one of them did not.
+        versions: Versions that answered the very request.
+    """
+
+    logit: float
+    variance: float
+    is_known: bool
+    unsolved_by: int
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenDifficulty:
+    """
+    Weights of a frozen fit.
+
+    Attributes:
+        bias: Constant term, in logits.
+        weights: Weight by feature name.
+        prior: Belief about a weight never seen, by group of its feature.
+        items: What a masked prompt is known as, where it belongs to one item alone.
+        scales: Mean and deviation of each numeric attribute.
+        tiered_capabilities: Capabilities with labels enough to be tagged.
+    """
+
+    bias: float
+    weights: Mapping[str, FrozenWeight]
+    prior: Mapping[str, Belief]
+    items: Mapping[str, str]
+    scales: Mapping[str, Scale]
+    tiered_capabilities: frozenset[str]
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "prior", "items", "scales"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def estimate(self, features: RequestFeatures) -> Estimate:
+        """What is known of the difficulty of a request with *features*."""
+        find, prior = self.weights.get, self.prior
+        item = self._item(features)
+        mean, variance, *_ = find("capability=" + features.capability) or prior["capability"]
+        mean += self.bias
+        if features.tool_set is not None:
+            weight = find("tools=" + features.tool_set) or prior["tools"]
+            mean, variance = mean + weight.mean, variance + weight.variance
+        if features.prompt_family is not None:
+            weight = find("prompt=" + features.prompt_family) or prior["prompt"]
+            mean, variance = mean + weight.mean, variance + weight.variance
+        weight = item or prior["item"]
+        mean, variance = mean + weight.mean, variance + weight.variance
+        if features.attributes:
+            belief = self._attributes(features)
+            mean, variance = mean + belief.mean, variance + belief.variance
+        if item is None:
+            return Estimate(mean, variance, is_known=False, unsolved_by=0, versions=0)
+        versions = item.versions
+        return Estimate(mean, variance, versions >= KNOWN_VERSIONS, versions if item.failed_by_all else 0, versions)
+
+    def to_content(self) -> dict[str, Any]:
+        """Plain JSON values, weights as columns."""
+        names = sorted(self.weights)
+        columns = list(zip(*(self.weights[name] for name in names), strict=True)) or [()] * len(FrozenWeight._fields)
+        return {
+            "bias": self.bias,
+            "names": names,
+            "weights": dict(zip(FrozenWeight._fields, columns, strict=True)),
+            "unmet": dict(self.prior),
+            "items": dict(self.items),
+            "scales": dict(self.scales),
+            "tiered_capabilities": sorted(self.tiered_capabilities),
+        }
+
+    def _item(self, features: RequestFeatures) -> FrozenWeight | None:
+        weight = None if features.item is None else self.weights.get("item=" + features.item)
+        if weight is None and features.prompt_family is not None:
+            item = self.items.get(features.prompt_family)
+            weight = None if item is None else self.weights.get("item=" + item)
+        return weight
+
+    def _attributes(self, features: RequestFeatures) -> Belief:
+        mean = variance = 0.0
+        for name, value in features.attributes.items():
+            if isinstance(value, str):
+                weight, times = self.weights.get(f"attribute={name}={value}") or self.prior["attribute"], 1.0
+            elif (scale := self.scales.get(name)) is not None:
+                weight, times = self.weights.get(f"number={name}") or self.prior["number"], scale.standardise(value)
+            else:
+                continue
+            mean += weight.mean * times
+            variance += weight.variance * times * times
+        return Belief(mean, variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +177,8 @@ class Calibration:
         promises: How often the reference version failed in each tier, on labels that the tags had not learnt.
     """
 
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
+
     calibration_id: str
     frozen_at: float
     cuts: TierCuts
@@ -56,8 +187,8 @@ class Calibration:
     bin_edges: tuple[float, ...]
     difficulty: FrozenDifficulty
     min_tag_probability: float
-    frontier_min_versions: int
-    promises: tuple[TierPromise, ...] = ()
+    frontier_min_versions: _Count
+    promises: tuple[TierPromise, ...] = ()  # missing before version 1.1
 
     def tag(self, features: RequestFeatures) -> Tag:
         """Tag of a request with *features*."""
@@ -104,8 +235,8 @@ class Calibration:
         """
         return seal(self._content(), max_bytes=max_bytes)
 
-    @classmethod
-    def from_json(cls, text: str, *, max_bytes: int = _MOST_BYTES) -> Calibration:
+    @staticmethod
+    def from_json(text: str, *, max_bytes: int = _MOST_BYTES) -> Calibration:
         """
         The calibration that `to_json` wrote.
 
@@ -114,7 +245,7 @@ class Calibration:
         """
         content = unseal(text, max_bytes=max_bytes)
         try:
-            return cls(calibration_id=content_id(content), **read_content(content))
+            return _read(content)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise CalibrationInvalid(f"The calibration cannot be read ({exc!r}): calibrate again.") from exc
 
@@ -123,58 +254,26 @@ class Calibration:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration_id"} | plain
 
 
-class _Weights(TypedDict):
-    mean: list[float]
-    variance: list[_Deviation]
-    versions: list[_Count]
-    failed_by_all: list[bool]
+_CALIBRATION = TypeAdapter(Calibration)
 
 
-class _Difficulty(TypedDict):
-    bias: float
-    names: list[str]
-    weights: _Weights
-    unmet: dict[str, tuple[float, _Deviation]]
-    items: dict[str, str]
-    scales: dict[str, tuple[float, _Deviation]]
-    tiered_capabilities: list[str]
-
-
-class _Content(TypedDict):
-    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # type: ignore[misc]
-
-    frozen_at: float
-    cuts: TierCuts
-    trust: Trust
-    reference_version: str
-    bin_edges: tuple[float, ...]
-    difficulty: _Difficulty
-    min_tag_probability: float
-    frontier_min_versions: _Count
-    promises: NotRequired[tuple[TierPromise, ...]]  # missing before version 1.1
-
-
-_CONTENT = TypeAdapter(_Content)
-_GROUPS = {"capability", "tools", "prompt", "item", "attribute", "number"}
-
-
-def read_content(content: dict[str, Any]) -> dict[str, Any]:
+def _read(content: dict[str, Any]) -> Calibration:
     """
-    The fields that *content*, plain JSON values, gives a calibration; tagging by them cannot fail.
+    The calibration that has this *content*, plain JSON values; tagging by it cannot fail.
 
     Raises:
-        ValueError: a part is missing, of another type or not finite, or what belongs together differs in length.
+        ValueError: a part is not finite or of another type, or what belongs together differs in length.
+        KeyError: a part is missing.
     """
-    read: dict[str, Any] = {**_CONTENT.validate_json(json.dumps(content))}  # lists stand for tuples in JSON alone
-    difficulty = read["difficulty"]
-    lengths = {len(difficulty["names"]), *(len(column) for column in difficulty["weights"].values())}
-    if len(lengths) != 1:
-        raise ValueError("names and weights differ in number")
-    if missing := _GROUPS - difficulty["unmet"].keys():
+    stored = content["difficulty"]
+    rows = zip(*(stored["weights"][column] for column in FrozenWeight._fields), strict=True)
+    difficulty = {**stored, "weights": dict(zip(stored["names"], rows, strict=True)), "prior": stored["unmet"]}
+    if missing := _GROUPS - difficulty["prior"].keys():
         raise ValueError(f"no prior for {', '.join(sorted(missing))}")
     if content["bin_edges"] != sorted(content["bin_edges"]):
         raise ValueError("edges of bins are not ascending")
-    return read | {"difficulty": FrozenDifficulty.from_content(difficulty)}
+    parts = {**content, "calibration_id": content_id(content), "difficulty": difficulty}
+    return _CALIBRATION.validate_json(msgspec.json.encode(parts))  # lists stand for tuples in JSON alone
 
 
 def content_checksum(content: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from monitor.difficulty.frozen import Belief
+from monitor.difficulty.calibration import Belief
 
 PRIOR_VARIANCE: Mapping[str, float] = {
     "capability": 1.0,

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import Annotated, NamedTuple
 
+from annotated_types import Ge
 from msgspec import Struct
 
 from monitor.trace.model import Request, Tool
@@ -44,12 +46,11 @@ class RequestFeatures(Struct, frozen=True, gc=False):
     attributes: Mapping[str, float | str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(NamedTuple):
     """Mean and standard deviation of a numeric attribute, in its own unit."""
 
     mean: float
-    deviation: float
+    deviation: Annotated[float, Ge(0)]
 
     def standardise(self, value: float) -> float:
         """Deviations that *value* lies above the mean, kept within 4: one odd request must not move a weight far."""

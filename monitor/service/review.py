@@ -263,7 +263,7 @@ class Reviewer:
 
         It has learnt neither. Labels too young to be a fair sample are left out.
         """
-        from monitor.difficulty.live import assess_live  # noqa: PLC0415  (brings SciPy, for which no start need wait)
+        from monitor.difficulty.trust_gate import assess_live  # noqa: PLC0415  (brings SciPy, for which no start need wait)
 
         live = self._live_versions()
         unlearnt = [

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from monitor.difficulty.calibrating import assess_traffic, calibrate
+from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration, seal, unseal
 from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier
+from monitor.difficulty.trust_gate import assess_traffic
 from monitor.errors import CalibrationInvalid
 from tests.difficulty.made_up import answers, features_of, history
 

@@ -12,8 +12,8 @@ from scipy.stats import binom
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
-from monitor.difficulty.live import MAX_ANCHORS_MOVED, MIN_LABELS, find_drift
 from monitor.difficulty.trust import Drift
+from monitor.difficulty.trust_gate import MAX_ANCHORS_MOVED, MIN_LABELS, find_drift
 from tests.difficulty.made_up import answers, history
 
 ITEMS = 150

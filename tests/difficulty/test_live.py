@@ -10,7 +10,7 @@ import pytest
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
-from monitor.difficulty.live import assess_live
+from monitor.difficulty.trust_gate import assess_live
 from tests.difficulty.made_up import answers, history
 
 

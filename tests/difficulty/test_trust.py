@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from monitor.difficulty.calibrating import assess_traffic, calibrate
+from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.settings import DifficultySettings
-from monitor.difficulty.trust_gate import Prediction, assess
+from monitor.difficulty.trust_gate import Prediction, assess, assess_traffic
 from tests.difficulty.made_up import answers, history
 
 SETTINGS = DifficultySettings()
