@@ -148,8 +148,8 @@ def _through_ledger(spans: Sequence[Span], *, traces: int) -> float:
         batch = Batch(events=(), dead_letters=(), offsets=(), records={}, received_at=0.0)
         start = time.process_time()
         for portion in range(0, traces, _TRACES_PER_BATCH):
-            events = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
-            ledger.record(replace(batch, events=events))
+            waiting = [span for several in of_trace[portion : portion + _TRACES_PER_BATCH] for span in several]
+            ledger.record(replace(batch, spans=waiting))
         while due := ledger.due_spans(AssemblySettings(), now=86_400.0, max_spans=5_000):
             built = assemble(due, ServedModels((), 0.0), rules, now=inf, is_last_chance=True)[0]
             closed = [

@@ -101,4 +101,6 @@ def a_batch(
     """A batch of partition 0; without a *next_offset* it moves no offset."""
     moves = [] if next_offset is None else [OffsetCommit(PARTITION, expected_offset, next_offset)]
     records = {PARTITION: len(events) + len(dead_letters)} if events or dead_letters else {}
-    return Batch(events, dead_letters, moves, records, received_at=received_at)
+    spans = [event for event in events if isinstance(event, Span)]
+    others = [event for event in events if not isinstance(event, Span)]
+    return Batch(others, dead_letters, moves, records, received_at=received_at, spans=spans)

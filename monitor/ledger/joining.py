@@ -15,7 +15,6 @@ from monitor.trace.horizon import horizon_of
 from monitor.trace.model import UNRESOLVED, Outcome, OutcomeEvent, Trace
 from monitor.trace.outcome_policy import BUDGET, STATUS, resolve, standing
 from monitor.trace.settings import OutcomeSettings
-from monitor.trace.span import Span
 
 
 class Slot(Struct, gc=False):
@@ -70,11 +69,11 @@ class Joining:
         slot = self._slots.get(trace_id)
         return slot is not None and slot.delta is not None
 
-    def add(self, event: TaggedTrace | OutcomeEvent | Span) -> None:
-        """Count what one record said; spans are counted as they begin to wait."""
+    def add(self, event: TaggedTrace | OutcomeEvent) -> None:
+        """Count what one record said."""
         if isinstance(event, TaggedTrace):
             self.add_trace(event)
-        elif isinstance(event, OutcomeEvent):
+        else:
             self._add_outcome(event.run_id if self.is_counted(event.run_id) else event.trace_id, event.outcome)
             self._deltas.count(CounterName.UNKNOWN_FIELDS, by=event.unknown_fields)
 

@@ -94,8 +94,7 @@ class Batch:
     Everything that one transaction writes.
 
     Attributes:
-        events: Traces, outcomes and spans in the order of their records, so that counts do not depend on where a batch
-            ends.
+        events: Traces and outcomes in the order of their records, so that counts do not depend on where a batch ends.
         dead_letters: Records that say nothing.
         offsets: The step of every partition that has records here.
         records: Records read per partition, dead letters included.
@@ -105,9 +104,10 @@ class Batch:
         postponed: Traces that are complete and still wait, and until when, Unix seconds.
         forget_before: Spans of counted traces expire when the last of them came before, Unix seconds.
         early_spans: Spans that are put together early, since their service held more than its share.
+        spans: Spans that from now on are pending, until their trace is complete.
     """
 
-    events: Sequence[TaggedTrace | OutcomeEvent | Span] = ()
+    events: Sequence[TaggedTrace | OutcomeEvent] = ()
     dead_letters: Sequence[DeadLetterRecord] = ()
     offsets: Sequence[OffsetCommit] = ()
     records: Mapping[TopicPartition, int] = field(default_factory=dict)
@@ -117,6 +117,7 @@ class Batch:
     postponed: Mapping[TraceId, float] = field(default_factory=dict)
     forget_before: float = float("-inf")
     early_spans: int = 0
+    spans: Sequence[Span] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from monitor.rollout.tracker import VersionKey
 from monitor.trace.model import OutcomeEvent
 from monitor.trace.served import taught_by
 from monitor.trace.settings import OutcomeSettings
-from monitor.trace.span import Span
 
 
 class Recorder:
@@ -103,10 +102,12 @@ class Recorder:
         if batch.received_at - self._learnt_at >= HOUR_SECONDS:  # names that expired at another replica are free
             self._admitted, self._learnt_at = Admitted(), batch.received_at
         deltas = CounterDeltas()
-        runs = (tagged for assembled in batch.assembled for tagged in assembled.tagged)
-        trace_ids = {_trace_id(event) for event in (*batch.events, *runs)}
-        outcomes = (event for event in batch.events if isinstance(event, OutcomeEvent))
-        trace_ids |= {event.run_id for event in outcomes if event.outcome.observation is not None}
+        trace_ids: set[str] = {span.trace_id for span in batch.spans}
+        trace_ids |= {tagged.trace.trace_id for assembled in batch.assembled for tagged in assembled.tagged}
+        for event in batch.events:
+            trace_ids.add(event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id)
+            if isinstance(event, OutcomeEvent) and event.outcome.observation is not None:
+                trace_ids.add(event.run_id)
         slots = self._requests.load(connection, trace_ids, deltas)
         admission = Admission(connection, self._insert, self._settings, self._admitted)
         joining = Joining(slots, deltas, admission, self._outcomes)
@@ -146,13 +147,12 @@ class Recorder:
         )
 
     def _add_pending(self, connection: sa.Connection, batch: Batch, joining: Joining, deltas: CounterDeltas) -> None:
-        spans = [event for event in batch.events if isinstance(event, Span)]
-        counted = {span.trace_id for span in spans if joining.is_counted(span.trace_id)}
+        counted = set(filter(joining.is_counted, {span.trace_id for span in batch.spans}))
         gone = counted - self._pending.kept(connection, counted)
-        pending = [span for span in spans if span.trace_id not in gone]
+        pending = [span for span in batch.spans if span.trace_id not in gone] if gone else batch.spans
         duplicates = self._pending.add(connection, pending, received_at=batch.received_at)
-        deltas.count(CounterName.SPANS, detail="received", by=len(spans))
-        deltas.count(CounterName.SPANS, detail="late", by=len(spans) - len(pending))
+        deltas.count(CounterName.SPANS, detail="received", by=len(batch.spans))
+        deltas.count(CounterName.SPANS, detail="late", by=len(batch.spans) - len(pending))
         deltas.count(CounterName.SPANS, detail="duplicate", by=duplicates)
 
     def _taught(self, connection: sa.Connection, slots: Iterable[Slot]) -> list[tuple[Any, ...]]:
@@ -235,7 +235,3 @@ def _count_records(batch: Batch, deltas: CounterDeltas) -> None:
     deltas.count(CounterName.SERIES_DROPPED, detail=PENDING_SPANS, by=batch.early_spans)
     for letter in batch.dead_letters:
         deltas.count(CounterName.DEAD_LETTERS, detail=letter.reason)
-
-
-def _trace_id(event: TaggedTrace | OutcomeEvent | Span) -> str:
-    return event.trace.trace_id if isinstance(event, TaggedTrace) else event.trace_id

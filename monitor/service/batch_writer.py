@@ -114,6 +114,7 @@ class BatchWriter:
         recorded = stages.ledger.record(
             Batch(
                 events=pipeline.tag_events(events, stages.reviewer.tagger, self._rules),
+                spans=[span for record in records for span in record.spans],
                 dead_letters=dead,
                 offsets=[OffsetCommit(part, owned[part], offset) for part, offset in next_offsets.items()],
                 records={TopicPartition(*partition): count for partition, count in counts.items()},

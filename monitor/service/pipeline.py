@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,9 +26,7 @@ from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSet
 from monitor.trace.span import Span
 from monitor.trace.timing import held_run, held_verdict, is_far_ahead, refuse_ancient
 
-_Event = TypeVar("_Event", Trace, Span)
-
-Event = Trace | OutcomeEvent | Span
+Event = Trace | OutcomeEvent
 
 
 class DecodedRecord(Struct, frozen=True, gc=False):
@@ -36,13 +34,15 @@ class DecodedRecord(Struct, frozen=True, gc=False):
     A record and what it says.
 
     Attributes:
-        events: Its traces, outcomes and spans.
+        events: Its traces and outcomes.
+        spans: Its spans, far more than there are events.
         ignored: What was left aside in it.
         dead_letter: Why it cannot be read, or None.
     """
 
     record: Record
     events: Sequence[Event] = ()
+    spans: Sequence[Span] = ()
     ignored: Mapping[Ignored, int] = {}
     dead_letter: DeadLetterRecord | None = None
 
@@ -92,13 +92,11 @@ def decode_records(records: Iterable[Record], rules: DecodeRules) -> list[Decode
 
 def latest_event_time(records: Iterable[DecodedRecord]) -> float:
     """The latest time in *records*, Unix seconds; minus infinity if they have none."""
-    times = [
-        event.started_at if isinstance(event, Trace) or event.ended_at is None else event.ended_at
-        for record in records
-        for event in record.events
-        if not isinstance(event, OutcomeEvent)
-    ]
-    return max(times, default=float("-inf"))
+    times = [-inf]
+    for record in records:
+        times += [event.started_at for event in record.events if isinstance(event, Trace)]
+        times += [span.started_at if span.ended_at is None else span.ended_at for span in record.spans]
+    return max(times)
 
 
 def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
@@ -106,8 +104,8 @@ def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
     return [event for record in records for event in record.events if isinstance(event, Trace)]
 
 
-def tag_events(events: Sequence[Event], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace | OutcomeEvent | Span]:
-    """Give every trace its features, its tag and its own verdicts; everything else is passed on."""
+def tag_events(events: Sequence[Event], tagger: Tagger, rules: DecodeRules) -> list[TaggedTrace | OutcomeEvent]:
+    """Give every trace its features, its tag and its own verdicts; outcomes are passed on."""
     tagged = iter(tag_traces([event for event in events if isinstance(event, Trace)], tagger, rules))
     return [next(tagged) if isinstance(event, Trace) else event for event in events]
 
@@ -196,14 +194,13 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
         return DecodedRecord(record, dead_letter=DeadLetterRecord(record, invalid.reason, invalid.detail))
     traces, spans = decoded.traces, decoded.spans
     if rules.read_as is not None:
-        traces, spans = _read_as(rules.read_as, traces), _read_as(rules.read_as, spans)
+        traces = [replace(trace, environment=rules.read_as) for trace in traces]
+        spans = [replace(span, environment=rules.read_as) for span in spans]
     events: list[Event] = [*traces]
     if decoded.outcomes:
         events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
-    if spans:
-        # Not only when the trace is put together: another service on the same ledger may be first to do that.
-        events += map(_without_content, spans)
-    return DecodedRecord(record, events, decoded.ignored)
+    # Not only when the trace is put together: another service on the same ledger may be first to do that.
+    return DecodedRecord(record, events, [*map(_without_content, spans)], decoded.ignored)
 
 
 def _held(run: Trace, rules: DecodeRules) -> Trace:
@@ -229,10 +226,11 @@ def _allowed(decoded: Decoded, rule: TopicRule) -> Decoded:
     outcomes = decoded.outcomes if rule.judges else ()
     parts = ((decoded.traces, traces), (decoded.spans, spans), (decoded.outcomes, outcomes))
     refused = sum(len(said) - len(allowed) for said, allowed in parts)
-    if not refused:
-        return decoded
-    ignored = {**decoded.ignored, Ignored.NOT_ALLOWED: refused}
-    return replace(decoded, traces=traces, spans=spans, outcomes=outcomes, ignored=ignored)
+    return _left_aside(decoded, Ignored.NOT_ALLOWED, refused, traces=traces, spans=spans, outcomes=outcomes)
+
+
+def _left_aside(decoded: Decoded, why: Ignored, times: int, **parts: Any) -> Decoded:
+    return replace(decoded, **parts, ignored={**decoded.ignored, why: times}) if times else decoded
 
 
 def _may_say(rule: TopicRule, event: Trace | Span) -> bool:
@@ -251,14 +249,7 @@ def _held_to_arrival(decoded: Decoded, arrival: float, rules: DecodeRules) -> De
     spans = [span for span in decoded.spans if not is_far_ahead(span, arrival=arrival)]
     skewed = len(decoded.spans) - len(spans)
     skewed += sum(map(operator.is_not, (*traces, *outcomes), (*decoded.traces, *decoded.outcomes)))
-    if not skewed:
-        return decoded
-    ignored = {**decoded.ignored, Ignored.CLOCK_SKEWED: skewed}
-    return replace(decoded, traces=traces, outcomes=outcomes, spans=spans, ignored=ignored)
-
-
-def _read_as(environment: str, events: Iterable[_Event]) -> list[_Event]:
-    return [replace(event, environment=environment) for event in events]
+    return _left_aside(decoded, Ignored.CLOCK_SKEWED, skewed, traces=traces, outcomes=outcomes, spans=spans)
 
 
 def _without_content(span: Span) -> Span:

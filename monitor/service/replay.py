@@ -17,7 +17,6 @@ from monitor.rollout.verdict import VerdictState
 from monitor.service.loop import Service
 from monitor.service.review import Reviewer
 from monitor.trace.model import TraceId
-from monitor.trace.span import Span
 
 _TRACES_PER_ASSEMBLY = 500
 
@@ -45,7 +44,7 @@ class Replay:
         at_end = False
         while not at_end:
             turn = self._service.run_once()
-            for span in (event for record in turn.records for event in record.events if isinstance(event, Span)):
+            for span in (span for record in turn.records for span in record.spans):
                 started_at = self._open_traces.get(span.trace_id, span.started_at)
                 self._open_traces[span.trace_id] = min(started_at, span.started_at)
             for trace_id in turn.assembled:

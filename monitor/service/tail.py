@@ -17,7 +17,6 @@ from monitor.trace.assembly import Assembler
 from monitor.trace.model import Outcome, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import resolve, standing
 from monitor.trace.served import ServedModels
-from monitor.trace.span import Span
 
 _REMEMBERED = 20_000
 """Traces that a late verdict still finds, and verdicts that wait for their trace."""
@@ -75,14 +74,14 @@ class Watch:
         decoded = decode_records(records, self._rules)
         self.unreadable += sum(each.dead_letter is not None for each in decoded)
         self.event_time = max(self.event_time, latest_event_time(decoded))
-        for event in (event for each in decoded for event in each.events):
-            match event:
-                case Trace():
+        for record in decoded:
+            for event in record.events:
+                if isinstance(event, Trace):
                     yield self._show(event, calibration)
-                case OutcomeEvent():
+                else:
                     yield from self._judge(event)
-                case Span():
-                    self._assembler.add(event, now=now)
+            for span in record.spans:
+                self._assembler.add(span, now=now)
 
     def due(self, calibration: Calibration | None, *, now: float) -> Iterator[SeenRequest]:
         """Requests whose spans are complete at *now*, in the order of their starts."""

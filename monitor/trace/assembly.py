@@ -12,14 +12,16 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
-from monitor.trace.model import UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
+from monitor.trace.model import NO_BUDGET, UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
 from monitor.trace.semconv import ABORTS
 from monitor.trace.settings import OutcomeSettings
@@ -30,15 +32,21 @@ UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
 _HIGHEST_CLIMB = 64  # ids may go in circles
-_WRAPPED_IN = frozenset({OperationKind.STEP, OperationKind.OTHER})
+
+# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+_AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind
+_AGENTS = frozenset({_AGENT, _WORKFLOW})
+_ASKED = _AGENTS | {_MODEL}
+_PARTS = frozenset({_MODEL, _TOOL, _STEP, _RETRIEVAL})
+_WRAPPED_IN = frozenset({_STEP, _OTHER})
 
 
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
     """Each span once, by id; of two that share an id, the one that outranks the other, whatever their order."""
     kept: dict[str, Span] = {}
     for span in spans:
-        known = kept.get(span.span_id)
-        if known is None or span.outranks(known):
+        known = kept.setdefault(span.span_id, span)
+        if known is not span and span.outranks(known):
             kept[span.span_id] = span
     return kept
 
@@ -73,11 +81,11 @@ def missing_seconds(spans: Iterable[Span]) -> float:
     That is twice as long as what has come took: a run that was busy for a minute may go on for another.
     """
     by_id = unique_spans(spans)
-    work = [span for span in by_id.values() if span.kind is not OperationKind.OTHER]
+    came = by_id.values()
+    work = [span for span in came if span.kind is not _OTHER]
     if all(span.ended_at is not None and (span.parent_span_id or span.span_id) in by_id for span in work):
         return 0.0
-    ends = [span.ended_at or span.started_at for span in by_id.values()]
-    return 2 * (max(ends) - min(span.started_at for span in by_id.values()))
+    return 2 * (max(_end(span) for span in came) - min(span.started_at for span in came))
 
 
 def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: bool) -> Trace:
@@ -89,7 +97,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
     return Trace(
         trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
         service=_service(run),
-        environment=run.first(lambda span: span.environment) or PRODUCTION,
+        environment=run.first("environment") or PRODUCTION,
         model_version=ModelVersion(version),
         version_by=version_by,
         requested_model=requested,
@@ -99,7 +107,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
         usage=_usage(run),
         tool_calls=_tool_calls(run),
         steps=len(run.model_calls) or None,
-        budget=Budget(*(run.first(attrgetter(f"budget.{unit}")) for unit in Budget.__struct_fields__)),
+        budget=_budget(run),
         outcome=status_outcome(
             error=error is not None,
             aborted=aborted,
@@ -108,9 +116,9 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
             settings=settings,
         ),
         floating_alias=_asked_for_alias(run, version),
-        agent_version=run.first(lambda span: span.agent_version),
-        conversation_id=run.first(lambda span: span.conversation_id),
-        user_id=run.first(lambda span: span.user_id),
+        agent_version=run.first("agent_version"),
+        conversation_id=run.first("conversation_id"),
+        user_id=run.first("user_id"),
         answered=None if aborted else _answered(run),
         aborted=aborted,
         head_span_id=known_by,
@@ -118,14 +126,10 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
     )
 
 
-_T = TypeVar("_T")
 _Number = TypeVar("_Number", bound=float)
-_AGENTS = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW})
-_PARTS = frozenset({OperationKind.MODEL, OperationKind.TOOL, OperationKind.STEP, OperationKind.RETRIEVAL})
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True, gc=False):
     """
     Spans of one run in their roles; *ordered* has the head first, then the others by start.
 
@@ -144,17 +148,21 @@ class _Run:
     spine: AbstractSet[str]
     layers: Mapping[str, AbstractSet[str]]
 
-    def first(self, read: Callable[[Span], _T | None]) -> _T | None:
-        """What the head says, or else the earliest span that says anything."""
-        return next((found for span in self.ordered if (found := read(span)) is not None), None)
+    def first(self, name: str) -> Any:
+        """What the head says under *name*, or else the earliest span that says anything."""
+        for span in self.ordered:
+            if (found := getattr(span, name)) is not None:
+                return found
+        return None
 
     @property
     def is_agents_work(self) -> bool:
         """Whether a model or an agent did any of it; a decorated function that only looks things up is not an agent."""
+        if self.model_calls:
+            return True
         kinds = {span.kind for span in self.ordered}
-        looks_up = OperationKind.RETRIEVAL in kinds or kinds.isdisjoint({OperationKind.STEP, OperationKind.TOOL})
-        is_workflow = OperationKind.WORKFLOW in kinds and not looks_up
-        return bool(self.model_calls) or OperationKind.AGENT in kinds or is_workflow
+        looks_up = _RETRIEVAL in kinds or kinds.isdisjoint({_STEP, _TOOL})
+        return _AGENT in kinds or (_WORKFLOW in kinds and not looks_up)
 
 
 class _Tree:
@@ -193,11 +201,11 @@ class _Tree:
 
 
 def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
-    tree = _Tree(sorted(unique_spans(spans).values(), key=lambda span: (span.started_at, span.span_id)))
-    judging = tree.at_or_below(span for span in tree.spans if span.kind is OperationKind.EVALUATOR)
-    if judging:
+    tree = _Tree(sorted(unique_spans(spans).values(), key=attrgetter("started_at", "span_id")))
+    if judges := [span for span in tree.spans if span.kind is _EVALUATOR]:
+        judging = tree.at_or_below(judges)
         tree = _Tree([span for span in tree.spans if span.span_id not in judging])
-    work = [span for span in tree.spans if span.kind is not OperationKind.OTHER]
+    work = [span for span in tree.spans if span.kind is not _OTHER]
     enclosed = tree.below(work)
     # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
     topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
@@ -211,15 +219,15 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
 
 def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> _Run:
     head = tops[0]
-    tools = [span for span in own if span.kind is OperationKind.TOOL]
-    models = [span for span in own if span.kind is OperationKind.MODEL]
+    tools = [span for span in own if span.kind is _TOOL]
+    models = [span for span in own if span.kind is _MODEL]
     layers = _layers(models, tree)
     calls = _innermost(models, layers)
     aside = _beside_agent(tops, tree) | _given_up(calls)
     return _Run(
         root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
         head=head,
-        last=max((top for top in tops if top.span_id not in aside), key=_by_end, default=head),
+        last=max([top for top in tops if top.span_id not in aside], key=_by_end, default=head),
         ordered=[head, *(span for span in own if span is not head)],
         model_calls=calls,
         tool_calls=[span for span in tools if not _repeats_parent(span, tree)],
@@ -236,12 +244,12 @@ def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
     """Ids of *calls* that were cancelled beside another one, as a hedged request is once the other has answered."""
-    lost = {call.span_id for call in calls if call.error and ABORTS.search(call.error_type or "")}
-    others = [call for call in calls if call.span_id not in lost] if lost else []
-    begun = min((call.started_at for call in others), default=math.inf)
-    done = max((_by_end(call)[0] for call in others), default=0.0)
-    over = (call for call in calls if begun < _by_end(call)[0] and call.started_at < done)
-    return {call.span_id for call in over if call.span_id in lost}
+    lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
+    if not lost or len(lost) == len(calls):
+        return set()
+    others = [call for call in calls if call.span_id not in lost]
+    begun, done = min(call.started_at for call in others), max(map(_end, others))
+    return {span_id for span_id, call in lost.items() if begun < _end(call) and call.started_at < done}
 
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
@@ -258,7 +266,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         # What a run did that broke off before its agent's own span was written.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
-        elif span.kind is OperationKind.STEP and span.error and _calls_model(span, tree):
+        elif span.kind is _STEP and span.error and _calls_model(span, tree):
             groups[span.span_id] = [span]
         else:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]
@@ -277,11 +285,15 @@ def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 
 def _calls_model(span: Span, tree: _Tree) -> bool:
-    return any(tree.by_id[span_id].kind is OperationKind.MODEL for span_id in tree.at_or_below([span]))
+    return any(tree.by_id[span_id].kind is _MODEL for span_id in tree.at_or_below([span]))
+
+
+def _end(span: Span) -> float:
+    return span.ended_at or span.started_at
 
 
 def _by_end(span: Span) -> tuple[float, float, str]:
-    return (span.ended_at or span.started_at, span.started_at, span.span_id)
+    return _end(span), span.started_at, span.span_id
 
 
 def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) -> Sequence[Span]:
@@ -292,30 +304,33 @@ def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) ->
 def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
     layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
     # Some do not make their span the parent of what happens in it, and a second library writes one beside it.
-    beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_by_end(call)[0]))
+    beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_end(call)))
     for outer, inner in pairwise(beside):
         same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
+        if outer.name == inner.name or not same:
+            continue
         # Two layers of one call agree on its answer; calls that run side by side hardly ever do.
         agree = None in (outer.output_tokens, inner.output_tokens) or outer.output_tokens == inner.output_tokens
         # Logfire writes what a stream brought as a moment after it.
         is_its_end = inner.started_at == inner.ended_at and outer.output_tokens is None
-        is_within = is_its_end or _by_end(inner)[0] <= _by_end(outer)[0]
-        if same and agree and outer.name != inner.name and is_within:
+        if agree and (is_its_end or _end(inner) <= _end(outer)):
             layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
     return layers
 
 
 def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
     for above in tree.above(call):
-        if above.kind is OperationKind.MODEL:
+        if above.kind is _MODEL:
             yield above.span_id
         elif above.kind not in _WRAPPED_IN:
             return
 
 
 def _repeats_parent(span: Span, tree: _Tree) -> bool:
-    parent = next((above for above in tree.above(span) if above.kind is not OperationKind.OTHER), None)
-    return parent is not None and parent.kind is OperationKind.TOOL and parent.tool_name == span.tool_name
+    for above in tree.above(span):
+        if above.kind is not _OTHER:
+            return above.kind is _TOOL and above.tool_name == span.tool_name
+    return False
 
 
 def _error(run: _Run) -> Span | None:
@@ -326,16 +341,18 @@ def _error(run: _Run) -> Span | None:
     model began after it: whatever a later call recovered from is not a failure, nor is the error of a tool where the
     agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
     """
+    if not any(span.error for span in run.ordered):
+        return None
     ends = (run.root, run.last, run.head)
     tops = [span for span in ends if span is not None and span.error and span.span_id in run.spine]
     whole = next((span for span in tops if run.last is run.head or span.kind not in _PARTS), None)
     if whole is not None:
         return whole
     own = [span for span in run.ordered if span.span_id in run.spine]
-    acts = [span for span in own if span.kind in {OperationKind.MODEL, OperationKind.TOOL}]
+    acts = [span for span in own if span.kind is _MODEL or span.kind is _TOOL]
     failed = [*tops, *(span for span in own if span.kind in _AGENTS and span.error)]
     last = max(acts, key=_by_end, default=run.head)
-    answers = last.kind is OperationKind.TOOL and run.head.kind in _AGENTS and run.head.answered
+    answers = last.kind is _TOOL and run.head.kind in _AGENTS and run.head.answered
     if run.model_calls and last.error and not answers:
         failed.append(last)
     recovered = max((call.started_at for call in acts if not call.error), default=float("-inf"))
@@ -352,7 +369,7 @@ def _tool_calls(run: _Run) -> int | None:
     """How many there were; None where the library writes no spans for them, or it is not known."""
     if run.tool_calls or not run.model_calls:
         return len(run.tool_calls) or None
-    shows_tools = any(span.kind in _AGENTS or span.kind is OperationKind.STEP for span in run.ordered)
+    shows_tools = any(span.kind in _AGENTS or span.kind is _STEP for span in run.ordered)
     return 0 if shows_tools and not any(call.calls_tools for call in run.model_calls) else None
 
 
@@ -363,7 +380,7 @@ def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None
     Of several models that is the one that wrote most, or last; in a run that ended with the failure of a call, and
     without an answer, the one that was to answer then.
     """
-    named = run.first(lambda span: span.model_version)
+    named = run.first("model_version")
     calls = [call for call in run.model_calls if call.response_model or call.request_model]
     calls = [call for call in calls if call.span_id in run.spine] or calls
     last = max(calls, key=_by_end, default=None)
@@ -373,8 +390,9 @@ def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None
     if calls:
         requested, answered = _answering(calls)
     else:
-        requested = run.first(lambda span: span.request_model)
-        answered = run.first(lambda span: span.response_model if not span.error else None)
+        requested = run.first("request_model")
+        answering = (span.response_model for span in run.ordered if not span.error)
+        answered = next((model for model in answering if model is not None), None)
     if named is not None:
         return named, VersionBy.SENDER, requested
     if answered is not None:
@@ -386,6 +404,8 @@ def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
     """The model that was asked for, and the one that answered, of the calls that gave the answer."""
     answers = {call.request_model: call.response_model for call in calls if call.response_model}
     models = [(call.request_model, call.response_model or answers.get(call.request_model)) for call in calls]
+    if len(set(models)) == 1:
+        return models[0]
     if any(call.output_tokens is None for call in calls):
         last = max(calls, key=_by_end)
         return last.request_model, last.response_model or answers.get(last.request_model)
@@ -400,7 +420,7 @@ def _asked_for_alias(run: _Run, version: str) -> bool:
     return bool(_LATEST.search(version)) or any(
         is_floating_alias(call.request_model, call.response_model)
         for call in run.ordered
-        if call.request_model is not None and version in {call.model_version, call.response_model or call.request_model}
+        if call.request_model is not None and version in (call.model_version, call.response_model or call.request_model)
     )
 
 
@@ -419,69 +439,66 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 
 def _service(run: _Run) -> str:
-    service = run.first(lambda span: span.service)
+    service: str | None = run.first("service")
     if service is None or service.startswith(UNKNOWN_SERVICE):  # what SDKs write that were not given a name
-        return run.first(lambda span: span.agent_name) or service or UNKNOWN_SERVICE
+        return run.first("agent_name") or service or UNKNOWN_SERVICE
     return service
 
 
 def _request(run: _Run) -> Request:
     classified = [(span.capability_rule, span.capability) for span in run.ordered if span.capability is not None]
     attributes: dict[str, float | str] = {}
-    for name, value in chain.from_iterable(span.attributes.items() for span in run.ordered):
-        if len(attributes) < MOST_ATTRIBUTES:
-            attributes.setdefault(name, value)
-    asked_in = [run.head, *(span for span in run.ordered if span.kind in _AGENTS or span.kind is OperationKind.MODEL)]
+    for span in [span for span in run.ordered if span.attributes]:
+        for name, value in span.attributes.items():
+            if len(attributes) < MOST_ATTRIBUTES:
+                attributes.setdefault(name, value)
+    asked_in = [run.head, *[span for span in run.ordered if span.kind in _ASKED]]
     telling = [span for span in asked_in if span.text is not None or span.prompt_family is not None]
     asked = next((span for span in telling if not span.is_wrapped), telling[0] if telling else None)
     return Request(
         capability=min(classified, key=lambda found: found[0] or 0)[1] or UNCLASSIFIED if classified else UNCLASSIFIED,
-        request_id=run.first(lambda span: span.request_id),
+        request_id=run.first("request_id"),
         text=None if asked is None else asked.text,
-        messages=run.first(lambda span: span.messages),
-        tools=run.first(lambda span: span.tools or None) or (),
+        messages=run.first("messages"),
+        tools=next((span.tools for span in run.ordered if span.tools), ()),
         attributes=attributes,
         prompt_family=None if asked is None else asked.prompt_family,
-        tool_set=run.first(lambda span: span.tool_set),
+        tool_set=run.first("tool_set"),
     )
 
 
 def _usage(run: _Run) -> Usage:
     """Sums over the model calls; what none of them reports, the head may."""
     return Usage(
-        input_tokens=_total(run, lambda span: span.input_tokens, sum, MOST_COUNTED),
-        output_tokens=_total(run, lambda span: span.output_tokens, sum, MOST_COUNTED),
-        cost_usd=_total(run, lambda span: span.cost_usd, math.fsum, MOST_COST_USD),
+        input_tokens=_total(run, "input_tokens", sum, MOST_COUNTED),
+        output_tokens=_total(run, "output_tokens", sum, MOST_COUNTED),
+        cost_usd=_total(run, "cost_usd", math.fsum, MOST_COST_USD),
     )
 
 
-def _total(
-    run: _Run, read: Callable[[Span], _Number | None], add: Callable[[Iterable[_Number]], _Number], most: _Number
-) -> _Number | None:
+def _total(run: _Run, name: str, add: Callable[[Iterable[Any]], _Number], most: _Number) -> _Number | None:
     calls = run.model_calls
     if run.layers:  # each call once: where the innermost layer leaves a number out, another may have it
-        reporting = [span for span in run.ordered if span.kind is OperationKind.MODEL and read(span) is not None]
+        reporting = [span for span in run.ordered if span.kind is _MODEL and getattr(span, name) is not None]
         calls = _innermost(reporting, run.layers)
-    known = [value for call in calls if (value := read(call)) is not None]
-    return min(add(known), most) if known else read(run.head)
+    known = [value for call in calls if (value := getattr(call, name)) is not None]
+    return min(add(known), most) if known else getattr(run.head, name)
+
+
+def _budget(run: _Run) -> Budget:
+    """Each limit as the earliest span that has it says."""
+    budgets = [span.budget for span in run.ordered if span.budget is not NO_BUDGET]
+    limits = zip(*map(astuple, budgets), strict=True)
+    return Budget(*(next((limit for limit in of_unit if limit is not None), None) for of_unit in limits))
 
 
 def _answered(run: _Run) -> bool | None:
     """Whether the head gave an answer, or else the model call that ended last; what wraps a stream returns nothing."""
     own = run.head.answered
-    if own or not run.model_calls or (own is False and run.head.kind is OperationKind.AGENT):
+    if own or not run.model_calls or (own is False and run.head.kind is _AGENT):
         return own
     last = max(run.model_calls, key=_by_end).answered
     return own if last is None else last
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Spans of one trace, when the last of them came, and whether the root has ended."""
-
-    spans: list[Span] = field(default_factory=list)
-    last_came_at: float = 0.0
-    root_ended: bool = False
 
 
 class Assembler:
@@ -496,14 +513,13 @@ class Assembler:
     def __init__(self, settings: OutcomeSettings, *, most_traces: int | None = None) -> None:
         self._settings = settings
         self._most_traces = most_traces
-        self._pending: dict[TraceId, _Pending] = {}
+        self._pending: dict[TraceId, tuple[float, list[Span]]] = {}  # with when the last of them came
 
     def add(self, span: Span, *, now: float = 0.0) -> None:
         """Hold *span*, which came at *now* (seconds on any clock)."""
-        pending = self._pending.setdefault(span.trace_id, _Pending())
-        pending.spans.append(span)
-        pending.last_came_at = now
-        pending.root_ended = pending.root_ended or span.is_ended_root
+        _, spans = self._pending.get(span.trace_id, (now, []))
+        spans.append(span)
+        self._pending[span.trace_id] = now, spans
         if self._most_traces is not None and len(self._pending) > self._most_traces:
             del self._pending[next(iter(self._pending))]
 
@@ -511,8 +527,8 @@ class Assembler:
         """Traces whose root has ended and of which no span came for *quiet_seconds*; they are no longer held."""
         return self._build(
             trace_id
-            for trace_id, pending in self._pending.items()
-            if pending.root_ended and now - pending.last_came_at >= quiet_seconds
+            for trace_id, (last_came_at, spans) in self._pending.items()
+            if now - last_came_at >= quiet_seconds and any(span.is_ended_root for span in spans)
         )
 
     def rest(self) -> list[Trace]:
@@ -520,5 +536,5 @@ class Assembler:
         return self._build(self._pending)
 
     def _build(self, trace_ids: Iterable[TraceId]) -> list[Trace]:
-        spans = [self._pending.pop(trace_id).spans for trace_id in list(trace_ids)]
+        spans = [self._pending.pop(trace_id)[1] for trace_id in list(trace_ids)]
         return [run for each in spans for run in build_traces(each, self._settings)]

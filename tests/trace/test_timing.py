@@ -16,7 +16,6 @@ from monitor.service.pipeline import DecodeRules, assemble, decode_records, trac
 from monitor.trace.model import DropReason, Ignored, OutcomeEvent, Trace
 from monitor.trace.served import ServedModels
 from monitor.trace.settings import Limits, TraceSettings
-from monitor.trace.span import Span
 from tests.trace.events import a_trace_event
 
 ARRIVAL = 1_795_410_120.0
@@ -108,10 +107,9 @@ def test_spans_that_are_days_ahead_are_left_out(ahead: float, kept: int) -> None
 
     (batch,) = decode_records([Record(Position("t", 0, 0), key=None, value=value)], LIVE)
 
-    assert kept == len(batch.events)
+    assert kept == len(batch.spans)
     assert 1 - kept == batch.ignored.get(Ignored.CLOCK_SKEWED, 0)
-    spans = [event for event in batch.events if isinstance(event, Span)]
-    pending = [PendingSpans(spans[0].trace_id, spans)] if spans else []
+    pending = [PendingSpans(batch.spans[0].trace_id, batch.spans)] if batch.spans else []
     built, _ = assemble(pending, ServedModels((), 0.0), LIVE, now=inf, is_last_chance=True)
     runs = [run for each in built for run in each.runs]
     assert all(run.started_at <= ARRIVAL + SLACK for run in runs)
