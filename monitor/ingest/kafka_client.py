@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer, errors
+from kafka.net.transport import KafkaTCPTransport
 
 from monitor.errors import BrokersUnreachable, ConfigInvalid, os_errors
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
@@ -140,3 +141,20 @@ def _secret(value: str, path: str) -> str:
         return value
     with os_errors(ConfigInvalid, f"{Path(path).absolute()} cannot be read", "check the kafka.*_password_file."):
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def _receive(transport: Any) -> tuple[bytes, errors.KafkaConnectionError | None]:
+    """All that has come, and why no more can; kafka-python asks for 4 kB at a time, and has no setting for it."""
+    pieces = []
+    try:
+        while piece := transport._sock.recv(_RECEIVED_BYTES):  # noqa: SLF001
+            pieces.append(piece)
+    except (BlockingIOError, InterruptedError):
+        return b"".join(pieces), None
+    except OSError as error:
+        return b"".join(pieces), errors.KafkaConnectionError(error)
+    return b"".join(pieces), errors.KafkaConnectionError("socket disconnected")
+
+
+_RECEIVED_BYTES = 256 * 1024
+KafkaTCPTransport._sock_recv = _receive  # noqa: SLF001  # TLS, which comes in records of 16 kB, has a method of its own
