@@ -39,7 +39,7 @@ generate: $(VENV)/.dev  ## Rebuild the files that are generated from the code
 	$(BIN)/python -m grafana.dashboards
 	$(BIN)/python -m rules.slo
 	$(BIN)/python -m deploy.manifests
-	$(BIN)/python -m monitor.metrics.names > docs/metrics.md
+	$(BIN)/python -m docs.handbook.metric_reference > docs/metrics.md
 
 figures: $(VENV)/.dev  ## Replay the demo and draw the pictures of the concept pages from its numbers
 	$(BIN)/python -m docs.handbook.figures

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
+from docs.handbook.attribute_reference import attributes
 from docs.handbook.tables import code, table
-from monitor.trace.native import event_schemas
-from monitor.trace.semconv import as_markdown
+from monitor.trace.native import EVENTS
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "cliffwatch.trace/v1": {
@@ -67,7 +69,16 @@ What is read from OpenTelemetry, OpenInference and Langfuse; [your traces](../tr
 def page() -> str:
     """The page, in Markdown."""
     events = [_event(name, schema) for name, schema in event_schemas().items()]
-    return _HEAD + "".join(events) + _ATTRIBUTES_HEAD + as_markdown()
+    return _HEAD + "".join(events) + _ATTRIBUTES_HEAD + attributes()
+
+
+def event_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each native event, by the `schema` that the event carries."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, event in EVENTS.items():
+        definitions = msgspec.json.schema(event)["$defs"]
+        found[name] = definitions.pop(event.__name__) | {"$defs": definitions}
+    return found
 
 
 def schema_files() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,22 +50,3 @@ METRICS = tuple(_BY_NAME.values())
 def metric(name: str) -> Metric:
     """The metric that metrics.toml calls *name* after its prefix `cliffwatch_`."""
     return _BY_NAME[f"cliffwatch_{name}"]
-
-
-def metrics_reference() -> str:
-    """docs/metrics.md: a Markdown table of every metric."""
-    rows = (
-        f"| `{metric.name}` | {metric.kind} | {', '.join(map('`{}`'.format, metric.labels))} | {metric.help} |\n"
-        for metric in sorted(METRICS, key=lambda metric: metric.name)
-    )
-    return (
-        "<!-- Generated from monitor/metrics/names.py by `make generate`; do not edit. -->\n"
-        "# Metrics\n\n"
-        "What `/metrics` shows is the last committed state of the ledger: counters never reset, every replica shows "
-        "the same, and what is not known is a missing series, never NaN.\n\n"
-        "| metric | type | labels | meaning |\n|---|---|---|---|\n" + "".join(rows)
-    )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(metrics_reference())

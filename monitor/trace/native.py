@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, ValidationError
-from msgspec.json import Decoder, encode, schema, schema_components
+from msgspec.json import Decoder, encode, schema_components
 
 from monitor.trace import bounds, model
 
@@ -102,24 +102,17 @@ class _OutcomeEvent(_Wire, frozen=True, tag_field="schema", tag="cliffwatch.outc
     outcome: _Outcome
 
 
-_EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
+EVENTS: Mapping[Any, type[_TraceEvent | _OutcomeEvent]] = {
     event.__struct_config__.tag: event for event in (_TraceEvent, _OutcomeEvent)
 }
+"""Every native event, by the `schema` that it carries."""
+
 _PARTS: Mapping[str, type[Struct]] = {"request": _Request, "usage": model.Usage, "budget": _Budget, "outcome": _Outcome}
 _INSTANTS = ("started_at", "ended_at", "labelled_at")
 _decode = Decoder(_TraceEvent | _OutcomeEvent).decode
 _decode_leniently = Decoder(_TraceEvent | _OutcomeEvent, strict=False).decode
 _decode_tools = Decoder(list[_Tool]).decode
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
-
-
-def event_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each native event, by the `schema` that the event carries."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, event in _EVENTS.items():
-        definitions = schema(event)["$defs"]
-        found[name] = definitions.pop(event.__name__) | {"$defs": definitions}
-    return found
 
 
 def read_plain(value: bytes, max_depth: int) -> model.Trace | model.OutcomeEvent | None:
@@ -141,7 +134,7 @@ def read_plain(value: bytes, max_depth: int) -> model.Trace | model.OutcomeEvent
 
 def is_native(document: Any) -> bool:
     """Whether *document* carries the `schema` of a native event."""
-    return isinstance(document, dict) and (name := document.get("schema")).__hash__ is not None and name in _EVENTS
+    return isinstance(document, dict) and (name := document.get("schema")).__hash__ is not None and name in EVENTS
 
 
 def read_document(document: Mapping[str, Any]) -> model.Trace | model.OutcomeEvent:
@@ -151,7 +144,7 @@ def read_document(document: Mapping[str, Any]) -> model.Trace | model.OutcomeEve
     Raises:
         InvalidRecord: it breaks the contract; the detail names the field, never its content.
     """
-    known, unknown = _known(document, _EVENTS[document["schema"]])
+    known, unknown = _known(document, EVENTS[document["schema"]])
     try:
         _CANONICAL.encode(document)
         return _event(_decode_leniently(encode(known)), None, unknown)

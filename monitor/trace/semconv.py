@@ -3,15 +3,12 @@ The one table of attribute names: what OpenTelemetry, OpenInference and Langfuse
 
 Where several names stand for the same fact, the first of the table that a span carries wins. Names with `N` or `*` are
 families: flattened lists (`llm.input_messages.0.message.role`), or whatever follows the prefix.
-
-`python -m monitor.trace.semconv` prints the table of docs/traces.md, and that of the libraries below it.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -177,26 +174,3 @@ LIBRARIES = tuple(Library(**row) for row in table("libraries.csv"))
 def library_of(scope: str) -> Library | None:
     """The library that writes spans under *scope*, or None where it was not tried."""
     return next((library for library in LIBRARIES if scope.startswith(library.scope)), None)
-
-
-def libraries_as_markdown() -> str:
-    """The table of `LIBRARIES`, a line for each."""
-    lines = ["| library | scope | what it leaves out | the switch |", "|---|---|---|---|"]
-    lines += [f"| {each.name} | `{each.scope}` | {each.leaves_out} | {each.switch} |" for each in LIBRARIES]
-    return "\n".join(lines) + "\n"
-
-
-def as_markdown() -> str:
-    """The table as docs/traces.md shows it: one line for each fact and convention, names in order of precedence."""
-    lines = ["| what | read from, the first that is there | named by |", "|---|---|---|"]
-    lines += [
-        f"| {row.fact} | `{row.name}`{' (deprecated)' if row.deprecated else ''} | {row.convention} |"
-        for fact in Field
-        for row in ATTRIBUTES
-        if row.fact is fact
-    ]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{as_markdown()}\n{libraries_as_markdown()}")

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from docs.handbook import alert_reference, command_reference, config_reference, event_reference, http_reference
 from docs.handbook.command_reference import commands
+from docs.handbook.event_reference import event_schemas
 from monitor.cli.app import whole_app
 from monitor.config.model import Config
 from monitor.ledger.sql import SqlLedger
@@ -23,7 +24,6 @@ from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.policy import Policy
 from monitor.service.rollout_control import RolloutControl
-from monitor.trace.native import event_schemas
 from monitor.web.app import metrics_app
 from tests.metrics.snapshots import a_snapshot
 from tests.trace.events import decode_native

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from langfuse import Langfuse
 
+from docs.handbook import attribute_reference
 from monitor.trace.model import DropReason, Ignored
-from monitor.trace.semconv import as_markdown, libraries_as_markdown
 from monitor.trace.settings import OutcomeSettings
 
 TEXT = Path("docs/traces.md").read_text(encoding="utf-8")
 
 
 def test_table_is_the_one_that_is_read() -> None:
-    """The table is generated; `python -m monitor.trace.semconv` prints what has to stand there."""
-    assert f"do not edit. -->\n\n{as_markdown()}\n<!-- End" in TEXT
+    """The table is generated; `python -m docs.handbook.attribute_reference` prints what has to stand there."""
+    assert f"do not edit. -->\n\n{attribute_reference.attributes()}\n<!-- End" in TEXT
 
 
 def test_every_reason_is_listed() -> None:
@@ -44,5 +44,5 @@ def test_langfuse_has_what_the_example_calls() -> None:
 
 
 def test_table_of_libraries_is_the_one_of_the_code() -> None:
-    """`python -m monitor.trace.semconv` writes it too."""
-    assert libraries_as_markdown() in TEXT
+    """`python -m docs.handbook.attribute_reference` writes it too."""
+    assert attribute_reference.libraries() in TEXT

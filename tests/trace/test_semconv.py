@@ -14,7 +14,8 @@ from opentelemetry.semconv._incubating.attributes import (
     user_attributes,
 )
 
-from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Field, as_markdown
+from docs.handbook import attribute_reference
+from monitor.trace.semconv import ATTRIBUTES, OPERATION_KINDS, Attribute, Field
 
 GIVEN_UP = {"langfuse.trace.input", "langfuse.trace.output"}
 """Names that Langfuse's SDK wrote before version 4 and no longer lists."""
@@ -91,7 +92,7 @@ def test_kinds_of_every_convention_are_known() -> None:
 
 def test_table_names_every_fact_and_attribute() -> None:
     """The table for people has a line for each row, under its fact."""
-    lines = as_markdown().splitlines()
+    lines = attribute_reference.attributes().splitlines()
 
     assert len(lines) == 2 + len(ATTRIBUTES)
     assert {str(fact) for fact in Field} == {line.split(" | ")[0].removeprefix("| ") for line in lines[2:]}
