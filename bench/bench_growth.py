@@ -34,7 +34,8 @@ from bench.stopwatch import Stopwatch
 from bench.synthetic_source import SyntheticSource
 from monitor.ledger.cells import SUMS
 from monitor.ledger.schema import counter, model_version, request, stratum, traffic
-from monitor.metrics.exposition import encode_text, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import SnapshotHolder
 from monitor.service.replay import Replay
 

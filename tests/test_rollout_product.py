@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.exposition import families_of
+from monitor.metrics.collect import families_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import Floor, Policy, Severity
 from monitor.rollout.tracker import Rollout

@@ -15,7 +15,8 @@ from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.schema import metadata
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.exposition import encode_text, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_text
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service

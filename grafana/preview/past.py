@@ -22,7 +22,7 @@ from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ingest.file import FileSource
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.exposition import families_of
+from monitor.metrics.collect import families_of
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.service.loop import Service
 from monitor.service.pipeline import DecodeRules

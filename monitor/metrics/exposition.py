@@ -1,39 +1,19 @@
-"""
-The last committed snapshot as metric families, and these as bytes.
-
-They are what prometheus-client's own encoders write, in a third of their time.
-"""
+"""Metric families as bytes: what prometheus-client's own encoders write, in a third of their time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from monitor.metrics.collect_monitor import collect_calibration, collect_health, collect_model_versions, collect_policy
-from monitor.metrics.collect_requests import collect_requests
-from monitor.metrics.collect_rollouts import collect_rollouts
-from monitor.metrics.family import Family, escaped, families
-from monitor.metrics.snapshot import Snapshot, TraceExemplar
+from monitor.metrics.family import Family, escaped
+from monitor.metrics.snapshot import TraceExemplar
 
 Encoder = Callable[[Iterable[Family]], bytes]
 
 _NEVER = {"q=0", "q=0.0", "q=0.00", "q=0.000"}
 _OPENMETRICS = "application/openmetrics-text"
-_GROUPS = (collect_model_versions, collect_rollouts, collect_policy, collect_calibration, collect_health)
-
-
-def families_of(snapshot: Snapshot) -> Iterator[Family]:
-    """
-    Everything that *snapshot* shows, in the same order at every scrape.
-
-    A scrape reads one snapshot from start to end, so it never mixes two commits, and it touches neither database nor
-    model.
-    """
-    yield from collect_requests(snapshot)
-    for collect in _GROUPS:
-        yield from families(collect(snapshot))
 
 
 def choose_format(accept: str) -> tuple[Encoder, str]:

@@ -12,7 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from monitor.errors import MonitorError
-from monitor.metrics.exposition import accepts_gzip, choose_format, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
 from monitor.web.bodies import BodyResponse, SnapshotBodies

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.cli.wiring import file_replay
 from monitor.config.model import Config
-from monitor.metrics.exposition import encode_text, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_text
 from monitor.trace.settings import AssemblySettings, TraceSettings
 from tests.faults.counted import counted
 from tests.faults.events import Stream

@@ -17,7 +17,7 @@ from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, Counte
 from monitor.ledger.schema import label_value
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
-from monitor.metrics.exposition import families_of
+from monitor.metrics.collect import families_of
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.tracker import Role, Rollout

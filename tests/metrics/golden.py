@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 from monitor import __version__
-from monitor.metrics.exposition import encode_text, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_text
 from tests.metrics.snapshots import a_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "out-metrics.txt"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, CounterKey, CounterName
-from monitor.metrics.exposition import encode_text, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_text
 from monitor.metrics.names import METRICS
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.policy import ClassRunbook, Policy

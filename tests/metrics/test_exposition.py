@@ -6,7 +6,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from monitor.ledger.ledger import CounterKey, CounterName
-from monitor.metrics.exposition import choose_format, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import choose_format
 from monitor.metrics.snapshot import Snapshot, TraceExemplar
 from monitor.rollout.policy import Policy
 from tests.metrics.client_library import theirs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.metrics.collect_rollouts import collect_rollouts
+from monitor.metrics.collect import collect_rollouts
 from monitor.metrics.family import families
 from monitor.output.rollouts import rollout_json
 from monitor.web.page.pages import Page

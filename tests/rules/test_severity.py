@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from monitor.metrics.exposition import families_of
+from monitor.metrics.collect import families_of
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.verdict import VerdictState
 from tests.metrics.snapshots import a_comparison, a_rate, a_record, a_snapshot, a_verdict
