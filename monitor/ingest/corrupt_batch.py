@@ -29,12 +29,12 @@ class BlockedPartition:
 
     partition: TopicPartition
     offset: int
-    problem: str
-    tries: int
-    retry_at: float
+    problem: str = ""
+    tries: int = 0
+    retry_at: float = 0.0
 
-    def again(self, problem: str, *, now: float) -> BlockedPartition:
-        """After another try that failed at *now* (monotonic seconds)."""
+    def tried(self, problem: str, *, now: float) -> BlockedPartition:
+        """After a try that failed at *now* (monotonic seconds)."""
         pause = min(_FIRST_RETRY_SECONDS * 2.0**self.tries, _LONGEST_RETRY_SECONDS)
         return replace(self, problem=problem, tries=self.tries + 1, retry_at=now + pause)
 
@@ -50,11 +50,6 @@ class BlockedPartition:
         topic, partition = self.partition
         then = f"skipped after {limit} tries" if limit else "it waits, since kafka.unreadable_tries is 0"
         return f"{topic}[{partition}] cannot be read at offset {self.offset} ({self.problem}); {then}."
-
-
-def blocked_at(partition: TopicPartition, offset: int, problem: str, *, now: float) -> BlockedPartition:
-    """*partition* after the first try at *now* (monotonic seconds)."""
-    return BlockedPartition(partition, offset, problem, tries=1, retry_at=now + _FIRST_RETRY_SECONDS)
 
 
 def is_corrupt(error: Exception) -> bool:

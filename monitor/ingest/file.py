@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from monitor.errors import DependencyUnreachable, MonitorError, UsageError, os_errors
 from monitor.ingest.lines import CORRUPTED, PEEK_BYTES, Line, decompressed, frame_lengths, read_frames, read_lines
-from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, TopicPartition
+from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, Source, TopicPartition
 
 STANDARD_INPUT = "-"
 
@@ -25,7 +25,7 @@ Translate = Callable[[str], Iterable[bytes] | None]
 """Gives the lines of the file at a path in another form, or None where it may be read as it is."""
 
 
-class FileSource:
+class FileSource(Source):
     """
     Lines of files, one file after the other: topic is the path as given, partition 0, offset the line's index from 0.
 
@@ -42,6 +42,9 @@ class FileSource:
         max_record_bytes: Longest line that is kept in memory, in bytes.
         standard_input: The stream that `-` reads.
         translate: Gives the lines of a file that is to be read as something else than it is; None reads it as it is.
+
+    Attributes:
+        unread: Records that no poll has returned.
 
     Raises:
         DependencyUnreachable: a file cannot be opened.
@@ -73,7 +76,7 @@ class FileSource:
         self._again: deque[Record] = deque()
         self._failure: MonitorError | None = None
         self._open_file = ExitStack()
-        self._unread = self._records()
+        self.unread = self._records()
 
     def poll(self, timeout_seconds: float) -> Poll:
         del timeout_seconds  # a file never keeps one waiting
@@ -101,12 +104,6 @@ class FileSource:
         self._again.extendleft(reversed(self._uncommitted))
         self._uncommitted.clear()
         self._offsets = None
-
-    def lag(self) -> Mapping[TopicPartition, int]:
-        return {}
-
-    def blocked(self) -> str:
-        return ""
 
     def close(self) -> None:
         self._open_file.close()
@@ -136,7 +133,7 @@ class FileSource:
             raise self._failure
         try:
             # Not `yield from`: a generator that is dropped half-way would close the one that it reads from.
-            batch.extend(islice(chain(self._kept_records(), self._unread), self._batch_records))
+            batch.extend(islice(chain(self._kept_records(), self.unread), self._batch_records))
         except MonitorError as error:
             self._failure = error
             if not batch:
@@ -198,10 +195,5 @@ def file_records(
     Raises:
         MonitorError: a file cannot be read.
     """
-    at_end = False
     with closing(FileSource(paths, lambda _: {}, max_record_bytes=max_record_bytes, translate=translate)) as source:
-        while not at_end:
-            poll = source.poll(0.0)
-            yield from poll.records
-            source.committed(poll.next_offsets)
-            at_end = poll.at_end
+        yield from source.unread

@@ -17,7 +17,7 @@ from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
 from monitor.clock import Clock, WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
-from monitor.ingest.corrupt_batch import BlockedPartition, blocked_at, first_readable, is_corrupt
+from monitor.ingest.corrupt_batch import BlockedPartition, first_readable, is_corrupt
 from monitor.ingest.kafka_client import milliseconds, open_consumer, translated_errors
 from monitor.ingest.kafka_reader import as_record, close, offset_ranges, ours, partition_numbers, problem_at, theirs
 from monitor.ingest.settings import KafkaSettings
@@ -237,7 +237,9 @@ class KafkaSource:
         for partition, offset in sorted(next_offsets.items()):
             if problem := problem_at(self._settings, partition, offset):
                 found = True
-                self._blocked[partition] = blocked_at(partition, offset, problem, now=self._clock.monotonic())
+                self._blocked[partition] = BlockedPartition(partition, offset).tried(
+                    problem, now=self._clock.monotonic()
+                )
                 log.error("batch.corrupt", **partition._asdict(), offset=offset, problem=problem)
         return found
 
@@ -250,10 +252,9 @@ class KafkaSource:
             if not problem:
                 self._read_on([partition])
                 continue
-            tried = blocked.again(problem, now=self._clock.monotonic())
-            self._blocked[partition] = tried
-            if 0 < self._settings.unreadable_tries <= tried.tries:
-                return self._give_up(tried)
+            self._blocked[partition] = blocked.tried(problem, now=self._clock.monotonic())
+            if 0 < self._settings.unreadable_tries <= self._blocked[partition].tries:
+                return self._give_up(self._blocked[partition])
         return None
 
     def _give_up(self, blocked: BlockedPartition) -> Poll:

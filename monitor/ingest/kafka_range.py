@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.settings import KafkaSettings
-from monitor.ingest.source import Poll, Record, TopicPartition
+from monitor.ingest.source import Poll, Record, Source, TopicPartition
 
 _FULL = 5_000
 """Records of one partition that wait for those of the others."""
@@ -42,7 +42,7 @@ class _Part:
     committed: int | None = None
 
 
-class KafkaRangeSource:
+class KafkaRangeSource(Source):
     """
     A `Source` over a range; partitions are merged by the time of their records, so that event time goes forward.
 
@@ -73,14 +73,10 @@ class KafkaRangeSource:
         while len(records) < self._batch_records and not self._is_exhausted():
             self._fill(timeout_seconds)
             records += self._merged(self._batch_records - len(records))
-        for record in records:
-            self._parts[record.position.topic_partition].next_offset = record.next_offset
-        handed_on = {record.position.topic_partition for record in records}
-        return Poll(
-            records=tuple(records),
-            next_offsets={partition: self._parts[partition].next_offset for partition in handed_on},
-            at_end=self._is_exhausted(),
-        )
+        next_offsets = {record.position.topic_partition: record.next_offset for record in records}
+        for partition, offset in next_offsets.items():
+            self._parts[partition].next_offset = offset
+        return Poll(tuple(records), next_offsets, at_end=self._is_exhausted())
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: part.committed for partition, part in self._parts.items()}
@@ -98,9 +94,6 @@ class KafkaRangeSource:
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: max(0, part.end - part.next_offset) for partition, part in self._parts.items()}
-
-    def blocked(self) -> str:
-        return ""
 
     def close(self) -> None:
         self._reader.close()

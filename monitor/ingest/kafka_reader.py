@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from monitor.errors import DependencyUnreachable
 from monitor.ingest.assignment import OffsetRange
-from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
+from monitor.ingest.corrupt_batch import BlockedPartition, first_readable, is_corrupt
 from monitor.ingest.kafka_client import milliseconds, open_consumer, translated_errors
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import CorruptBatch, Position, Record, TopicPartition
@@ -139,7 +139,7 @@ class KafkaReader:
         for partition, offset in sorted(self.positions.items()):
             if offset < ends[partition] and (problem := problem_at(self._settings, partition, offset)):
                 end = first_readable(offset, ends[partition], partial(problem_at, self._settings, partition))
-                skipped.append(blocked_at(partition, offset, problem, now=0.0).skipped(end))
+                skipped.append(BlockedPartition(partition, offset, problem).skipped(end))
                 self.positions[partition] = end
         self._consumer = open_consumer(self._settings)
         self.start(self.positions, ends=self._ends)

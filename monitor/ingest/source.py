@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -116,10 +116,8 @@ class Poll:
     at_end: bool = False
 
 
-class LedgerOffsets(Protocol):
-    """Next offsets as the ledger holds them; a partition that it has never seen is missing from the answer."""
-
-    def __call__(self, partitions: Collection[TopicPartition], /) -> Mapping[TopicPartition, int]: ...
+LedgerOffsets = Callable[[Collection[TopicPartition]], Mapping[TopicPartition, int]]
+"""Next offsets as the ledger holds them; a partition that it has never seen is missing from the answer."""
 
 
 class Source(Protocol):
@@ -143,9 +141,11 @@ class Source(Protocol):
 
     def lag(self) -> Mapping[TopicPartition, int]:
         """Records between the next offset and the end of each owned partition, where known."""
+        return {}
 
     def blocked(self) -> str:
         """One sentence where a partition is blocked by a corrupt batch, else empty."""
+        return ""
 
     def close(self) -> None:
         """Leave the group and release sockets or files; safe to call twice."""

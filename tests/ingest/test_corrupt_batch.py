@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import CorruptRecordError, KafkaConnectionError, UnsupportedCodecError
 
-from monitor.ingest.corrupt_batch import blocked_at, first_readable, is_corrupt
+from monitor.ingest.corrupt_batch import BlockedPartition, first_readable, is_corrupt
 from monitor.ingest.source import TopicPartition
 from monitor.service.pipeline import DecodeRules, decode_records
 from monitor.trace.model import DropReason
@@ -54,10 +54,10 @@ def test_the_end_of_what_cannot_be_read_is_found_exactly(offset: int, length: in
 
 def test_tries_come_further_and_further_apart() -> None:
     """Eight tries take about a minute: enough for a broker to be replaced."""
-    blocked = blocked_at(PARTITION, 17, "crc", now=100.0)
+    blocked = BlockedPartition(PARTITION, 17).tried("crc", now=100.0)
     moments = [blocked.retry_at]
     for _ in range(7):
-        blocked = blocked.again("crc", now=blocked.retry_at)
+        blocked = blocked.tried("crc", now=blocked.retry_at)
         moments.append(blocked.retry_at)
 
     assert [100.5, 101.5, 103.5, 107.5, 115.5, 130.5, 145.5, 160.5] == moments
@@ -65,7 +65,7 @@ def test_tries_come_further_and_further_apart() -> None:
 
 def test_what_is_skipped_is_a_dead_letter_with_its_range() -> None:
     """One record stands for the range, and names it."""
-    record = blocked_at(PARTITION, 17, "crc", now=0.0).skipped(42)
+    record = BlockedPartition(PARTITION, 17, "crc").skipped(42)
 
     (decoded,) = decode_records([record], DecodeRules(Limits(), TraceSettings()))
 
