@@ -73,8 +73,6 @@ class DifficultyClassifier(base.Classifier):
     group gives the prior variance of its weight. Features never seen count with that variance and a mean of 0.
 
     Args:
-        prior_variance: Prior variance by group, in logits squared; None for `PRIOR_VARIANCE`.
-        bias_variance: Prior variance of the constant term, in logits squared.
         max_features: Most weights kept; the tenth that learnt least goes when there are more.
 
     Source:
@@ -88,17 +86,9 @@ class DifficultyClassifier(base.Classifier):
     True
     """
 
-    def __init__(
-        self,
-        prior_variance: dict[str, float] | None = None,
-        bias_variance: float = _BIAS_VARIANCE,
-        max_features: int = 500_000,
-    ) -> None:
-        self.prior_variance = prior_variance
-        self.bias_variance = bias_variance
+    def __init__(self, max_features: int = 500_000) -> None:
         self.max_features = max_features
-        self._variance_by_group = dict(PRIOR_VARIANCE if prior_variance is None else prior_variance)
-        self._bias = Weight(0.0, bias_variance, bias_variance)
+        self._bias = Weight(0.0, _BIAS_VARIANCE, _BIAS_VARIANCE)
         self._weights: dict[Any, Weight] = {}
 
     @property
@@ -118,7 +108,7 @@ class DifficultyClassifier(base.Classifier):
         for name, value in x.items():
             weight = weights.get(name)
             if weight is None:
-                variance = self._prior_variance_of(name)
+                variance = _prior_variance_of(name)
                 weight = weights[name] = Weight(0.0, variance, variance)
             active.append((weight, value))
         mean = variance = 0.0
@@ -171,14 +161,11 @@ class DifficultyClassifier(base.Classifier):
         for name, value in items:
             weight = weights.get(name)
             if weight is None:
-                variance += self._prior_variance_of(name) * value * value
+                variance += _prior_variance_of(name) * value * value
             else:
                 mean += weight.mean * value
                 variance += weight.variance * value * value
         return Belief(mean, variance)
-
-    def _prior_variance_of(self, name: FeatureName) -> float:
-        return self._variance_by_group.get(group_of(name), _OTHER_VARIANCE)
 
     def _evict(self) -> None:
         excess = len(self._weights) - self.max_features
@@ -191,6 +178,10 @@ class DifficultyClassifier(base.Classifier):
 def group_of(name: FeatureName) -> str:
     """Group of a feature: its name up to the first ``=``."""
     return str(name).partition("=")[0]
+
+
+def _prior_variance_of(name: FeatureName) -> float:
+    return PRIOR_VARIANCE.get(group_of(name), _OTHER_VARIANCE)
 
 
 def failure_probability(mean: float, variance: float) -> float:

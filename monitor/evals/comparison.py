@@ -225,14 +225,17 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     groups = _groups(pairs)
     if not groups:
         return None
-    before, after = (np.array([group.failures[:, run].mean() for group in groups]) for run in (0, 1))
+    failures = [np.array([(1.0 - pair.before, 1.0 - pair.after) for pair in group]) for group in groups.values()]
+    before, after = np.array([each.mean(axis=0) for each in failures]).T
     suite = _Suite(groups)
     if min(before @ suite.mix, after @ suite.mix) <= 0.0:
         return None
     baseline, candidate = float(suite.hard_shares(before)), float(suite.hard_shares(after))
     expected = float(suite.expected_shares(before[None, :], after[None, :])[0])
     random = np.random.default_rng(_SEED)
-    drawn = np.array([group.draw(random) for group in groups])  # by group, run, draw
+    prior_weights = [_PRIOR_WEIGHT / suite.tiers.count(tier) for tier in suite.tiers]
+    parts = zip(failures, groups.values(), prior_weights, strict=True)
+    drawn = np.array([_draw(random, *part) for part in parts])  # by group, run, draw
     draws_before, draws_after = drawn[:, 0].T, drawn[:, 1].T
     shares_before, shares_after = suite.hard_shares(draws_before), suite.hard_shares(draws_after)
     change = shares_after - shares_before
@@ -247,69 +250,47 @@ def measure_share(pairs: Sequence[Pair], *, confidence: float) -> ShareReport | 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """
-    Cases of one tier that are about equally hard.
+def _groups(pairs: Sequence[Pair]) -> Mapping[tuple[Tier, int], Sequence[Pair]]:
+    """Cases of one tier that are about equally hard, easiest first."""
 
-    Attributes:
+    def step(pair: Pair) -> int:
+        logit = pair.grade.difficulty_logit
+        return 0 if logit is None else round(logit / _GROUP_WIDTH)
+
+    tiered = [pair for pair in pairs if pair.tier is not Tier.UNTIERED]
+    groups = _grouped(tiered, lambda pair: (TIERS.index(pair.tier), step(pair)))
+    return {(TIERS[place], at): groups[place, at] for place, at in sorted(groups)}
+
+
+def _draw(random: np.random.Generator, failures: _Array, pairs: Sequence[Pair], prior_weight: float) -> _Array:
+    """
+    Believable mean failure rates of *pairs* before and after, shape (2, draws).
+
+    Args:
+        random: Draws.
         failures: Failure rates before and after of each case, shape (cases, 2).
-        difficulty_logit, difficulty_variance: Mean over the cases; the logit is None where only a label is known.
+        pairs: The cases.
         prior_weight: Weight of each pseudo-case.
-        hidden: Variance of the mean rates that the cases do not show, since scores may be wrong, shape (2, 1).
     """
-
-    tier: Tier
-    failures: _Array
-    difficulty_logit: float | None
-    difficulty_variance: float
-    prior_weight: float
-    hidden: _Array
-
-    def draw(self, random: np.random.Generator) -> _Array:
-        """Believable mean failure rates before and after, shape (2, draws)."""
-        kinds, counts = np.unique(np.concatenate([self.failures, _CORNERS]), axis=0, return_counts=True)
-        is_corner = ((kinds == 0.0) | (kinds == 1.0)).all(axis=1)
-        weights = counts - is_corner * (1.0 - self.prior_weight)
-        drawn: _Array = (random.dirichlet(weights, size=_DRAWS) @ kinds).T
-        if self.hidden.any():
-            # Never quite 0 or 1: a run without any failure has no share, and a rate of 0 or 1 no place on the curve.
-            drawn = np.clip(random.normal(drawn, np.sqrt(self.hidden)), 1e-6, 1.0 - 1e-6)
-        return drawn
-
-
-def _groups(pairs: Sequence[Pair]) -> Sequence[_Group]:
-    by_kind: dict[tuple[Tier, int], list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        if pair.tier is not Tier.UNTIERED:
-            step = 0 if pair.grade.difficulty_logit is None else round(pair.grade.difficulty_logit / _GROUP_WIDTH)
-            by_kind[pair.tier, step].append(pair)
-    in_tier = {tier: sum(each is tier for each, _ in by_kind) for tier in TIERS}
-    return [
-        _Group(
-            tier=tier,
-            failures=np.array([(1.0 - pair.before, 1.0 - pair.after) for pair in group]),
-            difficulty_logit=_mean_logit(group),
-            difficulty_variance=float(np.mean([pair.grade.difficulty_variance for pair in group])),
-            prior_weight=_PRIOR_WEIGHT / in_tier[tier],
-            hidden=_hidden(group),
-        )
-        for (tier, _), group in sorted(by_kind.items(), key=lambda item: (TIERS.index(item[0][0]), item[0][1]))
-    ]
+    kinds, counts = np.unique(np.concatenate([failures, _CORNERS]), axis=0, return_counts=True)
+    is_corner = ((kinds == 0.0) | (kinds == 1.0)).all(axis=1)
+    weights = counts - is_corner * (1.0 - prior_weight)
+    drawn: _Array = (random.dirichlet(weights, size=_DRAWS) @ kinds).T
+    hidden = _hidden(pairs)
+    if hidden.any():
+        # Never quite 0 or 1: a run without any failure has no share, and a rate of 0 or 1 no place on the curve.
+        drawn = np.clip(random.normal(drawn, np.sqrt(hidden)), 1e-6, 1.0 - 1e-6)
+    return drawn
 
 
 def _hidden(pairs: Sequence[Pair]) -> _Array:
+    """Variance of the mean rates that the cases do not show, since scores may be wrong, shape (2, 1)."""
     hidden = np.zeros((2, 1))
     for run, cases in enumerate(([pair.baseline for pair in pairs], [pair.candidate for pair in pairs])):
         known = [case.belief.known for case in cases if case.belief is not None]
         seen = float(np.var([case.rate for case in cases]))
         hidden[run] = max(float(np.mean(known)) - seen, 0.0) / len(cases) if known else 0.0
     return hidden
-
-
-def _mean_logit(pairs: Sequence[Pair]) -> float | None:
-    logits = [pair.grade.difficulty_logit for pair in pairs if pair.grade.difficulty_logit is not None]
-    return float(np.mean(logits)) if len(logits) == len(pairs) else None
 
 
 class _Suite:
@@ -324,15 +305,17 @@ class _Suite:
         tiers: Tier of each group.
     """
 
-    def __init__(self, groups: Sequence[_Group]) -> None:
-        cases = np.array([len(group.failures) for group in groups], dtype=float)
-        logits = [group.difficulty_logit for group in groups if group.difficulty_logit is not None]
-        variances = np.array([group.difficulty_variance for group in groups])
+    def __init__(self, groups: Mapping[tuple[Tier, int], Sequence[Pair]]) -> None:
+        cases = np.array([len(group) for group in groups.values()], dtype=float)
+        grades = [[pair.grade for pair in group] for group in groups.values()]
+        logits = [[grade.difficulty_logit for grade in group if grade.difficulty_logit is not None] for group in grades]
+        variances = np.array([np.mean([grade.difficulty_variance for grade in group]) for group in grades])
+        is_known = sum(map(len, logits)) == cases.sum()
         self.mix = cases / cases.sum()
-        self.is_hard = np.array([group.tier in HARD_TIER for group in groups], dtype=float)
-        self.difficulty_logit = np.array(logits) if len(logits) == len(groups) else None
+        self.tiers = [tier for tier, _ in groups]
+        self.is_hard = np.array([tier in HARD_TIER for tier in self.tiers], dtype=float)
+        self.difficulty_logit = np.array(list(map(np.mean, logits))) if is_known else None
         self.attenuation = 1.0 / np.sqrt(1.0 + _LOGISTIC * variances)
-        self.tiers = [group.tier for group in groups]
 
     def hard_shares(self, rates: _Array) -> _Array:
         """The hard groups' share of failures, for rates that fail something."""

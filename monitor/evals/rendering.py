@@ -168,12 +168,9 @@ _TEMPLATES = {
     ReportFormat.JUNIT: "report.xml",
     ReportFormat.HTML: "report.html",
 }
-_BY_ENDING = {
-    ".md": ReportFormat.MARKDOWN,
+_BY_ENDING = {PurePath(template).suffix: form for form, template in _TEMPLATES.items()} | {
     ".markdown": ReportFormat.MARKDOWN,
     ".json": ReportFormat.JSON,
-    ".xml": ReportFormat.JUNIT,
-    ".html": ReportFormat.HTML,
     ".txt": ReportFormat.TABLE,
 }
 

@@ -17,7 +17,7 @@ from river import compose, metrics, preprocessing
 from river.checks import yield_checks
 from scipy.integrate import quad
 
-from monitor.difficulty.estimator import PRIOR_VARIANCE, DifficultyClassifier, failure_probability
+from monitor.difficulty.estimator import PRIOR_VARIANCE, DifficultyClassifier, Weight, failure_probability
 
 Request = dict[str, float]
 Labels = list[tuple[Request, bool]]
@@ -153,7 +153,7 @@ def test_failure_probability_is_close_to_the_integral(mean: float, variance: flo
 
 def test_one_label_moves_a_wide_belief_to_its_true_posterior() -> None:
     """After one failure, mean and variance are within a tenth of the posterior that scipy integrates."""
-    prior = 6.0
+    prior = PRIOR_VARIANCE["version"]
 
     def moment(power: int) -> float:
         def weighted(logit: float) -> float:
@@ -163,9 +163,10 @@ def test_one_label_moves_a_wide_belief_to_its_true_posterior() -> None:
 
     mean = moment(1) / moment(0)
     variance = moment(2) / moment(0) - mean**2
-    model = DifficultyClassifier(prior_variance={"item": prior}, bias_variance=1e-9)
-    model.learn_one({"item=a": 1.0}, True)
-    weight = model.weights["item=a"]
+    model = DifficultyClassifier()
+    model._bias = Weight(0.0, 1e-9, 1e-9)
+    model.learn_one({"version=a": 1.0}, True)
+    weight = model.weights["version=a"]
 
     assert mean == pytest.approx(weight.mean, rel=0.1)
     assert variance == pytest.approx(weight.variance, rel=0.1)
