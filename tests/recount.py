@@ -138,7 +138,12 @@ def _cluster_sums(arm: Sequence[Asked]) -> Sequence[ClusterSums]:
 def _shared_sums(baseline: Sequence[Asked], candidate: Sequence[Asked]) -> Sequence[SharedClusterSums]:
     return [
         SharedClusterSums(
-            group, *(sum(one[item] * other[item] for item in n) for one, other in ((n, m), (f, m), (n, g), (f, g)))
+            group,
+            *(sum(one[item] * other[item] for item in n) for one, other in ((n, m), (f, m), (n, g), (f, g))),
+            alike=tuple(
+                sum(one[item] * other[item] / (n[item] + m[item]) for item in n)
+                for one, other in ((n, m), (f, m), (n, g))
+            ),
         )
         for group in TierGroup
         for (n, f), (m, g) in [(_sizes(baseline, group), _sizes(candidate, group))]

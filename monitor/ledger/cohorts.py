@@ -457,8 +457,9 @@ class _Clusters:
         """Products over the clusters that both arms served."""
         for group, sizes in self.sizes.items():
             others = other.sizes.get(group, {})
-            both = [cluster for cluster in sizes if cluster in others]
-            pairs = [(self.sample.weight(cluster), sizes[cluster], others[cluster]) for cluster in both]
-            if pairs:  # the candidate's requests with both of the baseline's, then its failures
-                products = [round(sum(w * own[i] * its[j] for w, own, its in pairs)) for j in (0, 1) for i in (0, 1)]
-                yield arms.SharedClusterSums(group, *products)
+            both = ((cluster, *sizes[cluster], *others[cluster]) for cluster in sizes if cluster in others)
+            products = [(c, n + m, (n * m, f * m, n * g, f * g)) for c, n, f, m, g in both]
+            if products:
+                sums = [round(sum(self.sample.weight(c) * each[i] for c, _, each in products)) for i in range(4)]
+                alike = tuple(sum(each[i] / size for _, size, each in products) for i in range(3))
+                yield arms.SharedClusterSums(group, *sums, alike=alike)

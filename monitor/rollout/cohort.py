@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 
 from msgspec import Struct
@@ -135,6 +135,7 @@ class SharedClusterSums:
 
     Attributes:
         requests_requests, failures_requests, requests_failures, failures_failures: Sums of n * m, f * m, n * g, f * g.
+        alike: Sums of the first three, each divided by n + m first, over the clusters that were read.
     """
 
     group: TierGroup
@@ -142,6 +143,8 @@ class SharedClusterSums:
     failures_requests: int
     requests_failures: int
     failures_failures: int
+    _: KW_ONLY
+    alike: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -54,7 +54,10 @@ def judge(
         requests_to_verdict=0,
         **{name: getattr(measurement, name) for name in _AS_MEASURED},
         calibration_id="" if calibration is None else calibration.calibration_id,
-        could_still_be=_could_still_be(measurement, policy),
+        could_still_be={
+            group: 1.0 if (change := measurement.changes[group]) is None else change.upper
+            for group, _ in margins(measurement, policy)
+        },
         design_effect=dict(zip(ArmName, measurement.design[TierGroup.ALL], strict=True)),
         unresolved=cohort.unresolved,
         labels=dict(zip(ArmName, measurement.labels.arms, strict=True)),
@@ -97,12 +100,6 @@ def withdrawn(changes: Sequence[tuple[float, str]], state: VerdictState) -> Iter
             f"The verdict was `{earlier}` from {since:%Y-%m-%d %H:%M} UTC on. That no longer holds: later requests "
             "contradict it, or it rested on other tiers, hours, labels or floors."
         )
-
-
-def _could_still_be(measurement: Measurement, policy: Policy) -> Mapping[str, float]:
-    """The largest rise of each group that `ok` has to rule out."""
-    changes = ((str(group), measurement.changes[group]) for group, _ in margins(measurement, policy))
-    return {group: 1.0 if change is None else change.upper for group, change in changes}
 
 
 def _requests_to_verdict(state: VerdictState, labelled: int, previous: Verdict | None) -> int:

@@ -31,6 +31,7 @@ _Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
+_MOST = 0.75
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -56,7 +57,7 @@ class Measurement:
         earlier: The previous verdict, if it is about the same tiers, hours and kind of labels.
         comparison: Whether the arms are compared at the same hours.
         design: Design effects by group.
-        labelled, failures: Labelled requests and failures of baseline and candidate, as counted.
+        labelled: Labelled requests of baseline and candidate, as counted.
         labels: What the labels are worth.
         matched: Both arms at the same hours.
         equal_clusters: Conversations, users or items of one size that would make the requests of each arm as much
@@ -97,22 +98,16 @@ class Measurement:
             kept = [previous.design_effect.get(arm, 1.0) for arm in ArmName]
             self.design = {group: (max(kept[0], own[0]), max(kept[1], own[1])) for group, own in self.design.items()}
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
-        self.failures = (cohort.baseline.failures, cohort.candidate.failures)
         ours = (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.arms[0].count_by)
         self.earlier = previous if previous is not None and ours == _question_of(previous) else None
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, verdict.Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
-        return {group: self.over_all_looks(group, change) for group, change in self.latest.items()}
-
-    @cached_property
-    def latest(self) -> Mapping[TierGroup, verdict.Interval | None]:
-        """`changes` by this look alone."""
-        return self.grown((1.0, 1.0))
+        return {group: self.over_all_looks(group, change) for group, change in self.grown((1.0, 1.0)).items()}
 
     def grown(self, factors: _Factors) -> Mapping[TierGroup, verdict.Interval | None]:
-        """`latest`, had baseline and candidate so many times as many requests of the same kinds and rates."""
+        """`changes` by this look alone, had the arms so many times as many requests of the same kinds and rates."""
         return {group: self._change(group, _TIERS_OF[group], factors=factors) for group in TierGroup}
 
     def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
@@ -246,7 +241,7 @@ class Measurement:
             candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
             change=bounds.share(shift.change, shift.change_se * effect),
             expected_change=shift.expected_change,
-            excess=_by_test(excess, self.left_behind),
+            excess=excess if excess.lower > 0 else _by_test(excess, self.left_behind),
         )
 
     @property
@@ -321,7 +316,27 @@ class Measurement:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
-        return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
+        mixed = self._mixed.get(group, 0.0) if of_class is None and tiers is _TIERS_OF[group] else 0.0
+        lower, upper = change.lower - gap - max(mixed, 0.0), change.upper + gap - min(mixed, 0.0)
+        return verdict.Interval(change.estimate, max(lower, -1.0), min(upper, 1.0))
+
+    @cached_property
+    def _mixed(self) -> Mapping[TierGroup, float]:
+        """
+        By how much rows tell a larger change than the items or users do that both arms served.
+
+        Once the traffic has changed, a row may hold harder items in one arm than in the other. Left out where labels
+        are not believed as they are, or where these clusters compare less than most of what rows do.
+        """
+        cohort, found = self.labels.cohort, {}
+        arms = (cohort.baseline, cohort.candidate)
+        is_believed = all(sum(s.evidence[0] for s in arm.strata) >= _MOST * arm.labelled for arm in arms)
+        for sums in cohort.shared_clusters if is_believed else ():
+            weight, before, after = sums.alike
+            pair = self._compare(self._of(_TIERS_OF[sums.group]), sums.group)
+            if pair is not None and weight * sum(1.0 / side.requests for side in pair) >= _MOST:
+                found[sums.group] = pair[1].rate - pair[0].rate - (after - before) / weight
+        return found
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
@@ -449,14 +464,16 @@ def _ratio(interval: verdict.Interval) -> verdict.Interval:
 
 def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verdict.Interval:
     """
-    *corrected* with the bounds of the *test* that decides, in proportion, where it shows a change of that direction.
+    *corrected* with the bounds of the *test* that decides, in proportion, where either shows a change.
 
-    Else an alarm could stand beside bounds that speak against it.
+    Else an alarm could stand beside bounds that speak against it, or bounds that show a change beside no alarm.
 
     Source:
         Test-based limits of Miettinen (1976), Am. J. Epidemiol. 103:226.
     """
-    if test is None or test.lower <= 0 <= test.upper or corrected.estimate * test.estimate <= 0:
+    if test is None or corrected.estimate * test.estimate <= 0:
+        return corrected
+    if all(each.lower <= 0 <= each.upper for each in (corrected, test)):
         return corrected
     scale = corrected.estimate / test.estimate
     return verdict.Interval(corrected.estimate, scale * test.lower, scale * test.upper)

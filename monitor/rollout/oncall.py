@@ -157,9 +157,7 @@ def weighed(load: OnCallLoad | None) -> Iterator[str]:
 def _total(loads: Iterable[SignatureLoad], weights: Mapping[str, float] = MappingProxyType({})) -> tuple[float, float]:
     """Of both arms, each failure counted as often as *weights* say of its capability."""
     counted = [(weights.get(load.signature.capability, 1.0), load) for load in loads]
-    return sum(weight * each.baseline for weight, each in counted), sum(
-        weight * each.candidate for weight, each in counted
-    )
+    return sum(w * each.baseline for w, each in counted), sum(w * each.candidate for w, each in counted)
 
 
 def _place(load: SignatureLoad) -> tuple[int, bool]:

@@ -19,6 +19,7 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.capability import UNCLASSIFIED
 
 _DAY = 86_400.0
+_WEEK = 7 * _DAY
 _ENOUGH_TO_KNOW = 100  # requests of an arm
 _FEW_FAILURES = 20
 _NO_CLASS = (UNCLASSIFIED, "")
@@ -93,10 +94,12 @@ class Ladder:
 
     def _half_taught(self) -> float:
         started_at = self.rollout.started_at
-        served = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
-        half = (max(self.window.baseline_since, served) + started_at) / 2
-        if started_at - half < _DAY:  # less says nothing of the hours of a day
-            half = started_at
+        begins = self.arms.baseline_begins(since=self.window.baseline_since, until=started_at)
+        served = started_at - max(self.window.baseline_since, begins)
+        # A whole week stands in where there is one, so that a weekend is not compared with weekdays; less than a day
+        # says nothing of the hours of a day.
+        compared = max(served / 2, min(_WEEK, served - _DAY)) if served >= _WEEK else served / 2
+        half = started_at - compared if compared >= _DAY else started_at
         return next((until for until in self.class_tiers if until < started_at), half)
 
     def _class_tiers(self, taught_until: float) -> Mapping[tuple[str, str], Tier]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.rollout_streams import ArmStream, known_tiers
-from monitor.rollout.cohort import Arm, Cohort, TierGroup
+from monitor.difficulty.tiers import Tier
+from monitor.rollout.cohort import Arm, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.policy import Policy
 
@@ -52,3 +55,36 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     assert alone.share is not None
     assert beside.share is not None
     assert beside.share.baseline.estimate == pytest.approx(alone.share.baseline.estimate, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("factor", "is_shown"),
+    [
+        pytest.param(1, False, id="each item fails as before"),
+        pytest.param(2, True, id="each item fails twice as often"),
+    ],
+)
+def test_items_that_both_arms_served_tell_a_change_of_traffic_from_one_of_the_model(
+    factor: int, *, is_shown: bool
+) -> None:
+    """The candidate gets more of the harder items of one row: alone this raises its rate from 9.3 to 12 %."""
+    items = 40
+    kinds = ((100, 4, 75, 3 * factor), (50, 10, 75, 15 * factor))  # requests and failures of an item, by arm
+
+    def arm(requests: int, failures: int) -> Arm:
+        n, f = (items * sum(kind[at] for kind in kinds) for at in (requests, failures))
+        return Arm("version", [Stratum(Tier.UNTIERED, "search", 0, True, n, n, f, 0.0, 0.0)])
+
+    products = [(n * m, f * m, n * g, f * g, n + m) for n, f, m, g in kinds]
+    sums = [items * sum(each[at] for each in products) for at in range(4)]
+    alike = tuple(items * sum(each[at] / each[4] for each in products) for at in range(3))
+    rows = Cohort(arm(0, 1), arm(2, 3), "", TiersBy.NONE)
+    shared = replace(rows, shared_clusters=[SharedClusterSums(TierGroup.ALL, *sums, alike=alike)])
+
+    by_rows, by_items = (Measurement(each, None, Policy()).changes[TierGroup.ALL] for each in (rows, shared))
+
+    assert by_rows is not None
+    assert by_items is not None
+    assert 0 < by_rows.lower
+    assert is_shown == (by_items.lower > 0)
+    assert by_rows.upper == by_items.upper

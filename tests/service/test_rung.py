@@ -107,6 +107,18 @@ def test_after_a_cutover_the_earlier_half_of_the_baselines_days_teaches(ledger: 
     assert (600, 600) == requests_of(read)
 
 
+def test_a_whole_week_of_the_baseline_stands_in_where_there_is_one(ledger: SqlLedger) -> None:
+    """Half of nine days would lack a weekend, with which the candidate's first days may have to be compared."""
+    serve(ledger, "old", since=NOON - 9 * DAY, until=NOON - 7 * DAY)
+    serve(ledger, "old", since=NOON - 7 * DAY, until=NOON)
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2)
+
+    read = climb(ledger)
+
+    assert (TiersBy.CLASS, NOON - 7 * DAY) == (read.cohort.tiers_by, read.window.baseline_since)
+    assert (600, 600) == requests_of(read)
+
+
 def test_a_few_days_of_the_baseline_are_halved_likewise(ledger: SqlLedger) -> None:
     """Who began to watch three days before the cutover has tiers too, and later looks keep where they were cut."""
     serve(ledger, "old", since=NOON - 3 * DAY, until=NOON - 1.5 * DAY)
