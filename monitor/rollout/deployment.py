@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from operator import attrgetter
 from typing import NamedTuple
 
 _MISSED = 10.0  # natural logarithm of 20,000: chance alone skips a version that still serves so rarely
@@ -38,7 +39,7 @@ class Traffic(NamedTuple):
         return self.requests * max(overlap, 0.0) / length
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deployment:
     """
     One period in which a name served.
@@ -62,11 +63,20 @@ class Deployment:
 
     @property
     def requests(self) -> float:
-        return sum(spell.requests for spell in self.traffic)
+        return self._requests_before[-1]
 
     def between(self, since: float, until: float) -> float:
         """Requests that started from *since* until *until*, Unix seconds."""
-        return sum(spell.between(since, until) for spell in self.traffic)
+        first = bisect_left(self.traffic, since, key=attrgetter("last_started_at"))
+        end = bisect_left(self.traffic, until, key=attrgetter("first_started_at"))
+        whole = self._requests_before[end - 1] - self._requests_before[first + 1] if end - first > 1 else 0.0
+        edges = (self.traffic[place] for place in {first, end - 1} if first <= place < end)
+        return whole + sum(spell.between(since, until) for spell in edges)
+
+    @cached_property
+    def _requests_before(self) -> Sequence[float]:
+        """Requests of all spells before each one, and of all."""
+        return [*accumulate((spell.requests for spell in self.traffic), initial=0.0)]
 
     def is_over(self, at: float) -> bool:
         """Whether its end had shown at *at*, Unix seconds."""
