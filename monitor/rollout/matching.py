@@ -140,17 +140,17 @@ def match(cohort: Cohort) -> Matched:
     index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate((cohort.baseline, cohort.candidate)):
-        for stratum in arm.strata:
-            if (weight_of := weights.get(_hour(stratum.block, hours))) is None:
-                continue
-            places.append((side, index.setdefault(rows[_kind(stratum)], len(index))))
-            weight, (told, failures) = weight_of[side], stratum.evidence
-            numbers = (stratum.requests, stratum.represented, told, weight * told, failures)
-            counted.append([weight * each for each in (*numbers, stratum.logit_sum, stratum.variance_sum)])
-    added = np.zeros((2, len(index), 7))
-    if places:
-        np.add.at(added, tuple(zip(*places, strict=True)), counted)
-    traffic, represented, labels, squared, failed, logits, variances = np.moveaxis(added, 2, 0)
+        for each in arm.strata:
+            if (weight_of := weights.get(_hour(each.block, hours))) is not None:
+                places.append((side, index.setdefault(rows[_kind(each)], len(index))))
+                sums = (each.requests, each.represented, *each.evidence, each.logit_sum, each.variance_sum)
+                counted.append((weight_of[side], *sums))
+    place = tuple(np.array(places, dtype=int).reshape(-1, 2).T)
+    weight, *columns = np.array(counted, dtype=float).reshape(-1, 7).T
+    added = np.zeros((7, 2, len(index)))
+    for total, column in zip(added, (*columns, weight * columns[2]), strict=True):
+        np.add.at(total, place, weight * column)
+    traffic, represented, labels, failed, logits, variances, squared = added
     scale = labels / np.maximum(squared, 1e-300)
     whole = np.maximum(traffic, 1e-300)
     return Matched(
