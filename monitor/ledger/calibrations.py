@@ -126,7 +126,7 @@ class CalibrationStore(Transactions):
         connection.execute(sa.update(request).where(request.c.trace_id == sa.bindparam("_trace_id")), changes)
         cells = [cell_of(row) for row in rows]
         after = [cell.tagged(tag) for cell, tag in zip(cells, tags, strict=True)]
-        StratumWriter(self._dialect).move(connection, cells, after)
+        StratumWriter(self._dialect, self._cells).move(connection, cells, after)
 
 
 def _records(connection: sa.Connection) -> Sequence[CalibrationRecord]:

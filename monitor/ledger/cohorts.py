@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
-from operator import add
+from itertools import accumulate, chain, groupby
+from operator import add, attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -41,12 +41,16 @@ class ArmReader:
 
     Args:
         connection: Of the transaction.
+        memory: Has cells that earlier readers read.
         rollout: Whose arms they are.
         matured_before: Only requests that started before, Unix seconds.
     """
 
-    def __init__(self, connection: sa.Connection, rollout: Rollout, *, matured_before: float) -> None:
+    def __init__(
+        self, connection: sa.Connection, memory: CellMemory, rollout: Rollout, *, matured_before: float
+    ) -> None:
         self._connection = connection
+        self._memory = memory
         self._rollout = rollout
         self._until = matured_before
         self._read: dict[tuple[Any, ...], _Evidence] = {}
@@ -62,8 +66,8 @@ class ArmReader:
         sample = _Sample(part, frozenset() if part == 1.0 else baseline.largest | candidate.largest)
         old, new = baseline.clusters(view, tiers, sample), candidate.clusters(view, new_tiers, sample)
         cohort = arms.Cohort(
-            baseline=arms.Arm(self._rollout.baseline, baseline.strata(tiers), [*old.sums()]),
-            candidate=arms.Arm(self._rollout.candidate, candidate.strata(new_tiers), [*new.sums()]),
+            baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
+            candidate=arms.Arm(self._rollout.candidate, candidate.strata(view), [*new.sums()]),
             calibration_id=self._rollout.calibration_id,
             tiers_by=view.tiers_by,
             comparison=comparison,
@@ -136,7 +140,7 @@ class ArmReader:
             where = {"version_id": version_id, "calibration_id": calibration_id, "any_calibration": any_calibration}
             evidence = _Evidence(self._connection, {**where, "since": max(since, 0.0), "until": until})
             is_panel = self._rollout.environment == PROBES_ENVIRONMENT
-            self._read[key] = evidence if version_id is None else evidence.read(is_panel=is_panel)
+            self._read[key] = evidence if version_id is None else evidence.read(self._memory, is_panel=is_panel)
         return self._read[key]
 
 
@@ -187,39 +191,114 @@ _Columns = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, eq=False)
+class _Cells:
+    """
+    Sums of requests of one version that are alike, in some hours.
+
+    Attributes:
+        columns: A cell in each place; two cells may have the same key.
+        strata: What they are in each view that was asked for.
+    """
+
+    columns: _Columns
+    strata: dict[Any, Sequence[arms.Stratum]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Sequence[sa.Row[Any]]) -> _Cells:
+        columns = _columns(_CELL, rows)
+        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to ask each cell
+            columns = _columns(_CELL, [*readable("stratum", rows, _checked)])
+        return cls(columns)
+
+    def by_stratum(self, view: arms.TierView) -> Sequence[arms.Stratum]:
+        """Those that are alike in *view* added up."""
+        seen_by = (view.tiers_by, frozenset(view.class_tiers.items()))
+        if seen_by not in self.strata:
+            columns, alike = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
+            names = (columns[name] for name in ("capability", "bin", "is_known"))
+            kinds = zip(columns["hour"], _tiers(view, columns), *names, strict=True)
+            sums = zip(*(columns[name] for name in SUMS), strict=True)
+            for kind, words, added in zip(kinds, columns["said"], sums, strict=True):
+                of_words = alike.setdefault(kind, {})
+                have = of_words.get(words)
+                of_words[words] = added if have is None else [*map(add, have, added)]
+            self.strata[seen_by] = [_stratum(kind, sorted(alike[kind].items())) for kind in sorted(alike)]
+        return self.strata[seen_by]
+
+
+class CellMemory:
+    """
+    The cells of whole hours: those that nothing has moved since they were read are not read again.
+
+    Args:
+        is_only_writer: Whether nobody else can write to the ledger, as to one in memory; else all are read each time.
+    """
+
+    def __init__(self, *, is_only_writer: bool) -> None:
+        self._is_only_writer = is_only_writer
+        self._known: dict[tuple[Any, ...], dict[int, _Cells]] = {}
+
+    def read(self, connection: sa.Connection, where: Mapping[str, Any], first: int, last: int) -> Sequence[_Cells]:
+        """Cells from the hour *first* until *last*, in order, of the requests that *where* has."""
+        which = (where["version_id"], where["calibration_id"], where["any_calibration"], first)
+        known = self._known.setdefault(which, {}) if self._is_only_writer else {}
+        left = {**where, "first": next(reversed(known), first - 1) + 1, "last": last}
+        rows = connection.execute(_CELLS, left).all()
+        if not self._is_only_writer:
+            return [_Cells.of(rows)]
+        known |= {hour: _Cells.of([*of_hour]) for hour, of_hour in groupby(rows, attrgetter("hour"))}
+        return [cells for hour, cells in known.items() if hour < last]
+
+    def moved(self, version_id: int, hour: int) -> None:
+        """Forget cells of a version from that *hour* on."""
+        for (of_version, *_), known in self._known.items():
+            while of_version == version_id and known and next(reversed(known)) >= hour:
+                known.popitem()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
+
+
+@dataclass(frozen=True, eq=False)
 class _Evidence:
     """
     Requests of one version that started in one span of time, read once.
 
     Attributes:
         where: Parameters of the statements below, which say what requests they are.
-        columns: Sums of requests that are alike, a cell in each place; two cells may have the same key.
+        hours: Their cells, by time.
         whole_from: From when on there are rows for all of them, Unix seconds.
     """
 
     connection: sa.Connection
     where: Mapping[str, Any]
-    columns: _Columns = field(default_factory=lambda: dict.fromkeys(_CELL, ()))
+    hours: Sequence[_Cells] = ()
     whole_from: float = 0.0
     samples: dict[_Sample, _Columns] = field(default_factory=dict)
 
-    def read(self, *, is_panel: bool) -> _Evidence:
+    def read(self, memory: CellMemory, *, is_panel: bool) -> _Evidence:
         """With its cells; of a panel the first run of each item."""
         connection, where, since, until = self.connection, self.where, self.where["since"], self.where["until"]
         if is_panel:
-            rows = connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all()
+            hours = [_Cells.of(connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all())]
         else:
             first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
-            rows = connection.execute(_CELLS, {**where, "first": first, "last": last}).all()
             cut_in_two = (since, min(first * HOUR_SECONDS, until)), (max(last, first) * HOUR_SECONDS, until)
-            for start, end in cut_in_two:
-                piece = {**where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
-                if start < end and 0 < (connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
-                    rows = [*rows, *connection.execute(_PIECE, piece)]
-        columns = _columns(_CELL, rows)
-        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to ask each cell
-            columns = _columns(_CELL, [*readable("stratum", rows, _checked)])
-        return replace(self, columns=columns, whole_from=whole_from(connection, where["version_id"]))
+            before, after = ([*self._piece(start, end)] for start, end in cut_in_two)
+            hours = [*before, *memory.read(connection, where, first, last), *after]
+        return replace(self, hours=hours, whole_from=whole_from(connection, where["version_id"]))
+
+    def _piece(self, start: float, end: float) -> Iterator[_Cells]:
+        """Cells of a part of an hour, Unix seconds, from its rows."""
+        piece = {**self.where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
+        if start < end and 0 < (self.connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
+            yield _Cells.of(self.connection.execute(_PIECE, piece).all())
+
+    @cached_property
+    def columns(self) -> _Columns:
+        """Of all cells."""
+        return {name: [*chain.from_iterable(cells.columns[name] for cells in self.hours)] for name in _CELL}
 
     def cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """These columns of each cell."""
@@ -232,17 +311,8 @@ class _Evidence:
             requests[hour // hours] += number
         return requests
 
-    def strata(self, tiers: Sequence[Tier]) -> Sequence[arms.Stratum]:
-        merged: dict[tuple[_Kind, str], Sequence[float]] = {}
-        for tier, cell in zip(tiers, self.cells("hour", "capability", "bin", "is_known", "said", *SUMS), strict=True):
-            hour, capability, number, is_known, said, *sums = cell
-            key = (hour, tier, capability, number, is_known), said
-            have = merged.get(key)
-            merged[key] = sums if have is None else [*map(add, have, sums)]
-        alike: dict[_Kind, list[tuple[str, Sequence[float]]]] = {}
-        for (kind, said), added in sorted(merged.items()):
-            alike.setdefault(kind, []).append((said, added))
-        return [_stratum(*each) for each in alike.items()]
+    def strata(self, view: arms.TierView) -> Sequence[arms.Stratum]:
+        return [*chain.from_iterable(cells.by_stratum(view) for cells in self.hours)]
 
     def failure_classes(self, tiers: Sequence[Tier]) -> FailureCounts:
         counts: Counter[tuple[Tier, str, str]] = Counter()
@@ -285,10 +355,13 @@ class _Evidence:
     def _sampled(self, sample: _Sample) -> _Columns:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
         if sample not in self.samples:
-            where = {**self.where, "since": max(self.where["since"], self.whole_from), "hour": 0}
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
-            where |= {"among": among, "beyond": [cluster for cluster in sample.largest if cluster > among]}
-            rows = self.connection.execute(_SAMPLED, where).all() if any(self.columns["clustered"]) else ()
+            beyond = [cluster for cluster in sample.largest if cluster > among]
+            since = max(self.where["since"], self.whole_from)
+            where = {**self.where, "since": since, "among": among, "beyond": beyond}
+            wanted = (_AMONG, _BEYOND) if beyond else (_AMONG,)
+            selects = wanted if any(self.columns["clustered"]) else ()
+            rows = [row for select in selects for row in self.connection.execute(select, where)]
             self.samples[sample] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[sample]
 
@@ -325,8 +398,10 @@ def _summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Sel
 # Made once: each costs more to make than to run.
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
-_CELLS = _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL))).where(
-    stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last")
+_CELLS = (
+    _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL)))
+    .where(stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last"))
+    .order_by(stratum.c.hour)
 )
 _PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
 _RUN = sa.func.row_number().over(
@@ -337,18 +412,20 @@ _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")
 _FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
 _CLUSTERED = (
     # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
-    _started_between(sa.select(request.c.cluster, *_ROW), request.c.started_at + sa.literal_column("0.0"))
+    _started_between(
+        sa.select(request.c.cluster, *(each for each in _ROW if each.name in {*_SAMPLED_KEY, *_SAMPLED_SUMS})),
+        request.c.started_at + sa.literal_column("0.0"),
+    )
     .where(request.c.model_version_id == sa.bindparam("version_id"))
     .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
     .where(request.c.success.is_not(None))
 )
-_SAMPLED = _summed(
-    sa.union_all(  # two selects, because SQLite uses no index for clusters that meet either condition
-        _CLUSTERED.where(request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger)),
-        _CLUSTERED.where(request.c.cluster.in_(sa.bindparam("beyond", expanding=True))),
-    ).subquery(),
-    _SAMPLED_KEY,
-    _SAMPLED_SUMS,
+_AMONG, _BEYOND = (  # two selects, because SQLite uses no index for clusters that meet either condition
+    _summed(_CLUSTERED.where(is_read).subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
+    for is_read in (
+        request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger),
+        request.c.cluster.in_(sa.bindparam("beyond", expanding=True)),
+    )
 )
 _LARGEST = (
     sa.select(request.c.cluster, sa.func.count())

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
+from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect, Excluded
 from monitor.ledger.joining import Joining, Slot
@@ -34,16 +35,19 @@ class Recorder:
         dialect: How the database takes many rows.
         settings: Caps on label values.
         outcomes: Which of several verdicts on a trace counts.
+        cells: Those that were read.
     """
 
-    def __init__(self, dialect: Dialect, settings: LedgerSettings, outcomes: OutcomeSettings) -> None:
+    def __init__(
+        self, dialect: Dialect, settings: LedgerSettings, outcomes: OutcomeSettings, cells: CellMemory
+    ) -> None:
         self._insert = dialect.insert
         self._outcomes = outcomes
         self._settings = settings
         self._admitted, self._learnt_at = Admitted(), 0.0
         self._requests = RequestRows(dialect)
         self._pending = PendingSpanRows(dialect)
-        self._strata = StratumWriter(dialect)
+        self._strata = StratumWriter(dialect, cells)
         self._write_traffic = dialect.upserter(traffic, become=_wider(traffic, "requests"))
         self._write_counters = dialect.upserter(counter, become=_more_counted)
         self._write_activity = dialect.upserter(

@@ -68,6 +68,8 @@ class Retention(Transactions):
                 all_old = () if subject in keep else self._old(connection, subject, before)
             for _, delete in all_old:
                 while rows := self._delete(delete):
+                    if subject in {PruneSubject.EVIDENCE, PruneSubject.NAMES}:
+                        self._cells.clear()
                     yield Pruned(subject, rows)
 
     def due_to_prune(self, *, now: float) -> Sequence[Pruned]:

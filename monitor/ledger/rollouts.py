@@ -80,6 +80,7 @@ class RolloutStore(Transactions):
         """Mark a rollout as ended."""
         with self._writing() as connection:
             _update(connection, rollout_id, ended_at=ended_at, end_reason=reason)
+        self._cells.clear()  # of its arms, too
 
     def read_rollout_under(self, rollout_id: str, calibration_id: str) -> None:
         """From now on, read both arms of a rollout under another calibration (its own could not be trusted)."""

@@ -58,7 +58,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         super().__init__(url, settings or LedgerSettings())
         self._activity = ActivityReader()
         self._pending = PendingSpanRows(self._dialect)
-        self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings())
+        self._recorder = Recorder(self._dialect, self._settings, outcomes or OutcomeSettings(), self._cells)
 
     # What a batch of records does, and where reading goes on.
 
@@ -157,7 +157,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
     def arms(self, rollout: Rollout, *, matured_before: float) -> Iterator[ArmReader]:
         """What reads both arms of *rollout* in any view, of requests that started before (Unix seconds)."""
         with self._reading() as connection:
-            yield ArmReader(connection, rollout, matured_before=matured_before)
+            yield ArmReader(connection, self._cells, rollout, matured_before=matured_before)
 
     def cases(self, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
         """Requests, of one class or of all, that established versions passed and the candidate of *rollout* fails."""

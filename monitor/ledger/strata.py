@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from monitor.ledger.cells import SUMS, Cell, Key, class_tools
+from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Slot
@@ -25,9 +26,11 @@ class StratumWriter:
 
     Args:
         dialect: How the database takes many rows.
+        memory: Has cells that were read.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, memory: CellMemory) -> None:
+        self._memory = memory
         self._write = dialect.upserter(
             stratum, become=lambda added: {name: stratum.c[name] + added[name] for name in SUMS}
         )
@@ -60,6 +63,8 @@ class StratumWriter:
         )
 
     def _apply(self, connection: sa.Connection, moves: Mapping[Key, list[float]]) -> None:
+        for version_id, hour in {key[:2] for key in moves}:
+            self._memory.moved(version_id, hour)
         # In the order of keys: one for all replicas, so no deadlock.
         self._write(connection, sorted((*key, *sums) for key, sums in moves.items() if any(sums)))
 

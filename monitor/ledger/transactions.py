@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import sqlalchemy as sa
 
+from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.dialect import DIALECTS
-from monitor.ledger.engine import ledger_errors, migrate, open_engine, reading
+from monitor.ledger.engine import is_shareable, ledger_errors, migrate, open_engine, reading
 from monitor.ledger.leases import leases_of
 from monitor.ledger.settings import LedgerSettings
 
@@ -38,6 +39,7 @@ class Transactions:
         self._dialect = DIALECTS[self._engine.dialect.name]
         self._insert = self._dialect.insert
         self._leases = leases_of(self._engine)
+        self._cells = CellMemory(is_only_writer=not is_shareable(url))
 
     def close(self) -> None:
         """Release connections."""

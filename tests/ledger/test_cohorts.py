@@ -93,6 +93,7 @@ def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
 
 def test_both_arms_are_tagged_anew_under_one_calibration(ledger: SqlLedger) -> None:
     """Requests that another calibration tagged get the tag of this one; counters keep the tier they counted."""
+    matured_before = NOON + 7_200
     calibration = a_calibration()
     ledger.record(
         a_batch(
@@ -104,10 +105,11 @@ def test_both_arms_are_tagged_anew_under_one_calibration(ledger: SqlLedger) -> N
     before = ledger.counters()
     rollout = dataclasses.replace(ROLLOUT, calibration_id=calibration.calibration_id)
 
+    assert 0 == ledger.cohort(rollout, matured_before=matured_before).baseline.requests
     assert 2 == ledger.retag(rollout, calibration)
     assert 0 == ledger.retag(rollout, calibration)
 
-    cohort = ledger.cohort(rollout, matured_before=NOON + 1)
+    cohort = ledger.cohort(rollout, matured_before=matured_before)
     (stratum,) = cohort.baseline.strata
     tag = calibration.tag(RequestFeatures("search", item="i3"))
     assert (tag.tier, tag.bin, tag.is_known) == (stratum.tier, stratum.bin, stratum.is_known)
@@ -120,23 +122,24 @@ def test_both_arms_are_tagged_anew_under_one_calibration(ledger: SqlLedger) -> N
 @settings(max_examples=30, deadline=None, suppress_health_check=SHARED_LEDGER)
 @given(data=st.data())
 def test_evidence_is_that_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObject) -> None:
-    """However late its verdicts come, each request is in the cells with what is known of it now."""
+    """However late its verdicts come, each request is in the cells of every look with what is known of it then."""
     run = f"evidence-{next(STORIES)}"
     events = data.draw(st.lists(an_event(run), max_size=25))
-    cut = data.draw(st.integers(0, len(events)))
     rollout = dataclasses.replace(ROLLOUT, service=run, started_at=0.0, calibration_id="c1")
     tags = [event for event in events if isinstance(event, OutcomeEvent) or event.tag.calibration_id == "c1"]
 
-    ledger.record(a_batch(*tags[:cut]))
-    ledger.record(a_batch(*tags[cut:]))
+    known = 0
+    for look in sorted(data.draw(st.sets(st.integers(0, len(tags)), max_size=3)) | {len(tags)}):
+        ledger.record(a_batch(*tags[known:look]))
+        known = look
 
-    cohort = ledger.cohort(rollout, matured_before=NOON + data.draw(st.sampled_from([7_201.0, 86_400.0])))
-    for arm in (cohort.baseline, cohort.candidate):
-        mine = {
-            (each.block, each.tier, each.capability): [each.requests, each.labelled, each.failures]
-            for each in arm.strata
-        }
-        assert naive_evidence(tags, arm.model_version) == mine
+        cohort = ledger.cohort(rollout, matured_before=NOON + data.draw(st.sampled_from([7_201.0, 86_400.0])))
+        for arm in (cohort.baseline, cohort.candidate):
+            mine = {
+                (each.block, each.tier, each.capability): [each.requests, each.labelled, each.failures]
+                for each in arm.strata
+            }
+            assert naive_evidence(tags[:look], arm.model_version) == mine
 
 
 def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) -> None:

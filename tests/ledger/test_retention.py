@@ -78,8 +78,10 @@ def test_evidence_outlives_the_rows_and_a_sample_teaches_on(ledger: SqlLedger) -
     assert [] == problems(ledger)
     assert 0 == ledger.retag(rollout, a_calibration())  # what has no rows any more stays as it was tagged
     ledger.end_rollout(rollout.rollout_id, ended_at=hours + DAY, reason="over")
+    assert after == ledger.cohort(rollout, matured_before=hours + DAY)
     rest = Counter(pruned.subject for pruned in ledger.prune(now=hours + 91 * DAY) for _ in range(pruned.rows))
     assert {PruneSubject.EVIDENCE: 16, PruneSubject.NAMES: 2} == rest  # two requests and six cells of each version
+    assert 0 == ledger.cohort(rollout, matured_before=hours + DAY).baseline.requests
     assert ([], []) == (list(ledger.history()), problems(ledger))
 
 
