@@ -15,7 +15,7 @@ from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale,
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise
-from monitor.difficulty.trust_gate import assess, own_ability, prediction
+from monitor.difficulty.trust_gate import assess, by_version, own_ability, prediction
 
 _BINS_PER_TIER = 4
 _OUTER_BINS = 5
@@ -99,10 +99,7 @@ def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], se
     Its ability is the one at which the difficulties of its own requests, on average, fail as often as they did; its
     weight alone would leave out what it is good at among the capabilities.
     """
-    beliefs = [difficulty.estimate(label.features) for label in reference]
-    part = np.array(
-        [(belief.logit, belief.variance, 1, label.failed) for belief, label in zip(beliefs, reference, strict=True)]
-    )
+    (part,) = by_version(prediction(label, difficulty) for label in reference).values()
     ability = own_ability(part)
     return TierCuts(*(math.log(rate / (1.0 - rate)) - ability for rate in _cut_rates(settings)))
 
@@ -172,11 +169,11 @@ class Learner:
 
     def learn(self, request: LabelledRequest) -> None:
         """Learn one label."""
-        x = indicators(request.features, self._known_as(request.features), self.scales)
-        for name in x:
+        row = self._row(request)
+        for name in row:
             self._seen[name].add(request)
         self.labels_by_version[request.model_version] += 1
-        self.estimator.learn_one(x | _who_answered(request), request.failed)
+        self.estimator.learn_one(row, request.failed)
         if len(self._seen) > _SLACK * self.settings.max_features:
             self._forget_evicted()
 
@@ -217,7 +214,10 @@ class Learner:
         )
 
     def _row(self, request: LabelledRequest) -> dict[str, float]:
-        return indicators(request.features, self._known_as(request.features), self.scales) | _who_answered(request)
+        """What was asked, and who answered."""
+        version, features = request.model_version, request.features
+        who = {f"version={version}": 1.0, f"version|capability={version}|{features.capability}": 1.0}
+        return indicators(features, self._known_as(features), self.scales) | who
 
     def _known_as(self, features: RequestFeatures) -> str | None:
         """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
@@ -234,11 +234,6 @@ class Learner:
             del self._seen[name]
         for prompt in [prompt for prompt, item in self._items.items() if f"item={item}" not in weights]:
             del self._items[prompt]
-
-
-def _who_answered(request: LabelledRequest) -> dict[str, float]:
-    version = request.model_version
-    return {f"version={version}": 1.0, f"version|capability={version}|{request.features.capability}": 1.0}
 
 
 def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:

@@ -59,11 +59,6 @@ class Weight:
     variance: float
     prior_variance: float
 
-    @property
-    def information(self) -> float:
-        """What labels have added to the prior precision, as a multiple of it."""
-        return self.prior_variance / self.variance - 1.0
-
 
 class DifficultyClassifier(base.Classifier):
     """
@@ -170,9 +165,11 @@ class DifficultyClassifier(base.Classifier):
     def _evict(self) -> None:
         excess = len(self._weights) - self.max_features
         count = max(excess, int(_EVICTED_PART * self.max_features))
-        least = heapq.nsmallest(count, self._weights.items(), key=lambda item: item[1].information)
-        for name, _ in least:
-            del self._weights[name]
+        weights = self._weights
+        # Those whose precision labels have raised least above the prior's.
+        least = heapq.nsmallest(count, weights, key=lambda name: weights[name].prior_variance / weights[name].variance)
+        for name in least:
+            del weights[name]
 
 
 def group_of(name: FeatureName) -> str:
