@@ -22,7 +22,7 @@ from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.demo.events import write_demo_events
 from monitor.errors import UsageError
-from monitor.ingest.kafka_range import KafkaRange
+from monitor.ingest.kafka_reader import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
 from monitor.output.rollouts import replay_json, rollouts_json

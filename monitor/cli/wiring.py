@@ -14,7 +14,7 @@ from monitor.evals.formats.reading import Options
 from monitor.ingest.dead_letter import DeadLetterWriter, KafkaDeadLetters, NoDeadLetters
 from monitor.ingest.file import FileSource, Translate
 from monitor.ingest.kafka import KafkaSource
-from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
+from monitor.ingest.kafka_reader import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
 from monitor.ledger.engine import IN_MEMORY_URL, is_missing, is_shareable
 from monitor.ledger.inspection import schema_version

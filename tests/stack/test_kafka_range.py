@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from monitor.cli import run_command
 from monitor.errors import DependencyUnreachable
-from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
+from monitor.ingest.kafka_reader import KafkaRange, KafkaRangeSource
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record
 from tests.builders import NOON

@@ -11,8 +11,7 @@ import pytest
 from kafka import KafkaProducer
 
 from monitor.cli import run_command
-from monitor.ingest.kafka_range import KafkaRange, KafkaRangeSource
-from monitor.ingest.kafka_reader import KafkaReader
+from monitor.ingest.kafka_reader import KafkaRange, KafkaRangeSource, KafkaReader
 from monitor.ingest.settings import KafkaSettings
 from monitor.ingest.source import Record
 from tests.histories import roll_out_events

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli import run_command
-from monitor.ingest.kafka_range import KafkaRange
+from monitor.ingest.kafka_reader import KafkaRange
 from tests.probes.agents import python_agent, write_panel
 from tests.stack.servers import KafkaServer
 from tests.stack.test_kafka_range import read
