@@ -36,22 +36,25 @@ _FINEST_SCALE = 5_040  # divisible by 1 to 10: repeats seldom come in other numb
 
 
 @dataclass(frozen=True, slots=True)
-class RepeatedRates:
+class Rates:
     """
-    Pass rates of the same cases in both runs; one entry per case.
+    Pass rates of one run; one entry per case.
 
     Attributes:
-        before, after: Ratio 0 to 1.
-        before_attempts, after_attempts: Scored attempts behind each rate, at least 1.
-        before_worth, after_worth: Independent cases that say as much as one whose score may be wrong; ratio 0 to 1.
+        passing: Ratio 0 to 1.
+        attempts: Scored attempts behind each rate, at least 1.
+        worth: Independent cases that say as much as one whose score may be wrong; ratio 0 to 1.
     """
 
-    before: _Array
-    after: _Array
-    before_attempts: NDArray[np.int64]
-    after_attempts: NDArray[np.int64]
-    before_worth: float = 1.0
-    after_worth: float = 1.0
+    passing: _Array
+    attempts: NDArray[np.int64]
+    worth: float = 1.0
+
+
+def rates_of(cases: Sequence[Case]) -> Rates:
+    """The pass rates of *cases*, each of which has a score."""
+    attempts = np.array([case.scored for case in cases], dtype=np.int64)
+    return Rates(np.array([case.rate for case in cases]), attempts, worth(cases))
 
 
 def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
@@ -69,21 +72,19 @@ def score_interval(rate: float, cases: float, *, confidence: float) -> Interval:
     return Interval(rate, *wilson(rate, cases, z=float(ndtri(0.5 + confidence / 2.0))))
 
 
-def pass_rate(rates: _Array, attempts: NDArray[np.int64], *, confidence: float, worth: float = 1.0) -> Interval:
+def pass_rate(rates: Rates, *, confidence: float) -> Interval:
     """
     Mean of *rates* with score bounds; repeats of a case count as far as they tell more than one attempt.
-
-    Each case counts as *worth* of one, ratio 0 to 1.
 
     Source:
         The effective sample size of clustered proportions of Rao and Scott (1992), Biometrics 48:577.
     """
-    return score_interval(float(rates.mean()), _effective_cases(rates, attempts) * worth, confidence=confidence)
+    return score_interval(float(rates.passing.mean()), _effective_cases(rates) * rates.worth, confidence=confidence)
 
 
-def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:
+def paired_change(before: Rates, after: Rates, *, confidence: float) -> Interval:
     """
-    Mean of after minus before, in [-1, 1], with bounds.
+    Mean of *after* minus *before*, of the same cases, in [-1, 1], with bounds.
 
     Each case weighs the same, however often it was repeated. Where every case was asked once in both runs, this is
     Newcombe's method 10 to the digit; with repeats, the same square-and-add rule on the effective sample sizes.
@@ -93,16 +94,15 @@ def paired_change(rates: RepeatedRates, *, confidence: float) -> Interval:
         Lydersen and Laake (2014), Statistics in Medicine 33:2850; square-and-add of any two bounded estimates by Zou
         and Donner (2008), Statistics in Medicine 27:1693.
     """
-    before = pass_rate(rates.before, rates.before_attempts, confidence=confidence, worth=rates.before_worth)
-    after = pass_rate(rates.after, rates.after_attempts, confidence=confidence, worth=rates.after_worth)
-    shared = _correlation(rates)
-    change = after.estimate - before.estimate
-    below = _square_and_add(after.estimate - after.lower, before.upper - before.estimate, shared)
-    above = _square_and_add(after.upper - after.estimate, before.estimate - before.lower, shared)
+    old, new = pass_rate(before, confidence=confidence), pass_rate(after, confidence=confidence)
+    shared = _correlation(before, after)
+    change = new.estimate - old.estimate
+    below = _square_and_add(new.estimate - new.lower, old.upper - old.estimate, shared)
+    above = _square_and_add(new.upper - new.estimate, old.estimate - old.lower, shared)
     return Interval(change, max(change - below, -1.0), min(change + above, 1.0))
 
 
-def exact_p_value(rates: RepeatedRates) -> float:
+def exact_p_value(before: Rates, after: Rates) -> float:
     """
     Two-sided probability of a change at least this large, were the version without any influence on any case.
 
@@ -113,12 +113,12 @@ def exact_p_value(rates: RepeatedRates) -> float:
         McNemar (1947), Psychometrika 12:153; the permutation test of Fisher (1935), The Design of Experiments, 21.
 
     >>> ones = np.ones(8, dtype=np.int64)
-    >>> exact_p_value(RepeatedRates(np.ones(8), np.array([0, 0, 0, 0, 0, 0, 1, 1.0]), ones, ones))
+    >>> exact_p_value(Rates(np.ones(8), ones), Rates(np.array([0, 0, 0, 0, 0, 0, 1, 1.0]), ones))
     0.03125
     """
-    attempts = np.unique(np.concatenate([rates.before_attempts, rates.after_attempts]))
+    attempts = np.unique(np.concatenate([before.attempts, after.attempts]))
     scale = min(math.lcm(*attempts.tolist()), _FINEST_SCALE)
-    steps = np.rint((rates.after - rates.before) * scale).astype(np.int64)
+    steps = np.rint((after.passing - before.passing) * scale).astype(np.int64)
     steps = steps[steps != 0]
     if not len(steps):
         return 1.0
@@ -168,30 +168,30 @@ def simultaneous(confidence: float, questions: int) -> float:
     return 1.0 - (1.0 - confidence) / max(questions, 1)
 
 
-def _effective_cases(rates: _Array, attempts: NDArray[np.int64]) -> float:
+def _effective_cases(rates: Rates) -> float:
     """Independent attempts that say as much as the repeated ones: from one per case to all of them."""
-    cases, total, rate = len(rates), int(attempts.sum()), float(rates.mean())
+    cases, total, rate = len(rates.passing), int(rates.attempts.sum()), float(rates.passing.mean())
     if total == cases or cases < _FEWEST_TO_SPREAD or rate in {0.0, 1.0}:
         return float(cases)
-    variance = float(rates.var(ddof=1)) / cases
+    variance = float(rates.passing.var(ddof=1)) / cases
     return float(total) if variance == 0.0 else min(max(rate * (1.0 - rate) / variance, float(cases)), float(total))
 
 
 _FEWEST_TO_SPREAD = 2
 
 
-def _correlation(rates: RepeatedRates) -> float:
+def _correlation(before: Rates, after: Rates) -> float:
     """Correlation of the two runs over cases, with Newcombe's correction towards none."""
-    cases, worth = len(rates.before), rates.before_worth * rates.after_worth
-    spread = float(rates.before.std() * rates.after.std())
+    old, new, worth = before.passing, after.passing, before.worth * after.worth
+    spread = float(old.std() * new.std())
     if worth < 1.0:  # what a score may hide spreads the cases beyond what their corrected rates show
-        before, after = float(rates.before.mean()), float(rates.after.mean())
-        spread = math.sqrt(before * (1.0 - before) * after * (1.0 - after) / worth)
+        one, other = float(old.mean()), float(new.mean())
+        spread = math.sqrt(one * (1.0 - one) * other * (1.0 - other) / worth)
     if spread == 0.0:
         return 0.0
-    covariance = float(((rates.before - rates.before.mean()) * (rates.after - rates.after.mean())).mean())
+    covariance = float(((old - old.mean()) * (new - new.mean())).mean())
     if covariance > 0.0:
-        covariance = max(covariance - 1.0 / (2.0 * cases), 0.0)
+        covariance = max(covariance - 1.0 / (2.0 * len(old)), 0.0)
     return covariance / spread
 
 
@@ -505,33 +505,26 @@ def _raised(strata: Mapping[_Kind, Stratum]) -> dict[_Kind, Stratum]:
 
 
 def _stratum(pairs: Sequence[Pair], confidence: float, level: float) -> Stratum:
-    rates = RepeatedRates(
-        before=np.array([pair.before for pair in pairs]),
-        after=np.array([pair.after for pair in pairs]),
-        before_attempts=np.array([pair.baseline.scored for pair in pairs], dtype=np.int64),
-        after_attempts=np.array([pair.candidate.scored for pair in pairs], dtype=np.int64),
-        before_worth=worth([pair.baseline for pair in pairs]),
-        after_worth=worth([pair.candidate for pair in pairs]),
-    )
-    change = paired_change(rates, confidence=confidence)
-    is_certain = rates.before_worth == rates.after_worth == 1.0
-    tries = int(min(rates.before_attempts.min(), rates.after_attempts.min()))
+    before, after = rates_of([pair.baseline for pair in pairs]), rates_of([pair.candidate for pair in pairs])
+    change = paired_change(before, after, confidence=confidence)
+    is_certain = before.worth == after.worth == 1.0
+    tries = int(min(before.attempts.min(), after.attempts.min()))
     return Stratum(
         cases=len(pairs),
         hard_cases=sum(pair.tier in HARD_TIER for pair in pairs),
-        passed_before=float(rates.before.sum()),
-        passed_after=float(rates.after.sum()),
-        before=pass_rate(rates.before, rates.before_attempts, confidence=confidence, worth=rates.before_worth),
-        after=pass_rate(rates.after, rates.after_attempts, confidence=confidence, worth=rates.after_worth),
+        passed_before=float(before.passing.sum()),
+        passed_after=float(after.passing.sum()),
+        before=pass_rate(before, confidence=confidence),
+        after=pass_rate(after, confidence=confidence),
         newly_failing=sum(pair.is_newly_failing for pair in pairs),
         newly_passing=sum(pair.is_newly_passing for pair in pairs),
         change=change,
-        p_value=exact_p_value(rates) if is_certain else _p_value(change, confidence),
+        p_value=exact_p_value(before, after) if is_certain else _p_value(change, confidence),
         level=level,
         flaky=sum(pair.is_flaky for pair in pairs),
         tries=tries,
-        all_tries_before=_all_tries([pair.baseline for pair in pairs], tries),
-        all_tries_after=_all_tries([pair.candidate for pair in pairs], tries),
+        all_tries_before=_all_tries(before, tries),
+        all_tries_after=_all_tries(after, tries),
     )
 
 
@@ -549,15 +542,15 @@ def _p_value(change: Interval, confidence: float) -> float:
     return 2.0 * float(ndtr(-deviations))
 
 
-def _all_tries(cases: Sequence[Case], tries: int) -> float:
+def _all_tries(rates: Rates, tries: int) -> float:
     """
-    Chance that *tries* attempts drawn from a case all pass, mean over *cases*.
+    Chance that *tries* attempts drawn from a case all pass, mean over cases.
 
     Source:
         pass^k of Yao et al. (2024), tau-bench, section 3.
     """
-    chances = [
-        math.prod(max(case.rate * case.scored - drawn, 0.0) / (case.scored - drawn) for drawn in range(tries))
-        for case in cases
+    chances: list[float] = [
+        math.prod(max(rate * scored - drawn, 0.0) / (scored - drawn) for drawn in range(tries))
+        for rate, scored in zip(rates.passing.tolist(), rates.attempts.tolist(), strict=True)
     ]
-    return sum(chances) / len(cases)
+    return sum(chances) / len(chances)

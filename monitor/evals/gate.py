@@ -15,7 +15,7 @@ from monitor.config.settings import Settings
 from monitor.difficulty.tiers import HARD_TIER, TIERS, Tier
 from monitor.errors import ConfigInvalid
 from monitor.evals.cases import Case, Pair
-from monitor.evals.comparison import pass_rate, worth
+from monitor.evals.comparison import Rates, pass_rate, worth
 from monitor.evals.report import EvalReport
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import counted, percent, points, points_of, some_of
@@ -239,7 +239,7 @@ class _Checker:
         attempts = np.array([case.scored for case in known] + [1] * missing, dtype=np.int64)
         rates = np.array([case.rate for case in known] + [0.0] * missing)
         confidence = self._report.comparison.confidence
-        return pass_rate(rates, attempts, confidence=confidence, worth=worth(known) if known else 1.0)
+        return pass_rate(Rates(rates, attempts, worth(known) if known else 1.0), confidence=confidence)
 
     def _share(self) -> Iterator[CheckedRule]:
         share = self._report.comparison.share

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
 from monitor.evals.comparison import (
-    RepeatedRates,
+    Rates,
     exact_p_value,
     holm,
     paired_change,
@@ -22,20 +22,19 @@ from monitor.evals.comparison import (
 COUNTS = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda counts: sum(counts) > 0)
 
 
-def from_counts(both: int, before_only: int, after_only: int, neither: int) -> RepeatedRates:
+def from_counts(both: int, before_only: int, after_only: int, neither: int) -> tuple[Rates, Rates]:
     before = np.array([1.0] * (both + before_only) + [0.0] * (after_only + neither))
     after = np.array([1.0] * both + [0.0] * before_only + [1.0] * after_only + [0.0] * neither)
     ones = np.ones(len(before), dtype=np.int64)
-    return RepeatedRates(before, after, ones, ones)
+    return Rates(before, ones), Rates(after, ones)
 
 
-def repeated(before: list[list[int]], after: list[list[int]]) -> RepeatedRates:
-    return RepeatedRates(
-        np.array([np.mean(tries) for tries in before]),
-        np.array([np.mean(tries) for tries in after]),
-        np.array([len(tries) for tries in before]),
-        np.array([len(tries) for tries in after]),
+def repeated(before: list[list[int]], after: list[list[int]]) -> tuple[Rates, Rates]:
+    old, new = (
+        Rates(np.array([np.mean(tries) for tries in run]), np.array([len(tries) for tries in run]))
+        for run in (before, after)
     )
+    return old, new
 
 
 def method_10(both: int, before_only: int, after_only: int, neither: int) -> tuple[float, float]:
@@ -65,7 +64,7 @@ def test_published_interval_of_a_paired_table() -> None:
     Fagerland, Lydersen and Laake (2014), Statistics in Medicine 33:2850, Newcombe's square-and-add interval of the
     table (1, 1, 7, 12): -0.507 to -0.026, there as before minus after.
     """
-    change = paired_change(from_counts(1, 1, 7, 12), confidence=0.95)
+    change = paired_change(*from_counts(1, 1, 7, 12), confidence=0.95)
 
     assert (0.286, 0.026, 0.507) == tuple(round(value, 3) for value in (change.estimate, change.lower, change.upper))
 
@@ -73,7 +72,7 @@ def test_published_interval_of_a_paired_table() -> None:
 @given(COUNTS)
 def test_cases_asked_once_give_method_10_of_the_table(counts: tuple[int, int, int, int]) -> None:
     """Rates of single attempts give the interval of the 2 x 2 table, computed from its counts."""
-    change = paired_change(from_counts(*counts), confidence=0.95)
+    change = paired_change(*from_counts(*counts), confidence=0.95)
 
     assert method_10(*counts) == pytest.approx((change.lower, change.upper), abs=1e-9)
 
@@ -84,7 +83,7 @@ def test_exact_p_value_of_cases_asked_once_is_mcnemars(counts: tuple[int, int, i
     _, before_only, after_only, _ = counts
     expected = binomtest(before_only, before_only + after_only).pvalue if before_only + after_only else 1.0
 
-    assert expected == pytest.approx(exact_p_value(from_counts(*counts)), abs=1e-12)
+    assert expected == pytest.approx(exact_p_value(*from_counts(*counts)), abs=1e-12)
 
 
 @given(COUNTS)
@@ -92,10 +91,10 @@ def test_swapping_the_runs_mirrors_the_change(counts: tuple[int, int, int, int])
     """What one run gains is what the other loses."""
     both, before_only, after_only, neither = counts
     forth, back = from_counts(*counts), from_counts(both, after_only, before_only, neither)
-    one, other = paired_change(forth, confidence=0.9), paired_change(back, confidence=0.9)
+    one, other = paired_change(*forth, confidence=0.9), paired_change(*back, confidence=0.9)
 
     assert (-one.upper, -one.lower) == pytest.approx((other.lower, other.upper), abs=1e-12)
-    assert exact_p_value(forth) == pytest.approx(exact_p_value(back), abs=1e-12)
+    assert exact_p_value(*forth) == pytest.approx(exact_p_value(*back), abs=1e-12)
 
 
 @given(st.integers(1, 200), st.data())
@@ -110,27 +109,27 @@ def test_score_interval_is_scipys(cases: int, data: st.DataObject) -> None:
 
 def test_sign_flips_of_repeated_cases_are_counted_exactly() -> None:
     """With repeats the p-value is the share of all sign patterns with a change at least as large."""
-    rates = repeated(
+    before, after = repeated(
         [[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1], [0, 0, 0]], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1], [0, 0, 0]]
     )
-    difference = rates.after - rates.before
+    difference = after.passing - before.passing
     sums = [
         sum(s * d for s, d in zip(signs, difference, strict=True)) for signs in itertools.product((1, -1), repeat=5)
     ]
     expected = np.mean([abs(each) >= abs(difference.sum()) - 1e-9 for each in sums])
 
-    assert expected == pytest.approx(exact_p_value(rates), abs=1e-12)
+    assert expected == pytest.approx(exact_p_value(before, after), abs=1e-12)
 
 
 def test_repeats_that_always_agree_tell_no_more_than_one() -> None:
     """Ten epochs of a model that never varies leave the bounds of a single epoch."""
     once = from_counts(20, 4, 9, 7)
-    ten = RepeatedRates(once.before, once.after, once.before_attempts * 10, once.after_attempts * 10)
+    ten = [Rates(rates.passing, rates.attempts * 10) for rates in once]
 
-    assert paired_change(once, confidence=0.95).lower == pytest.approx(
-        paired_change(ten, confidence=0.95).lower, abs=0.005
+    assert paired_change(*once, confidence=0.95).lower == pytest.approx(
+        paired_change(*ten, confidence=0.95).lower, abs=0.005
     )
-    assert exact_p_value(once) == pytest.approx(exact_p_value(ten))
+    assert exact_p_value(*once) == pytest.approx(exact_p_value(*ten))
 
 
 def test_repeats_that_vary_narrow_the_bounds() -> None:
@@ -138,7 +137,7 @@ def test_repeats_that_vary_narrow_the_bounds() -> None:
     rates, attempts = np.full(50, 0.5), np.full(50, 10)
     rates[:25] += 0.1
     rates[25:] -= 0.1
-    narrow = pass_rate(rates, attempts, confidence=0.95)
+    narrow = pass_rate(Rates(rates, attempts), confidence=0.95)
     wide = score_interval(0.5, 50, confidence=0.95)
 
     assert narrow.upper - narrow.lower < 0.5 * (wide.upper - wide.lower)
@@ -173,7 +172,7 @@ def test_bounds_cover_the_true_change(before: float, after: float, both: float, 
     cells = random.multinomial(cases, [both, before - both, after - both, 1 - before - after + both], size=4_000)
     covered = 0
     for table in cells:
-        change = paired_change(from_counts(*table.tolist()), confidence=0.95)
+        change = paired_change(*from_counts(*table.tolist()), confidence=0.95)
         covered += change.lower <= after - before <= change.upper
 
     assert 0.93 - 0.014 < covered / len(cells) < 0.995 + 0.005
@@ -192,7 +191,7 @@ def test_bounds_of_repeated_cases_cover_the_true_change() -> None:
         before = random.binomial(4, 1 / (1 + np.exp(-logit))) / 4
         after = random.binomial(4, 1 / (1 + np.exp(-(logit + 0.5)))) / 4
         fours = np.full(60, 4)
-        change = paired_change(RepeatedRates(before, after, fours, fours), confidence=0.95)
+        change = paired_change(Rates(before, fours), Rates(after, fours), confidence=0.95)
         covered += change.lower <= truth <= change.upper
 
     # 4 standard errors of 0.0049 are 0.02.
