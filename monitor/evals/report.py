@@ -273,7 +273,11 @@ class EvalReport:
         if comparison.share is not None:
             yield _share_words(comparison.share, state)
         if state is VerdictState.WAITING and self.decided_by_unknown is None:
-            yield self._until_ok()
+            needed = self.cases_needed
+            if needed is None:
+                yield "More cases like these would not show that it is not worse: the rates are beyond the margin."
+            else:
+                yield f"About {counted(needed, 'more case')} like these would show that it is not worse."
         if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
         yield from (
@@ -296,14 +300,6 @@ class EvalReport:
                 "comparison and failed for a gate."
             )
         yield from filter(None, [self.decided_by_unknown])
-
-    def _until_ok(self) -> str:
-        needed = self.cases_needed
-        if needed is None:
-            return (
-                "More cases like these would not show that it is not worse: the rates themselves are beyond the margin."
-            )
-        return f"About {counted(needed, 'more case')} like these would show that it is not worse."
 
 
 def _nothing_in_common(pairing: Pairing) -> str:

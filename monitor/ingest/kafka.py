@@ -68,9 +68,8 @@ class KafkaSource:
         self._in_hand: set[TopicPartition] = set()  # polled, and not in the ledger yet
         self._named_at = float("-inf")
         self._silence_seconds = silence_seconds
-        self._began_at = self._clock.monotonic()
-        self._told_of_waiting = False
         self._heard_at = self._clock.monotonic()
+        self._tell_of_waiting_at = self._heard_at + _JOIN_SECONDS
         self._lost_name: Exception | None = None
         self._rebalances: deque[_Rebalance] = deque()
         self._consumer: Any = self._connect()
@@ -144,9 +143,9 @@ class KafkaSource:
 
     def _tell_of_waiting(self) -> None:
         """Say once why a replica that has just started owns nothing yet."""
-        if self._assignment.owned or self._told_of_waiting or self._clock.monotonic() - self._began_at < _JOIN_SECONDS:
+        if self._assignment.owned or self._clock.monotonic() < self._tell_of_waiting_at:
             return
-        self._told_of_waiting = True
+        self._tell_of_waiting_at = math.inf
         log.warning(
             "group.waiting",
             group=self._settings.group_id,

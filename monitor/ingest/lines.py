@@ -60,15 +60,13 @@ def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
 
 def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
     """Every line of *stream*; one longer than *max_bytes* is hashed chunk by chunk and never held as a whole."""
-    index = 0
     longest = max_bytes + len(b"\r\n")
-    while line := stream.readline(longest):
+    for index, line in enumerate(iter(lambda: stream.readline(longest), b"")):
         value = _without_line_end(line)
         if len(value) <= max_bytes:
             yield Line(index, value)
         else:
             yield Line(index, b"", _hash_to_line_end(line, stream))
-        index += 1
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:

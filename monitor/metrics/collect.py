@@ -18,7 +18,7 @@ from monitor.difficulty.tiers import HARD_TIER, Tier
 from monitor.difficulty.trust import LiveTrust
 from monitor.ledger.labels import CAPS
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName, RolloutRecord
-from monitor.metrics.family import Family, Labels, Row, Rows, Series, families, series_shape
+from monitor.metrics.exposition import Family, Labels, Row, Rows, Series, families, series_shape
 from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup

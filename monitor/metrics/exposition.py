@@ -1,14 +1,130 @@
-"""Metric families as bytes: what prometheus-client's own encoders write, in a third of their time."""
+"""
+Metric families on their way out: sorted, without a duplicate, without NaN; and as bytes.
+
+These are what prometheus-client's own encoders write, in a third of their time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from monitor.metrics.family import Family, escaped
+from monitor.metrics.names import Metric, metric
 from monitor.metrics.snapshot import TraceExemplar
+
+Labels = tuple[str, ...]
+"""Label values in the order of the metric's labels."""
+
+_LONGEST_EXEMPLAR_ID = 128 - len("trace_id")  # OpenMetrics: names and values of an exemplar's labels together
+
+
+class SeriesShape:
+    """
+    The name of a series and those of its labels, and how both are written with values.
+
+    Args:
+        name: Name of the series, suffix included.
+        labels: Names of its labels, in the order in which values come.
+    """
+
+    def __init__(self, name: str, labels: Labels) -> None:
+        self.name = name
+        self.labels = labels
+        places = [f'{label}="{{{labels.index(label)}}}"' for label in sorted(labels)]
+        self._write = f"{name}{{{{{','.join(places)}}}}}".format
+        self._quotes = 2 * len(labels)
+
+    def text(self, values: Labels) -> str:
+        """The series as both exposition formats write it, labels sorted by name."""
+        if not values:
+            return self.name
+        text = self._write(*values)
+        if "\\" in text or "\n" in text or text.count('"') != self._quotes:
+            return self._write(*map(escaped, values))
+        return text
+
+
+@lru_cache(maxsize=1_000)
+def series_shape(name: str, labels: Labels) -> SeriesShape:
+    """The shape of a series, made once for each metric."""
+    return SeriesShape(name, labels)
+
+
+class Row(NamedTuple):
+    """One series with its value; *exemplar* is what OpenMetrics may show beside it."""
+
+    shape: SeriesShape
+    labels: Labels
+    value: float
+    exemplar: TraceExemplar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with its series, in the order in which they are written."""
+
+    metric: Metric
+    rows: list[Row] = field(default_factory=list)
+
+
+class Series:
+    """
+    The series of one metric, by label values.
+
+    A value that is not known (None) or not finite adds no series; a label set that comes twice keeps the last value.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self._values: dict[Labels, float] = {}
+        self._exemplars: dict[Labels, TraceExemplar] = {}
+
+    def set(self, value: float | None, *labels: str) -> None:
+        """Let the series with *labels* have *value*."""
+        if value is not None and math.isfinite(value):
+            self._values[labels] = value
+
+    def add(self, value: float, labels: Labels, exemplar: TraceExemplar | None = None) -> None:
+        """Count *value* into the series with *labels*; an *exemplar* whose id is too long is left out."""
+        self._values[labels] = self._values.get(labels, 0.0) + value
+        if exemplar is not None and len(exemplar.trace_id) <= _LONGEST_EXEMPLAR_ID:
+            self._exemplars[labels] = exemplar
+
+    def families(self) -> Iterator[Family]:
+        """The family with its samples in label order; nothing where there is no series."""
+        if self._values:
+            family, shape = Family(self.metric), series_shape(self.metric.name, self.metric.labels)
+            width = len(self.metric.labels)
+            for labels, value in sorted(self._values.items()):
+                if len(labels) != width:
+                    raise ValueError(f"{self.metric.name} has {width} labels, not {len(labels)}")
+                family.rows.append(Row(shape, labels, value, self._exemplars.get(labels)))
+            yield family
+
+
+Rows = Iterator[tuple[str, float | None, Labels]]
+"""Metric, as metrics.toml calls it, value and label values of one series after the other."""
+
+
+def families(rows: Rows) -> Iterator[Family]:
+    """The families of *rows*, in the order of their first rows; nothing where no value is known."""
+    series: dict[str, Series] = {}
+    for name, value, labels in rows:
+        series.setdefault(name, Series(metric(name))).set(value, *labels)
+    for each in series.values():
+        yield from each.families()
+
+
+def escaped(text: str) -> str:
+    """*text* as a label value between quotes."""
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
 
 Encoder = Callable[[Iterable[Family]], bytes]
 

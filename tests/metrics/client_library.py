@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import Exemplar, Timestamp
 from prometheus_client.metrics_core import Metric
 
-from monitor.metrics.family import Family
+from monitor.metrics.exposition import Family
 from monitor.metrics.snapshot import TraceExemplar
 
 

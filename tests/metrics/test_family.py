@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from monitor.metrics.family import Series
+from monitor.metrics.exposition import Series
 from monitor.metrics.names import Metric, MetricKind
 from monitor.metrics.snapshot import TraceExemplar
 from tests.metrics.client_library import theirs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitor.metrics.collect import collect_rollouts
-from monitor.metrics.family import families
+from monitor.metrics.exposition import families
 from monitor.output.rollouts import rollout_json
 from monitor.web.page.pages import Page
 from tests.metrics.client_library import theirs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,13 +26,6 @@ READ_FORMATS = (
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
-# By the mark at the start, or by the zeros around two letters of ASCII (RFC 4627, section 3).
-_ENCODINGS = (
-    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
-    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
-    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-le"),
-    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
-)
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
 _YAML = re.compile(rb"---\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
@@ -52,9 +46,9 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     for start, read in _BINARY:
         if content.startswith(start):
             return read(name, content, options)
-    encoding = next((name for is_of, name in _ENCODINGS if is_of.match(content)), None)
+    encoding = json.detect_encoding(content[:4])  # of any text, not of JSON alone
     # As spreadsheets write "Unicode text", and PowerShell whatever it prints.
-    if encoding is not None and frame_lengths(content[:PEEK_BYTES]) is None:
+    if not encoding.startswith("utf-8") and frame_lengths(content[:PEEK_BYTES]) is None:
         content = content.decode(encoding, "replace").encode()
     text = content.removeprefix(BOM_UTF8).lstrip()
     if not text:
