@@ -12,12 +12,7 @@ from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, print_result
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import Reading
-from monitor.cli.terminal.calibrations import (
-    print_calibrate,
-    print_calibration,
-    print_calibrations,
-    print_comparison,
-)
+from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations, print_comparison
 from monitor.cli.terminal.console import Console, print_line, say
 from monitor.cli.terminal.rollouts import reading_progress
 from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
@@ -28,7 +23,7 @@ from monitor.evals.formats.reading import Options
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
-from monitor.output.calibrations import ALL_TIERS, CalibrateResult, CalibrationComparison, KeptCalibration, tier_table
+from monitor.output.calibrations import ALL_TIERS, CalibrationComparison, KeptCalibration, tier_table
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
 
@@ -73,8 +68,9 @@ def calibrate(
         else:
             promotion = _promote(review, draft, opened)
             kept = _kept(opened, _found(opened, calibration.calibration_id))
-    result = CalibrateResult(loaded, kept, promotion, tier_table(draft.history, calibration))
-    print_result(shared.output, result, print_calibrate)
+    result = {"records": loaded, "difficulty": kept, "promotion": promotion}
+    result["history"] = tier_table(draft.history, calibration)
+    print_result(shared.output, result, print_calibrate, *result.values())
     if not calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 

@@ -61,13 +61,11 @@ class _WithPlainGate(TyperCommand):
     """A command whose `--gate` may come without a value, which Typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_with_gate_values(args)))
-
-
-def _with_gate_values(arguments: Sequence[str]) -> Iterator[str]:
-    for argument, following in pairwise([*arguments, ""]):
-        is_alone = argument == "--gate" and following not in set(Gate)
-        yield f"--gate={Gate.REGRESSION}" if is_alone else argument
+        plain = f"--gate={Gate.REGRESSION}"
+        pairs = pairwise([*args, ""])
+        return super().parse_args(
+            ctx, [plain if each == "--gate" and after not in set(Gate) else each for each, after in pairs]
+        )
 
 
 @app.command(cls=_WithPlainGate)

@@ -52,31 +52,25 @@ def live_service(config: Config) -> Iterator[Service]:
         yield _service(config, ledger, source, dead_letters, WallClock(), in_background=is_shareable(url))
 
 
-@contextmanager
-def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> Iterator[Replay]:
+def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> AbstractContextManager[Replay]:
     """
     A replay of *files*, by event time.
 
     Raises:
         MonitorError: a file or the ledger cannot be used.
     """
-    with opened_ledger(config, ledger_url) as ledger, _opened_files(config, files, ledger) as source:
-        yield _replay(config, ledger, source)
+    return _replay(config, ledger_url, lambda ledger: _files(config, files, ledger))
 
 
-@contextmanager
-def range_replay(config: Config, kafka_range: KafkaRange) -> Iterator[Replay]:
+def range_replay(config: Config, kafka_range: KafkaRange) -> AbstractContextManager[Replay]:
     """
     A replay of a range of Kafka topics, by event time and a ledger in memory.
 
     Raises:
         MonitorError: Kafka cannot be reached, or has no such topic.
     """
-    with (
-        opened_ledger(config, IN_MEMORY_URL) as ledger,
-        closing(KafkaRangeSource(config.kafka, kafka_range, batch_records=_REPLAY_BATCH_RECORDS)) as source,
-    ):
-        yield _replay(config, ledger, source)
+    records = _REPLAY_BATCH_RECORDS
+    return _replay(config, IN_MEMORY_URL, lambda _: KafkaRangeSource(config.kafka, kafka_range, batch_records=records))
 
 
 @contextmanager
@@ -89,7 +83,7 @@ def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, opti
     Raises:
         MonitorError: a file cannot be used.
     """
-    with _opened_files(config, files, ledger, translate=lambda path: events_of_results(path, options)) as source:
+    with closing(_files(config, files, ledger, lambda path: events_of_results(path, options))) as source:
         reference = _service(
             config, ledger, source, NoDeadLetters(), WallClock(), reviewer=NoReview, read_as=REFERENCE_ENVIRONMENT
         )
@@ -167,16 +161,15 @@ def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
         return path.read_text(encoding="utf-8").strip()
 
 
-def _opened_files(
-    config: Config, files: Sequence[str], ledger: SqlLedger, *, translate: Translate | None = None
-) -> AbstractContextManager[FileSource]:
+def _files(config: Config, files: Sequence[str], ledger: SqlLedger, translate: Translate | None = None) -> FileSource:
     limit, records = config.limits.max_record_bytes, _REPLAY_BATCH_RECORDS
-    source = FileSource(files, ledger.offsets, batch_records=records, max_record_bytes=limit, translate=translate)
-    return closing(source)
+    return FileSource(files, ledger.offsets, batch_records=records, max_record_bytes=limit, translate=translate)
 
 
-def _replay(config: Config, ledger: SqlLedger, source: Source) -> Replay:
-    return Replay(_service(config, ledger, source, NoDeadLetters(), EventClock(), reviewer=ReplayReviewer))
+@contextmanager
+def _replay(config: Config, url: str, opened: Callable[[SqlLedger], FileSource | KafkaRangeSource]) -> Iterator[Replay]:
+    with opened_ledger(config, url) as ledger, closing(opened(ledger)) as source:
+        yield Replay(_service(config, ledger, source, NoDeadLetters(), EventClock(), reviewer=ReplayReviewer))
 
 
 def _service(

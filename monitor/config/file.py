@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import yaml
@@ -76,22 +77,18 @@ def unknown_key(key: str, allowed: Iterable[str]) -> str:
 
 def parse_config_file(content: bytes) -> ConfigFile:
     """The values of a YAML document; never raises, but reports a problem if the file is not YAML."""
-    loader = yaml.SafeLoader(b"")
     try:
-        loader = yaml.SafeLoader(content)
-        root = loader.get_single_node()
-        return _Reader(loader).read(root)
+        return _Reader().read(yaml.compose(content, yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
-        return ConfigFile(problems=(_syntax_problem(error),))
+        problem = _syntax_problem(error)
     except yaml.reader.ReaderError as error:
-        return ConfigFile(problems=(Problem(1, (), f"is not a text file in UTF-8 ({error.reason})"),))
+        problem = Problem(1, (), f"is not a text file in UTF-8 ({error.reason})")
     except RecursionError:
-        return ConfigFile(problems=(Problem(1, (), "is nested too deeply"),))
+        problem = Problem(1, (), "is nested too deeply")
     except _TooMany:
-        problem = f"holds more than {_MOST_VALUES:,} values, counting each YAML alias as what it stands for"
-        return ConfigFile(problems=(Problem(1, (), problem),))
-    finally:
-        loader.dispose()
+        sentence = f"holds more than {_MOST_VALUES:,} values, counting each YAML alias as what it stands for"
+        problem = Problem(1, (), sentence)
+    return ConfigFile(problems=(problem,))
 
 
 def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: object = None) -> _Settings:
@@ -113,13 +110,20 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
     try:
         found = kind.model_validate(given, context=context)
     except ValidationError as error:
-        for details in error.errors(include_url=False):
-            path = tuple(step for step in details["loc"] if step != "[key]")
-            problems.append(Problem(file.line(path), path, _sentence(kind, path, details)))
+        problems += problems_of(error, file, partial(_sentence, kind))
     if problems:
         in_order = sorted(problems, key=lambda each: (each.line, each.key, each.sentence))
         raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
     return found
+
+
+def problems_of(
+    error: ValidationError, file: ConfigFile, sentence: Callable[[KeyPath, ErrorDetails], str]
+) -> Iterator[Problem]:
+    """What pydantic does not take of *file*, each in a *sentence* of its place and details."""
+    for details in error.errors(include_url=False):
+        path = tuple(step for step in details["loc"] if step != "[key]")
+        yield Problem(file.line(path), path, sentence(path, details))
 
 
 def _sentence(kind: type[Settings], path: KeyPath, details: ErrorDetails) -> str:
@@ -153,15 +157,15 @@ class _TooMany(Exception):
 class _Reader:
     """Turns nodes into values and notes their lines; one use per file."""
 
-    def __init__(self, loader: yaml.SafeLoader) -> None:
-        self._loader = loader
+    def __init__(self) -> None:
+        self._loader = yaml.SafeLoader("")
         self._lines: dict[KeyPath, int] = {}
         self._problems: list[Problem] = []
         self._open: set[int] = set()
         self._values = 0
 
     def read(self, root: yaml.Node | None) -> ConfigFile:
-        values: Any = {} if root is None else self._value(root, ())
+        values: Any = None if root is None else self._value(root, ())
         if values is None:
             values = {}
         if not isinstance(values, dict):

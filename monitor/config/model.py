@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, unknown_key
+from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, problems_of, unknown_key
 from monitor.config.reference import accepts, allowed, entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
@@ -74,9 +74,7 @@ def load_config(path: str | Path | None = None) -> Config:
     try:
         config = Config(**values)
     except ValidationError as error:
-        for details in error.errors(include_url=False):
-            where = tuple(details["loc"])
-            problems.setdefault(where, Problem(file.line(where), where, _sentence(where, details)))
+        problems = {problem.path: problem for problem in problems_of(error, file, _sentence)} | problems
     sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))

@@ -11,7 +11,6 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
-from monitor.output.rollouts import RecordCounts
 
 ALL_TIERS = (*TIERS, Tier.UNTIERED)
 """Every tag that a request may carry, easiest first, the one without a tier last."""
@@ -84,16 +83,6 @@ class KeptCalibration:
     calibration: Calibration
     record: CalibrationRecord
     in_force: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrateResult:
-    """What `calibrate` did; *promotion* says in words what became of the calibration."""
-
-    records: RecordCounts
-    difficulty: KeptCalibration
-    promotion: str
-    history: TierTable
 
 
 @dataclass(frozen=True, slots=True)

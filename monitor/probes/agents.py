@@ -21,7 +21,7 @@ from pydantic_core import from_json
 from monitor.clock import WallClock
 from monitor.errors import UsageError
 from monitor.output.plain import Json
-from monitor.probes.answer import Answer, Unanswered
+from monitor.probes.run import Answer, Unanswered
 
 _MOST_BYTES = 4 * 1024**2
 _COMPLAINT_BYTES = 1024

@@ -13,15 +13,9 @@ from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
-from monitor.output.calibrations import (
-    ALL_TIERS,
-    CalibrateResult,
-    CalibrationComparison,
-    KeptCalibration,
-    Tally,
-    TierTable,
-)
+from monitor.output.calibrations import ALL_TIERS, CalibrationComparison, KeptCalibration, Tally, TierTable
 from monitor.output.plain import iso_time
+from monitor.output.rollouts import RecordCounts
 from monitor.rollout.wording import counted, one_line, percent
 
 _UNKNOWN = "-"
@@ -31,16 +25,17 @@ _LONGEST_NAME = 30  # six columns of rates beside it fit a terminal of 80 column
 _DAY = len("2026-11-23")
 
 
-def print_calibrate(console: Console, result: CalibrateResult) -> None:
+def print_calibrate(
+    console: Console, records: RecordCounts, kept: KeptCalibration, promotion: str, history: TierTable
+) -> None:
     """What `calibrate` did, and whether to trust its calibration."""
-    records = result.records
     if records.read:
         new = f"{records.counted:,} traces counted, {records.duplicate:,} known already"
         left = f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome"
         print_line(console, f"{records.read:,} records read, {new}, {left}.")
-    print_calibration(console, result.difficulty)
-    _print_history(console, result.history, is_trusted=result.difficulty.calibration.trust.is_trusted)
-    print_line(console, result.promotion)
+    print_calibration(console, kept)
+    _print_history(console, history, is_trusted=kept.calibration.trust.is_trusted)
+    print_line(console, promotion)
 
 
 def print_calibration(console: Console, kept: KeptCalibration) -> None:
@@ -82,7 +77,7 @@ def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]
         trust = kept.calibration.trust
         table.add_row(
             kept.calibration.calibration_id,
-            _state(kept),
+            "in force" if kept.in_force else "kept" if kept.record.promoted_at is None else "earlier",
             iso_time(kept.calibration.frozen_at)[:_DAY],
             str(trust.versions),
             f"{kept.record.history_labels:,}",
@@ -108,14 +103,9 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
     console.print(Padding(table, _INDENT))
 
 
-def _state(kept: KeptCalibration) -> str:
-    if kept.in_force:
-        return "in force"
-    return "kept" if kept.record.promoted_at is None else "earlier"
-
-
 def _verdict(trust: Trust) -> Text:
-    facts = Text.assemble("tiers: ", (_trusted(trust), f"bold {'green' if trust.is_trusted else 'red'}"))
+    trusted = "trusted" if trust.is_trusted_for_hard_rate else "trusted but for the hard rate"
+    facts = Text("tiers: ").append(*((trusted, "bold green") if trust.is_trusted else ("not trusted", "bold red")))
     if trust.auc is not None:
         facts.append(f"; AUC {trust.auc:.2f} (at least {_figure(trust.auc_lower, 2)})")
     if trust.calibration_error is not None:
@@ -123,12 +113,6 @@ def _verdict(trust: Trust) -> Text:
     if trust.known_share is not None:
         facts.append(f"; {percent(trust.known_share)} of requests known")
     return facts
-
-
-def _trusted(trust: Trust) -> str:
-    if not trust.is_trusted:
-        return "not trusted"
-    return "trusted" if trust.is_trusted_for_hard_rate else "trusted but for the hard rate"
 
 
 def _figure(value: float | None, digits: int) -> str:

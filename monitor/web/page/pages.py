@@ -167,7 +167,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
             return _html(await asked.get((wanted, limit, refresh), make), refresh=refresh)
         except MonitorError as error:
             page = Page(snapshots.current, root="../..")
-            return _html(_body(page.problem("The cases are not known now", str(error))), status=503)
+            return _html(page.problem("The cases are not known now", str(error)), status=503)
 
     return [
         Route("/", overview),
@@ -204,16 +204,13 @@ _NO_SUCH_ROLLOUT = ("There is no such rollout", "The address may be incomplete, 
 
 
 def _not_found(snapshot: Snapshot, *, root: str) -> Response:
-    return _html(_body(Page(snapshot, root=root).problem(*_NO_SUCH_ROLLOUT)), status=404)
+    return _html(Page(snapshot, root=root).problem(*_NO_SUCH_ROLLOUT), status=404)
 
 
-def _body(text: str) -> Body:
-    return Body(text.encode())
-
-
-def _html(body: Body, *, status: int = 200, refresh: int = 0) -> Response:
+def _html(body: Body | str, *, status: int = 200, refresh: int = 0) -> Response:
     asked = {"Refresh": str(refresh)} if refresh else {}
-    return BodyResponse(body, {**PAGE_HEADERS, **asked}, status_code=status)
+    shown = Body(body.encode()) if isinstance(body, str) else body
+    return BodyResponse(shown, {**PAGE_HEADERS, **asked}, status_code=status)
 
 
 def _refresh(request: Request) -> int:

@@ -8,7 +8,6 @@ floors, and how long the answer still takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -83,31 +82,6 @@ def dead_letters(snapshot: Snapshot) -> Sequence[tuple[str, int]]:
     return sorted(letters.items(), key=lambda letter: (-letter[1], letter[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class FloorStatus:
-    """
-    A floor beside the candidate's hard-tier pass rate.
-
-    Attributes:
-        pass_rate: With bounds, ratio 0 to 1; None while it is not known.
-        is_judged: Whether the verdict rests on it; an untrusted hard-tier rate is shown, but not judged.
-    """
-
-    committed: CommittedFloor
-    pass_rate: Interval | None
-    is_judged: bool
-
-    @property
-    def state(self) -> str:
-        """Whether the bounds lie above the floor, below it, or around it."""
-        floor, known = self.committed.floor.pass_rate, self.pass_rate
-        if known is None:
-            return "not known"
-        if known.upper < floor:
-            return "broken" if self.is_judged else "below it, not judged"
-        return "held" if known.lower >= floor else "not shown"
-
-
 def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
     """Every tier, the hard ones together, and all requests, by the name of their row; the last alone without tiers."""
     if not has_tiers(verdict):
@@ -120,17 +94,24 @@ def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
     return [*rows, ("all", verdict.aggregate)]
 
 
-def floors(record: RolloutRecord) -> Sequence[FloorStatus]:
-    """The floors that *record* is held to."""
+def floors(record: RolloutRecord) -> Sequence[tuple[CommittedFloor, Interval | None, str]]:
+    """
+    The floors that *record* is held to.
+
+    Each with the candidate's hard-tier pass rate (ratio 0 to 1, with bounds; None while it is not known), and whether
+    the bounds lie above the floor, below it, or around it. A rate that no verdict rests on is shown, but not judged.
+    """
     verdict = record.verdict
-    return [
-        FloorStatus(
-            committed,
-            None if verdict is None or verdict.hard_tier is None else pass_rate_of(committed.floor, verdict),
-            is_judged=verdict is not None and verdict.state is VerdictState.REGRESSION,
-        )
-        for committed in record.floors
-    ]
+    if verdict is None or verdict.hard_tier is None:
+        return [(committed, None, "not known") for committed in record.floors]
+    broken = "broken" if verdict.state is VerdictState.REGRESSION else "below it, not judged"
+    found = []
+    for committed in record.floors:
+        floor, known = committed.floor.pass_rate, pass_rate_of(committed.floor, verdict)
+        held = "held" if known is not None and known.lower >= floor else "not shown"
+        state = "not known" if known is None else broken if known.upper < floor else held
+        found.append((committed, known, state))
+    return found
 
 
 def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
