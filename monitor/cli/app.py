@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -15,7 +16,6 @@ from typing import Annotated
 import typer
 
 from monitor import __version__
-from monitor.cli.gc import kept_for_good
 from monitor.cli.options import Commands, OutputFormat
 from monitor.cli.terminal.console import Console
 from monitor.cli.terminal.rollouts import print_error
@@ -91,8 +91,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     # A fit is too small for many threads: they wait for each other at full load. NumPy asks when it is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with kept_for_good():
-        _load(_asked_for(arguments))
+    # Modules live as long as the process: to look for garbage in them again and again was a tenth of a start.
+    gc.disable()
+    _load(_asked_for(arguments))
+    gc.freeze()
+    gc.enable()
     sys.exit(run_command(arguments))
 
 

@@ -226,9 +226,8 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
 def _kept(ledger: SqlLedger, record: CalibrationRecord) -> KeptCalibration:
     calibration = ledger.calibration(record.calibration_id)
     if calibration is None:
-        raise UsageError(
-            f"Calibration {record.calibration_id} has just gone; `cliffwatch calibrations list` shows the rest."
-        )
+        gone = f"Calibration {record.calibration_id} has just gone"
+        raise UsageError(f"{gone}; `cliffwatch calibrations list` shows the rest.")
     return KeptCalibration(calibration, record, in_force=record == record_in_force(ledger.calibrations()))
 
 

@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _MOST_YOUNG = 50_000  # more than a batch of records keeps alive, whatever its records hold
-
-
-@contextmanager
-def kept_for_good() -> Iterator[None]:
-    """
-    No collection looks at what is made meanwhile, now or later: modules live as long as the process.
-
-    Looking through what they hold again and again was a tenth of a start.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def collect_rarely() -> None:

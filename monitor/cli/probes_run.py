@@ -17,8 +17,8 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, print_result, writing
-from monitor.cli.terminal.console import Console, say
-from monitor.cli.terminal.probes import print_run, run_progress
+from monitor.cli.terminal.console import say, waiting
+from monitor.cli.terminal.probes import print_run, run_line
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.errors import UsageError
@@ -30,6 +30,9 @@ from monitor.probes.panel import PanelRequest, read_requests
 from monitor.probes.run import Ask, Limit, Run
 from monitor.rollout.wording import counted
 from monitor.trace.labels import clean_label
+
+_PLAIN_SECONDS = 10.0
+"""Between two lines of progress, where there is no terminal."""
 
 
 def run(
@@ -98,9 +101,14 @@ def run(
     grade = program(grade_exec, timeout, stop) if grade_exec else None
     ask = program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
     limit = Limit(max_cost, max_probe_cost)
-    with opened_journal(path, labels) as journal, run_progress(Console(stderr=True), WallClock()) as shown:
-        whole = Run(ask, grade, success_field, labels, journal, WallClock(), stop)
-        progress = whole.of(probes, limit, parallel=parallel, shown=shown)
+    clock = WallClock()
+    began = clock.monotonic()
+    asking = waiting(f"Asking {counted(len(probes), 'probe')}", every_seconds=_PLAIN_SECONDS)
+    with opened_journal(path, labels) as journal, asking as said:
+        whole = Run(ask, grade, success_field, labels, journal, clock, stop)
+        progress = whole.of(
+            probes, limit, parallel=parallel, shown=lambda now: said(run_line(now, clock.monotonic() - began))
+        )
     if to_kafka:  # everything: what was sent before counts once
         events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]
         send_all(to_kafka, events, config.kafka, most_bytes=2 * config.limits.max_record_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -14,7 +14,7 @@ from monitor.cli.gc import collect_rarely
 from monitor.cli.signals import stop_on_signals, when_stopping
 from monitor.cli.wiring import live_service, rollout_control_of
 from monitor.config.model import Config, load_config
-from monitor.config.settings import changed_keys
+from monitor.config.settings import Settings
 from monitor.log import LogFormat, LogSettings, configure
 from monitor.service.review import Reviewer
 from monitor.web.server import MetricsServer
@@ -86,16 +86,22 @@ def reloader(reviewer: Reviewer, config_file: Path | None, running: Config) -> C
         config = load_config(config_file)
         configure(config.log)
         reviewer.policy = config.rollout
-        taken = [key for key in changed_keys(in_force, config) if key.startswith(_RELOADED)]
-        waiting = [key for key in changed_keys(running, config) if not key.startswith(_RELOADED)]
+        taken = [key for key in _changed_keys(in_force, config) if key.startswith(_RELOADED)]
+        waiting = [key for key in _changed_keys(running, config) if not key.startswith(_RELOADED)]
         in_force = config
         _log.info("config.reloaded", taken=",".join(taken), needs_restart=",".join(waiting))
-        return (
-            f"reloaded: {_list(taken, 'took', 'nothing new')}; {_list(waiting, 'restart to take', 'no restart needed')}"
-        )
+        took = f"took {', '.join(taken)}" if taken else "nothing new"
+        restart = f"restart to take {', '.join(waiting)}" if waiting else "no restart needed"
+        return f"reloaded: {took}; {restart}"
 
     return reload
 
 
-def _list(keys: Sequence[str], verb: str, none: str) -> str:
-    return f"{verb} {', '.join(keys)}" if keys else none
+def _changed_keys(before: Settings, after: Settings, section: str = "") -> Iterator[str]:
+    """Dotted names of the keys whose values differ; both are of one type."""
+    for name in type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, Settings):
+            yield from _changed_keys(old, new, f"{section}{name}.")
+        elif old != new:
+            yield section + name

@@ -75,7 +75,15 @@ def load_config(path: str | Path | None = None) -> Config:
         config = Config(**values)
     except ValidationError as error:
         problems = {problem.path: problem for problem in problems_of(error, file, _sentence)} | problems
-    sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
+    others = {variable: _path_of(variable) for variable in sorted(os.environ)}
+    sentences = [
+        *_sorted_sentences(problems.values(), str(path), variables),
+        *(
+            f"{name}: {unknown_key(to[0], _SECTIONS)}"
+            for name, to in others.items()
+            if to[1:] and to[0] not in _SECTIONS
+        ),
+    ]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
     return config
@@ -126,14 +134,6 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
     if is_scalar(entry_kind(setting.annotation)):
         return [word.strip() for word in text.split(",")]
     return text  # refused later, with what is allowed
-
-
-def _unknown_variables() -> list[str]:
-    return [
-        f"{variable}: {unknown_key(path[0], _SECTIONS)}"
-        for variable in sorted(os.environ)
-        if len(path := _path_of(variable)) > 1 and path[0] not in _SECTIONS
-    ]
 
 
 def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:

@@ -43,7 +43,8 @@ def setting_at(kind: Any, path: Iterable[str | int]) -> FieldInfo | None:
     """The setting that *path*, keys and list indexes, leads to from the settings model *kind*; None for no such key."""
     found = None
     for step in path:
-        found = _below(kind, step)
+        entry = entry_kind(kind) if isinstance(step, int) or issubclass(_container(kind), Mapping) else None
+        found = settings_of(kind).get(str(step)) if entry is None else FieldInfo.from_annotation(entry)
         if found is None:
             return None
         kind = found.annotation
@@ -120,8 +121,10 @@ def _keys(kind: Any, path: KeyPath = (), choices: Mapping[KeyPath, tuple[Any, st
             yield f"{' ' * indent}{name}:\n"
             yield from _keys(setting.annotation, here, choices)
         else:
-            if choices is None:
-                yield from _entry_comments(setting, indent=indent)
+            for key, entry in (settings_of(entry_kind(setting.annotation)) if choices is None else {}).items():
+                given = "required" if entry.is_required() else f"default {yaml_value(default_of(entry))}"
+                words = f"  {key}: {entry.description} Allowed: {allowed(entry)}; {given}."
+                yield from _comment(words, indent=indent)
             yield f"{' ' * indent}{name}: {yaml_value(value)}\n"
 
 
@@ -142,23 +145,10 @@ def yaml_value(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _entry_comments(setting: FieldInfo, *, indent: int) -> Iterator[str]:
-    for name, entry in settings_of(entry_kind(setting.annotation)).items():
-        given = "required" if entry.is_required() else f"default {yaml_value(default_of(entry))}"
-        yield from _comment(f"  {name}: {entry.description} Allowed: {allowed(entry)}; {given}.", indent=indent)
-
-
 def _comment(text: str, *, indent: int) -> Iterator[str]:
     bullet = len(text) - len(text.lstrip())
     for number, line in enumerate(wrap(text.strip(), _LINE_LENGTH - indent - bullet, break_on_hyphens=False)):
         yield f"{' ' * indent}# {' ' * (bullet + (2 if bullet and number else 0))}{line}\n"
-
-
-def _below(kind: Any, step: str | int) -> FieldInfo | None:
-    if isinstance(step, int) or issubclass(_container(kind), Mapping):
-        entry = entry_kind(kind)
-        return None if entry is None else FieldInfo.from_annotation(entry)
-    return settings_of(kind).get(step)
 
 
 def _container(kind: Any) -> type:

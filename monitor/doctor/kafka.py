@@ -106,22 +106,18 @@ def _left_out(each: Sample) -> Iterator[Finding]:
 def _times(each: Sample, now: float) -> Iterator[Finding]:
     if each.written_at is None:
         return
-    age, clocks = now - each.written_at, Check("clocks", each.topic)
+    age, clocks, newest = now - each.written_at, Check("clocks", each.topic), f"The newest record of {each.topic} is"
     odd = [found for producer, dated in each.clocks.items() for found in _clock(clocks, producer, dated)]
     if age < -_FUTURE_SECONDS:
-        newest = {producer: max(at.written_at for at in dated) for producer, dated in each.clocks.items()}
-        early = "; ".join(producer for producer, at in newest.items() if at > now + _FUTURE_SECONDS)
-        yield clocks.problem(
-            f"The newest record of {each.topic} is {duration(-age)} in the future ({early or 'unreadable'}).",
-            "Set the clocks of producers and brokers by NTP.",
-        )
+        last = {producer: max(at.written_at for at in dated) for producer, dated in each.clocks.items()}
+        early = "; ".join(producer for producer, at in last.items() if at > now + _FUTURE_SECONDS) or "unreadable"
+        advice = "Set the clocks of producers and brokers by NTP."
+        yield clocks.problem(f"{newest} {duration(-age)} in the future ({early}).", advice)
         return
     if age > _OLD_SECONDS:
-        yield clocks.warning(
-            f"The newest record of {each.topic} is {duration(age)} old.", "Check that its producers still run."
-        )
+        yield clocks.warning(f"{newest} {duration(age)} old.", "Check that its producers still run.")
     elif not odd:
-        yield clocks.ok(f"The newest record of {each.topic} is {duration(max(0.0, age))} old.")
+        yield clocks.ok(f"{newest} {duration(max(0.0, age))} old.")
     yield from odd[:_PRODUCERS_SHOWN]
 
 
@@ -141,9 +137,8 @@ def _clock(clocks: Check, producer: str, dated: Sequence[Dated]) -> Iterator[Fin
         elif early and off is early:
             yield clocks.warning(f"{found}.", "Set the clocks of the agents by NTP.")
         elif len(late) == len(dated) and by < -_EVENT_LAG_SECONDS:
-            yield clocks.warning(
-                f"{found}.", "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka."
-            )
+            advice = "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka."
+            yield clocks.warning(f"{found}.", advice)
 
 
 def _time_zone(by: float, off: Sequence[Dated]) -> str:

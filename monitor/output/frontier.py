@@ -66,9 +66,8 @@ def class_frontiers(counts: Counts, uses: Mapping[str, Use], *, min_requests: in
     for (capability, version), labels in counts.items():
         versions = classes[capability]
         if (requests := labels.total()) >= min_requests:
-            versions.append(
-                VersionRate(version, requests, _pass_rate(labels["failure"], requests), uses.get(version, Use()))
-            )
+            rate = _pass_rate(labels["failure"], requests)
+            versions.append(VersionRate(version, requests, rate, uses.get(version, Use())))
     return [_frontier(capability, classes[capability]) for capability in sorted(classes)]
 
 

@@ -81,9 +81,8 @@ def _printed(code: int | None, output: bytes, complaint: str) -> Answer:
     if code == _TRY_LATER:
         raise Unanswered(f"The program asks to be called again later: {complaint}")
     if code or (found := _object(output)) is None:
-        return Answer(
-            broken="exit_code" if code else "no_json", detail=f"exit code {code}, {complaint or 'no message'}"
-        )
+        detail = f"exit code {code}, {complaint or 'no message'}"
+        return Answer(broken="exit_code" if code else "no_json", detail=detail)
     return Answer(found)
 
 

@@ -140,9 +140,8 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
         ConfigInvalid: they are not a certificate and its key.
     """
     try:
-        context.load_cert_chain(
-            tls.cert_file, tls.key_file, password=str
-        )  # empty: OpenSSL must not ask at the terminal
+        # The password is empty: OpenSSL must not ask at the terminal.
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=str)
     except ssl.SSLError as error:
         raise ConfigInvalid(
             f"web.config_file: cert_file and key_file are not a certificate and its key ({error.reason}); "

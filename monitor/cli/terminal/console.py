@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import typer
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from monitor.clock import WallClock
 from monitor.log import printable
 
 # Runners obey these in whatever a step prints: GitHub at the start of a line, it and others anywhere in one.
@@ -41,15 +43,26 @@ def print_line(console: rich.console.Console, line: str) -> None:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[Callable[[str], None]]:
-    """Says on standard error *what* takes its time, and what it does meanwhile: a spinner, or lines off a terminal."""
-    console = Console(stderr=True)
+def waiting(what: str, *, every_seconds: float = 0.0) -> Iterator[Callable[[str], None]]:
+    """
+    Says on standard error *what* takes its time, and what it does meanwhile.
+
+    That is a spinner, or off a terminal lines: one at most in *every_seconds*.
+    """
+    console, clock, shown_at = Console(stderr=True), WallClock(), -math.inf
     if console.is_terminal:
         with console.status(what) as status:
             yield status.update
-    else:
-        print_line(console, f"{what} ...")
-        yield lambda said: print_line(console, f"{said} ...")
+        return
+
+    def show(said: str) -> None:
+        nonlocal shown_at
+        if clock.monotonic() - shown_at >= every_seconds:
+            shown_at = clock.monotonic()
+            print_line(console, f"{said} ...")
+
+    show(what)
+    yield show
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
 
 from monitor.cli.terminal.console import print_line
-from monitor.clock import Clock
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.frontier import ClassFrontier, LengthRate, VersionHorizon, VersionRate
 from monitor.probes.panel import Panel, ProbeHistory
@@ -21,7 +19,6 @@ from monitor.rollout.wording import counted, percent
 from monitor.trace.horizon import Horizon
 
 _NOT_RUN = "·"
-_PLAIN_SECONDS = 10.0
 
 
 def print_panel(console: Console, panel: Panel) -> None:
@@ -61,25 +58,6 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
     families = sorted({history.family for history in histories} - {""})
     for family in families:
         print_line(console, _family_words(family, [each for each in histories if each.family == family], versions))
-
-
-@contextmanager
-def run_progress(console: Console, clock: Clock) -> Iterator[Callable[[Progress], None]]:
-    """Shows how far a run is: one line that changes on a terminal, elsewhere a line every ten seconds."""
-    began, shown_at = clock.monotonic(), -_PLAIN_SECONDS
-    status = console.status("") if console.is_terminal else None
-
-    def show(progress: Progress) -> None:
-        nonlocal shown_at
-        elapsed = clock.monotonic() - began
-        if status is not None:
-            status.update(run_line(progress, elapsed))
-        elif elapsed - shown_at >= _PLAIN_SECONDS:
-            shown_at = elapsed
-            print_line(console, run_line(progress, elapsed))
-
-    with status or nullcontext():
-        yield show
 
 
 def run_line(progress: Progress, elapsed_seconds: float) -> str:
@@ -153,9 +131,9 @@ def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: H
 def _length_words(each: LengthRate) -> str:
     longest = "unknown" if each.longer_than is None else f"over {each.longer_than:,}"
     name, unlabelled = f"up to {each.up_to:,}" if each.up_to else longest, each.requests - each.labelled
-    rate = (
-        f"{each.labelled:,} labelled, too few" if each.pass_rate is None else _pass_words(each.pass_rate, each.labelled)
-    )
+    rate = f"{each.labelled:,} labelled, too few"
+    if each.pass_rate is not None:
+        rate = _pass_words(each.pass_rate, each.labelled)
     return f"{name:>12}: {rate}{f', {unlabelled:,} unlabelled' if unlabelled else ''}"
 
 

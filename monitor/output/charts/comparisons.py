@@ -60,7 +60,9 @@ def rates_chart(
     at = Scale(0.0, marks[-1], _LEFT, _RATES_RIGHT)
     has_limit = any(row.limit is not None for row in rows)
     bottom = _RATES_TOP + _RATES_ROW * len(rows)
-    description = "; ".join(_described(row, limit_name) for row in rows)
+    arms = (f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}" for row in rows)
+    limits = ("" if row.limit is None else f", {limit_name} {percent(row.limit)}" for row in rows)
+    description = "; ".join(map("".join, zip(arms, limits, strict=True)))
     height = bottom + 24 + (FONT_SIZE + 8) * has_limit
     picture = Drawing(name, title=title, description=f"{description}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
@@ -88,14 +90,8 @@ def _draw_rates(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
         picture.mark(arm, at(rate.estimate), line)
         picture.text(_WIDTH, line + 4, percent(rate.estimate), anchor="end", fill=COLOURS[arm])
     if row.limit is not None:
-        picture.line(
-            (at(row.limit), y - _RATES_ROW / 2 + 3), (at(row.limit), y + _RATES_ROW / 2 - 3), stroke=ALARM, width=2.5
-        )
-
-
-def _described(row: RateRow, limit_name: str) -> str:
-    text = f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}"
-    return text if row.limit is None else f"{text}, {limit_name} {percent(row.limit)}"
+        x, half = at(row.limit), _RATES_ROW / 2 - 3
+        picture.line((x, y - half), (x, y + half), stroke=ALARM, width=2.5)
 
 
 def _rate(rate: Interval | None) -> str:
@@ -118,12 +114,11 @@ def coverage_chart(
         candidate: Name of the candidate.
     """
     at = Scale(0.0, 1.0, _LEFT, _COVERED_RIGHT)
-    text = "; ".join(
+    told = "; ".join(
         f"{tier}: baseline {_covered(old)}, candidate {_covered(new)}" for tier, (old, new) in rows.items()
     )
-    picture = Drawing(
-        name, title=title, description=f"{text}.", width=_WIDTH, height=_COVERED_TOP + _COVERED_ROW * len(rows) + 2
-    )
+    height = _COVERED_TOP + _COVERED_ROW * len(rows) + 2
+    picture = Drawing(name, title=title, description=f"{told}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
     hatch = picture.hatch(ArmName.CANDIDATE)
     for index, (tier, arms) in enumerate(rows.items()):

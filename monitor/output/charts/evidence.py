@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from monitor.output.charts.drawing import ALARM, COLOURS, FONT_SIZE, GRID, INK, MUTED, Drawing, shortened, text_width
-from monitor.output.charts.scale import Scale, span, ticks, time_ticks
+from monitor.output.charts.scale import Scale, ticks, time_ticks
 from monitor.rollout.cohort import ArmName
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import points, with_bounds
@@ -41,7 +41,9 @@ def evidence_chart(
         changes: When (Unix seconds) the verdict became which, oldest first.
     """
     (began_at, first), (now, last) = evidence[0], evidence[-1]
-    start, end = span([began_at, now, *(at for at, _ in changes)])
+    moments = [began_at, now, *(at for at, _ in changes)]
+    apart = 0.5 * (max(moments) == min(moments))  # one moment is drawn in the middle
+    start, end = min(moments) - apart, max(moments) + apart
     marks = ticks(*_in_view([value for _, value in evidence], threshold), most=5)
     x = Scale(start, end, _LEFT, _RIGHT)
     y = Scale(marks[0], marks[-1], _TOP + _PLOT, _TOP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -60,16 +60,5 @@ def time_ticks(start: float, end: float, *, most: int = 4) -> Sequence[tuple[flo
     step = next((step for step in _TIME_STEPS if (end - start) / step <= most), _TIME_STEPS[-1])
     first = math.ceil(start / step)
     moments = [index * step for index in range(first, math.floor(end / step) + 1)]
-    return [(moment, _moment(moment, step)) for moment in moments]
-
-
-def span(values: Iterable[float]) -> tuple[float, float]:
-    """The least and the greatest of *values*, apart from each other even where they are one."""
-    known = list(values)
-    low, high = min(known), max(known)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _moment(moment: float, step: float) -> str:
-    at = datetime.fromtimestamp(moment, UTC)
-    return f"{at.day} {at:%b}" if step >= _DAY else f"{at:%H:%M}"
+    form = "{0.day} {0:%b}" if step >= _DAY else "{0:%H:%M}"
+    return [(moment, form.format(datetime.fromtimestamp(moment, UTC))) for moment in moments]

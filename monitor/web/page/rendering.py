@@ -64,9 +64,8 @@ def since(record: RolloutRecord) -> float | None:
 def has_tiers(verdict: Verdict) -> bool:
     """Whether any request is known to be easy or hard."""
     hard = verdict.hard_tier
-    return verdict.tiers_by is not TiersBy.NONE or (
-        hard is not None and hard.baseline.requests + hard.candidate.requests > 0
-    )
+    is_seen = hard is not None and hard.baseline.requests + hard.candidate.requests > 0
+    return is_seen or verdict.tiers_by is not TiersBy.NONE
 
 
 def ratio(value: float | None) -> str:

@@ -86,12 +86,9 @@ def comparisons(verdict: Verdict) -> Sequence[tuple[str, TierComparison]]:
     """Every tier, the hard ones together, and all requests, by the name of their row; the last alone without tiers."""
     if not has_tiers(verdict):
         return [("all", verdict.aggregate)]
-    rows: list[tuple[str, TierComparison]] = [
-        (tier.value, verdict.tiers[tier]) for tier in TIERS if tier in verdict.tiers
-    ]
-    if verdict.hard_tier is not None:
-        rows.append((_HARD, verdict.hard_tier))
-    return [*rows, ("all", verdict.aggregate)]
+    rows: dict[str, TierComparison] = {tier.value: verdict.tiers[tier] for tier in TIERS if tier in verdict.tiers}
+    rows |= {} if verdict.hard_tier is None else {_HARD: verdict.hard_tier}
+    return [*rows.items(), ("all", verdict.aggregate)]
 
 
 def floors(record: RolloutRecord) -> Sequence[tuple[CommittedFloor, Interval | None, str]]:
