@@ -79,17 +79,14 @@ def _load(config: Config, files: Sequence[str], ledger: SqlLedger, asked: Option
     before = ledger.counters()
     if files:
         collect_rarely()
-        with (
-            history_replay(config, files, ledger, asked) as history,
-            reading_progress(Console(stderr=True), "load") as advance,
-        ):
+        with history_replay(config, files, ledger, asked) as history, reading_progress("load") as advance:
             history.read(progress=advance)
     return record_counts(ledger.counters(), since=before)
 
 
 def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
     total = review.history_labels()
-    with reading_progress(Console(stderr=True), "learn", total=total) as advance:
+    with reading_progress("learn", total=total) as advance:
         draft = review.draft(now=WallClock().time(), new_versions=exclude, progress=advance)
     if draft is None:
         raise MonitorError(

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -32,17 +33,33 @@ _NOTHING_THERE = "No topic holds what Cliffwatch reads; name one with --topic, o
 _LEDGER_VARIABLE = "CLIFFWATCH_LEDGER__URL"
 
 
+@dataclass(frozen=True)
+class Security:
+    """
+    How to connect to the brokers, by the keys of the section `kafka`.
+
+    Attributes:
+        security_protocol: How to connect to the brokers.
+        ssl_ca_file (FILE): Certificate that signed those of the brokers.
+        sasl_mechanism (NAME): For example PLAIN.
+        sasl_username (USER): User for SASL.
+        sasl_password_file (FILE): File that holds the password.
+    """
+
+    security_protocol: SecurityProtocol | None = None
+    ssl_ca_file: str = ""
+    sasl_mechanism: str = ""
+    sasl_username: str = ""
+    sasl_password_file: str = ""
+
+
 @app.command()
 def init(
     *,
     bootstrap_servers: str = "",
     topic: list[str] | None = None,
     ledger: str = "",
-    security_protocol: SecurityProtocol | None = None,
-    ssl_ca_file: str = "",
-    sasl_mechanism: str = "",
-    sasl_username: str = "",
-    sasl_password_file: str = "",
+    security: Security,
     output_file: Path = Path("cliffwatch.yaml"),
     force: bool = False,
     yes: bool = False,
@@ -60,11 +77,6 @@ def init(
         bootstrap_servers (--bootstrap-servers -b HOST:PORT): Brokers, separated by commas.
         topic (--topic -t TOPIC): Read this topic; may be repeated.
         ledger (URL): Where counts are kept; without a password.
-        security_protocol: How to connect to the brokers.
-        ssl_ca_file (FILE): Certificate that signed those of the brokers.
-        sasl_mechanism (NAME): For example PLAIN.
-        sasl_username (USER): User for SASL.
-        sasl_password_file (FILE): File that holds the password.
         output_file (--output-file -f FILE): Where to write the config.
         force: Overwrite the file.
         yes (--yes -y): Ask nothing; take what is found.
@@ -78,14 +90,8 @@ def init(
         servers = _ask("Kafka brokers (HOST:PORT)", servers)
     if "@" in servers or "/" in servers:
         raise UsageError("Brokers are HOST:PORT, without a scheme, user or password; use the --sasl-* options.")
-    typed = {
-        "security_protocol": security_protocol,
-        "ssl_ca_file": ssl_ca_file,
-        "sasl_mechanism": sasl_mechanism,
-        "sasl_username": sasl_username,
-        "sasl_password_file": _password_file(config, sasl_mechanism, sasl_password_file, is_asking=is_asking),
-    }
-    kafka = {name: value for name, value in typed.items() if value}
+    path = _password_file(config, security.sasl_mechanism, security.sasl_password_file, is_asking=is_asking)
+    kafka = {name: value for name, value in vars(replace(security, sasl_password_file=path)).items() if value}
     settings = config.kafka.model_copy(update={"bootstrap_servers": servers, **kafka})
     chosen = _chosen(_look(settings, topic or [], config), topic or [], config)
     if is_asking and not topic:

@@ -73,7 +73,8 @@ def prune_ledger(
                 deleted[pruned.subject] += pruned.rows
             due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
     rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
-    print_result(shared.output, {"dry_run": dry_run, "rows": rows}, _print_pruned, due, done)
+    shown = columns("rows", done, rows=((name.replace("_", " "), f"{count:,}") for name, count in rows.items()))
+    print_result(shared.output, {"dry_run": dry_run, "rows": rows}, Console.print, shown)
 
 
 @ledger_app.command("names")
@@ -115,21 +116,11 @@ def check_ledger(*, shared: options.Shared) -> None:
         raise typer.Exit(EXIT_PROBLEM)
 
 
-def _print_pruned(console: Console, pruned: Sequence[Pruned], done: str) -> None:
-    """How many rows of each subject went, or would go."""
-    table = columns("rows", done)
-    for each in pruned:
-        table.add_row(each.subject.replace("_", " "), f"{each.rows:,}")
-    console.print(table)
-
-
 def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
     """Each name with a place, what it reserves of the series, and what was freed."""
-    table = columns("service, environment, version, class", "kind", "series", "last request")
-    for each in shown["names"]:
-        last = "" if each.last_started_at is None else iso_time(each.last_started_at)
-        table.add_row(Text(each.name), each.kind, f"{each.series:,}", last)
-    console.print(table)
+    last = {each: iso_time(each.last_started_at) if each.last_started_at is not None else "" for each in shown["names"]}
+    rows = ((Text(each.name), each.kind, f"{each.series:,}", at) for each, at in last.items())
+    console.print(columns("service, environment, version, class", "kind", "series", "last request", rows=rows))
     used = [f"{used:,} of {shown['limits'][name]:,} {name}" for name, used in shown["used"].items()]
     freed = f"; freed: {', '.join(shown['freed'])}" if shown["freed"] else ""
     print_line(console, f"{', '.join(used)}{freed}.")
@@ -137,10 +128,8 @@ def _print_names(console: Console, shown: Mapping[str, Any]) -> None:
 
 def _print_checks(console: Console, checks: Sequence[Check]) -> None:
     """Each comparison, and where it does not hold."""
-    table = columns("check", "compared", "result")
-    for check in checks:
-        table.add_row(check.name, f"{check.compared:,}", "differs" if check.problems else "ok")
-    console.print(table)
+    rows = ((each.name, f"{each.compared:,}", "differs" if each.problems else "ok") for each in checks)
+    console.print(columns("check", "compared", "result", rows=rows))
     for check in checks:
         for problem in check.problems:
             print_line(console, f"{check.name}: {problem}")

@@ -100,15 +100,13 @@ def run(
     stop = Event()
     grade = program(grade_exec, timeout, stop) if grade_exec else None
     ask = program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
-    limit = Limit(max_cost, max_probe_cost)
     clock = WallClock()
     began = clock.monotonic()
     asking = waiting(f"Asking {counted(len(probes), 'probe')}", every_seconds=_PLAIN_SECONDS)
     with opened_journal(path, labels) as journal, asking as said:
-        whole = Run(ask, grade, success_field, labels, journal, clock, stop)
-        progress = whole.of(
-            probes, limit, parallel=parallel, shown=lambda now: said(run_line(now, clock.monotonic() - began))
-        )
+        limit = Limit(max_cost, max_probe_cost)
+        whole = Run(ask, grade, success_field, labels, journal, clock, stop, limit, parallel)
+        progress = whole.of(probes, lambda now: said(run_line(now, clock.monotonic() - began)))
     if to_kafka:  # everything: what was sent before counts once
         events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]
         send_all(to_kafka, events, config.kafka, most_bytes=2 * config.limits.max_record_bytes)

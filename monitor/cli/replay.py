@@ -15,7 +15,7 @@ from monitor.cli.app import app, print_result, web_settings, writing
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import assignments
 from monitor.cli.signals import stop_on_signals
-from monitor.cli.terminal.console import Console, say
+from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_backtest, print_rollouts, reading_progress
 from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.file import parse_config_file
@@ -157,7 +157,7 @@ def _show(
 def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
     """Read everything with a progress bar, then let what it holds be judged as if its labels had matured."""
     collect_rarely()
-    with reading_progress(Console(stderr=True), title, total=total) as advance:
+    with reading_progress(title, total=total) as advance:
         replayed.read(progress=advance)
     replayed.finish(seconds=config.rollout.judged_after() + 1.0)
 

@@ -83,7 +83,7 @@ def report(
     files = {Path(name): format_of(name) for name in write or []}
     floors = None if gate is None else _floors(gate)
     meanings = _tier_labels(tier or [])
-    with reading_progress(Console(stderr=True), "read") as advance:
+    with reading_progress("read") as advance:
         pairing, baseline_source, candidate_source = paired(
             Side(baseline, baseline_model, "--baseline-model"),
             Side(candidate, candidate_model, "--candidate-model"),
@@ -99,13 +99,11 @@ def report(
     pairing, labelling = corrected(pairing, tiers.tier_of, error_rate=config.rollout.error_rate, is_asked=is_asked)
     built = EvalReport(baseline_source, candidate_source, pairing, tiers, config.rollout, labelling)
     held = None if floors is None else check(built, floors)
-    for path, form in files.items():
+    for path, form in (*files.items(), *([] if out is None else [(out, output)])):
         _write(path, built, held, form)
-    if out is not None:
-        _write(out, built, held, output)
-    elif output is ReportFormat.TABLE:
+    if out is None and output is ReportFormat.TABLE:
         print_eval_report(Console(), built, held)
-    else:
+    elif out is None:
         for block in render(built, held, output):
             say(block, nl=False)
     if held is not None and not held.is_open:

@@ -49,7 +49,7 @@ def live_service(config: Config) -> Iterator[Service]:
         closing(KafkaDeadLetters(config.kafka)) as dead_letters,
     ):
         source.check_topics()
-        yield _service(config, ledger, source, dead_letters, WallClock(), in_background=is_shareable(url))
+        yield _service(config, ledger, source, WallClock(), dead_letters=dead_letters, in_background=is_shareable(url))
 
 
 def file_replay(config: Config, files: Sequence[str], *, ledger_url: str) -> AbstractContextManager[Replay]:
@@ -84,10 +84,7 @@ def history_replay(config: Config, files: Sequence[str], ledger: SqlLedger, opti
         MonitorError: a file cannot be used.
     """
     with closing(_files(config, files, ledger, lambda path: events_of_results(path, options))) as source:
-        reference = _service(
-            config, ledger, source, NoDeadLetters(), WallClock(), reviewer=NoReview, read_as=REFERENCE_ENVIRONMENT
-        )
-        yield Replay(reference)
+        yield Replay(_service(config, ledger, source, WallClock(), NoReview, read_as=REFERENCE_ENVIRONMENT))
 
 
 def reviewer_of(config: Config, ledger: SqlLedger, kind: type[Reviewer] = Reviewer) -> Reviewer:
@@ -169,17 +166,17 @@ def _files(config: Config, files: Sequence[str], ledger: SqlLedger, translate: T
 @contextmanager
 def _replay(config: Config, url: str, opened: Callable[[SqlLedger], FileSource | KafkaRangeSource]) -> Iterator[Replay]:
     with opened_ledger(config, url) as ledger, closing(opened(ledger)) as source:
-        yield Replay(_service(config, ledger, source, NoDeadLetters(), EventClock(), reviewer=ReplayReviewer))
+        yield Replay(_service(config, ledger, source, EventClock(), ReplayReviewer))
 
 
 def _service(
     config: Config,
     ledger: SqlLedger,
     source: Source,
-    dead_letters: DeadLetterWriter,
     clock: Clock,
-    *,
     reviewer: type[Reviewer] = Reviewer,
+    *,
+    dead_letters: DeadLetterWriter = NoDeadLetters(),
     read_as: str | None = None,
     in_background: bool = False,
 ) -> Service:

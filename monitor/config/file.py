@@ -161,7 +161,6 @@ class _Reader:
         self._loader = yaml.SafeLoader("")
         self._lines: dict[KeyPath, int] = {}
         self._problems: list[Problem] = []
-        self._open: set[int] = set()
         self._values = 0
 
     def read(self, root: yaml.Node | None) -> ConfigFile:
@@ -173,26 +172,23 @@ class _Reader:
             values = {}
         return ConfigFile(values, self._lines, tuple(self._problems))
 
-    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+    def _value(self, node: yaml.Node, path: KeyPath, above: tuple[yaml.Node, ...] = ()) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)  # of a value with a key, that of the key is known
-        if id(node) in self._open:
-            line = self._lines.get(path, 1)  # the node's own line is that of its anchor
-            self._problems.append(Problem(line, path, "refers to itself through a YAML alias"))
+        if node in above:  # the node's own line is that of its anchor
+            self._problems.append(Problem(self._lines[path], path, "refers to itself through a YAML alias"))
             return None
-        self._open.add(id(node))
         self._values += 1
         if self._values > _MOST_VALUES:
             raise _TooMany
-        try:
-            if isinstance(node, yaml.MappingNode):
-                return dict(self._entries(node, path))
-            if isinstance(node, yaml.SequenceNode):
-                return [self._value(child, (*path, index)) for index, child in enumerate(node.value)]
-            return self._scalar(node, path)
-        finally:
-            self._open.discard(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._entries(node, path, (*above, node)))
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(each, (*path, index), (*above, node)) for index, each in enumerate(node.value)]
+        return self._scalar(node, path)
 
-    def _entries(self, node: yaml.MappingNode, path: KeyPath) -> Iterator[tuple[str, Any]]:
+    def _entries(
+        self, node: yaml.MappingNode, path: KeyPath, above: tuple[yaml.Node, ...]
+    ) -> Iterator[tuple[str, Any]]:
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None:
@@ -202,7 +198,7 @@ class _Reader:
                 self._complain(key_node, (*path, key), f"is given twice (first on line {first}; keep one of them)")
             else:
                 self._lines[*path, key] = key_node.start_mark.line + 1
-                yield key, self._value(value_node, (*path, key))
+                yield key, self._value(value_node, (*path, key), above)
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         if node.tag == "tag:yaml.org,2002:timestamp":

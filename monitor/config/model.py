@@ -196,14 +196,12 @@ def _shown(value: Any, setting: FieldInfo) -> str:
 
 
 def _sorted_sentences(problems: Iterable[Problem], name: str, variables: _Variables) -> list[str]:
-    in_file, in_environment = [], []
+    found = []
     for problem in problems:
         variable = _variable(problem.path, variables)
-        if variable:
-            in_environment.append(f"{variable}: {problem.key}: {problem.sentence}")
-        else:
-            in_file.append((problem.line, problem.of(name)))
-    return [sentence for _, sentence in sorted(in_file)] + sorted(in_environment)
+        in_environment = f"{variable}: {problem.key}: {problem.sentence}"
+        found.append((1, 0, in_environment) if variable else (0, problem.line, problem.of(name)))
+    return [sentence for *_, sentence in sorted(found)]
 
 
 def _variable(path: KeyPath, variables: _Variables) -> str:

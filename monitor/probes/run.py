@@ -214,6 +214,8 @@ class Run:
         journal: Where they are kept.
         clock: What answers are dated by.
         stop: Set when the run ends, so that the agent stops too.
+        limit: What it may spend.
+        parallel: Probes that are asked at a time.
     """
 
     ask: Ask
@@ -223,11 +225,11 @@ class Run:
     journal: Journal
     clock: Clock
     stop: Event
+    limit: Limit
+    parallel: int
     _held: list[Json] = field(default_factory=list)
 
-    def of(
-        self, panel: Sequence[PanelRequest], limit: Limit, *, parallel: int, shown: Callable[[Progress], None]
-    ) -> Progress:
+    def of(self, panel: Sequence[PanelRequest], shown: Callable[[Progress], None]) -> Progress:
         """
         Ask what is not answered yet.
 
@@ -240,21 +242,23 @@ class Run:
         waiting.sort(key=self._is_paid)  # the last one is the next
         progress = Progress(len(panel), len(panel) - len(waiting), journal.spent_usd)
         running: dict[Future[_Answered], int] = {}
-        with ThreadPoolExecutor(parallel) as pool:
+        with ThreadPoolExecutor(self.parallel) as pool:
             try:
                 while progress.counts["unanswered"] < _MOST_UNANSWERED:
                     shown(progress)
-                    while waiting and len(running) < parallel:
+                    while waiting and len(running) < self.parallel:
                         is_paid = self._is_paid(waiting[-1])
-                        if not is_paid and not limit.allows(journal, len(running)):
+                        if not is_paid and not self.limit.allows(journal, len(running)):
                             break
-                        number = journal.ask(0.0 if is_paid else limit.set_aside(journal))  # before anything is spent
+                        number = journal.ask(
+                            0.0 if is_paid else self.limit.set_aside(journal)
+                        )  # before anything is spent
                         running[pool.submit(self._answered, waiting.pop())] = number
                     if not running:
                         progress.is_spent = bool(waiting)
                         break
                     for done in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._settle(done, running.pop(done), limit, progress, most_broken=_MOST_BROKEN + parallel)
+                        self._settle(done, running.pop(done), progress)
             finally:
                 self.stop.set()
         return progress
@@ -285,16 +289,14 @@ class Run:
         answer = self.ask(asked)
         return answer, answer.cost_usd, {"started_at": started_at, "ended_at": max(self.clock.time(), started_at)}
 
-    def _settle(
-        self, done: Future[_Answered], number: int, limit: Limit, progress: Progress, *, most_broken: int
-    ) -> None:
+    def _settle(self, done: Future[_Answered], number: int, progress: Progress) -> None:
         try:
             native, cost_usd, broken = done.result()
         except Unanswered as later:
             self._put_off(number, later, progress)
             return
-        self._keep(native, progress, broken=broken, most_broken=most_broken)
-        if cost_usd is None and limit.total_usd is not None and not limit.set_aside(self.journal):
+        self._keep(native, progress, broken=broken)
+        if cost_usd is None and self.limit.total_usd is not None and not self.limit.set_aside(self.journal):
             raise UsageError(
                 "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
                 "let the agent say it, or set --max-probe-cost."
@@ -315,7 +317,7 @@ class Run:
         if is_new and progress.counts[kind] >= most and progress.answered == progress.resumed:
             raise later
 
-    def _keep(self, native: Json, progress: Progress, *, broken: str, most_broken: int) -> None:
+    def _keep(self, native: Json, progress: Progress, *, broken: str) -> None:
         """
         Keep an answer; broken ones wait until one is whole, since an agent that answers nothing is broken itself.
 
@@ -327,7 +329,7 @@ class Run:
                 self.journal.keep(each)
                 progress.count(each.get("outcome"))
             self._held.clear()
-        elif len(self._held) == min(most_broken, progress.probes):
+        elif len(self._held) == min(_MOST_BROKEN + self.parallel, progress.probes):
             raise MonitorError(
                 f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
                 "Try the agent by hand, then run the same command again."

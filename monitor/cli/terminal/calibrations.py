@@ -97,10 +97,8 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
         return
     of_ledger = counted(sum(comparison.moves.values()), "request")
     print_line(console, f"{percent(comparison.same_tier_share)} of {of_ledger} of the ledger keep their tier.")
-    table = columns("from", "to", "requests")
-    for (before, after), requests in comparison.moves.items():
-        table.add_row(before, after, f"{requests:,}")
-    console.print(Padding(table, _INDENT))
+    rows = ((before, after, f"{requests:,}") for (before, after), requests in comparison.moves.items())
+    console.print(Padding(columns("from", "to", "requests", rows=rows), _INDENT))
 
 
 def _verdict(trust: Trust) -> Text:
@@ -142,10 +140,8 @@ def _by_tier(history: TierTable) -> Table:
 
 
 def _rates(title: str, tallies: Mapping[str, Tally]) -> Table:
-    table = columns(title, "", "")
-    for name, tally in tallies.items():
-        table.add_row(name, f"{tally.failures:,}/{tally.requests:,}", _rate(tally))
-    return table
+    rows = ((name, f"{each.failures:,}/{each.requests:,}", _rate(each)) for name, each in tallies.items())
+    return columns(title, "", "", rows=rows)
 
 
 def _rate(tally: Tally | None) -> str:

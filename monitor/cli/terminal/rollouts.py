@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli.terminal.console import print_line
+from monitor.cli.terminal.console import Console, print_line
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
@@ -58,9 +58,8 @@ def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
 
 def _rollout(record: RolloutRecord) -> RenderableType:
     rollout, verdict = record.rollout, record.verdict
-    title = Text.assemble(
-        (rollout.service, "bold"), f" ({rollout.environment})  {rollout.baseline} → {rollout.candidate}"
-    )
+    title = Text(_title(rollout))
+    title.stylize("bold", 0, len(rollout.service))
     if verdict is None:
         return Group(title, "  not looked at yet")
     headline = Text.assemble("  verdict: ", (verdict.state.value, f"bold {VERDICT_COLOURS[verdict.state]}"))
@@ -95,14 +94,15 @@ def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
 
 def share_table(share: ShareComparison, parts: Mapping[str, float]) -> Table:
     """The hard tier's share of failures in both arms, its change, and what makes up the change, by name."""
-    table = columns("hard tier's share of failures", "", "bounds, points")
-    table.add_row("", f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}", "")
-    table.add_row("change", *_change(share.change))
-    table.add_row("  that a uniform gain would give", signed(share.expected_change), "")
-    table.add_row("  excess over it", *_change(share.excess))
-    for name, change in parts.items():
-        table.add_row(name, signed(change), "")
-    return table
+    reached = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
+    rows = (
+        ("", reached, ""),
+        ("change", *_change(share.change)),
+        ("  that a uniform gain would give", signed(share.expected_change), ""),
+        ("  excess over it", *_change(share.excess)),
+        *((name, signed(change), "") for name, change in parts.items()),
+    )
+    return columns("hard tier's share of failures", "", "bounds, points", rows=rows)
 
 
 def _parts(parts: Decomposition | None) -> Mapping[str, float]:
@@ -137,12 +137,14 @@ def signature_name(signature: Signature, state: NewFailure | None = None) -> str
     return f"{name} ({state})" if state else name
 
 
-def columns(first: str, *rest: str) -> Table:
-    """An empty table without lines: *first* is aligned left, the others right."""
+def columns(first: str, *rest: str, rows: Iterable[Iterable[RenderableType]] = ()) -> Table:
+    """A table of *rows* without lines: *first* is aligned left, the others right."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column(first, overflow="fold")  # the one that gives way: numbers are never cut
     for title in rest:
         table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -171,28 +173,24 @@ Progressed = Callable[[int], None]
 
 
 @contextmanager
-def reading_progress(console: Console, title: str, *, total: int | None = None) -> Iterator[Progressed]:
-    """A bar on a terminal, and a plain line every few thousand records elsewhere."""
-    if not console.is_terminal:
-        yield _plain_progress(console, title, total)
+def reading_progress(title: str, *, total: int | None = None) -> Iterator[Progressed]:
+    """On standard error: a bar on a terminal, and a plain line every few thousand records elsewhere."""
+    console, done, shown = Console(stderr=True), 0, 0
+    if console.is_terminal:
+        parts = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*parts, console=console, transient=True) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda records: progress.advance(task, records)
         return
-    shown = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*shown, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda records: progress.advance(task, records)
-
-
-def _plain_progress(console: Console, title: str, total: int | None) -> Progressed:
-    done, shown = 0, 0
 
     def advance(records: int) -> None:
         nonlocal done, shown
         done += records
         if done - shown >= _PLAIN_STEP or (done == total and done > shown):
             shown = done
-            console.print(f"{title}: {done:,} records" + ("" if total is None else f" of {total:,}"), highlight=False)
+            print_line(console, f"{title}: {done:,} records" + ("" if total is None else f" of {total:,}"))
 
-    return advance
+    yield advance
 
 
 def print_error(console: Console, sentence: str) -> None:
@@ -231,10 +229,9 @@ def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: Tr
 
 def print_labels(console: Console, rollout: Rollout, plan: LabelPlan) -> None:
     """Requests to label as a table, then what the budget would buy."""
-    table = columns("trace", "arm", "tier", "said", "sampling probability")
-    for each in plan.labels:
-        row = (each.trace_id, each.arm, each.tier, each.said)
-        table.add_row(*map(escape, row), f"{each.sampling_probability:.6g}")
+    shown = ((each, (each.trace_id, each.arm, each.tier, each.said)) for each in plan.labels)
+    rows = ((*map(escape, row), f"{each.sampling_probability:.6g}") for each, row in shown)
+    table = columns("trace", "arm", "tier", "said", "sampling probability", rows=rows)
     console.print(_title(rollout), f"{plan.open:,} requests can be labelled next.", table, sep="\n", soft_wrap=True)
     for group, error in plan.standard_errors.items():
         left = f"leave a standard error of {100 * error:.1f} points in its change"
