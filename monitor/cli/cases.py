@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli import options
 from monitor.cli.app import app, print_result
-from monitor.cli.probes_run import label, read_panel, write_lines
+from monitor.cli.probes import label, read_panel, write_lines
 from monitor.cli.rollouts import found, matching
 from monitor.cli.terminal.console import say
 from monitor.cli.terminal.rollouts import print_cases, print_labels

@@ -1,38 +1,131 @@
-"""`cliffwatch probes`: the panel that says most about the tiers, and what versions made of it."""
+"""`cliffwatch probes`: the panel that says most about the tiers, asked of a model, and what versions made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from threading import Event
 from typing import Annotated
 
+import httpx
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import app, print_result
-from monitor.cli.probes_run import program, read_panel, run, write_lines
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, writing
 from monitor.cli.reading import Reading
-from monitor.cli.terminal.console import say
-from monitor.cli.terminal.probes import print_panel, print_probes
+from monitor.cli.terminal.console import say, waiting
+from monitor.cli.terminal.probes import print_panel, print_probes, print_run, run_line
 from monitor.cli.wiring import existing_ledger, opened_ledger, reviewer_of
+from monitor.clock import WallClock
+from monitor.config.model import Config
 from monitor.difficulty.probes import ProbeCandidate, select_probes
 from monitor.errors import MonitorError, UsageError
 from monitor.evals.files import events_of_results
+from monitor.ingest.kafka_client import send_all
 from monitor.ledger.engine import IN_MEMORY_URL
-from monitor.output.plain import Json
+from monitor.output.plain import Json, fields_of
+from monitor.probes.agents import ask_chat, ask_program
+from monitor.probes.journal import opened_journal
 from monitor.probes.panel import PanelRequest, chosen_panel, family, probe_histories, read_requests, refills, slot_pools
-from monitor.probes.run import rewordings
+from monitor.probes.run import Ask, Limit, Run, rewordings
 from monitor.rollout.wording import counted, some_of
+from monitor.trace.labels import clean_label
 from monitor.trace.model import VARIANT_MARK
 
 probes = app.group("probes", "Choose a probe panel, run it on a model, and list what versions made of it.")
 
-probes.command("run")(run)
-
 _DRAWS = 20
+_PLAIN_SECONDS = 10.0
+"""Between two lines of progress, where there is no terminal."""
+
+
+@probes.command("run")
+def run(
+    panel: str,
+    *,
+    model: str,
+    exec_: str = "",
+    openai_base_url: str = "",
+    grade_exec: str = "",
+    success_field: str = "success",
+    write: Path | None = None,
+    to_kafka: str = "",
+    service: str = "probes",
+    parallel: Annotated[int, typer.Option(min=1, max=256)] = 4,
+    timeout: Annotated[float, typer.Option(min=0.1)] = 300.0,
+    max_cost: Annotated[float | None, typer.Option(min=0)] = None,
+    max_probe_cost: Annotated[float, typer.Option(min=0)] = 0.0,
+    price: str = "",
+    shared: options.Common,
+    output: options.Output = options.OutputFormat.TABLE,
+) -> None:
+    """
+    Ask every probe of a panel once, and write what a model made of it as events, ready for `cliffwatch calibrate`.
+
+    The agent reads one JSON object: `request_id`, `capability`, `model` and `request` (`text`, `tools`, `attributes`).
+    It prints one: `success`, and where it knows them `failure_class`, `score`, `usage` (`input_tokens`,
+    `output_tokens`, `cost_usd`), `tool_calls`, `steps`. With --grade-exec a second program reads the question with
+    `probe` (the panel's line, as with its `expected`) and the agent's `result`, and prints `success`.
+
+    A crash, a timeout, output that is not JSON or is over 4 MiB count as failures, each under its own failure class.
+    Exit code 75 and a busy endpoint do not; the next run asks again. You can stop it at any time: the same command
+    continues, and each probe has one event.
+
+    Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when the agent
+    does not answer at all.
+
+    Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
+
+    Args:
+        panel (PANEL): Probes as JSON lines (`probes select --write`).
+        model (NAME): The model version that answers, pinned.
+        exec_ (--exec COMMAND): The agent: a question in, a result out, as JSON.
+        openai_base_url (URL): A chat model; key in OPENAI_API_KEY.
+        grade_exec (COMMAND): Says whether a result passes; a chat model needs it.
+        success_field (NAME): Field of a result: did it pass?
+        write (FILE): Where events go; without it, probes-MODEL.jsonl.
+        to_kafka (TOPIC): Send them to the config's brokers too.
+        service (NAME): The service whose probes these are, as in its traces.
+        parallel: Probes that are asked at a time.
+        timeout: Seconds for one answer, and for one grade.
+        max_cost (USD): Spend no more, over all runs of FILE.
+        max_probe_cost (USD): Most for one probe; else the highest so far.
+        price (IN,OUT): Price of a chat model, USD per million tokens.
+    """
+    config = shared.config()
+    if bool(exec_) == bool(openai_base_url):
+        raise UsageError("Say who answers: --exec COMMAND or --openai-base-url URL.")
+    if openai_base_url and not grade_exec:
+        raise UsageError("Only a grader says whether a chat model's answer passes; give --grade-exec COMMAND.")
+    if max_cost is not None and not (exec_ or price or max_probe_cost):
+        raise UsageError("Give --price IN,OUT (USD for a million tokens), so that --max-cost can hold.")
+    labels = {"service": label(service), "model_version": label(model)}
+    probes = read_panel(panel, config, needs_text=not exec_)
+    path = write or Path(f"probes-{re.sub('[^A-Za-z0-9._-]', '-', model)}.jsonl")
+    stop = Event()
+    grade = program(grade_exec, timeout, stop) if grade_exec else None
+    ask = program(exec_, timeout, stop) if exec_ else _chat(openai_base_url, _prices(price), timeout, stop)
+    clock = WallClock()
+    began = clock.monotonic()
+    asking = waiting(f"Asking {counted(len(probes), 'probe')}", every_seconds=_PLAIN_SECONDS)
+    with opened_journal(path, labels) as journal, asking as said:
+        limit = Limit(max_cost, max_probe_cost)
+        whole = Run(ask, grade, success_field, labels, journal, clock, stop, limit, parallel)
+        progress = whole.of(probes, lambda now: said(run_line(now, clock.monotonic() - began)))
+    if to_kafka:  # everything: what was sent before counts once
+        events = [(json.loads(line)["trace_id"], line) for line in path.read_bytes().splitlines()]
+        send_all(to_kafka, events, config.kafka, most_bytes=2 * config.limits.max_record_bytes)
+    result = {"file": str(path), "answered": progress.answered} | fields_of(progress)
+    print_result(output, result, print_run, progress, path)
+    if progress.answered < progress.probes:
+        raise typer.Exit(EXIT_PROBLEM)
 
 
 @probes.command("select")
@@ -154,3 +247,82 @@ def list_probes(*, shared: options.Shared) -> None:
     with existing_ledger(shared.config(), shared.ledger) as opened:
         histories = probe_histories(opened.probe_results())
     print_result(shared.output, histories, print_probes)
+
+
+def label(name: str) -> str:
+    """
+    *name*, which can be a label.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if clean_label(name) != name:
+        raise UsageError(f"{name!r} cannot be a label: use letters, digits and ._:/@+- only.")
+    return name
+
+
+def read_panel(panel: str, config: Config, *, needs_text: bool = False) -> Sequence[PanelRequest]:
+    """
+    The requests of a file, each once; what is skipped is said.
+
+    Raises:
+        UsageError: it holds none, or one without text where each *needs_text*.
+    """
+    probes, skipped = read_requests([panel], config.limits)
+    for reason, lines in skipped.items():
+        say(f"{panel}: {counted(lines, 'line')} skipped, {reason}.", err=True)
+    if not probes:
+        raise UsageError(f"{panel} holds no probe: give lines with a request_id, or with text or tools.")
+    without = sum(probe.request is None or not probe.request.text for probe in probes)
+    if needs_text and without:
+        raise UsageError(f"{without:,} probes of {panel} have no text to ask a chat model; use --exec, or add it.")
+    return probes
+
+
+def write_lines(path: Path | None, documents: Iterable[Json]) -> None:
+    """One line of JSON for each, into the file at *path*, or to standard output without one."""
+    dumps = partial(json.dumps, ensure_ascii=path is None, allow_nan=False)
+    lines = "".join(dumps(document) + "\n" for document in documents)
+    if path is None:
+        say(lines.replace("##", "#\\u0023"), nl=False)  # else taken for a command to a CI runner, and broken
+        return
+    with writing(path):
+        path.write_text(lines, encoding="utf-8")
+
+
+def program(command: str, timeout: float, stop: Event) -> Ask:
+    """
+    *command* as an agent, a grader or a paraphraser, with *timeout* seconds for one answer.
+
+    Raises:
+        UsageError: it names no program.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--exec and --grade-exec need a command: {error}.") from error
+    if not words:
+        raise UsageError("--exec and --grade-exec need a command; name a program.")
+    return partial(ask_program, words, timeout_seconds=timeout, stop=stop)
+
+
+def _chat(base_url: str, prices: tuple[float, float] | None, timeout: float, stop: Event) -> Ask:
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        unlimited = httpx.Limits(max_connections=None)  # --parallel is the limit
+        client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, limits=unlimited)
+    except (httpx.InvalidURL, UnicodeEncodeError):  # neither is repeated: both may hold a secret
+        raise UsageError("--openai-base-url or OPENAI_API_KEY cannot be used; check both.") from None
+    if client.base_url.scheme not in {"http", "https"} or not client.base_url.host:
+        raise UsageError("--openai-base-url is not an address; give one such as https://api.openai.com/v1.")
+    return partial(ask_chat, client=client, prices=prices, stop=stop)
+
+
+def _prices(price: str) -> tuple[float, float] | None:
+    if not price:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?),(\d+(?:\.\d+)?)", price)
+    if found is None:
+        raise UsageError(f"--price {price} is not IN,OUT; give USD for a million tokens, such as 2.5,10.")
+    return float(found[1]), float(found[2])

@@ -97,12 +97,8 @@ def tail(
     quiet_seconds = config.traces.assembly.quiet_seconds if files else _QUIET_SECONDS
     watch = Watch(DecodeRules(config.limits, config.traces), quiet_seconds=quiet_seconds)
     with _calibrated(config, shared.ledger) as calibration:
-        seen = (
-            _of_files(files, config, watch, calibration)
-            if files
-            else _of_kafka(config, watch, calibration, stop, from_beginning)
-        )
-        for request in seen:
+        live = _of_kafka(config, watch, calibration, stop, from_beginning)
+        for request in _of_files(files, config, watch, calibration) if files else live:
             if stop.is_set():
                 break
             if wanted.admits(request):

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, problems_of, unknown_key
-from monitor.config.reference import accepts, allowed, entry_kind, is_scalar, reference_config, setting_at, settings_of
+from monitor.config.reference import allowed, entry_kind, is_scalar, members, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import ConfigInvalid, os_errors
@@ -140,7 +140,7 @@ def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Prob
     """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
     for path, value in _leaves(values, ()):
         setting = setting_at(Config, path)
-        if isinstance(value, bool) and setting is not None and not accepts(setting.annotation, bool):
+        if isinstance(value, bool) and setting is not None and bool not in members(setting.annotation):
             yield Problem(file.line(path), path, f"{_shown(value, setting)} is not allowed ({allowed(setting)})")
 
 
@@ -175,13 +175,13 @@ def _sentence(path: KeyPath, details: ErrorDetails) -> str:
         return details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing":
         return f"is missing ({allowed(setting)})"
-    finite = ", finite" if details["type"] == "finite_number" and accepts(setting.annotation, float) else ""
+    finite = ", finite" if details["type"] == "finite_number" and float in members(setting.annotation) else ""
     return f"{_shown(details['input'], setting)} is not allowed ({allowed(setting)}{finite})"
 
 
 def _shown(value: Any, setting: FieldInfo) -> str:
     """*value* as a person wrote it, but never free text: it may be a secret."""
-    is_free = accepts(setting.annotation, str)
+    is_free = str in members(setting.annotation)
     match value:
         case bool() | None:
             return f"{json.dumps(value)} without quotes" if is_free else json.dumps(value)

@@ -35,7 +35,7 @@ _LIMITS = {
 
 def settings_of(kind: Any) -> Mapping[str, FieldInfo]:
     """Keys of the settings model *kind*, or of the one that it may be, in order; empty for any other type."""
-    models = (each for each in _members(kind) if isinstance(each, type) and issubclass(each, BaseModel))
+    models = (each for each in members(kind) if isinstance(each, type) and issubclass(each, BaseModel))
     return next((model.model_fields for model in models), {})
 
 
@@ -65,19 +65,14 @@ def allowed(setting: FieldInfo) -> str:
 
 def is_scalar(kind: Any) -> bool:
     """Whether a value of type *kind* is written as one word, so that an environment variable holds it as it is."""
-    return all(member in _SCALAR_WORDS or _choices(member) for member in _members(kind))
+    return all(member in _SCALAR_WORDS or _choices(member) for member in members(kind))
 
 
 def entry_kind(kind: Any) -> Any:
     """Type of what the list or mapping *kind* holds; None for any other type."""
-    arguments = next((get_args(member) for member in _members(kind) if get_args(member)), ())
+    arguments = next((get_args(member) for member in members(kind) if get_args(member)), ())
     values = [argument for argument in arguments if argument is not Ellipsis]
     return values[-1] if values else None
-
-
-def accepts(kind: Any, wanted: type) -> bool:
-    """Whether *wanted* itself is among the types of *kind*."""
-    return wanted in _members(kind)
 
 
 def reference_config(kind: Any) -> str:
@@ -152,10 +147,11 @@ def _comment(text: str, *, indent: int) -> Iterator[str]:
 
 
 def _container(kind: Any) -> type:
-    return next((origin for member in _members(kind) if isinstance(origin := get_origin(member), type)), object)
+    return next((origin for member in members(kind) if isinstance(origin := get_origin(member), type)), object)
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def members(kind: Any) -> tuple[Any, ...]:
+    """The types that a union may be, or *kind* alone."""
     return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
 
 
@@ -167,7 +163,7 @@ def _choices(kind: Any) -> Sequence[str]:
 
 
 def _kind_words(kind: Any) -> str:
-    return " or ".join(_member_words(member) for member in _members(kind))
+    return " or ".join(_member_words(member) for member in members(kind))
 
 
 def _member_words(kind: Any) -> str:

@@ -165,10 +165,9 @@ def judge_group(
         ends: First and next offset of each partition that is read.
     """
     members, waiting = Check("group", "members"), Check("group", "lag")
-    if group.members:
-        yield members.ok(f"Members of the group {group.name}: {group.members} ({group.state}).")
-    else:
-        yield members.warning(f"The group {group.name} has no members.", "Start `cliffwatch run`.")
+    idle = members.warning(f"The group {group.name} has no members.", "Start `cliffwatch run`.")
+    active = f"Members of the group {group.name}: {group.members} ({group.state})."
+    yield members.ok(active) if group.members else idle
     if ledger_offsets is None:
         yield waiting.skipped("The ledger, whose offsets count, cannot be asked.")
         return

@@ -35,10 +35,8 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
             f"The tables are of revision {facts.schema.found}, this version works with {facts.schema.wanted}.",
             "`cliffwatch run` brings older ones up to date; newer ones need the version that made them.",
         )
-    if facts.write_problem:
-        yield writing.problem(f"It cannot be written: {facts.write_problem}.", "Give its user the right to write.")
-    else:
-        yield writing.ok("It can be written.")
+    refused = writing.problem(f"It cannot be written: {facts.write_problem}.", "Give its user the right to write.")
+    yield refused if facts.write_problem else writing.ok("It can be written.")
     if facts.free_bytes is not None:
         found = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
         yield room.ok_if(facts.free_bytes >= _GIGABYTE, found, "Make room, or move it.")
@@ -133,14 +131,9 @@ def judge_services(services: Sequence[TierCoverage], *, min_class_labels: int, h
         gets = ["all requests", *([f"{len(classes)} classes"] if classes else ())]
         gets += [f"tiers {' and '.join(tiers)}"] if tiers else []
         found += f". Verdicts today: {', '.join(gets)}."
-        if tiers:
-            yield service.ok(found)
-        elif classes:
-            wait = f"Wait for {min_class_labels} outcomes in a class (no work, no cost): tiers by class follow."
-            yield service.warning(found, wait)
-        else:
-            advice = "Send a `capability` with each trace (one line of code): a verdict then names the class."
-            yield service.warning(found, advice)
+        wait = f"Wait for {min_class_labels} outcomes in a class (no work, no cost): tiers by class follow."
+        send = "Send a `capability` with each trace (one line of code): a verdict then names the class."
+        yield service.ok_if(bool(tiers), found, wait if classes else send)
 
 
 def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:

@@ -89,11 +89,9 @@ def judge_prometheus(facts: PrometheusFacts) -> Iterator[Finding]:
     if not facts.targets:
         advice = "Add a scrape job for it (deploy/prometheus.yml)."
         yield scraped.problem(f"{facts.url} scrapes no cliffwatch.", advice)
-    for target, down in sorted((facts.targets or {}).items()):
-        if down:
-            yield scraped.problem(f"{target} is down: {down}.", "Check web.listen_address, and that the service runs.")
-        else:
-            yield scraped.ok(f"{target} is up.")
+    for target, reason in sorted((facts.targets or {}).items()):
+        down = scraped.problem(f"{target} is down: {reason}.", "Check web.listen_address, and that the service runs.")
+        yield down if reason else scraped.ok(f"{target} is up.")
     if _KNOWN_ALERT not in facts.alerts:
         advice = "Add rules/cliffwatch.rules.yml to its rule_files and reload it."
         yield rules.problem(f"{facts.url} has no rule for {_KNOWN_ALERT}.", advice)

@@ -19,7 +19,7 @@ import httpx
 from pydantic_core import from_json
 
 from monitor.clock import WallClock
-from monitor.errors import UsageError
+from monitor.errors import UsageError, os_errors
 from monitor.output.plain import Json
 from monitor.probes.run import Answer, Unanswered
 
@@ -48,10 +48,8 @@ def ask_program(command: Sequence[str], document: Json, *, timeout_seconds: floa
     with TemporaryFile() as question, TemporaryFile() as output, TemporaryFile() as complaint:
         question.write(json.dumps(document).encode() + b"\n")
         question.seek(0)
-        try:
+        with os_errors(UsageError, f"{command[0]} cannot be started", "check the command."):
             process = Popen(command, stdin=question, stdout=output, stderr=complaint, start_new_session=True)  # noqa: S603
-        except OSError as error:
-            raise UsageError(f"{command[0]} cannot be started: {error.strerror}; check the command.") from error
         try:
             code = _exit_code(process, (output, complaint), timeout_seconds, stop)
         finally:

@@ -238,14 +238,14 @@ def _name_of(request: Request) -> str | None:
 def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> Json:
     features = asked.candidate.features
     probability = None if calibration is None else reference_failure_probability(features, calibration, settings)
-    probe = {
+    return {
         "environment": PROBES_ENVIRONMENT,
         "request_id": features.item,
         "capability": features.capability,
         "tier": "untiered" if calibration is None else calibration.tag(features).tier.value,
         "failure_probability": probability,
+        **as_asked(asked),
     }
-    return probe | as_asked(asked)
 
 
 def as_asked(asked: PanelRequest) -> Json:

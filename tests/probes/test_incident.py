@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.cli import run_command
-from monitor.cli.probes_run import read_panel
+from monitor.cli.probes import read_panel
 from monitor.config.model import Config
 from monitor.ledger.sql import SqlLedger
 from monitor.probes.panel import incident_family

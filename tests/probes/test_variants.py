@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.cli import run_command
-from monitor.cli.probes_run import read_panel
+from monitor.cli.probes import read_panel
 from monitor.config.model import Config
 from monitor.probes.panel import family
 from tests.event_histories import write_events

@@ -75,21 +75,18 @@ def _rollout(record: RolloutRecord) -> RenderableType:
 
 
 def _rates(verdict: Verdict) -> Table:
-    table = columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points")
     shown = {tier.value: verdict.tiers[tier] for tier in TIERS} | {"hard + frontier": verdict.hard_tier}
-    for name, each in shown.items():
-        if each is not None and (each.baseline.requests or each.candidate.requests):
-            _add_rates(table, name, each)
-    _add_rates(table, "all", verdict.aggregate)
-    return table
+    seen = [(name, each) for name, each in shown.items() if each and each.baseline.requests + each.candidate.requests]
+    rows = (_rates_row(*each) for each in (*seen, ("all", verdict.aggregate)))
+    return columns("failure rate", "baseline", "", "candidate", "", "change", "bounds, points", rows=rows)
 
 
-def _add_rates(table: Table, name: str, comparison: TierComparison) -> None:
+def _rates_row(name: str, comparison: TierComparison) -> Sequence[str]:
     cells = []
     for arm in (comparison.baseline, comparison.candidate):
         rate = _UNKNOWN if arm.rate is None else percent(arm.rate.estimate)
         cells += [f"{arm.failures:,}/{arm.requests:,}", rate]
-    table.add_row(name, *cells, *_change(comparison.change))
+    return (name, *cells, *_change(comparison.change))
 
 
 def share_table(share: ShareComparison, parts: Mapping[str, float]) -> Table:
@@ -118,17 +115,12 @@ def _parts(parts: Decomposition | None) -> Mapping[str, float]:
 
 def _on_call(load: OnCallLoad) -> Table:
     """The load by tier, and the signatures that are most of the candidate's."""
-    table = columns("failures per 1,000 requests", "baseline", "candidate")
-    for tier, (before, after) in load.tiers.items():
-        if before or after:
-            table.add_row(tier.value, f"{before:.1f}", f"{after:.1f}")
-    table.add_row("all", f"{load.total[0]:.1f}", f"{load.total[1]:.1f}")
-    if load.weighted is not None:
-        table.add_row("all, weighted by severity", f"{load.weighted[0]:,.1f}", f"{load.weighted[1]:,.1f}")
+    rows = [(tier.value, *arms) for tier, arms in load.tiers.items() if any(arms)] + [("all", *load.total)]
+    rows += [("all, weighted by severity", *load.weighted)] if load.weighted else []
     for each in load.signatures[:_SIGNATURES_SHOWN]:
-        name = signature_name(each.signature, each.state)
-        table.add_row(f"  {name}", f"{each.baseline:.1f}", f"{each.candidate:.1f}")
-    return table
+        rows.append((f"  {signature_name(each.signature, each.state)}", each.baseline, each.candidate))
+    shown = ((name, f"{before:,.1f}", f"{after:,.1f}") for name, before, after in rows)
+    return columns("failures per 1,000 requests", "baseline", "candidate", rows=shown)
 
 
 def signature_name(signature: Signature, state: NewFailure | None = None) -> str:

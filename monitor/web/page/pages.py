@@ -19,7 +19,7 @@ from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
 from monitor.web.page import views
-from monitor.web.page.rendering import PAGE_HEADERS, render
+from monitor.web.page.views import PAGE_HEADERS, render
 from monitor.web.rollout_routes import RolloutControl
 
 
