@@ -63,9 +63,8 @@ def frontier(
         else:
             calibration = reviewer_of(config, opened).calibration_in_force()
             if calibration is None:
-                raise UsageError(
-                    "No calibration says which probes are hard; run `cliffwatch calibrate` on the panel's outcomes."
-                )
+                advice = "run `cliffwatch calibrate` on the panel's outcomes."
+                raise UsageError(f"No calibration says which probes are hard; {advice}")
             tiers = {(each.capability, each.item): calibration.tag(each).tier for each, _ in opened.asked()}
             counts = panel_counts(opened.probe_results(), lambda *probe: tiers[probe])
     print_result(shared.output, class_frontiers(counts, uses, min_requests=min_requests), print_frontier)

@@ -115,9 +115,8 @@ def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool
         return path
     if is_asking:
         return str(typer.prompt("File that holds the password for SASL", err=True))
-    raise UsageError(
-        f"Name the file of the password with --sasl-password-file, or set {_PASSWORD_VARIABLE}; a config holds none."
-    )
+    named = "Name the file of the password with --sasl-password-file"
+    raise UsageError(f"{named}, or set {_PASSWORD_VARIABLE}; a config holds none.")
 
 
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
@@ -164,9 +163,9 @@ def _without_secrets(url: str) -> str:
     try:
         has_password = sa.make_url(url).password is not None or PASSWORD_IN_URL.search(url)
     except (ArgumentError, ValueError):
-        raise UsageError(
-            "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-        ) from None  # the library repeats a part of the URL, and so of its password
+        advice = "write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
+        # The library repeats a part of the URL, and so of its password.
+        raise UsageError(f"The ledger URL cannot be understood; {advice}") from None
     if not has_password:
         return url
     if os.environ.get(_LEDGER_VARIABLE) == url:

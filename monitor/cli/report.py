@@ -206,10 +206,9 @@ def _print_strata(
 ) -> None:
     if not rows:
         return
-    table = terminal.columns(title, *headings)
+    named = ((one_line(name.removeprefix("capability:"), _LONGEST_NAME), each) for name, each in rows.items())
+    table = terminal.columns(title, *headings, rows=((name, *rendering.cells(each)) for name, each in named))
     table.padding = (0, 1, 0, 0)
-    for name, stratum in rows.items():
-        table.add_row(one_line(name.removeprefix("capability:"), _LONGEST_NAME), *rendering.cells(stratum))
     _print_table(console, table)
     console.print()
 

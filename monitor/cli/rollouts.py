@@ -61,11 +61,9 @@ class _WithPlainGate(TyperCommand):
     """A command whose `--gate` may come without a value, which Typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        plain = f"--gate={Gate.REGRESSION}"
-        pairs = pairwise([*args, ""])
-        return super().parse_args(
-            ctx, [plain if each == "--gate" and after not in set(Gate) else each for each, after in pairs]
-        )
+        plain, pairs = f"--gate={Gate.REGRESSION}", pairwise([*args, ""])
+        given = (plain if each == "--gate" and after not in set(Gate) else each for each, after in pairs)
+        return super().parse_args(ctx, list(given))
 
 
 @app.command(cls=_WithPlainGate)

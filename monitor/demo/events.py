@@ -120,6 +120,7 @@ def _served(
     ordered = sorted(facts, key=lambda fact: _digest(service, version, fact.request_id))
     for number, fact in enumerate(ordered):
         started_at = starts + number * lasting / len(ordered)
+        failure = {"failure_class": fact.failure_class} if fact.failure_class else {}
         event: dict[str, Any] = {
             "schema": "cliffwatch.trace/v1",
             "trace_id": _digest(service, environment, version, fact.request_id),
@@ -129,10 +130,8 @@ def _served(
             "capability": fact.capability,
             **({"request_id": fact.request_id} if fact.is_named else {}),
             "started_at": started_at.isoformat(),
-            "outcome": {"success": fact.success, "source": "judge"},
+            "outcome": {"success": fact.success, "source": "judge", **failure},
         }
-        if fact.failure_class:
-            event["outcome"]["failure_class"] = fact.failure_class
         if fact.latency_ms is not None:
             event["ended_at"] = (started_at + timedelta(milliseconds=fact.latency_ms)).isoformat()
         if fact.input_tokens or fact.output_tokens:

@@ -136,7 +136,6 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
     decoded = [each.decoded for each in seen]
     native = [trace for each in decoded for trace in each.traces]
     spans = [span for each in decoded for span in each.spans]
-    verdicts = [outcome for each in decoded for outcome in each.outcomes]
     versions: dict[str, set[str]] = defaultdict(set)
     events: list[Trace | Span] = [*native, *spans]
     for event in events:
@@ -152,7 +151,7 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
         reasons=dict(Counter(each.reason.value for each in seen if each.reason is not None).most_common()),
         looks_like=odd.most_common(1)[0][0] if odd else "",
         traces=len(native) + len({span.trace_id for span in spans}),
-        outcomes=len(verdicts) + sum(trace.outcome is not None for trace in native),
+        outcomes=sum(len(each.outcomes) for each in decoded) + sum(trace.outcome is not None for trace in native),
         unmapped=sum(each.ignored.get(Ignored.EVALUATION_UNMAPPED, 0) for each in decoded),
         versions={service: sorted(names) for service, names in sorted(versions.items())},
         written_at=max((each.timestamp for each in looked_at if each.timestamp is not None), default=None),

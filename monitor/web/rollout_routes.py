@@ -23,6 +23,7 @@ from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.rollout_request import RolloutRequest
 
 _STOPPED = 412
+_RULES = ("strict", "require_verdict", "require_tiers")
 DEFAULT_CASES, DEFAULT_LABELS = 100, 50
 _MOST_DIGITS = 9
 
@@ -156,15 +157,11 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
         if not found:
             missing = {"pass": False, "verdict": None, "reason": "There is no such rollout.", "wait_seconds": 0}
             return JSONResponse(missing, status_code=404)
-        answer = ask_gate(found[-1].verdict, _rules(request))
+        rules = {name: request.query_params.get(name, "").lower() in ("1", "true") for name in _RULES}
+        answer = ask_gate(found[-1].verdict, GateRules(**rules))
         body = fields_of(answer)
         status = _STOPPED if request.method == "POST" and not answer.is_pass else 200
         return JSONResponse({"pass": body.pop("is_pass"), **body}, status_code=status)
 
     # Names may hold slashes, as services of a namespace do.
     return Route("/api/v1/rollouts/{rollout:path}/gate", gate, methods=["GET", "POST"])
-
-
-def _rules(request: Request) -> GateRules:
-    names = ("strict", "require_verdict", "require_tiers")
-    return GateRules(**{name: request.query_params.get(name, "").lower() in ("1", "true") for name in names})

@@ -166,9 +166,8 @@ class MetricsServer:
             config.ssl = tls_context(self._tls)
         listener = self._bind()
         self._port = listener.getsockname()[1]
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="metrics-server", daemon=True
-        )
+        serve = partial(self._server.run, sockets=[listener])
+        self._thread = threading.Thread(target=serve, name="metrics-server", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -187,13 +186,11 @@ class MetricsServer:
         return self._reload_config()
 
     def _bind(self) -> socket.socket:
-        is_v6 = ":" in self._host
+        where, is_v6 = (self._host, self._port), ":" in self._host
         family = socket.AF_INET6 if is_v6 else socket.AF_INET
         both = is_v6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 as well
         try:
-            return socket.create_server(
-                (self._host, self._port), family=family, backlog=socket.SOMAXCONN, dualstack_ipv6=both
-            )
+            return socket.create_server(where, family=family, backlog=socket.SOMAXCONN, dualstack_ipv6=both)
         except OSError as error:
             reason = str(error.strerror).partition(" (while attempting")[0]  # what follows repeats the address
             raise DependencyUnreachable(

@@ -130,13 +130,13 @@ def _print_history(console: Console, history: TierTable, *, is_trusted: bool) ->
 
 def _by_tier(history: TierTable) -> Table:
     shown = [tier for tier in ALL_TIERS if history.of_tier(tier).requests or tier != Tier.UNTIERED]
-    table = columns("", *shown, "all")
-    table.add_row("share of traffic", *(percent(history.traffic_share(tier)) for tier in shown), "")
-    table.add_row("failure rate", *(_rate(history.of_tier(tier)) for tier in shown), "")
+    share = [percent(history.traffic_share(tier)) for tier in shown]
+    rate = [_rate(history.of_tier(tier)) for tier in shown]
+    rows = [("share of traffic", *share, ""), ("failure rate", *rate, "")]
     for version, tiers in history.versions.items():
         cells = [_rate(tiers.get(tier)) for tier in shown]
-        table.add_row(f"  {one_line(version, _LONGEST_NAME)}", *cells, _rate(history.of_version(version)))
-    return table
+        rows.append((f"  {one_line(version, _LONGEST_NAME)}", *cells, _rate(history.of_version(version))))
+    return columns("", *shown, "all", rows=rows)
 
 
 def _rates(title: str, tallies: Mapping[str, Tally]) -> Table:

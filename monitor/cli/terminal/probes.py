@@ -153,6 +153,4 @@ def _family_words(family: str, probes: Sequence[ProbeHistory], versions: Sequenc
 def _mark(result: ProbeResult | None) -> str:
     if result is None:
         return _NOT_RUN
-    if result.failures == 0:
-        return "✓"
-    return "✗" if result.failures == result.labelled else "~"
+    return "✓" if not result.failures else "✗" if result.failures == result.labelled else "~"

@@ -237,11 +237,10 @@ def print_backtest(console: Console, said: Mapping[str, Sequence[RolloutRecord]]
         print_line(console, "No policy would have found a rollout.")
     for key, rollout in sorted(rollouts.items()):
         print_line(console, _title(rollout))
-        table = columns("policy", "verdict", "said at", "requests", "before")
-        for policy, records in said.items():
-            # A version that was rolled back may have come again: its last rollout counts.
-            found = [record for record in records if _key(record.rollout) == key]
-            table.add_row(policy, *(_said(found[-1]) if found else ("no rollout", "", "", "")))
+        # A version that was rolled back may have come again: its last rollout counts.
+        last = {policy: record for policy, records in said.items() for record in records if _key(record.rollout) == key}
+        rows = ((each, *(_said(last[each]) if each in last else ("no rollout", "", "", ""))) for each in said)
+        table = columns("policy", "verdict", "said at", "requests", "before", rows=rows)
         console.print(Padding(table, (0, 0, 1, 2)))
 
 

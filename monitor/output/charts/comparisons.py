@@ -60,9 +60,7 @@ def rates_chart(
     at = Scale(0.0, marks[-1], _LEFT, _RATES_RIGHT)
     has_limit = any(row.limit is not None for row in rows)
     bottom = _RATES_TOP + _RATES_ROW * len(rows)
-    arms = (f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}" for row in rows)
-    limits = ("" if row.limit is None else f", {limit_name} {percent(row.limit)}" for row in rows)
-    description = "; ".join(map("".join, zip(arms, limits, strict=True)))
+    description = "; ".join(_described(row, limit_name) for row in rows)
     height = bottom + 24 + (FONT_SIZE + 8) * has_limit
     picture = Drawing(name, title=title, description=f"{description}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
@@ -92,6 +90,11 @@ def _draw_rates(picture: Drawing, row: RateRow, y: float, at: Scale) -> None:
     if row.limit is not None:
         x, half = at(row.limit), _RATES_ROW / 2 - 3
         picture.line((x, y - half), (x, y + half), stroke=ALARM, width=2.5)
+
+
+def _described(row: RateRow, limit_name: str) -> str:
+    text = f"{row.name}: baseline {_rate(row.baseline)}, candidate {_rate(row.candidate)}"
+    return text if row.limit is None else f"{text}, {limit_name} {percent(row.limit)}"
 
 
 def _rate(rate: Interval | None) -> str:

@@ -141,10 +141,8 @@ class Drawing:
     def hatch(self, arm: ArmName) -> str:
         """The paint of lines in the colour of *arm*, to be used for `fill`."""
         name = f"{self.name}-hatch-{arm.value}"
-        slant = 45 if arm is ArmName.CANDIDATE else -45
-        pattern = self.add(
-            "pattern", id=name, width=6, height=6, patternUnits="userSpaceOnUse", patternTransform=f"rotate({slant})"
-        )
+        turn = "rotate(45)" if arm is ArmName.CANDIDATE else "rotate(-45)"
+        pattern = self.add("pattern", id=name, width=6, height=6, patternUnits="userSpaceOnUse", patternTransform=turn)
         self.add("rect", inside=pattern, width=6, height=6, fill=COLOURS[arm], fill_opacity=0.25)
         self.add("line", inside=pattern, x1=0, y1=0, x2=0, y2=6, stroke=COLOURS[arm], stroke_width=3.0)
         return f"url(#{name})"

@@ -74,10 +74,8 @@ def _in_view(values: Sequence[Interval], threshold: float) -> tuple[float, float
 
 
 def _band(picture: Drawing, evidence: Sequence[tuple[float, Interval]], x: Scale, y: Scale) -> None:
-    colour = COLOURS[ArmName.CANDIDATE]
-    upper, lower, line = (
-        [(x(at), y(getattr(value, bound))) for at, value in evidence] for bound in ("upper", "lower", "estimate")
-    )
+    colour, bounds = COLOURS[ArmName.CANDIDATE], ("upper", "lower", "estimate")
+    upper, lower, line = ([(x(at), y(getattr(value, each))) for at, value in evidence] for each in bounds)
     if len(evidence) > 1:
         picture.add("polygon", points=[*upper, *reversed(lower)], fill=colour, fill_opacity=0.2)
         picture.add("polyline", points=line, fill="none", stroke=colour, stroke_width=2.0)
