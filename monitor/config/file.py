@@ -120,10 +120,10 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
 def problems_of(
     error: ValidationError, file: ConfigFile, sentence: Callable[[KeyPath, ErrorDetails], str]
 ) -> Iterator[Problem]:
-    """What pydantic does not take of *file*, each in a *sentence* of its place and details."""
+    """What pydantic does not take of *file*, each in a *sentence* of its place, as pydantic has it, and its details."""
     for details in error.errors(include_url=False):
         path = tuple(step for step in details["loc"] if step != "[key]")
-        yield Problem(file.line(path), path, sentence(path, details))
+        yield Problem(file.line(path), path, sentence(details["loc"], details))
 
 
 def _sentence(kind: type[Settings], path: KeyPath, details: ErrorDetails) -> str:

@@ -75,15 +75,7 @@ def load_config(path: str | Path | None = None) -> Config:
         config = Config(**values)
     except ValidationError as error:
         problems = {problem.path: problem for problem in problems_of(error, file, _sentence)} | problems
-    others = {variable: _path_of(variable) for variable in sorted(os.environ)}
-    sentences = [
-        *_sorted_sentences(problems.values(), str(path), variables),
-        *(
-            f"{name}: {unknown_key(to[0], _SECTIONS)}"
-            for name, to in others.items()
-            if to[1:] and to[0] not in _SECTIONS
-        ),
-    ]
+    sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
     return config
@@ -134,6 +126,13 @@ def _decoded(path: tuple[str, ...], text: str) -> Any:
     if is_scalar(entry_kind(setting.annotation)):
         return [word.strip() for word in text.split(",")]
     return text  # refused later, with what is allowed
+
+
+def _unknown_variables() -> Iterator[str]:
+    for variable in sorted(os.environ):
+        section, *below = _path_of(variable) or ("",)
+        if below and section not in _SECTIONS:
+            yield f"{variable}: {unknown_key(section, _SECTIONS)}"
 
 
 def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:

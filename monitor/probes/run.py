@@ -250,9 +250,8 @@ class Run:
                         is_paid = self._is_paid(waiting[-1])
                         if not is_paid and not self.limit.allows(journal, len(running)):
                             break
-                        number = journal.ask(
-                            0.0 if is_paid else self.limit.set_aside(journal)
-                        )  # before anything is spent
+                        aside = 0.0 if is_paid else self.limit.set_aside(journal)
+                        number = journal.ask(aside)  # before anything is spent
                         running[pool.submit(self._answered, waiting.pop())] = number
                     if not running:
                         progress.is_spent = bool(waiting)

@@ -19,7 +19,6 @@ from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
 from monitor.web.page import views
-from monitor.web.page.views import PAGE_HEADERS, render
 from monitor.web.rollout_routes import RolloutControl
 
 
@@ -48,7 +47,7 @@ class Page:
         snapshot = self._snapshot
         watched = views.under_way(snapshot)
         sums = counter_totals(snapshot.counters)
-        return render(
+        return views.render(
             "overview.html",
             **self._shared,
             watched=watched,
@@ -76,7 +75,7 @@ class Page:
             problem: Why evidence or cases are not known, in one sentence; empty where they are.
         """
         compared = [] if record.verdict is None else views.comparisons(record.verdict)
-        return render(
+        return views.render(
             "rollout.html",
             **self._shared,
             record=record,
@@ -95,7 +94,7 @@ class Page:
 
     def cases(self, record: RolloutRecord, cases: Cases, links: TraceLinks, *, can_show_more: bool) -> str:
         """Requests that established versions passed and the candidate fails."""
-        return render(
+        return views.render(
             "cases.html",
             **self._shared,
             record=record,
@@ -107,7 +106,7 @@ class Page:
 
     def problem(self, title: str, sentence: str) -> str:
         """Why a page cannot be shown, and what to do."""
-        return render("problem.html", **self._shared, title=title, sentence=sentence)
+        return views.render("problem.html", **self._shared, title=title, sentence=sentence)
 
 
 WORST_CASES, FEW_CASES, MANY_CASES = 3, 50, 1_000
@@ -210,7 +209,7 @@ def _not_found(snapshot: Snapshot, *, root: str) -> Response:
 def _html(body: Body | str, *, status: int = 200, refresh: int = 0) -> Response:
     asked = {"Refresh": str(refresh)} if refresh else {}
     shown = Body(body.encode()) if isinstance(body, str) else body
-    return BodyResponse(shown, {**PAGE_HEADERS, **asked}, status_code=status)
+    return BodyResponse(shown, {**views.PAGE_HEADERS, **asked}, status_code=status)
 
 
 def _refresh(request: Request) -> int:
