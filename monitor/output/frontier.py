@@ -195,6 +195,8 @@ def _use(sums: Counter[tuple[CounterName, str]]) -> Use:
 
 def _frontier(capability: str, rates: Iterable[VersionRate]) -> ClassFrontier:
     versions = sorted(rates, key=lambda each: (-each.pass_rate.estimate, -each.requests, each.model_version))
-    best = versions[0] if versions else None
-    alike = [each.model_version for each in versions[1:] if best and each.pass_rate.upper >= best.pass_rate.lower]
-    return ClassFrontier(capability, None if best is None else best.model_version, alike, versions)
+    if not versions:
+        return ClassFrontier(capability, None, (), ())
+    best, *others = versions
+    alike = [each.model_version for each in others if each.pass_rate.upper >= best.pass_rate.lower]
+    return ClassFrontier(capability, best.model_version, alike, versions)
