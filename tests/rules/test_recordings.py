@@ -32,6 +32,60 @@ def _length(outcome: str, longer_than: str = "16") -> str:
     return series("cliffwatch_horizon_requests", _VERSION, unit="steps", longer_than=longer_than, outcome=outcome)
 
 
+_LENGTH = ("version_length:cliffwatch_horizon", _length)
+_HARD = ("version:cliffwatch_outcomes_hard", _outcomes)
+_CLASS = ("version_capability:cliffwatch_outcomes_hard", _outcomes)
+
+
+@pytest.mark.parametrize("of", [_LENGTH, _HARD, _CLASS], ids=["a length", "hard requests", "a class"])
+@pytest.mark.parametrize(
+    ("passed", "failed", "share"),
+    [
+        pytest.param("15", "15", 0.5, id="half of thirty passed"),
+        pytest.param("15", "14", None, id="twenty-nine make no rate"),
+        pytest.param("0", "30", 0.0, id="none of thirty passed"),
+        pytest.param(None, "30", 0.0, id="none passed, ever"),
+    ],
+)
+def test_a_rate_of_success_has_its_minimum_count(
+    of: tuple[str, Callable[[str], str]],
+    passed: str | None,
+    failed: str,
+    share: float | None,
+    promtool: Callable[..., None],
+) -> None:
+    """No rate rests on fewer than thirty labelled requests, and none is ever NaN."""
+    name, series_of = of
+    given = {series_of("failure"): failed} | ({} if passed is None else {series_of("success"): passed})
+
+    _assert_recorded(promtool, given, f"max({name}:share_success)", share, until="2m", interval="1m")
+
+
+@pytest.mark.parametrize("of", [_LENGTH, _CLASS], ids=["a length", "a class"])
+@pytest.mark.parametrize(
+    ("counts", "bound", "millionths"),
+    [
+        pytest.param(("97", "3"), "lower", 927288.0, id="lower"),
+        pytest.param(("97", "3"), "upper", 987948.0, id="upper"),
+        pytest.param(("15", "14"), "lower", None, id="twenty-nine have no lower"),
+        pytest.param(("15", "14"), "upper", None, id="twenty-nine have no upper"),
+    ],
+)
+def test_bounds_of_success_are_wilsons(
+    of: tuple[str, Callable[[str], str]],
+    counts: tuple[str, str],
+    bound: str,
+    millionths: float | None,
+    promtool: Callable[..., None],
+) -> None:
+    """Of at least thirty labelled requests, as of 97 in a hundred that passed."""
+    name, series_of = of
+    given = dict(zip(map(series_of, ("success", "failure")), counts, strict=True))
+    recorded = f"max(round(1e6 * {name}:share_success_{bound}))"
+
+    _assert_recorded(promtool, given, recorded, millionths, until="2m", interval="1m")
+
+
 @pytest.mark.parametrize(
     ("given", "recorded", "value"),
     [
@@ -48,76 +102,16 @@ def _length(outcome: str, longer_than: str = "16") -> str:
             id="twenty-nine labelled runs of a length make no rate",
         ),
         pytest.param(
-            {_length("failure"): "30"},
-            "version_length:cliffwatch_horizon:share_success",
-            0.0,
-            id="none of a length passed",
-        ),
-        pytest.param(
-            {_length("success"): "97", _length("failure"): "3"},
-            "round(1e6 * version_length:cliffwatch_horizon:share_success_lower)",
-            927288.0,
-            id="the lower bound of a length is Wilson's",
-        ),
-        pytest.param(
-            {_length("success"): "97", _length("failure"): "3"},
-            "round(1e6 * version_length:cliffwatch_horizon:share_success_upper)",
-            987948.0,
-            id="the upper bound of a length is Wilson's",
-        ),
-        pytest.param(
-            {_outcomes("success"): "15", _outcomes("failure"): "15"},
-            "version:cliffwatch_outcomes_hard:share_success",
-            0.5,
-            id="half of thirty hard requests passed",
-        ),
-        pytest.param(
-            {_outcomes("success"): "15", _outcomes("failure"): "14"},
-            "version:cliffwatch_outcomes_hard:share_success",
-            None,
-            id="twenty-nine hard requests make no rate",
-        ),
-        pytest.param(
-            {_outcomes("failure"): "30"},
-            "version:cliffwatch_outcomes_hard:share_success",
-            0.0,
-            id="none of thirty hard requests passed",
-        ),
-        pytest.param(
             {_outcomes("success"): "15", _outcomes("failure", tier="frontier"): "15"},
             "version_capability:cliffwatch_outcomes_hard:share_success",
             0.5,
             id="frontier requests of a class are hard ones",
         ),
         pytest.param(
-            {_outcomes("failure"): "30"},
-            "version_capability:cliffwatch_outcomes_hard:share_success",
-            0.0,
-            id="none of a class passed",
-        ),
-        pytest.param(
             {_outcomes("success", tier="easy"): "30", _outcomes("failure"): "10"},
             "version:cliffwatch_outcomes:share_success",
             0.75,
             id="the average is over all tiers",
-        ),
-        pytest.param(
-            {_outcomes("success"): "97", _outcomes("failure"): "3"},
-            "round(1e6 * version_capability:cliffwatch_outcomes_hard:share_success_lower)",
-            927288.0,
-            id="the lower bound is Wilson's",
-        ),
-        pytest.param(
-            {_outcomes("success"): "97", _outcomes("failure"): "3"},
-            "round(1e6 * version_capability:cliffwatch_outcomes_hard:share_success_upper)",
-            987948.0,
-            id="the upper bound is Wilson's",
-        ),
-        pytest.param(
-            {_outcomes("success"): "15", _outcomes("failure"): "14"},
-            "version_capability:cliffwatch_outcomes_hard:share_success_lower",
-            None,
-            id="twenty-nine hard requests have no bound",
         ),
         pytest.param(
             {_COST: "15", _requests("hard"): "20", _requests("frontier"): "10", _requests("easy"): "100"},
