@@ -333,6 +333,33 @@ def test_scores_may_have_a_decimal_comma_or_be_parts_of_a_whole(
     assert (2, 1, 1) == counted(reported(capsys, path, path, *arguments))
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "pass_at"),
+    [
+        pytest.param("1,250", "980", "1000", id="thousands"),
+        pytest.param("1,250.5", "1,100", "1200", id="thousands and a decimal point"),
+        pytest.param("-1,250", "-2,000,000", "-2000", id="millions below nothing"),
+        pytest.param("1,250", "0,875", "1", id="decimal commas with three digits"),
+        pytest.param("1,250", "0,9", "1", id="a decimal comma with one digit beside three"),
+    ],
+)
+def test_commas_part_thousands_where_none_of_the_column_does_anything_else(
+    good: str, bad: str, pass_at: str, *, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groups of exactly three digits, none of which begins with a bare 0, in every value that has a comma."""
+    path = written(f"id;score\na;{good}\nb;{bad}\n")
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path, "--pass-at", pass_at))
+
+
+def test_scores_of_thousands_need_the_lowest_that_passes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A score of 1,250 is no pass by itself, and the sentence shows how it was read."""
+    path = written("id;score\na;1,250\nb;980\n")
+
+    assert 2 == run_command(["report", path, path])
+    assert "scores from 980 to 1250" in capsys.readouterr().err
+
+
 def test_p_beside_i_is_partly_right(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A table of Inspect AI's grades: C, P, I and N."""
     path = written("".join(f"{name},{grade}\n" for name, grade in zip("#abcd", ("result", *"CPIN"), strict=True)))

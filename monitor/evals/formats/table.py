@@ -40,6 +40,7 @@ _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
 _WHOLE = re.compile(r"-?\d+\.0|")
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?\s*")
 _HEAD_LINES = 10  # in which a header begins
 
 
@@ -145,12 +146,15 @@ class _Columns:
         self._options = options
         self._known: dict[str, bool] = {}
         self._values: dict[str, set[JsonValue]] = defaultdict(set)
+        self._other_commas: set[str] = set()
         self.rows = 0
         for self.rows, row in enumerate(rows(), start=1):
             for column, value in row.items():
                 matters = self._known.get(column)
                 if matters is None:
                     matters = self._known[column] = _may_matter(column)
+                if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
+                    self._other_commas.add(column)
                 if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
                     seen.add(value)
         self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
@@ -167,6 +171,11 @@ class _Columns:
     def words(self, column: str) -> AbstractSet[str]:
         """What *column* says, as `word_of` puts it."""
         return {word_of(value) for value in self._values[column]}
+
+    def plain(self, column: str, value: JsonValue) -> JsonValue:
+        """*value*, 1250 for `1,250` where all commas of *column* part thousands: beside `0,9` it is a decimal comma."""
+        has_thousands = isinstance(value, str) and column not in self._other_commas and _THOUSANDS.fullmatch(value)
+        return str(value).replace(",", "") if has_thousands else value
 
     def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
         """Column by role, as told or else by name; and what to say of the choice."""
@@ -250,6 +259,7 @@ class _Columns:
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds."""
         values = [value for value in self._values[column] if not reading.is_unscored(word_of(value))]
+        values = [self.plain(column, value) for value in values]
         numbers = sum(reading.number_of(value) is not None or reading.is_understood(word_of(value)) for value in values)
         return 2 * numbers >= len(values)
 
@@ -285,7 +295,7 @@ class _RowReader:
         if not case_id:
             self._nameless += 1
             return None
-        outcome = self._get(row, self._role)
+        outcome = self._table.plain(self._roles[self._role], self._get(row, self._role))
         if self._row in self._ends and _is_summary(word_of(case_id), word_of(outcome)):
             self._summaries.append(case_id)
             return None
