@@ -22,6 +22,8 @@ from monitor.rollout.state import MIN_EASIER_FAILURES
 from monitor.rollout.verdict import Interval, VerdictState
 from monitor.rollout.wording import bounds, counted, percent, points, points_of, probability, some_of, with_bounds
 
+_SCORER = "scorer"  # a test or a judge
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSource:
@@ -259,11 +261,13 @@ class EvalReport:
         comparison, judged, state = self.comparison, self.comparison.judged(), self.verdict
         arms = {} if self.labelling is None else dict(zip(ArmName, self.labelling.arms, strict=True))
         moved = () if self.labelling is None else self.labelling.moved
-        yield from moved_judge_words(arms, moved)
+        yield from moved_judge_words(arms, moved, _SCORER)
         yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
-        yield from audit_words(arms, self.audits_needed)
+        yield from audit_words(arms, self.audits_needed, _SCORER)
         if not moved and all(labels.judge for labels in arms.values()):
-            yield from (f"On the {arm} the judge {judge_words(of.judge[TierGroup.ALL])}." for arm, of in arms.items())
+            yield from (
+                f"On the {arm} the {_SCORER} {judge_words(of.judge[TierGroup.ALL])}." for arm, of in arms.items()
+            )
         if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
             yield next(iter(self.obstacles))
         yield from self._unknown()

@@ -62,13 +62,15 @@ def _headlines(verdict: Verdict, findings: Findings, measurement: Measurement, p
             yield _open(verdict, measurement, policy)
 
 
-def moved_judge_words(arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGroup]) -> Iterator[str]:
-    """That the judge of the *arms* errs differently in them, said before the model is blamed."""
+def moved_judge_words(
+    arms: Mapping[ArmName, ArmLabels], moved: Sequence[TierGroup], scorer: str = "judge"
+) -> Iterator[str]:
+    """That the *scorer* of the *arms* errs differently in them, said before the model is blamed."""
     for group in moved[:1]:
         before, after = (judge_words(arm.judge.get(group)) for arm in arms.values())
         yield (
-            f"The judge errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of the "
-            f"candidate it {after}. The rates are corrected for it."
+            f"The {scorer} errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of "
+            f"the candidate it {after}. The rates are corrected for it."
         )
 
 
@@ -90,26 +92,26 @@ def judge_words(errors: JudgeErrors | None) -> str:
     return " and ".join(told) or "errs at an unknown rate"
 
 
-def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int) -> Iterator[str]:
-    """How many verdicts of the judge people checked, what that changes, and how many more are *needed*."""
+def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int, scorer: str = "judge") -> Iterator[str]:
+    """How many verdicts of the *scorer* people checked, what that changes, and how many more are *needed*."""
     if not arms or not any("judge" in labels.sources for labels in arms.values()):
         return
     audited = " and ".join(f"{labels.audited} of the {arm}'s" for arm, labels in arms.items())
     more = f"; about {needed} more in each arm would be enough" if needed else ""
     if not any(labels.audited for labels in arms.values()):
         enough = f" To know its errors, let people check about {needed} of its verdicts in each arm."
-        yield f"No person has checked the judge.{enough if needed else ''}"
+        yield f"No person has checked the {scorer}.{enough if needed else ''}"
         return
     if not any(labels.count_by is CountBy.AUDITS for labels in arms.values()):
-        yield f"People checked {audited} verdicts of the judge, too few to correct its errors{more}."
+        yield f"People checked {audited} verdicts of the {scorer}, too few to correct its errors{more}."
         return
     changed = " and ".join(f"the {arm}'s failure rate moves by {points(arms[arm].correction)}" for arm in arms)
-    yield f"People checked {audited} verdicts of the judge. Without its errors, {changed}{more}."
+    yield f"People checked {audited} verdicts of the {scorer}. Without its errors, {changed}{more}."
     unchecked = arms[ArmName.BASELINE].unchecked
     for group in [each for each in unchecked if each is not TierGroup.ALL] or unchecked:
         yield (
-            f"Of {GROUP_NAMES[group]}, people check hardly anything that the judge {' or '.join(unchecked[group])}, so "
-            "its word is taken there: let them check some of it."
+            f"Of {GROUP_NAMES[group]}, people check hardly anything that the {scorer} {' or '.join(unchecked[group])}, "
+            "so its word is taken there: let them check some of it."
         )
 
 

@@ -106,7 +106,7 @@ def rows_of(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
 
 
 def test_a_report_says_what_people_say_of_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In each form: how many they checked, what that changes, how the judge errs in each arm, and how sure that is."""
+    """In each form: how many they checked, what that changes, how the scorer errs in each arm, and how sure that is."""
     runs = {"baseline": judged(1), "candidate": judged(2, gain=0.1)}
     files = [str(write_csv(tmp_path / f"{name}.csv", rows_of(run))) for name, run in runs.items()]
     assert 0 == run_command(["report", *files, "--human", "ann", "--output", "json"])
@@ -128,8 +128,8 @@ def test_a_report_says_what_people_say_of_the_scores(tmp_path: Path, capsys: pyt
     for form in ("table", "markdown", "html"):
         run_command(["report", *files, "--human", "ann", "--output", form])
         text = " ".join(capsys.readouterr().out.split())
-        assert "verdicts of the judge. Without its errors, the baseline" in text
-        assert "On the baseline the judge fails" in text
+        assert "verdicts of the scorer. Without its errors, the baseline" in text
+        assert "On the baseline the scorer fails" in text
 
 
 def report_on(tmp_path: Path, before: Sequence[Attempt], after: Sequence[Attempt], *options: str) -> list[str]:
@@ -164,7 +164,7 @@ def test_words_of_people_that_say_neither_yes_nor_no_are_counted(
     document = json.loads(capsys.readouterr().out)
 
     assert "500 verdicts of people say neither yes nor no and count as not given." in document["baseline"]["notes"]
-    assert document["reasons"][0].startswith("No person has checked the judge.")
+    assert document["reasons"][0].startswith("No person has checked the scorer.")
     assert 0 == document["labels"]["baseline"]["audited"]
 
 
