@@ -15,6 +15,7 @@ from monitor.ledger import schema
 from monitor.ledger.cells import KEY, SUMS, one_request
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
+from monitor.ledger.joining import OUTCOMES
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
 from monitor.ledger.pending_spans import count_spans
 from monitor.ledger.recording import select_counters
@@ -22,6 +23,7 @@ from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.stored import UNREADABLE
 from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER
+from monitor.trace.horizon import Horizon
 
 _FATES_OF_SPANS = ("joined", "non_agent", "duplicate", "late")
 _MOST_PROBLEMS = 10
@@ -47,7 +49,7 @@ class Check:
 def checks(connection: sa.Connection, dialect: Dialect) -> Iterator[Check]:
     """Every comparison, inside one transaction that sees one state of the ledger."""
     counters = select_counters(connection)
-    for compare in (_requests, _versions, _strata, _spans, _positions, _calibrations, _bounds):
+    for compare in (_requests, _lengths, _versions, _strata, _spans, _positions, _calibrations, _bounds):
         try:
             yield from compare(connection, dialect, counters)
         except (*UNREADABLE, AttributeError) as error:  # of which it is not known what else is wrong
@@ -64,6 +66,22 @@ def _requests(connection: sa.Connection, _: Dialect, counters: _Counters) -> Ite
     for outcome in ("success", "failure"):
         yield _equal(f"{outcome} outcomes, revisions included = labels", counted[outcome], rows[outcome])
     yield _equal("failures by class = outcomes that were failures", counted["of a class"], counted["ever failed"])
+
+
+def _lengths(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
+    """Of versions whose rows are all there: lengths stay counted when rows go."""
+    is_whole = model_version.c.pruned_before.is_(None)
+    versions = {tuple(row) for row in connection.execute(sa.select(*_VERSION).where(is_whole))}
+    lengths = {key: value for key, value in counters.items() if key.name is CounterName.HORIZON}
+    places = ((key.service, key.environment, key.model_version) for key in lengths)
+    counted = {(*at, key.detail): lengths[key] for at, key in zip(places, lengths, strict=True) if at in versions}
+    by = (*_VERSION, request.c.horizon, request.c.success)
+    rows = sa.select(*by, sa.func.count()).join_from(request, model_version).where(is_whole).group_by(*by)
+    found: Counter[tuple[Any, ...]] = Counter()
+    for *version, horizon, success, number in connection.execute(rows):
+        for unit, length in zip(Horizon, str(horizon or "").split(), strict=False):  # any text, in a damaged row
+            found[*version, f"{unit} {length} {OUTCOMES[success]}"] += number
+    yield _equal("requests by length and outcome = rows", counted, found)
 
 
 _VERSION = (model_version.c.service, model_version.c.environment, model_version.c.model_version)

@@ -43,6 +43,11 @@ class Slot(Struct, gc=False):
     horizon: str = ""
     has_new_outcome: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """What it counts as by its label."""
+        return OUTCOMES[None if self.label is None else self.label.success]
+
 
 class Joining:
     """
@@ -103,9 +108,9 @@ class Joining:
         """Count each request that is new, or has another outcome than it had, among those of its length."""
         for slot in self._slots.values():
             if slot.delta is not None and slot.horizon:
-                slot.delta.horizons[slot.horizon, _OUTCOMES[None if slot.label is None else slot.label.success]] += 1
+                slot.delta.horizons[slot.horizon, slot.outcome] += 1
                 if slot.cell is not None:  # it counted there already
-                    slot.delta.horizons[slot.horizon, _OUTCOMES[slot.cell.success]] -= 1
+                    slot.delta.horizons[slot.horizon, OUTCOMES[slot.cell.success]] -= 1
 
     def add_assembled(self, assembled: Assembled, *, counted_before: int) -> None:
         """
@@ -144,12 +149,11 @@ class Joining:
         self._set_standing(trace_id, standing((*of_others, *tagged.outcomes)))
 
     def _count_unresolved(self, trace: Trace, slot: Slot) -> None:
-        outcome = _OUTCOMES[None if slot.label is None else slot.label.success]
         version = (trace.service, trace.environment, UNRESOLVED)
         # Names of models are bounded as those of capabilities are.
         requested = self._labels.capability(version, trace.requested_model or "none")
         asked_for = (trace.service, trace.environment, requested)
-        self._deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=outcome)
+        self._deltas.count(CounterName.VERSIONS_UNRESOLVED, asked_for, detail=slot.outcome)
 
     def _add_outcome(self, trace_id: str, outcome: Outcome) -> None:
         """Add *outcome* to the verdicts on a trace; count a first label, or a revision of it."""
@@ -170,7 +174,7 @@ class Joining:
         if previous is None:
             self._count_label(slot.delta, label, trace_id)
         elif previous.success != label.success:
-            revision = f"{_OUTCOMES[previous.success]}>{_OUTCOMES[label.success]}"
+            revision = f"{OUTCOMES[previous.success]}>{OUTCOMES[label.success]}"
             slot.delta.revisions[revision] = slot.delta.revisions.get(revision, 0) + 1
             if not label.success:
                 self._count_failure_class(slot.delta, label)
@@ -201,5 +205,5 @@ class Joining:
         return place[0]
 
 
-_OUTCOMES = {None: "unlabelled", True: "success", False: "failure"}
+OUTCOMES = {None: "unlabelled", True: "success", False: "failure"}
 """What a request counts as, by the success of its label."""

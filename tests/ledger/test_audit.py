@@ -18,6 +18,8 @@ from tests.trace.spans import a_call
         ("DELETE FROM request WHERE trace_id = 't1'", "requests counted = rows + pruned"),
         ("UPDATE request SET success = NOT success WHERE trace_id = 't1'", "failure outcomes, revisions included"),
         ("UPDATE counter SET value = 9 WHERE name = 'failures_by_class'", "failures by class"),
+        ("UPDATE counter SET value = 9 WHERE name = 'horizon' AND detail = 'steps 2 failure'", "requests by length"),
+        ("UPDATE request SET horizon = '4 4 4' WHERE trace_id = 't1'", "steps 2 failure: 1 and 0"),
         ("UPDATE model_version SET labelled = 0", "labels of versions"),
         ("UPDATE traffic SET requests = requests + 1", "requests by hour"),
         ("UPDATE request SET model_version_id = 77 WHERE trace_id = 't1'", "requests without their version"),
@@ -33,7 +35,7 @@ def test_what_does_not_balance_is_found(tmp_path: Path, tampering: str, said: st
     with closing(SqlLedger(f"sqlite:///{path}")) as ledger:
         ledger.record(
             a_batch(
-                tagged(a_trace("t1", outcome=failure())),
+                tagged(a_trace("t1", outcome=failure(), steps=3)),
                 tagged(a_trace("t2", outcome=success())),
                 an_outcome("orphan"),
                 a_call("a"),
