@@ -18,57 +18,57 @@ ROUTES = {
     (
         "GET",
         "/metrics",
-    ): "Metrics, in the format that the scraper asks for: Prometheus text, or OpenMetrics with trace ids as exemplars.",
+    ): "Returns metrics in the format that the scraper requests: Prometheus text, or OpenMetrics with trace ids as exemplars.",
     ("GET", "/-/healthy"): "200 while the process lives.",
     (
         "GET",
         "/-/ready",
-    ): "200 when counts are up to date and are being written; 503 with the reason in one sentence otherwise.",
+    ): "200 while counts are up to date and being written; otherwise 503 with the reason in one sentence.",
     (
         "POST",
         "/-/reload",
-    ): "Reads the config again; 500 with the reason where it cannot be used, and the old one stays.",
-    ("GET", "/api/v1/rollouts"): "A list of rollouts, each as `cliffwatch verdict --output json` prints it.",
+    ): "Reads the config again. If it cannot be used, returns 500 with the reason and keeps the old one.",
+    ("GET", "/api/v1/rollouts"): "Lists rollouts, each as `cliffwatch verdict --output json` prints it.",
     (
         "POST",
         "/api/v1/rollouts",
-    ): 'Announces a rollout: `{"service": ..., "candidate": ..., "environment": ..., "baseline": ...}`, the last two may be left out; answers with the rollout.',
+    ): 'Announces a rollout: `{"service": ..., "candidate": ..., "environment": ..., "baseline": ...}`; the last two are optional. Returns the rollout.',
     (
         "GET",
         "/api/v1/rollouts/{rollout:path}/gate",
-    ): "Whether the rollout may go on: `pass`, `verdict`, `reason`, `wait_seconds`; `?strict=true`, `require_verdict=true`, `require_tiers=true`, `environment=NAME`. 404 with `pass` false where there is no such rollout.",
+    ): "Says whether the rollout may go on: `pass`, `verdict`, `reason`, `wait_seconds`. Parameters: `?strict=true`, `require_verdict=true`, `require_tiers=true`, `environment=NAME`. 404 with `pass` false if there is no such rollout.",
     (
         "POST",
         "/api/v1/rollouts/{rollout:path}/gate",
-    ): "The same for webhooks: 412 where the gate stops.",
+    ): "The same for webhooks: 412 if the gate is closed.",
     (
         "POST",
         "/api/v1/rollouts/{rollout_id}/end",
-    ): 'Ends the watch: `{"reason": "rolled_back"}`, or any other reason; answers with the rollout.',
+    ): 'Ends the rollout: `{"reason": "rolled_back"}`, or any other reason. Returns the rollout.',
     (
         "GET",
         "/api/v1/rollouts/{rollout_id}/cases",
-    ): f"Requests that established versions passed and the candidate fails; `?limit=N` for more or fewer than {DEFAULT_CASES}.",
+    ): f"Lists requests that established versions passed and the candidate fails; `?limit=N` for more or fewer than {DEFAULT_CASES}.",
     (
         "GET",
         "/api/v1/rollouts/{rollout_id}/labels",
-    ): f"What people should label next, each with its chance; `?count=N` for more or fewer than {DEFAULT_LABELS}, `budget=N` for what N labels would buy, `seed=N` for another draw.",
+    ): f"Lists requests that people should label next, each with its probability; `?count=N` for more or fewer than {DEFAULT_LABELS}, `budget=N` for the precision that N labels would give, `seed=N` for another draw.",
 }
 """What each route does, by method and path."""
 
 ERRORS = {
-    400: "what was sent cannot be used",
-    404: "no such rollout",
-    415: "the body is not JSON, or does not say so in `Content-Type`",
-    500: "the ledger holds what cannot be read",
-    503: "the ledger is out of reach; try again",
+    400: "the request is not valid",
+    404: "there is no such rollout",
+    415: "the body is not JSON, or `Content-Type` does not say so",
+    500: "the ledger holds data that cannot be read",
+    503: "the ledger cannot be reached; try again",
 }
 
 _HEAD = f"""# HTTP
 
-`{PROGRAM} run` listens on `{WebSettings().listen_address}` (`web.listen_address`), for this machine only unless you change it.
-TLS and basic auth come from a [web config file](config.md#web.config_file) of the form that Prometheus and its exporters use; `/-/healthy` and `/-/ready` answer without a password, with the status alone.
-Whoever reaches the port may announce and end rollouts.
+`{PROGRAM} run` listens on `{WebSettings().listen_address}` (`web.listen_address`), which only this machine can reach unless you change it.
+TLS and basic auth come from a [web config file](config.md#web.config_file) in the format of Prometheus and its exporters; `/-/healthy` and `/-/ready` answer without a password, but then give only the status.
+Anyone who can reach the port can announce and end rollouts.
 
 """
 
@@ -79,5 +79,5 @@ def page() -> str:
     errors = table(("status", "when"), [(str(status), text) for status, text in ERRORS.items()])
     return (
         f"{_HEAD}{routes}\n## Errors\n\n"
-        'A request to `/api/v1` that fails is answered with `{"error": "one sentence"}` and a status:\n\n' + errors
+        'If a request to `/api/v1` fails, the response is `{"error": "one sentence"}` with a status:\n\n' + errors
     )

@@ -60,7 +60,7 @@ _MODULES = {
 
 app = Commands(
     name="cliffwatch",
-    help="Shows what a model rollout did to the hard requests, from live agent traces.",
+    help="Show what a model rollout did to hard requests, from live agent traces.",
     epilog="First steps: `demo` shows a verdict; `init`, `doctor` and `run` connect your Kafka.",
     no_args_is_help=True,
     add_completion=True,
@@ -80,7 +80,7 @@ def _print_version(asked: bool) -> None:
 def _common(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Options before any command."""

@@ -38,22 +38,22 @@ def calibrate(
     reading: Reading,
 ) -> None:
     """
-    Load outcomes of past or other models as reference history, learn difficulty, freeze it, say whether to trust it.
+    Load outcomes of past or other models, learn difficulty from them, freeze a calibration, say whether to trust it.
 
     FILE holds native or OpenTelemetry events, or results of an eval tool as `cliffwatch report` reads them. Every trace
-    is read as environment `reference`, whatever it says: it teaches difficulty and never starts a rollout. A trace that
-    the ledger has already counts once, and stays what it was. Versions that are live now, and those excluded, teach
-    nothing. The calibration is put in force at once, unless a rollout with a trusted one is under way: then it is kept
-    for `cliffwatch calibrations promote`.
+    counts as environment `reference`, even if it names another: it teaches difficulty and never starts a rollout. A
+    trace that the ledger already has stays as it is and counts once. Versions that are live now, and those that you
+    exclude, teach nothing. The calibration comes into force at once, unless a rollout with a trusted one is under way:
+    then it is kept for `cliffwatch calibrations promote`.
 
-    Exit code 0 where the tiers are trusted, 1 where they are not, with what is missing.
+    Exit code 0: the tiers are trusted. 1: they are not; the output says what is missing.
 
     Example: [bold]cliffwatch calibrate past-models.jsonl.gz --ledger sqlite:///cliffwatch.db[/]
 
     Args:
-        files (FILE...): Events or eval results, files or folders; - is stdin. Without one, the ledger alone teaches.
-        exclude (VERSION): A version about to be tried: it teaches nothing. Repeatable.
-        dry_run: Say what FILEs alone would teach; read and write no ledger.
+        files (FILE...): Events or eval results, files or folders; - is stdin. By default, learn from the ledger alone.
+        exclude (VERSION): Do not learn from this version, for example the next candidate. Repeatable.
+        dry_run: Show what the FILEs alone would teach, without reading or writing a ledger.
     """
     config = shared.config()
     asked = reading.options()
@@ -119,7 +119,7 @@ calibrations = app.group("calibrations", "List, show, compare, promote and roll 
 @calibrations.command("list")
 def list_calibrations(*, shared: options.Shared) -> None:
     """
-    Every calibration that the ledger keeps, the one in force last.
+    List every calibration in the ledger, the one in force last.
 
     Example: [bold]cliffwatch calibrations list[/]
     """
@@ -136,7 +136,7 @@ def list_calibrations(*, shared: options.Shared) -> None:
 @calibrations.command("show")
 def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> None:
     """
-    One calibration: what it rests on, whether it is trusted and why not, and its reliability curve.
+    Show one calibration: its history, whether it is trusted (and if not, why), and its reliability curve.
 
     Example: [bold]cliffwatch calibrations show[/]
 
@@ -151,7 +151,7 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
 @calibrations.command("compare")
 def compare_calibrations(first: str, second: str = "", *, shared: options.Shared) -> None:
     """
-    Two calibrations beside each other, and which requests of the ledger change their tier between them.
+    Compare two calibrations, and show which requests of the ledger get another tier.
 
     Example: [bold]cliffwatch calibrations compare 1f3a 9c02[/]
 
@@ -170,15 +170,15 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
 @calibrations.command("promote")
 def promote_calibration(calibration_id: str, *, force: bool = False, shared: options.Shared) -> None:
     """
-    Put a calibration in force; refused while a rollout with trusted tiers is under way.
+    Put a calibration in force, unless a rollout with trusted tiers is under way.
 
-    It stays in force until the history has grown enough from here for a new one.
+    It stays in force until the history has grown enough for a new one.
 
     Example: [bold]cliffwatch calibrations promote 1f3a[/]
 
     Args:
         calibration_id (ID): A calibration, or the beginning of its id.
-        force: Also while a rollout is under way; both of its arms are then read under this one.
+        force: Also while a rollout is under way; both of its arms then use this calibration.
     """
     config = shared.config()
     with opened_ledger(config, shared.ledger) as opened:
@@ -194,7 +194,7 @@ def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> Non
     Example: [bold]cliffwatch calibrations rollback[/]
 
     Args:
-        force: Also while a rollout is under way; both of its arms are then read under this one.
+        force: Also while a rollout is under way; both of its arms then use this calibration.
     """
     config = shared.config()
     with opened_ledger(config, shared.ledger) as opened:

@@ -27,7 +27,7 @@ from monitor.service.rollout_control import MOST_CASES
 from monitor.trace.labels import clean_label
 from monitor.web.rollout_routes import DEFAULT_LABELS
 
-cases = app.group("cases", "Requests that established versions passed and a candidate fails.", needs_command=False)
+cases = app.group("cases", "List requests that established versions passed and a candidate fails.", needs_command=False)
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,18 @@ def list_cases(
     """
     Cases of one rollout, grouped by tier, capability and failure class.
 
-    A group is `open` if this rollout brought its failures, tested against the baseline; `seen again` if an earlier
-    rollout did; `gone` (in `cliffwatch verdict`) if an earlier one did and the candidate has none.
+    A group is `open` if its failures are shown to be new with this rollout; `seen again` if they were new in an earlier
+    rollout; `gone` (in `cliffwatch verdict`) if they were new in an earlier one and the candidate has none.
 
-    With --capability and --output markdown, the history of that class over all rollouts, ready to paste into its
-    runbook: failure rates, failures by signature, cases with links to their traces (`web.trace_url`).
+    --capability with --output markdown prints the history of that class over all rollouts, ready to paste into its
+    runbook: failure rates, failures by signature, and cases with links to their traces (`web.trace_url`).
 
     Example: [bold]cliffwatch cases --capability refunds --output markdown > refunds.md[/]
 
     Args:
         capability (NAME): Only this capability class.
-        limit: Cases that are shown at most, of each rollout.
-        output (--output -o): How the result is printed; markdown is the history of a class.
+        limit: Show at most this many cases of each rollout.
+        output (--output -o): Format of the result; markdown is the history of a class.
     """
     if context.invoked_subcommand is not None:
         return
@@ -118,16 +118,16 @@ def export_cases(
     """
     Write cases as a probe set: native events, one JSON object per line, for an eval harness or `cliffwatch replay`.
 
-    With --texts, cases become a family of your probe panel instead, ready for `cliffwatch probes run`: each is joined
-    with your own text of it (JSON lines with `text`, and `request_id` or `trace_id`), and its numbers, names and dates
-    are marked as slots. No text is kept in the ledger; cases without a text are left out and counted.
+    With --texts, the cases become a family of your probe panel, ready for `cliffwatch probes run`. The command adds
+    your own text to each case (JSON lines with `text`, and `request_id` or `trace_id`), and marks numbers, names and
+    dates as slots. The ledger stores no text. Cases without a text are left out and counted.
 
     Example: [bold]cliffwatch cases export --rollout 9c02 --write probes.jsonl[/]
 
     Args:
-        limit: Cases that are shown at most.
+        limit: Write at most this many cases.
         write (FILE): Write here instead of standard output.
-        texts (FILE): Your texts, by request_id or trace_id: write a panel family.
+        texts (FILE): Your texts, by request_id or trace_id; writes a family for your panel.
         incident (NAME): The name of that family.
     """
     ((record, found_cases),), links = _asked(shared, which, limit)
@@ -152,7 +152,7 @@ def _asked(
         return past, control.links
 
 
-labels = app.group("labels", "What people should label next.")
+labels = app.group("labels", "Choose the requests that people should label next.")
 
 
 @labels.command("next")
@@ -165,17 +165,17 @@ def next_labels(
     shared: options.Shared,
 ) -> None:
     """
-    Print the requests whose labels by people say most, with the chance that each was chosen with.
+    List the requests that people should label next, each with the probability that it was chosen.
 
     With a judge, these are requests that it has judged and no person has checked; without one, requests without a
-    label. Label the whole list, and send each chance with its verdict as outcome.sampling_probability: then rates stay
-    unbiased.
+    label. Label the whole list, and send each probability with its verdict as outcome.sampling_probability, so that
+    rates stay unbiased.
 
     Example: [bold]cliffwatch labels next --service booking-agent --count 50[/]
 
     Args:
-        count: Requests to label.
-        budget (N): Say what so many labels would buy; 0 for what --count would.
+        count: Number of requests to label.
+        budget (N): Show how precise the rates would be with N labels; 0 uses --count.
         seed: Another number draws other requests.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:

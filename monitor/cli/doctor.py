@@ -46,14 +46,14 @@ def doctor(
     """
     Check broker, topics, formats, clocks, group, ledger, labels, versions, services and tiers, and say what to do next.
 
-    Changes nothing: no group is joined, no offset moved, no table made. Exits 1 on a problem and until traffic was
-    counted, 3 where a dependency is out of reach.
+    It changes nothing: it joins no group, moves no offset and creates no table. Exit code 1: there is a problem, or no
+    traffic was counted yet. 3: a dependency cannot be reached.
 
     Example: [bold]cliffwatch doctor --config.file monitor.yaml --prometheus http://127.0.0.1:9090[/]
 
     Args:
-        prometheus (URL): Also ask this Prometheus about target and rules.
-        records: How many of the newest records of each topic to look at.
+        prometheus (URL): Also check target and rules on this Prometheus.
+        records: Number of newest records to read from each topic.
     """
     config = shared.config()
     console, findings = Console(), []

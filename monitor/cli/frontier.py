@@ -26,24 +26,24 @@ def frontier(
     shared: options.Shared,
 ) -> None:
     """
-    The best model version of each capability class on hard and frontier requests, with its bounds, cost and latency.
+    Show the best model version of each class on hard and frontier requests, with bounds, cost and latency.
 
-    Without a SERVICE every version is compared on the same probes, as environments `probes` and `reference` ran them;
-    the calibration in force says which are hard. With one, its live requests are compared as they were tagged: the
-    numbers of the Frontier dashboard, though versions may have met different requests. Versions that chance alone may
-    have put below the best are named: among them, cost and latency decide.
+    Without SERVICE, it compares all versions on the same probes (environments `probes` and `reference`); the
+    calibration in force says which probes are hard. With SERVICE, it compares live requests as they were tagged: the
+    numbers of the Frontier dashboard, though versions may have served different requests. It also names the versions
+    that may be below the best only by chance; choose among these by cost and latency.
 
-    With --by, how often the runs of a SERVICE pass as they get longer, with 90 % bounds and a line where their budgets
-    lie. Lengths double; a run that does not say how long it was is listed apart. Difficult requests take longer and
-    fail more often, so compare versions, not lengths.
+    With --by, it shows how often the runs of SERVICE pass as they get longer, with 90 % bounds and a line at their
+    budgets. Lengths double from row to row; runs without a length have their own row. Difficult requests take longer
+    and fail more often, so compare versions, not lengths.
 
     Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
 
     Args:
-        service (SERVICE): Whose live requests; without it, the panel's runs.
+        service (SERVICE): Compare live requests of this service; by default, runs of the panel.
         environment (NAME): Environment of the live requests.
-        by: Success by the length of a run instead.
-        min_requests: Labelled requests that a figure needs.
+        by: Show success by the length of a run instead.
+        min_requests: Labelled requests needed for a figure.
     """
     config = shared.config()
     uses: dict[str, Use] = {}

@@ -40,8 +40,8 @@ class Security:
 
     Attributes:
         security_protocol: How to connect to the brokers.
-        ssl_ca_file (FILE): Certificate that signed those of the brokers.
-        sasl_mechanism (NAME): For example PLAIN.
+        ssl_ca_file (FILE): Certificate of the authority that signed the brokers' certificates.
+        sasl_mechanism (NAME): SASL mechanism, for example PLAIN.
         sasl_username (USER): User for SASL.
         sasl_password_file (FILE): File that holds the password.
     """
@@ -66,20 +66,20 @@ def init(
     log_level: options.LogLevel = None,
 ) -> None:
     """
-    Look at your broker and write a first config, with comments.
+    Look at your Kafka topics and write a first config, with comments.
 
-    Peeks at the last ten records of each topic without joining a group, says what they are, and writes what differs
-    from the defaults. Passwords stay in the environment or in files of their own.
+    It reads the last ten records of each topic without joining a group, says what they are, and writes the settings
+    that differ from the defaults. Passwords stay in the environment or in their own files.
 
     Example: [bold]cliffwatch init --bootstrap-servers 127.0.0.1:9092 --output-file monitor.yaml[/]
 
     Args:
         bootstrap_servers (--bootstrap-servers -b HOST:PORT): Brokers, separated by commas.
-        topic (--topic -t TOPIC): Read this topic; may be repeated.
-        ledger (URL): Where counts are kept; without a password.
+        topic (--topic -t TOPIC): Read this topic. Repeatable.
+        ledger (URL): URL of the ledger, without a password.
         output_file (--output-file -f FILE): Where to write the config.
         force: Overwrite the file.
-        yes (--yes -y): Ask nothing; take what is found.
+        yes (--yes -y): Do not ask; use what is found.
     """
     if output_file.exists() and not force:
         raise UsageError(f"{output_file} is there already; choose another --output-file, or overwrite it with --force.")
@@ -189,7 +189,7 @@ def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:
 @app.command("check-config")
 def check_config(file: Path) -> None:
     """
-    Say what is wrong with a config, by line; exit 1 if anything is.
+    Check a config and print every problem with its line; exit 1 if there is one.
 
     Example: [bold]cliffwatch check-config cliffwatch.yaml[/]
 

@@ -21,13 +21,13 @@ from monitor.ledger.inspection import schema_version
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.output.plain import iso_time
 
-ledger_app = app.group("ledger", "Bring the ledger's schema up to date, delete what is old, check its counts.")
+ledger_app = app.group("ledger", "Update the ledger's schema, delete old rows, check its counts.")
 
 
 @ledger_app.command("migrate")
 def migrate_ledger(*, shared: options.Shared) -> None:
     """
-    Bring the schema up to date, as `cliffwatch run` does when it starts; a ledger that is missing is made.
+    Update the ledger's schema, as `cliffwatch run` does when it starts; create the ledger if it does not exist.
 
     Example: [bold]cliffwatch ledger migrate --ledger postgresql+psycopg://cliffwatch@db/cliffwatch[/]
     """
@@ -49,16 +49,16 @@ def prune_ledger(
     shared: options.Shared,
 ) -> None:
     """
-    Delete what the retention settings no longer keep; a running service does the same by itself, and may go on.
+    Delete rows that the retention settings no longer keep; a running service does this by itself and may keep running.
 
-    Counters of versions in use stay as they are, and so does the evidence of rollouts under way. Requests of
-    `reference` and of `probes` are kept.
+    Counters of versions in use do not change, nor does the evidence of rollouts under way. Requests of the environments
+    `reference` and `probes` stay.
 
     Example: [bold]cliffwatch ledger prune --older-than-days 30 --dry-run[/]
 
     Args:
-        older_than_days (N): Age of requests that go.
-        dry_run: Only say what would be deleted.
+        older_than_days (N): Delete requests older than this.
+        dry_run: Only show what would be deleted.
     """
     config = shared.config()
     if older_than_days is not None:
@@ -82,9 +82,9 @@ def ledger_names(*, free: Annotated[list[str] | None, typer.Option()] = None, sh
     """
     List the model versions and classes that hold a place on `/metrics`, and free those that you name.
 
-    A freed place is for other names. What was counted stays in the ledger and on `/metrics`. A name that still comes
-    takes a place again, or counts as `other` where there is none. References, probes and arms of a rollout under way
-    keep theirs. A running service frees the places when it is restarted.
+    Other names can then use the place. All counts stay in the ledger and on `/metrics`. If a freed name arrives again,
+    it takes a place again, or counts as `other` if there is none. References, probes and arms of a rollout under way
+    keep their places. Restart a running service to free the places there.
 
     Example: [bold]cliffwatch ledger names --free "evil* * *"[/]
 
@@ -105,7 +105,7 @@ def ledger_names(*, free: Annotated[list[str] | None, typer.Option()] = None, sh
 @ledger_app.command("check")
 def check_ledger(*, shared: options.Shared) -> None:
     """
-    Compare every count with the rows that it was made from; exit 1 where they differ. Nothing is changed.
+    Compare every count with its rows, without changing anything; exit 1 if they differ.
 
     Example: [bold]cliffwatch ledger check --ledger sqlite:///cliffwatch.db[/]
     """

@@ -28,11 +28,12 @@ class OutputFormat(StrEnum):
 
 
 LogLevel = Annotated[
-    log.LogLevel | None, typer.Option("--log.level", help="Lowest level that is logged; overrules the config.")
+    log.LogLevel | None, typer.Option("--log.level", help="Lowest level to log; overrides the config.")
 ]
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How the result is printed.")]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="Format of the result.")]
 ListenAddress = Annotated[
-    str | None, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Where to serve page and metrics.")
+    str | None,
+    typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of status page and /metrics."),
 ]
 
 
@@ -42,7 +43,7 @@ class Common:
     The options of every command that reads the config.
 
     Attributes:
-        config_file (--config.file FILE): YAML config; without it, defaults and CLIFFWATCH_* hold.
+        config_file (--config.file FILE): YAML config; by default, only defaults and CLIFFWATCH_* apply.
     """
 
     config_file: Path | None = None
@@ -68,7 +69,7 @@ class WithLedger(Common):
     Those of a command that reads the ledger.
 
     Attributes:
-        ledger (URL): The ledger; without it, the one that the config names.
+        ledger (URL): The ledger; by default, the one in the config.
     """
 
     ledger: str | None = None

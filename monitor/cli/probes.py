@@ -39,7 +39,7 @@ from monitor.rollout.wording import counted, some_of
 from monitor.trace.labels import clean_label
 from monitor.trace.model import VARIANT_MARK
 
-probes = app.group("probes", "Choose a probe panel, run it on a model, and list what versions made of it.")
+probes = app.group("probes", "Choose a probe panel, run it on a model, and list the results of each version.")
 
 _DRAWS = 20
 _PLAIN_SECONDS = 10.0
@@ -67,36 +67,36 @@ def run(
     output: options.Output = options.OutputFormat.TABLE,
 ) -> None:
     """
-    Ask every probe of a panel once, and write what a model made of it as events, ready for `cliffwatch calibrate`.
+    Run every probe of a panel once on a model, and write the results as events, ready for `cliffwatch calibrate`.
 
     The agent reads one JSON object: `request_id`, `capability`, `model` and `request` (`text`, `tools`, `attributes`).
-    It prints one: `success`, and where it knows them `failure_class`, `score`, `usage` (`input_tokens`,
-    `output_tokens`, `cost_usd`), `tool_calls`, `steps`. With --grade-exec a second program reads the question with
-    `probe` (the panel's line, as with its `expected`) and the agent's `result`, and prints `success`.
+    It prints one: `success`, and if it knows them `failure_class`, `score`, `usage` (`input_tokens`, `output_tokens`,
+    `cost_usd`), `tool_calls`, `steps`. With --grade-exec, a second program reads the question with `probe` (the
+    panel's line, including `expected`) and the agent's `result`, and prints `success`.
 
-    A crash, a timeout, output that is not JSON or is over 4 MiB count as failures, each under its own failure class.
-    Exit code 75 and a busy endpoint do not; the next run asks again. You can stop it at any time: the same command
-    continues, and each probe has one event.
+    A crash, a timeout, output that is not JSON or is over 4 MiB count as failures, each with its own failure class.
+    Exit code 75 and a busy endpoint do not; the next run tries again. You can stop the command at any time: run it
+    again to continue. Each probe produces one event.
 
-    Exit code 0 when every probe is answered; 1 when the spending limit or a broken agent leaves some; 3 when the agent
-    does not answer at all.
+    Exit code 0: every probe has an answer. 1: the spending limit or a broken agent left some without. 3: the agent does
+    not answer at all.
 
     Example: [bold]cliffwatch probes run panel.jsonl --model gpt-4-0613 --exec 'python my_agent.py' --max-cost 20[/]
 
     Args:
         panel (PANEL): Probes as JSON lines (`probes select --write`).
         model (NAME): The model version that answers, pinned.
-        exec_ (--exec COMMAND): The agent: a question in, a result out, as JSON.
-        openai_base_url (URL): A chat model; key in OPENAI_API_KEY.
-        grade_exec (COMMAND): Says whether a result passes; a chat model needs it.
-        success_field (NAME): Field of a result: did it pass?
-        write (FILE): Where events go; without it, probes-MODEL.jsonl.
-        to_kafka (TOPIC): Send them to the config's brokers too.
-        service (NAME): The service whose probes these are, as in its traces.
-        parallel: Probes that are asked at a time.
-        timeout: Seconds for one answer, and for one grade.
-        max_cost (USD): Spend no more, over all runs of FILE.
-        max_probe_cost (USD): Most for one probe; else the highest so far.
+        exec_ (--exec COMMAND): Your agent: reads a question and prints a result, as JSON.
+        openai_base_url (URL): Address of a chat model; put the key into OPENAI_API_KEY.
+        grade_exec (COMMAND): Your grader: says whether a result passes. A chat model needs one.
+        success_field (NAME): Field of a result that says whether it passes.
+        write (FILE): Write the events here; by default, to probes-MODEL.jsonl.
+        to_kafka (TOPIC): Also send the events to the config's brokers.
+        service (NAME): The service that the probes belong to, as its traces name it.
+        parallel: Number of probes to run at a time.
+        timeout: Time limit for one answer, and for one grade, in seconds.
+        max_cost (USD): Spending limit over all runs of FILE.
+        max_probe_cost (USD): Cost to reserve for one probe; by default, the highest so far.
         price (IN,OUT): Price of a chat model, USD per million tokens.
     """
     config = shared.config()
@@ -138,19 +138,19 @@ def select(
     shared: options.Shared,
 ) -> None:
     """
-    Choose the requests that say most about the tiers: informative at the cuts, spread over capabilities and families.
+    Choose the requests that tell you most about the tiers: near the cuts, spread over capabilities and families.
 
-    A line of FILE is a native event or just its request (`request_id`, `capability`, `text`, `tools`, `attributes`).
-    How hard they are comes from the calibration in force in the ledger that --ledger or --config.file names; without
-    either, the panel is spread evenly. Replay the panel on past models and load the outcomes with `cliffwatch
-    calibrate`; replay it on every new version as environment `probes`.
+    A line of FILE is a native event or only its request (`request_id`, `capability`, `text`, `tools`, `attributes`).
+    The calibration in force in the ledger (--ledger or --config.file) says how hard the requests are; without a ledger,
+    the panel is spread evenly. Run the panel on past models and load the outcomes with `cliffwatch calibrate`; run it
+    on every new version as environment `probes`.
 
     Example: [bold]cliffwatch probes select requests.jsonl --count 300 --write panel.jsonl[/]
 
     Args:
-        files (FILE...): Requests as JSON lines, or eval results, files or folders; - is stdin. Without one, the
-            ledger's.
-        count: Probes wanted.
+        files (FILE...): Requests as JSON lines, or eval results, files or folders; - is stdin. By default, the
+            ledger's requests.
+        count: Number of probes.
         write (FILE): Write the panel here, one JSON line per probe.
     """
     config = shared.config()
@@ -186,15 +186,15 @@ def make_variants(
     shared: options.Common,
 ) -> None:
     """
-    Make a family of each case: the same request with other numbers, names and dates, or in other words.
+    Write variants of each case: the same request with other numbers, names and dates, or in other words.
 
-    The dates, times, numbers and names of a text are slots, or what a line says in `template` and `slots`. They are
-    filled from other cases of PANEL, of the same capability where these have enough, and replaced in `expected` too.
-    With --exec, your program rewords each case instead: it reads the case's line with `variant` (1, 2, ...) and `seed`,
-    and prints `text`, and `expected` where it differs.
+    Slots are the dates, times, numbers and names of a text, or those that a line sets in `template` and `slots`. They
+    get values from other cases of PANEL, of the same capability if these have enough, in `expected` as well. With
+    --exec, your program rewords each case instead: it reads the case's line with `variant` (1, 2, ...) and `seed`, and
+    prints `text`, and `expected` if it differs.
 
-    Each case is written with its variants, CASE/variant-1 and so on. Ask a model with `cliffwatch probes run`, and
-    `cliffwatch report` shows what is brittle: cases that pass as written while their variants fail.
+    The output has each case and its variants, CASE/variant-1 and so on. Run them with `cliffwatch probes run`;
+    `cliffwatch report` then shows which cases are brittle: they pass as written, but their variants fail.
 
     Exit code 1 when your program leaves variants out.
 
@@ -202,12 +202,12 @@ def make_variants(
 
     Args:
         panel (PANEL): Cases as JSON lines, as `probes select` and `cases export` write them.
-        case (ID): Only this case; others still fill its slots. Repeatable.
-        count: Variants of each case, at most.
+        case (ID): Only this case; the other cases still fill its slots. Repeatable.
+        count: Largest number of variants for each case.
         seed: The same seed makes the same variants of the same panel.
-        exec_ (--exec COMMAND): Your paraphraser: a case in, a text out, as JSON.
-        parallel: Cases that --exec is asked about at a time.
-        timeout: Seconds that --exec has for one variant.
+        exec_ (--exec COMMAND): Your paraphraser: reads a case and prints a text, as JSON.
+        parallel: Cases that --exec rewords at a time.
+        timeout: Time limit of --exec for one variant, in seconds.
         write (FILE): Write here instead of standard output.
     """
     read = {str(each.candidate.features.item): each for each in read_panel(panel, shared.config())}
@@ -240,7 +240,7 @@ def make_variants(
 @probes.command("list")
 def list_probes(*, shared: options.Shared) -> None:
     """
-    Every probe that was run as environment `probes` or `reference`, with what each version made of it.
+    List every probe that ran as environment `probes` or `reference`, with the result of each version.
 
     Example: [bold]cliffwatch probes list --output json[/]
     """

@@ -15,10 +15,10 @@ class Reading:
     The options that say how results of eval tools are read, the same for every command that reads them.
 
     Attributes:
-        column (ROLE=NAME): Which column is what, as case=id, passed=correct.
-        metric (NAME): The score that counts; repeat where files have different ones.
+        column (ROLE=NAME): Role of a column, for example case=id or passed=correct. Repeatable.
+        metric (NAME): The score that counts; repeat it if files have different scores.
         filter_name (--filter NAME): The lm-evaluation-harness filter that counts.
-        pass_at (SCORE): Lowest score that is a pass; 1 for scores from 0 to 1.
+        pass_at (SCORE): Lowest score that passes, for example 1 for scores from 0 to 1.
         capability (NAME): Metadata that holds the capability class.
     """
 

@@ -37,7 +37,7 @@ class Serving:
     Whether and where what was replayed is served.
 
     Attributes:
-        serve: Keep page and metrics up afterwards.
+        serve: Keep serving the status page and metrics afterwards.
     """
 
     serve: bool = False
@@ -58,7 +58,7 @@ def replay(
     serving: Serving,
 ) -> None:
     """
-    Run the same pipeline over files or a range of Kafka topics, by event time, and print what it found.
+    Run the same pipeline over files or a range of Kafka topics, by event time, and print the verdicts.
 
     Example: [bold]cliffwatch replay traces.jsonl.gz --output json[/]
 
@@ -66,12 +66,11 @@ def replay(
 
     Args:
         files (FILE...): JSON lines, plain, .gz or .zst; - is stdin.
-        from_kafka (TOPIC): Read this topic instead of files; may be repeated.
+        from_kafka (TOPIC): Read this topic instead of files. Repeatable.
         since (TIME): With --from-kafka: records from this time on.
         until (TIME): With --from-kafka: records before this time.
-        policy (NAME=FILE): Also print what this policy would have said: a config of which only `rollout` counts; may
-            be repeated.
-        ledger (URL): Ledger to write to; without it, one in memory.
+        policy (NAME=FILE): Also print the verdicts of this policy: a config of which only `rollout` counts. Repeatable.
+        ledger (URL): Ledger to write to; by default, one in memory.
     """
     config = shared.config()
     kept = ledger != IN_MEMORY_URL or serving.serve
@@ -109,7 +108,7 @@ def demo(
     Example: [bold]cliffwatch demo --serve[/]
 
     Args:
-        write (FILE): Only write the events, JSON lines that end 2 h ago.
+        write (FILE): Only write the events as JSON lines; the last one is 2 h old.
     """
     if write is not None:
         with writing(write):

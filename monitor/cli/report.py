@@ -59,32 +59,32 @@ def report(
     shared: options.Common,
 ) -> None:
     """
-    Compare two runs of an eval suite, tier by tier, before the upgrade ships.
+    Compare two runs of an eval suite, tier by tier, before you ship the upgrade.
 
     Reads results of Inspect AI, lm-evaluation-harness, promptfoo, SWE-bench, tau2, terminal-bench, DeepEval, HELM,
     OpenAI evals and BFCL, JUnit XML, native or OpenTelemetry events, and CSV, JSON, YAML or Parquet with named columns;
-    plain, .gz or .zst, files or folders. Cases are paired by name, and the report says what cannot be paired.
+    plain, .gz or .zst, files or folders. It pairs cases by name and lists those that it cannot pair.
 
-    Tiers are the suite's own labels, unless you name something better with --reference or --ledger.
+    Tiers are the suite's own labels, unless you set --reference or --ledger.
 
-    Exit code 0: the gate is open, or there is none. 1: --gate closes, with a sentence for every broken rule. 2: a file
-    cannot be read.
+    Exit code 0: the gate is open, or there is none. 1: the gate is closed, with a sentence for every broken rule. 2: a
+    file cannot be read.
 
     Example: [bold]cliffwatch report gpt-4.eval gpt-5.eval --gate floors.yaml --write report.md --write junit.xml[/]
 
     Args:
-        baseline (BASELINE): Results of the version in use: file or folder.
+        baseline (BASELINE): Results of the current version: file or folder.
         candidate (CANDIDATE): Results of the version that may replace it.
         baseline_model (NAME): Which model of BASELINE, if it has several.
         candidate_model (NAME): Which model of CANDIDATE, if it has several.
         tier_column (NAME): Column or metadata that holds the tier.
-        tier (TIER=LABEL): What a label means, as hard=level5. Repeatable.
-        reference (FILE): Results of other models: tiers are learnt from them. Repeatable.
-        ledger (URL): Tiers by the calibration in force in this ledger.
-        human (COLUMN): What people who checked the score said: rates are corrected by it.
-        gate (FILE): Floors agreed on beforehand; exit 1 when one is broken.
-        write (FILE): Write the report here too, as the ending says. Repeatable.
-        output (--output -o): How the report is printed.
+        tier (TIER=LABEL): Meaning of a label, for example hard=level5. Repeatable.
+        reference (FILE): Learn tiers from these results of other models. Repeatable.
+        ledger (URL): Use the calibration in force in this ledger for tiers.
+        human (COLUMN): People's verdicts on the score; they correct the rates.
+        gate (FILE): Floors that you agreed on; exit 1 if one is broken.
+        write (FILE): Also write the report here, in the format of the ending. Repeatable.
+        output (--output -o): Format of the report.
         out (FILE): Print into this file instead of standard output.
     """
     config = shared.config()

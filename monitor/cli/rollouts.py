@@ -78,9 +78,9 @@ def verdict(
     require_tiers: bool = False,
 ) -> None:
     """
-    Print the latest verdict of each rollout under way, or of the last one where none is.
+    Print the latest verdict of each rollout under way, or of the last rollout if none is.
 
-    A gate looks at rollouts under way only, unless --candidate names one; it exits 1 if what is named has no rollout.
+    Without --candidate, a gate looks only at rollouts under way; with it, the gate exits 1 if there is no such rollout.
 
     Example: [bold]cliffwatch verdict booking-agent --gate strict[/]
 
@@ -88,10 +88,9 @@ def verdict(
         service (SERVICE): Only this service; by default all.
         environment (NAME): Only this environment.
         candidate (VERSION): Only this candidate.
-        gate ([strict]): Exit 1 on a regression of a rollout under way, with `strict` on a cliff or a worse class as
-            well.
-        require_verdict: With --gate: exit 1 also while waiting, or without a rollout.
-        require_tiers: With --gate: exit 1 also on an ok that says nothing of the hard tier.
+        gate ([strict]): Exit 1 on a regression; with `strict`, also on a cliff or a class that got worse.
+        require_verdict: With --gate, also exit 1 while the verdict is waiting, or without a rollout.
+        require_tiers: With --gate, also exit 1 on an ok that says nothing about the hard tier.
     """
     with existing_ledger(shared.config(), shared.ledger) as opened:
         every = opened.rollouts()
@@ -159,7 +158,7 @@ def list_rollouts(
     candidate: str = "",
 ) -> None:
     """
-    Every rollout, ended ones included, with every change of its verdict.
+    List every rollout, including ended ones, with every change of its verdict.
 
     Example: [bold]cliffwatch rollouts list booking-agent[/]
 
@@ -184,16 +183,16 @@ def start_rollout(
     shared: options.Shared,
 ) -> None:
     """
-    Announce a rollout, so that it is watched from its first request on. Twice is the same as once.
+    Announce a rollout, so that Cliffwatch watches it from its first request; you may repeat this.
 
     Example: [bold]cliffwatch rollouts start booking-agent --candidate gpt-4-0125-preview[/]
 
     Args:
-        service (SERVICE): The service that gets another model version.
+        service (SERVICE): The service that gets a new model version.
         candidate (VERSION): The new model version.
-        baseline (VERSION): What it replaces; by default the established version.
-        environment (NAME): Where.
-        stands_for (TEXT): What the name stands for, such as a digest; another one starts again.
+        baseline (VERSION): The version that it replaces; by default, the established one.
+        environment (NAME): The environment of the rollout.
+        stands_for (TEXT): A digest or commit behind a reused name; a new value starts a new rollout.
     """
     config = shared.config()
     request = RolloutRequest(
@@ -207,13 +206,13 @@ def start_rollout(
 @rollouts.command("end")
 def end_rollout(rollout_id: str, *, reason: str, shared: options.Shared) -> None:
     """
-    End the watch over a rollout before its ramp is over.
+    End a rollout before its ramp is over.
 
     Example: [bold]cliffwatch rollouts end 9c02 --reason rolled_back[/]
 
     Args:
         rollout_id (ID): The rollout, or the beginning of its id.
-        reason: Why, in your words; `rolled_back` keeps the candidate from becoming the baseline.
+        reason: Your reason; `rolled_back` keeps the candidate from becoming the baseline.
     """
     config = shared.config()
     with existing_ledger(config, shared.ledger) as opened:

@@ -32,16 +32,16 @@ def run(
     listen_address: options.ListenAddress = None,
 ) -> None:
     """
-    Run the service: Kafka in, /metrics out.
+    Run the service: read Kafka and serve /metrics.
 
-    Ends cleanly on SIGTERM or Ctrl-C: unready at once, the batch in hand is recorded, the group is left.
-    A second signal ends it at once; what was read and not yet recorded is read again at the next start.
+    On SIGTERM or Ctrl-C it becomes unready at once, records the current batch, leaves the group and exits.
+    A second signal ends it at once; at the next start it reads unrecorded records again.
 
     Example: [bold]cliffwatch run --config.file cliffwatch.yaml[/]
 
     Args:
-        config_file (--config.file FILE): YAML config; without it, defaults and CLIFFWATCH_* hold.
-        log_format (--log.format): How a log line is written; overrules the config.
+        config_file (--config.file FILE): YAML config; by default, only defaults and CLIFFWATCH_* apply.
+        log_format (--log.format): Format of log lines; overrides the config.
     """
     config = load_config(config_file)
     configure(LogSettings(level=log_level or config.log.level, format=log_format or config.log.format))

@@ -52,7 +52,7 @@ class Wanted:
     Attributes:
         service (NAME): Only this service.
         version (VERSION): Only this model version.
-        tier: Only this tier; may be repeated.
+        tier: Only this tier. Repeatable.
         failures: Only requests that failed.
     """
 
@@ -77,16 +77,16 @@ def tail(
     files: list[str] | None = None, *, from_beginning: bool = False, wanted: Wanted, shared: options.Shared
 ) -> None:
     """
-    Show requests with their tier as they come, one line each, until Ctrl-C.
+    Show requests with their tier as they arrive, one line each, until Ctrl-C.
 
-    Joins no group, moves no offset and writes nothing. A trace is shown two seconds after its root ended; a verdict
-    that comes later repeats its line, with a plus before the outcome. Tiers are those you declare, else those of
-    the calibration in force.
+    It joins no group, moves no offset and writes nothing. A trace appears two seconds after its root ended; if a
+    verdict arrives later, the line appears again with a plus before the outcome. Tiers are those that you declare, or
+    else those of the calibration in force.
 
     Example: [bold]cliffwatch tail --tier hard --tier frontier --failures[/]
 
     Args:
-        files (FILE...): Read files instead of Kafka, whole; - is stdin.
+        files (FILE...): Read whole files instead of Kafka; - is stdin.
         from_beginning: Begin with the oldest records of the topics, not with new ones.
     """
     if files and from_beginning:
