@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import typer
 
 from monitor.cli import options
-from monitor.cli.app import EXIT_PROBLEM, app, print_result
+from monitor.cli.app import EXIT_PROBLEM, app, print_result, writing
 from monitor.cli.gc import collect_rarely
 from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations, print_comparison
@@ -24,6 +25,7 @@ from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import CalibrationRecord, record_in_force
 from monitor.ledger.sql import SqlLedger
 from monitor.output.calibrations import ALL_TIERS, CalibrationComparison, KeptCalibration, tier_table
+from monitor.output.charts.calibration import calibration_chart
 from monitor.output.rollouts import RecordCounts, record_counts
 from monitor.service.review import Draft, Reviewer
 
@@ -35,6 +37,7 @@ def calibrate(
     shared: options.Shared,
     exclude: list[str] | None = None,
     dry_run: bool = False,
+    svg: Path | None = None,
     reading: Reading,
 ) -> None:
     """
@@ -54,6 +57,7 @@ def calibrate(
         files (FILE...): Events or eval results, files or folders; - is stdin. By default, learn from the ledger alone.
         exclude (VERSION): Do not learn from this version, for example the next candidate. Repeatable.
         dry_run: Show what the FILEs alone would teach, without reading or writing a ledger.
+        svg (FILE): Draw the reliability curve and the failure rates into this file, as SVG.
     """
     config = shared.config()
     asked = reading.options()
@@ -68,8 +72,11 @@ def calibrate(
         else:
             promotion = _promote(review, draft, opened)
             kept = _kept(opened, _found(opened, calibration.calibration_id))
-    result = {"records": loaded, "difficulty": kept, "promotion": promotion}
-    result["history"] = tier_table(draft.history, calibration)
+    history = tier_table(draft.history, calibration)
+    if svg is not None:
+        with writing(svg):
+            svg.write_text(calibration_chart(kept, history), encoding="utf-8")
+    result = {"records": loaded, "difficulty": kept, "promotion": promotion, "history": history}
     print_result(shared.output, result, print_calibrate, *result.values())
     if not calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)

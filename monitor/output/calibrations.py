@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitor.difficulty.calibration import Calibration
@@ -11,6 +11,9 @@ from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.tiers import TIERS, Tier
 from monitor.ledger.ledger import CalibrationRecord
 from monitor.output.plain import Json, fields_of, iso_time, plain
+from monitor.rollout.wording import one_line, percent
+
+_LONGEST_NAME = 30  # six columns of rates beside it fit a terminal of 80 columns
 
 ALL_TIERS = (*TIERS, Tier.UNTIERED)
 """Every tag that a request may carry, easiest first, the one without a tier last."""
@@ -30,6 +33,11 @@ class Tally:
     def failure_rate(self) -> float | None:
         """Failures per request, ratio 0 to 1; None without a request."""
         return self.failures / self.requests if self.requests else None
+
+    @property
+    def words(self) -> str:
+        """The failure rate, or `-` without a request."""
+        return "-" if self.failure_rate is None else percent(self.failure_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,32 @@ def tier_table(history: Iterable[LabelledRequest], calibration: Calibration) -> 
         {version: {tier: tiers[tier] for tier in ALL_TIERS if tier in tiers} for version, tiers in versions.items()},
         dict(sorted(capabilities.items())),
     )
+
+
+Rows = Sequence[Sequence[str]]
+"""A table in words, the titles of its columns first."""
+
+
+def history_rows(history: TierTable, *, is_trusted: bool) -> Sequence[Rows]:
+    """What *history* did by version and tier, or without trusted tiers who failed and at what; `-` is not known."""
+    if not is_trusted:
+        by_version = {version: history.of_version(version) for version in history.versions}
+        by_name = {"failure rate by version": by_version, "failure rate by capability": history.capabilities}
+        return [
+            [
+                (title, "", ""),
+                *((name, f"{each.failures:,}/{each.requests:,}", each.words) for name, each in rows.items()),
+            ]
+            for title, rows in by_name.items()
+        ]
+    shown = [tier for tier in ALL_TIERS if history.of_tier(tier).requests or tier != Tier.UNTIERED]
+    share = [percent(history.traffic_share(tier)) for tier in shown]
+    rate = [history.of_tier(tier).words for tier in shown]
+    rows = [("", *shown, "all"), ("share of traffic", *share, ""), ("failure rate", *rate, "")]
+    for version, tiers in history.versions.items():
+        cells = [tiers.get(tier, Tally()).words for tier in shown]
+        rows.append((f"  {one_line(version, _LONGEST_NAME)}", *cells, history.of_version(version).words))
+    return [rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -176,6 +177,48 @@ def test_without_trust_the_table_shows_rates_by_version_and_capability(
     for words in ("tiers: not trusted", "1 more reference version needed", "by version", "by capability", "refund"):
         assert words in text
     assert "share of traffic" not in text
+
+
+def test_a_picture_is_drawn(tmp_path: Path, history: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The SVG has a dot for each group of the reliability curve, and the rows of the terminal's table."""
+    picture = tmp_path / "tiers.svg"
+
+    _, result = calibrate(capsys, history, "--dry-run", "--svg", str(picture))
+
+    root = ET.parse(picture).getroot()
+    dots = list(root.iter("{http://www.w3.org/2000/svg}circle"))
+    assert len(result["difficulty"]["reliability"]) == len(dots) > 1
+    shown = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"share of traffic", "failure rate", "frontier", *(f"past-{number}" for number in range(8))} <= set(shown)
+    rate = result["history"]["versions"]["past-0"]["rate"]
+    row = shown[shown.index("past-0") :]
+    assert f"{100 * rate:.1f} %" == row[5]
+
+
+def test_a_picture_without_trust_shows_who_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rates by tier say nothing there; without a curve the picture says that it is not known."""
+    file = write_events(tmp_path / "history.jsonl", history_events(2))
+    picture = tmp_path / "tiers.svg"
+
+    code, result = calibrate(capsys, file, "--dry-run", "--svg", str(picture))
+
+    shown = [element.text for element in ET.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text")]
+    assert 1 == code
+    assert {"failure rate by version", "failure rate by capability", "past-0", "past-1"} <= set(shown)
+    assert bool(result["difficulty"]["reliability"]) == ("not known yet" not in shown)
+    assert "share of traffic" not in shown
+
+
+def test_a_picture_that_cannot_be_written_is_said_so(
+    tmp_path: Path, history: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence with the name of the file; exit code 2."""
+    missing = tmp_path / "nowhere" / "tiers.svg"
+
+    code = run_command(["calibrate", history, "--dry-run", "--svg", str(missing)])
+
+    assert 2 == code
+    assert f"{missing} cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -11,17 +11,15 @@ from rich.text import Text
 
 from monitor.cli.terminal.console import print_line
 from monitor.cli.terminal.rollouts import columns
-from monitor.difficulty.tiers import Tier
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
-from monitor.output.calibrations import ALL_TIERS, CalibrationComparison, KeptCalibration, Tally, TierTable
+from monitor.output.calibrations import CalibrationComparison, KeptCalibration, TierTable, history_rows
 from monitor.output.plain import iso_time
 from monitor.output.rollouts import RecordCounts
-from monitor.rollout.wording import counted, one_line, percent
+from monitor.rollout.wording import counted, percent
 
 _UNKNOWN = "-"
 _INDENT = (0, 0, 0, 2)
 _AXIS_WIDTH = 41  # a column for every 2.5 points, with one in the middle
-_LONGEST_NAME = 30  # six columns of rates beside it fit a terminal of 80 columns
 _DAY = len("2026-11-23")
 
 
@@ -34,7 +32,9 @@ def print_calibrate(
         left = f"{records.dead_lettered:,} unreadable, {records.unlabelled:,} without an outcome"
         print_line(console, f"{records.read:,} records read, {new}, {left}.")
     print_calibration(console, kept)
-    _print_history(console, history, is_trusted=kept.calibration.trust.is_trusted)
+    for titles, *rows in history_rows(history, is_trusted=kept.calibration.trust.is_trusted):
+        console.print(Padding(columns(*titles, rows=rows), _INDENT))
+        console.print()
     print_line(console, promotion)
 
 
@@ -115,38 +115,6 @@ def _verdict(trust: Trust) -> Text:
 
 def _figure(value: float | None, digits: int) -> str:
     return _UNKNOWN if value is None else f"{value:.{digits}f}"
-
-
-def _print_history(console: Console, history: TierTable, *, is_trusted: bool) -> None:
-    if is_trusted:
-        console.print(Padding(_by_tier(history), _INDENT))
-    else:  # without tiers, what is left to show is who fails, and at what
-        by_version = {version: history.of_version(version) for version in history.versions}
-        console.print(Padding(_rates("failure rate by version", by_version), _INDENT))
-        console.print()
-        console.print(Padding(_rates("failure rate by capability", history.capabilities), _INDENT))
-    console.print()
-
-
-def _by_tier(history: TierTable) -> Table:
-    shown = [tier for tier in ALL_TIERS if history.of_tier(tier).requests or tier != Tier.UNTIERED]
-    share = [percent(history.traffic_share(tier)) for tier in shown]
-    rate = [_rate(history.of_tier(tier)) for tier in shown]
-    rows = [("share of traffic", *share, ""), ("failure rate", *rate, "")]
-    for version, tiers in history.versions.items():
-        cells = [_rate(tiers.get(tier)) for tier in shown]
-        rows.append((f"  {one_line(version, _LONGEST_NAME)}", *cells, _rate(history.of_version(version))))
-    return columns("", *shown, "all", rows=rows)
-
-
-def _rates(title: str, tallies: Mapping[str, Tally]) -> Table:
-    rows = ((name, f"{each.failures:,}/{each.requests:,}", _rate(each)) for name, each in tallies.items())
-    return columns(title, "", "", rows=rows)
-
-
-def _rate(tally: Tally | None) -> str:
-    rate = None if tally is None else tally.failure_rate
-    return _UNKNOWN if rate is None else percent(rate)
 
 
 def _reliability(points: Sequence[ReliabilityPoint]) -> Table:
