@@ -31,13 +31,13 @@ class LogFormat(StrEnum):
 
 
 class LogSettings(Settings):
-    """What is logged, and how a line looks."""
+    """What to log, and in which format."""
 
     level: LogLevel = LogLevel.INFO
-    """Lowest level that is written."""
+    """Lowest level to log."""
 
     format: LogFormat = LogFormat.LOGFMT
-    """How a line is written to standard error."""
+    """Format of the lines on standard error."""
 
 
 def configure(settings: LogSettings) -> None:

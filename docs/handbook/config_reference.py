@@ -14,7 +14,7 @@ from monitor.config.reference import allowed, default_of, entry_kind, settings_o
 _HEAD = f"""# Config
 
 One YAML file, given with `--config.file`; a key that is left out has its default, and a key that is not known is an error with its line.
-`{ENVIRONMENT_PREFIX}<SECTION>__<KEY>` in the environment wins over the file, for example `{ENVIRONMENT_PREFIX}KAFKA__BOOTSTRAP_SERVERS`.
+`{ENVIRONMENT_PREFIX}<SECTION>__<KEY>` in the environment overrides the file, for example `{ENVIRONMENT_PREFIX}KAFKA__BOOTSTRAP_SERVERS`.
 Deeper keys take more double underscores; lists and mappings are written as JSON.
 [`cliffwatch.yaml`](../../cliffwatch.yaml) is the same as a file to start from, and `cliffwatch check-config FILE` says what is wrong with yours.
 

@@ -60,7 +60,8 @@ def allowed(setting: FieldInfo) -> str:
         if hasattr(limit, name)
     ]
     whole, separator, entries = _kind_words(setting.annotation).partition(", each ")
-    return f"{whole}{' ' if limits else ''}{' and '.join(limits)}{separator}{entries}"
+    number, null, _ = whole.partition(" or null")
+    return f"{number}{' ' if limits else ''}{' and '.join(limits)}{null}{separator}{entries}"
 
 
 def is_scalar(kind: Any) -> bool:
@@ -79,7 +80,7 @@ def reference_config(kind: Any) -> str:
     """The commented YAML file with every default of the settings model *kind*."""
     head = (
         "# Generated from the code by `make generate`: every key with its default. Delete what you do not change.\n"
-        "# CLIFFWATCH_<SECTION>__<KEY> in the environment wins over this file.\n"
+        "# CLIFFWATCH_<SECTION>__<KEY> in the environment overrides this file.\n"
     )
     return head + "".join(_keys(kind))
 

@@ -13,7 +13,7 @@ from monitor.rollout.wording import some_of
 
 _HEAD = (
     "Written by `cliffwatch init`: what differs from the defaults, and why. `cliffwatch check-config` checks it; "
-    "`python -m monitor.config.model` prints every other key. CLIFFWATCH_<SECTION>__<KEY> in the environment wins over "
+    "`python -m monitor.config.model` prints every other key. CLIFFWATCH_<SECTION>__<KEY> in the environment overrides "
     "it, and is the place for passwords."
 )
 _VERSIONS_SHOWN = 4

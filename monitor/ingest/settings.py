@@ -28,7 +28,7 @@ class SecurityProtocol(StrEnum):
 
 
 class KafkaSettings(Settings):
-    """The topics that are read, the group that reads them, and what happens to records that cannot be read."""
+    """The topics to read, the consumer group, and the handling of records that cannot be read."""
 
     bootstrap_servers: Annotated[str, MinLen(1), Field(pattern=r"^[^@/?#]+$")] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
@@ -52,25 +52,25 @@ class KafkaSettings(Settings):
     """Most records in one batch, and so in one transaction."""
 
     max_batch_bytes: Annotated[int, Ge(1024 * 1024)] = 32 * 1024 * 1024
-    """Largest batch of compressed records that is unfolded, in bytes; a larger one is a dead letter."""
+    """Largest batch of compressed records to decompress, in bytes; a larger one is a dead letter."""
 
     session_timeout_seconds: PositiveFloat = 45.0
     """Silence after which the group gives a replica's partitions to others, in seconds."""
 
     max_poll_interval_seconds: PositiveFloat = 300.0
-    """Longest time that one batch may take before the replica loses its partitions, in seconds."""
+    """Time limit for one batch before the replica loses its partitions, in seconds."""
 
     request_timeout_seconds: Annotated[float, Ge(1)] = 10.0
-    """Time to wait for a broker before it counts as out of reach, in seconds."""
+    """Time to wait for a broker before it counts as unreachable, in seconds."""
 
     metadata_max_age_seconds: PositiveFloat = 30.0
-    """How soon new topics and partitions are noticed, in seconds."""
+    """Longest time until Cliffwatch notices new topics and partitions, in seconds."""
 
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     """Protocol to brokers."""
 
     ssl_ca_file: str = ""
-    """PEM file of the authority that signed the brokers; empty for the system's."""
+    """PEM file of the authority that signed the brokers' certificates; empty for the system's authorities."""
 
     ssl_certificate_file: str = ""
     """PEM file of the client's certificate; empty for none."""
@@ -79,7 +79,7 @@ class KafkaSettings(Settings):
     """PEM file of the client's key; empty for none."""
 
     ssl_key_password: Annotated[str, Field(repr=False)] = ""
-    """Password of the key, from the environment alone; else ssl_key_password_file."""
+    """Password of the key. Set it in the environment only, or use ssl_key_password_file."""
 
     ssl_key_password_file: str = ""
     """File that holds the password of the key; empty for none."""
@@ -88,28 +88,28 @@ class KafkaSettings(Settings):
     """Whether a broker's certificate must match its host name."""
 
     sasl_mechanism: str = ""
-    """PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or GSSAPI; empty where the protocol is without SASL."""
+    """PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or GSSAPI; empty if the protocol has no SASL."""
 
     sasl_username: str = ""
     """User for SASL; empty for none."""
 
     sasl_password: Annotated[str, Field(repr=False)] = ""
-    """Password for SASL, from the environment alone; else sasl_password_file."""
+    """Password for SASL. Set it in the environment only, or use sasl_password_file."""
 
     sasl_password_file: str = ""
     """File that holds the password for SASL; empty for none."""
 
     unreadable_tries: NonNegativeInt = 8
     """
-    Tries, over about a minute, before a batch that cannot be read (broken checksum, corrupt compression) is skipped and
-    becomes a dead letter; with 0 its partition waits for you.
+    Tries, over about a minute, before Cliffwatch skips a batch that cannot be read (broken checksum, corrupt
+    compression) and writes a dead letter; with 0, its partition waits for you.
     """
 
     dead_letter_topic: str = ""
-    """Topic for records that cannot be read; empty for TOPIC.GROUP.dlq beside each topic."""
+    """Topic for dead letters; empty for one beside each topic, named TOPIC.GROUP.dlq."""
 
     dead_letter_payload: bool = False
-    """Whether the payload itself goes to the dead-letter topic, or only its hash and length."""
+    """Whether to write the payload itself to the dead-letter topic, or only its hash and length."""
 
     dead_letter_max_payload_bytes: NonNegativeInt = 512 * 1024
-    """Payloads above this size stay out of the dead-letter topic, in bytes."""
+    """Largest payload to write to the dead-letter topic, in bytes."""

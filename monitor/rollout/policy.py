@@ -20,22 +20,22 @@ class Floor(Settings):
     """A pre-committed lower limit of a pass rate."""
 
     service: str
-    """Service that the floor is for."""
+    """Service that the floor applies to."""
 
     pass_rate: Annotated[float, Gt(0), Lt(1)]
     """Lowest acceptable pass rate, ratio 0 to 1."""
 
     tier: TierGroup = TierGroup.HARD
-    """Requests that it is for: all, the easier tiers, or the hard tier."""
+    """Requests that the floor applies to: all, the easier tiers, or the hard tier."""
 
     environment: str = "production"
-    """Environment that the floor is for."""
+    """Environment that the floor applies to."""
 
     capability: str | None = None
     """Capability class, or null for all of them together."""
 
     agreed_by: str = ""
-    """Who agreed to it."""
+    """People who agreed to it."""
 
     agreed_on: str = ""
     """Day of the agreement, as YYYY-MM-DD."""
@@ -48,7 +48,7 @@ class Severity(Settings):
     """Capability class."""
 
     weight: Annotated[float, Ge(0), Le(1_000_000)]
-    """Failures of other classes that one of this class is worth; 1 where nothing is said."""
+    """Number of failures of other classes that one failure of this class is worth; classes not listed have 1."""
 
 
 class ClassRunbook(Settings):
@@ -58,11 +58,11 @@ class ClassRunbook(Settings):
     """Capability class."""
 
     runbook_url: Annotated[str, Field(pattern=r"^https?://[^\s{}/?#@]+([/?#]\S*)?$")]
-    """Its address, http or https; the alert about the class links to it."""
+    """Address of the runbook, http or https; alerts about the class link to it."""
 
 
 class Policy(Settings):
-    """When a rollout is noticed, how long it is watched, and what counts as a cliff or a regression."""
+    """When a rollout starts, how long Cliffwatch watches it, and what counts as a cliff or a regression."""
 
     share_jump: Annotated[float, Gt(0), Lt(1)] = 0.10
     """Rise of the hard tier's share of failures that matters, ratio 0 to 1."""
@@ -83,34 +83,34 @@ class Policy(Settings):
     """Rise of the hard tier's failure rate that `ok` rules out, ratio 0 to 1."""
 
     tiers_by: tuple[TiersBy, ...] = (TiersBy.DECLARED, TiersBy.LEARNT, TiersBy.CLASS)
-    """What may give requests their tier, best first; a rollout takes the first that can be trusted."""
+    """Sources of tiers, best first; a rollout uses the first one that can be trusted."""
 
     watched_capabilities: tuple[str, ...] = ()
-    """Capability classes whose rise is a regression, however rare they are."""
+    """Capability classes whose rise is a regression even if they are rare."""
 
     capability_min_share: Annotated[float, Gt(0), Le(1)] = 0.5
-    """Share of the candidate's requests from which any class's rise is a regression, ratio 0 to 1."""
+    """Share of the candidate's requests that makes the rise of any class a regression, ratio 0 to 1."""
 
     baseline_days: PositiveFloat = 14.0
-    """Days before a cutover whose same hours of the week stand in for the baseline."""
+    """Days before a cutover to compare with, at the same hours of the week."""
 
     maturity_seconds: Annotated[float | None, Ge(0)] = None
     """
-    Age at which a request is judged, in seconds; null to learn for each service when 95 % of its labels have come: at
-    least an hour, at most `baseline_days`.
+    Age at which Cliffwatch judges a request, in seconds; null learns for each service when 95 % of its labels have
+    arrived: at least an hour, at most `baseline_days`.
     """
 
     ramp_seconds: PositiveFloat = 42 * _DAY
-    """How long a rollout is watched, in seconds (six weeks)."""
+    """How long to watch a rollout, in seconds (six weeks)."""
 
     rollback_seconds: PositiveFloat = 21_600.0
-    """Silence of a candidate, while others serve, that counts as a rollback, in seconds: above its longest pause."""
+    """Silence of a candidate, while others serve, that ends a rollout, in seconds; set it above its longest pause."""
 
     candidate_min_share: Annotated[float, Ge(0), Le(1)] = 0.0
-    """Share of traffic from which on a new model version is a rollout, ratio 0 to 1."""
+    """Share of traffic that makes a new model version a rollout, ratio 0 to 1."""
 
     candidate_min_requests: Annotated[int, Ge(1)] = 20
-    """Requests of a new model version before it is a rollout."""
+    """Requests of a new model version that make it a rollout."""
 
     easy_objective: _Objective = 0.98
     """Pass rate that easy requests should keep over 30 days, ratio 0 to 1; 0 for none."""
@@ -119,16 +119,16 @@ class Policy(Settings):
     """Pass rate that medium requests should keep over 30 days, ratio 0 to 1; 0 for none."""
 
     hard_objective: _Objective = 0.0
-    """Pass rate that hard and frontier requests should keep over 30 days, ratio 0 to 1; 0 until you agree on one."""
+    """Pass rate that hard and frontier requests should keep over 30 days, ratio 0 to 1; 0 for none."""
 
     severities: tuple[Severity, ...] = ()
-    """What failures cost by class: weighted failures stand beside plain ones, and no test or verdict changes."""
+    """Costs of failures by class, to show weighted failures beside plain ones; tests and verdicts ignore them."""
 
     class_runbooks: tuple[ClassRunbook, ...] = ()
-    """Runbooks of your own, by capability class."""
+    """Your own runbooks, by capability class."""
 
     floors: tuple[Floor, ...] = ()
-    """Pre-committed floors of pass rates."""
+    """Lowest pass rates that your team agreed on before a rollout."""
 
     def judged_after(self, delay: LabelDelay | None = None) -> float:
         """Age at which a request is judged, in seconds, where *delay* is the longest that its labels take."""

@@ -44,58 +44,61 @@ _HOUR = 3_600.0
 
 
 class Limits(Settings):
-    """Sizes above which a record is dead-lettered instead of decoded, and a value is cut."""
+    """Largest sizes of records and values; larger records become dead letters, larger values are cut."""
 
     max_record_bytes: Annotated[int, Ge(1_024)] = 4 * 1024 * 1024
-    """Largest record that is decoded, in bytes."""
+    """Largest record to decode, in bytes."""
 
     max_decompressed_bytes: Annotated[int, Ge(1_024)] = 16 * 1024 * 1024
-    """Largest payload that a gzip or zstd payload may unfold to, in bytes."""
+    """Largest decompressed size of a gzip or zstd payload, in bytes."""
 
     max_depth: Annotated[int, Ge(8)] = 64
-    """Deepest nesting of objects and arrays that is decoded."""
+    """Deepest nesting of objects and arrays to decode."""
 
     max_spans: Annotated[int, Ge(1)] = 10_000
-    """Most spans and log records that one record may hold."""
+    """Most spans and log records in one Kafka record."""
 
     max_attributes: Annotated[int, Ge(1)] = 1_024
-    """Most attributes of one span, event or resource that are read; the rest is counted."""
+    """Most attributes to read from one span, event or resource; the rest is only counted."""
 
     max_attribute_chars: Annotated[int, Ge(64)] = 262_144
-    """Longest attribute that is read, in characters; text is cut there, JSON is left out."""
+    """Longest attribute to read, in characters; longer text is cut, longer JSON is left out."""
 
     max_text_chars: Annotated[int, Ge(64)] = 16_384
-    """Longest request text that is looked at, in characters."""
+    """Longest request text to read, in characters."""
 
     max_future_seconds: NonNegativeFloat = 300.0
-    """How far ahead of its arrival an event may be dated; beyond it the arrival counts, from a day on nothing."""
+    """
+    How far the time of an event may be ahead of its arrival, in seconds. If it is further ahead, the arrival counts
+    instead; if it is a day or more ahead, the event is a dead letter.
+    """
 
     max_past_days: PositiveFloat = 400.0
-    """How old a live event may be, in days, but for the environment `reference`; an older one is a dead letter."""
+    """Oldest live event, in days; an older one is a dead letter. Environment `reference` has no limit."""
 
 
 class AssemblySettings(Settings):
     """When the spans of a trace are taken to be all there."""
 
     quiet_seconds: NonNegativeFloat = 30.0
-    """How long no span may have come after the root has ended, in seconds."""
+    """Silence after the root has ended that completes a trace, in seconds."""
 
     idle_seconds: PositiveFloat = 0.5 * _HOUR
-    """How long no span may have come of a trace whose root was never seen, in seconds."""
+    """Silence that completes a trace whose root never arrived, in seconds."""
 
     late_seconds: NonNegativeFloat = 600.0
-    """How long after its last span a counted trace still takes spans, which may revise its outcome, in seconds."""
+    """How long after its last span a counted trace accepts late spans, which may revise its outcome, in seconds."""
 
     max_age_seconds: PositiveFloat = 24 * _HOUR
-    """Longest wait for a trace, in seconds since its first span came; above the longest run."""
+    """Longest wait for a trace, in seconds after its first span; set it above your longest run."""
 
     max_spans_per_trace: Annotated[int, Ge(1)] = 10_000
-    """Spans of one trace at which it is complete, whatever else may come."""
+    """Number of spans that completes a trace, even if more may come."""
 
     max_pending_spans: Annotated[int, Ge(1)] = 10_000_000
     """
-    Spans of all services that may wait for their traces; beyond it, those of the service that holds most are put
-    together with what has come, the oldest traces first.
+    Most spans of all services that may wait for their traces. Above this, the service with the most pending spans has
+    its oldest traces completed with the spans that have arrived.
     """
 
 
@@ -111,10 +114,10 @@ class CapabilityRule(Settings):
     """Where to look: attribute, span_name or tool_name."""
 
     attribute: str | None = None
-    """Name of the span or resource attribute, where look_at is attribute."""
+    """Name of the span or resource attribute, if look_at is attribute."""
 
     pattern: str = r".+"
-    """Expression of RE2 that the whole value has to match; only its first 1,024 characters are looked at."""
+    """RE2 expression that the whole value must match; only its first 1,024 characters count."""
 
     capability: str | None = None
     r"""Name of the class (\1 stands for the first group), or null for the value itself."""
@@ -140,7 +143,7 @@ class TierRule(Settings):
     """
 
     tier: Literal["easy", "medium", "hard", "frontier"]
-    """Tier of the requests that fit: easy, medium, hard or frontier."""
+    """Tier of the matching requests: easy, medium, hard or frontier."""
 
     capability: str = "*"
     """Capability class; * stands for any characters."""
@@ -152,19 +155,19 @@ class TierRule(Settings):
     """Most tools on offer; a request whose trace names no tools has none."""
 
     min_messages: Annotated[int | None, Ge(0)] = None
-    """Fewest messages of the conversation so far; a request that does not say how many fits no limit."""
+    """Fewest messages of the conversation so far; a request without this number matches no limit."""
 
     max_messages: Annotated[int | None, Ge(0)] = None
     """Most messages of the conversation so far."""
 
     attribute: str | None = None
-    """Name of a request attribute that equals and at_least look at."""
+    """Name of the request attribute for equals and at_least."""
 
     equals: str | float | None = None
     """Value of that attribute."""
 
     at_least: float | None = None
-    """Smallest value of that attribute, a number."""
+    """Smallest value of that attribute; must be a number."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -180,22 +183,22 @@ class EvaluationRule(Settings):
     """Name of the evaluation or score, or * for any."""
 
     fails_below: float | None = None
-    """Score under which the request failed, in the evaluator's unit."""
+    """A score below this means that the request failed, in the evaluator's unit."""
 
     fails_above: float | None = None
-    """Score over which the request failed, in the evaluator's unit."""
+    """A score above this means that the request failed, in the evaluator's unit."""
 
     fail_labels: tuple[str, ...] = ()
-    """Labels that say failure, in any case."""
+    """Labels that mean failure, in upper or lower case."""
 
     pass_labels: tuple[str, ...] = ()
-    """Labels that say success, in any case."""
+    """Labels that mean success, in upper or lower case."""
 
     source: str | None = None
-    """Source of its verdicts (human, judge, reported); null for what the evaluation itself says."""
+    """Source of its verdicts (human, judge, reported); null for the source that the evaluation names."""
 
     ignored: bool = False
-    """Whether to ignore it: it says nothing about success."""
+    """Whether to ignore this evaluation because it says nothing about success."""
 
 
 class BudgetRule(Settings):
@@ -228,33 +231,33 @@ class OutcomeSettings(Settings):
 
     status: Literal["error_or_success", "error_only", "ignored"] = "error_or_success"
     """
-    What a span status says: error_or_success (a run that ended without an error succeeded, until a better
-    source says otherwise), error_only (only errors count; the failure rate is then biased) or ignored.
+    Meaning of a span status: error_or_success (a run that ends without an error succeeds, until a better source says
+    otherwise), error_only (only errors count; the failure rate is then biased) or ignored.
     """
 
     no_answer_fails: bool = True
-    """Whether a run that visibly gave no answer failed."""
+    """Whether a run that visibly gives no answer fails."""
 
     aborted_fails: bool = False
-    """Whether a run that was stopped from outside failed; otherwise its status is ignored."""
+    """Whether a run that is stopped from outside fails; otherwise its status is ignored."""
 
     over_budget_fails: bool = True
-    """Whether a run over its budget failed."""
+    """Whether a run over its budget fails."""
 
     evaluations: tuple[EvaluationRule, ...] = ()
-    """What evaluations and scores say, by name."""
+    """Rules for evaluations and scores, by name."""
 
     observations: Literal["worst", "latest"] = "worst"
-    """Which of several scores of one name on parts of a trace counts: worst (one failure fails it) or latest."""
+    """Which score counts if parts of a trace have several with one name: worst (one failure fails it) or latest."""
 
     fail_labels: tuple[str, ...] = ("fail", "failed", "failure", "incorrect")
-    """Labels that say failure where no rule names the evaluation."""
+    """Labels that mean failure if no rule names the evaluation."""
 
     pass_labels: tuple[str, ...] = ("pass", "passed", "success", "correct")
-    """Labels that say success where no rule names the evaluation."""
+    """Labels that mean success if no rule names the evaluation."""
 
     budgets: tuple[BudgetRule, ...] = ()
-    """What runs are allowed where their traces do not say."""
+    """Budgets of runs whose traces name none."""
 
 
 class TopicRule(Settings):
@@ -264,44 +267,45 @@ class TopicRule(Settings):
     """Name of the topic."""
 
     services: tuple[str, ...] | None = None
-    """Services whose traces are read from it, or null for any."""
+    """Services whose traces may come from this topic, or null for any."""
 
     teaches: bool = True
-    """Whether its traces of the environments reference and probes are read: they teach difficulty and tiers."""
+    """Whether to read its traces of the environments reference and probes, which teach difficulty and tiers."""
 
     judges: bool = True
-    """Whether its outcomes, evaluations and scores are read: each may judge a trace of any service."""
+    """Whether to read its outcomes, evaluations and scores, each of which may judge a trace of any service."""
 
 
 class TraceSettings(Settings):
     """How spans become traces, and evaluations outcomes."""
 
     capabilities: tuple[CapabilityRule, ...] = (CapabilityRule(look_at="attribute", attribute="cliffwatch.capability"),)
-    """Rules that name the capability class of a request; the first that matches any of its spans holds."""
+    """Rules that name the capability class of a request; the first one that matches any of its spans applies."""
 
     tiers: tuple[TierRule, ...] = ()
     """
-    Rules that declare the tier of a request; the first that fits holds. The request attribute tier
-    (cliffwatch.request.tier) comes before them. End with a rule for all that is left, or it has no tier.
+    Rules that declare the tier of a request; the first one that matches applies. The request attribute tier
+    (cliffwatch.request.tier) comes first. End with a rule that matches everything; requests without a match have no
+    tier.
     """
 
     version_attributes: tuple[str, ...] = ()
     """
-    Attributes of spans and resources that name the version, best first, before the model does: gen_ai.agent.version,
-    service.version, or feature_flag:KEY for the variant of one flag.
+    Attributes of spans and resources that name the version, best first; they take precedence over the model. For
+    example gen_ai.agent.version, service.version, or feature_flag:KEY for the variant of one flag.
     """
 
     served_within_seconds: PositiveFloat = _HOUR
     """
-    How long before or after a run that names only the model it asked for an answered call tells its version, in
-    seconds; where calls under that name were answered by two versions, the run counts for none.
+    Some runs name only the model that they requested. Cliffwatch takes their version from answered calls under that
+    name, up to this many seconds earlier or later; if two versions answered, the run counts for none.
     """
 
     service_namespace: bool = True
-    """Whether service.namespace is put before the name of a service, as namespace/name."""
+    """Whether to put service.namespace before the name of a service, as namespace/name."""
 
     topics: tuple[TopicRule, ...] = ()
-    """Who may teach and judge: rules for topics that not everybody may say everything on."""
+    """Rules that limit which services a topic may contain, and whether its records may teach and judge."""
 
     assembly: AssemblySettings = AssemblySettings()
     """When a trace is complete."""

@@ -21,18 +21,18 @@ class WebSettings(Settings):
 
     allowed_hosts: tuple[str, ...] = ()
     """
-    Host names that requests may use, besides IP addresses and localhost, or * for any; empty means any where it
-    listens beyond the loopback interface.
+    Host names that requests may use, besides IP addresses and localhost; * allows any. If it is empty, any name is
+    allowed unless the listener is on the loopback interface.
     """
 
     max_connections: Annotated[int, Ge(10)] = 256
-    """Most connections at a time; one more closes the one that has waited longest."""
+    """Most connections at a time; a further one closes the connection that has waited longest."""
 
     timeout_seconds: PositiveFloat = 30.0
-    """Longest time to receive a request and to send its answer, in seconds."""
+    """Time limit for receiving a request and sending its response, in seconds."""
 
     trace_url: Annotated[str, Field(pattern=r'^(https?://[^\s{}/?#@<>"\p{C}]+([/?#][^\s<>"\p{C}]*)?)?$')] = ""
     """
-    Link to a trace, http or https, with {trace_id}, {service}, {environment} and {model_version} to fill in; empty for
-    no links.
+    Link to a trace, http or https, with the placeholders {trace_id}, {service}, {environment} and {model_version};
+    empty for no links.
     """

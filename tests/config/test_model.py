@@ -118,7 +118,7 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
         ),
         pytest.param(
             "rollout:\n  maturity_seconds: .nan\n",
-            ["c.yaml:2: rollout.maturity_seconds: nan is not allowed (a number or null of at least 0, finite)"],
+            ["c.yaml:2: rollout.maturity_seconds: nan is not allowed (a number of at least 0 or null, finite)"],
             id="not a number is no number, and is complained about once",
         ),
         pytest.param(
