@@ -14,7 +14,8 @@ from monitor.ingest.dead_letter import NoDeadLetters
 from monitor.ledger.ledger import CounterName
 from monitor.ledger.sql import SqlLedger
 from monitor.log import LogLevel, LogSettings, configure
-from monitor.metrics.exposition import encode_openmetrics, families_of
+from monitor.metrics.collect import families_of
+from monitor.metrics.exposition import encode_openmetrics
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.rollout.policy import Policy
 from monitor.service.loop import Service
