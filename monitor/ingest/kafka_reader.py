@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from kafka import TopicPartition as KafkaPartition
@@ -282,15 +284,16 @@ class KafkaRangeSource(Source):
         self.rewind()
 
     def poll(self, timeout_seconds: float) -> Poll:
-        records: list[Record] = []
-        # Batches are always full: a back-test must not depend on how the brokers answered.
-        while len(records) < self._batch_records and not self._is_exhausted():
-            self._fill(timeout_seconds)
-            records += self._merged(self._batch_records - len(records))
+        del timeout_seconds  # batches are always full: a back-test must not depend on how the brokers answered
+        try:
+            records = tuple(islice(self._unread, self._batch_records))
+        except BaseException:
+            self.rewind()  # a generator that raised is over
+            raise
         next_offsets = {record.position.topic_partition: record.next_offset for record in records}
         for partition, offset in next_offsets.items():
             self._parts[partition].next_offset = offset
-        return Poll(tuple(records), next_offsets, at_end=self._is_exhausted())
+        return Poll(records, next_offsets, at_end=len(records) < self._batch_records)
 
     def assignment(self) -> Mapping[TopicPartition, int | None]:
         return {partition: part.committed for partition, part in self._parts.items()}
@@ -305,6 +308,8 @@ class KafkaRangeSource(Source):
             part.next_offset = part.start if part.committed is None else part.committed
         ends = {partition: part.end for partition, part in self._parts.items()}
         self._reader.start({partition: part.next_offset for partition, part in self._parts.items()}, ends=ends)
+        parts = (self._records(partition, part) for partition, part in self._parts.items())
+        self._unread = heapq.merge(*parts, key=lambda record: record.timestamp or 0.0)
 
     def lag(self) -> Mapping[TopicPartition, int]:
         return {partition: max(0, part.end - part.next_offset) for partition, part in self._parts.items()}
@@ -312,43 +317,28 @@ class KafkaRangeSource(Source):
     def close(self) -> None:
         self._reader.close()
 
-    def _unread(self) -> Iterator[tuple[TopicPartition, _Part]]:
-        """Partitions of which there is more to read."""
-        positions = self._reader.positions
-        return ((partition, part) for partition, part in self._parts.items() if positions[partition] < part.end)
+    def _records(self, partition: TopicPartition, part: _Part) -> Iterator[Record]:
+        while part.waiting or self._reader.positions[partition] < part.end:
+            if part.waiting:
+                yield part.waiting.popleft()
+            else:
+                self._fetch()
 
-    def _is_exhausted(self) -> bool:
-        return not any(part.waiting for part in self._parts.values()) and not any(self._unread())
-
-    def _is_short(self) -> bool:
-        """Whether the oldest record may still have to come."""
-        return any(not part.waiting for _, part in self._unread())
-
-    def _fill(self, timeout_seconds: float) -> None:
-        """Read until every partition has records waiting or is read; ask only partitions that have room."""
-        waited = 0.0
-        while self._is_short():
-            before = dict(self._reader.positions)
-            has_room = [partition for partition, part in self._unread() if len(part.waiting) < _FULL]
-            for record in self._reader.fetch(timeout_seconds, only=has_room, max_records=_FULL):
+    def _fetch(self) -> None:
+        """Read on, in all partitions that have room."""
+        before, deadline = dict(self._reader.positions), time.monotonic() + self._settings.request_timeout_seconds
+        parts = self._parts.items()
+        has_room = [each for each, part in parts if before[each] < part.end and len(part.waiting) < _FULL]
+        while self._reader.positions == before:
+            if time.monotonic() > deadline:
+                raise DependencyUnreachable(
+                    f"Kafka at {self._settings.bootstrap_servers} gives no more records of the range; check that "
+                    "every partition has a leader."
+                )
+            for record in self._reader.fetch(_SLICE_SECONDS, only=has_room, max_records=_FULL):
                 part = self._parts[record.position.topic_partition]
                 if record.position.offset < part.end:
                     part.waiting.append(record)
-            if self._reader.positions == before:
-                waited += timeout_seconds
-                if waited > self._settings.request_timeout_seconds:
-                    raise DependencyUnreachable(
-                        f"Kafka at {self._settings.bootstrap_servers} gives no more records of the range; check that "
-                        "every partition has a leader."
-                    )
-
-    def _merged(self, limit: int) -> Iterator[Record]:
-        """Records that wait, the oldest first, as long as none that is older can still come."""
-        for _ in range(limit):
-            heads = [part.waiting for part in self._parts.values() if part.waiting]
-            if not heads or self._is_short():
-                return
-            yield min(heads, key=lambda waiting: waiting[0].timestamp or 0.0).popleft()
 
 
 def _parts(reader: KafkaReader, kafka_range: KafkaRange) -> dict[TopicPartition, _Part]:
