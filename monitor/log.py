@@ -53,27 +53,23 @@ def configure(settings: LogSettings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    written: list[Processor] = [structlog.processors.format_exc_info, _without_controls, _renderer(settings.format)]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, _without_controls, _renderer(settings.format)],
+        processors=[*shared, *written],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,  # a module's logger made before this call must follow it
     )
-    _route_stdlib(shared, _renderer(settings.format))
+    _route_stdlib(shared, written)
 
 
-def _route_stdlib(shared: list[Processor], renderer: Processor) -> None:
+def _route_stdlib(shared: list[Processor], written: list[Processor]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Fold())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _without_controls,
-                renderer,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
         )
     )
     root = logging.getLogger()

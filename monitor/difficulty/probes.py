@@ -117,7 +117,8 @@ def _information_and_tiers(
     """What outcomes would say about each difficulty, in nats, and how probable each tier is; zeros without trust."""
     if calibration is None or not calibration.trust.is_trusted_for_hard_rate:
         return np.zeros(len(requests)), np.zeros((len(requests), len(TIERS)))
-    logits, variances = _beliefs(requests, calibration)
+    estimates = [calibration.difficulty.estimate(features)[:2] for features in requests]
+    logits, variances = np.array(estimates, dtype=float).T
     precision = _PLANNED_RUNS * _information(logits, variances, _ability(calibration, settings))
     return 0.5 * np.log1p(variances * precision), soft_tiers(logits, variances, calibration.cuts)
 
@@ -126,12 +127,6 @@ def _information(logits: _Array, variances: _Array, ability: float) -> _Array:
     """What one outcome of a version of that ability says about each difficulty, in 1/logits squared."""
     failing = expit(logits[:, None] + np.sqrt(variances)[:, None] * _NODES + ability)
     return (failing * (1.0 - failing)) @ _WEIGHTS
-
-
-def _beliefs(requests: Sequence[RequestFeatures], calibration: Calibration) -> tuple[_Array, _Array]:
-    """Mean and variance of the difficulty of each request, in logits and logits squared."""
-    estimates = [calibration.difficulty.estimate(features) for features in requests]
-    return np.array([each.logit for each in estimates]), np.array([each.variance for each in estimates])
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:

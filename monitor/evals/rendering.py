@@ -226,10 +226,7 @@ def json_report(report: EvalReport, gate: GateResult | None = None) -> Iterator[
         and {**to_builtins(share), "baseline": share.baseline.estimate, "candidate": share.candidate.estimate},
         "labels": (labels := report.labelling)
         and {**_both(*labels.arms), "judge_moved": labels.moved, "audits_needed": report.audits_needed},
-        "lost": map(_case, report.lost),
-        "won": map(_case, report.won),
-        "flaky": map(_case, report.flaky),
-        "brittle": map(_case, report.brittle),
+        **{name: map(_case, getattr(report, name)) for name in ("lost", "won", "flaky", "brittle")},
         "variants": {name: _stratum(stratum) for name, stratum in report.variants.items()},
         "regressed_hard_cases": (_case(case) for case in report.lost if case.tier in HARD_TIER),
         "unknown": map(_key, pairing.unknown_after),

@@ -152,7 +152,8 @@ class _Columns:
             for column, value in row.items():
                 matters = self._known.get(column)
                 if matters is None:
-                    matters = self._known[column] = _may_matter(column)
+                    is_outcome = _last(column) in _OUTCOMES or _is_named_score(column)
+                    matters = self._known[column] = is_outcome or _last(column) in _WANTED | _CASE_RANK.keys()
                 if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
                     self._other_commas.add(column)
                 if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
@@ -383,11 +384,6 @@ def _is_named_score(column: str) -> bool:
     *parents, own = ["", *_path(column)]
     is_inner = parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"])
     return is_inner or own.startswith("score_")  # of Inspect AI's table of samples
-
-
-def _may_matter(column: str) -> bool:
-    """Whether its values tell which column has which role."""
-    return _last(column) in _OUTCOMES | _WANTED | _CASE_RANK.keys() or _is_named_score(column)
 
 
 def _is_summary(case_id: str, outcome: str) -> bool:
