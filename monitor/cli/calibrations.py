@@ -108,11 +108,11 @@ def _promote(review: Reviewer, draft: Draft, ledger: SqlLedger) -> str:
     if held := _holding(review):
         ledger.keep(calibration, history_labels=draft.history_labels)
         return (
-            f"Kept, not in force: both arms of a rollout under way ({held}) are read under another one. "
+            f"Kept, but not in force: a rollout under way ({held}) uses another calibration for both arms. "
             f"When it ends: cliffwatch calibrations promote {calibration.calibration_id}"
         )
     review.put_in_force(calibration, history_labels=draft.history_labels, now=WallClock().time())
-    return "In force: requests are tagged under it from now on."
+    return "In force: it tags requests from now on."
 
 
 def _holding(review: Reviewer) -> str:
@@ -239,8 +239,8 @@ def _put_in_force(config: Config, ledger: SqlLedger, record: CalibrationRecord, 
     review = reviewer_of(config, ledger)
     if not force and (held := _holding(review)):
         raise RolloutUnderWay(
-            f"Both arms of a rollout under way ({held}) are read under the calibration in force; wait for its end, "
-            "or use --force to read them under another one."
+            f"A rollout under way ({held}) uses the calibration in force for both arms; wait for its end, or use "
+            "--force to judge both arms by another one."
         )
     calibration = _kept(ledger, record).calibration
     review.put_in_force(calibration, history_labels=review.history_labels(), now=WallClock().time())

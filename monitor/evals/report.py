@@ -233,7 +233,7 @@ class EvalReport:
             claims = " and ".join(
                 f"{scope_words(name)} at most {points_of(margin)} worse" for name, (_, margin) in self._claims.items()
             )
-            unknown = "" if "hard" in judged else " Nothing is known of the hard tier."
+            unknown = "" if "hard" in judged else " Nothing is known about the hard tier."
             return f"Not worse: {claims}.{unknown}"
         return f"Not known yet: {self._not_yet()}"
 

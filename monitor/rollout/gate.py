@@ -50,6 +50,6 @@ def ask_gate(verdict: Verdict | None, rules: GateRules) -> GateAnswer:
     if verdict is None or state is VerdictState.WAITING:
         return GateAnswer(not rules.require_verdict, state, reason, _RETRY_SECONDS)
     if rules.require_tiers and state is VerdictState.OK and TierGroup.HARD not in verdict.could_still_be:
-        return GateAnswer(False, state, "The verdict is ok without tiers: nothing is known of the hard tier.", 0.0)
+        return GateAnswer(False, state, "The verdict is ok without tiers: nothing is known about the hard tier.", 0.0)
     stops = state is VerdictState.REGRESSION or (rules.strict and state is VerdictState.CLIFF)
     return GateAnswer(not stops, state, reason, 0.0)

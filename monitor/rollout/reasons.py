@@ -110,8 +110,8 @@ def audit_words(arms: Mapping[ArmName, ArmLabels], needed: int, scorer: str = "j
     unchecked = arms[ArmName.BASELINE].unchecked
     for group in [each for each in unchecked if each is not TierGroup.ALL] or unchecked:
         yield (
-            f"Of {GROUP_NAMES[group]}, people check hardly anything that the {scorer} {' or '.join(unchecked[group])}, "
-            "so its word is taken there: let them check some of it."
+            f"On {GROUP_NAMES[group]}, people check almost nothing that the {scorer} {' or '.join(unchecked[group])}, "
+            "so its word counts there: let them check some of it."
         )
 
 
@@ -197,19 +197,19 @@ def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched)
     yield from audit_words(verdict.labels, verdict.audits_needed)
     if verdict.tiers_by is TiersBy.NONE:
         reasons = () if calibration is None else calibration.trust.reasons
-        yield " ".join(("Without trusted tiers, nothing is known of the hard tier.", *reasons))
+        yield " ".join(("Without trusted tiers, nothing is known about the hard tier.", *reasons))
     if verdict.tiers_by is TiersBy.CLASS:
-        yield "Tiers are those of whole classes: hard requests inside an easier class are not seen."
+        yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
     if verdict.comparison is Comparison.BEFORE_AFTER:
-        yield "The arms served one after the other, so this cannot tell the model from the time."
+        yield "The arms served one after the other, so a change over time looks like a change of the model."
     if (hours := matched.hours_alone) and verdict.state is not VerdictState.WAITING:
-        yield f"The baseline has not served for {hours} hours; what the candidate did since is not judged."
+        yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     if matched.renamed:
         some = ", ".join(sorted(matched.renamed)[:_NAMED_CLASSES])
         yield f"{len(matched.renamed)} classes have other names in one arm ({some}), so they are compared as one."
     if max(verdict.design_effect.values(), default=1.0) >= _LEAST_DESIGN_EFFECT:
         effects = " and ".join(f"{effect:.1f} of the {arm}'s" for arm, effect in verdict.design_effect.items())
-        yield f"Requests of one conversation, user or item are alike: {effects} say as much as one that is not."
+        yield f"Requests of one conversation, user or item are similar: {effects} tell as much as one independent one."
     if verdict.unresolved.requests:
         yield (
             f"{verdict.unresolved.requests:,} requests ({verdict.unresolved.failures} failures) name no model version "

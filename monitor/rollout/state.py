@@ -115,9 +115,9 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         if gap >= margin and not one_sided:
             yield _coverage_gap(group, compared, gap)
         if measurement.changes[group] is None and _is_expected(compared, measurement.labelled):
-            yield f"Nothing can be compared of {GROUP_NAMES[group]}: the arms share none that are labelled and alike."
+            yield f"There is nothing to compare on {GROUP_NAMES[group]}: the arms share no similar labelled requests."
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
-        yield "No request of either version is labelled, however old: send outcomes or evaluations."
+        yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
     elif not _is_ruled_out(measurement, policy):
         yield from _spent_baseline(measurement, policy)
     yield from _alike(measurement, policy)
@@ -126,21 +126,21 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     if alone.requests >= policy.ok_margin * max(measurement.labelled[1], 1):
         yield (
             f"{alone.requests:,} of the candidate's labelled requests ({percent(alone.rate)} of them fail) are of "
-            "kinds that the baseline does not serve (other classes, or requests never met before), so they are "
-            "compared with nothing."
+            "kinds that the baseline does not serve (other classes, or requests never seen before), so there is "
+            "nothing to compare them with."
         )
 
 
 def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
     if is_beyond_baseline(measurement, policy):
         yield (
-            f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more come: at "
-            "the present estimates no number of the candidate's rules out what `ok` has to rule out."
+            f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more arrive. If "
+            "the estimates stay as they are, no number of candidate requests is enough for `ok`."
         )
     elif measurement.matched.hours_alone:
         yield (
-            f"No request of the baseline is from the last {measurement.matched.hours_alone} hours. What the candidate "
-            "serves alone is compared with nothing, so more of it decides nothing."
+            f"The baseline has served nothing for the last {measurement.matched.hours_alone} hours. There is nothing "
+            "to compare newer candidate requests with, so more of them decide nothing."
         )
 
 
@@ -151,9 +151,9 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
         is_little = clusters < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
         if is_little and labelled >= policy.min_labelled_requests:
             yield (
-                f"The {arm}'s {labelled:,} labelled requests say no more than {labelled / effect:.0f} independent ones "
-                "would: many have the same conversation, user or item. Check these ids; a load test or a scheduled job "
-                "belongs in an environment of its own."
+                f"The {arm}'s {labelled:,} labelled requests tell no more than {labelled / effect:.0f} independent "
+                "ones would: many share a conversation, user or item. Check these ids, and send a load test or a "
+                "scheduled job under its own environment."
             )
 
 
@@ -166,7 +166,7 @@ def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
             total, squares = (sum(getattr(count, each) for count in said) for each in (weights, f"{weights}_squared"))
             if number >= policy.min_labelled_requests and total**2 < _FEWEST_INDEPENDENT * squares:
                 yield (
-                    f"The {name}'s {number:,.0f} {what} say no more than {total**2 / squares:.0f} would: a few have a "
+                    f"The {name}'s {number:,.0f} {what} tell no more than {total**2 / squares:.0f} would: a few have a "
                     "`sampling_probability` far below the others'. Correct it if it is wrong, or send more such labels."
                 )
 
@@ -178,8 +178,8 @@ def _one_sided(measurement: Measurement) -> str:
         percent(n / max(arm.requests, 1)) for n, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True)
     ]
     return (
-        f"Whoever looks at the runs only ever says {what}: {other} seem to go unlabelled, so no rate can be told. "
-        f"They say it of {said[0]} of the baseline's requests and of {said[1]} of the candidate's."
+        f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
+        f"They label {said[0]} of the baseline's requests and {said[1]} of the candidate's."
     )
 
 

@@ -122,7 +122,7 @@ def test_too_few_references_are_not_trusted(files: Mapping[str, str], capsys: py
     assert "none" == result["tiers_from"]["source"]
     assert "not to be trusted" in result["reasons"][0]
     assert ("ok", "none") == (result["verdict"], result["tiers_by"])
-    assert "Nothing is known of the hard tier." in result["headline"]
+    assert "Nothing is known about the hard tier." in result["headline"]
 
 
 def test_a_probe_panel_is_chosen_from_results(capsys: pytest.CaptureFixture[str]) -> None:

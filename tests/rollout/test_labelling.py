@@ -87,7 +87,7 @@ def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> No
     assert VerdictState.WAITING is verdict.state
     assert 0 == verdict.requests_needed
     (sentence,) = verdict.obstacles
-    assert f" {what} say no more than 1 would: a few have a `sampling_probability`" in sentence
+    assert f" {what} tell no more than 1 would: a few have a `sampling_probability`" in sentence
 
 
 def test_a_judge_by_design_leaves_no_gap() -> None:
@@ -138,7 +138,7 @@ def test_one_sided_labels_are_an_obstacle(said: dict[str, int], one_sided: str) 
     verdict = judged([a_stratum(**said)], [a_stratum(**said)])
 
     assert one_sided == verdict.one_sided
-    assert bool(one_sided) == any("only ever says" in sentence for sentence in verdict.obstacles)
+    assert bool(one_sided) == any("only ever say" in sentence for sentence in verdict.obstacles)
     assert not one_sided or VerdictState.WAITING is verdict.state
 
 
@@ -367,7 +367,7 @@ def test_where_people_read_only_what_the_judge_failed_its_passes_count_as_passes
     assert errors.false_failure is not None
     assert 0.011 == pytest.approx(errors.false_failure.estimate, abs=0.0002)
     assert errors.false_success is None
-    assert any("hardly anything that the judge passed" in reason for reason in verdict.reasons)
+    assert any("almost nothing that the judge passed" in reason for reason in verdict.reasons)
 
 
 def test_where_people_read_only_the_hard_tier_the_judge_is_believed_on_the_easier_one() -> None:

@@ -212,7 +212,7 @@ def test_labels_of_one_side_are_an_obstacle(side: str, missing: str) -> None:
 
     findings = found(labels=labels, labelled=(500, 600), is_left_behind=False)
 
-    assert "2.5 % of the baseline's requests and of 7.5 % of the candidate's" in "".join(findings.obstacles)
+    assert "2.5 % of the baseline's requests and 7.5 % of the candidate's" in "".join(findings.obstacles)
     assert f"{missing} seem to go unlabelled" in "".join(findings.obstacles)
     assert VerdictState.WAITING == findings.state
     assert VerdictState.CLIFF is not found(labels=labels).state
@@ -238,7 +238,7 @@ def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_r
     too_few_to_tell = found(changes=apart, hard_tier=compared(19, 0), is_left_behind=False).obstacles
     smaller_candidate = found(changes=apart, hard_tier=compared(20, 0), labelled=(200, 199), is_left_behind=False)
 
-    assert obstacle.startswith("Nothing can be compared of the hard tier")
+    assert obstacle.startswith("There is nothing to compare on the hard tier")
     assert not too_few_to_tell
     assert not smaller_candidate.obstacles
 
@@ -248,7 +248,7 @@ def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
     effects = {TierGroup.ALL: (20.0, 200.0)}
     (obstacle,) = found(design=effects, equal_clusters=(60.0, 1.0)).obstacles
 
-    assert obstacle.startswith("The candidate's 200 labelled requests say no more than 1 independent ones would")
+    assert obstacle.startswith("The candidate's 200 labelled requests tell no more than 1 independent ones would")
 
 
 def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -> None:
@@ -257,7 +257,7 @@ def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -
 
     (obstacle,) = found(labelled=(0, 0), aggregate=unlabelled).obstacles
 
-    assert obstacle.startswith("No request of either version is labelled")
+    assert obstacle.startswith("No request of either version has a label")
     assert not found(labelled=(0, 0), aggregate=nothing).obstacles
     assert "No request of either" not in "".join(found(labelled=(0, 600), aggregate=unlabelled).obstacles)
 
@@ -279,7 +279,7 @@ def test_a_baseline_that_serves_no_more_is_an_obstacle_and_takes_no_ok_back() ->
 
     (obstacle,) = found(matched=alone, changes=wide, is_left_behind=False).obstacles
 
-    assert obstacle.startswith("No request of the baseline is from the last 11 hours.")
+    assert obstacle.startswith("The baseline has served nothing for the last 11 hours.")
     assert VerdictState.OK is found(matched=alone, is_left_behind=False).state
 
 

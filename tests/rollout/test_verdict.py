@@ -164,7 +164,7 @@ def test_all_requests_are_judged_without_tiers(failures: int, state: VerdictStat
     assert state is verdict.state
     assert ("all",) * (state is VerdictState.REGRESSION) == verdict.scope
     assert TiersBy.NONE is verdict.tiers_by
-    assert "nothing is known of the hard tier" in verdict.reasons[-1]
+    assert "nothing is known about the hard tier" in verdict.reasons[-1]
     assert verdict.share is None
     assert set(TIERS) == set(verdict.tiers)
 
@@ -175,7 +175,7 @@ def test_ok_without_tiers_knows_nothing_of_the_hard_tier() -> None:
 
     assert VerdictState.OK is verdict.state
     assert ["all"] == list(verdict.could_still_be)
-    assert "nothing is known of the hard tier" in verdict.reasons[-1]
+    assert "nothing is known about the hard tier" in verdict.reasons[-1]
 
 
 def test_untrusted_tiers_are_none_with_the_reasons() -> None:
@@ -241,7 +241,7 @@ def test_labels_that_are_all_failures_are_an_obstacle() -> None:
     verdict = a_verdict(untagged(500, 500), untagged(500, 500), calibration=None)
 
     assert VerdictState.WAITING is verdict.state
-    assert "only ever says failure" in verdict.obstacles[0]
+    assert "only ever say failure" in verdict.obstacles[0]
 
 
 @pytest.mark.parametrize(
@@ -489,5 +489,5 @@ def test_a_verdict_says_which_hours_it_does_not_judge(last_hour: int, times: int
     verdict = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None)
 
     assert VerdictState.OK is verdict.state
-    told = "The baseline has not served for 9 hours; what the candidate did since is not judged."
+    told = "The baseline has not served for 9 hours; candidate requests since then are not judged."
     assert times == verdict.reasons.count(told)
