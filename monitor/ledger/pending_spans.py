@@ -1,42 +1,42 @@
 """
 Spans that are pending in the ledger until their trace is complete.
 
-Each batch packs its spans of a trace into one row, which is never read again before the trace is put together; the ids
-beside it tell which spans have come. A writer of the pending spans of a trace locks its row of `waiting_trace` first,
-in order of trace ids.
+Each batch packs its spans, those of several traces together, and notes for each trace which of them are in which pack;
+no pack is read before a trace in it is put together, and it goes with the last of them. A writer of the pending spans
+of a trace locks its row of `waiting_trace` first, in order of trace ids.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Set as AbstractSet
+from itertools import accumulate, chain
 from operator import attrgetter
+from secrets import token_urlsafe
 from typing import Any
 
 import sqlalchemy as sa
 from backports import zstd
+from msgspec import Raw
 from msgspec.msgpack import Decoder, Encoder
 
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.ledger import Assembled, PendingSpans
-from monitor.ledger.schema import pending_span, pending_trace
+from monitor.ledger.schema import pending_span, pending_trace, span_pack
 from monitor.ledger.stored import readable, real, text, whole
+from monitor.trace.assembly import unique_spans
 from monitor.trace.model import TraceId
 from monitor.trace.settings import AssemblySettings
 from monitor.trace.span import Span
 
 _FORGOTTEN_AT_ONCE = 5_000  # traces
-_LEVEL = 3  # of compression: 9 takes twice as long for a tenth
+_TRACES_PER_PACK = 16  # apart each takes twice the room and, to write and read, four times as long
+_LEVEL = 1  # of compression: 3 gains nothing
 
 _encode = Encoder().encode
+_open = Decoder(dict[str, Raw]).decode
 _decode = Decoder(list[Span]).decode
-_COMMON = (  # Never change them: what is pending was packed with them. A new name packs a little worse without.
-    "trace_id span_id started_at ended_at parent_span_id name kind agent model tool step service environment "
-    "request_model response_model agent_name agent_version conversation_id user_id tool_name prompt_family tool_set "
-    "messages tools answered calls_tools input_tokens output_tokens cost_usd budget attributes"
-)
-_NAMES = b"".join(map(_encode, _COMMON.split()))
 
 _Came = dict[TraceId, dict[str, Span]]
 
@@ -56,23 +56,26 @@ class PendingSpanRows:
         self._values = dialect.values
         self._touch = dialect.upserter(pending_trace, become=_touched)
         self._append = dialect.appender(pending_span, pending_span.columns.keys())
+        self._append_packs = dialect.appender(span_pack, span_pack.columns.keys())
+        self._keep_for = dialect.updater(span_pack, "id", ("traces",))
         self._recount = dialect.updater(pending_trace, "trace_id", ("span_count",))
         self._mark_counted = dialect.updater(pending_trace, "trace_id", ("counted_spans", "counted_heads"))
         self.postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
-        trace, row = pending_trace.c, pending_span.c
-        among, held = dialect.among(trace.trace_id), dialect.among(row.trace_id)
+        trace, row, pack = pending_trace.c, pending_span.c, span_pack.c
+        among, held, packed = map(dialect.among, (trace.trace_id, row.trace_id, pack.id))
         self._traces = sa.select(pending_trace).where(among)
-        self._ids = sa.select(row.trace_id, row.span_ids).where(held)
-        self._rows = sa.select(pending_span).where(held).order_by(row.trace_id, row.number)
+        self._rows = sa.select(pending_span).where(held)
+        self._packs = sa.select(pack.id, pack.body).where(packed)
+        self._held = sa.select(pack.id, pack.traces).where(packed).order_by(pack.id).with_for_update()
         self._grown = (
             sa.select(*trace["trace_id", "span_count", "counted_spans", "counted_heads"])
             .where(among, IS_PENDING)
             .order_by(trace.trace_id)
             .with_for_update()
         )
-        self._forget = [
-            sa.delete(table).where(dialect.among(table.c.trace_id)) for table in (pending_trace, pending_span)
-        ]
+        self._forget_traces = sa.delete(pending_trace).where(among)
+        self._forget_rows = sa.delete(pending_span).where(held)
+        self._forget_packs = sa.delete(span_pack).where(packed)
 
     def add(self, connection: sa.Connection, spans: Sequence[Span], *, received_at: float) -> int:
         """
@@ -86,36 +89,55 @@ class PendingSpanRows:
         came = _by_trace(spans)
         self._touch(connection, [_trace_row(of_trace, received_at) for of_trace in came.values()])
         known = self._known(connection, came)
-        new = {
-            trace_id: [span for span_id, span in of_trace.items() if span_id not in known[trace_id]]
-            for trace_id, of_trace in came.items()
-        }
-        fresh = [(trace_id, len(known[trace_id]), some) for trace_id, some in new.items() if some]
-        self._append(connection, [(trace_id, before, *_packed(some)) for trace_id, before, some in fresh])
-        self._recount(connection, [(trace_id, before + len(some)) for trace_id, before, some in fresh if before])
-        if again := {trace_id: of_trace for trace_id, of_trace in came.items() if len(new[trace_id]) < len(of_trace)}:
-            self._keep_better(connection, again)
+        new = {trace_id: list(of_trace.values()) for trace_id, of_trace in came.items()}
+        for trace_id, before in known.items():
+            new[trace_id] = [span for span in new[trace_id] if span.span_id not in before]
+        grown = [trace_id for trace_id in sorted(known) if new[trace_id]]
+        self._recount(connection, [(trace_id, len(known[trace_id]) + len(new[trace_id])) for trace_id in grown])
+        again = {trace_id: came[trace_id] for trace_id in known if len(new[trace_id]) < len(came[trace_id])}
+        better = self._better(connection, again) if again else {}
+        self._pack(connection, [(trace_id, some) for trace_id, some in {**new, **better}.items() if some])
         return len(spans) - sum(map(len, new.values()))
 
-    def _known(self, connection: sa.Connection, trace_ids: Iterable[str]) -> defaultdict[str, set[str]]:
-        """Ids of the spans that traces have already."""
-        known: defaultdict[str, set[str]] = defaultdict(set)
-        rows = connection.execute(self._ids, self._among(trace_ids))
-        for trace_id, span_ids in readable("pending_span", rows, lambda row: (row[0], text(row[1]).split(" "))):
+    def _known(self, connection: sa.Connection, trace_ids: Iterable[str]) -> Mapping[TraceId, AbstractSet[str]]:
+        """Ids of the spans that traces have already, of those that have any."""
+        known: defaultdict[TraceId, set[str]] = defaultdict(set)
+        rows = connection.execute(self._rows, self._among(trace_ids))
+        for trace_id, span_ids in readable("pending_span", rows, lambda row: (row[0], text(row.span_ids).split(" "))):
             known[trace_id].update(span_ids)
         return known
 
-    def _keep_better(self, connection: sa.Connection, again: _Came) -> None:
-        """Put spans that outrank those which came before in their place."""
-        for row in connection.execute(self._rows, self._among(again)).all():
-            held, others = _unpacked(row), again[row.trace_id]
-            better = [
-                other if (other := others.get(span.span_id)) is not None and other.outranks(span) else span
-                for span in held
-            ]
-            if better != held:
-                is_row = sa.and_(*(column == getattr(row, column.name) for column in pending_span.primary_key.columns))
-                connection.execute(sa.update(pending_span).where(is_row).values(body=_packed(better)[-1]))
+    def _better(self, connection: sa.Connection, again: _Came) -> Mapping[TraceId, Sequence[Span]]:
+        """All spans of those traces of which one outranks the span that came before; they are to be packed anew."""
+        better = {}
+        for pending in self.of(connection, list(again)):
+            spans = unique_spans((*pending.spans, *again[pending.trace_id].values()))
+            if any(spans[span.span_id] is not span for span in pending.spans):
+                better[pending.trace_id] = list(spans.values())
+        self._unpack(connection, better)
+        return better
+
+    def _pack(self, connection: sa.Connection, traces: Sequence[tuple[TraceId, Sequence[Span]]]) -> None:
+        packs: list[tuple[Any, ...]] = []
+        rows = []
+        for start in range(0, len(traces), _TRACES_PER_PACK):
+            some, pack = dict(traces[start : start + _TRACES_PER_PACK]), token_urlsafe(9)
+            packs.append((pack, len(some), zstd.compress(_encode(some), _LEVEL)))
+            rows += [(trace_id, pack, " ".join([span.span_id for span in spans])) for trace_id, spans in some.items()]
+        self._append_packs(connection, packs)
+        self._append(connection, rows)
+
+    def _unpack(self, connection: sa.Connection, trace_ids: Collection[str]) -> None:
+        """Take these traces out of their packs; those that are left empty go."""
+        if not trace_ids:
+            return
+        among = self._among(trace_ids)
+        taken = Counter(row.pack for row in connection.execute(self._rows, among))
+        connection.execute(self._forget_rows, among)
+        held = connection.execute(self._held, self._among(taken)).all()
+        left = [(pack, traces - taken[pack]) for pack, traces in held]
+        self._keep_for(connection, [(pack, traces) for pack, traces in left if traces > 0])
+        connection.execute(self._forget_packs, self._among(pack for pack, traces in left if traces <= 0))
 
     def due(
         self, connection: sa.Connection, settings: AssemblySettings, *, now: float, max_spans: int
@@ -168,16 +190,26 @@ class PendingSpanRows:
             .limit(_FORGOTTEN_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
-        for forget in self._forget if rows else ():
-            connection.execute(forget, self._among(rows))
+        if rows:
+            connection.execute(self._forget_traces, self._among(rows))
+        self._unpack(connection, rows)
 
     def of(self, connection: sa.Connection, trace_ids: Sequence[TraceId]) -> Sequence[PendingSpans]:
         """Pending spans of these traces, in the order of *trace_ids*; traces without any are left out."""
         among = self._among(trace_ids)
         spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
         came = dict(readable("pending_trace", connection.execute(self._traces, among), _came))
+        rows: defaultdict[str, list[Any]] = defaultdict(list)
         for row in connection.execute(self._rows, among):
-            spans[row.trace_id] += _unpacked(row)
+            rows[row.pack].append(row)
+        for pack in connection.execute(
+            self._packs, self._among(rows)
+        ):  # one at a time: few of its traces may be asked for
+            opened = next(readable("span_pack", [pack], lambda pack: _open(zstd.decompress(pack.body))), {})
+            for row in rows.pop(pack.id):
+                spans[row.trace_id] += _unpacked(opened, row)
+        for row in chain(*rows.values()):  # whose pack is lost
+            spans[row.trace_id] += _unpacked({}, row)
         return [
             PendingSpans(trace_id, sorted(of_trace, key=attrgetter("span_id")), *came.get(trace_id, (0.0, 0.0, ())))
             for trace_id, of_trace in spans.items()
@@ -243,27 +275,15 @@ def _by_trace(spans: Iterable[Span]) -> _Came:
 
 def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]:
     """A trace of no more than *spans*; of one that is there already the number is put right later."""
-    root_ended = any(span.is_ended_root for span in spans.values())
+    root_ended = any(span.is_ended_root for span in spans.values() if span.parent_span_id is None)
     first = next(iter(spans.values()))
     service = next((span.service for span in spans.values() if span.service), "")
     return first.trace_id, received_at, received_at, root_ended, len(spans), 0, 0.0, "", service
 
 
-def _packed(spans: Sequence[Span]) -> tuple[str, bytes]:
-    """The ids of *spans*, and all that they say."""
-    span_ids = " ".join([span.span_id for span in spans])
-    return span_ids, zstd.compress(_encode(spans), _LEVEL, zstd_dict=_common(spans[0].trace_id, span_ids))
-
-
-def _common(trace_id: str, span_ids: str) -> Any:
-    """What packed spans have in common with all others and with the ids beside them: a third of their bytes."""
-    return zstd.ZstdDict(_NAMES + f"{trace_id}{span_ids}".encode(), is_raw=True).as_prefix
-
-
-def _unpacked(row: Any) -> Sequence[Span]:
-    """The spans that *row* keeps; such as say nothing, and still count, where it cannot be read."""
-    common = _common(row.trace_id, row.span_ids)
-    spans = next(readable("pending_span", [row], lambda row: _decode(zstd.decompress(row.body, common))), None)
+def _unpacked(pack: Mapping[str, Raw], row: Any) -> Sequence[Span]:
+    """The spans of *row* out of their *pack*; such as say nothing, and still count, where they cannot be read."""
+    spans = next(readable("pending_span", [row], lambda row: _decode(pack[row.trace_id])), None)
     if spans is not None:
         return spans
     blank = (Span(TraceId(row.trace_id), span_id, started_at=0.0) for span_id in str(row.span_ids).split(" "))

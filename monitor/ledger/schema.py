@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0011"
+REVISION = "0012"
 """The newest migration, which brings a ledger to these tables."""
 
 metadata = sa.MetaData(
@@ -134,13 +134,19 @@ pending_trace = _table(
     _partial_index("ix_waiting_trace_counted", "last_received_at", where="span_count = counted_spans"),
 )
 
-# What one batch brought of a trace, packed; number: spans of the trace that came before.
+# What one batch brought of a trace, and where that is.
 pending_span = _table(
     "pending_span",
-    sa.Column("trace_id", sa.Text, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    *_columns(sa.Text, "trace_id", "pack", primary_key=True),
     sa.Column("span_ids", sa.Text, nullable=False),  # with a space between them
-    sa.Column("body", sa.LargeBinary, nullable=False),  # spans as `pending_spans` packs them
+)
+
+# What one batch brought of several traces.
+span_pack = _table(
+    "span_pack",
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("traces", sa.Integer, nullable=False),  # that still refer to it
+    sa.Column("body", sa.LargeBinary, nullable=False),  # spans by trace id: msgpack, zstd
 )
 
 # Versions that a service is served under the name of a model ('' where none is named), and when.

@@ -16,7 +16,6 @@ from monitor.ledger.calibrations import CalibrationStore
 from monitor.ledger.cases import select_cases
 from monitor.ledger.cohorts import ArmReader
 from monitor.ledger.dialect import RaceLost
-from monitor.ledger.engine import reading
 from monitor.ledger.history import HistoryReader
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
 from monitor.ledger.pending_spans import PendingSpanRows, count_spans
@@ -94,17 +93,17 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
 
         Of so many traces as have *max_spans* together, or of one that has more; none only where none is due.
         """
-        with self._reading() as connection:
+        with self._reading_one_state() as connection:
             return self._pending.due(connection, settings, now=now, max_spans=max_spans)
 
     def crowding_spans(self, settings: AssemblySettings, *, max_spans: int) -> Sequence[PendingSpans]:
         """As `due_spans`, of the service that holds most, while more than `max_pending_spans` are pending."""
-        with self._reading() as connection:
+        with self._reading_one_state() as connection:
             return self._pending.crowding(connection, settings, max_spans=max_spans)
 
     def spans_of(self, trace_ids: Collection[TraceId]) -> Sequence[PendingSpans]:
         """Pending spans of these traces, complete or not; traces without any are left out."""
-        with self._reading() as connection:
+        with self._reading_one_state() as connection:
             return self._pending.of(connection, sorted(trace_ids))
 
     def pending_spans(self) -> int:
@@ -170,5 +169,5 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
 
     def checks(self) -> Sequence[Check]:
         """Whether what was counted is what the rows say, all at one moment."""
-        with reading(self._engine, self._dialect.one_state) as connection:
+        with self._reading_one_state() as connection:
             return list(checks(connection, self._dialect))

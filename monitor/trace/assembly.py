@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -424,6 +425,7 @@ def _asked_for_alias(run: _Run, version: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1_024)  # the same few names come with every run
 def is_floating_alias(request_model: str | None, response_model: str | None) -> bool:
     """
     Whether *request_model* names whatever is the latest: it says so, or the model that answered is a dated form of it.

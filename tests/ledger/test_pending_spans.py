@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
-from base64 import b64decode
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from backports import zstd
-from msgspec import msgpack, structs
 
 from monitor.ledger.ledger import (
     CounterName,
 )
-from monitor.ledger.schema import pending_span
+from monitor.ledger.schema import pending_span, span_pack
 from monitor.ledger.sql import SqlLedger
 from monitor.trace.model import TraceId
 from monitor.trace.span import OperationKind, Span
@@ -28,8 +26,14 @@ from tests.ledgers import (
     close_trace,
     counts,
     net_outcomes,
+    problems,
 )
 from tests.trace.spans import a_call, a_span, a_tool_call
+
+
+def _column(ledger: SqlLedger, column: sa.Column[Any]) -> list[Any]:
+    with ledger._engine.connect() as connection:
+        return list(connection.scalars(sa.select(column)))
 
 
 def test_spans_wait_until_their_trace_is_complete(ledger: SqlLedger) -> None:
@@ -105,47 +109,56 @@ def test_spans_of_a_trace_and_a_batch_are_one_row(ledger: SqlLedger) -> None:
     ledger.record(a_batch(a_span(), a_call("a")))
     ledger.record(a_batch(a_call("b")))
 
-    with ledger._engine.connect() as connection:
-        rows = connection.execute(sa.select(pending_span.c.number, pending_span.c.span_ids)).all()
-
-    assert [(0, "b a"), (2, a_span().span_id)] == sorted(map(tuple, rows))
+    assert ["b a", a_span().span_id] == sorted(_column(ledger, pending_span.c.span_ids))
+    assert [1, 1] == _column(ledger, span_pack.c.traces)
     assert {"received": 5, "duplicate": 2} == counts(ledger, CounterName.SPANS)
     assert 3 == ledger.pending_spans()
 
 
-_PACKED = b64decode(
-    "KLUv/WBNAO0CAEQCkt4AB9kgsMs/8ADLQAAApG5hbWWkc2hvcN4ACKZncHQtNG8HFAC56zAUooGKNEAZBlkzgxPRQXhgawjIxA6X7ovajUB1oZlp"
-    "WEs14I1YNwYu0G0uEabAOE9bRA=="
-)
+def test_a_better_account_of_a_span_takes_the_place_of_the_other(ledger: SqlLedger) -> None:
+    """However often a span is written anew, its trace has one row of the spans that came before."""
+    ledger.record(a_batch(a_span(), a_call("a", ended_at=NOON + 1)))
+    for seconds in range(2, 9):
+        ledger.record(a_batch(a_call("a", ended_at=NOON + seconds), a_call(f"n{seconds}")))
+
+    (waiting,) = ledger.spans_of([TraceId("t")])
+
+    assert NOON + 8 == next(span.ended_at for span in waiting.spans if span.span_id == "a")
+    assert (9, 9) == (len(waiting.spans), ledger.pending_spans())
+    assert ([1], []) == (_column(ledger, span_pack.c.traces), problems(ledger))
 
 
-def test_what_an_earlier_version_packed_is_read(ledger: SqlLedger) -> None:
-    """The names that spans are packed with stay as they are, or what is pending at an upgrade is lost."""
-    trace_id = TraceId("0af7651916cd43dd8448eb211c80319c")
-    agent = Span(trace_id, "b7ad6b7169203331", 1.0, 2.0, name="agent", kind=OperationKind.AGENT, service="shop")
-    call = Span(trace_id, "00f067aa0ba902b7", 1.0, 2.0, parent_span_id=agent.span_id, kind=OperationKind.MODEL)
-    call = structs.replace(call, response_model="gpt-4o", input_tokens=7)
-    for body in (_PACKED, zstd.compress(msgpack.encode([agent, call]))):
-        with ledger._engine.begin() as connection:
-            connection.execute(sa.delete(pending_span))
-            ids = {"trace_id": trace_id, "number": 0, "span_ids": f"{agent.span_id} {call.span_id}"}
-            connection.execute(sa.insert(pending_span).values(**ids, body=body))
+def test_a_pack_goes_with_the_last_trace_in_it(ledger: SqlLedger) -> None:
+    """Traces that came together are let go one by one, each when it was counted and no span came of it for a while."""
+    names = [f"t{number:02}" for number in range(20)]
+    spans = {name: [a_span(trace_id=TraceId(name)), a_call("a", trace_id=TraceId(name))] for name in names}
+    ledger.record(a_batch(*[span for of_trace in spans.values() for span in of_trace]))
+    packs = []
+    for some in (names[:5], names[5:19], names[19:]):
+        counted = [assembled(name, spans[name]) for name in some]
+        ledger.record(dataclasses.replace(a_batch(), assembled=counted, forget_before=NOON + 300))
+        packs.append(sorted(_column(ledger, span_pack.c.traces)))
 
-        (pending,) = ledger.spans_of([trace_id])
+        left = [pending.spans for pending in ledger.spans_of([*map(TraceId, names)])]
+        assert [sorted(spans[name], key=lambda span: span.span_id) for name in names[20 - len(left) :]] == left
 
-        assert [call, agent] == pending.spans
+    assert [15] == [sum(packs[0])]
+    assert ([1], []) == (packs[1], packs[2])
 
 
 def test_spans_that_cannot_be_read_still_count(ledger: SqlLedger) -> None:
-    """A damaged row stops nobody: its spans say nothing, and the trace is counted by what the others say."""
+    """A damaged pack stops nobody: its spans say nothing, and the trace is counted by what the others say."""
     ledger.record(a_batch(a_call("b"), a_call("c")))
     with ledger._engine.begin() as connection:
-        connection.execute(sa.update(pending_span).values(body=b"no frame"))
+        connection.execute(sa.update(span_pack).values(body=b"no frame"))
+    ledger.record(a_batch(a_call("d")))
+    with ledger._engine.begin() as connection:
+        connection.execute(sa.delete(span_pack).where(span_pack.c.body != b"no frame"))
     ledger.record(a_batch(a_span(), a_call("a")))
 
     assert 1 == close_due(ledger)
 
-    assert {"received": 4, "joined": 4} == counts(ledger, CounterName.SPANS)
+    assert {"received": 5, "joined": 5} == counts(ledger, CounterName.SPANS)
     assert ({"": 1}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
 
 

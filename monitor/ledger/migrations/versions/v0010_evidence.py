@@ -17,7 +17,7 @@ down_revision = "0002"  # those between were never released, and are in this one
 
 _SPANS_AT_ONCE = 10_000
 # As the schema has them: a later migration that changes one of them leaves its columns of today here.
-_NEW_TABLES = ("evidence", "traffic", "pruned", "stratum", "served_model", "pending_span")
+_NEW_TABLES = ("evidence", "traffic", "pruned", "stratum", "served_model", "pending_span", "span_pack")
 _NEW_COLUMNS = {
     "request": ("declared_tier", "cluster", "said", "looked", "audited"),
     "waiting_trace": ("counted_spans", "not_before", "counted_heads", "service"),
@@ -79,9 +79,10 @@ def _pack_spans() -> None:
     rows = op.get_bind().execute(in_order, execution_options={"yield_per": _SPANS_AT_ONCE})
     for trace_id, of_trace in groupby(rows, key=lambda row: row.trace_id):
         spans = list(of_trace)
-        body = zstd.compress(msgpack.encode([_facts(span) for span in spans]))
-        packed = {"trace_id": trace_id, "number": 0, "span_ids": " ".join(span.span_id for span in spans), "body": body}
-        op.bulk_insert(metadata.tables["pending_span"], [packed])
+        body = zstd.compress(msgpack.encode({trace_id: [_facts(span) for span in spans]}))
+        ids = " ".join(span.span_id for span in spans)
+        op.bulk_insert(metadata.tables["span_pack"], [{"id": trace_id, "traces": 1, "body": body}])
+        op.bulk_insert(metadata.tables["pending_span"], [{"trace_id": trace_id, "pack": trace_id, "span_ids": ids}])
     op.drop_table("waiting_span")
 
 
