@@ -20,13 +20,13 @@ def attributes() -> str:
         for row in ATTRIBUTES
         if row.fact is fact
     ]
-    return table(("what", "read from, the first that is there", "named by"), rows)
+    return table(("value", "attribute, the first one present", "convention"), rows)
 
 
 def libraries() -> str:
     """One line for each library."""
     rows = [(each.name, code(each.scope), each.leaves_out, each.switch) for each in LIBRARIES]
-    return table(("library", "scope", "what it leaves out", "the switch"), rows)
+    return table(("library", "scope", "it does not write", "how to change that"), rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ EXIT_CODES = {
 _HEAD = """# Commands
 
 `cliffwatch COMMAND --help` prints the same, with an example.
-Results go to standard output, errors to standard error, one sentence each, with what to do next; a traceback comes only with `--log.level debug`.
+Results go to standard output. Errors go to standard error, one sentence each, with what to do next; `--log.level debug` adds a traceback.
 
 """
 

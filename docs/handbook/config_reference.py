@@ -13,10 +13,10 @@ from monitor.config.reference import allowed, default_of, entry_kind, settings_o
 
 _HEAD = f"""# Config
 
-One YAML file, given with `--config.file`; a key that is left out has its default, and a key that is not known is an error with its line.
+The config is one YAML file, which you name with `--config.file`. A missing key has its default; an unknown key is an error with its line.
 `{ENVIRONMENT_PREFIX}<SECTION>__<KEY>` in the environment overrides the file, for example `{ENVIRONMENT_PREFIX}KAFKA__BOOTSTRAP_SERVERS`.
 Deeper keys take more double underscores; lists and mappings are written as JSON.
-[`cliffwatch.yaml`](../../cliffwatch.yaml) is the same as a file to start from, and `cliffwatch check-config FILE` says what is wrong with yours.
+[`cliffwatch.yaml`](../../cliffwatch.yaml) has every key as a file to start from; `cliffwatch check-config FILE` lists the problems of yours.
 
 """
 

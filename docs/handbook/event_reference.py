@@ -54,14 +54,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 _HEAD = """# Events
 
 One JSON object per Kafka record, or per line of a file.
-Fields that are not known are ignored and counted (`cliffwatch_unknown_fields_total`); an event that lacks a required field, or has one of another type, goes to the dead letters.
-[Your traces](../traces.md) says what the fields are used for.
+Cliffwatch ignores unknown fields and counts them (`cliffwatch_unknown_fields_total`); an event that lacks a required field, or has a field of the wrong type, becomes a dead letter.
+[Your traces](../traces.md) explains how Cliffwatch uses the fields.
 
 """
 
 _ATTRIBUTES_HEAD = """## Attributes of spans and logs
 
-What is read from OpenTelemetry, OpenInference and Langfuse; [your traces](../traces.md#what-is-read-from-where) has the rules around it.
+Cliffwatch reads these from OpenTelemetry, OpenInference and Langfuse; [your traces](../traces.md#what-is-read-from-where) has the rules.
 
 """
 

@@ -14,7 +14,7 @@ from monitor.metrics.names import METRICS
 _HEAD = """<!-- Generated from monitor/metrics/metrics.toml by `make generate`; do not edit. -->
 # Metrics
 
-What `/metrics` shows is the last committed state of the ledger: counters never reset, every replica shows the same, and what is not known is a missing series, never NaN.
+`/metrics` shows the last committed state of the ledger: counters never reset, every replica shows the same, and an unknown value is a missing series, never NaN.
 
 """
 
