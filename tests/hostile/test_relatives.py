@@ -95,8 +95,8 @@ def test_the_numbers_in_the_security_policy_are_those_of_the_code() -> None:
         f"{SERIES_OF_VERSION} for a model version of one service and environment",
         f"{SERIES_OF_CAPABILITY} for each further capability",
         f"{SERIES_OF_FAILURE_CLASS} for each failure class",
-        f"at most {most // SERIES_OF_VERSION} versions are told apart",
-        f"four versions ({4 * SERIES_OF_VERSION:,} series) set aside",
+        f"at most {most // SERIES_OF_VERSION} versions if each has one capability",
+        f"reserves room for four versions ({4 * SERIES_OF_VERSION:,} series)",
         f"at most {len(taken) - 1} services and environments",
     ):
         assert sentence in SECURITY
