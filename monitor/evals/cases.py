@@ -145,13 +145,8 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         return self.scored > 0 and self.scored >= self.unscored
 
     @property
-    def pass_rate(self) -> float | None:
-        """Passed per scored attempt by the word that stands, ratio 0 to 1; None where the case has no score."""
-        return self.standing if self.is_scored else None
-
-    @property
     def standing(self) -> float:
-        """As `pass_rate`, of a case that has a scored attempt."""
+        """Passed per scored attempt by the word that stands, ratio 0 to 1; of a case that has a scored attempt."""
         failed, do_fail, _, fail_after_all = self.audits
         return (self.passed + failed - do_fail - fail_after_all) / self.scored
 

@@ -300,7 +300,7 @@ class _Checker:
         name = f"{case_name} passes"
         cases = self._report.pairing.candidate.cases
         found = [case for key, case in cases.items() if case_name in {str(key), key.case_id}]
-        failed = [case for case in found if case.pass_rate is not None and case.pass_rate <= _HALF]
+        failed = [case for case in found if case.is_scored and case.standing <= _HALF]
         if failed:
             failure = next((f" ({case.failure})" for case in failed if case.failure), "")
             return _rule(name, f"{case_name} has to pass and fails{failure}.", is_kept=False)

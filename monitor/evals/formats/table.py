@@ -112,7 +112,7 @@ def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TAB
         raise reading.ResultFileInvalid(f"{name} holds no case; run the suite again.")
     roles, notes = table.roles()
     reader = _RowReader(name, roles, table, options, has_summaries=form is Format.TABLE)
-    attempts = [attempt for row in rows() if (attempt := reader.attempt(row)) is not None]
+    attempts = [each for number, row in enumerate(rows()) if (each := reader.attempt(number, row)) is not None]
     if form is not Format.TABLE:
         return reader.reader.result(form, attempts, *reader.notes())
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
@@ -278,7 +278,6 @@ class _RowReader:
         self.reader = reading.AttemptReader(name, options, roles[self._role])
         self._roles, self._table = roles, table
         self._ends = {0, *range(table.rows - 3, table.rows)} if has_summaries and table.rows > 1 else set()
-        self._row = -1
         self._states = [each for each in table.all_named(WORDS["runs"]["states"]) if each not in roles.values()]
         self._flags = table.all_named(WORDS["runs"]["flags"])
         self._shared: dict[tuple[JsonValue, ...], Mapping[str, MetadataValue]] = {}
@@ -289,15 +288,14 @@ class _RowReader:
         self._summaries: list[str] = []
         self._nameless = 0
 
-    def attempt(self, row: Row) -> Attempt | None:
-        """What *row* says; None where it is no case."""
-        self._row += 1
+    def attempt(self, number: int, row: Row) -> Attempt | None:
+        """What the *row* of that *number*, from 0, says; None where it is no case."""
         case_id = self._case_id(row)
         if not case_id:
             self._nameless += 1
             return None
         outcome = self._table.plain(self._roles[self._role], self._get(row, self._role))
-        if self._row in self._ends and _is_summary(word_of(case_id), word_of(outcome)):
+        if number in self._ends and _is_summary(word_of(case_id), word_of(outcome)):
             self._summaries.append(case_id)
             return None
         return self.reader.attempt(
