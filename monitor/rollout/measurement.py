@@ -31,7 +31,8 @@ _Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
-_MOST = 0.75
+_LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.25  # parts of all labels, and of what rows compare
+_OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -316,26 +317,36 @@ class Measurement:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
-        mixed = self._mixed.get(group, 0.0) if of_class is None and tiers is _TIERS_OF[group] else 0.0
-        lower, upper = change.lower - gap - max(mixed, 0.0), change.upper + gap - min(mixed, 0.0)
-        return verdict.Interval(change.estimate, max(lower, -1.0), min(upper, 1.0))
+        if of_class is None and tiers is _TIERS_OF[group] and group in self.within_clusters:
+            within, wider = self.within_clusters[group]
+            lower = min(change.lower, within - wider * (change.estimate - change.lower))
+            change = verdict.Interval(within, lower, within + wider * (change.upper - change.estimate))
+        return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     @cached_property
-    def _mixed(self) -> Mapping[TierGroup, float]:
+    def within_clusters(self) -> Mapping[TierGroup, tuple[float, float]]:
         """
-        By how much rows tell a larger change than the items or users do that both arms served.
+        The change within the items or users that both arms served, and its standard error over that of rows.
 
-        Once the traffic has changed, a row may hold harder items in one arm than in the other. Left out where labels
-        are not believed as they are, or where these clusters compare less than most of what rows do.
+        Of groups in which it is shown to be another one: the arms served different mixes of these, and a row holds
+        harder ones in one arm than in the other. A rise has to show in the rows as well, which compare hours. None
+        where labels are not believed as they are.
+
+        Source:
+            Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
+            variance of the other and that of their difference.
         """
         cohort, found = self.labels.cohort, {}
         arms = (cohort.baseline, cohort.candidate)
-        is_believed = all(sum(s.evidence[0] for s in arm.strata) >= _MOST * arm.labelled for arm in arms)
+        is_believed = all(sum(s.evidence[0] for s in arm.strata) >= _LEAST_BELIEVED * arm.labelled for arm in arms)
         for sums in cohort.shared_clusters if is_believed else ():
-            weight, before, after = sums.alike
-            pair = self._compare(self._of(_TIERS_OF[sums.group]), sums.group)
-            if pair is not None and weight * sum(1.0 / side.requests for side in pair) >= _MOST:
-                found[sums.group] = pair[1].rate - pair[0].rate - (after - before) / weight
+            pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[sums.group]), sums.group), sums.alike
+            part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
+            if pair is not None and part >= _LEAST_WITHIN:
+                rows, within = self._bounds.change(*pair, sums.group), (after - before) / weight
+                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * (1.0 / part - 1.0) ** 0.5
+                if abs(within - rows.estimate) > max(doubt, _LEAST_MIXED):
+                    found[sums.group] = within, part**-0.5
         return found
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:

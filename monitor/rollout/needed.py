@@ -36,10 +36,17 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
 
 def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
     """Whether the baseline serves hardly any more and its labels are too few, whatever the candidate's."""
-    if measurement.comparison is Comparison.CONCURRENT or min(measurement.labelled) < policy.min_labelled_requests:
+    if measurement.comparison is Comparison.CONCURRENT or measurement.labelled[1] < policy.min_labelled_requests:
         return False
     with_baseline, alone = (_growth(measurement, policy, of_baseline=of_baseline) for of_baseline in (True, False))
     return math.isinf(alone) and not math.isinf(with_baseline)
+
+
+def is_contradicted(measurement: Measurement, policy: Policy) -> bool:
+    """Whether what the same items tell and what all requests tell differ so that no number of requests decides."""
+    if not measurement.within_clusters or min(measurement.labelled) < policy.min_labelled_requests:
+        return False
+    return math.isinf(_growth(measurement, policy, of_baseline=True))
 
 
 def is_ruled_out(changes: Mapping[TierGroup, Interval | None], measurement: Measurement, policy: Policy) -> bool:
@@ -92,8 +99,11 @@ def _growth(measurement: Measurement, policy: Policy, *, of_baseline: bool) -> f
     """Factor by which labels have to grow to end the waiting; those of the candidate, and *of_baseline* too."""
 
     def has_ended(place: int) -> bool:
-        grown = measurement.grown((_FACTORS[place] if of_baseline else 1.0, _FACTORS[place]))
-        return is_ruled_out(grown, measurement, policy) or any(c is not None and c.lower > 0 for c in grown.values())
+        factor = _FACTORS[place] if of_baseline else 1.0
+        grown = measurement.grown((factor, _FACTORS[place]))
+        has_enough = factor * measurement.labelled[0] >= policy.min_labelled_requests
+        is_ok = has_enough and is_ruled_out(grown, measurement, policy)
+        return is_ok or any(c is not None and c.lower > 0 for c in grown.values())
 
     place = bisect_left(range(len(_FACTORS)), True, key=has_ended)
     return _FACTORS[place] if place < len(_FACTORS) else math.inf

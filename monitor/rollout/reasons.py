@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from monitor.difficulty.calibration import Calibration
 from monitor.rollout.cohort import ArmName, Comparison, TierGroup, TiersBy
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
-from monitor.rollout.matching import Matched
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
@@ -33,7 +32,7 @@ def explain(
         *(() if is_blocked else _headlines(verdict, findings, measurement, policy)),
         *findings.obstacles,
         *(() if verdict.one_sided else _evidence(measurement, findings)),
-        *_limits(verdict, calibration, measurement.matched),
+        *_limits(verdict, calibration, measurement),
     ]
 
 
@@ -135,7 +134,7 @@ def _broken_floor(check: FloorCheck) -> str:
 
 def _ruled_out(measurement: Measurement, policy: Policy) -> str:
     parts = [
-        f"{GROUP_NAMES[group]} {_FAIL[group]} {_at_most(change, margin)} (margin {points(margin)})"
+        f"{GROUP_NAMES[group]} {_FAIL[group]} {_at_most(change, margin)}"
         for group, margin in margins(measurement, policy)
         if (change := measurement.changes[group]) is not None
     ]
@@ -145,7 +144,7 @@ def _ruled_out(measurement: Measurement, policy: Policy) -> str:
 def _at_most(change: Interval, margin: float) -> str:
     if change.upper < 0:
         return f"less often: {with_bounds(change)}"
-    return f"at most {points(change.upper, beside=margin)} more often"
+    return f"at most {points(change.upper, beside=margin)} more often (margin {points(margin)})"
 
 
 def _open(verdict: Verdict, measurement: Measurement, policy: Policy) -> str:
@@ -192,7 +191,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
     return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {told}"
 
 
-def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched) -> Iterator[str]:
+def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Measurement) -> Iterator[str]:
     """What the verdict does not know, and what it rests on less firmly."""
     yield from audit_words(verdict.labels, verdict.audits_needed)
     if verdict.tiers_by is TiersBy.NONE:
@@ -202,11 +201,13 @@ def _limits(verdict: Verdict, calibration: Calibration | None, matched: Matched)
         yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so a change over time looks like a change of the model."
-    if (hours := matched.hours_alone) and verdict.state is not VerdictState.WAITING:
+    if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
-    if matched.renamed:
-        some = ", ".join(sorted(matched.renamed)[:_NAMED_CLASSES])
-        yield f"{len(matched.renamed)} classes have other names in one arm ({some}), so they are compared as one."
+    if measurement.within_clusters:
+        yield "The arms serve different mixes of the items or users that come again, so they are compared within these."
+    if renamed := measurement.matched.renamed:
+        some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
+        yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."
     if max(verdict.design_effect.values(), default=1.0) >= _LEAST_DESIGN_EFFECT:
         effects = " and ".join(f"{effect:.1f} of the {arm}'s" for arm, effect in verdict.design_effect.items())
         yield f"Requests of one conversation, user or item are similar: {effects} tell as much as one independent one."

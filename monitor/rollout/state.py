@@ -10,10 +10,10 @@ from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.matching import LEAST_EXPECTED
 from monitor.rollout.measurement import Measurement
-from monitor.rollout.needed import is_beyond_baseline, is_ruled_out, margins
+from monitor.rollout.needed import is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
-from monitor.rollout.wording import percent, points
+from monitor.rollout.wording import percent, points_of
 
 MIN_EASIER_FAILURES = 10
 """Failures of the easier tiers that each arm needs before `cliff`."""
@@ -137,6 +137,11 @@ def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
             f"The baseline's {measurement.labelled[0]:,} labelled requests are too few, and hardly any more arrive. If "
             "the estimates stay as they are, no number of candidate requests is enough for `ok`."
         )
+    elif is_contradicted(measurement, policy):
+        yield (
+            "The arms serve different mixes of the items or users that come again, and the change within these "
+            "contradicts that of all requests. More requests do not settle it: send both arms the same traffic."
+        )
     elif measurement.matched.hours_alone:
         yield (
             f"The baseline has served nothing for the last {measurement.matched.hours_alone} hours. There is nothing "
@@ -195,6 +200,7 @@ def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str
     behind, lower, upper = ("candidate", after, before) if after < before else ("baseline", before, after)
     what = "hard-tier labels" if group is TierGroup.HARD else "labels"
     return (
-        f"The {behind}'s {what} lag behind: {lower:.0%} of its matured requests are labelled, {upper:.0%} of the other "
-        f"arm's. The missing ones could hide a change of {points(gap)}."
+        f"The {behind}'s {what} lag behind: {percent(lower)} of its matured requests are labelled, {percent(upper)} of "
+        f"the other arm's. The missing ones could hide a change of {points_of(gap)}. If you choose at random "
+        "which runs are labelled, send the chance of each as `sampling_probability`."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from monitor.labels.delay import LabelDelay
@@ -10,16 +11,17 @@ from monitor.rollout.verdict import Interval
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _SMALLEST_P_VALUE = 0.001
 _MOST_DIGITS = 4
+_TINY, _SMALL = 0.00001, 0.01
 
 
 def percent(ratio: float) -> str:
     """
-    *ratio*, 0 to 1.
+    *ratio*, 0 to 1; one near 0 or 1 with as many digits as tell it from that.
 
-    >>> percent(0.125)
-    '12.5 %'
+    >>> percent(0.125), percent(0.0013), percent(0.9998)
+    ('12.5 %', '0.13 %', '99.980 %')
     """
-    return f"{100 * ratio:.1f} %"
+    return f"{100 * ratio:.{_digits(min(ratio, 1.0 - ratio))}f} %"
 
 
 def points(ratio: float, *, beside: float | None = None) -> str:
@@ -42,12 +44,24 @@ def with_bounds(interval: Interval) -> str:
     >>> with_bounds(Interval(0.25, 0.125, 0.375))
     '+25.0 points (+12.5 to +37.5)'
     """
-    return f"{points(interval.estimate)} ({bounds(interval)})"
+    digits = _digits(max(interval.upper, -interval.lower))
+    return f"{signed(interval.estimate, digits)} points ({bounds(interval)})"
 
 
 def bounds(interval: Interval) -> str:
-    """The bounds of a change."""
-    return f"{signed(interval.lower)} to {signed(interval.upper)}"
+    """
+    The bounds of a change.
+
+    >>> bounds(Interval(0.0014, 0.0002, 0.0027))
+    '+0.02 to +0.27'
+    """
+    digits = _digits(max(interval.upper, -interval.lower))
+    return f"{signed(interval.lower, digits)} to {signed(interval.upper, digits)}"
+
+
+def _digits(ratio: float) -> int:
+    """Decimals of a percentage that show *ratio*: one, more below 1 %, up to 0.001 %."""
+    return -math.floor(math.log10(ratio)) - 1 if _TINY <= ratio < _SMALL else 1
 
 
 def signed(ratio: float, digits: int = 1) -> str:

@@ -59,12 +59,14 @@ def test_a_baseline_that_serves_no_more_does_not_grow_with_the_candidate() -> No
     waiting = judged(old, new, Comparison.BEFORE_AFTER)
     enough = 1_000 + waiting.requests_needed
     too_few = judged((300, 30), (5_000, 500), Comparison.BEFORE_AFTER)
+    below_minimum = judged((150, 0), (50_000, 0), Comparison.BEFORE_AFTER)
 
     assert VerdictState.WAITING is waiting.state
     assert waiting.requests_needed > judged(old, new).requests_needed
     assert VerdictState.OK is judged(old, (int(1.3 * enough), int(0.13 * enough)), Comparison.BEFORE_AFTER).state
-    assert too_few.requests_needed == 0
-    assert too_few.obstacles[0].startswith("The baseline's 300 labelled requests are too few")
+    for verdict, number in ((too_few, 300), (below_minimum, 150)):
+        assert verdict.requests_needed == 0
+        assert verdict.obstacles[0].startswith(f"The baseline's {number} labelled requests are too few")
 
 
 def test_nothing_seen_needs_the_minimum() -> None:

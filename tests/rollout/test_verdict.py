@@ -205,7 +205,7 @@ def test_declared_tiers_need_no_calibration() -> None:
 @pytest.mark.parametrize(
     ("failures", "labelled", "words"),
     [
-        pytest.param((30, 60, 280, 0), (3000, 1500, 500, 0), "candidate's labels lag behind: 50%", id="everywhere"),
+        pytest.param((30, 60, 280, 0), (3000, 1500, 500, 0), "candidate's labels lag behind: 50.0 %", id="everywhere"),
         pytest.param((60, 120, 300, 0), (6000, 3000, 500, 0), "hard-tier labels lag behind", id="in the hard tier"),
     ],
 )
