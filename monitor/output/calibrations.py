@@ -93,13 +93,11 @@ def history_rows(history: TierTable, *, is_trusted: bool) -> Sequence[Rows]:
     if not is_trusted:
         by_version = {version: history.of_version(version) for version in history.versions}
         by_name = {"failure rate by version": by_version, "failure rate by capability": history.capabilities}
-        return [
-            [
-                (title, "", ""),
-                *((name, f"{each.failures:,}/{each.requests:,}", each.words) for name, each in rows.items()),
-            ]
-            for title, rows in by_name.items()
-        ]
+        tables = []
+        for title, tallies in by_name.items():
+            named = [(name, f"{each.failures:,}/{each.requests:,}", each.words) for name, each in tallies.items()]
+            tables.append([(title, "", ""), *named])
+        return tables
     shown = [tier for tier in ALL_TIERS if history.of_tier(tier).requests or tier != Tier.UNTIERED]
     share = [percent(history.traffic_share(tier)) for tier in shown]
     rate = [history.of_tier(tier).words for tier in shown]

@@ -119,12 +119,11 @@ def _figure(value: float | None, digits: int) -> str:
 
 def _reliability(points: Sequence[ReliabilityPoint]) -> Table:
     """One row per group of labels: where on the axis failures were predicted (|) and where they were observed (●)."""
-    table = columns("predicted |", "observed ●", "labels")
-    table.add_column(Text("0 %".ljust(_AXIS_WIDTH - 5) + "100 %"), justify="left", no_wrap=True)
-    for point in points:
-        marks = _on_axis(point.predicted, point.observed)
-        table.add_row(percent(point.predicted), percent(point.observed), f"{point.labels:,}", marks)
-    return table
+    rows = (
+        (percent(each.predicted), percent(each.observed), f"{each.labels:,}", _on_axis(each.predicted, each.observed))
+        for each in points
+    )
+    return columns("predicted |", "observed ●", "labels", "0 %".ljust(_AXIS_WIDTH - 5) + "100 %", rows=rows)
 
 
 def _on_axis(predicted: float, observed: float) -> Text:
