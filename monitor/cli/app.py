@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -27,35 +27,26 @@ EXIT_PROBLEM, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 
 _HALF_SENTENCE = 1_000  # characters
 
-COMMANDS = (
-    "demo",
-    "init",
-    "doctor",
-    "run",
-    "check-config",
-    "verdict",
-    "rollouts",
-    "cases",
-    "labels",
-    "tail",
-    "report",
-    "replay",
-    "calibrate",
-    "calibrations",
-    "probes",
-    "frontier",
-    "ledger",
-)
-"""Commands and groups of commands, as a newcomer meets them."""
-
-_MODULES = {
+COMMANDS = {
+    "demo": "replay",
+    "init": "init",
+    "doctor": "doctor",
+    "run": "run",
     "check-config": "init",
     "verdict": "rollouts",
+    "rollouts": "rollouts",
+    "cases": "cases",
     "labels": "cases",
-    "demo": "replay",
+    "tail": "tail",
+    "report": "report",
+    "replay": "replay",
     "calibrate": "calibrations",
+    "calibrations": "calibrations",
+    "probes": "probes",
+    "frontier": "frontier",
+    "ledger": "ledger",
 }
-"""Modules whose name is not that of the command."""
+"""Commands and groups of commands, as a newcomer meets them, with the module of each."""
 
 
 app = Commands(
@@ -122,13 +113,13 @@ def whole_app() -> typer.Typer:
     return app
 
 
-def _load(names: Sequence[str]) -> None:
+def _load(names: Iterable[str]) -> None:
     """Add the commands of these *names* to `app`; each has imports of its own, so only those asked for are loaded."""
     for name in names:
-        import_module(f"monitor.cli.{_MODULES.get(name, name)}")
+        import_module(f"monitor.cli.{COMMANDS[name]}")
 
 
-def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
+def _asked_for(arguments: Sequence[str]) -> Iterable[str]:
     """What *arguments* may be about: one command, or none, or all of them for help, completion and mistyped names."""
     first = next(iter(arguments), "")
     if first == "--version":
