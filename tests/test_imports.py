@@ -36,7 +36,7 @@ def test_a_command_brings_its_own_module_and_no_other() -> None:
     loaded = modules_of("from monitor.cli import run_command\nrun_command(['run', '--help'])")
 
     assert "monitor.cli.run" in loaded
-    assert loaded.isdisjoint(f"monitor.cli.{name.replace('-', '_')}" for name in COMMANDS if name != "run")
+    assert loaded.isdisjoint(f"monitor.cli.{module}" for name, module in COMMANDS.items() if name != "run")
 
 
 def modules_of(program: str) -> frozenset[str]:
