@@ -106,7 +106,7 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     kafka = config.kafka
     servers = list(reach(kafka))
     yield from judge_reach(servers)
-    if all(each.name_problem or each.connect_problem or each.tls_problem for each in servers):
+    if all(each.failed for each in servers):
         yield from _not_asked("No broker is within reach.")
         return
     login = Check("broker", "login")

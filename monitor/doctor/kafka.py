@@ -23,18 +23,20 @@ _ZONE_SLACK_SECONDS = 120.0  # from the end of a run to when it is written
 _FEWEST_OF_ZONE = 3  # events
 
 
+_STEPS = {
+    "name": ("does not resolve", "Correct the name in kafka.bootstrap_servers."),
+    "connection": ("accepts no connection", "Check port and firewall, and the broker."),
+    "tls": ("does not speak TLS", "Check kafka.security_protocol and kafka.ssl_ca_file."),
+}
+
+
 def judge_reach(servers: Iterable[Reach]) -> Iterator[Finding]:
     """Names, connections and TLS of the bootstrap servers."""
     for each in servers:
-        steps = (
-            ("name", "does not resolve", each.name_problem, "Correct the name in kafka.bootstrap_servers."),
-            ("connection", "accepts no connection", each.connect_problem, "Check port and firewall, and the broker."),
-            ("tls", "does not speak TLS", each.tls_problem, "Check kafka.security_protocol and kafka.ssl_ca_file."),
-        )
-        failed = [(check, f"{each.server} {what}: {why}.", advice) for check, what, why, advice in steps if why]
-        for check, sentence, advice in failed:
-            yield Check("broker", check).unreachable(sentence, advice)
-        if not failed:
+        if each.failed:
+            what, advice = _STEPS[each.failed]
+            yield Check("broker", each.failed).unreachable(f"{each.server} {what}: {each.problem}.", advice)
+        else:
             addresses = ", ".join(each.addresses)
             yield Check("broker", "connection").ok(f"{each.server} ({addresses}) accepts connections.")
 

@@ -24,20 +24,18 @@ _WITH_TLS = (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
 @dataclass(frozen=True, slots=True)
 class Reach:
     """
-    How far one gets with one bootstrap server; a step that was not taken has no problem.
+    How far one gets with one bootstrap server.
 
     Attributes:
         addresses: What its name resolves to.
-        name_problem: Why it does not resolve.
-        connect_problem: Why no connection is accepted.
-        tls_problem: Why there is no encrypted connection.
+        failed: The step that fails: `name` (to resolve it), `connection` or `tls`; empty where none does.
+        problem: Why it fails.
     """
 
     server: str
     addresses: Sequence[str] = ()
-    name_problem: str = ""
-    connect_problem: str = ""
-    tls_problem: str = ""
+    failed: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +79,18 @@ def reach(settings: KafkaSettings) -> Iterator[Reach]:
 def _reach(server: str, settings: KafkaSettings) -> Reach:
     host, separator, port = server.rpartition(":")
     host, port = (host, port) if separator else (server, str(_KAFKA_PORT))
+    step, addresses = "name", list[str]()
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        step, addresses = "connection", sorted({str(address[0]) for *_, address in found})
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS) as plain:
+            step = "tls"
+            if settings.security_protocol in _WITH_TLS:
+                context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
+                context.check_hostname = settings.ssl_check_hostname
+                context.wrap_socket(plain, server_hostname=host).close()
     except (OSError, ValueError) as error:
-        return Reach(server, name_problem=str(error))
-    addresses = sorted({str(address[0]) for *_, address in found})
-    try:
-        plain = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS)
-    except OSError as error:
-        return Reach(server, addresses, connect_problem=error.strerror or str(error))
-    with plain:
-        if settings.security_protocol not in _WITH_TLS:
-            return Reach(server, addresses)
-        try:
-            context = ssl.create_default_context(cafile=settings.ssl_ca_file or None)
-            context.check_hostname = settings.ssl_check_hostname
-            context.wrap_socket(plain, server_hostname=host).close()
-        except (OSError, ValueError) as error:
-            return Reach(server, addresses, tls_problem=str(error))
+        return Reach(server, addresses, step, getattr(error, "strerror", None) or str(error))
     return Reach(server, addresses)
 
 
@@ -136,13 +128,11 @@ class Cluster:
 
     def group(self, name: str) -> GroupFacts:
         """The group *name*, whether it was ever joined or not."""
-        try:
-            described = self._admin.describe_groups([name])[name]
-        except (CoordinatorNotAvailableError, GroupIdNotFoundError):
-            return GroupFacts(name)
-        except KafkaError as error:
-            with translated_errors(self._settings):
-                raise error from None
+        with translated_errors(self._settings):
+            try:
+                described = self._admin.describe_groups([name])[name]
+            except (CoordinatorNotAvailableError, GroupIdNotFoundError):
+                return GroupFacts(name)
         state = str(described.get("group_state", described.get("state", "")))
         return GroupFacts(name, state="" if state == "Dead" else state, members=len(described.get("members", ())))
 

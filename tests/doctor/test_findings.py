@@ -76,9 +76,9 @@ def assert_told(findings: Iterable[Finding], *expected: tuple[str, str]) -> None
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        pytest.param(Reach("kafka:9092", name_problem="unknown"), "kafka:9092 does not resolve", id="a name"),
-        pytest.param(Reach("k:1", ["::1"], connect_problem="refused"), "k:1 accepts no connection", id="a port"),
-        pytest.param(Reach("k:1", ["::1"], tls_problem="self-signed"), "kafka.ssl_ca_file", id="TLS"),
+        pytest.param(Reach("kafka:9092", [], "name", "unknown"), "kafka:9092 does not resolve", id="a name"),
+        pytest.param(Reach("k:1", ["::1"], "connection", "refused"), "k:1 accepts no connection", id="a port"),
+        pytest.param(Reach("k:1", ["::1"], "tls", "self-signed"), "kafka.ssl_ca_file", id="TLS"),
     ],
 )
 def test_a_broker_out_of_reach_says_how_far_one_got(facts: Reach, words: str) -> None:
