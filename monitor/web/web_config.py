@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -122,13 +124,9 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext:
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     load_certificate(context, tls)
     if tls.client_ca_file is not None:
-        try:
+        wrong = "client_ca_file holds no certificate of an authority"
+        with _pem_errors("client_ca_file", wrong, "it must be a PEM file"):
             context.load_verify_locations(tls.client_ca_file)
-        except ssl.SSLError as error:
-            raise ConfigInvalid(
-                f"web.config_file: client_ca_file holds no certificate of an authority ({error.reason}); "
-                "it must be a PEM file"
-            ) from error
     return context
 
 
@@ -139,13 +137,18 @@ def load_certificate(context: ssl.SSLContext, tls: TlsConfig) -> None:
     Raises:
         ConfigInvalid: they are not a certificate and its key.
     """
-    try:
+    wrong = "cert_file and key_file are not a certificate and its key"
+    with _pem_errors("cert_file or key_file", wrong, "both must be PEM files, the key without a password"):
         # The password is empty: OpenSSL must not ask at the terminal.
         context.load_cert_chain(tls.cert_file, tls.key_file, password=str)
+
+
+@contextmanager
+def _pem_errors(files: str, wrong: str, advice: str) -> Iterator[None]:
+    """Says with `ConfigInvalid` what is *wrong*, or that *files* cannot be read."""
+    try:
+        yield
     except ssl.SSLError as error:
-        raise ConfigInvalid(
-            f"web.config_file: cert_file and key_file are not a certificate and its key ({error.reason}); "
-            "both must be PEM files, the key without a password"
-        ) from error
+        raise ConfigInvalid(f"web.config_file: {wrong} ({error.reason}); {advice}") from error
     except OSError as error:
-        raise ConfigInvalid(f"web.config_file: cert_file or key_file cannot be read: {error.strerror}") from error
+        raise ConfigInvalid(f"web.config_file: {files} cannot be read: {error.strerror}") from error

@@ -16,7 +16,7 @@ from monitor.errors import ConfigInvalid
 from monitor.metrics.snapshot import HealthFact, SnapshotHolder
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
-from monitor.web.web_config import WebConfig, load_web_config
+from monitor.web.web_config import WebConfig, load_web_config, tls_context
 from tests.metrics.snapshots import a_snapshot
 from tests.programs import required_program
 
@@ -384,6 +384,23 @@ def test_every_problem_of_the_file_is_told(tmp_path: Path, text: str, expected: 
 
     told = str(caught.value).replace(f"{tmp_path}/web.yml", "web.yml").replace(str(tmp_path), "FOLDER")
     assert expected == told.splitlines()
+
+
+@pytest.mark.parametrize("name", ["cert", "key", "authority"])
+def test_a_file_that_can_no_longer_be_read_is_named(tmp_path: Path, certificate: Path, name: str) -> None:
+    """One sentence, and no traceback, for a secret that was taken away since the file was checked."""
+    files = {each: tmp_path / f"{each}.pem" for each in ("cert", "key", "authority")}
+    for each, file in files.items():
+        file.write_bytes((certificate / ("key.pem" if each == "key" else "cert.pem")).read_bytes())
+    (tmp_path / "web.yml").write_text(
+        "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  client_ca_file: authority.pem\n"
+    )
+    tls = load_web_config(tmp_path / "web.yml").tls_server_config
+    assert tls is not None
+    files[name].unlink()
+
+    with pytest.raises(ConfigInvalid, match=r"cannot be read: No such file or directory"):
+        tls_context(tls)
 
 
 def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
