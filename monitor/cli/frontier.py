@@ -30,12 +30,13 @@ def frontier(
 
     Without SERVICE, it compares all versions on the same probes (environments `probes` and `reference`); the
     calibration in force says which probes are hard. With SERVICE, it compares live requests as they were tagged: the
-    numbers of the Frontier dashboard, though versions may have served different requests. It also names the versions
-    that may be below the best only by chance; choose among these by cost and latency.
+    numbers of the Frontier dashboard, by the first outcome of each request, though versions may have served different
+    requests. It also names the versions that may be below the best only by chance; choose among these by cost and
+    latency.
 
     With --by, it shows how often the runs of SERVICE pass as they get longer, with 90 % bounds and a line at their
-    budgets. Lengths double from row to row; runs without a length have their own row. Difficult requests take longer
-    and fail more often, so compare versions, not lengths.
+    budgets, by the current outcome of each run. Lengths double from row to row; runs without a length have their own
+    row. Difficult requests take longer and fail more often, so compare versions, not lengths.
 
     Example: [bold]cliffwatch frontier --min-requests 10 --output json[/]
 

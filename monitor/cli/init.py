@@ -24,6 +24,7 @@ from monitor.errors import ConfigInvalid, DependencyUnreachable, UsageError
 from monitor.ingest.kafka_reader import KafkaReader, no_such_topic
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
 from monitor.service.pipeline import DecodeRules
+from monitor.web.web_config import WebConfig, load_web_config, tls_context
 
 _PEEKED_RECORDS = 10
 _MOST_TOPICS = 200
@@ -191,10 +192,15 @@ def check_config(file: Path) -> None:
     """
     Check a config and print every problem with its line; exit 1 if there is one.
 
+    It also reads the file that `web.config_file` names, and the certificate and key that this one names.
+
     Example: [bold]cliffwatch check-config cliffwatch.yaml[/]
 
     Args:
         file (FILE): The YAML config to check.
     """
-    load_config(file)
+    web_file = load_config(file).web.config_file
+    web = load_web_config(Path(web_file)) if web_file else WebConfig()
+    if web.tls_server_config is not None:
+        tls_context(web.tls_server_config)
     say(f"{file}: no problem found")

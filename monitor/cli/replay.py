@@ -110,12 +110,12 @@ def demo(
     Args:
         write (FILE): Only write the events as JSON lines; the last one is 2 h old.
     """
+    config = shared.config()
     if write is not None:
         with writing(write):
             total = write_demo_events(write, ends_at=datetime.now(UTC) - _MATURE)
         say(f"{write}: {total:,} events")
         return
-    config = shared.config()
     with tempfile.TemporaryDirectory(prefix="cliffwatch-demo-") as folder:
         events = Path(folder) / "events.jsonl"
         total = write_demo_events(events)

@@ -123,6 +123,12 @@ def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Captur
         pytest.param(["replay"], 2, "Name files to replay", id="nothing to replay"),
         pytest.param(["check-config"], 2, "Missing argument", id="a missing argument"),
         pytest.param(["demo", "--write", "/nonexistent/x"], 2, "choose another place", id="a place that is not there"),
+        pytest.param(
+            ["demo", "--write", "/nonexistent/x", "--config.file", "missing.yaml"],
+            1,
+            "/missing.yaml: cannot be read",
+            id="a config of the demo that is not there",
+        ),
         pytest.param(["fly"], 2, "No such command", id="an unknown command"),
     ],
 )
@@ -147,6 +153,43 @@ def test_check_config_names_every_problem_by_its_line(tmp_path: Path, capsys: py
     error = capsys.readouterr().err
     assert f"{config}:2" in error
     assert f"{config}:4" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("basic_auth_users:\n  alice: secret-123\n", "web.yml:2: basic_auth_users.alice: is not a bcrypt hash"),
+        ("tls_server_config:\n  cert_file: no.pem\n  key_file: web.yml\n", "web.yml:2: tls_server_config.cert_file:"),
+        ("tls_server_config:\n  cert_file: web.yml\n  key_file: web.yml\n", "are not a certificate and its key"),
+        (None, "web.config_file cannot be read"),
+    ],
+    ids=["a password in plain text", "a file that is not there", "a file of another kind", "no web config"],
+)
+def test_check_config_reads_the_web_config_too(
+    tmp_path: Path, text: str | None, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would stop the start is found before; a password is not repeated."""
+    web = tmp_path / "web.yml"
+    if text is not None:
+        web.write_text(text)
+    config = tmp_path / "cliffwatch.yaml"
+    config.write_text(f"web: {{config_file: '{web}'}}\n")
+
+    assert 1 == run_command(["check-config", str(config)])
+
+    said = capsys.readouterr()
+    assert problem in said.err
+    assert "secret-123" not in said.err + said.out
+
+
+def test_check_config_takes_a_sound_web_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that guards nothing is no problem."""
+    (tmp_path / "web.yml").write_text("http_server_config:\n  headers: {X-Frame-Options: DENY}\n")
+    config = tmp_path / "cliffwatch.yaml"
+    config.write_text(f"web: {{config_file: '{tmp_path}/web.yml'}}\n")
+
+    assert 0 == run_command(["check-config", str(config)])
+    assert "no problem found" in capsys.readouterr().out
 
 
 def test_a_broker_that_cannot_be_reached_ends_the_start_with_exit_3(tmp_path: Path) -> None:
