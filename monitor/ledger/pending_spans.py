@@ -63,7 +63,9 @@ class PendingSpanRows:
         self.postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
         trace, row, pack = pending_trace.c, pending_span.c, span_pack.c
         among, held, packed = map(dialect.among, (trace.trace_id, row.trace_id, pack.id))
-        self._traces = sa.select(pending_trace).where(among)
+        self._traces = sa.select(*trace["trace_id", "first_received_at", "last_received_at", "counted_heads"]).where(
+            among
+        )
         self._rows = sa.select(pending_span).where(held)
         self._packs = sa.select(pack.id, pack.body).where(packed)
         self._held = sa.select(pack.id, pack.traces).where(packed).order_by(pack.id).with_for_update()
@@ -103,7 +105,7 @@ class PendingSpanRows:
         """Ids of the spans that traces have already, of those that have any."""
         known: defaultdict[TraceId, set[str]] = defaultdict(set)
         rows = connection.execute(self._rows, self._among(trace_ids))
-        for trace_id, span_ids in readable("pending_span", rows, lambda row: (row[0], text(row.span_ids).split(" "))):
+        for trace_id, span_ids in readable("pending_span", rows, lambda row: (row[0], text(row[2]).split(" "))):
             known[trace_id].update(span_ids)
         return known
 
@@ -132,7 +134,7 @@ class PendingSpanRows:
         if not trace_ids:
             return
         among = self._among(trace_ids)
-        taken = Counter(row.pack for row in connection.execute(self._rows, among))
+        taken = Counter(pack for _, pack, _ in connection.execute(self._rows, among))
         connection.execute(self._forget_rows, among)
         held = connection.execute(self._held, self._among(taken)).all()
         left = [(pack, traces - taken[pack]) for pack, traces in held]
@@ -199,17 +201,17 @@ class PendingSpanRows:
         among = self._among(trace_ids)
         spans: dict[TraceId, list[Span]] = {trace_id: [] for trace_id in trace_ids}
         came = dict(readable("pending_trace", connection.execute(self._traces, among), _came))
-        rows: defaultdict[str, list[Any]] = defaultdict(list)
-        for row in connection.execute(self._rows, among):
-            rows[row.pack].append(row)
+        rows: defaultdict[str, list[tuple[TraceId, str]]] = defaultdict(list)
+        for trace_id, pack, span_ids in connection.execute(self._rows, among):
+            rows[pack].append((trace_id, span_ids))
         for pack in connection.execute(
             self._packs, self._among(rows)
         ):  # one at a time: few of its traces may be asked for
             opened = next(readable("span_pack", [pack], lambda pack: _open(zstd.decompress(pack.body))), {})
-            for row in rows.pop(pack.id):
-                spans[row.trace_id] += _unpacked(opened, row)
-        for row in chain(*rows.values()):  # whose pack is lost
-            spans[row.trace_id] += _unpacked({}, row)
+            for trace_id, span_ids in rows.pop(pack.id):
+                spans[trace_id] += _unpacked(opened, trace_id, span_ids)
+        for trace_id, span_ids in chain(*rows.values()):  # whose pack is lost
+            spans[trace_id] += _unpacked({}, trace_id, span_ids)
         return [
             PendingSpans(trace_id, sorted(of_trace, key=attrgetter("span_id")), *came.get(trace_id, (0.0, 0.0, ())))
             for trace_id, of_trace in spans.items()
@@ -231,11 +233,11 @@ class PendingSpanRows:
             return {}
         looked_at = {each.trace_id: each for each in assembled}
         rows = connection.execute(self._grown, self._among(looked_at)).all()
-        ours = [row for row in rows if row.span_count == looked_at[row.trace_id].span_count]
-        heads = dict(readable("waiting_trace", ours, lambda row: (row.trace_id, _heads(row, looked_at[row.trace_id]))))
-        taken = [row for row in ours if row.trace_id in heads]
-        self._mark_counted(connection, [(row.trace_id, row.span_count, heads[row.trace_id]) for row in taken])
-        return {TraceId(row.trace_id): row.counted_spans for row in taken}
+        ours = [row for row in rows if row[1] == looked_at[row[0]].span_count]
+        heads = dict(readable("waiting_trace", ours, lambda row: (row[0], _heads(row[3], looked_at[row[0]]))))
+        taken = [(trace_id, spans, counted) for trace_id, spans, counted, _ in ours if trace_id in heads]
+        self._mark_counted(connection, [(trace_id, spans, heads[trace_id]) for trace_id, spans, _ in taken])
+        return {trace_id: counted for trace_id, _, counted in taken}
 
     def _among(self, trace_ids: Iterable[str]) -> Mapping[str, object]:
         return {"among": self._values(list(trace_ids))}
@@ -281,20 +283,20 @@ def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]
     return first.trace_id, received_at, received_at, root_ended, len(spans), 0, 0.0, "", service
 
 
-def _unpacked(pack: Mapping[str, Raw], row: Any) -> Sequence[Span]:
-    """The spans of *row* out of their *pack*; such as say nothing, and still count, where they cannot be read."""
-    spans = next(readable("pending_span", [row], lambda row: _decode(pack[row.trace_id])), None)
+def _unpacked(pack: Mapping[str, Raw], trace_id: TraceId, span_ids: str) -> Sequence[Span]:
+    """The spans of a trace out of their *pack*; such as say nothing, and still count, where they cannot be read."""
+    spans = next(readable("pending_span", [(trace_id,)], lambda row: _decode(pack[row[0]])), None)
     if spans is not None:
         return spans
-    blank = (Span(TraceId(row.trace_id), span_id, started_at=0.0) for span_id in str(row.span_ids).split(" "))
-    return list(blank)
+    return [Span(trace_id, span_id, started_at=0.0) for span_id in str(span_ids).split(" ")]
 
 
 def _came(row: Any) -> tuple[TraceId, tuple[float, float, tuple[str, ...]]]:
-    return row.trace_id, (real(row.first_received_at), real(row.last_received_at), tuple(str.split(row.counted_heads)))
+    trace_id, first, last, heads = row
+    return trace_id, (real(first), real(last), tuple(str.split(heads)))
 
 
-def _heads(row: Any, assembled: Assembled) -> str:
+def _heads(counted: Any, assembled: Assembled) -> str:
     """Heads of the runs that are counted by now, in the order in which they were."""
     new = (tagged.trace.head_span_id for tagged in assembled.tagged if tagged.trace.head_span_id)
-    return " ".join(dict.fromkeys([*text(row.counted_heads).split(), *new]))
+    return " ".join(dict.fromkeys([*text(counted).split(), *new]))
