@@ -266,13 +266,10 @@ def _touched(added: Any) -> Mapping[str, Any]:
 
 def _by_trace(spans: Iterable[Span]) -> _Came:
     """The better account of each span, by trace in the order of their ids."""
-    came: _Came = defaultdict(dict)
+    came: defaultdict[TraceId, list[Span]] = defaultdict(list)
     for span in spans:
-        of_trace = came[span.trace_id]
-        known = of_trace.get(span.span_id)
-        if known is None or span.outranks(known):
-            of_trace[span.span_id] = span
-    return dict(sorted(came.items()))
+        came[span.trace_id].append(span)
+    return {trace_id: unique_spans(came[trace_id]) for trace_id in sorted(came)}
 
 
 def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]:

@@ -156,17 +156,17 @@ def assemble(
         Each trace with its runs, in the order of their starts, and those that still wait for a span or for an answered
         call, with the time until which they wait, Unix seconds.
     """
-    whole_at = {pending.trace_id: _whole_at(pending, rules.traces.assembly) for pending in due}
-    postponed = {trace_id: at for trace_id, at in whole_at.items() if now < at}
-    whole = [
-        (pending, build_traces(pending.spans, rules.traces.outcomes, pending.counted))
-        for pending in due
-        if pending.trace_id not in postponed
-    ]
-    served = served.and_taught_by(run for _, runs in whole for run in runs)
+    postponed: dict[TraceId, float] = {}
+    whole = []
+    for pending in due:
+        if now < (whole_at := _whole_at(pending, rules.traces.assembly)):
+            postponed[pending.trace_id] = whole_at
+        else:
+            whole.append((pending, whole_at, build_traces(pending.spans, rules.traces.outcomes, pending.counted)))
+    served = served.and_taught_by(run for _, _, runs in whole for run in runs)
     built: list[BuiltTrace] = []
-    for pending, runs in whole:
-        waits_until = whole_at[pending.trace_id] + rules.traces.assembly.quiet_seconds
+    for pending, whole_at, runs in whole:
+        waits_until = whole_at + rules.traces.assembly.quiet_seconds
         resolved = [served.resolve(run, is_last_chance=is_last_chance or waits_until <= now < inf) for run in runs]
         if None in resolved:
             postponed[pending.trace_id] = waits_until
