@@ -356,11 +356,11 @@ class _Evidence:
         """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
         if sample not in self.samples:
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
-            beyond = [cluster for cluster in sample.largest if cluster > among]
-            since = max(self.where["since"], self.whole_from)
-            where = {**self.where, "since": since, "among": among, "beyond": beyond}
-            wanted = (_AMONG, _BEYOND) if beyond else (_AMONG,)
-            selects = wanted if any(self.columns["clustered"]) else ()
+            where = {**self.where, "since": max(self.where["since"], self.whole_from), "among": among}
+            where["beyond"] = [cluster for cluster in sample.largest if cluster > among]
+            # A rollout that began lately has few of the requests that its baseline's clusters hold.
+            are_few = sum(self.columns["requests"]) < sample.part * self.requests_of_version
+            selects = (_SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER) if any(self.columns["clustered"]) else ()
             rows = [row for select in selects for row in self.connection.execute(select, where)]
             self.samples[sample] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[sample]
@@ -410,22 +410,26 @@ _RUN = sa.func.row_number().over(
 )
 _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
 _FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
-_CLUSTERED = (
-    # Of an expression of the start SQLite has no index, so it takes that of clusters, and not the whole version.
-    _started_between(
-        sa.select(request.c.cluster, *(each for each in _ROW if each.name in {*_SAMPLED_KEY, *_SAMPLED_SUMS})),
-        request.c.started_at + sa.literal_column("0.0"),
+
+
+def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
+    names = {*_SAMPLED_KEY, *_SAMPLED_SUMS}
+    rows = (
+        _started_between(sa.select(request.c.cluster, *(each for each in _ROW if each.name in names)), started_at)
+        .where(request.c.model_version_id == sa.bindparam("version_id"))
+        .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
+        .where(request.c.success.is_not(None), is_read)
     )
-    .where(request.c.model_version_id == sa.bindparam("version_id"))
-    .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
-    .where(request.c.success.is_not(None))
-)
-_AMONG, _BEYOND = (  # two selects, because SQLite uses no index for clusters that meet either condition
-    _summed(_CLUSTERED.where(is_read).subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
-    for is_read in (
-        request.c.cluster <= sa.bindparam("among", type_=sa.BigInteger),
-        request.c.cluster.in_(sa.bindparam("beyond", expanding=True)),
-    )
+    return _summed(rows.subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
+
+
+_AMONG = sa.bindparam("among", type_=sa.BigInteger)
+_IS_BEYOND = request.c.cluster.in_(sa.bindparam("beyond", expanding=True))
+# Of an expression no index is used, so that SQLite takes the other one; nor of clusters that meet either condition.
+_SAMPLED_BY_START = (_sampled_of((request.c.cluster + 0 <= _AMONG) | _IS_BEYOND, request.c.started_at),)
+_SAMPLED_BY_CLUSTER = tuple(
+    _sampled_of(is_read, request.c.started_at + sa.literal_column("0.0"))
+    for is_read in (request.c.cluster <= _AMONG, _IS_BEYOND)
 )
 _LARGEST = (
     sa.select(request.c.cluster, sa.func.count())

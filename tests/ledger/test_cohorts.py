@@ -175,12 +175,14 @@ def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) 
     assert [SharedClusterSums(group, 6, 4, 3, 2, alike=alike) for group in groups] == list(cohort.shared_clusters)
 
 
+@pytest.mark.parametrize("earlier", [0, 1_500], ids=["as old as the rollout", "older than the rollout"])
 def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
-    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, earlier: int
 ) -> None:
     """Of 100 conversations of three a quarter is read and stands for all; the one of 100 that fail is always read."""
-    monkeypatch.setattr(cohorts, "_CLUSTERED_READ", 100)
-    monkeypatch.setattr(cohorts, "_LARGE", 0.1)
+    monkeypatch.setattr(cohorts, "_CLUSTERED_READ", (400 + earlier) // 4)
+    monkeypatch.setattr(cohorts, "_LARGE", 40 / (400 + earlier))
+    ledger.record(a_batch(*(tagged(a_trace(f"e{number}", started_at=NOON - 100), HARD) for number in range(earlier))))
     largest, last = 2**63 - 1, 2**63 // 100
     clusters = [largest] * 100 + [number // 3 * last for number in range(300)]
     ledger.record(
