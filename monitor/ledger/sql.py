@@ -26,7 +26,7 @@ from monitor.ledger.schema import served_model
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cases import Cases
 from monitor.rollout.cohort import LEARNT, Cohort, TierView
-from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity, since_start
+from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity
 from monitor.trace.model import TraceId
 from monitor.trace.served import Served
 from monitor.trace.settings import AssemblySettings, OutcomeSettings
@@ -150,7 +150,7 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
             view: What gives them their tier.
         """
         with self.arms(rollout, matured_before=matured_before) as arms:
-            return arms.cohort(window or since_start(rollout), view)[0]
+            return arms.cohort(window or EvidenceWindow(rollout.started_at, 0.0), view)[0]
 
     @contextmanager
     def arms(self, rollout: Rollout, *, matured_before: float) -> Iterator[ArmReader]:

@@ -200,6 +200,10 @@ class Cohort:
     shared_clusters: Sequence[SharedClusterSums] = ()
     unresolved: Unresolved = field(default_factory=Unresolved)
 
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        return self.baseline, self.candidate
+
 
 @dataclass(frozen=True, slots=True)
 class TierView:
@@ -221,7 +225,7 @@ LEARNT = TierView()
 
 def gives_tiers(cohort: Cohort) -> bool:
     """Whether at least half of the requests of each arm have a tier, hard ones and easier ones among the baseline's."""
-    for arm in (cohort.baseline, cohort.candidate):
+    for arm in cohort.arms:
         tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
         if tiered < _LEAST_TIERED * arm.requests or not tiered:
             return False

@@ -79,7 +79,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         cohort: Both arms as the ledger counted them.
         error_rate: Chance that a bound of a judge's errors is ever wrong.
     """
-    sides = (cohort.baseline, cohort.candidate)
+    sides = cohort.arms
     said = [_by_words(arm) for arm in sides]
     counts = [[count for _, count in of_arm] for of_arm in said]
     sources = Sources.of(chain(*counts))

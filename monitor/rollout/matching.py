@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import SPAN_HOURS, Arm, Cohort, Comparison, Stratum, TiersBy
+from monitor.rollout.cohort import SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.confidence_sequence import Counts
 
 _Array = NDArray[np.float64]
@@ -131,15 +131,16 @@ def match(cohort: Cohort) -> Matched:
     Source:
         Overlap weights of Li, Morgan and Zaslavsky (2018), J. Am. Stat. Assoc. 113:390, by hour.
     """
-    labelled = (_by_block(cohort.baseline), _by_block(cohort.candidate))
+    baseline, candidate = ([(s.block, s.evidence[0]) for s in arm.strata] for arm in cohort.arms)
+    labelled = _by_hour(baseline, _EACH_HOUR), _by_hour(candidate, _EACH_HOUR)
     comparison, hours = _alike_hours(cohort.comparison, labelled)
-    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
-    both = {hour: (baseline[hour], candidate[hour]) for hour in candidate if candidate[hour] and baseline[hour]}
+    old, new = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
+    both = {hour: (old[hour], new[hour]) for hour in new if new[hour] and old[hour]}
     weights = {hour: (m / (n + m), n / (n + m)) for hour, (n, m) in both.items()}
     rows, alone, renamed = _counterparts(cohort)
     index: dict[_Kind, int] = {}
     places, counted = [], []
-    for side, arm in enumerate((cohort.baseline, cohort.candidate)):
+    for side, arm in enumerate(cohort.arms):
         for each in arm.strata:
             if (weight_of := weights.get(_hour(each.block, hours))) is not None:
                 places.append((side, index.setdefault(rows[_kind(each)], len(index))))
@@ -183,7 +184,7 @@ def _counterparts(cohort: Cohort) -> tuple[Mapping[_Kind, _Kind], Counts, Collec
     arms are tagged otherwise. Likewise a class is compared by nothing but its tier, if that was declared.
     """
     labelled: list[dict[_Kind, int]] = [{}, {}]
-    for of_arm, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True):
+    for of_arm, arm in zip(labelled, cohort.arms, strict=True):
         for stratum in arm.strata:
             kind = _kind(stratum)
             of_arm[kind] = of_arm.get(kind, 0) + stratum.labelled
@@ -249,29 +250,22 @@ def _alike_hours(comparison: Comparison, labelled: _ByBlock) -> tuple[Comparison
 
 def _covered(labelled: _ByBlock, hours: _Hours, most: float) -> float:
     """Share of the candidate's labels, at most so many for each of the baseline's in the same hours; ratio 0 to 1."""
-    baseline, candidate = (_by_hour(of_arm, hours) for of_arm in labelled)
+    baseline, candidate = (_by_hour(of_arm.items(), hours) for of_arm in labelled)
     stood_for = sum(min(number, most * baseline[hour]) for hour, number in candidate.items())
     return stood_for / max(sum(candidate.values()), 1e-300)
 
 
 def _hours_alone(cohort: Cohort) -> int:
     """Hours since the baseline's last request in which it would have served many, had it gone on; else 0."""
-    last, latest = (max((s.block for s in arm.strata), default=0) for arm in (cohort.baseline, cohort.candidate))
+    last, latest = (max((s.block for s in arm.strata), default=0) for arm in cohort.arms)
     since = sum(stratum.requests for stratum in cohort.candidate.strata if stratum.block > last)
     expected = since * cohort.baseline.requests / max(cohort.candidate.requests - since, 1)
     return latest - last if expected >= LEAST_EXPECTED and latest - last > SPAN_HOURS else 0
 
 
-def _by_block(arm: Arm) -> Mapping[int, float]:
+def _by_hour(by_block: Iterable[tuple[int, float]], hours: _Hours) -> Mapping[int, float]:
     labelled: dict[int, float] = defaultdict(float)
-    for stratum in arm.strata:
-        labelled[stratum.block] += stratum.evidence[0]
-    return labelled
-
-
-def _by_hour(by_block: Mapping[int, float], hours: _Hours) -> Mapping[int, float]:
-    labelled: dict[int, float] = defaultdict(float)
-    for block, number in by_block.items():
+    for block, number in by_block:
         labelled[_hour(block, hours)] += number
     return labelled
 

@@ -27,7 +27,7 @@ from monitor.rollout.policy import Policy
 
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
-_Factors = tuple[float, float]
+Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
@@ -79,7 +79,7 @@ class Measurement:
         self.labels = weigh_labels(cohort, error_rate=policy.error_rate)
         cohort = self.labels.cohort
         # Added up once: every rate asks for some.
-        self._sides = (_by_tier_and_class(cohort.baseline), _by_tier_and_class(cohort.candidate))
+        self._sides = [_by_tier_and_class(arm) for arm in cohort.arms]
         self._calibration = calibration
         self.matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self.matched.rows], dtype=int)
@@ -91,7 +91,7 @@ class Measurement:
             min(
                 (c.requests**2 / c.requests_squared for c in arm.clusters if c.group is TierGroup.ALL), default=math.inf
             )
-            for arm in (cohort.baseline, cohort.candidate)
+            for arm in cohort.arms
         ]
         self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
@@ -99,15 +99,19 @@ class Measurement:
             kept = [previous.design_effect.get(arm, 1.0) for arm in ArmName]
             self.design = {group: (max(kept[0], own[0]), max(kept[1], own[1])) for group, own in self.design.items()}
         self.labelled = (cohort.baseline.labelled, cohort.candidate.labelled)
-        ours = (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.arms[0].count_by)
-        self.earlier = previous if previous is not None and ours == _question_of(previous) else None
+        self.earlier = None
+        if previous is not None:
+            count_by = previous.labels.get(ArmName.BASELINE, verdict.ArmLabels()).count_by
+            theirs = previous.tiers_by, previous.comparison, previous.calibration_id, count_by
+            if theirs == (self.tiers_by, self.comparison, cohort.calibration_id, self.labels.arms[0].count_by):
+                self.earlier = previous
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, verdict.Interval | None]:
         """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
         return {group: self.over_all_looks(group, change) for group, change in self.grown((1.0, 1.0)).items()}
 
-    def grown(self, factors: _Factors) -> Mapping[TierGroup, verdict.Interval | None]:
+    def grown(self, factors: Factors) -> Mapping[TierGroup, verdict.Interval | None]:
         """`changes` by this look alone, had the arms so many times as many requests of the same kinds and rates."""
         return {group: self._change(group, _TIERS_OF[group], factors=factors) for group in TierGroup}
 
@@ -299,7 +303,7 @@ class Measurement:
         chosen: _Mask = within[self._tier]
         return chosen
 
-    def _compare(self, chosen: _Mask, group: TierGroup, factors: _Factors = (1.0, 1.0)) -> tuple[Counts, Counts] | None:
+    def _compare(self, chosen: _Mask, group: TierGroup, factors: Factors = (1.0, 1.0)) -> tuple[Counts, Counts] | None:
         pair = self.matched.compare(chosen)
         if pair is None:
             return None
@@ -307,7 +311,7 @@ class Measurement:
         return baseline.shrunk(before / factors[0]), candidate.shrunk(after / factors[1])
 
     def _change(
-        self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None, factors: _Factors = (1.0, 1.0)
+        self, group: TierGroup, tiers: Sequence[Tier], of_class: _Mask | None = None, factors: Factors = (1.0, 1.0)
     ) -> verdict.Interval | None:
         if group is not TierGroup.ALL and self.tiers_by is TiersBy.NONE:
             return None
@@ -337,8 +341,7 @@ class Measurement:
             variance of the other and that of their difference.
         """
         cohort, found = self.labels.cohort, {}
-        arms = (cohort.baseline, cohort.candidate)
-        is_believed = all(sum(s.evidence[0] for s in arm.strata) >= _LEAST_BELIEVED * arm.labelled for arm in arms)
+        is_believed = all(sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms)
         for sums in cohort.shared_clusters if is_believed else ():
             pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[sums.group]), sums.group), sums.alike
             part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
@@ -442,12 +445,6 @@ def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
         key: (*counts, weight, weight * failing / worth, weight**2 / worth) if worth > 0 else (*counts, 0.0, 0.0, 0.0)
         for key, (*counts, weight, worth, failing) in sums.items()
     }
-
-
-def _question_of(previous: verdict.Verdict) -> tuple[object, ...]:
-    """What has to stay the same for a bound to hold at the next look."""
-    count_by = previous.labels.get(ArmName.BASELINE, verdict.ArmLabels()).count_by
-    return previous.tiers_by, previous.comparison, previous.calibration_id, count_by
 
 
 def _panel(probes: Cohort) -> Matched:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from monitor.rollout.cohort import Cohort, Comparison, TierGroup, TiersBy
-from monitor.rollout.measurement import Measurement
+from monitor.rollout.measurement import Factors, Measurement
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import Interval
 from monitor.rollout.wording import counted
@@ -24,14 +24,12 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
 
     What is as much worse as a margin is headed for a regression instead.
     """
-    smaller = min(measurement.labelled)
-    if not smaller:
+    if not min(measurement.labelled):
         return policy.min_labelled_requests
     ahead = _growth(measurement, policy, of_baseline=measurement.comparison is Comparison.CONCURRENT)
     if math.isinf(ahead):  # too little is known yet of what the baseline can decide
         ahead = min(_growth(measurement, policy, of_baseline=True), _LARGEST_FORECAST)
-    growth = max(policy.min_labelled_requests / smaller, ahead)
-    return min(max(1, math.ceil((growth - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
+    return min(max(1, math.ceil((ahead - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
 
 
 def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
@@ -49,9 +47,15 @@ def is_contradicted(measurement: Measurement, policy: Policy) -> bool:
     return math.isinf(_growth(measurement, policy, of_baseline=True))
 
 
-def is_ruled_out(changes: Mapping[TierGroup, Interval | None], measurement: Measurement, policy: Policy) -> bool:
-    """Whether these *changes* leave no margin that can still be exceeded."""
-    return all(
+def is_ruled_out(
+    changes: Mapping[TierGroup, Interval | None],
+    measurement: Measurement,
+    policy: Policy,
+    factors: Factors = (1.0, 1.0),
+) -> bool:
+    """Whether these *changes* leave no margin that can still be exceeded, by enough labels in each arm."""
+    enough = all(n * f >= policy.min_labelled_requests for n, f in zip(measurement.labelled, factors, strict=True))
+    return enough and all(
         (change := changes[group]) is not None and change.upper < margin
         for group, margin in margins(measurement, policy)
     )
@@ -99,11 +103,10 @@ def _growth(measurement: Measurement, policy: Policy, *, of_baseline: bool) -> f
     """Factor by which labels have to grow to end the waiting; those of the candidate, and *of_baseline* too."""
 
     def has_ended(place: int) -> bool:
-        factor = _FACTORS[place] if of_baseline else 1.0
-        grown = measurement.grown((factor, _FACTORS[place]))
-        has_enough = factor * measurement.labelled[0] >= policy.min_labelled_requests
-        is_ok = has_enough and is_ruled_out(grown, measurement, policy)
-        return is_ok or any(c is not None and c.lower > 0 for c in grown.values())
+        factors = _FACTORS[place] if of_baseline else 1.0, _FACTORS[place]
+        grown = measurement.grown(factors)
+        is_worse = any(change is not None and change.lower > 0 for change in grown.values())
+        return is_worse or is_ruled_out(grown, measurement, policy, factors)
 
     place = bisect_left(range(len(_FACTORS)), True, key=has_ended)
     return _FACTORS[place] if place < len(_FACTORS) else math.inf

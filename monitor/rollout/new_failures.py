@@ -35,7 +35,7 @@ def new_failures(
         level: Largest expected share of signatures that are called new and are not, in (0, 1).
     """
     labelled = Counter[tuple[ArmName, Tier, str]]()
-    for name, arm in zip(ArmName, (cohort.baseline, cohort.candidate), strict=True):
+    for name, arm in zip(ArmName, cohort.arms, strict=True):
         for stratum in arm.strata:
             labelled[name, stratum.tier, stratum.capability] += stratum.labelled
     evidence, after = {}, classes[1]

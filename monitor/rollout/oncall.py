@@ -76,10 +76,10 @@ class OnCallLoad:
 
 def arm_failures(arm: Arm) -> Mapping[Signature, int]:
     """Failures of *arm* by tier and capability; the ledger can tell failure classes beside them."""
-    failures: Counter[tuple[Tier, str]] = Counter()
+    failures: Counter[Signature] = Counter()
     for stratum in arm.strata:
-        failures[stratum.tier, stratum.capability] += stratum.failures
-    return {Signature(*name): failed for name, failed in failures.items()}
+        failures[Signature(stratum.tier, stratum.capability)] += stratum.failures
+    return failures
 
 
 def expected_load(
@@ -125,8 +125,7 @@ def on_call_load(
     Returns:
         None while an arm has no labelled request.
     """
-    arms = (cohort.baseline, cohort.candidate)
-    requests = (arms[0].labelled, arms[1].labelled)
+    arms, requests = cohort.arms, (cohort.baseline.labelled, cohort.candidate.labelled)
     if not all(requests):
         return None
     loads = expected_load((arm_failures(arms[0]), arm_failures(arms[1])), requests)

@@ -71,7 +71,7 @@ def find(measurement: Measurement, floors: Sequence[FloorCheck], policy: Policy)
         risen_capabilities=[name for name in measurement.regressed_capabilities if _counts(name, measurement, policy)],
         broken_floors=[check for check in floors if check.is_broken],
         is_left_behind=_is_left_behind(measurement, policy),
-        is_ruled_out=_is_ruled_out(measurement, policy),
+        is_ruled_out=is_ruled_out(measurement.changes, measurement, policy),
     )
 
 
@@ -99,12 +99,6 @@ def _is_left_behind(measurement: Measurement, policy: Policy) -> bool:
     return shift is not None and change is not None and shift.change >= policy.share_jump and change <= 0
 
 
-def _is_ruled_out(measurement: Measurement, policy: Policy) -> bool:
-    if min(measurement.labelled) < policy.min_labelled_requests:
-        return False
-    return is_ruled_out(measurement.changes, measurement, policy)
-
-
 def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     one_sided = measurement.labels.one_sided
     if one_sided:
@@ -118,7 +112,7 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
             yield f"There is nothing to compare on {GROUP_NAMES[group]}: the arms share no similar labelled requests."
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
-    elif not _is_ruled_out(measurement, policy):
+    elif not is_ruled_out(measurement.changes, measurement, policy):
         yield from _spent_baseline(measurement, policy)
     yield from _alike(measurement, policy)
     yield from _outweighed(measurement, policy)
@@ -163,8 +157,7 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
 
 
 def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
-    cohort = measurement.labels.cohort
-    for name, arm in zip(ArmName, (cohort.baseline, cohort.candidate), strict=True):
+    for name, arm in zip(ArmName, measurement.labels.cohort.arms, strict=True):
         said = [count for stratum in arm.strata for count in stratum.said]
         for what, weights in (("labels", "looked"), ("verdicts of people", "audited")):
             number = sum(count.requests for count in said if getattr(count, weights))
@@ -178,10 +171,8 @@ def _outweighed(measurement: Measurement, policy: Policy) -> Iterator[str]:
 
 def _one_sided(measurement: Measurement) -> str:
     what, other = ("failure", "successes") if measurement.labels.one_sided == FAILURE else ("success", "failures")
-    cohort, labelled = measurement.labels.cohort, measurement.labelled
-    said = [
-        percent(n / max(arm.requests, 1)) for n, arm in zip(labelled, (cohort.baseline, cohort.candidate), strict=True)
-    ]
+    arms = zip(measurement.labelled, measurement.labels.cohort.arms, strict=True)
+    said = [percent(labelled / max(arm.requests, 1)) for labelled, arm in arms]
     return (
         f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
         f"They label {said[0]} of the baseline's requests and {said[1]} of the candidate's."

@@ -158,11 +158,6 @@ class EvidenceWindow(NamedTuple):
     baseline_since: float
 
 
-def since_start(rollout: Rollout) -> EvidenceWindow:
-    """Requests since *rollout* began, or all of the baseline's before that."""
-    return EvidenceWindow(rollout.started_at, -math.inf)
-
-
 def evidence_window(rollout: Rollout, rollouts: Sequence[Rollout], policy: Policy) -> EvidenceWindow:
     """
     What counts as evidence on *rollout*: nothing that its names stood for earlier.

@@ -15,7 +15,7 @@ from monitor.ledger import cohorts
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
-from monitor.rollout.tracker import EvidenceWindow, since_start
+from monitor.rollout.tracker import EvidenceWindow
 from monitor.trace.model import OutcomeEvent
 from tests.builders import (
     NOON,
@@ -85,7 +85,7 @@ def test_failures_are_told_by_whole_signature(ledger: SqlLedger) -> None:
     )
 
     with ledger.arms(ROLLOUT, matured_before=NOON + 50) as arms:
-        _, (baseline, candidate) = arms.cohort(since_start(ROLLOUT), LEARNT)
+        _, (baseline, candidate) = arms.cohort(EvidenceWindow(ROLLOUT.started_at, 0.0), LEARNT)
 
     assert {Signature(Tier.HARD, "search", "timeout"): 2, Signature(Tier.EASY, "pay", ""): 1} == baseline
     assert {Signature(Tier.HARD, "search", "wrong_tool"): 1} == candidate
