@@ -207,7 +207,7 @@ def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> Non
     with opened_ledger(config, shared.ledger) as opened:
         earlier = [record for record in opened.calibrations() if record.is_promoted][:-1]
         if not earlier:
-            raise UsageError("No calibration was in force before; `cliffwatch calibrations list` shows what there is.")
+            raise UsageError("No calibration was in force before; `cliffwatch calibrations list` lists them all.")
         promoted = _put_in_force(config, opened, earlier[-1], force=force)
     print_result(shared.output, promoted, _print_promoted)
 
@@ -223,7 +223,7 @@ def _found(ledger: SqlLedger, beginning: str) -> CalibrationRecord:
     matching = [record for record in records if record.calibration_id.startswith(beginning)]
     if len(matching) != 1:
         problem = "More than one calibration begins" if matching else "No calibration begins"
-        raise UsageError(f"{problem} with {beginning}; `cliffwatch calibrations list` shows what there is.")
+        raise UsageError(f"{problem} with {beginning}; `cliffwatch calibrations list` lists them all.")
     return matching[0]
 
 

@@ -107,12 +107,12 @@ def _kafka(config: Config, facts: LedgerFacts | None, records: int, say: _Say) -
     servers = list(reach(kafka))
     yield from judge_reach(servers)
     if all(each.failed for each in servers):
-        yield from _not_asked("No broker is within reach.")
+        yield from _not_asked("No broker can be reached.")
         return
     login = Check("broker", "login")
     try:
         with closing(Cluster(kafka)) as asked:
-            yield login.ok(f"Brokers that take our requests: {asked.brokers()}.")
+            yield login.ok(f"Brokers that answer: {asked.brokers()}.")
             topics = asked.topics(kafka.topics)
             group = asked.group(kafka.group_id)
     except DependencyUnreachable as refused:
@@ -145,7 +145,7 @@ def _not_asked(why: str, areas: Sequence[str] = ("topics", "formats", "clocks", 
 
 def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
     if is_missing(url):
-        return None, [Check("ledger", "schema").skipped("There is none yet; `cliffwatch run` makes it.")]
+        return None, [Check("ledger", "schema").skipped("It does not exist yet; `cliffwatch run` creates it.")]
     try:
         facts = inspect_ledger(url, WallClock())
     except LedgerUnavailable as away:

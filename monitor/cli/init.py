@@ -30,7 +30,7 @@ _PEEKED_RECORDS = 10
 _MOST_TOPICS = 200
 _DEAD_LETTERS = ".dlq"
 _PASSWORD_VARIABLE = "CLIFFWATCH_KAFKA__SASL_PASSWORD"  # noqa: S105  (a name, no password)
-_NOTHING_THERE = "No topic holds what Cliffwatch reads; name one with --topic, or create agent-traces and write to it."
+_NOTHING_THERE = "No topic has records that Cliffwatch reads; name one with --topic, or write to agent-traces."
 _LEDGER_VARIABLE = "CLIFFWATCH_LEDGER__URL"
 
 
@@ -83,7 +83,7 @@ def init(
         yes (--yes -y): Do not ask; use what is found.
     """
     if output_file.exists() and not force:
-        raise UsageError(f"{output_file} is there already; choose another --output-file, or overwrite it with --force.")
+        raise UsageError(f"{output_file} already exists; choose another --output-file, or overwrite it with --force.")
     config = options.Common(log_level=log_level).config()
     is_asking = not yes and sys.stdin.isatty()
     servers = bootstrap_servers or config.kafka.bootstrap_servers
@@ -117,7 +117,7 @@ def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool
     if is_asking:
         return str(typer.prompt("File that holds the password for SASL", err=True))
     named = "Name the file of the password with --sasl-password-file"
-    raise UsageError(f"{named}, or set {_PASSWORD_VARIABLE}; a config holds none.")
+    raise UsageError(f"{named}, or set {_PASSWORD_VARIABLE}; do not put it into a config.")
 
 
 def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
@@ -171,7 +171,7 @@ def _without_secrets(url: str) -> str:
         return url
     if os.environ.get(_LEDGER_VARIABLE) == url:
         return ""
-    raise UsageError(f"The ledger URL holds a password: leave it out here, and set {_LEDGER_VARIABLE} to the whole.")
+    raise UsageError(f"The ledger URL holds a password: leave it out, and set {_LEDGER_VARIABLE} to the whole URL.")
 
 
 def _tell(console: Console, samples: Sequence[Sample], path: Path) -> None:

@@ -36,7 +36,7 @@ def migrate_ledger(*, shared: options.Shared) -> None:
     with opened_ledger(config, shared.ledger):
         """Opening brings it up to date."""
     nothing = f"The ledger has schema {before.found}; there was nothing to do."
-    brought = f"The ledger was brought from schema {before.found or 'none'} to {before.wanted}."
+    brought = f"Updated the ledger from schema {before.found or 'none'} to {before.wanted}."
     said = nothing if before.is_current else brought
     print_result(shared.output, {"from": before.found, "to": before.wanted}, print_line, said)
 

@@ -44,7 +44,7 @@ def found(records: Sequence[RolloutRecord], beginning: str) -> RolloutRecord:
     """
     matches = [record for record in records if record.rollout.rollout_id.startswith(beginning)]
     if not matches:
-        raise RolloutUnknown("There is no such rollout; `cliffwatch rollouts list` shows those that are.")
+        raise RolloutUnknown("There is no such rollout; `cliffwatch rollouts list` shows them all.")
     if beginning and len(matches) > 1:
         raise RolloutUnknown(f"More than one rollout begins with {beginning}; type more of its id.")
     return matches[-1]
@@ -96,7 +96,7 @@ def verdict(
         every = opened.rollouts()
         services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}
     if service and service not in services:
-        raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` shows what there is.")
+        raise UsageError(f"The ledger knows no service {service}; `cliffwatch rollouts list` lists them all.")
     records = matching(every, service=service, environment=environment, candidate=candidate)
     last = {(record.rollout.service, record.rollout.environment): record for record in records}
     under_way = [record for record in records if record.rollout.is_under_way]
@@ -121,7 +121,7 @@ def _stops(records: Sequence[RolloutRecord], rules: GateRules) -> Iterator[str]:
         if answer.is_pass:
             continue
         if answer.wait_seconds:
-            yield f"stopped, because nothing is known of {_name(record)} yet{_needed(record)}."
+            yield f"stopped, because nothing is known about {_name(record)} yet{_needed(record)}."
         else:
             yield f"stopped at verdict {answer.verdict} of {_name(record)}: {answer.reason}"
 

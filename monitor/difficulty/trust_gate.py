@@ -90,7 +90,7 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
     if error is not None and error > settings.max_calibration_error:
         reasons.append(
             f"Predicted failure rates are off by {error:.3f} on average, over {settings.max_calibration_error:.2f}: "
-            "add reference versions that are more alike to the ones in use."
+            "add reference versions that are more like those in use."
         )
     return Trust(
         is_trusted=not reasons,

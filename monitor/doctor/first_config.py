@@ -12,9 +12,9 @@ from monitor.doctor.topic_sample import Sample
 from monitor.rollout.wording import some_of
 
 _HEAD = (
-    "Written by `cliffwatch init`: what differs from the defaults, and why. `cliffwatch check-config` checks it; "
-    "`python -m monitor.config.model` prints every other key. CLIFFWATCH_<SECTION>__<KEY> in the environment overrides "
-    "it, and is the place for passwords."
+    "Written by `cliffwatch init`: settings that differ from the defaults, and why. `cliffwatch check-config` checks "
+    "it; `python -m monitor.config.model` prints every key. CLIFFWATCH_<SECTION>__<KEY> in the environment overrides "
+    "it; put passwords there."
 )
 _VERSIONS_SHOWN = 4
 

@@ -50,7 +50,7 @@ def judge_topics(topics: Iterable[TopicFacts], *, maturity_seconds: float) -> It
         elif each.leaderless:
             yield topic.problem(
                 f"{each.name} has no leader for partitions {', '.join(map(str, each.leaderless))}.",
-                "Bring the brokers that hold them back.",
+                "Bring back the brokers that hold them.",
             )
         elif each.retention_seconds is not None and each.retention_seconds < maturity_seconds:
             yield topic.warning(
@@ -76,13 +76,13 @@ def _readability(each: Sample) -> Finding:
     if not each.records:
         return formats.warning(f"{each.topic} is empty.", "Check that your agents or the Collector write to it.")
     if not each.is_ours:
-        return formats.problem(unreadable_words(each), "`cliffwatch init` says which topics hold what it reads.")
+        return formats.problem(unreadable_words(each), "`cliffwatch init` shows which topics it can read.")
     if each.unreadable > _TOLERABLE_UNREADABLE * each.records:
         reasons = ", ".join(f"{count} {reason}" for reason, count in each.reasons.items())
         return formats.warning(
             f"{each.unreadable} of the last {each.records} records of {each.topic} cannot be read ({reasons}: "
             f"{each.looks_like}).",
-            "Find who writes them; docs/traces.md says what each reason means.",
+            "Find out who writes them; docs/traces.md says what each reason means.",
         )
     if each.unmapped:
         return formats.warning(
@@ -139,7 +139,7 @@ def _clock(clocks: Check, producer: str, dated: Sequence[Dated]) -> Iterator[Fin
         elif early and off is early:
             yield clocks.warning(f"{found}.", "Set the clocks of the agents by NTP.")
         elif len(late) == len(dated) and by < -_EVENT_LAG_SECONDS:
-            advice = "Nothing is wrong where this is a back-fill; otherwise look for a queue before Kafka."
+            advice = "This is fine for a back-fill; otherwise look for a queue before Kafka."
             yield clocks.warning(f"{found}.", advice)
 
 
@@ -171,11 +171,11 @@ def judge_group(
     active = f"Members of the group {group.name}: {group.members} ({group.state})."
     yield members.ok(active) if group.members else idle
     if ledger_offsets is None:
-        yield waiting.skipped("The ledger, whose offsets count, cannot be asked.")
+        yield waiting.skipped("The ledger, which holds the offsets, cannot be read.")
         return
     yield from _gaps(ledger_offsets, ends)
     lag = sum(max(0, end - ledger_offsets.get(part, first)) for part, (first, end) in ends.items())
-    advice = "Look again in a minute; where it grows, add replicas."
+    advice = "Check again in a minute; if it grows, add replicas."
     yield waiting.ok_if(lag <= _LAGGING_RECORDS, f"{lag:,} records wait to be read.", advice)
 
 
@@ -189,12 +189,12 @@ def _gaps(
     if lost:
         yield offsets.problem(
             f"Records of {lost} expired before they were read.",
-            "They are lost; raise retention.ms, and start the service before it has passed.",
+            "They are lost; raise retention.ms, and start the service before records expire.",
         )
     if beyond:
         yield offsets.problem(
-            f"The ledger is further than the end of {beyond}: another cluster, or a topic made anew.",
-            "Point kafka.bootstrap_servers and ledger.url at what belongs together.",
+            f"The ledger's offset is beyond the end of {beyond}: another cluster, or a topic that was created again.",
+            "Check that kafka.bootstrap_servers and ledger.url belong together.",
         )
     if not lost and not beyond:
         yield offsets.ok("The ledger's offsets lie within the topics.")

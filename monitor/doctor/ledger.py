@@ -27,15 +27,15 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     """Schema, right to write, room and clock."""
     schema, writing, room, clock = (Check("ledger", name) for name in ("schema", "writing", "room", "clock"))
     if facts.schema.found is None:
-        yield schema.ok("The database is empty; `cliffwatch run` makes the tables.")
+        yield schema.ok("The database is empty; `cliffwatch run` creates the tables.")
     elif facts.schema.is_current:
         yield schema.ok(f"The tables are those of this version ({facts.schema.found}).")
     else:
         yield schema.warning(
             f"The tables are of revision {facts.schema.found}, this version works with {facts.schema.wanted}.",
-            "`cliffwatch run` brings older ones up to date; newer ones need the version that made them.",
+            "`cliffwatch run` updates older ones; newer ones need the version that created them.",
         )
-    refused = writing.problem(f"It cannot be written: {facts.write_problem}.", "Give its user the right to write.")
+    refused = writing.problem(f"It cannot be written: {facts.write_problem}.", "Allow its user to write.")
     yield refused if facts.write_problem else writing.ok("It can be written.")
     if facts.free_bytes is not None:
         found = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
@@ -107,7 +107,7 @@ def judge_promises(promises: Sequence[TierPromise]) -> Iterator[Finding]:
         yield kept.warning(
             f"The reference version fails {promise.failures} of {promise.requests} requests tagged {promise.tier}; "
             f"the tier promises {promise.least:.0%} to {promise.most:.0%}.",
-            "Replay the probe panel on more models that are like the ones in use, then `cliffwatch calibrate`.",
+            "Replay the probe panel on more models like those in use, then `cliffwatch calibrate`.",
         )
     if promises and not broken:
         yield kept.ok("The reference version fails as often in each tier as the tier promises.")
@@ -145,7 +145,7 @@ def judge_coverage(services: Sequence[TierCoverage]) -> Iterator[Finding]:
         if each.both:
             told += f"; {each.agreeing / each.both:.0%} of {each.both:,} with a learnt tier too agree on hard or easier"
         is_fine = each.declared >= each.requests and each.agreeing >= _LEAST_AGREEMENT * each.both
-        advice = "Let the last rule of traces.tiers fit all requests, and look at those whose tiers differ."
+        advice = "Let the last rule of traces.tiers match all requests, and check those whose tiers differ."
         yield Check("tiers", "declared").ok_if(is_fine, f"{told}.", advice)
 
 

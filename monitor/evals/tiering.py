@@ -128,13 +128,13 @@ def tiers_by_calibration(runs: Sequence[Run], calibration: Calibration, source: 
         told_by: The same in words.
     """
     if not calibration.trust.is_trusted:
-        return without_tiers([f"Tiers by {told_by} are not to be trusted. {' '.join(calibration.trust.reasons)}"])
+        return without_tiers([f"Tiers by {told_by} are not trusted. {' '.join(calibration.trust.reasons)}"])
     cases = {key: case for run in runs for key, case in run.cases.items()}
     grades = {key: _grade(case, calibration) for key, case in cases.items()}
     unknown = sum(grade.tier is Tier.UNTIERED for grade in grades.values())
     if unknown == len(grades):
         return without_tiers([f"Tiers by {told_by} know no case of this suite by its name or its question."])
-    notes = [f"Without a tier, since too little is known of them: {counted(unknown, 'case')}."] if unknown else []
+    notes = [f"Without a tier, because too little is known about them: {counted(unknown, 'case')}."] if unknown else []
     return Tiering(grades, source, f"Tiers by {told_by}.", notes)
 
 

@@ -126,4 +126,4 @@ class RolloutControl:
         for record in self._ledger.rollouts():
             if record.rollout.rollout_id == rollout_id:
                 return record
-        raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows those that are.")
+        raise RolloutUnknown(f"There is no rollout {rollout_id}; `cliffwatch rollouts list` shows them all.")

@@ -54,8 +54,8 @@ class Watchdog:
         if age < self._unhealthy_seconds:
             return ""
         return (
-            f"The loop that reads and records has not turned for {age:.0f} s, so a broker or the database hangs; "
-            f"this process ends by itself after {self._exit_seconds:.0f} s."
+            f"The main loop has made no progress for {age:.0f} s, so a broker or the database hangs; "
+            f"this process exits after {self._exit_seconds:.0f} s."
         )
 
     def look(self) -> None:

@@ -60,7 +60,7 @@ class Guard:
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._is_served(host):
-            served = "This host name is not served; ask for the address, or add the name to web.allowed_hosts.\n"
+            served = "This host name is not allowed; use the IP address, or add the name to web.allowed_hosts.\n"
             return PlainTextResponse(served, status_code=403)
         if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
             return PlainTextResponse("A page of another site may not change anything here.\n", status_code=403)

@@ -168,8 +168,8 @@ def test_who_writes_from_the_future_is_named() -> None:
         pytest.param(2, {PART: 90}, [], id="a group at work"),
         pytest.param(0, {PART: 90}, [("warning", "The group cliffwatch has no members")], id="nobody there"),
         pytest.param(2, {PART: 5}, [("problem", "agent-traces[0] expired before")], id="records that expired"),
-        pytest.param(2, {PART: 900}, [("problem", "further than the end")], id="another cluster"),
-        pytest.param(2, None, [("skipped", "cannot be asked")], id="no ledger"),
+        pytest.param(2, {PART: 900}, [("problem", "beyond the end")], id="another cluster"),
+        pytest.param(2, None, [("skipped", "cannot be read")], id="no ledger"),
     ],
 )
 def test_the_group_is_judged_by_the_ledgers_offsets(

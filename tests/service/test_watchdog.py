@@ -41,7 +41,7 @@ def test_a_loop_that_hangs_is_said_and_then_ended_with_its_stacks(
     clock.advance(300.0)
     watchdog.look()
 
-    assert "has not turned for 301 s, so a broker or the database hangs" in problem
+    assert "has made no progress for 301 s, so a broker or the database hangs" in problem
     assert ([], [3]) == (before, ended)
     assert "test_a_loop_that_hangs" in capsys.readouterr().out
 

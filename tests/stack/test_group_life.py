@@ -162,7 +162,7 @@ def test_a_loop_that_hangs_in_the_database_is_said_and_ended(settings: KafkaSett
         wait_until(lambda: monitor.total("cliffwatch_records_consumed_total") == 440, 60, "it is read on")
         counted = monitor.total("cliffwatch_requests_total"), monitor.total("cliffwatch_duplicate_records_total")
 
-    assert "has not turned for" in told
+    assert "has made no progress for" in told
     assert 3 == code
     assert "loop.stalled" in log
     assert "run_once" in log

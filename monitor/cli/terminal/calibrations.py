@@ -70,7 +70,7 @@ def _promise(promise: TierPromise) -> str:
 def print_calibrations(console: Console, calibrations: Sequence[KeptCalibration]) -> None:
     """Every calibration in one row."""
     if not calibrations:
-        console.print("No calibration yet: `cliffwatch calibrate FILE...` makes one of reference outcomes.")
+        console.print("No calibration yet: `cliffwatch calibrate FILE...` makes one from reference outcomes.")
         return
     table = columns("calibration", "state", "frozen", "versions", "labels", "AUC", "error", "trusted")
     for kept in calibrations:
@@ -93,7 +93,7 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
     print_calibrations(console, [comparison.first, comparison.second])
     console.print()
     if comparison.same_tier_share is None:
-        print_line(console, "The ledger holds no request that names itself, so tags cannot be compared.")
+        print_line(console, "No request in the ledger has a request_id, so tags cannot be compared.")
         return
     of_ledger = counted(sum(comparison.moves.values()), "request")
     print_line(console, f"{percent(comparison.same_tier_share)} of {of_ledger} of the ledger keep their tier.")

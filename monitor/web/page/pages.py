@@ -166,7 +166,7 @@ def page_routes(snapshots: SnapshotHolder, bodies: SnapshotBodies, control: Roll
             return _html(await asked.get((wanted, limit, refresh), make), refresh=refresh)
         except MonitorError as error:
             page = Page(snapshots.current, root="../..")
-            return _html(page.problem("The cases are not known now", str(error)), status=503)
+            return _html(page.problem("The cases cannot be loaded now", str(error)), status=503)
 
     return [
         Route("/", overview),
@@ -181,7 +181,7 @@ def _rollout(snapshot: Snapshot, *, wanted: str, control: RolloutControl | None,
     if record is None:  # it went with the snapshot before this one
         return page.problem(*_NO_SUCH_ROLLOUT).encode()
     if control is None:
-        return page.rollout(record, problem="There is no ledger to ask.").encode()
+        return page.rollout(record, problem="There is no ledger to read.").encode()
     try:
         worst = (control.cases(wanted, limit=WORST_CASES)[1], control.links)
         return page.rollout(record, control.evidence(wanted), worst).encode()

@@ -135,7 +135,7 @@ def forecast(record: RolloutRecord, evidence: Sequence[Evidence]) -> str:
     if per_second is None:
         return f"{needed}."
     if per_second == 0:
-        return f"{needed}, and none came of late: see whether outcomes still arrive."
+        return f"{needed}, and none arrived recently: check whether outcomes still arrive."
     return f"{needed}, about {duration(verdict.requests_needed / per_second)} at the current rate."
 
 

@@ -135,7 +135,7 @@ def test_no_labels_of_late_are_no_forecast() -> None:
 
     page = words(page_of(record, [a_look(hour, 50) for hour in range(5)]))
 
-    assert "9 more labelled requests of the candidate, and none came of late" in page
+    assert "9 more labelled requests of the candidate, and none arrived recently" in page
 
 
 def test_one_look_tells_no_rate() -> None:
