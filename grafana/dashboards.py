@@ -128,7 +128,7 @@ def rollout() -> builder.Dashboard:
     return _dashboard(
         "rollout",
         "Rollout",
-        "What one rollout did to the average and to the hard tier, and why.",
+        "How one rollout changed the average and the hard tier, and why.",
         rows={
             "Verdict": [
                 _verdict(span=4),
@@ -145,7 +145,7 @@ def rollout() -> builder.Dashboard:
                 _stat(
                     About(
                         title="Labelled requests",
-                        description="Matured requests with an outcome, of each arm.",
+                        description="Matured requests of each arm that have an outcome.",
                         unit="locale",
                         span=5,
                         height=5,
@@ -155,7 +155,7 @@ def rollout() -> builder.Dashboard:
                 _stat(
                     About(
                         title="Hard-tier failures",
-                        description="What the share rests on; it needs the policy's minimum in both arms.",
+                        description="Failures behind the share; both arms need the policy's minimum.",
                         unit="locale",
                         span=5,
                         height=5,
@@ -179,8 +179,8 @@ def rollout() -> builder.Dashboard:
                 _arms_over_time(
                     About(
                         title="Failure rate, all requests",
-                        description="Failures per labelled request of each arm. The bands are bounds that hold however "
-                        "often they are looked at.",
+                        description="Failures per labelled request of each arm. The bands are bounds that hold "
+                        "however often you look.",
                         unit="percentunit",
                         span=8,
                     ),
@@ -213,7 +213,7 @@ def rollout() -> builder.Dashboard:
                 _arms_over_time(
                     About(
                         title="Share of failures, before and after",
-                        description="The hard tier's part of all failures, at the baseline's traffic mix.",
+                        description="The hard tier's share of all failures, at the baseline's traffic mix.",
                         unit="percentunit",
                         span=8,
                         empty=_NO_TIERS,
@@ -239,8 +239,8 @@ def rollout() -> builder.Dashboard:
                 _band_over_time(
                     About(
                         title="Excess over the expected change",
-                        description="What a uniform gain does not explain: a lower bound above 0 says that the hard "
-                        "tier was left behind.",
+                        description="The part that a uniform gain does not explain. If its lower bound is above 0, "
+                        "the hard tier was left behind.",
                         unit="percentunit",
                         span=8,
                         empty=_NO_TIERS,
@@ -287,11 +287,11 @@ def rollout() -> builder.Dashboard:
                 _with_references(
                     About(
                         title="Hard-tier pass rate and its floor",
-                        description="The highest pass rate of the candidate that is still believable. Below the floor "
-                        "(dashed, agreed on beforehand) it is broken.",
+                        description="The upper bound of the candidate's pass rate. If it is below the dashed floor, "
+                        "which was agreed beforehand, the floor is broken.",
                         unit="percentunit",
                         span=8,
-                        empty="no floor of the hard tier was agreed on, or no tiers",
+                        empty="no floor of the hard tier is agreed, or no tiers",
                     ),
                     [Query(_recorded("rollout", "rollout_hard_tier_pass_ratio:upper", _ROLLOUT), "at most")],
                     [Query(_rollout("floor_pass_ratio", capability=""), "floor")],
@@ -327,8 +327,8 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Label coverage",
-                        description="Labelled per matured request, of all and by tier. A difference between the arms "
-                        "could hide a change of that size, so bounds are widened by it.",
+                        description="Share of labelled requests among matured ones, of all requests and by tier. A "
+                        "difference between the arms could hide a change of that size, so it widens the bounds.",
                         unit="percentunit",
                         span=10,
                         height=7,
@@ -350,7 +350,7 @@ def canary() -> builder.Dashboard:
                 _classes(
                     About(
                         title="All requests by class",
-                        description="Estimates of both arms, whatever the tier. Worse: the class is shown to fail more "
+                        description="Estimates of both arms over all tiers. Worse: the class is shown to fail more "
                         "often.",
                         unit="percentunit",
                         span=12,
@@ -393,8 +393,8 @@ def canary() -> builder.Dashboard:
                 _table(
                     About(
                         title="Hard requests by class",
-                        description="Estimates of both arms. n counts labelled requests, where tiers are declared or "
-                        "learnt; a rate of few says little.",
+                        description="Estimates of both arms. n counts labelled requests with declared or learnt "
+                        "tiers; with few, a rate says little.",
                         unit="percentunit",
                         span=12,
                         empty=_NO_TIERS,
@@ -419,12 +419,12 @@ def canary() -> builder.Dashboard:
 
 
 def hard_tier() -> builder.Dashboard:
-    """What fails in the hard tier, and how far it is from the average over weeks."""
+    """Failures of the hard tier, and its distance from the average over weeks."""
     hard = {"tier": "~hard|frontier"}
     return _dashboard(
         "hard-tier",
         "Hard tier",
-        "What fails in the hard tier, and how far it is from the average over weeks.",
+        "Failures of the hard tier, and its distance from the average over weeks.",
         days=30,
         rows={
             "Average and hard tier over weeks": [
@@ -443,8 +443,8 @@ def hard_tier() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Gap between hard tier and average",
-                        description="Difference of the two weekly failure rates. HardTierGapWidening compares it with "
-                        "the gap of three weeks before.",
+                        description="Difference of the two weekly failure rates. HardTierGapWidening compares it "
+                        "with the gap three weeks earlier.",
                         unit="percentunit",
                         span=12,
                         empty=f"not a week of enough labelled requests yet, or {_NO_HARD_COUNTS}",
@@ -503,8 +503,8 @@ def hard_tier() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="New hard-tier failures",
-                        description="The dots are trace ids of single cases (exemplars). They hang on the exported "
-                        "counter, which is why this panel reads it instead of a recorded series.",
+                        description="The dots are trace ids of single cases (exemplars). Only the exported counter "
+                        "has exemplars, so this panel reads it instead of a recorded series.",
                         unit="short",
                         span=24,
                         empty=f"no hard failure in this time, or {_NO_HARD_COUNTS}",
@@ -532,7 +532,7 @@ def frontier() -> builder.Dashboard:
     return _dashboard(
         "frontier",
         "Frontier",
-        "Model versions side by side. The model to choose is seldom the one with the best average.",
+        "Model versions side by side. The best choice is seldom the version with the best average.",
         chooses_rollout=False,
         days=30,
         variables=[
@@ -584,8 +584,8 @@ def frontier() -> builder.Dashboard:
                 _table(
                     About(
                         title="Best version of each class",
-                        description="The highest pass rate of hard and frontier requests, with bounds of 90 %: a "
-                        "version of the chart below whose bar reaches them may be as good. "
+                        description="The highest pass rate of hard and frontier requests, with bounds of 90 %. A "
+                        "version in the chart below whose bar reaches these bounds may be just as good. "
                         "`cliffwatch frontier` prints the same.",
                         unit="percentunit",
                         span=24,
@@ -622,7 +622,7 @@ def frontier() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Hard-tier pass rate over time",
-                        description="Of all labelled hard and frontier requests until then, by model version.",
+                        description="Covers all labelled hard and frontier requests up to that time, by model version.",
                         unit="percentunit",
                         span=12,
                         height=12,
@@ -638,13 +638,13 @@ def frontier() -> builder.Dashboard:
                 _table(
                     About(
                         title="Success by horizon",
-                        description="Pass rate of all requests by how long they took, in the chosen unit. A row is of "
-                        "requests longer than its first number, up to that of the next row; `budgets here` is the line "
-                        "of the budget. `cliffwatch frontier SERVICE --by` prints the same.",
+                        description="Pass rate of all requests by length, in the chosen unit. A row covers requests "
+                        "longer than its own number, up to the number of the next row; `budgets here` marks the "
+                        "budget. `cliffwatch frontier SERVICE --by` prints the same.",
                         unit="percentunit",
                         span=24,
                         height=14,
-                        empty="no request was counted by its length yet",
+                        empty="no request has a length yet",
                     ),
                     {
                         name: _by(
@@ -676,7 +676,7 @@ def on_call() -> builder.Dashboard:
     return _dashboard(
         "on-call",
         "On-call",
-        "What people on call have to expect of a rollout: load, ramp and the signatures of its incidents.",
+        "What people on call should expect from a rollout: load, ramp and the signatures of its incidents.",
         days=7,
         rows={
             "Now": [
@@ -684,7 +684,7 @@ def on_call() -> builder.Dashboard:
                 _stat(
                     About(
                         title="Ramp",
-                        description="How long the rollout has been under way, and for how long it is watched.",
+                        description="How long the rollout has been under way, and how long Cliffwatch watches it.",
                         unit="s",
                         span=6,
                         height=5,
@@ -695,8 +695,8 @@ def on_call() -> builder.Dashboard:
                 _stat(
                     About(
                         title="Hard-tier failures to expect a day",
-                        description="Yesterday's hard and frontier requests times each arm's hard-tier failure rate: "
-                        "what is left for people if all of them meet one arm.",
+                        description="Yesterday's hard and frontier requests times each arm's hard-tier failure "
+                        "rate: the failures to expect if one arm served all of them.",
                         unit="short",
                         span=7,
                         height=5,
@@ -710,7 +710,7 @@ def on_call() -> builder.Dashboard:
                 _stat(
                     About(
                         title="Hard requests a day",
-                        description="Hard and frontier requests of the last 24 hours, whatever the model version.",
+                        description="Hard and frontier requests of the last 24 hours, over all model versions.",
                         unit="short",
                         span=7,
                         height=5,
@@ -723,7 +723,7 @@ def on_call() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Firing alerts by signature",
-                        description="Signatures say which kind of incident it is, and so who knows it.",
+                        description="A signature names the kind of incident, and so who should handle it.",
                         unit="short",
                         span=10,
                         empty="no alert fires",
@@ -754,11 +754,11 @@ def on_call() -> builder.Dashboard:
                 _table(
                     About(
                         title="Floors",
-                        description="Pre-committed floors of the hard tier's pass rate, of one class or of all of them "
+                        description="Agreed floors of the hard tier's pass rate, for one class or for all classes "
                         "together.",
                         unit="percentunit",
                         span=12,
-                        empty="no floor was agreed on",
+                        empty="no floor is agreed",
                     ),
                     {"floor": _named_where_empty("capability", "all", _policy("floor_pass_ratio"))},
                 ),
@@ -788,7 +788,7 @@ def monitor() -> builder.Dashboard:
     return _dashboard(
         "monitor",
         "Monitor",
-        "Whether Cliffwatch itself can be believed: lag, throughput, dead letters, labels, calibration.",
+        "Whether you can believe Cliffwatch itself: lag, throughput, dead letters, labels, calibration.",
         rows={
             "Alive": [
                 _monitor_stat("Replicas ready", "Replicas that take part.", "short", "monitor:cliffwatch_ready:sum"),
@@ -806,25 +806,25 @@ def monitor() -> builder.Dashboard:
                 ),
                 _monitor_stat(
                     "Tiers trusted",
-                    "1 where the calibration in force may be believed.",
+                    "1 if the calibration in force is trusted.",
                     "none",
                     "max(calibration:cliffwatch_calibration_trusted:max)",
                 ),
                 _monitor_stat(
                     "AUC of the difficulty",
-                    "How well difficulty orders requests whose labels it has not seen; 0.5 is chance.",
+                    "How well difficulty orders requests on held-out labels; 0.5 is chance.",
                     "none",
                     "max(calibration:cliffwatch_calibration_auc:max)",
                 ),
                 _monitor_stat(
                     "Versions learnt",
-                    "Model versions that the calibration in force learnt from; six and more carry verdicts.",
+                    "Model versions that the calibration in force learnt from; verdicts on the hard rate need six.",
                     "short",
                     "max(calibration:cliffwatch_calibration_versions:max)",
                 ),
                 _monitor_stat(
                     "Requests known",
-                    "Share of requests whose like was met in at least two of these versions.",
+                    "Share of requests that at least two of these versions have served, or similar ones.",
                     "percentunit",
                     "max(calibration:cliffwatch_calibration_known_ratio:max)",
                 ),
@@ -849,10 +849,11 @@ def monitor() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Records waiting by topic",
-                        description="More than ten minutes of work is a ticket; growing with no commit wakes someone.",
+                        description="More than ten minutes of work raises a ticket; growth without commits pages "
+                        "someone.",
                         unit="short",
                         span=12,
-                        empty="the ends of the partitions are not known yet",
+                        empty="the ends of the partitions are unknown",
                     ),
                     Query("topic:cliffwatch_consumer_lag_records:sum", "{{topic}}"),
                 ),
@@ -893,8 +894,8 @@ def monitor() -> builder.Dashboard:
                 _time_series(
                     About(
                         title="Label coverage",
-                        description="Labelled per matured request of each arm; dashed: of hard requests. A difference "
-                        "between the arms widens the bounds of every comparison.",
+                        description="Labelled share of each arm's matured requests; dashed: of hard requests. A "
+                        "difference between the arms widens the bounds of every comparison.",
                         unit="percentunit",
                         span=12,
                     ),
@@ -908,7 +909,8 @@ def monitor() -> builder.Dashboard:
                 _bars(
                     About(
                         title="Share of traffic by tier",
-                        description="Of all requests of the candidate so far; untiered means that too little is known.",
+                        description="All requests of the candidate so far; untiered means that too little is known "
+                        "of them.",
                         unit="percentunit",
                         span=12,
                         empty=_NO_TIERS,
@@ -1095,7 +1097,7 @@ def _verdict(*, span: int, height: int = 5) -> stat.Panel:
         title="Verdict",
         description="ok (no worse than the margins allow), cliff (the hard tier was left behind), regression (all "
         "requests, the easier tiers, the hard tier or a class fail more often, or a floor is broken) or waiting "
-        "(nothing is shown yet).",
+        "(nothing is proven yet).",
         unit="none",
         span=span,
         height=height,
@@ -1107,7 +1109,7 @@ def _verdict(*, span: int, height: int = 5) -> stat.Panel:
 
 
 def _monitor_stat(title: str, description: str, unit: str, expr: str) -> stat.Panel:
-    empty = _NO_CALIBRATION if "calibration" in expr else "not known: no sample of Cliffwatch yet"
+    empty = _NO_CALIBRATION if "calibration" in expr else "unknown: no sample of Cliffwatch yet"
     about = About(title=title, description=description, unit=unit, span=3, height=5, empty=empty)
     return _stat(about, Query(expr, title.lower()))
 

@@ -128,7 +128,7 @@ def test_traffic_without_a_rollout_says_when_there_will_be_one() -> None:
             "Too few versions.",
             id="with one that is not trusted, and why",
         ),
-        pytest.param(CalibrationStatus("c", NOON, a_trust()), "Live labels: not looked at yet.", id="with a young one"),
+        pytest.param(CalibrationStatus("c", NOON, a_trust()), "Live labels: not checked yet.", id="with a young one"),
         pytest.param(
             CalibrationStatus("c", NOON, a_trust(), a_live_trust(versions=9)),
             "tiers trusted, but doubted by live labels",

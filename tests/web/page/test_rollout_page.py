@@ -67,7 +67,7 @@ def test_a_rollout_that_was_not_looked_at_has_a_page() -> None:
     """It says so instead of showing empty tables."""
     page = words(page_of(a_record(), evidence=()))
 
-    assert "Not looked at yet." in page
+    assert "Not judged yet." in page
     assert "Failure rate by tier" not in page
     assert "Nothing to draw yet" in page
 
@@ -172,7 +172,7 @@ def test_one_look_tells_no_rate() -> None:
         pytest.param({"state": VerdictState.OK, "regressed_capabilities": ()}, "What to do: go on.", id="an all-clear"),
         pytest.param(
             {"state": VerdictState.WAITING, "regressed_capabilities": (), "obstacles": ("All labels are failures.",)},
-            "not an all-clear. What to do: remove what is in the way: All labels are failures.",
+            "not an all-clear. What to do: remove the obstacle: All labels are failures.",
             id="an obstacle",
         ),
         pytest.param(
