@@ -430,7 +430,7 @@ class Comparison:
         hard_tier: Hard and frontier together; None without such a case.
         easier_tiers: Easy and medium together; None without such a case.
         capabilities: By class.
-        share: None while it cannot be told.
+        share: None while it is unknown.
         confidence: Of all bounds together, over the tiers or over the capabilities.
     """
 

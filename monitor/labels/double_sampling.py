@@ -36,7 +36,7 @@ class Sources:
     Which sources look at a part of a service's runs.
 
     Attributes:
-        looks: Whether any does; if not, the label that stands counts as it is.
+        looks: Whether any does; if not, the final label counts as it is.
         is_judged: Whether a judge is among them.
         judge: Place among `KINDS` of the source whose words people check: the judge's, else what was reported.
     """

@@ -37,8 +37,8 @@ class SaidCount(NamedTuple):
     Requests of which the same was said.
 
     Attributes:
-        words: As in `Said`; empty where it is not known who said it, and the label that stands is all there is.
-        requests, labelled, failures: Numbers of requests, by the label that stands.
+        words: As in `Said`; empty where it is not known who said it, and only the final label is known.
+        requests, labelled, failures: Numbers of requests, by the final label.
         looked, looked_squared, audited, audited_squared: Sums of the weights of `Said`, and of their squares.
     """
 

@@ -1,4 +1,4 @@
-"""Frozen calibrations that the ledger keeps, which of them is in force, and tagging anew under another one."""
+"""Frozen calibrations that the ledger keeps, which of them is in force, and tagging again under another one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _IS_LEFT = sa.select(
 
 
 class CalibrationStore(Transactions):
-    """Keeps calibrations, and tags anew what another calibration tagged, in portions of bounded memory."""
+    """Keeps calibrations, and tags again what another calibration tagged, in portions of bounded memory."""
 
     def calibrations(self) -> Sequence[CalibrationRecord]:
         """
@@ -75,7 +75,7 @@ class CalibrationStore(Transactions):
 
     def retag(self, rollout: Rollout, calibration: Calibration) -> int:
         """
-        Tag anew the requests of both arms that another calibration tagged; how many there were.
+        Tag again the requests of both arms that another calibration tagged; how many there were.
 
         What came before rows were pruned is not all there, and stays as it is.
         """

@@ -110,7 +110,7 @@ class PendingSpanRows:
         return known
 
     def _better(self, connection: sa.Connection, again: _Came) -> Mapping[TraceId, Sequence[Span]]:
-        """All spans of those traces of which one outranks the span that came before; they are to be packed anew."""
+        """All spans of those traces of which one outranks the span that came before; they must be packed again."""
         better = {}
         for pending in self.of(connection, list(again)):
             spans = unique_spans((*pending.spans, *again[pending.trace_id].values()))

@@ -112,7 +112,7 @@ stratum = _table(
     sa.Column("bin", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("is_known", sa.Boolean, primary_key=True),
     sa.Column("failure_class", sa.Text, primary_key=True),  # empty but for failures
-    sa.Column("said", sa.Text, primary_key=True),  # empty where the label that stands is all that is known
+    sa.Column("said", sa.Text, primary_key=True),  # empty where only the final label is known
     *_columns(sa.BigInteger, "requests", "labelled", "failures", nullable=False),
     *_columns(sa.Double, "logit_sum", "variance_sum", nullable=False),
     *_columns(sa.BigInteger, "clustered", "clustered_failures", nullable=False),  # labelled requests with a cluster

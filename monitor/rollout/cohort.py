@@ -65,7 +65,7 @@ class Stratum(Struct, frozen=True, gc=False):
         logit_sum: Sum of the difficulty logits of all *requests*.
         variance_sum: Sum of the difficulty variances of all *requests*.
         block: Hour in which the requests started, hours since 1970.
-        said: The same requests by who said what of them; empty where the label that stands is all there is.
+        said: The same requests by who said what of them; empty where only the final label is known.
         effective: Labelled requests and failures that say as much, once missing and mistaken labels are allowed for
             (`labelling`); None where they are as counted.
         missing: Requests that no label tells of or stands for; None where they are those without a label.
@@ -149,7 +149,7 @@ class SharedClusterSums:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Requests of a service, in the time of its rollout, whose model version could not be told."""
+    """Requests of a service, in the time of its rollout, whose model version is unknown."""
 
     requests: int = 0
     failures: int = 0

@@ -1,5 +1,5 @@
 """
-Bounds that hold however often they are looked at.
+Bounds that hold however often you look.
 
 A bound made for one look errs far more often when it is looked at all day; these hold at every look at once.
 docs/statistics.md derives them and shows their measured error rates.

@@ -20,8 +20,8 @@ class Evidence:
         at: When, Unix seconds.
         labelled: Labelled requests of the candidate.
         share_change: Change of the hard tier's share of failures; None while it could not be told.
-        excess: The part of it that a uniform gain does not explain; None likewise.
-        hard_change: Change of the hard tier's failure rate; None likewise.
+        excess: The part of it that a uniform gain does not explain; None in the same cases.
+        hard_change: Change of the hard tier's failure rate; None in the same cases.
     """
 
     at: float

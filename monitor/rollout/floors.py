@@ -17,14 +17,14 @@ GROUP_NAMES = {TierGroup.ALL: "all requests", TierGroup.EASIER: "the easier tier
 
 @dataclass(frozen=True, slots=True)
 class FloorCheck:
-    """A floor beside the candidate's pass rate (ratio 0 to 1), None while it cannot be told."""
+    """A floor beside the candidate's pass rate (ratio 0 to 1), None while it is unknown."""
 
     floor: Floor
     pass_rate: Interval | None
 
     @property
     def is_broken(self) -> bool:
-        """The highest pass rate that is still believable lies below the floor."""
+        """Even the upper bound of the pass rate is below the floor."""
         return self.pass_rate is not None and self.pass_rate.upper < self.floor.pass_rate
 
     @property
@@ -34,7 +34,7 @@ class FloorCheck:
 
 
 def pass_rate_of(floor: Floor, verdict: Verdict) -> Interval | None:
-    """The candidate's pass rate that *floor* is about; None while it cannot be told."""
+    """The candidate's pass rate that *floor* is about; None while it is unknown."""
     groups = {
         TierGroup.ALL: (verdict.aggregate, verdict.capabilities),
         TierGroup.EASIER: (verdict.easier_tiers, verdict.capabilities),

@@ -73,7 +73,7 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     """
     What the labels of *cohort* are worth.
 
-    Where the label that stands is all there is, counts stay as they are.
+    Where only the final label is known, counts stay as they are.
 
     Args:
         cohort: Both arms as the ledger counted them.

@@ -108,7 +108,7 @@ class Measurement:
 
     @cached_property
     def changes(self) -> Mapping[TierGroup, verdict.Interval | None]:
-        """Change of the failure rate within alike requests, by group: what is decided by. None where it is not told."""
+        """Change of the failure rate within alike requests, by group: what is decided by. None if it is unknown."""
         return {group: self.over_all_looks(group, change) for group, change in self.grown((1.0, 1.0)).items()}
 
     def grown(self, factors: Factors) -> Mapping[TierGroup, verdict.Interval | None]:
@@ -230,7 +230,7 @@ class Measurement:
 
     @cached_property
     def shift(self) -> correction.ShareShift | None:
-        """The hard tier's share of failures with standard errors; None while it cannot be told."""
+        """The hard tier's share of failures with standard errors; None while it is unknown."""
         return None if self._arms is None else correction.compare_shares(*self._arms)
 
     @cached_property
@@ -256,7 +256,7 @@ class Measurement:
 
     @cached_property
     def decomposition(self) -> verdict.Decomposition | None:
-        """Why the share changed; None while it cannot be told."""
+        """Why the share changed; None while it is unknown."""
         if self._arms is None:
             return None
         return decompose([arm.tier_mix for arm in self._arms], [arm.failure_rate for arm in self._arms])

@@ -20,7 +20,7 @@ SIGNATURES_SHOWN = 20
 
 @dataclass(frozen=True, slots=True, order=True)
 class Signature:
-    """What incidents have in common; *failure_class* is empty where it is not told."""
+    """What incidents have in common; *failure_class* is empty if it is unknown."""
 
     tier: Tier
     capability: str
@@ -28,7 +28,7 @@ class Signature:
 
 
 class NewFailure(StrEnum):
-    """What is known of a signature that a rollout brought; in the order in which they are told."""
+    """What is known of a signature that a rollout brought; in the order of the list."""
 
     OPEN = "open"
     """This rollout brought it: it is shown to be more frequent than in the baseline."""
@@ -120,7 +120,7 @@ def on_call_load(
         classes: Failures of baseline and candidate by whole signature.
         new: Signatures that this rollout or an earlier one brought.
         severities: What failures cost by class; of two for one class the last counts.
-        limit: How many signatures are told.
+        limit: Most signatures to list.
 
     Returns:
         None while an arm has no labelled request.

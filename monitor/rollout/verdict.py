@@ -58,7 +58,7 @@ class FailureRate:
 
 @dataclass(frozen=True, slots=True)
 class TierComparison:
-    """Both arms in one tier, and the change of its failure rate (None while it cannot be told)."""
+    """Both arms in one tier, and the change of its failure rate (None while it is unknown)."""
 
     baseline: FailureRate
     candidate: FailureRate
@@ -188,8 +188,8 @@ class Verdict:
         reasons: Sentences with numbers, most telling first.
         requests_needed: Labelled candidate requests still needed for the next state; 0 where none are.
         requests_to_verdict: Labelled candidate requests when this state was first reached; 0 while waiting.
-        share: None while it cannot be told.
-        decomposition: None while it cannot be told.
+        share: None while it is unknown.
+        decomposition: None while it is unknown.
         tiers: One entry per tier of `TIERS`.
         calibration_id: The calibration that both arms were read under; empty where there was none.
         hard_tier: Hard and frontier together, at the baseline's mix of the two; what regressions and floors are
@@ -198,7 +198,7 @@ class Verdict:
         capabilities: All requests of each capability class.
         hard_capabilities: The hard tier of each capability class, counted by tag.
         regressed_capabilities: Capability classes shown to fail more often, several looked at together allowed for.
-        on_call: What each arm brings the people on call, or None while it cannot be told.
+        on_call: What each arm brings the people on call, or None while it is unknown.
         scope: What a regression is about: `all`, `hard`, `easier`, `capability:NAME`, `floor:...`; else empty.
         tiers_by: What gave the tiers.
         class_tiers: By the time until which the baseline taught them (Unix seconds), the tiers of classes as they were

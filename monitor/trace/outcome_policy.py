@@ -1,4 +1,4 @@
-"""What counts as a failure, and whose verdict stands when several disagree."""
+"""What counts as a failure, and whose verdict counts if several disagree."""
 
 from __future__ import annotations
 
@@ -186,10 +186,10 @@ def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome | None:
     """
-    The verdict that stands, whatever the order in which *outcomes* came; None where no source that counts has spoken.
+    The final verdict, in whichever order *outcomes* came; None where no source that counts has spoken.
 
     The best source of the settings that spoke decides alone. Of its evaluations, each with its latest word, one failure
-    makes a failure; among several the latest stands.
+    makes a failure; among several the latest counts.
     """
     outcomes = tuple(outcomes)
     if len(outcomes) > 1:  # most often one speaks, and there is nothing to weigh

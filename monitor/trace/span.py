@@ -12,7 +12,7 @@ from monitor.trace.model import NO_BUDGET, Budget, Tool, TraceId
 
 
 class OperationKind(StrEnum):
-    """What a span stands for in an agent run."""
+    """The role of a span in an agent run."""
 
     AGENT = "agent"
     WORKFLOW = "workflow"
@@ -38,7 +38,7 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
         span_id: Id within the trace, 16 hexadecimal digits.
         parent_span_id: Id of the parent, or None for the root.
         name: Name of the operation.
-        kind: What the span stands for.
+        kind: Role of the span.
         started_at: Unix seconds.
         ended_at: Unix seconds, or None while it runs.
         error: True: ended in an error; False: said to be fine; None: nothing said.

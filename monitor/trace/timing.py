@@ -68,6 +68,6 @@ def _moved(run: Trace, arrival: float) -> Trace:
 
 
 def _held(outcome: Outcome, latest: float, arrival: float) -> Outcome:
-    # The latest word of a source stands, so one from the future would stand for ever.
+    # The latest verdict of a source counts, so one from the future would count for ever.
     is_early = outcome.labelled_at is not None and outcome.labelled_at > latest
     return replace(outcome, labelled_at=arrival) if is_early else outcome
