@@ -14,7 +14,7 @@ from monitor.ledger.activity import ActivityReader, timed_labels
 from monitor.ledger.audit import Check, checks
 from monitor.ledger.calibrations import CalibrationStore
 from monitor.ledger.cases import select_cases
-from monitor.ledger.cohorts import ArmReader
+from monitor.ledger.cohorts import ArmReader, arm_ids
 from monitor.ledger.dialect import RaceLost
 from monitor.ledger.history import HistoryReader
 from monitor.ledger.ledger import Batch, CounterKey, Lease, PendingSpans, Recorded
@@ -157,6 +157,11 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
         """What reads both arms of *rollout* in any view, of requests that started before (Unix seconds)."""
         with self._reading() as connection:
             yield ArmReader(connection, self._cells, rollout, matured_before=matured_before)
+
+    def has_served(self, rollout: Rollout) -> bool:
+        """Whether any request of either arm of *rollout* ever came."""
+        with self._reading() as connection:
+            return bool(arm_ids(connection, rollout))
 
     def cases(self, rollout: Rollout, *, limit: int, capability: str = "") -> Cases:
         """Requests, of one class or of all, that established versions passed and the candidate of *rollout* fails."""

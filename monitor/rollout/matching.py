@@ -141,8 +141,9 @@ def match(cohort: Cohort) -> Matched:
     index: dict[_Kind, int] = {}
     places, counted = [], []
     for side, arm in enumerate(cohort.arms):
+        weights_at = {block: weights.get(_hour(block, hours)) for block in labelled[side]}
         for each in arm.strata:
-            if (weight_of := weights.get(_hour(each.block, hours))) is not None:
+            if (weight_of := weights_at[each.block]) is not None:
                 places.append((side, index.setdefault(rows[_kind(each)], len(index))))
                 sums = (each.requests, each.represented, *each.evidence, each.logit_sum, each.variance_sum)
                 counted.append((weight_of[side], *sums))

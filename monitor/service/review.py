@@ -409,9 +409,9 @@ class Reviewer:
         self, rollout: tracker.Rollout, calibration: Calibration | None, window: tracker.EvidenceWindow, now: float
     ) -> Cohort | None:
         """The probe panel replayed on both versions, under the calibration of *rollout*; None if it does not help."""
-        if calibration is None or rollout.environment == PROBES_ENVIRONMENT:
-            return None
         panel = replace(rollout, environment=PROBES_ENVIRONMENT)
+        if calibration is None or panel == rollout or not self._ledger.has_served(panel):
+            return None
         self._ledger.retag(panel, calibration)
         matured_before = now - self.judged_after(panel.service, panel.environment, now=now)
         return self._ledger.cohort(panel, matured_before=matured_before, window=window)
