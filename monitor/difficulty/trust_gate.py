@@ -162,7 +162,7 @@ def _version_reasons(wanted: int, versions: int, what_for: str = "") -> list[str
 
 def _auc_reasons(auc: float | None, lower: float | None, labels: int, settings: DifficultySettings) -> list[str]:
     if auc is None or lower is None:
-        return ["No version has both failures and successes among labels not learnt: add labels."]
+        return ["No version has both failures and successes among held-out labels: add labels."]
     if auc < settings.min_auc:
         found = f"Difficulty tells failures from successes with an AUC of {auc:.2f} ({settings.min_auc:.2f} needed)"
         return [f"{found}: replay more of the traffic as probes on past or other models."]

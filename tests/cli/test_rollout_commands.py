@@ -274,7 +274,7 @@ def test_what_to_label_next_comes_with_its_chance(
     assert (400, 20, 20) == (told["open"], told["budget"], len(told["labels"]))
     assert all(f"https://traces.example/{label['trace_id']}" == label["link"] for label in told["labels"])
     assert {label["trace_id"] for label in told["labels"]} == set(re.findall(r"production-live-\d-\d+", shown))
-    assert re.search(r"(?m)^80 labels of all requests leave a standard error of \d+\.\d points in its change\.$", shown)
+    assert re.search(r"(?m)^80 labels of all requests leave a standard error of \d+\.\d points in the change of", shown)
     assert 380 == again["open"]
     assert not {label["trace_id"] for label in told["labels"]} & {label["trace_id"] for label in again["labels"]}
 

@@ -63,7 +63,7 @@ def _promise(promise: TierPromise) -> str:
     kept = "" if promise.is_kept else ", promise broken"
     return (
         f"{promise.tier}: the reference version fails {percent(promise.failures / promise.requests)} of "
-        f"{promise.requests:,} requests not learnt ({percent(promise.least)} to {percent(promise.most)} promised){kept}"
+        f"{promise.requests:,} held-out requests ({percent(promise.least)} to {percent(promise.most)} promised){kept}"
     )
 
 

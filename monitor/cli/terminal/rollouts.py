@@ -226,7 +226,7 @@ def print_labels(console: Console, rollout: Rollout, plan: LabelPlan) -> None:
     table = columns("trace", "arm", "tier", "said", "sampling probability", rows=rows)
     console.print(_title(rollout), f"{plan.open:,} requests can be labelled next.", table, sep="\n", soft_wrap=True)
     for group, error in plan.standard_errors.items():
-        left = f"leave a standard error of {100 * error:.1f} points in its change"
+        left = f"leave a standard error of {100 * error:.1f} points in the change of their failure rate"
         print_line(console, f"{plan.budget:,} labels of {group} requests {left}.")
 
 
