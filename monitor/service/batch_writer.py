@@ -7,7 +7,7 @@ What came before the first request of a new model version is written before that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice, takewhile
 
@@ -94,7 +94,7 @@ class BatchWriter:
         seen = [(each.service, each.environment, each.model_version) for each in activity]
         return SeenVersions([version for version in seen if " ".join(version) in named], self._caps)
 
-    def _freeze_before(self, versions: frozenset[VersionKey], records: Iterable[DecodedRecord] = ()) -> None:
+    def _freeze_before(self, versions: frozenset[VersionKey], records: Collection[DecodedRecord] = ()) -> None:
         clock = self._stages.clock
         clock.observe(pipeline.latest_event_time(records))
         if versions:

@@ -90,13 +90,12 @@ def decode_records(records: Iterable[Record], rules: DecodeRules) -> list[Decode
     return [_decoded(record, rules, arrival) for record in records]
 
 
-def latest_event_time(records: Iterable[DecodedRecord]) -> float:
+def latest_event_time(records: Collection[DecodedRecord]) -> float:
     """The latest time in *records*, Unix seconds; minus infinity if they have none."""
-    times = [-inf]
-    for record in records:
-        times += [event.started_at for event in record.events if isinstance(event, Trace)]
-        times += [span.started_at if span.ended_at is None else span.ended_at for span in record.spans]
-    return max(times)
+    starts = [event.started_at for record in records for event in record.events if isinstance(event, Trace)]
+    spans = (span for record in records for span in record.spans)
+    ends = [span.started_at if span.ended_at is None else span.ended_at for span in spans]
+    return max(max(starts, default=-inf), max(ends, default=-inf))
 
 
 def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
@@ -200,7 +199,8 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
     if decoded.outcomes:
         events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
     # Not only when the trace is put together: another service on the same ledger may be first to do that.
-    return DecodedRecord(record, events, [*map(_without_content, spans)], decoded.ignored)
+    spans = [_without_content(span) for span in spans] if spans else ()
+    return DecodedRecord(record, events, spans, decoded.ignored)
 
 
 def _held(run: Trace, rules: DecodeRules) -> Trace:
