@@ -153,7 +153,7 @@ def _of_sight(tiers: Mapping[Tier, Stratum], sight: Mapping[Tier, Sight]) -> Ite
         kind, told = Blindness.LARGE_HIDDEN_DROP, f"has only {cases}:"
         if is_saturated:
             kind, both = Blindness.SATURATED_TIER, f"both versions pass at least {SATURATED_PASS_RATE:.0%} of {cases}"
-            told, hidden = f"is saturated: {both}, so it tells them apart no more;", f"{hidden} still"
+            told, hidden = f"is saturated: {both}, so it no longer tells them apart;", f"{hidden} still"
         yield BlindSpot(kind, f"{tier.value} {told} {hidden} go unseen.{add}", missing, tier)
 
 
@@ -172,7 +172,7 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         if unscored:
             reasons = sorted({case.unscored_because for case in cases if case.unscored and case.unscored_because})
             because = f" ({', '.join(reasons[:3])})" if reasons else ""
-            told = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown and no success"
+            told = f"Without a score in the {name}{because}: {counted(len(unscored), 'case')}, unknown, not a success"
             yield BlindSpot(Blindness.UNSCORED_CASES, f"{told} ({some_of(unscored)}).")
     unpaired = pairing.unpaired
     for keys, what in (
@@ -181,7 +181,7 @@ def _of_runs(pairing: Pairing) -> Iterator[BlindSpot]:
         (unpaired.changed, "another question is asked under the same name"),
     ):
         if keys:
-            told = f"Left out of the comparison, since {what}: {counted(len(keys), 'case')} ({some_of(keys)})."
+            told = f"Left out of the comparison, because {what}: {counted(len(keys), 'case')} ({some_of(keys)})."
             yield BlindSpot(Blindness.UNPAIRED_CASES, told)
 
 

@@ -91,7 +91,7 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
         none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
         raise absent or next((refused for _, refused in skipped), none)
     if skipped:
-        note = f"Left out, since no results can be read in them: {some_of([path.name for path, _ in skipped])}."
+        note = f"Left out, because they contain no readable results: {some_of([path.name for path, _ in skipped])}."
         found[0] = replace(found[0], notes=(*found[0].notes, note))
     return found
 
@@ -142,14 +142,14 @@ def _bfcl_cases(path: str) -> Sequence[str]:
 def _content(path: str, *, at_most: int = _LARGEST_BYTES + 1) -> bytes:
     is_piped = path == STANDARD_INPUT
     cannot = os_errors(UsageError, f"{Path(path).absolute()} cannot be read", "check the name.")
-    with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "read a whole copy of it"):
+    with cannot, reading.refused(CORRUPTED, f"{path} is damaged", "use a complete copy of it"):
         most = min(_LARGEST_BYTES, _LARGEST_BYTES if is_piped else reading.most_unfolded(Path(path).stat().st_size))
         with cast("io.BufferedReader", sys.stdin.buffer) if is_piped else Path(path).open("rb") as stream:
             content = decompressed(stream).read(min(at_most, most + 1))
     if most < len(content) <= _LARGEST_BYTES:
-        raise ResultFileInvalid(f"{path} unfolds to over {reading.LARGEST_RATIO} times its size; give it unfolded.")
+        raise ResultFileInvalid(f"{path} decompresses to over {reading.LARGEST_RATIO} times its size; unpack it.")
     if len(content) > _LARGEST_BYTES:
-        raise ResultFileInvalid(f"{path} is larger than 2 GiB; give its parts as several files.")
+        raise ResultFileInvalid(f"{path} is larger than 2 GiB; split it into several files.")
     return content
 
 

@@ -279,7 +279,7 @@ class _Checker:
         doubt = len(failing) <= most < len(failing) + len(unseen)
         if doubt:
             named = some_of(unseen, _SHOWN)
-            told = f"No score in the candidate for what the baseline passes in {words}: {named}; run them."
+            told = f"No score in the candidate for cases that the baseline passes in {words}: {named}; run them."
         return _rule(name, told, is_kept=len(failing) <= most, is_doubtful=doubt)
 
     def _drop(self, scope: str, most: float) -> CheckedRule:
@@ -303,10 +303,10 @@ class _Checker:
         failed = [case for case in found if case.is_scored and case.standing <= _HALF]
         if failed:
             failure = next((f" ({case.failure})" for case in failed if case.failure), "")
-            return _rule(name, f"{case_name} has to pass and fails{failure}.", is_kept=False)
+            return _rule(name, f"{case_name} must pass but fails{failure}.", is_kept=False)
         if not found or not all(case.is_scored for case in found):
             told = "has no score in" if found else "is not in"
-            return self._undecided(name, f"{case_name} has to pass and {told} the candidate's results.")
+            return self._undecided(name, f"{case_name} must pass but {told} the candidate's results.")
         return _rule(name, f"{case_name} passes.", is_kept=True)
 
     def _undecided(self, name: str, sentence: str, tier: str | None = None) -> CheckedRule:

@@ -165,7 +165,7 @@ class FileSource(Source):
                     yield line
             except CORRUPTED as error:
                 raise UsageError(
-                    f"{path} is damaged after line {index + 1} ({error}); read a whole copy of it."
+                    f"{path} is damaged after line {index + 1} ({error}); use a complete copy of it."
                 ) from error
             except OSError as error:
                 raise DependencyUnreachable(f"{path} cannot be read: {error.strerror}; try again.") from error

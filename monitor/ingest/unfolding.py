@@ -124,7 +124,7 @@ def _bounded(unfold: _Unfold) -> Callable[[Any], bytearray]:
             unfolded += piece
             if len(unfolded) > most:
                 unfolded.clear()
-                raise _TooLarge(f"unfolds to more than {most} bytes")
+                raise _TooLarge(f"decompresses to more than {most} bytes")
         _bounds.left_bytes -= len(unfolded)
         if _bounds.left_bytes < 0:
             _bounds.is_full = True
@@ -174,7 +174,7 @@ def _snappy(folded: bytes, most: int) -> Iterator[bytes]:
 
     for block in _snappy_blocks(folded):
         if snappy.decompress_raw_len(block) > most:
-            raise _TooLarge(f"unfolds to more than {most} bytes")
+            raise _TooLarge(f"decompresses to more than {most} bytes")
         yield bytes(snappy.decompress_raw(block))
 
 

@@ -130,7 +130,7 @@ def inflated(value: bytes, max_bytes: int) -> bytes:
     except (zlib.error, zstd.ZstdError):
         raise InvalidRecord(DropReason.NOT_COMPRESSED, f"begins like {name} and is damaged") from None
     if len(unfolded) > max_bytes:
-        raise InvalidRecord(DropReason.TOO_LARGE, f"unfolds to more than {max_bytes} bytes")
+        raise InvalidRecord(DropReason.TOO_LARGE, f"decompresses to more than {max_bytes} bytes")
     if not unfolding.eof or unfolding.unused_data:
         raise InvalidRecord(DropReason.NOT_COMPRESSED, f"{name} breaks off, or more follows it")
     return unfolded

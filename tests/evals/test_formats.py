@@ -139,7 +139,7 @@ def test_lm_eval_samples_say_what_the_suite_knows(
     assert ("adder-1", "adder-2") == (result["baseline"]["model"], result["candidate"]["model"])
     assert "Of the filters strict, number, strict counts (--filter)." in result["baseline"]["notes"]
     assert any(
-        note.startswith("Left out, since no results can be read in them: results_")
+        note.startswith("Left out, because they contain no readable results: results_")
         for note in result["baseline"]["notes"]
     )
     assert ("arithmetic", "6", "answered I do not know (expected 45)") in [

@@ -44,8 +44,8 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
             "The hard tier has 75.3 % of the failures; the limit is 70.0 %.",
         ),
         ("limits: {excess_over_uniform_gain: 0.05}", "beyond a uniform gain; the limit is +5.0 points."),
-        ("must_pass: [hard-99]", "hard-99 has to pass and fails (said 41"),
-        ("must_pass: [nowhere]", "nowhere has to pass and is not in the candidate's results."),
+        ("must_pass: [hard-99]", "hard-99 must pass but fails (said 41"),
+        ("must_pass: [nowhere]", "nowhere must pass but is not in the candidate's results."),
         ("floors: [{capability: refunds, pass_rate: 0.9}]", "No case of class refunds is in the candidate."),
         ("limits: {drop: {frontier: 0.1}}", "No case of tier frontier ran on both."),
         ("limits: {drop: {refunds: 0.1}}", "No case of class refunds ran on both."),
@@ -114,7 +114,7 @@ def test_no_hard_case_that_passed_may_fail(tmp_path: Path, capsys: pytest.Captur
     assert 1 == gated((before, failing), rules, tmp_path, *arguments)
     assert "Passed and fail now in the hard tier: 1 case (a); the limit is 0." in capsys.readouterr().err
     assert 1 == gated((before, unscored), rules, tmp_path, *arguments)
-    assert "No score in the candidate for what the baseline passes in the hard tier: a; run them." in (
+    assert "No score in the candidate for cases that the baseline passes in the hard tier: a; run them." in (
         capsys.readouterr().err
     )
 
@@ -245,7 +245,7 @@ CASES = FILES / "cases"
         (("03_base", "04_cancelled"), "floors: [{tier: hard, pass_rate: 0.07}]", 1, "5.0 % if the 35 missing cases"),
         (("03_base", "06_easy_collapse"), "floors: [{pass_rate: 0.7}]", 1, "The verdict is regression"),
         (("05_a", "05_b"), "floors: [{pass_rate: 0.95}]\nunscored: left_out", 1, "100.0 % → 20.0 %"),
-        (("05_a", "05_b"), "must_pass: [c0]", 1, "c0 has to pass and has no score"),
+        (("05_a", "05_b"), "must_pass: [c0]", 1, "c0 must pass but has no score"),
         (("23_a", "23_b"), "must_pass: [c0]\nlimits: {newly_failing: {hard_tier: 0}}", 1, "The verdict is regression"),
         (("03_base", "03_base"), "verdict: [ok]", 0, ""),
         (("03_base", "03_crash"), "verdict: [ok, waiting]\nundecided: passes\nunscored: left_out", 1, "40.0 % → 5.0 %"),

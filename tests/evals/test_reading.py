@@ -491,7 +491,7 @@ def test_sums_and_nameless_rows_are_no_cases(written: Any, capsys: pytest.Captur
     result = reported(capsys, table, lines)
 
     assert (2, 1, 1) == counted(result)
-    assert "Left out, since they sum up: Total." in result["baseline"]["notes"]
+    assert "Left out, because they are totals: Total." in result["baseline"]["notes"]
     assert "1 rows name no case and are left out." in result["candidate"]["notes"]
 
 
@@ -502,7 +502,7 @@ def test_a_rate_at_the_end_of_a_sheet_is_no_case(written: Any, capsys: pytest.Ca
     result = reported(capsys, path, path)
 
     assert (3, 2, 2) == counted(result)
-    assert "Left out, since they sum up: Overall accuracy." in result["baseline"]["notes"]
+    assert "Left out, because they are totals: Overall accuracy." in result["baseline"]["notes"]
 
 
 def test_a_rate_of_each_case_is_its_score(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -564,7 +564,7 @@ def test_a_folder_names_what_it_cannot_read(tmp_path: Path, capsys: pytest.Captu
 
     assert (2, 1, 1) == counted(result)
     assert (
-        "Left out, since no results can be read in them: empty.csv, notes.json, other.csv."
+        "Left out, because they contain no readable results: empty.csv, notes.json, other.csv."
         in (result["baseline"]["notes"])
     )
     assert "has no column lost for passed" in refused(capsys, tmp_path, tmp_path, "--column", "passed=lost")

@@ -200,7 +200,7 @@ def test_a_folded_bomb_is_not_unfolded(name: str, tmp_path: Path, capsys: pytest
         path.write_bytes(gzip.compress(bomb))
 
     assert 2 == run_command(["report", str(path), str(path)])
-    assert "unfolds to over 200 times its size" in " ".join(capsys.readouterr().err.split())
+    assert "decompresses to over 200 times its size" in " ".join(capsys.readouterr().err.split())
 
 
 def _lying_archive() -> bytes:

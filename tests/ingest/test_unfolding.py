@@ -100,7 +100,7 @@ def test_bomb_is_one_record_that_says_so(monkeypatch: pytest.MonkeyPatch, way: s
     assert isinstance(record.value, StandIn)
     assert 4 * LIMIT > peak
     assert len(values) == record.value.next_offset
-    assert f"offsets 0 to {len(values) - 1}: the batch unfolds to more than {LIMIT} bytes" == record.value.detail
+    assert f"offsets 0 to {len(values) - 1}: the batch decompresses to more than {LIMIT} bytes" == record.value.detail
 
 
 class Fetched:

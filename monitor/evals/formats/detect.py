@@ -96,7 +96,7 @@ def _is_result(row: Mapping[str, Any]) -> bool:
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:
     frames = read_frames(io.BufferedReader(io.BytesIO(content)), read_length, max_bytes=_LARGEST_RECORD)
-    with reading.refused((EOFError,), f"{name} is damaged", "read a whole copy of it"):
+    with reading.refused((EOFError,), f"{name} is damaged", "use a complete copy of it"):
         return events.read_records(name, (frame.value for frame in frames), options)
 
 
@@ -187,7 +187,7 @@ def _parquet_rows(name: str, content: bytes) -> Iterable[Mapping[str, Any]]:
     except ImportError:
         told = f"{name} is Parquet; pip install 'cliffwatch[parquet]', or write it as CSV or JSON lines."
         raise ResultFileInvalid(told) from None
-    with reading.refused((ArrowException, OSError), f"{name} is damaged Parquet", "read a whole copy of it"):
+    with reading.refused((ArrowException, OSError), f"{name} is damaged Parquet", "use a complete copy of it"):
         for batch in parquet.ParquetFile(BufferReader(content)).iter_batches():
             yield from map(table.flat, batch.to_pylist())
 

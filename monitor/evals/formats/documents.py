@@ -251,7 +251,7 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
     """
     if b"<!" in content[:2_000].replace(b"<!--", b""):  # entities are for attacks, test runners write none
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
-    with refused((ET.ParseError,), f"{name} is damaged XML", "read a whole copy of it"):
+    with refused((ET.ParseError,), f"{name} is damaged XML", "use a complete copy of it"):
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
     rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("testcase")]
     if not rows:

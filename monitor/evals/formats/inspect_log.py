@@ -49,7 +49,7 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
         ChoiceMissing: the score that was asked for is not there.
         ResultFileInvalid: it is not a log, or holds no sample.
     """
-    damaged = reading.refused(_DAMAGES, f"{name} is a damaged archive", "read a whole copy of it")
+    damaged = reading.refused(_DAMAGES, f"{name} is a damaged archive", "use a complete copy of it")
     with damaged, zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         heads = [member for member in (_HEADER, _START) if member in names]
@@ -66,7 +66,7 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
 def _member(name: str, archive: zipfile.ZipFile, member: str) -> bytes:
     info = archive.getinfo(member)
     if info.file_size > reading.most_unfolded(info.compress_size):
-        raise ResultFileInvalid(f"{name}: {member} unfolds to over {reading.LARGEST_RATIO} times its size.")
+        raise ResultFileInvalid(f"{name}: {member} decompresses to over {reading.LARGEST_RATIO} times its size.")
     if info.file_size > _LARGEST_MEMBER:
         raise ResultFileInvalid(f"{name}: {member} is larger than 1 GiB; write the log without attachments.")
     # In pieces, for one of zstd unfolds whole, whatever size the archive says that its member has.

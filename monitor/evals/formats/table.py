@@ -316,7 +316,7 @@ class _RowReader:
     def notes(self) -> Iterator[str]:
         """What was left out, one sentence each."""
         if self._summaries:
-            yield f"Left out, since they sum up: {', '.join(self._summaries)}."
+            yield f"Left out, because they are totals: {', '.join(self._summaries)}."
         if self._nameless:
             yield f"{self._nameless:,} rows name no case and are left out."
 
