@@ -57,7 +57,7 @@ class LedgerSettings(Settings):
     """Days to keep the position, reason and hash of a dead letter; 0 keeps all."""
 
     max_dead_letters: Annotated[int, Ge(1)] = 200_000
-    """Most dead letters to keep this of; above it, the topic with most dead letters loses its oldest ones."""
+    """Most dead letters to remember; above this, Cliffwatch forgets the oldest ones of the topic that has most."""
 
     max_series: Annotated[int, Ge(10_000)] = 300_000
     """
