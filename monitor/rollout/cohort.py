@@ -224,10 +224,16 @@ LEARNT = TierView()
 
 
 def gives_tiers(cohort: Cohort) -> bool:
-    """Whether at least half of the requests of each arm have a tier, hard ones and easier ones among the baseline's."""
+    """
+    Whether at least half of the requests of each arm have a tier.
+
+    There have to be hard ones and easier ones, among the baseline's; of declared tiers in either arm, since one that
+    the baseline lacks says that the candidate gets other requests.
+    """
     for arm in cohort.arms:
         tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
         if tiered < _LEAST_TIERED * arm.requests or not tiered:
             return False
-    tiers = {stratum.tier for stratum in cohort.baseline.strata if stratum.labelled} - {Tier.UNTIERED}
+    telling = cohort.arms if cohort.tiers_by is TiersBy.DECLARED else [cohort.baseline]
+    tiers = {stratum.tier for arm in telling for stratum in arm.strata if stratum.labelled} - {Tier.UNTIERED}
     return not tiers.isdisjoint(HARD_TIER) and not tiers <= set(HARD_TIER)

@@ -211,6 +211,24 @@ def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlL
     assert "Only 0% of the live requests are known: replay 60 more as probes." in learnt.calibration.trust.reasons
 
 
+@pytest.mark.parametrize(
+    ("of_candidate", "tiers_by"),
+    [
+        pytest.param("hard", TiersBy.DECLARED, id="the candidate alone gets hard requests"),
+        pytest.param("easy", TiersBy.CLASS, id="neither arm does"),
+    ],
+)
+def test_declared_tiers_serve_if_either_arm_has_hard_and_easier_ones(
+    ledger: SqlLedger, of_candidate: str, tiers_by: TiersBy
+) -> None:
+    """What the baseline lacks is a change of the traffic; tiers that are all alike tell nothing."""
+    serve(ledger, "old", since=NOON - DAY, until=NOON, declared="easy")
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2, declared="easy")
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2, declared=of_candidate)
+
+    assert tiers_by == climb(ledger).cohort.tiers_by
+
+
 def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None:
     """All requests, those with a declared tier, and those that have a learnt one as well."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
