@@ -21,7 +21,7 @@ from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
-from monitor.rollout.matching import Matched, mantel_haenszel, match
+from monitor.rollout.matching import LEAST_EXPECTED, Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
 
@@ -196,6 +196,18 @@ class Measurement:
         Those labels are missing in one arm alone, so they can hide or feign a change of that size.
         """
         return {group: self._coverage_gap(_TIERS_OF[group]) for group in TierGroup}
+
+    @cached_property
+    def untold(self) -> Sequence[float]:
+        """Share of each arm's requests in tiers and classes without a label, where chance would have given some."""
+        shares = []
+        for side in self._sides:
+            requests, labelled, *_ = (sum(column) for column in zip((0,) * 7, *side.values(), strict=True))
+            least = LEAST_EXPECTED * requests / max(labelled, 1.0)
+            shares.append(
+                sum(n for n, *_, weight, _, _ in side.values() if not weight and n >= least) / max(requests, 1.0)
+            )
+        return shares
 
     @cached_property
     def aggregate(self) -> verdict.TierComparison:

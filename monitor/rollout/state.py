@@ -114,6 +114,12 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
     elif not is_ruled_out(measurement.changes, measurement, policy):
         yield from _spent_baseline(measurement, policy)
+    for arm, share in zip(ArmName, measurement.untold, strict=True):
+        if share >= policy.ok_margin and not one_sided and all(measurement.labelled):
+            yield (
+                f"No label covers the tiers and classes of {percent(share)} of the {arm}'s requests, so the rate of "
+                "all requests is that of the others: label some of these too."
+            )
     yield from _alike(measurement, policy)
     yield from _outweighed(measurement, policy)
     alone = measurement.matched.alone

@@ -104,3 +104,27 @@ def test_easier_items_that_hide_a_rise_are_an_obstacle() -> None:
     assert (VerdictState.WAITING, 0) == (verdict.state, verdict.requests_needed)
     assert "The arms serve different mixes of the items or users that come again" in verdict.obstacles[0]
     assert verdict.could_still_be["all"] > 0.06
+
+
+@pytest.mark.parametrize(
+    ("easier", "state"),
+    [
+        pytest.param((9_000, 0), VerdictState.WAITING, id="no easier request is labelled"),
+        pytest.param((200, 0), VerdictState.OK, id="there are hardly any"),
+        pytest.param((9_000, 9_000), VerdictState.OK, id="all are labelled"),
+    ],
+)
+def test_labels_of_the_hard_tier_alone_say_nothing_of_all_requests(
+    easier: tuple[int, int], state: VerdictState
+) -> None:
+    """The rate of all requests would be that of the hard tier, so `ok` could hide any rise of the easier tiers."""
+    strata = [
+        Stratum(tier, "search", 0, True, requests, labelled, labelled // 10, 0.0, 0.0)
+        for tier, (requests, labelled) in ((Tier.HARD, (9_000, 9_000)), (Tier.EASY, easier))
+    ]
+    cohort = Cohort(Arm("old", strata), Arm("new", strata), "", TiersBy.DECLARED)
+
+    verdict = judge(cohort, None, Policy(), previous=None)
+
+    assert state == verdict.state
+    assert (state == VerdictState.WAITING) == any("No label covers" in each for each in verdict.obstacles)

@@ -39,6 +39,7 @@ class Measured:
     tiers_by: TiersBy = TiersBy.LEARNT
     has_hard_requests: bool = True
     within_clusters: dict[TierGroup, Any] = field(default_factory=dict)
+    untold: tuple[float, float] = (0.0, 0.0)
     coverage_gaps: dict[TierGroup, float] = field(
         default_factory=lambda: dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 0.0)
     )
