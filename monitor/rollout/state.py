@@ -117,8 +117,8 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for arm, share in zip(ArmName, measurement.untold, strict=True):
         if share >= policy.ok_margin and not one_sided and all(measurement.labelled):
             yield (
-                f"No label covers the tiers and classes of {percent(share)} of the {arm}'s requests, so the rate of "
-                "all requests is that of the others: label some of these too."
+                f"{percent(share)} of the {arm}'s requests are in tiers and classes without any label, so the failure "
+                "rate covers only the others: label some of these too."
             )
     yield from _alike(measurement, policy)
     yield from _outweighed(measurement, policy)

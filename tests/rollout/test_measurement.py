@@ -127,4 +127,4 @@ def test_labels_of_the_hard_tier_alone_say_nothing_of_all_requests(
     verdict = judge(cohort, None, Policy(), previous=None)
 
     assert state == verdict.state
-    assert (state == VerdictState.WAITING) == any("No label covers" in each for each in verdict.obstacles)
+    assert (state == VerdictState.WAITING) == any("without any label" in each for each in verdict.obstacles)
