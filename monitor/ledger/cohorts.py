@@ -197,11 +197,11 @@ class _Cells:
 
     Attributes:
         columns: A cell in each place; two cells may have the same key.
-        strata: What they are in each view that was asked for.
+        strata: What they are in the latest view by each rung of tiers.
     """
 
     columns: _Columns
-    strata: dict[Any, Sequence[arms.Stratum]] = field(default_factory=dict)
+    strata: dict[arms.TiersBy, tuple[arms.TierView, Sequence[arms.Stratum]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Sequence[sa.Row[Any]]) -> _Cells:
@@ -212,8 +212,8 @@ class _Cells:
 
     def by_stratum(self, view: arms.TierView) -> Sequence[arms.Stratum]:
         """Those that are alike in *view* added up."""
-        seen_by = (view.tiers_by, frozenset(view.class_tiers.items()))
-        if seen_by not in self.strata:
+        seen_by, strata = self.strata.get(view.tiers_by, (None, ()))
+        if seen_by != view:
             columns, alike = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
             names = (columns[name] for name in ("capability", "bin", "is_known"))
             kinds = zip(columns["hour"], _tiers(view, columns), *names, strict=True)
@@ -222,8 +222,9 @@ class _Cells:
                 of_words = alike.setdefault(kind, {})
                 have = of_words.get(words)
                 of_words[words] = added if have is None else [*map(add, have, added)]
-            self.strata[seen_by] = [_stratum(kind, sorted(alike[kind].items())) for kind in sorted(alike)]
-        return self.strata[seen_by]
+            strata = [_stratum(kind, sorted(alike[kind].items())) for kind in sorted(alike)]
+            self.strata[view.tiers_by] = view, strata
+        return strata
 
 
 class CellMemory:
