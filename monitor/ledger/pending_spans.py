@@ -94,9 +94,8 @@ class PendingSpanRows:
         new = {trace_id: list(of_trace.values()) for trace_id, of_trace in came.items()}
         for trace_id, before in known.items():
             new[trace_id] = [span for span in new[trace_id] if span.span_id not in before]
-        grown = [trace_id for trace_id in sorted(known) if new[trace_id]]
-        self._recount(connection, [(trace_id, len(known[trace_id]) + len(new[trace_id])) for trace_id in grown])
-        again = {trace_id: came[trace_id] for trace_id in known if len(new[trace_id]) < len(came[trace_id])}
+        again = {trace_id: of_trace for trace_id, of_trace in came.items() if len(new[trace_id]) < len(of_trace)}
+        self._recount(connection, [(trace_id, len(known[trace_id]) + len(new[trace_id])) for trace_id in again])
         better = self._better(connection, again) if again else {}
         self._pack(connection, [(trace_id, some) for trace_id, some in {**new, **better}.items() if some])
         return len(spans) - sum(map(len, new.values()))
@@ -260,6 +259,7 @@ def _touched(added: Any) -> Mapping[str, Any]:
     return {
         "last_received_at": sa.case((is_later, added.last_received_at), else_=have.last_received_at),
         "root_ended": sa.or_(have.root_ended, added.root_ended),
+        "span_count": have.span_count + added.span_count,
         "not_before": sa.literal_column("0.0", sa.Double),
     }
 
@@ -273,7 +273,7 @@ def _by_trace(spans: Iterable[Span]) -> _Came:
 
 
 def _trace_row(spans: Mapping[str, Span], received_at: float) -> tuple[Any, ...]:
-    """A trace of no more than *spans*; of one that is there already the number is put right later."""
+    """A trace of no more than *spans*; where some of them had come before, the number is put right later."""
     root_ended = any(span.is_ended_root for span in spans.values() if span.parent_span_id is None)
     first = next(iter(spans.values()))
     service = next((span.service for span in spans.values() if span.service), "")
