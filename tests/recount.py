@@ -144,6 +144,8 @@ def _shared_sums(baseline: Sequence[Asked], candidate: Sequence[Asked]) -> Seque
                 sum(one[item] * other[item] / (n[item] + m[item]) for item in n)
                 for one, other in ((n, m), (f, m), (n, g))
             ),
+            served=tuple(sum(each[item] for item in n if m[item]) for each in (n, f))
+            + tuple(sum(each[item] for item in n) for each in (m, g)),
         )
         for group in TierGroup
         for (n, f), (m, g) in [(_sizes(baseline, group), _sizes(candidate, group))]

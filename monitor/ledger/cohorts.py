@@ -540,8 +540,8 @@ class _Clusters:
         for group, sizes in self.sizes.items():
             others = other.sizes.get(group, {})
             both = ((cluster, *sizes[cluster], *others[cluster]) for cluster in sizes if cluster in others)
-            products = [(c, n + m, (n * m, f * m, n * g, f * g)) for c, n, f, m, g in both]
+            products = [(c, n + m, (n * m, f * m, n * g, f * g, n, f, m, g)) for c, n, f, m, g in both]
             if products:
-                sums = [round(sum(self.sample.weight(c) * each[i] for c, _, each in products)) for i in range(4)]
+                sums = [round(sum(self.sample.weight(c) * each[i] for c, _, each in products)) for i in range(8)]
                 alike = tuple(sum(each[i] / size for _, size, each in products) for i in range(3))
-                yield arms.SharedClusterSums(group, *sums, alike=alike)
+                yield arms.SharedClusterSums(group, *sums[:4], alike=alike, served=tuple(sums[4:]))

@@ -136,6 +136,7 @@ class SharedClusterSums:
     Attributes:
         requests_requests, failures_requests, requests_failures, failures_failures: Sums of n * m, f * m, n * g, f * g.
         alike: Sums of the first three, each divided by n + m first, over the clusters that were read.
+        served: Sums of n, f, m and g.
     """
 
     group: TierGroup
@@ -145,6 +146,7 @@ class SharedClusterSums:
     failures_failures: int
     _: KW_ONLY
     alike: tuple[float, ...] = (0.0, 0.0, 0.0)
+    served: tuple[int, ...] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

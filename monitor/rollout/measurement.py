@@ -17,7 +17,7 @@ from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of
 from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import Arm, ArmName, Cohort, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, ArmName, ClusterSums, Cohort, SharedClusterSums, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
@@ -334,19 +334,20 @@ class Measurement:
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
         if of_class is None and tiers is _TIERS_OF[group] and group in self.within_clusters:
-            within, wider = self.within_clusters[group]
-            lower = min(change.lower, within - wider * (change.estimate - change.lower))
-            change = verdict.Interval(within, lower, within + wider * (change.upper - change.estimate))
+            *told, wider = self.within_clusters[group]
+            lower = min(change.lower, min(told) - wider * (change.estimate - change.lower))
+            change = verdict.Interval(told[0], lower, max(told) + wider * (change.upper - change.estimate))
         return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     @cached_property
-    def within_clusters(self) -> Mapping[TierGroup, tuple[float, float]]:
+    def within_clusters(self) -> Mapping[TierGroup, tuple[float, float, float]]:
         """
-        The change within the items or users that both arms served, and its standard error over that of rows.
+        The change of rows without what other mixes of items or users add to it, and its standard error over theirs.
 
-        Of groups in which it is shown to be another one: the arms served different mixes of these, and a row holds
-        harder ones in one arm than in the other. A rise has to show in the rows as well, which compare hours. None
-        where labels are not believed as they are.
+        Of groups in which the change within those that both arms served is shown to be another one than that of rows,
+        because the arms served different mixes of these: a row holds harder ones in one arm than in the other. Twice:
+        if all other requests have another mix as well, and if they have not; bounds allow for either. A rise has to
+        show in the rows as well, which compare hours. None where labels are not believed as they are.
 
         Source:
             Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
@@ -354,14 +355,16 @@ class Measurement:
         """
         cohort, found = self.labels.cohort, {}
         is_believed = all(sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms)
+        clusters = [{sums.group: sums for sums in arm.clusters} for arm in cohort.arms]
         for sums in cohort.shared_clusters if is_believed else ():
             pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[sums.group]), sums.group), sums.alike
             part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
             if pair is not None and part >= _LEAST_WITHIN:
                 rows, within = self._bounds.change(*pair, sums.group), (after - before) / weight
                 doubt = _OTHER_MIX * (rows.estimate - rows.lower) * (1.0 / part - 1.0) ** 0.5
-                if abs(within - rows.estimate) > max(doubt, _LEAST_MIXED):
-                    found[sums.group] = within, part**-0.5
+                told = _without_mix(sums, [each[sums.group] for each in clusters], rows.estimate, within)
+                if abs(rows.estimate - told[0]) > max(doubt, _LEAST_MIXED):
+                    found[sums.group] = *told, part**-0.5
         return found
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
@@ -459,6 +462,28 @@ def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
     }
 
 
+def _without_mix(
+    shared: SharedClusterSums, arms: Sequence[ClusterSums], rows: float, within: float
+) -> tuple[float, float]:
+    """The change of *rows* if requests beside *shared* clusters have another mix as much as these, and if not."""
+    n, f, m, g = shared.served
+    baseline, candidate = arms
+    beside, other, weight, change = baseline.requests - n, candidate.requests - m, 0.0, within
+    if min(beside, other) > 0:
+        weight = beside * other / (beside + other)
+        change = (candidate.failures - g) / other - (baseline.failures - f) / beside
+    alike = n * m / (n + m)
+    all_requests = candidate.failures / candidate.requests - baseline.failures / baseline.requests
+    mixed = _part(g / m - f / n - within, change - within)
+    with_mix, without = ((alike * within + weight * each) / (alike + weight) for each in (change - mixed, change))
+    return rows - _part(all_requests - with_mix, rows - within), rows - _part(all_requests - without, rows - within)
+
+
+def _part(change: float, of: float) -> float:
+    """*change*, from 0 to *of*."""
+    return min(max(change, min(of, 0.0)), max(of, 0.0))
+
+
 def _panel(probes: Cohort) -> Matched:
     """Rows of a panel: outside the traffic, each probe counted once per version."""
     matched, design = match(probes), design_effects(probes)
@@ -496,4 +521,4 @@ def _by_test(corrected: verdict.Interval, test: verdict.Interval | None) -> verd
     if all(each.lower <= 0 <= each.upper for each in (corrected, test)):
         return corrected
     scale = corrected.estimate / test.estimate
-    return verdict.Interval(corrected.estimate, scale * test.lower, scale * test.upper)
+    return verdict.Interval(corrected.estimate, max(scale * test.lower, -1.0), min(scale * test.upper, 1.0))

@@ -171,8 +171,8 @@ def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) 
     groups = (TierGroup.ALL, TierGroup.HARD)
     assert [ClusterSums(group, 3, 5, 3, 11, 7, 5) for group in groups] == list(cohort.baseline.clusters)
     assert [ClusterSums(group, 1, 2, 1, 4, 2, 1) for group in groups] == list(cohort.candidate.clusters)
-    alike = (6 / 5, 4 / 5, 3 / 5)
-    assert [SharedClusterSums(group, 6, 4, 3, 2, alike=alike) for group in groups] == list(cohort.shared_clusters)
+    told = {"alike": (6 / 5, 4 / 5, 3 / 5), "served": (3, 2, 2, 1)}
+    assert [SharedClusterSums(group, 6, 4, 3, 2, **told) for group in groups] == list(cohort.shared_clusters)
 
 
 @pytest.mark.parametrize("earlier", [0, 1_500], ids=["as old as the rollout", "older than the rollout"])

@@ -11,9 +11,9 @@ from bench.rollout_streams import ArmStream, known_tiers
 from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
-from monitor.rollout.measurement import Measurement
+from monitor.rollout.measurement import Measurement, _by_test
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import VerdictState
+from monitor.rollout.verdict import Interval, VerdictState
 
 
 def test_hard_tier_is_compared_at_one_mix() -> None:
@@ -59,19 +59,29 @@ def test_probes_narrow_the_rates_and_leave_traffic_alone() -> None:
     assert beside.share.baseline.estimate == pytest.approx(alone.share.baseline.estimate, abs=0.02)
 
 
-def of_items(kinds: Sequence[tuple[int, int, int, int]], *, is_told: bool) -> Cohort:
-    """40 items of each kind in one row: requests and failures of an item in the baseline, then in the candidate."""
+def of_items(
+    kinds: Sequence[tuple[int, int, int, int]], *, is_told: bool = True, once: Sequence[int] = (0, 0, 0, 0)
+) -> Cohort:
+    """
+    40 items of each kind in one row: requests and failures of an item in the baseline, then in the candidate.
+
+    Beside them requests that come *once*, counted likewise.
+    """
 
     def arm(at: int) -> Arm:
         products = [(n, f, n * n, n * f, f * f) for n, f in (kind[at : at + 2] for kind in kinds)]
-        n, f, *squares = (40 * sum(column) for column in zip(*products, strict=True))
-        clusters = [ClusterSums(TierGroup.ALL, 40 * len(kinds), n, f, *squares)]
+        of_items = [40 * sum(column) for column in zip(*products, strict=True)]
+        alone, failed = once[at : at + 2]
+        beside = (alone, failed, alone, failed, failed)
+        n, f, *squares = (some + others for some, others in zip(of_items, beside, strict=True))
+        clusters = [ClusterSums(TierGroup.ALL, 40 * len(kinds) + alone, n, f, *squares)]
         return Arm("version", [Stratum(Tier.UNTIERED, "search", 0, True, n, n, f, 0.0, 0.0)], clusters)
 
     products = [(n * m, f * m, n * g, f * g, n + m) for n, f, m, g in kinds]
     sums = [40 * sum(each[at] for each in products) for at in range(4)]
     alike = tuple(40 * is_told * sum(each[at] / each[4] for each in products) for at in range(3))
-    shared = SharedClusterSums(TierGroup.ALL, *sums, alike=alike)
+    served = tuple(40 * sum(column) for column in zip(*kinds, strict=True))
+    shared = SharedClusterSums(TierGroup.ALL, *sums, alike=alike, served=served)
     return Cohort(arm(0), arm(2), "", TiersBy.NONE, shared_clusters=[shared])
 
 
@@ -97,9 +107,44 @@ def test_items_that_both_arms_served_tell_a_change_of_traffic_from_one_of_the_mo
     assert (factor - 1) * 0.105 == pytest.approx(by_items.estimate, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "once"),
+    [
+        pytest.param(((100, 4, 100, 4), (50, 10, 50, 10)), (9_000, 900, 9_000, 1_800), id="items fail as before"),
+        pytest.param(((100, 0, 100, 0),), (12_000, 1_200, 12_000, 1_700), id="items that never fail"),
+        pytest.param(((90, 0, 30, 0),), (9_000, 900, 3_000, 600), id="a smaller candidate"),
+        pytest.param(
+            ((100, 4, 75, 3), (50, 10, 75, 15)),
+            (9_000, 840, 9_000, 1_700),
+            id="more of the harder items",
+        ),
+    ],
+)
+def test_items_that_fail_as_before_hide_no_rise_of_all_other_requests(
+    kinds: Sequence[tuple[int, int, int, int]], once: Sequence[int]
+) -> None:
+    """Health checks and scheduled jobs come again in both arms, and say nothing of what comes once."""
+    cohort = of_items(kinds, once=once)
+
+    verdict = judge(cohort, None, Policy(), previous=None)
+
+    assert VerdictState.REGRESSION == verdict.state
+    assert "All requests fail more often" in verdict.reasons[0]
+
+
+def test_where_other_requests_may_have_another_mix_too_neither_a_rise_nor_ok_is_said() -> None:
+    """Of the items the candidate gets harder ones; of the other requests 2.7 points more fail for whatever reason."""
+    cohort = of_items(((100, 4, 75, 3), (50, 10, 75, 15)), once=(12_000, 1_110, 12_000, 1_430))
+
+    verdict = judge(cohort, None, Policy(ok_margin=0.015), previous=None)
+
+    assert (VerdictState.WAITING, 0) == (verdict.state, verdict.requests_needed)
+    assert "The arms serve different mixes of the items or users that come again" in verdict.obstacles[0]
+
+
 def test_easier_items_that_hide_a_rise_are_an_obstacle() -> None:
     """Each item fails 4 or 8 points more often, and both arms 14.7 % of the time: no number of requests decides."""
-    verdict = judge(of_items([(50, 2, 100, 8), (100, 20, 50, 14)], is_told=True), None, Policy(), previous=None)
+    verdict = judge(of_items([(50, 2, 100, 8), (100, 20, 50, 14)]), None, Policy(), previous=None)
 
     assert (VerdictState.WAITING, 0) == (verdict.state, verdict.requests_needed)
     assert "The arms serve different mixes of the items or users that come again" in verdict.obstacles[0]
@@ -128,3 +173,11 @@ def test_labels_of_the_hard_tier_alone_say_nothing_of_all_requests(
 
     assert state == verdict.state
     assert (state == VerdictState.WAITING) == any("without any label" in each for each in verdict.obstacles)
+
+
+@pytest.mark.parametrize("change", [1e-4, 1e-14])
+def test_bounds_by_a_test_that_shows_next_to_nothing_stay_within_what_a_rate_can_change(change: float) -> None:
+    """In proportion to an estimate near 0, they would be hundreds of points wide."""
+    shown = _by_test(Interval(0.05, 0.01, 0.09), Interval(change, -0.02, 0.02))
+
+    assert Interval(0.05, -1.0, 1.0) == shown
