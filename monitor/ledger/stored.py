@@ -51,6 +51,9 @@ def whole(value: Any) -> int:
     return value
 
 
+_NUMBERS = frozenset({int, float})  # no truth values
+
+
 def real(value: Any) -> float:
     """
     *value*, which may be infinite.
@@ -58,7 +61,7 @@ def real(value: Any) -> float:
     Raises:
         ValueError: it is not a number.
     """
-    if type(value) not in {int, float} or value != value:  # noqa: PLR0124  (NaN)
+    if type(value) not in _NUMBERS or value != value:  # noqa: PLR0124  (NaN)
         raise ValueError("not a number")
     return float(value)
 
