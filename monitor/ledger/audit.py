@@ -187,6 +187,9 @@ def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterat
     for trace_id, span_ids in connection.execute(sa.select(*schema.pending_span.c["trace_id", "span_ids"])):
         pending[trace_id,] += len(span_ids.split(" "))
     yield _equal("spans noted of waiting traces = spans waiting", noted, pending)
+    packs = connection.execute(sa.select(*schema.span_pack.c["id", "traces"]))
+    referring = Counter((pack,) for pack in connection.scalars(sa.select(schema.pending_span.c.pack)))
+    yield _equal("traces noted of packs = traces that refer to them", {(pack,): n for pack, n in packs}, referring)
     spans = Counter({key.detail: value for key, value in counters.items() if key.name is CounterName.SPANS})
     received, accounted = spans["received"], sum(spans[fate] for fate in _FATES_OF_SPANS) + count_spans(connection)
     yield _equal("spans received = spans accounted for + waiting", {("spans",): received}, {("spans",): accounted})

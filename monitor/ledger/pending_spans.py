@@ -133,10 +133,10 @@ class PendingSpanRows:
         if not trace_ids:
             return
         among = self._among(trace_ids)
-        taken = Counter(pack for _, pack, _ in connection.execute(self._rows, among))
+        taken = Counter(str(pack) for _, pack, _ in connection.execute(self._rows, among))
         connection.execute(self._forget_rows, among)
         held = connection.execute(self._held, self._among(taken)).all()
-        left = [(pack, traces - taken[pack]) for pack, traces in held]
+        left = [*readable("span_pack", held, lambda row: (row[0], whole(row[1]) - taken[row[0]]))]
         self._keep_for(connection, [(pack, traces) for pack, traces in left if traces > 0])
         connection.execute(self._forget_packs, self._among(pack for pack, traces in left if traces <= 0))
 
@@ -202,10 +202,9 @@ class PendingSpanRows:
         came = dict(readable("pending_trace", connection.execute(self._traces, among), _came))
         rows: defaultdict[str, list[tuple[TraceId, str]]] = defaultdict(list)
         for trace_id, pack, span_ids in connection.execute(self._rows, among):
-            rows[pack].append((trace_id, span_ids))
-        for pack in connection.execute(
-            self._packs, self._among(rows)
-        ):  # one at a time: few of its traces may be asked for
+            rows[str(pack)].append((trace_id, span_ids))
+        # One at a time: few of its traces may be asked for.
+        for pack in connection.execute(self._packs, self._among(rows)):
             opened = next(readable("span_pack", [pack], lambda pack: _open(zstd.decompress(pack.body))), {})
             for trace_id, span_ids in rows.pop(pack.id):
                 spans[trace_id] += _unpacked(opened, trace_id, span_ids)

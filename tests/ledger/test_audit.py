@@ -24,6 +24,7 @@ from tests.trace.spans import a_call
         ("UPDATE traffic SET requests = requests + 1", "requests by hour"),
         ("UPDATE request SET model_version_id = 77 WHERE trace_id = 't1'", "requests without their version"),
         ("DELETE FROM pending_span", "spans waiting"),
+        ("UPDATE span_pack SET traces = 2", "traces noted of packs"),
         ("UPDATE kafka_offset SET next_offset = 2", "its next offset"),
         ("UPDATE counter SET value = 0 WHERE name = 'dead_letters'", "dead letters kept"),
         ("UPDATE calibration SET body = replace(body, '0', '1')", "checksums of calibrations"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,24 @@ def test_spans_that_cannot_be_read_still_count(ledger: SqlLedger) -> None:
 
     assert {"received": 5, "joined": 5} == counts(ledger, CounterName.SPANS)
     assert ({"": 1}, 0) == (counts(ledger, CounterName.REQUESTS), ledger.pending_spans())
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE span_pack SET traces = 'some'", "UPDATE pending_span SET pack = x'00'"], ids=["count", "id"]
+)
+def test_a_damaged_pack_stops_no_trace(tmp_path: Path, damage: str) -> None:
+    """The trace is counted, its spans are let go, and those that come later have a pack of their own."""
+    with closing(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")) as ledger:
+        ledger.record(a_batch(a_span(), a_call("a")))
+        with ledger._engine.begin() as connection:
+            connection.exec_driver_sql(damage)
+        ledger.record(a_batch(a_call("a", ended_at=NOON + 9), a_span(trace_id=TraceId("u"))))
+
+        assert 2 == close_due(ledger)
+        ledger.record(dataclasses.replace(a_batch(), assembled=[assembled("x", [])], forget_before=NOON + 9_000))
+
+        assert {"received": 4, "joined": 3, "duplicate": 1} == counts(ledger, CounterName.SPANS)
+        assert [] == _column(ledger, pending_span.c.trace_id)
 
 
 def test_a_trace_that_has_grown_goes_on_waiting(ledger: SqlLedger) -> None:
