@@ -34,11 +34,11 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; what has the wrong type counts as absent.
 
     Raises:
-        InvalidRecord: more spans than *limits* allow.
+        InvalidRecord: more spans, or more resources, than *limits* allow.
     """
     spans = _resources(document, "resourceSpans", "scopeSpans", "spans")
     logs = _resources(document, "resourceLogs", "scopeLogs", "logRecords")
-    if sum(len(leaves) for _, leaves in spans + logs) > limits.max_spans:
+    if max(len(spans + logs), sum(len(leaves) for _, leaves in spans + logs)) > limits.max_spans:
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
     return Reader(options, limits, _value).read(
         [(_pairs(resource), map(_span, leaves)) for resource, leaves in spans],

@@ -35,6 +35,7 @@ def _request_of_bytes() -> type[Message]:
         for field in (field for message in file.message_type for field in message.field):
             if field.name in {"resource", "scope", "spans", "schema_url"}:
                 field.type = FieldDescriptorProto.TYPE_BYTES
+                field.label = FieldDescriptorProto.LABEL_REPEATED  # parts of one message are joined to be merged
                 field.ClearField("type_name")
         pool.Add(file)
     return GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
@@ -54,13 +55,19 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     What an `ExportTraceServiceRequest` or `ExportLogsServiceRequest` says; the two are told apart by what is in them.
 
     Raises:
-        InvalidRecord: neither of them, more spans than *limits* allow, or not one span or log record that is whole.
+        InvalidRecord: neither of them, more spans, scopes or resources than *limits* allow, or not one span or log
+            record that is whole.
     """
     request = _parsed(_Request, value)  # of logs too: what holds a log record has the numbers of what holds a span
     parts = () if request is None else request.resource_spans
-    if sum(len(scope.spans) for part in parts for scope in part.scope_spans) > limits.max_spans:
+    # Empty resources and scopes are two bytes each, and would fill the memory.
+    if (
+        len(parts) > limits.max_spans
+        or sum(len(part.scope_spans) for part in parts) > limits.max_spans
+        or sum(len(scope.spans) for part in parts for scope in part.scope_spans) > limits.max_spans
+    ):
         raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
-    leaves = [(part.resource, [leaf for scope in part.scope_spans for leaf in scope.spans]) for part in parts]
+    leaves = [(b"".join(part.resource), [leaf for scope in part.scope_spans for leaf in scope.spans]) for part in parts]
     reader = Reader(options, limits, _value)
     # A log record that is read as a span has no ids, and a span that is read as a log record no time: the field
     # numbers are the same, the types are not.

@@ -56,7 +56,7 @@ class Limits(Settings):
     """Deepest nesting of objects and arrays to decode."""
 
     max_spans: Annotated[int, Ge(1)] = 10_000
-    """Most spans and log records in one Kafka record."""
+    """Most spans and log records in one Kafka record, and most resources and scopes that hold them."""
 
     max_attributes: Annotated[int, Ge(1)] = 1_024
     """Most attributes to read from one span, event or resource; the rest is only counted."""

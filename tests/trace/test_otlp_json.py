@@ -127,9 +127,10 @@ def test_more_spans_than_the_limit_are_refused() -> None:
     request = a_request(*(a_span(spanId=f"{n:016x}") for n in range(1, 4)))
 
     assert len(read(request, max_spans=3).spans) == 3
-    with pytest.raises(InvalidRecord) as refused:
-        read(request, max_spans=2)
-    assert refused.value.reason is DropReason.TOO_MANY_SPANS
+    for too_many in (request, {"resourceSpans": [{}] * 3}):
+        with pytest.raises(InvalidRecord) as refused:
+            read(too_many, max_spans=2)
+        assert refused.value.reason is DropReason.TOO_MANY_SPANS
 
 
 def test_evaluations_in_logs_become_outcomes() -> None:

@@ -20,6 +20,11 @@ from tests.trace.otlp import STARTED_AT, as_protobuf, recorded
 TRACE_ID = bytes(range(16))
 
 
+def encoded_length(length: int) -> bytes:
+    """A length below 16,384 as a varint of two bytes."""
+    return bytes([length & 0x7F | 0x80, length >> 7])
+
+
 def a_request(*spans: dict[str, Any]) -> ExportTraceServiceRequest:
     """A request with raw *spans*; ids and times are filled in."""
     request = ExportTraceServiceRequest()
@@ -195,6 +200,27 @@ def test_spans_are_counted_before_they_are_parsed() -> None:
 
     assert len(read(request, max_spans=7).spans) == 6
     assert reason_of(request.SerializeToString(), max_spans=6) is DropReason.TOO_MANY_SPANS
+
+
+@pytest.mark.parametrize("value", [b"\x0a\x00" * 9, b"\x0a\x12" + b"\x12\x00" * 9], ids=["resources", "scopes"])
+def test_empty_resources_and_scopes_are_counted_too(value: bytes) -> None:
+    """Two bytes each: millions in one record would fill the memory."""
+    assert {Ignored.RECORD_SILENT: 1} == decode(value, Limits(max_spans=9)).ignored
+    assert reason_of(value, max_spans=8) is DropReason.TOO_MANY_SPANS
+
+
+def test_parts_of_one_resource_are_merged() -> None:
+    """A message that comes in two fields is one message, as every parser of protobuf reads it."""
+    request = a_request({})
+    request.resource_spans[0].resource.attributes.add(key="service.name").value.string_value = "booking"
+    other = ExportTraceServiceRequest()
+    other.resource_spans.add().resource.attributes.add(key="host.name").value.string_value = "h1"
+    parts = [each.resource_spans[0].SerializeToString() for each in (request, other)]
+    value = b"".join(parts)
+
+    decoded = decode(b"\x0a" + encoded_length(len(value)) + value, Limits())
+
+    assert ["booking"] == [span.service for span in decoded.spans]
 
 
 @pytest.mark.parametrize("value", [b"\x0a\x02\x12\x7f", b"\x0a\x04\x12\x7f\x0a\x00", b"\x0a\x02\x12\x80"])
