@@ -151,7 +151,7 @@ def _receive(transport: Any) -> tuple[bytes, errors.KafkaConnectionError | None]
             pieces.append(piece)
     except (BlockingIOError, InterruptedError):
         return b"".join(pieces), None
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001  (whatever it is costs this connection alone, as in kafka-python)
         return b"".join(pieces), errors.KafkaConnectionError(error)
     return b"".join(pieces), errors.KafkaConnectionError("socket disconnected")
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.ingest.kafka_client import client_options, translated_errors
@@ -79,3 +83,44 @@ def test_errors_become_one_sentence(expected: str, error: Exception) -> None:
         translated_errors(KafkaSettings(bootstrap_servers="k:9")),
     ):
         raise error
+
+
+def received(stream: Any) -> tuple[bytes, KafkaConnectionError | None]:
+    """What a plain connection of kafka-python reads from *stream*."""
+    content, error = KafkaTCPTransport._sock_recv(SimpleNamespace(_sock=stream))
+    return content, error
+
+
+def test_all_that_has_come_is_received_and_why_no_more_can() -> None:
+    """Also what came before the other side closed; an open connection without content is no error."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        assert (b"", None) == received(ours)
+        sent = bytes(range(256)) * 700
+        theirs.sendall(sent[:90_000])
+        theirs.sendall(sent[90_000:])
+        assert (sent, None) == received(ours)
+        theirs.sendall(b"the end")
+        theirs.close()
+        content, error = received(ours)
+
+    assert b"the end" == content
+    assert isinstance(error, KafkaConnectionError)
+
+
+def test_a_connection_that_is_gone_is_an_error_of_its_own() -> None:
+    """Its socket is closed, or None once kafka-python has given it up: the loop over all connections goes on."""
+    closed = socket.socket()
+    closed.close()
+
+    for stream in (closed, None):
+        content, error = received(stream)
+        assert b"" == content
+        assert isinstance(error, KafkaConnectionError)
+
+
+def test_tls_is_received_as_before() -> None:
+    """Its socket says otherwise that it has no more."""
+    assert KafkaSSLTransport._sock_recv is not KafkaTCPTransport._sock_recv
