@@ -352,12 +352,23 @@ def test_commas_part_thousands_where_none_of_the_column_does_anything_else(
     assert (2, 1, 1) == counted(reported(capsys, path, path, "--pass-at", pass_at))
 
 
+def test_a_column_of_ones_with_three_decimals_passes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that passes every case has no `0,875` that tells a decimal comma; beside 980, it is a thousand."""
+    good, fair = written("id;score\na;1,000\nb;1,000\n"), written("id;score\na;1,000\nb;0,875\n", "fair.csv")
+    large = written("id;score\na;1,000\nb;980\n", "large.csv")
+
+    assert (2, 2, 1) == counted(reported(capsys, good, fair, "--pass-at", "0.9"))
+    assert (2, 1, 1) == counted(reported(capsys, large, large, "--pass-at", "990"))
+
+
 def test_scores_of_thousands_need_the_lowest_that_passes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A score of 1,250 is no pass by itself, and the sentence shows how it was read."""
     path = written("id;score\na;1,250\nb;980\n")
 
     assert 2 == run_command(["report", path, path])
-    assert "scores from 980 to 1250" in capsys.readouterr().err
+    assert (
+        "scores from 980 to 1250; say which is the lowest that passes, such as --pass-at 118" in capsys.readouterr().err
+    )
 
 
 def test_p_beside_i_is_partly_right(written: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -318,7 +318,7 @@ class AttemptReader:
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
             raise ChoiceMissing(
                 f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
-                f"--pass-at {low + 0.75 * (high - low):.2g}."
+                f"--pass-at {low + 0.75 * (high - low):.4g}."
             )
         if self._between:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."

@@ -174,9 +174,13 @@ class _Columns:
         return {word_of(value) for value in self._values[column]}
 
     def plain(self, column: str, value: JsonValue) -> JsonValue:
-        """*value*, 1250 for `1,250` where all commas of *column* part thousands: beside `0,9` it is a decimal comma."""
+        """
+        *value*, 1250 for `1,250` where all commas of *column* part thousands.
+
+        Beside `0,9` it is a decimal comma, and nothing but `1,000` is a suite that passes everything.
+        """
         has_thousands = isinstance(value, str) and column not in self._other_commas and _THOUSANDS.fullmatch(value)
-        return str(value).replace(",", "") if has_thousands else value
+        return str(value).replace(",", "") if has_thousands and self._values[column] != {"1,000"} else value
 
     def roles(self) -> tuple[Mapping[str, str], Sequence[str]]:
         """Column by role, as told or else by name; and what to say of the choice."""
