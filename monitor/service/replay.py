@@ -56,6 +56,8 @@ class Replay:
     def finish(self, *, seconds: float) -> None:
         """Let *seconds* of event time pass with no event, then review and publish."""
         clock, assembly = self.stages.clock, self._service.rules.traces.assembly
+        for version in self.stages.ledger.activity():  # also of earlier replays: this one may bring nothing new
+            clock.observe(version.last_started_at)
         # Also what an earlier replay read and did not stay to assemble.
         while self._service.assemble_due(now=clock.time() + assembly.max_age_seconds + 1.0):
             pass
@@ -131,5 +133,6 @@ class ReplayReviewer(Reviewer):
             return
         maturity = self.judged_after(rollout.service, rollout.environment, now=until)
         for at, requests in looks_of(until - maturity):
-            record = self._judge(record, records, at + maturity)
+            if not record.changes or at + maturity >= record.changes[-1][0]:  # before, an earlier replay judged it
+                record = self._judge(record, records, at + maturity)
             self._seen = {**self._seen, rollout.rollout_id: requests}

@@ -58,3 +58,36 @@ def test_a_replay_of_a_year_counts_versions_that_retired_in_its_course(
 
     records = json.loads(capsys.readouterr().out)["records"]
     assert (len(days), len(days), 0) == (records["read"], records["counted"], records["unlabelled"])
+
+
+def test_a_replay_that_brings_nothing_new_changes_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ledger has all of the file already: the time is that of what it holds, not the beginning of all time."""
+    file, ledger = tmp_path / "events.jsonl", f"sqlite:///{tmp_path / 'ledger.db'}"
+    file.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "schema": "cliffwatch.trace/v1",
+                    "trace_id": f"t{number}",
+                    "service": "shop",
+                    "model_version": "m-1" if number < 2_000 else "m-2",
+                    "started_at": datetime.fromtimestamp(NOON + number * 60.0, UTC).isoformat(),
+                    "outcome": {"success": number % 50 != 0 if number < 2_000 else number % 2 == 0, "source": "judge"},
+                }
+            )
+            + "\n"
+            for number in range(3_000)
+        )
+    )
+
+    said = []
+    for _ in range(2):
+        assert 0 == run_command(["replay", str(file), "--ledger", ledger])
+        capsys.readouterr()
+        assert 0 == run_command(["rollouts", "list", "--ledger", ledger, "--output", "json"])
+        said.append(json.loads(capsys.readouterr().out))
+
+    assert "regression" in json.dumps(said[0])
+    assert said[0] == said[1]
