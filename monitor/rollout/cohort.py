@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
@@ -13,6 +14,9 @@ from monitor.labels.said import SaidCount
 
 SPAN_HOURS = 6
 """Hours that are compared as one where the arms share hardly any by itself."""
+
+LEAST_EXPECTED = 20.0
+"""Labelled requests of a kind that an arm would have at the share of the other: of fewer, none may be chance."""
 
 _LEAST_TIERED = 0.5
 
@@ -230,12 +234,18 @@ def gives_tiers(cohort: Cohort) -> bool:
     Whether at least half of the requests of each arm have a tier.
 
     There have to be hard ones and easier ones, among the baseline's; of declared tiers in either arm, since one that
-    the baseline lacks says that the candidate gets other requests.
+    the baseline lacks, and not by chance, says that the candidate gets other requests.
     """
     for arm in cohort.arms:
         tiered = sum(stratum.requests for stratum in arm.strata if stratum.tier is not Tier.UNTIERED)
         if tiered < _LEAST_TIERED * arm.requests or not tiered:
             return False
-    telling = cohort.arms if cohort.tiers_by is TiersBy.DECLARED else [cohort.baseline]
-    tiers = {stratum.tier for arm in telling for stratum in arm.strata if stratum.labelled} - {Tier.UNTIERED}
+    tiers = {stratum.tier for stratum in cohort.baseline.strata if stratum.labelled}
+    if cohort.tiers_by is TiersBy.DECLARED:
+        labelled = Counter[Tier]()
+        for stratum in cohort.candidate.strata:
+            labelled[stratum.tier] += stratum.labelled
+        due = cohort.baseline.labelled / max(labelled.total(), 1)
+        tiers |= {tier for tier, number in labelled.items() if number * due >= LEAST_EXPECTED}
+    tiers -= {Tier.UNTIERED}
     return not tiers.isdisjoint(HARD_TIER) and not tiers <= set(HARD_TIER)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy
+from monitor.rollout.cohort import LEAST_EXPECTED, SPAN_HOURS, Cohort, Comparison, Stratum, TiersBy
 from monitor.rollout.confidence_sequence import Counts
 
 _Array = NDArray[np.float64]
@@ -25,9 +25,6 @@ _EACH_HOUR, _SPANS, _DAYS = (1, _NEVER), (SPAN_HOURS, _NEVER), (24, _NEVER)
 _HOURS_OF_WEEK, _HOURS_OF_DAY, _ANY = (1, 168), (1, 24), (1, 1)
 _LEAST_COVERED, _LEAST_SHARED = 0.9, 0.5
 _STANDS_FOR = 10.0  # labels of the candidate that one of the baseline may stand for: in an hour with fewer it is absent
-LEAST_EXPECTED = 20.0
-"""Labelled requests of a kind that an arm would have at the share of the other: of fewer, none may be chance."""
-
 _HARDLY_ANY = 0.1  # of those: the arm does not serve the class
 _RENAMED = 1.25  # factor within which what only one arm serves is as much as what only the other does
 _NONE = Counts(0.0, 0.0)

@@ -16,12 +16,12 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of
-from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import Arm, ArmName, ClusterSums, Cohort, SharedClusterSums, TierGroup, TiersBy
+from monitor.rollout.clustering import design_effects, without_mix
+from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
-from monitor.rollout.matching import LEAST_EXPECTED, Matched, mantel_haenszel, match
+from monitor.rollout.matching import Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
 from monitor.rollout.policy import Policy
 
@@ -362,7 +362,7 @@ class Measurement:
             if pair is not None and part >= _LEAST_WITHIN:
                 rows, within = self._bounds.change(*pair, sums.group), (after - before) / weight
                 doubt = _OTHER_MIX * (rows.estimate - rows.lower) * (1.0 / part - 1.0) ** 0.5
-                told = _without_mix(sums, [each[sums.group] for each in clusters], rows.estimate, within)
+                told = without_mix(sums, [each[sums.group] for each in clusters], rows.estimate, within)
                 if abs(rows.estimate - told[0]) > max(doubt, _LEAST_MIXED):
                     found[sums.group] = *told, part**-0.5
         return found
@@ -460,28 +460,6 @@ def _by_tier_and_class(arm: Arm) -> Mapping[tuple[Tier, str], Sequence[float]]:
         key: (*counts, weight, weight * failing / worth, weight**2 / worth) if worth > 0 else (*counts, 0.0, 0.0, 0.0)
         for key, (*counts, weight, worth, failing) in sums.items()
     }
-
-
-def _without_mix(
-    shared: SharedClusterSums, arms: Sequence[ClusterSums], rows: float, within: float
-) -> tuple[float, float]:
-    """The change of *rows* if requests beside *shared* clusters have another mix as much as these, and if not."""
-    n, f, m, g = shared.served
-    baseline, candidate = arms
-    beside, other, weight, change = baseline.requests - n, candidate.requests - m, 0.0, within
-    if min(beside, other) > 0:
-        weight = beside * other / (beside + other)
-        change = (candidate.failures - g) / other - (baseline.failures - f) / beside
-    alike = n * m / (n + m)
-    all_requests = candidate.failures / candidate.requests - baseline.failures / baseline.requests
-    mixed = _part(g / m - f / n - within, change - within)
-    with_mix, without = ((alike * within + weight * each) / (alike + weight) for each in (change - mixed, change))
-    return rows - _part(all_requests - with_mix, rows - within), rows - _part(all_requests - without, rows - within)
-
-
-def _part(change: float, of: float) -> float:
-    """*change*, from 0 to *of*."""
-    return min(max(change, min(of, 0.0)), max(of, 0.0))
 
 
 def _panel(probes: Cohort) -> Matched:

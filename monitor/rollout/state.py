@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import ArmName, TierGroup
+from monitor.rollout.cohort import LEAST_EXPECTED, ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
-from monitor.rollout.matching import LEAST_EXPECTED
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy

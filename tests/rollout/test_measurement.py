@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +131,21 @@ def test_items_that_fail_as_before_hide_no_rise_of_all_other_requests(
 
     assert VerdictState.REGRESSION == verdict.state
     assert "All requests fail more often" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("failures", "state"), [(300, VerdictState.OK), (540, VerdictState.REGRESSION)])
+def test_an_hour_in_which_the_baseline_failed_is_no_gain_of_the_candidate(failures: int, state: VerdictState) -> None:
+    """Rows compare hours; the items that both arms served were asked in all of them, most of them of the baseline."""
+    hours = [(20_000, 6_000), (6_000, 320)], [(200, 60), (6_000, failures)]
+    kind = [sum(column) // 40 for arm in hours for column in zip(*arm, strict=True)]
+    cohort = of_items([(kind[0], kind[1], kind[2], kind[3])])
+    baseline, candidate = (
+        replace(arm, strata=[Stratum(Tier.UNTIERED, "search", 0, True, n, n, f, 0.0, 0.0, at) for at, (n, f) in each])
+        for arm, each in zip(cohort.arms, map(enumerate, hours), strict=True)
+    )
+    cohort = replace(cohort, baseline=baseline, candidate=candidate)
+
+    assert state == judge(cohort, None, Policy(), previous=None).state
 
 
 def test_where_other_requests_may_have_another_mix_too_neither_a_rise_nor_ok_is_said() -> None:

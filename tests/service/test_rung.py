@@ -229,6 +229,17 @@ def test_declared_tiers_serve_if_either_arm_has_hard_and_easier_ones(
     assert tiers_by == climb(ledger).cohort.tiers_by
 
 
+def test_one_hard_request_of_the_candidate_alone_declares_no_tiers(ledger: SqlLedger) -> None:
+    """The baseline may lack one by chance, and of so few no verdict could ever be `ok`."""
+    serve(ledger, "old", since=NOON - DAY, until=NOON, declared="easy")
+    serve(ledger, "old", since=NOON, until=NOON + DAY / 2, declared="easy")
+    serve(ledger, "new", since=NOON, until=NOON + DAY / 2, declared="easy")
+    stray = tagged(a_trace("stray", model_version="new", started_at=NOON + 60, outcome=success()))
+    ledger.record(a_batch(replace(stray, declared_tier="hard")))
+
+    assert TiersBy.CLASS == climb(ledger).cohort.tiers_by
+
+
 def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None:
     """All requests, those with a declared tier, and those that have a learnt one as well."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
