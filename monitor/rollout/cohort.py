@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
@@ -242,10 +241,7 @@ def gives_tiers(cohort: Cohort) -> bool:
             return False
     tiers = {stratum.tier for stratum in cohort.baseline.strata if stratum.labelled}
     if cohort.tiers_by is TiersBy.DECLARED:
-        labelled = Counter[Tier]()
-        for stratum in cohort.candidate.strata:
-            labelled[stratum.tier] += stratum.labelled
-        due = cohort.baseline.labelled / max(labelled.total(), 1)
+        due = cohort.baseline.labelled / max(cohort.candidate.labelled, 1)
+        labelled = {tier: sum(s.labelled for s in cohort.candidate.strata if s.tier is tier) for tier in Tier}
         tiers |= {tier for tier, number in labelled.items() if number * due >= LEAST_EXPECTED}
-    tiers -= {Tier.UNTIERED}
-    return not tiers.isdisjoint(HARD_TIER) and not tiers <= set(HARD_TIER)
+    return not tiers.isdisjoint(HARD_TIER) and not tiers <= {*HARD_TIER, Tier.UNTIERED}

@@ -359,10 +359,13 @@ class Measurement:
         for sums in cohort.shared_clusters if is_believed else ():
             pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[sums.group]), sums.group), sums.alike
             part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
-            if pair is not None and part >= _LEAST_WITHIN:
+            arms = [each[sums.group] for each in clusters]
+            # What is read of a large version is a small part of its shared clusters, which may hold most requests.
+            share = min(served / arm.requests for served, arm in zip(sums.served[::2], arms, strict=True))
+            if pair is not None and part > 0 and max(part, share) >= _LEAST_WITHIN:
                 rows, within = self._bounds.change(*pair, sums.group), (after - before) / weight
                 doubt = _OTHER_MIX * (rows.estimate - rows.lower) * (1.0 / part - 1.0) ** 0.5
-                told = without_mix(sums, [each[sums.group] for each in clusters], rows.estimate, within)
+                told = without_mix(sums, arms, rows.estimate, within)
                 if abs(rows.estimate - told[0]) > max(doubt, _LEAST_MIXED):
                     found[sums.group] = *told, part**-0.5
         return found

@@ -148,6 +148,16 @@ def test_an_hour_in_which_the_baseline_failed_is_no_gain_of_the_candidate(failur
     assert state == judge(cohort, None, Policy(), previous=None).state
 
 
+@pytest.mark.parametrize("read", [1.0, 0.05])
+def test_a_part_of_the_items_of_a_large_service_tells_that_the_mix_changed(read: float) -> None:
+    """Of many requests only some items are read; these stand for the others, and bounds are as wide as they say."""
+    cohort = of_items(((1_000, 40, 750, 30), (500, 100, 750, 150)))
+    (shared,) = cohort.shared_clusters
+    cohort = replace(cohort, shared_clusters=[replace(shared, alike=tuple(read * each for each in shared.alike))])
+
+    assert VerdictState.OK == judge(cohort, None, Policy(), previous=None).state
+
+
 def test_where_other_requests_may_have_another_mix_too_neither_a_rise_nor_ok_is_said() -> None:
     """Of the items the candidate gets harder ones; of the other requests 2.7 points more fail for whatever reason."""
     cohort = of_items(((100, 4, 75, 3), (50, 10, 75, 15)), once=(12_000, 1_110, 12_000, 1_430))
