@@ -73,11 +73,11 @@ def calibrate(
             promotion = _promote(review, draft, opened)
             kept = _kept(opened, _found(opened, calibration.calibration_id))
     history = tier_table(draft.history, calibration)
+    result = {"records": loaded, "difficulty": kept, "promotion": promotion, "history": history}
+    print_result(shared.output, result, print_calibrate, *result.values())
     if svg is not None:
         with writing(svg):
             svg.write_text(calibration_chart(kept, history), encoding="utf-8")
-    result = {"records": loaded, "difficulty": kept, "promotion": promotion, "history": history}
-    print_result(shared.output, result, print_calibrate, *result.values())
     if not calibration.trust.is_trusted:
         raise typer.Exit(EXIT_PROBLEM)
 

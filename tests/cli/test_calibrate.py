@@ -212,13 +212,15 @@ def test_a_picture_without_trust_shows_who_fails(tmp_path: Path, capsys: pytest.
 def test_a_picture_that_cannot_be_written_is_said_so(
     tmp_path: Path, history: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence with the name of the file; exit code 2."""
+    """One sentence with the name of the file, after the result of what was done all the same; exit code 2."""
     missing = tmp_path / "nowhere" / "tiers.svg"
 
     code = run_command(["calibrate", history, "--dry-run", "--svg", str(missing)])
 
+    said = capsys.readouterr()
     assert 2 == code
-    assert f"{missing} cannot be written" in capsys.readouterr().err
+    assert f"{missing} cannot be written" in said.err
+    assert "Dry run: nothing was kept." in said.out
 
 
 @pytest.mark.parametrize(
