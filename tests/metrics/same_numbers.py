@@ -97,7 +97,10 @@ def _rates(prefix: str, rates: Mapping[str, Any], **labels: str) -> Iterator[tup
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.1f} %"
+    """With one decimal, or two digits of what is left to 0 or 1 where that is below 1 %."""
+    left = min(ratio, 1.0 - ratio)
+    decimals = -int(f"{left:e}".partition("e")[2]) - 1 if 0.00001 <= left < 0.01 else 1
+    return f"{100 * ratio:.{decimals}f} %"
 
 
 def _signed(ratio: float) -> str:
