@@ -1,4 +1,4 @@
-"""`cliffwatch cases` and `labels`: requests of a rollout to look at, and those whose labels say most."""
+"""`cliffwatch cases` and `cliffwatch labels`: which requests of a rollout to look at, and which to label first."""
 
 from __future__ import annotations
 

@@ -232,7 +232,8 @@ class CellMemory:
     The cells of whole hours: those that nothing has moved since they were read are not read again.
 
     Args:
-        is_only_writer: Whether nobody else can write to the ledger, as to one in memory; else all are read each time.
+        is_only_writer: Whether no other process can write to the ledger, which is in memory then; if one can, nothing
+            is remembered.
     """
 
     def __init__(self, *, is_only_writer: bool) -> None:

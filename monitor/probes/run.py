@@ -41,7 +41,7 @@ class Unanswered(DependencyUnreachable):
     The agent cannot answer now, through no fault of its own: ask again with the next run.
 
     Attributes:
-        cost_usd: What was spent all the same, USD; None where nobody knows.
+        cost_usd: What the failed attempt cost, in USD; None if unknown.
         ungraded: The answer, where only its grade is missing; None where there is none.
     """
 

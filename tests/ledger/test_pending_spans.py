@@ -149,7 +149,7 @@ def test_a_pack_goes_with_the_last_trace_in_it(ledger: SqlLedger) -> None:
 
 
 def test_spans_that_cannot_be_read_still_count(ledger: SqlLedger) -> None:
-    """A damaged pack stops nobody: its spans say nothing, and the trace is counted by what the others say."""
+    """A damaged pack stops no assembly: its spans are blank, and the trace is counted by its other spans."""
     ledger.record(a_batch(a_call("b"), a_call("c")))
     with ledger._engine.begin() as connection:
         connection.execute(sa.update(span_pack).values(body=b"no frame"))
