@@ -16,7 +16,7 @@ from monitor.cli.reading import Reading
 from monitor.cli.terminal.calibrations import print_calibrate, print_calibration, print_calibrations, print_comparison
 from monitor.cli.terminal.console import Console, print_line, say
 from monitor.cli.terminal.rollouts import reading_progress
-from monitor.cli.wiring import history_replay, opened_ledger, reviewer_of
+from monitor.cli.wiring import existing_ledger, history_replay, opened_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
 from monitor.errors import CalibrationInvalid, MonitorError, RolloutUnderWay, UsageError
@@ -61,7 +61,8 @@ def calibrate(
     """
     config = shared.config()
     asked = reading.options()
-    with opened_ledger(config, IN_MEMORY_URL if dry_run else shared.ledger) as opened:
+    ledger_of = opened_ledger if files or dry_run else existing_ledger  # a new one has nothing to teach
+    with ledger_of(config, IN_MEMORY_URL if dry_run else shared.ledger) as opened:
         loaded = _load(config, files or [], opened, asked)
         review = reviewer_of(config, opened)
         draft = _learn(review, exclude or [])
@@ -131,7 +132,7 @@ def list_calibrations(*, shared: options.Shared) -> None:
     Example: [bold]cliffwatch calibrations list[/]
     """
     listed = []
-    with opened_ledger(shared.config(), shared.ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         for record in opened.calibrations():
             try:
                 listed.append(_kept(opened, record))
@@ -150,7 +151,7 @@ def show_calibration(calibration_id: str = "", *, shared: options.Shared) -> Non
     Args:
         calibration_id (ID): A calibration, or the beginning of its id; by default the one in force.
     """
-    with opened_ledger(shared.config(), shared.ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         shown = _kept(opened, _found(opened, calibration_id))
     print_result(shared.output, shown, print_calibration)
 
@@ -167,7 +168,7 @@ def compare_calibrations(first: str, second: str = "", *, shared: options.Shared
         second (ID): The one to compare it with; by default the one in force.
     """
     moves = Counter(dict.fromkeys(product(ALL_TIERS, ALL_TIERS), 0))
-    with opened_ledger(shared.config(), shared.ledger) as opened:
+    with existing_ledger(shared.config(), shared.ledger) as opened:
         before, after = (_kept(opened, _found(opened, beginning)) for beginning in (first, second))
         for features, requests in opened.asked():
             moves[before.calibration.tag(features).tier, after.calibration.tag(features).tier] += requests
@@ -188,7 +189,7 @@ def promote_calibration(calibration_id: str, *, force: bool = False, shared: opt
         force: Also while a rollout is under way; both of its arms then use this calibration.
     """
     config = shared.config()
-    with opened_ledger(config, shared.ledger) as opened:
+    with existing_ledger(config, shared.ledger) as opened:
         promoted = _put_in_force(config, opened, _found(opened, calibration_id), force=force)
     print_result(shared.output, promoted, _print_promoted)
 
@@ -204,7 +205,7 @@ def roll_back_calibration(*, force: bool = False, shared: options.Shared) -> Non
         force: Also while a rollout is under way; both of its arms then use this calibration.
     """
     config = shared.config()
-    with opened_ledger(config, shared.ledger) as opened:
+    with existing_ledger(config, shared.ledger) as opened:
         earlier = [record for record in opened.calibrations() if record.is_promoted][:-1]
         if not earlier:
             raise UsageError("No calibration was in force before; `cliffwatch calibrations list` lists them all.")

@@ -92,6 +92,8 @@ def verdict(
         require_verdict: With --gate, also exit 1 while the verdict is waiting, or without a rollout.
         require_tiers: With --gate, also exit 1 on an ok that says nothing about the hard tier.
     """
+    if gate is None and (require_verdict or require_tiers):
+        raise UsageError("--require-verdict and --require-tiers are rules of a gate; add --gate.")
     with existing_ledger(shared.config(), shared.ledger) as opened:
         every = opened.rollouts()
         services = {record.rollout.service for record in every} | {version.service for version in opened.activity()}

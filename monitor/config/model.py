@@ -54,6 +54,12 @@ class Config(Settings):
 
 
 _SECTIONS = settings_of(Config)
+# Whole keys only: Kubernetes sets CLIFFWATCH_SERVICE_HOST beside a service of that name.
+_WITH_ONE_UNDERSCORE = {
+    f"{section}_{key}": f"{section}{_DELIMITER}{key}"
+    for section, each in _SECTIONS.items()
+    for key in settings_of(each.annotation)
+}
 
 
 def load_config(path: str | Path | None = None) -> Config:
@@ -133,6 +139,9 @@ def _unknown_variables() -> Iterator[str]:
         section, *below = _path_of(variable) or ("",)
         if below and section not in _SECTIONS:
             yield f"{variable}: {unknown_key(section, _SECTIONS)}"
+        if section in _WITH_ONE_UNDERSCORE:
+            meant = ENVIRONMENT_PREFIX + _WITH_ONE_UNDERSCORE[section].upper()
+            yield f"{variable}: two underscores stand between section and key (write {meant})"
 
 
 def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
@@ -174,6 +183,8 @@ def _sentence(path: KeyPath, details: ErrorDetails) -> str:
         return details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing":
         return f"is missing ({allowed(setting)})"
+    if details["type"] == "string_pattern_mismatch" and setting.description:
+        return f"{_shown(details['input'], setting)} is not allowed ({setting.description.partition('.')[0]})"
     finite = ", finite" if details["type"] == "finite_number" and float in members(setting.annotation) else ""
     return f"{_shown(details['input'], setting)} is not allowed ({allowed(setting)}{finite})"
 

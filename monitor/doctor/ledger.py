@@ -39,7 +39,8 @@ def judge_ledger(facts: LedgerFacts) -> Iterator[Finding]:
     yield refused if facts.write_problem else writing.ok("It can be written.")
     if facts.free_bytes is not None:
         found = f"{facts.free_bytes / _GIGABYTE:.1f} GB are free on its disk."
-        yield room.ok_if(facts.free_bytes >= _GIGABYTE, found, "Make room, or move it.")
+        told = room.problem if facts.free_bytes < _GIGABYTE / 10 else room.warning
+        yield room.ok(found) if facts.free_bytes >= _GIGABYTE else told(found, "Make room, or move it.")
     if facts.clock_skew_seconds is not None:
         skew = abs(facts.clock_skew_seconds)
         found = f"The database's clock is {duration(skew)} from ours."

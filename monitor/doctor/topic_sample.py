@@ -16,7 +16,7 @@ from monitor.service.pipeline import DecodeRules
 from monitor.trace.assembly import PRODUCTION, UNKNOWN_SERVICE
 from monitor.trace.decode import decode, inflated
 from monitor.trace.langfuse_score import evaluations_of
-from monitor.trace.model import DropReason, Ignored, InvalidRecord, Trace
+from monitor.trace.model import REFERENCE_ENVIRONMENT, DropReason, Ignored, InvalidRecord, Trace
 from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.otlp_protobuf import is_otlp_protobuf
 from monitor.trace.reader import Decoded
@@ -160,14 +160,18 @@ def sample(topic: str, records: Iterable[Record], rules: DecodeRules) -> Sample:
 
 
 def _clocks(records: Iterable[tuple[Record, Decoded]]) -> Mapping[str, Sequence[Dated]]:
-    """By service, environment, version and what else names the client, the last event of each record."""
+    """
+    By service, environment, version and what else names the client, the last event of each record.
+
+    References are history: of any age, and of no clock that matters.
+    """
     clocks: dict[str, list[Dated]] = defaultdict(list)
     for record, decoded in records:
         if (written_at := record.timestamp) is None:
             continue
         events: list[Trace | Span] = [*decoded.traces, *decoded.spans]
         ends, versions = dict[str, float](), dict[str, str]()
-        for event in events:
+        for event in (each for each in events if each.environment != REFERENCE_ENVIRONMENT):
             producer = f"{event.service or UNKNOWN_SERVICE}, {event.environment or PRODUCTION}"
             ends[producer] = max(event.ended_at or event.started_at, ends.get(producer, 0.0))
             if version := _version_of(event):

@@ -30,7 +30,7 @@ class SecurityProtocol(StrEnum):
 class KafkaSettings(Settings):
     """The topics to read, the consumer group, and the handling of records that cannot be read."""
 
-    bootstrap_servers: Annotated[str, MinLen(1), Field(pattern=r"^[^@/?#]+$")] = "127.0.0.1:9092"
+    bootstrap_servers: Annotated[str, MinLen(1), Field(pattern=r"^[^@/?#${}]+$")] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
 
     topics: Annotated[tuple[str, ...], MinLen(1)] = ("agent-traces", "agent-outcomes")

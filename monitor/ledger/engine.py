@@ -168,10 +168,10 @@ def ledger_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise LedgerUnavailable(
-            f"The ledger's database does not answer: {_first_line(error)}; check ledger.url, and that the database "
-            "runs, or that the folder of the file is there and may be written to."
-        ) from error
+        advice = "check ledger.url, and that the database runs, or that the folder of the file may be written to"
+        if "disk is full" in (told := _first_line(error)) or "No space left" in told:
+            advice = "make room on its disk, and reading goes on by itself"
+        raise LedgerUnavailable(f"The ledger's database does not answer: {told}; {advice}.") from error
     except PoolTimeoutError as error:
         raise LedgerUnavailable("Every connection to the ledger's database is in use; try again.") from error
     except DBAPIError as error:

@@ -13,7 +13,9 @@ from monitor.config.settings import Settings
 class LedgerSettings(Settings):
     """The database, its retention, and its limits on label values."""
 
-    url: Annotated[str, MinLen(1), Field(repr=False)] = "sqlite:///cliffwatch.db"
+    url: Annotated[str, MinLen(1), Field(repr=False, pattern=r"^(sqlite(\+\w+)?:(///|//$)|postgresql(\+\w+)?://)")] = (
+        "sqlite:///cliffwatch.db"
+    )
     """
     SQLAlchemy URL: sqlite:///FILE for one replica, postgresql+psycopg://USER@HOST/DATABASE for several. Do not put a
     password into this file: use CLIFFWATCH_LEDGER__URL, url_file or a .pgpass file.

@@ -91,6 +91,20 @@ class Bounds:
         return Interval(logits, lower, upper)
 
 
+def requests_worth(rate: float, error: float) -> float:
+    """
+    Independent requests on which a rate would be counted with this standard error, above 0.
+
+    A rate within an error of 0 or 1 is taken to be that far from it: at the end itself, no number has any error.
+
+    >>> round(requests_worth(0.2, 0.01)), round(requests_worth(0.0001, 0.01))
+    (1600, 99)
+    """
+    room = min(error, 0.5)
+    inside = min(max(rate, room), 1.0 - room)
+    return inside * (1.0 - inside) / error**2
+
+
 def group_of(tier: Tier) -> TierGroup:
     """The group whose design effect the requests of *tier* have."""
     if tier in (Tier.HARD, Tier.FRONTIER):

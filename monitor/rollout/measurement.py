@@ -15,7 +15,7 @@ from monitor.difficulty import correction
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
-from monitor.rollout.bounds import Bounds, group_of
+from monitor.rollout.bounds import Bounds, group_of, requests_worth
 from monitor.rollout.clustering import design_effects, without_mix
 from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
@@ -427,8 +427,8 @@ class Measurement:
         if spread > 0:
             estimate, error = corrected or (min(failing / weight, 1.0), 0.0)
             independent = weight**2 / spread / self.design[group][side]
-            if error > 0:  # as if counted on as many requests as would give it this error
-                independent = min(independent, estimate * (1.0 - estimate) / error**2)
+            if error > 0:
+                independent = min(independent, requests_worth(estimate, error))
             rate = self._bounds.rate(estimate, independent)
         return verdict.FailureRate(int(labelled), int(failures), rate, 1.0 - missing / requests if requests else None)
 

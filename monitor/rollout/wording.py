@@ -10,6 +10,7 @@ from monitor.rollout.verdict import Interval
 
 _SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _SMALLEST_P_VALUE = 0.001
+TAGS_CORRECTED = "Counts are by tag; rates and shares are corrected for doubtful tags, so they differ from the counts."
 _MOST_DIGITS = 4
 _TINY, _SMALL = 0.00001, 0.01
 

@@ -24,6 +24,7 @@ from monitor.rollout.rollout_request import RolloutRequest
 
 _STOPPED = 412
 _RULES = ("strict", "require_verdict", "require_tiers")
+_SWITCH = {"true": True, "1": True, "false": False, "0": False, "": False}
 DEFAULT_CASES, DEFAULT_LABELS = 100, 50
 _MOST_DIGITS = 9
 
@@ -142,11 +143,18 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
 
     A GET answers 200 with `pass`, `verdict`, `reason` and `wait_seconds` (for Argo Rollouts' web metrics); a POST
     answers 412 where the gate stops (for Flagger's webhooks). Without such a rollout the status is 404 and `pass` is
-    false. Query parameters: `environment`, and `strict`, `require_verdict`, `require_tiers` set to `true`.
+    false. Query parameters: `environment`, and `strict`, `require_verdict`, `require_tiers` set to `true`; any other is
+    refused with 400, since a gate whose rule is misspelt would stand open.
     """
 
     async def gate(request: Request) -> Response:
         wanted = request.path_params["rollout"]
+        asked = {name: value.lower() for name, value in request.query_params.items() if name != "environment"}
+        unknown = [f"{name}={value}" for name, value in asked.items() if name not in _RULES or value not in _SWITCH]
+        if unknown:
+            rules = ", ".join(f"{name}=true" for name in _RULES)
+            problem = f"The gate does not know {', '.join(unknown)}; it knows environment=NAME, {rules}."
+            return JSONResponse({"pass": False, "verdict": None, "reason": problem, "wait_seconds": 0}, status_code=400)
         environment = request.query_params.get("environment", "production")
         found = [
             record
@@ -157,8 +165,7 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
         if not found:
             missing = {"pass": False, "verdict": None, "reason": "There is no such rollout.", "wait_seconds": 0}
             return JSONResponse(missing, status_code=404)
-        rules = {name: request.query_params.get(name, "").lower() in ("1", "true") for name in _RULES}
-        answer = ask_gate(found[-1].verdict, GateRules(**rules))
+        answer = ask_gate(found[-1].verdict, GateRules(**{name: _SWITCH[value] for name, value in asked.items()}))
         body = fields_of(answer)
         status = _STOPPED if request.method == "POST" and not answer.is_pass else 200
         return JSONResponse({"pass": body.pop("is_pass"), **body}, status_code=status)

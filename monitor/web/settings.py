@@ -13,7 +13,7 @@ from monitor.config.settings import Settings
 class WebSettings(Settings):
     """The listener of `/metrics`, health, the status page and JSON."""
 
-    listen_address: Annotated[str, MinLen(1)] = "127.0.0.1:9464"
+    listen_address: Annotated[str, MinLen(1), Field(pattern=r":[0-9]+$")] = "127.0.0.1:9464"
     """HOST:PORT to listen on; [::1]:9464 for IPv6, :9464 for every interface, port 0 for any free one."""
 
     config_file: str = ""

@@ -72,6 +72,16 @@ def test_a_phone_needs_no_scrolling_sideways(browser: Browser, site: Site, page:
     assert (380, True) == (width, smallest >= 9.5)
 
 
+@pytest.mark.parametrize("width", [600, 768, 1000])
+@pytest.mark.parametrize("page", PAGES)
+def test_half_a_screen_needs_no_scrolling_sideways(browser: Browser, site: Site, page: str, width: int) -> None:
+    """Between phone and desk: the ids of traces give way."""
+    browser.look(size=(width, 800))
+    browser.driver.get(site.pages[page])
+
+    assert width == browser.run("return document.documentElement.scrollWidth")
+
+
 def test_the_scheme_of_the_reader_is_followed(browser: Browser, site: Site) -> None:
     """Dark at night, light by day, and always light on paper."""
     papers = []

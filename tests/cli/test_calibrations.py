@@ -132,6 +132,30 @@ def test_a_ledger_without_calibrations_says_so(
     tmp_path: Path, arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What cannot be found is exit code 2 and a sentence that says where to look."""
-    assert 2 == run_command(["calibrations", *arguments, "--ledger", f"sqlite:///{tmp_path}/empty.db"])
+    url = f"sqlite:///{tmp_path}/empty.db"
+    SqlLedger(url).close()
+
+    assert 2 == run_command(["calibrations", *arguments, "--ledger", url])
 
     assert advice in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["calibrations", "list"],
+        ["calibrations", "show"],
+        ["calibrations", "compare", "1f"],
+        ["calibrations", "promote", "1f"],
+        ["calibrations", "rollback"],
+        ["calibrate"],
+    ],
+)
+def test_a_ledger_that_is_not_there_is_not_made(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From another folder, an empty one would stand there, and a gate over it would be open."""
+    assert 3 == run_command([*arguments, "--ledger", f"sqlite:///{tmp_path}/elsewhere.db"])
+
+    assert "There is no ledger at" in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())

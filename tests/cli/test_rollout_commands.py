@@ -107,6 +107,8 @@ def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixtur
             ["--gate", "--candidate", "live-9", "--require-verdict"], 1, "no rollout", id="a verdict is required"
         ),
         pytest.param(["typo", "--gate"], 2, "knows no service typo", id="a service that nobody knows"),
+        pytest.param(["shop", "--require-verdict"], 2, "add --gate", id="a rule of a gate without one"),
+        pytest.param(["shop", "--require-tiers"], 2, "add --gate", id="the other rule without one"),
     ],
 )
 def test_a_regression_stops_a_gate(

@@ -208,6 +208,28 @@ def test_every_problem_is_told_with_its_line(config_file: Path, text: str, expec
     assert expected == problems_of(config_file)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "form"),
+    [
+        ("kafka", "bootstrap_servers", "http://broker:9092", "HOST:PORT of one or more brokers"),
+        ("kafka", "bootstrap_servers", "${BROKERS}", "HOST:PORT of one or more brokers"),
+        ("web", "listen_address", "0.0.0.0", "HOST:PORT to listen on"),
+        ("ledger", "url", "./cliffwatch.db", "sqlite:///FILE"),
+        ("ledger", "url", "sqlite://cliffwatch.db", "sqlite:///FILE"),
+    ],
+)
+def test_text_of_another_form_is_told_the_form(
+    config_file: Path, section: str, key: str, value: str, form: str
+) -> None:
+    """Before anything starts, and without repeating the text, which may hold a secret."""
+    config_file.write_text(yaml.safe_dump({section: {key: value}}))
+
+    (problem,) = problems_of(config_file)
+
+    assert f"c.yaml:2: {section}.{key}: the text given is not allowed (" in problem
+    assert (True, False) == (form in problem, value in problem)
+
+
 def test_problems_of_file_and_environment_come_together(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file's come first, then each variable by its name."""
     config_file.write_text("log:\n  format: xml\n")
@@ -238,6 +260,13 @@ def test_problems_of_file_and_environment_come_together(config_file: Path, monke
             "info",
             f"CLIFFWATCH_LGO__LEVEL: unknown key (did you mean log? allowed: {', '.join(Config.model_fields)})",
             id="an unknown section",
+        ),
+        pytest.param(
+            "CLIFFWATCH_KAFKA_BOOTSTRAP_SERVERS",
+            "broker:9092",
+            "CLIFFWATCH_KAFKA_BOOTSTRAP_SERVERS: two underscores stand between section and key "
+            "(write CLIFFWATCH_KAFKA__BOOTSTRAP_SERVERS)",
+            id="one underscore for two",
         ),
         pytest.param(
             "CLIFFWATCH_ROLLOUT__FLOORS",

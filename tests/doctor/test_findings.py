@@ -194,6 +194,7 @@ def test_lag_counts_from_the_beginning_where_the_ledger_knows_nothing() -> None:
         pytest.param(replace(LEDGER, schema=SchemaVersion("0001", "0003")), "warning", "0001", id="an older schema"),
         pytest.param(replace(LEDGER, write_problem="readonly database"), "problem", "readonly", id="no right to write"),
         pytest.param(replace(LEDGER, free_bytes=10**8), "warning", "0.1 GB", id="little room"),
+        pytest.param(replace(LEDGER, free_bytes=0), "problem", "0.0 GB", id="no room"),
         pytest.param(replace(LEDGER, clock_skew_seconds=-90.0), "warning", "1.5 min from ours", id="another clock"),
     ],
 )

@@ -108,7 +108,11 @@ def test_a_sample_says_how_each_producer_dates_its_events() -> None:
     headers = (("client.id", b"host-7"),)
     named = Record(Position("agent-traces", 3, 0), None, value, headers=headers, timestamp=started + 10)
 
-    found = sample("agent-traces", [record(value, started + 5), named, record(value)], RULES).clocks
+    history = json.dumps({**TRACE, "environment": "reference"}).encode()  # of any age
+
+    found = sample(
+        "agent-traces", [record(value, started + 5), named, record(history, 2e9), record(value)], RULES
+    ).clocks
 
     assert {
         "shop, production, m-1": [Dated(started + 5, 4.0, 0)],

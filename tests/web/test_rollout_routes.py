@@ -217,6 +217,16 @@ def test_a_gate_answers_a_progressive_delivery(client: httpx.Client) -> None:
     assert (200, 412) == (client.post(gate).status_code, client.post(gate, params={"strict": "true"}).status_code)
 
 
+@pytest.mark.parametrize("query", ["stric=true", "strict=yes", "environment=production&require-verdict=true"])
+def test_a_gate_refuses_a_rule_that_it_does_not_know(client: httpx.Client, query: str) -> None:
+    """A misspelt rule that passed for none would leave the gate open."""
+    answer = client.get(f"/api/v1/rollouts/shop/model-2/gate?{query}")
+
+    assert (400, False) == (answer.status_code, answer.json()["pass"])
+    assert query.rpartition("&")[2] in answer.json()["reason"]
+    assert "strict=true" in answer.json()["reason"]
+
+
 def test_a_gate_finds_a_service_of_a_namespace(ledger: SqlLedger, a_client: Callable[..., httpx.Client]) -> None:
     """Its name has a slash, and so may that of a model; written out or not."""
     record = a_record(a_verdict(), service="team/shop", candidate="meta/model-2")

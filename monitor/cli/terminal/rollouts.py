@@ -20,11 +20,12 @@ from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
 from monitor.output.rollouts import NOT_LOOKED_AT, record_counts, story, urgency
 from monitor.rollout.cases import Case, Cases, by_signature
+from monitor.rollout.cohort import TiersBy
 from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
-from monitor.rollout.wording import counted, percent, signed
+from monitor.rollout.wording import TAGS_CORRECTED, counted, percent, signed
 
 VERDICT_COLOURS = {
     VerdictState.OK: "green",
@@ -54,6 +55,8 @@ def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
     for record in sorted(records, key=urgency):
         console.print(_rollout(record))
         console.print()
+    if any(record.verdict and record.verdict.tiers_by is TiersBy.LEARNT for record in records):
+        print_line(console, TAGS_CORRECTED)
 
 
 def _rollout(record: RolloutRecord) -> RenderableType:
@@ -150,8 +153,7 @@ def _calibration(snapshot: Snapshot) -> Text:
     trust = status.trust
     origin = f"Tiers: calibration {status.calibration_id[:12]} from {counted(trust.versions, 'model version')}"
     trusted = "trusted." if trust.is_trusted else f"not trusted: {' '.join(trust.reasons)}"
-    facts = ", ".join((origin, *trust.figures, trusted))
-    return Text(f"{facts} Counts are by tag; rates and shares are corrected for doubtful tags.")
+    return Text(", ".join((origin, *trust.figures, trusted)))
 
 
 def _change(interval: Interval | None) -> tuple[str, str]:

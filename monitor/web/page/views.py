@@ -35,7 +35,7 @@ from monitor.rollout.evidence import Evidence
 from monitor.rollout.floors import CommittedFloor, pass_rate_of
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
-from monitor.rollout.wording import count, counted, percent
+from monitor.rollout.wording import TAGS_CORRECTED, count, counted, percent
 
 UNKNOWN = "not known"
 
@@ -265,7 +265,8 @@ def render(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Environment:
     environment = templates_of("monitor.web.page", lstrip_blocks=True)
-    environment.globals |= {"style": Markup(_STYLE), "has_tiers": has_tiers}  # noqa: S704 - our own file
+    style = Markup(_STYLE)  # noqa: S704 - our own file
+    environment.globals |= {"style": style, "has_tiers": has_tiers, "tags_corrected": TAGS_CORRECTED}
     shown = (bounds, count, counted, decimal, duration, rate, ratio, since, when)
     environment.filters |= {each.__name__: each for each in shown}
     return environment

@@ -87,6 +87,7 @@ def test_what_is_not_known_is_said_so() -> None:
 
     assert "frontier not known 0 labelled requests not known 0 labelled requests not known" in words(page)
     assert "not known yet" in words(page).lower()
+    assert "rates and shares are corrected for doubtful tags" in page
     assert not re.search(r">[^<]*\b(nan|inf)\b", page, re.IGNORECASE)
 
 
