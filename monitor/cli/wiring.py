@@ -121,8 +121,8 @@ def existing_ledger(
     named = ledger_url(config.ledger, url)
     if is_missing(named):
         raise DependencyUnreachable(
-            f"There is no ledger at {printable_url(named)}; name it with --ledger or --config.file, or start "
-            "`cliffwatch run` first."
+            f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or "
+            "--config.file, or start `cliffwatch run` first."
         )
     if of_this_version and not (schema := schema_version(named)).is_current:
         raise LedgerInvalid(

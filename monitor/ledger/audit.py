@@ -163,7 +163,7 @@ def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterat
     gone = {version_id: int(until // HOUR_SECONDS) for version_id, until in hours}
     counted, found = (
         {
-            (*row[: len(key)], name): float(f"{row[len(key) + place]:.9g}")
+            (*row[: len(key)], name): round(float(f"{row[len(key) + place]:.9g}"), 9)  # a sum of 0 may keep 2e-15
             for row in rows
             if row.hour > gone.get(row.model_version_id, -1)  # cells stay when rows go
             for place, name in enumerate(SUMS)

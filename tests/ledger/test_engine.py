@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.errors import ConfigInvalid, LedgerInvalid, LedgerUnavailable
-from monitor.ledger.engine import open_engine
+from monitor.ledger.engine import ledger_errors, open_engine
 from monitor.ledger.sql import SqlLedger
 from tests.builders import a_batch, a_trace, tagged
 
@@ -56,6 +56,18 @@ def test_a_url_that_cannot_be_used_says_what_to_write(url: str, advice: str) -> 
     """The sentence names the forms that work."""
     with pytest.raises(ConfigInvalid, match=advice):
         open_engine(url)
+
+
+def test_a_full_disk_is_an_outage_that_says_so(tmp_path: Path) -> None:
+    """Advice about addresses would send people to the wrong place."""
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 2")
+        with pytest.raises(LedgerUnavailable, match="disk is full; make room"), ledger_errors():
+            connection.exec_driver_sql("CREATE TABLE much AS SELECT zeroblob(100000)")
+
+    engine.dispose()
 
 
 def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
