@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from monitor.config.reference import setting_at, settings_of
+from monitor.config.reference import allowed, members, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.errors import ConfigInvalid
 
@@ -110,34 +111,53 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
     try:
         found = kind.model_validate(given, context=context)
     except ValidationError as error:
-        problems += problems_of(error, file, partial(_sentence, kind))
+        problems += problems_of(error, file, kind)
     if problems:
         in_order = sorted(problems, key=lambda each: (each.line, each.key, each.sentence))
         raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
     return found
 
 
-def problems_of(
-    error: ValidationError, file: ConfigFile, sentence: Callable[[KeyPath, ErrorDetails], str]
-) -> Iterator[Problem]:
-    """What pydantic does not take of *file*, each in a *sentence* of its place, as pydantic has it, and its details."""
+def problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings]) -> Iterator[Problem]:
+    """What pydantic does not take of *file*, which holds settings of *kind*."""
     for details in error.errors(include_url=False):
-        path = tuple(step for step in details["loc"] if step != "[key]")
-        yield Problem(file.line(path), path, sentence(details["loc"], details))
+        place = tuple(step for step in details["loc"] if step != "[key]")
+        yield Problem(file.line(place), place, _sentence(kind, details))
 
 
-def _sentence(kind: type[Settings], path: KeyPath, details: ErrorDetails) -> str:
-    match details["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            above = setting_at(kind, path[:-1])
-            return unknown_key(str(path[-1]), settings_of(kind if above is None else above.annotation))
-        case "model_type" | "dict_type":
-            return "must be a mapping"
+def _sentence(kind: type[Settings], details: ErrorDetails) -> str:
+    path = details["loc"]
+    setting = setting_at(kind, path)
+    if details["type"] == "extra_forbidden":
+        above = setting_at(kind, path[:-1])
+        return unknown_key(str(path[-1]), settings_of(kind if above is None else above.annotation))
+    if setting is None or details["type"] == "value_error":
+        return details["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if details["type"] == "missing":
+        return f"is missing ({allowed(setting)})"
+    if details["type"] == "string_pattern_mismatch" and setting.description:
+        return f"{shown(details['input'], setting)} is not allowed ({setting.description.partition('.')[0]})"
+    finite = ", finite" if details["type"] == "finite_number" and float in members(setting.annotation) else ""
+    return f"{shown(details['input'], setting)} is not allowed ({allowed(setting)}{finite})"
+
+
+def shown(value: Any, setting: FieldInfo) -> str:
+    """*value* as a person wrote it, but never free text: it may be a secret."""
+    is_free = str in members(setting.annotation) or not setting.repr
+    match value:
+        case bool() | None:
+            return f"{json.dumps(value)} without quotes" if is_free else json.dumps(value)
+        case int() | float():
+            return "a number without quotes" if is_free else str(value)
+        case str():
+            return "the text given" if is_free else f"`{value[:_LONGEST_SHOWN]}`"
+        case list():
+            return "a list"
         case _:
-            told = details["msg"].removeprefix("Value error, ")
-            return told.replace("Input should", "must").replace("valid tuple", "list")
+            return "a mapping"
+
+
+_LONGEST_SHOWN = 40
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:

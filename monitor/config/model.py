@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, problems_of, unknown_key
+from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, problems_of, shown, unknown_key
 from monitor.config.reference import allowed, entry_kind, is_scalar, members, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
@@ -35,7 +33,6 @@ from monitor.web.settings import WebSettings
 ENVIRONMENT_PREFIX = "CLIFFWATCH_"
 
 _DELIMITER = "__"
-_LONGEST_SHOWN = 40
 PASSWORD_IN_URL = re.compile(r"(?is)://[^:/?#\s]*:.+@|[?&](?:\w*password|passwd)=")
 
 
@@ -80,7 +77,7 @@ def load_config(path: str | Path | None = None) -> Config:
     try:
         config = Config(**values)
     except ValidationError as error:
-        problems = {problem.path: problem for problem in problems_of(error, file, _sentence)} | problems
+        problems = {problem.path: problem for problem in problems_of(error, file, Config)} | problems
     sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
@@ -149,7 +146,7 @@ def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Prob
     for path, value in _leaves(values, ()):
         setting = setting_at(Config, path)
         if isinstance(value, bool) and setting is not None and bool not in members(setting.annotation):
-            yield Problem(file.line(path), path, f"{_shown(value, setting)} is not allowed ({allowed(setting)})")
+            yield Problem(file.line(path), path, f"{shown(value, setting)} is not allowed ({allowed(setting)})")
 
 
 def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
@@ -173,36 +170,6 @@ def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
             yield from _leaves(below, (*path, index))
     else:
         yield path, value
-
-
-def _sentence(path: KeyPath, details: ErrorDetails) -> str:
-    setting, above = setting_at(Config, path), setting_at(Config, path[:-1])
-    if details["type"] == "extra_forbidden":
-        return unknown_key(str(path[-1]), _SECTIONS if above is None else settings_of(above.annotation))
-    if setting is None or details["type"] == "value_error":
-        return details["msg"].removeprefix("Value error, ")
-    if details["type"] == "missing":
-        return f"is missing ({allowed(setting)})"
-    if details["type"] == "string_pattern_mismatch" and setting.description:
-        return f"{_shown(details['input'], setting)} is not allowed ({setting.description.partition('.')[0]})"
-    finite = ", finite" if details["type"] == "finite_number" and float in members(setting.annotation) else ""
-    return f"{_shown(details['input'], setting)} is not allowed ({allowed(setting)}{finite})"
-
-
-def _shown(value: Any, setting: FieldInfo) -> str:
-    """*value* as a person wrote it, but never free text: it may be a secret."""
-    is_free = str in members(setting.annotation)
-    match value:
-        case bool() | None:
-            return f"{json.dumps(value)} without quotes" if is_free else json.dumps(value)
-        case int() | float():
-            return "a number without quotes" if is_free else str(value)
-        case str():
-            return "the text given" if is_free else f"`{value[:_LONGEST_SHOWN]}`"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
 
 
 def _sorted_sentences(problems: Iterable[Problem], name: str, variables: _Variables) -> list[str]:

@@ -160,7 +160,7 @@ def _choices(kind: Any) -> Sequence[str]:
     """The words of a literal or an enumeration; none for any other type."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [str(member.value) for member in kind]
-    return [str(value) for value in get_args(kind)] if get_origin(kind) is Literal else ()
+    return [yaml_value(value) for value in get_args(kind)] if get_origin(kind) is Literal else ()
 
 
 def _kind_words(kind: Any) -> str:
@@ -171,7 +171,7 @@ def _member_words(kind: Any) -> str:
     if kind in _SCALAR_WORDS:
         return _SCALAR_WORDS[kind]
     if words := _choices(kind):
-        return f"{', '.join(words[:-1])} or {words[-1]}"
+        return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
     if settings_of(kind):
         return f"a mapping with the keys {', '.join(settings_of(kind))}"
     if issubclass(_container(kind), Mapping):

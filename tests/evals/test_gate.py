@@ -153,10 +153,13 @@ def test_verdicts_that_are_named_are_a_rule_even_if_they_are_those_that_pass_any
     [
         ("floors:\n  - {teir: hard, pass_rate: 0.5}", "floors.yaml:2: floors.0.teir: unknown key (did you mean tier?"),
         ("floor: []", "floors.yaml:1: floor: unknown key (did you mean floors?"),
-        ("floors:\n  - tier: hard", "floors.yaml:2: floors.0.pass_rate: is missing"),
-        ("floors:\n  - tier: hard\n    pass_rate: 45", "floors.yaml:3: floors.0.pass_rate: must be less than"),
-        ("floors: 3", "floors.yaml:1: floors: must be a list"),
-        ("verdict: [ok, regression]", "floors.yaml:1: verdict.1: must be 'ok', 'cliff' or 'waiting'"),
+        ("floors:\n  - tier: hard", "floors.yaml:2: floors.0.pass_rate: is missing (a number"),
+        (
+            "floors:\n  - tier: hard\n    pass_rate: 45",
+            "floors.yaml:3: floors.0.pass_rate: 45 is not allowed (a number",
+        ),
+        ("floors: 3", "floors.yaml:1: floors: 3 is not allowed (a list, each"),
+        ("verdict: [ok, regression]", "floors.yaml:1: verdict.1: `regression` is not allowed (ok, cliff or waiting)"),
         ("undecided: fails", "floors.yaml:1: holds no rule, so nothing would be checked"),
         ("floors: [", "floors.yaml:1: is not valid YAML"),
     ],

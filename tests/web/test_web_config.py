@@ -287,22 +287,31 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         ),
         (
             "basic_auth_users: [alice]\n",
-            ["web.yml:1: basic_auth_users: must be a mapping"],
+            ["web.yml:1: basic_auth_users: a list is not allowed (a mapping)"],
+        ),
+        (
+            "basic_auth_users: alice:hunter2\n",
+            ["web.yml:1: basic_auth_users: the text given is not allowed (a mapping)"],
         ),
         (
             "tls_server_config:\n  cert_file: nowhere.pem\n",
             [
-                "web.yml:1: tls_server_config.key_file: is missing",
+                "web.yml:1: tls_server_config.key_file: is missing (a path)",
                 "web.yml:2: tls_server_config.cert_file: FOLDER/nowhere.pem is not a file",
             ],
         ),
         (
             "tls_server_config: yes\n",
-            ["web.yml:1: tls_server_config: must be a mapping"],
+            [
+                (
+                    "web.yml:1: tls_server_config: true is not allowed (a mapping with the keys cert_file, key_file, "
+                    "client_ca_file, client_auth_type, min_version, max_version or null)"
+                ),
+            ],
         ),
         (
             "http_server_config:\n  http2: true\n",
-            ["web.yml:2: http_server_config.http2: must be False"],
+            ["web.yml:2: http_server_config.http2: true is not allowed (false)"],
         ),
         (
             "http_server_config:\n  headers:\n    X-Frame-Options: 'a\n\n      b'\n    Server: x\n",
@@ -320,7 +329,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
                 "  client_auth_type: RequireAndVerifyClientCert\n  cipher_suites: []\n"
             ),
             [
-                "web.yml:4: tls_server_config.min_version: must be 'TLS12' or 'TLS13'",
+                "web.yml:4: tls_server_config.min_version: `TLS10` is not allowed (TLS12 or TLS13)",
                 (
                     "web.yml:5: tls_server_config.client_auth_type: needs client_ca_file (a PEM file of the "
                     "authorities that sign clients' certificates)"
@@ -339,8 +348,8 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
             ),
             [
                 (
-                    "web.yml:4: tls_server_config.client_auth_type: must be 'NoClientCert', "
-                    "'VerifyClientCertIfGiven' or 'RequireAndVerifyClientCert'"
+                    "web.yml:4: tls_server_config.client_auth_type: `RequireAnyClientCert` is not allowed "
+                    "(NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert)"
                 ),
                 "web.yml:7: tls_server_config.max_version: is older than min_version",
             ],
@@ -365,6 +374,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
     ids=[
         "a password in plain text is refused and not repeated",
         "users as a list",
+        "a user and a password in one word, which is not repeated",
         "a certificate that is not there, and no key",
         "a word for the files",
         "a protocol that is not spoken",
