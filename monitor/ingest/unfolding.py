@@ -11,9 +11,11 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from gzip import GzipFile
+from importlib.util import find_spec
 from typing import Any
 
-from kafka import KafkaConsumer
+from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
+from kafka import KafkaConsumer, codec
 from kafka.errors import CorruptRecordError, KafkaError
 from kafka.record import legacy_records, memory_records
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
@@ -135,38 +137,29 @@ def _bounded(unfold: _Unfold) -> Callable[[Any], bytearray]:
     return decode
 
 
+def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    return iter(lambda: read(_PIECE_BYTES), b"")
+
+
 def _gzip(folded: bytes, most: int) -> Iterator[bytes]:  # noqa: ARG001
-    reader = GzipFile(fileobj=io.BytesIO(folded))
-    while piece := reader.read(_PIECE_BYTES):
-        yield piece
+    return _pieces(GzipFile(fileobj=io.BytesIO(folded)).read)
 
 
 def _zstd(folded: bytes, most: int) -> Iterator[bytes]:
-    import zstandard  # noqa: PLC0415  (an extra)
-
     window = max(most, _ZSTD_WINDOW_BYTES)
-    reader = zstandard.ZstdDecompressor(max_window_size=window).stream_reader(folded, read_across_frames=True)
+    options: Mapping[int, int] = {DecompressionParameter.window_log_max: (window - 1).bit_length()}
     try:
-        while piece := reader.read(_PIECE_BYTES):
-            yield piece
-    except zstandard.ZstdError as error:
+        yield from _pieces(ZstdFile(io.BytesIO(folded), options=options).read)
+    except ZstdError as error:
         if "too much memory" in str(error):
             raise _TooLarge(f"looks back over more than {window} bytes") from None
         raise
 
 
 def _lz4(folded: bytes, most: int) -> Iterator[bytes]:  # noqa: ARG001
-    from lz4.frame import LZ4FrameDecompressor  # noqa: PLC0415  (an extra)
+    from lz4.frame import LZ4FrameFile  # noqa: PLC0415  (an extra)
 
-    while folded:
-        frame = LZ4FrameDecompressor()
-        while not frame.eof:
-            piece = frame.decompress(folded, max_length=_PIECE_BYTES)
-            if not piece and frame.needs_input and not frame.eof:
-                raise CorruptRecordError("LZ4 breaks off")
-            folded = b""
-            yield piece
-        folded = frame.unused_data or b""
+    return _pieces(LZ4FrameFile(io.BytesIO(folded)).read)
 
 
 def _snappy(folded: bytes, most: int) -> Iterator[bytes]:
@@ -197,6 +190,9 @@ _UNFOLDING: Mapping[int, _Unfold] = {
     DefaultRecordBatch.CODEC_ZSTD: _zstd,
 }
 
+# kafka-python looks for the libraries that it would read them with.
+codec.has_zstd = codec.has_gzip
+codec.has_snappy = lambda: find_spec("cramjam") is not None
 memory_records.DefaultRecordBatch = _BoundedBatch
 # Batches of clients older than Kafka 0.11, which no broker from 4.0 on keeps.
 legacy_records.gzip_decode, legacy_records.snappy_decode = _bounded(_gzip), _bounded(_snappy)
