@@ -96,6 +96,7 @@ class KafkaDeadLetters:
         record, settings = letter.record, self._settings
         fits = settings.dead_letter_payload and record.size_bytes <= settings.dead_letter_max_payload_bytes
         position = record.position
+        facts = {**letter.facts, "detail": letter.detail[:_MAX_DETAIL_CHARACTERS], "timestamp": record.timestamp}
         return {
             "topic": dead_letter_topic(position.topic, settings),
             "key": f"{position.topic}[{position.partition}]@{position.offset}".encode(),
@@ -103,7 +104,7 @@ class KafkaDeadLetters:
             "value": (record.value or b"") if fits else b"",
             "headers": [
                 (HEADER_PREFIX + name, str(fact).encode("utf-8", "replace"))
-                for name, fact in _facts(letter).items()
+                for name, fact in facts.items()
                 if fact is not None
             ],
         }
@@ -132,15 +133,3 @@ def dead_letter_topic(topic: str, settings: KafkaSettings) -> str:
     """
     name = settings.dead_letter_topic or f"{topic}.{_NOT_IN_TOPIC.sub('-', settings.group_id)}.dlq"
     return name[-_MAX_TOPIC_CHARACTERS:]
-
-
-def _facts(letter: DeadLetterRecord) -> dict[str, str | int | float | None]:
-    record = letter.record
-    return {
-        **record.position._asdict(),
-        "timestamp": record.timestamp,
-        "reason": letter.reason,
-        "detail": letter.detail[:_MAX_DETAIL_CHARACTERS],
-        "sha256": record.sha256,
-        "size_bytes": record.size_bytes,
-    }

@@ -99,6 +99,13 @@ class DeadLetterRecord:
     reason: str
     detail: str = ""
 
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What is kept of it wherever it is kept: never its bytes."""
+        record = self.record
+        why = {"reason": self.reason, "detail": self.detail}
+        return {**record.position._asdict(), **why, "sha256": record.sha256, "size_bytes": record.size_bytes}
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:

@@ -71,12 +71,7 @@ class Recorder:
         for commit in sorted(batch.offsets, key=lambda commit: commit.partition):  # one order for all, so no deadlock
             self._commit_offset(connection, commit)
         if batch.dead_letters:
-            at = batch.received_at
-            letters = [
-                (*each.record.position, each.reason, each.detail, each.record.sha256, each.record.size_bytes, at)
-                for each in batch.dead_letters
-            ]
-            rows = [dict(zip(dead_letter.columns.keys(), letter, strict=True)) for letter in letters]
+            rows = [{**letter.facts, "received_at": batch.received_at} for letter in batch.dead_letters]
             connection.execute(self._insert(dead_letter).on_conflict_do_nothing(), rows)
         return self._join(connection, batch)
 

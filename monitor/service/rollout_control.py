@@ -71,9 +71,12 @@ class RolloutControl:
         place = (request.service, request.environment, request.candidate)
         for rollout in rollouts:
             if rollout.is_under_way and (rollout.service, rollout.environment, rollout.candidate) == place:
-                ended_at = max(self._now(), rollout.started_at)
-                self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=EndReason.REPLACED)
-                _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=EndReason.REPLACED)
+                self._end(rollout, EndReason.REPLACED)
+
+    def _end(self, rollout: Rollout, reason: str) -> None:
+        ended_at = max(self._now(), rollout.started_at)
+        self._ledger.end_rollout(rollout.rollout_id, ended_at=ended_at, reason=reason)
+        _log.info("rollout.ended", rollout_id=rollout.rollout_id, reason=reason)
 
     def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
         """
@@ -88,8 +91,7 @@ class RolloutControl:
             rollout = self._find(rollout_id).rollout
             if not rollout.is_under_way:
                 raise UsageError(f"Rollout {rollout_id} has ended already: {rollout.end_reason}.")
-            self._ledger.end_rollout(rollout_id, ended_at=max(self._now(), rollout.started_at), reason=words)
-            _log.info("rollout.ended", rollout_id=rollout_id, reason=words)
+            self._end(rollout, words)
             return self._find(rollout_id)
 
     def cases(self, rollout_id: str, *, limit: int, capability: str = "") -> tuple[RolloutRecord, Cases]:

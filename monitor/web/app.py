@@ -16,10 +16,11 @@ from monitor.metrics.collect import families_of
 from monitor.metrics.exposition import accepts_gzip, choose_format
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
 from monitor.output.rollouts import rollout_json
+from monitor.service.rollout_control import RolloutControl
 from monitor.web.bodies import BodyResponse, SnapshotBodies
 from monitor.web.guard import IS_GUEST
 from monitor.web.page.pages import page_routes
-from monitor.web.rollout_routes import RolloutControl, gate_route, rollout_routes
+from monitor.web.rollout_routes import gate_route, rollout_routes
 
 Reload = Callable[[], str | None]
 """Reads the config again and says what changed; raises `MonitorError` with one sentence where it cannot be used."""

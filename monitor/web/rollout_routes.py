@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -13,14 +13,12 @@ from starlette.routing import Route
 
 from monitor.errors import MonitorError, RolloutUnknown, UsageError
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.cases import TraceLinks, cases_json, labels_json
+from monitor.output.cases import cases_json, labels_json
 from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
-from monitor.rollout.cases import Cases
-from monitor.rollout.evidence import Evidence
 from monitor.rollout.gate import GateRules, ask_gate
-from monitor.rollout.label_plan import LabelPlan
 from monitor.rollout.rollout_request import RolloutRequest
+from monitor.service.rollout_control import RolloutControl
 
 _STOPPED = 412
 _RULES = ("strict", "require_verdict", "require_tiers")
@@ -30,29 +28,6 @@ _MOST_DIGITS = 9
 
 _MOST_BODY_BYTES = 16 * 1024
 _T = TypeVar("_T")
-
-
-class RolloutControl(Protocol):
-    """What the routes ask for; methods raise `MonitorError` with one sentence."""
-
-    @property
-    def links(self) -> TraceLinks:
-        """Where traces are looked at."""
-
-    def start(self, announcement: RolloutRequest) -> RolloutRecord:
-        """The announced rollout, under way from now on."""
-
-    def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
-        """The rollout, ended now."""
-
-    def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
-        """The rollout and its cases."""
-
-    def next_labels(self, rollout_id: str, *, count: int, budget: int, seed: int) -> tuple[RolloutRecord, LabelPlan]:
-        """The rollout and what to label next in it."""
-
-    def evidence(self, rollout_id: str) -> Sequence[Evidence]:
-        """What was found at the looks at a rollout, oldest first."""
 
 
 class _End(BaseModel, extra="forbid"):

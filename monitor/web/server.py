@@ -17,10 +17,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from monitor.errors import DependencyUnreachable, UsageError
 from monitor.metrics.snapshot import SnapshotHolder
+from monitor.service.rollout_control import RolloutControl
 from monitor.web.app import Reload, metrics_app
 from monitor.web.bodies import CLOSE_NOW
 from monitor.web.guard import ANY_HOST, Guard, is_loopback
-from monitor.web.rollout_routes import RolloutControl
 from monitor.web.settings import WebSettings
 from monitor.web.web_config import WebConfig, load_certificate, load_web_config, tls_context
 

@@ -17,9 +17,9 @@ from monitor.output.cases import TraceLinks
 from monitor.output.rollouts import counter_totals, story
 from monitor.rollout.cases import Cases, by_signature
 from monitor.rollout.evidence import Evidence
+from monitor.service.rollout_control import RolloutControl
 from monitor.web.bodies import Body, BodyResponse, SnapshotBodies
 from monitor.web.page import views
-from monitor.web.rollout_routes import RolloutControl
 
 
 class Page:

@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -17,8 +16,8 @@ from monitor.metrics.snapshot import SnapshotHolder
 from monitor.output.cases import TraceLinks
 from monitor.rollout.cases import Cases
 from monitor.rollout.evidence import Evidence
+from monitor.service.rollout_control import RolloutControl
 from monitor.web.page.pages import FEW_CASES, MANY_CASES
-from monitor.web.rollout_routes import RolloutControl
 from monitor.web.server import MetricsServer
 from monitor.web.settings import WebSettings
 from tests.metrics.snapshots import a_record, a_snapshot, a_verdict
@@ -28,22 +27,15 @@ from tests.web.page.test_rollout_page import LOOKS, a_case
 RECORD = a_record(a_verdict())
 
 
-class OneRollout:
-    """RolloutControl that knows one rollout, and can be cut off from its ledger."""
-
-    links = TraceLinks()
+class OneRollout(RolloutControl):
+    """Knows one rollout, and can be cut off from its ledger."""
 
     def __init__(self) -> None:
+        self.links = TraceLinks()
         self.is_away = False
         self.limits: list[int] = []
 
-    def start(self, announcement: Any) -> RolloutRecord:
-        raise NotImplementedError(announcement)
-
-    def end(self, rollout_id: str, *, reason: str) -> RolloutRecord:
-        raise NotImplementedError(rollout_id, reason)
-
-    def cases(self, rollout_id: str, *, limit: int) -> tuple[RolloutRecord, Cases]:
+    def cases(self, rollout_id: str, *, limit: int, capability: str = "") -> tuple[RolloutRecord, Cases]:  # noqa: ARG002
         self._ask(rollout_id)
         self.limits.append(limit)
         return RECORD, Cases(1, [a_case()])
