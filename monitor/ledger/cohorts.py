@@ -1,4 +1,4 @@
-"""Both arms of a rollout as the statistics take them: from cells, and from rows only where an hour is cut in two."""
+"""Reads both arms of a rollout for the statistics: from cells, and from rows only if a window cuts an hour in two."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from monitor.rollout.tracker import EvidenceWindow, Rollout
 from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
-_MOST_CUT = 20_000  # requests of an hour that is cut in two; with more, the hour waits until it is whole
-_CLUSTERED_READ = 20_000  # requests of so many, in whole clusters, tell a design effect
+_MOST_CUT = 20_000  # an hour that is cut in two is left out if it has more requests, until it is whole
+_CLUSTERED_READ = 20_000  # about so many requests, in whole clusters, are read for a design effect
 _CLUSTERS = 2**63
-_MOST_LARGEST, _LARGE = 20, 1 / 400  # so many clusters, each with more than this part of all requests, are always read
-_MOST_OF_LARGEST = 100_000  # requests of them; the largest one of all may have more
-_ENOUGH_BESIDE = 200  # candidate requests beside as many of the baseline, with which hours are compared with themselves
+_MOST_LARGEST, _LARGE = 20, 1 / 400  # always read: up to so many clusters with more than this share of all requests
+_MOST_OF_LARGEST = 100_000  # requests in them; the largest cluster may have more
+_ENOUGH_BESIDE = 200  # requests of each arm in shared hours that are enough to compare hour with hour
 
 
 class ArmReader:
     """
-    Reads both arms of a rollout, in one transaction; what several views look at is read once.
+    Reads both arms of a rollout in one transaction; several views share what was read.
 
     Args:
         connection: Of the transaction.
-        memory: Has cells that earlier readers read.
-        rollout: Whose arms they are.
-        matured_before: Only requests that started before, Unix seconds.
+        memory: Keeps cells between readers.
+        rollout: The rollout.
+        matured_before: Only requests that started before this, Unix seconds.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ArmReader:
     ) -> tuple[arms.Cohort, tuple[FailureCounts, FailureCounts]]:
         """Both arms by stratum in *window*, and the most frequent signatures of their failures."""
         baseline, candidate, comparison = self._arms(window)
-        # The same part of all clusters in both arms, so that those which both serve meet.
+        # The same part of all clusters in both arms, so that a cluster which both serve is read in both.
         part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
         tiers, new_tiers = _tiers(view, baseline.columns), _tiers(view, candidate.columns)
         sample = _Sample(part, frozenset() if part == 1.0 else baseline.largest | candidate.largest)
@@ -80,7 +80,7 @@ class ArmReader:
         """
         Labelled requests and failures of the baseline from *since* until *until* (Unix seconds), by class.
 
-        A class is a capability, or a set of tools where the capability is `unclassified`.
+        A class is a capability, or a set of tools if the capability is `unclassified`.
         """
         counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
@@ -90,7 +90,7 @@ class ArmReader:
         return {key: (labelled, failures) for key, (labelled, failures) in counts.items()}
 
     def baseline_begins(self, *, since: float, until: float) -> float:
-        """Start of the first hour in which the baseline served between these times; *until* where it did not."""
+        """Start of the first hour in which the baseline served between these times; *until* if it did not."""
         evidence = self._evidence(self._rollout.baseline, since, until, any_calibration=True)
         return min((hour * HOUR_SECONDS for hour in evidence.columns["hour"]), default=until)
 
@@ -101,7 +101,7 @@ class ArmReader:
         return self._connection.scalar(declared.limit(1)) is not None
 
     def served(self, window: EvidenceWindow, *, seed: int, most: int = 20_000) -> Sequence[ServedRequest]:
-        """Requests of both arms; of an arm with more than *most* every n-th, from one that *seed* chooses."""
+        """Requests of both arms; every n-th of an arm with more than *most*, beginning with one that *seed* chooses."""
         starts = dict.fromkeys(arms.ArmName, window.candidate_since)
         if self._arms(window)[2] is arms.Comparison.BEFORE_AFTER:
             starts[arms.ArmName.BASELINE] = window.baseline_since
@@ -114,7 +114,7 @@ class ArmReader:
         ]
 
     def _unresolved(self) -> arms.Unresolved:
-        """Requests of the service since the rollout began whose version nothing told, and failures among them."""
+        """The service's requests since the rollout began whose version is unknown, and failures among them."""
         columns = self._evidence(UNRESOLVED, self._rollout.started_at, self._until, any_calibration=True).columns
         return arms.Unresolved(sum(columns["requests"]), sum(columns["failures"]))
 
@@ -151,9 +151,9 @@ def arm_ids(connection: sa.Connection, rollout: Rollout) -> Sequence[int]:
 
 
 def whole_from(connection: sa.Connection, version_id: int) -> float:
-    """Start of the first hour from which on all rows of a version are there, Unix seconds; 0 where none went."""
+    """Start of the first hour from which all rows of a version are kept, Unix seconds; 0 if none was pruned."""
     until = connection.scalar(sa.select(model_version.c.pruned_before).where(model_version.c.id == version_id))
-    # A bad value that an accident stored stops no start.
+    # A bad value in the database does not stop the service from starting.
     if not isinstance(until, float) or not math.isfinite(until):
         return 0.0
     return (until // HOUR_SECONDS + 1) * HOUR_SECONDS
@@ -193,11 +193,11 @@ _Columns = Mapping[str, Sequence[Any]]
 @dataclass(frozen=True, eq=False)
 class _Cells:
     """
-    Sums of requests of one version that are alike, in some hours.
+    Cells of one version in some hours.
 
     Attributes:
-        columns: A cell in each place; two cells may have the same key.
-        strata: What they are in the latest view by each rung of tiers.
+        columns: Values of all cells, by column; two cells may have the same key.
+        strata: The cells as strata, in the latest view of each source of tiers.
     """
 
     columns: _Columns
@@ -206,12 +206,12 @@ class _Cells:
     @classmethod
     def of(cls, rows: Sequence[sa.Row[Any]]) -> _Cells:
         columns = _columns(_CELL, rows)
-        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to ask each cell
+        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to check each cell
             columns = _columns(_CELL, [*readable("stratum", rows, _checked)])
         return cls(columns)
 
     def by_stratum(self, view: arms.TierView) -> Sequence[arms.Stratum]:
-        """Those that are alike in *view* added up."""
+        """The cells as strata: those that *view* does not tell apart are added up."""
         seen_by, strata = self.strata.get(view.tiers_by, (None, ()))
         if seen_by != view:
             columns, alike = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
@@ -229,10 +229,10 @@ class _Cells:
 
 class CellMemory:
     """
-    The cells of whole hours: those that nothing has moved since they were read are not read again.
+    Remembers the cells of whole hours until something changes them.
 
     Args:
-        is_only_writer: Whether no other process can write to the ledger, which is in memory then; if one can, nothing
+        is_only_writer: Whether no other process can write to the ledger, because it is in memory. If one can, nothing
             is remembered.
     """
 
@@ -241,7 +241,7 @@ class CellMemory:
         self._known: dict[tuple[Any, ...], dict[int, _Cells]] = {}
 
     def read(self, connection: sa.Connection, where: Mapping[str, Any], first: int, last: int) -> Sequence[_Cells]:
-        """Cells from the hour *first* until *last*, in order, of the requests that *where* has."""
+        """Cells from hour *first* until *last*, in order, of the version and calibration in *where*."""
         which = (where["version_id"], where["calibration_id"], where["any_calibration"], first)
         known = self._known.setdefault(which, {}) if self._is_only_writer else {}
         left = {**where, "first": next(reversed(known), first - 1) + 1, "last": last}
@@ -252,7 +252,7 @@ class CellMemory:
         return [cells for hour, cells in known.items() if hour < last]
 
     def moved(self, version_id: int, hour: int) -> None:
-        """Forget cells of a version from that *hour* on."""
+        """Forget cells of a version from *hour* on."""
         for (of_version, *_), known in self._known.items():
             while of_version == version_id and known and next(reversed(known)) >= hour:
                 known.popitem()
@@ -265,12 +265,12 @@ class CellMemory:
 @dataclass(frozen=True, eq=False)
 class _Evidence:
     """
-    Requests of one version that started in one span of time, read once.
+    Requests of one version that started in one period, read once.
 
     Attributes:
-        where: Parameters of the statements below, which say what requests they are.
+        where: Parameters of the statements below: which requests.
         hours: Their cells, by time.
-        whole_from: From when on there are rows for all of them, Unix seconds.
+        whole_from: All requests from then on still have their rows, Unix seconds.
     """
 
     connection: sa.Connection
@@ -280,7 +280,7 @@ class _Evidence:
     samples: dict[_Sample, _Columns] = field(default_factory=dict)
 
     def read(self, memory: CellMemory, *, is_panel: bool) -> _Evidence:
-        """With its cells; of a panel the first run of each item."""
+        """The same with its cells; of a panel, only the first run of each item counts."""
         connection, where, since, until = self.connection, self.where, self.where["since"], self.where["until"]
         if is_panel:
             hours = [_Cells.of(connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all())]
@@ -292,14 +292,14 @@ class _Evidence:
         return replace(self, hours=hours, whole_from=whole_from(connection, where["version_id"]))
 
     def _piece(self, start: float, end: float) -> Iterator[_Cells]:
-        """Cells of a part of an hour, Unix seconds, from its rows."""
+        """Cells of a part of an hour (Unix seconds), from its rows."""
         piece = {**self.where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
         if start < end and 0 < (self.connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
             yield _Cells.of(self.connection.execute(_PIECE, piece).all())
 
     @cached_property
     def columns(self) -> _Columns:
-        """Of all cells."""
+        """The columns of all cells."""
         return {name: [*chain.from_iterable(cells.columns[name] for cells in self.hours)] for name in _CELL}
 
     def cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
@@ -307,7 +307,7 @@ class _Evidence:
         return zip(*(self.columns[name] for name in names), strict=True)
 
     def by_hour(self, hours: int) -> Counter[int]:
-        """Requests by time, so many *hours* in a row as one."""
+        """Requests by period of so many *hours*."""
         requests: Counter[int] = Counter()
         for hour, number in self.cells("hour", "requests"):
             requests[hour // hours] += number
@@ -324,7 +324,7 @@ class _Evidence:
         return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
     def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: _Sample) -> _Clusters:
-        """Whole clusters of *sample*, and the requests without one; none where no request has one."""
+        """The clusters of *sample*, and the requests without a cluster."""
         alone: dict[arms.TierGroup, list[int]] = defaultdict(lambda: [0, 0])
         names = ("hour", "labelled", "clustered", "failures", "clustered_failures")
         for tier, (hour, labelled, clustered, failures, failed) in zip(tiers, self.cells(*names), strict=True):
@@ -348,19 +348,19 @@ class _Evidence:
 
     @cached_property
     def largest(self) -> frozenset[int]:
-        """The largest clusters of the version, which a part of all clusters would seldom hold."""
+        """The largest clusters of the version, which a sample of all clusters would seldom contain."""
         where = {**self.where, "least": _LARGE * self.requests_of_version}
         sizes = self.connection.execute(_LARGEST, where).all() if any(self.columns["clustered"]) else ()
         read = [*accumulate(requests for _, requests in sizes)]
         return frozenset(c for (c, n), so_far in zip(sizes, read, strict=True) if so_far <= max(n, _MOST_OF_LARGEST))
 
     def _sampled(self, sample: _Sample) -> _Columns:
-        """Labelled requests and failures of whole clusters, by cluster and what gives a tier."""
+        """Labelled requests and failures of whole clusters, by cluster and by what decides the tier."""
         if sample not in self.samples:
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
             where = {**self.where, "since": max(self.where["since"], self.whole_from), "among": among}
             where["beyond"] = [cluster for cluster in sample.largest if cluster > among]
-            # A rollout that began lately has few of the requests that its baseline's clusters hold.
+            # A young rollout has few of the requests in its baseline's clusters.
             are_few = sum(self.columns["requests"]) < sample.part * self.requests_of_version
             selects = (_SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER) if any(self.columns["clustered"]) else ()
             rows = [row for select in selects for row in self.connection.execute(select, where)]
@@ -373,7 +373,7 @@ def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> _Columns:
 
 
 def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
-    """*select* within the parameters `version_id` and `calibration_id`, or `any_calibration`."""
+    """*select*, for the parameters `version_id`, and `calibration_id` or `any_calibration`."""
     return select.where(table.c.model_version_id == sa.bindparam("version_id")).where(
         sa.or_(
             sa.bindparam("any_calibration", type_=sa.Boolean),
@@ -392,12 +392,12 @@ def _started_between(
 
 def _summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
     keys = [rows.c[name] for name in by]
-    # PostgreSQL adds whole numbers up to decimal ones.
+    # In PostgreSQL a sum of integers is a decimal.
     added = (sa.cast(sa.func.sum(rows.c[name]), stratum.c[name].type).label(name) for name in sums)
     return sa.select(*keys, *added).group_by(*keys)
 
 
-# Made once: each costs more to make than to run.
+# Built once: building one costs more than running it.
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
 _CELLS = (
@@ -427,7 +427,7 @@ def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[fl
 
 _AMONG = sa.bindparam("among", type_=sa.BigInteger)
 _IS_BEYOND = request.c.cluster.in_(sa.bindparam("beyond", expanding=True))
-# Of an expression no index is used, so that SQLite takes the other one; nor of clusters that meet either condition.
+# SQLite uses no index for an expression, so `+ 0` makes it use the other one; nor does it use one for an OR of both.
 _SAMPLED_BY_START = (_sampled_of((request.c.cluster + 0 <= _AMONG) | _IS_BEYOND, request.c.started_at),)
 _SAMPLED_BY_CLUSTER = tuple(
     _sampled_of(is_read, request.c.started_at + sa.literal_column("0.0"))
@@ -467,7 +467,7 @@ _SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_
 
 
 def _tiers(view: arms.TierView, columns: _Columns) -> Sequence[Tier]:
-    """In each place of *columns*."""
+    """The tier of each cell in *columns*."""
     match view.tiers_by:
         case arms.TiersBy.LEARNT:
             return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["tier"]]
@@ -489,7 +489,7 @@ def _is_sound(name: str, column: Sequence[Any]) -> bool:
 
 
 def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
-    """*cell*, if it says what cells say."""
+    """*cell*; raises an error if a value cannot be right."""
     Tier(cell.tier), Tier(cell.declared_tier or Tier.UNTIERED)
     for name in _NUMBERS:
         (real if name.endswith("_sum") else whole)(getattr(cell, name))
@@ -502,7 +502,7 @@ def _groups(tier: Tier) -> Sequence[arms.TierGroup]:
 
 
 class _Sample(NamedTuple):
-    """Which clusters are read: a *part* of all, by their hash, and the *largest* ones of either arm."""
+    """The clusters to read: a *part* of all, by their hash, and the *largest* ones of either arm."""
 
     part: float
     largest: frozenset[int]
@@ -519,8 +519,8 @@ class _Clusters:
 
     Attributes:
         sample: The clusters that were read.
-        sizes: Of each of them in each group.
-        alone: Of the requests without a cluster, each one of its own, in each group.
+        sizes: Counts by group and cluster.
+        alone: Counts by group of the requests without a cluster; each is a cluster of its own.
     """
 
     sample: _Sample
@@ -528,7 +528,7 @@ class _Clusters:
     alone: Mapping[arms.TierGroup, Sequence[int]]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
-        """Of all clusters, estimated from those read."""
+        """Sums over all clusters, estimated from those that were read."""
         for group, sizes in self.sizes.items():
             weighted = [(self.sample.weight(cluster), n, f) for cluster, (n, f) in sizes.items()]
             moments = [(w, w * n, w * f, w * n * n, w * n * f, w * f * f) for w, n, f in weighted]

@@ -1,4 +1,4 @@
-"""The labels that a verdict rests on: what is missing, one-sided or mistaken, and counts that allow for it."""
+"""Checks the labels of a rollout: which are missing, one-sided or wrong; and corrects the counts for it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeDrift, JudgeErrors
 
 LEAST_AUDITS = 30
-"""Verdicts of people beside the judge's that each arm needs before its rates are corrected..."""
+"""Judged requests of each arm that people must have checked before its rates are corrected..."""
 
 LEAST_AUDITED_SHARE = 0.02
-"""... or this share of what the judge said: more come as fast as requests do, so the verdict can wait for them."""
+"""... or this share of the judged requests: checks then come as fast as requests, so the verdict can wait."""
 
-_FEW_AUDITS = 10  # of what was judged a failure or of what was judged a pass: a tier with more has its own
-_LEFT_OUT = 0.2  # of the audits due: so few are hardly chance
+_FEW_AUDITS = 10  # of judged failures and of judged passes: a tier with more is corrected by its own audits
+_LEFT_OUT = 0.2  # share of the expected audits: fewer are hardly chance
 _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the judge never errs
-_LEAST_ONE_SIDED = 5  # verdicts of those who look at some runs
+_LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
-_ALL_LABELLED = 0.95  # share of the requests with which a service may simply never fail
-_DEVIATIONS = 3.0  # of a bound that holds at every look
-_ASSUMED_ERRORS = 0.05  # of a judge whom nobody has checked
+_ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
+_DEVIATIONS = 3.0  # standard deviations of a bound that holds at every look
+_ASSUMED_ERRORS = 0.05  # error rate of a judge that nobody has checked
 FAILURE, SUCCESS = "failure", "success"
-_JUDGE_LEVEL = 0.002  # chance that a judge who errs alike in both arms is said to differ, in each direction
+_JUDGE_LEVEL = 0.002  # chance of a false alarm about a judge that errs alike in both arms, in each direction
 _HOUR = 3_600.0
-_DRIFT_LEVEL = _JUDGE_LEVEL / 10  # of each hour that parts early from late: a rollout of ten weeks has ten of them
+_DRIFT_LEVEL = _JUDGE_LEVEL / 10  # for each hour that splits a rollout: ten weeks have ten such hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Labelling:
     What the labels of a rollout are worth.
 
     Attributes:
-        cohort: With counts that allow for missing and mistaken labels (`Stratum.effective`).
-        arms: Baseline and candidate; what was shown by other labels (`count_by`) may be their mistake.
-        one_sided: `failure` or `success` where whoever looks never says anything else; empty otherwise.
+        cohort: With counts corrected for missing and wrong labels (`Stratum.effective`).
+        arms: Baseline and candidate; an earlier finding from other labels (`count_by`) may be their error.
+        one_sided: `failure` or `success` if the labels never say anything else; empty otherwise.
         moved: Groups in which the judge errs more often in one arm than in the other.
-        drift: How the judge changed within an arm; None where it is not shown to have.
-        doubt: Variance of what one more verdict of a person says about the failure rate; 0 where no judge speaks.
+        drift: How the judge changed within an arm; None unless that is shown.
+        doubt: Variance of the failure rate that a single audit would give; 0 without a judge.
     """
 
     cohort: Cohort
@@ -64,7 +64,7 @@ class Labelling:
     doubt: float = 0.0
 
     def audits_needed(self, margin: float) -> int:
-        """More verdicts of people that each arm needs to tell the failure rate to *margin*, were they chosen evenly."""
+        """Further verdicts of people that each arm needs for a failure rate within *margin*, if chosen evenly."""
         enough = math.ceil(_DEVIATIONS**2 * self.doubt / margin**2)
         return max(0, enough - min(each.audited for each in self.arms))
 
@@ -73,11 +73,11 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     """
     What the labels of *cohort* are worth.
 
-    Where only the final label is known, counts stay as they are.
+    If only the final labels are known, the counts stay as they are.
 
     Args:
         cohort: Both arms as the ledger counted them.
-        error_rate: Chance that a bound of a judge's errors is ever wrong.
+        error_rate: Chance that a bound on a judge's errors is ever wrong.
     """
     sides = cohort.arms
     said = [_by_words(arm) for arm in sides]
@@ -127,7 +127,7 @@ _Said = Sequence[tuple[Tier, SaidCount]]
 
 
 def _by_words(arm: Arm) -> _Said:
-    """What was said of the requests of *arm* by tier; of hours and classes there are too many to ask each of them."""
+    """What was said of the requests of *arm*, by tier; hours and classes are too many to weigh one by one."""
     sums: dict[tuple[Tier, str], Sequence[float]] = {}
     for stratum in arm.strata:
         for words, *numbers in stratum.said:
@@ -154,14 +154,14 @@ class _Tallies:
         return cls(dict(by_tier))
 
     def believing(self, left_out: Mapping[TierGroup, _Words]) -> _Tallies:
-        """With the judge's word for what people leave out: who reads only its failures says nothing of its passes."""
+        """The same, with the judge taken at its word for what people leave out when they check it."""
         by_tier = {tier: tally.copy() for tier, tally in self.by_tier.items()}
         for tier, tally in by_tier.items():
             tally[8:14] = np.where(np.repeat(left_out[group_of(tier)], 3), _AS_SAID, tally[8:14])
         return _Tallies(by_tier)
 
     def group(self, tier: Tier) -> Array:
-        """Of all tiers of the group of *tier*."""
+        """The sum over all tiers in the group of *tier*."""
         of_group = [each for other, each in self.by_tier.items() if group_of(other) is group_of(tier)]
         total: Array = np.sum(of_group, axis=0)
         return total
@@ -170,26 +170,26 @@ class _Tallies:
         return {tier: double_sampling.estimate(tally) for tier, tally in self.by_tier.items()}
 
     def corrected(self, own: set[Tier]) -> Mapping[Tier, Rate]:
-        """Rates corrected by the audits of each tier of its *own*, else by its part of those of its group."""
+        """Rates, each corrected by the tier's own audits if it is in *own*, else by its part of the group's audits."""
         rates = {}
         for tier, tally in self.by_tier.items():
             audits = tally[8:14]
             if tier not in own:
                 group = self.group(tier)
-                # Tiers that share audits share their error: each takes a part, and together they are worth all of them.
+                # Tiers that share audits share their error: each gets a part, and the parts add up to all of them.
                 part = np.repeat(tally[3:5] / np.maximum(group[3:5], 1e-300), 3)
                 audits = group[8:14] * part
             rates[tier] = double_sampling.estimate(tally, audits)
         return rates
 
     def correction(self, corrected: Mapping[Tier, Rate]) -> float:
-        """What the judge's errors changed in the failure rate of all requests."""
+        """By how much the correction changed the failure rate of all requests."""
         requests = sum(float(tally[0]) for tally in self.by_tier.values())
         plain = self.rates()
         return sum(float(self.by_tier[t][0]) * (corrected[t].rate - plain[t].rate) for t in plain) / max(requests, 1.0)
 
     def doubt(self, *, is_checked: bool) -> float:
-        """Variance of what one verdict of a person says about the failure rate beside the judge's."""
+        """Variance of the failure rate that a single audit would give."""
         tally = np.sum(list(self.by_tier.values()), axis=0)
         return double_sampling.doubt(tally, tally[8:14]) if is_checked else _ASSUMED_ERRORS * (1.0 - _ASSUMED_ERRORS)
 
@@ -204,33 +204,33 @@ class _Tallies:
         return {group: double_sampling.judge_errors(tally, tally[8:14]) for group, tally in self.by_group().items()}
 
     def checked(self) -> set[TierGroup]:
-        """Groups in which people checked enough of what the judge failed and of what it passed, where it said so."""
+        """Groups in which people checked enough of the judge's failures and of its passes, if it has any."""
         tallies = self.by_group().items()
         return {group for group, each in tallies if np.all((_audits(each) >= _FEW_AUDITS) | (each[3:5] == 0))}
 
 
 def _audits(tally: Array) -> Array:
-    """Independent audits of what the judge failed, and of what it passed, shape (2,)."""
+    """Independent audits of the judge's failures and of its passes, shape (2,)."""
     audits: Array = tally[[8, 11]] ** 2 / np.maximum(tally[[10, 13]], 1e-300)
     return audits
 
 
 def _left_out(tallies: Sequence[_Tallies]) -> Mapping[TierGroup, _Words]:
-    """Whether people leave out what the judge failed, and what it passed, of a group in either arm; shapes (2,)."""
+    """By group: whether people leave out the judge's failures, or its passes, in either arm; shapes (2,)."""
     found: dict[TierGroup, _Words] = {}
     for of_arm in tallies:
         groups = {group_of(tier): of_arm.group(tier) for tier in of_arm.by_tier}
         audited = sum(float(_audits(tally).sum()) for tally in groups.values())
         share = audited / max(sum(float(tally[3:5].sum()) for tally in groups.values()), 1.0)
         for group, tally in groups.items():
-            due = tally[3:5] * share  # audits, were they spread evenly
+            due = tally[3:5] * share  # expected audits if they were spread evenly
             few = (due >= _FEW_AUDITS) & (_audits(tally) < np.minimum(due * _LEFT_OUT, _FEW_AUDITS))
             found[group] = found.get(group, np.zeros(2, dtype=bool)) | few
     return {**found, TierGroup.ALL: np.any([*found.values()], axis=0)}
 
 
 def _corrected(tallies: Sequence[_Tallies]) -> list[Mapping[Tier, Rate]]:
-    """Both arms alike: a tier is corrected by its own audits where it has enough in each of them."""
+    """Rates of both arms; a tier is corrected by its own audits if it has enough of them in both arms."""
     tiers = {tier for each in tallies for tier in each.by_tier}
     known = [tier for tier in tiers if all(tier in each.by_tier for each in tallies)]
     own = {tier for tier in known if min(_audits(each.by_tier[tier]).min() for each in tallies) >= _FEW_AUDITS}
@@ -244,7 +244,7 @@ def _believed(arm: Arm, said: _Said, sources: Sources, rates: Mapping[Tier, Rate
 
 
 def _unheard(said: _Said, sources: Sources) -> Mapping[Tier, float]:
-    """Share, by tier, of what passed the checks for which nobody stands who was asked, beyond what chance explains."""
+    """By tier: share of the requests without errors that no sampled verdict represents, beyond chance."""
     sums: dict[Tier, Array] = defaultdict(lambda: np.zeros(3))
     for tier, count in said:
         place = sources.place(count.words)
@@ -281,7 +281,7 @@ def _arm_labels(arm: Arm, counts: Iterable[SaidCount]) -> ArmLabels:
         unfinished += int(count.requests - count.labelled) if not count.words else 0
         for kind, word in zip(KINDS, count.words, strict=False):
             spoken[kind] += int(count.requests) if word != "-" else 0
-    # Requests that are labelled, or that labelled ones stand for, over all of them.
+    # Share of requests that are labelled or represented by labelled ones.
     coverage = 1.0 - sum(stratum.unlabelled for stratum in arm.strata) / arm.requests if arm.requests else None
     return ArmLabels(coverage=coverage, sources=dict(+spoken), unfinished=unfinished)
 
@@ -297,7 +297,7 @@ def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> 
 
 
 def _one_sided(arms: Sequence[Arm], counts: Iterable[Iterable[SaidCount]]) -> str:
-    """What all labels say, or all of those who look at a part of the runs; empty where they say both, or hardly any."""
+    """`failure` or `success` if all labels say that, or all of the sources that look at some runs only; else empty."""
     passed = failed = silent = 0.0
     for count in chain(*counts):
         others = count.words[1:]
@@ -333,11 +333,11 @@ def _moved(before: _Errors, after: _Errors, level: float = _JUDGE_LEVEL) -> bool
 
 def _drift(name: ArmName, arm: Arm, sources: Sources) -> JudgeDrift | None:
     """
-    Whether the judge errs otherwise on requests since some hour than on those before.
+    How the judge's errors changed at some hour; None unless that is shown.
 
-    The hour stays the same until the arm has served twice as long, so that the later requests, too, are looked at from
-    one beginning on. Each tier group is compared with itself: more hard requests do not make another judge. Where
-    people left out what the judge failed or what it passed, before that hour or since, its errors there are unknown.
+    The hour stays the same until the arm has served twice as long, so that later requests are always compared from the
+    same beginning. Each tier group is compared with itself: more hard requests do not mean that the judge changed. If
+    people left out the judge's failures or its passes, before that hour or after it, its errors there are unknown.
     """
     hours = [stratum.block for stratum in arm.strata if stratum.said]
     first, last = min(hours, default=0), max(hours, default=0)

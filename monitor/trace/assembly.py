@@ -1,8 +1,8 @@
 """
-Agent runs out of the spans of a trace.
+Builds agent runs from the spans of a trace.
 
-Nothing here depends on the order in which spans came, on the record that brought them, or on how often they came: the
-spans that wait for a trace are a set, and each choice below is the least or greatest under a total order.
+The result does not depend on the order of the spans, on which record brought them, or on repeats: the pending spans of
+a trace are a set, and each choice below takes the minimum or maximum of a total order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRODUCTION = "production"
 UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
-_HIGHEST_CLIMB = 64  # ids may go in circles
+_HIGHEST_CLIMB = 64  # ids may form a cycle
 
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
 _AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind
@@ -43,7 +43,7 @@ _WRAPPED_IN = frozenset({_STEP, _OTHER})
 
 
 def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
-    """Each span once, by id; of two that share an id, the one that outranks the other, whatever their order."""
+    """Each span once, by id; if two share an id, the one that outranks the other, in whatever order they came."""
     kept: dict[str, Span] = {}
     for span in spans:
         known = kept.setdefault(span.span_id, span)
@@ -54,16 +54,16 @@ def unique_spans(spans: Iterable[Span]) -> dict[str, Span]:
 
 def build_traces(spans: Iterable[Span], settings: OutcomeSettings, counted: Sequence[str] = ()) -> list[Trace]:
     """
-    The agent runs that the *spans* of one trace make up, earliest first; none where no model or agent did any work.
+    The agent runs in the *spans* of one trace, earliest first; none if neither a model nor an agent did any work.
 
-    A run is what one agent's span encloses, nested agents and all; where no agent has a span, it is all there is.
-    Agents side by side, under nothing or under a span of the application, are runs of their own. The first run bears
-    the id of the trace, each other one `trace id:id of its head`; runs that were *counted* before, by the ids of their
-    heads, keep their ids, whatever came since.
+    A run is everything within one agent's span, including nested agents; if no agent has a span, it is the whole trace.
+    Agents side by side, at the top or under a span of the application, are separate runs. The first run has the id of
+    the trace, each other one `trace id:id of its head`. Runs that were *counted* before (ids of their heads) keep their
+    ids, whatever comes later.
 
-    What the head of a run does not say is taken from the earliest span that does. A model call that encloses another is
-    two layers of instrumentation looking at the same call, and only the inner one counts; so is a tool call right under
-    another call of the same tool. What evaluators do is not part of a run.
+    If the head of a run lacks a fact, the earliest span that has it supplies it. If a model call encloses another, two
+    libraries recorded the same call, and only the inner one counts; the same holds for a tool call directly under
+    another call of the same tool. Spans of evaluators are not part of a run.
     """
     heads = list(counted)
     traces = []
@@ -77,9 +77,9 @@ def build_traces(spans: Iterable[Span], settings: OutcomeSettings, counted: Sequ
 
 def missing_seconds(spans: Iterable[Span]) -> float:
     """
-    How long to wait on for a parent that has not come or a span that has not ended; 0 where none is missing.
+    Seconds to wait for a parent that has not arrived or a span that has not ended; 0 if nothing is missing.
 
-    That is twice as long as what has come took: a run that was busy for a minute may go on for another.
+    That is twice the time between the first start and the last end so far: a run that took a minute may take another.
     """
     by_id = unique_spans(spans)
     came = by_id.values()
@@ -132,12 +132,12 @@ _Number = TypeVar("_Number", bound=float)
 
 class _Run(Struct, frozen=True, gc=False):
     """
-    Spans of one run in their roles; *ordered* has the head first, then the others by start.
+    The spans of one run by role; *ordered* has the head first, then the others by start.
 
     Attributes:
-        spine: Ids of what decides about the run: not what happens in a tool of it, nor what an agent's application
-            does beside it (a title, a summary), nor calls that were given up for the answer of another.
-        layers: By the id of a span of a model, the ids of those that look at the same call from further outside.
+        spine: Ids of the spans that decide how the run ended: not those within a tool, nor what the application does
+            beside its agent (a title, a summary), nor calls that were cancelled because another one answered.
+        layers: For the id of a model's span, the ids of the outer spans that record the same call.
     """
 
     root: Span | None
@@ -150,7 +150,7 @@ class _Run(Struct, frozen=True, gc=False):
     layers: Mapping[str, AbstractSet[str]]
 
     def first(self, name: str) -> Any:
-        """What the head says under *name*, or else the earliest span that says anything."""
+        """The attribute *name* of the head, or else of the earliest span that has it."""
         for span in self.ordered:
             if (found := getattr(span, name)) is not None:
                 return found
@@ -158,7 +158,7 @@ class _Run(Struct, frozen=True, gc=False):
 
     @property
     def is_agents_work(self) -> bool:
-        """Whether a model or an agent did any of it; a decorated function that only looks things up is not an agent."""
+        """Whether a model or an agent did any of the work; a decorated function that only retrieves is not an agent."""
         if self.model_calls:
             return True
         kinds = {span.kind for span in self.ordered}
@@ -167,7 +167,7 @@ class _Run(Struct, frozen=True, gc=False):
 
 
 class _Tree:
-    """*spans* by id and by parent; the parent of one may be missing, and ids may go in circles."""
+    """*spans* by id and by parent; parents may be missing, and ids may form a cycle."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
@@ -208,12 +208,12 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
         tree = _Tree([span for span in tree.spans if span.span_id not in judging])
     work = [span for span in tree.spans if span.kind is not _OTHER]
     enclosed = tree.below(work)
-    # Ids that go in circles leave nothing on top; the earliest span is as good as any other.
+    # In a cycle no span is on top; the earliest is as good as any other.
     topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
     groups = _side_by_side(topmost, tree)
     for tops in groups:
         within: AbstractSet[str] = tree.by_id.keys()
-        if len(groups) > 1:  # each is lent what the application around all of them says
+        if len(groups) > 1:  # each also has the facts of the application's spans above it
             within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
         yield _run([span for span in tree.spans if span.span_id in within], tops, tree, is_all=len(groups) == 1)
 
@@ -238,13 +238,13 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
 
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:
-    """Ids of what stands beside the agent of a run, where that calls models itself."""
+    """Ids of what ran beside the agent of a run, if that agent calls models itself."""
     is_alone = len(tops) == 1 or tops[0].kind not in _AGENTS or not _calls_model(tops[0], tree)
     return set() if is_alone else tree.at_or_below(tops[1:])
 
 
 def _given_up(calls: Sequence[Span]) -> set[str]:
-    """Ids of *calls* that were cancelled beside another one, as a hedged request is once the other has answered."""
+    """Ids of *calls* that were cancelled while another one ran, like a hedged request once the other has answered."""
     lost = {call.span_id: call for call in calls if call.error and ABORTS.search(call.error_type or "")}
     if not lost or len(lost) == len(calls):
         return set()
@@ -254,7 +254,7 @@ def _given_up(calls: Sequence[Span]) -> set[str]:
 
 
 def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
-    """*topmost* spans by the run that they belong to, earliest first; a run's agent comes first in it."""
+    """*topmost* spans grouped by run, the earliest run first; within a run, its agent comes first."""
     agents = [span for span in topmost if span.kind in _AGENTS]
     if not agents:
         return _by_request(topmost, tree) if len(topmost) > 1 else [[span] for span in topmost]
@@ -264,7 +264,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         parent = span.parent_span_id
         if span.kind in _AGENTS:
             continue
-        # What a run did that broke off before its agent's own span was written.
+        # Its run broke off before the agent's own span was written.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
         elif span.kind is _STEP and span.error and _calls_model(span, tree):
@@ -276,7 +276,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 
 def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
-    """*calls* by the request that they or a span above them name; those that name none belong to the first."""
+    """*calls* grouped by the request id on them or on a span above them; those without one join the first group."""
     named = [next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None) for call in calls]
     first = next(filter(None, named), None)
     groups: dict[str | None, list[Span]] = defaultdict(list)
@@ -304,15 +304,15 @@ def _innermost(calls: Sequence[Span], layers: Mapping[str, AbstractSet[str]]) ->
 
 def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]]:
     layers = {call.span_id: above for call in calls if (above := set(_enclosing_calls(call, tree)))}
-    # Some do not make their span the parent of what happens in it, and a second library writes one beside it.
+    # Some libraries do not make their span the parent of what happens in it; a second library's span is beside it.
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_end(call)))
     for outer, inner in pairwise(beside):
         same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
         if outer.name == inner.name or not same:
             continue
-        # Two layers of one call agree on its answer; calls that run side by side hardly ever do.
+        # Two records of one call agree on its tokens; two calls side by side hardly ever do.
         agree = None in (outer.output_tokens, inner.output_tokens) or outer.output_tokens == inner.output_tokens
-        # Logfire writes what a stream brought as a moment after it.
+        # Logfire writes the result of a stream as a span without duration after it.
         is_its_end = inner.started_at == inner.ended_at and outer.output_tokens is None
         if agree and (is_its_end or _end(inner) <= _end(outer)):
             layers[inner.span_id] = layers.get(inner.span_id, set()) | {outer.span_id}
@@ -336,11 +336,11 @@ def _repeats_parent(span: Span, tree: _Tree) -> bool:
 
 def _error(run: _Run) -> Span | None:
     """
-    The span whose error the run ended in.
+    The span whose error ended the run, or None.
 
-    That is the root or the head; or else the last call of a model or tool, or an agent within the run, if no call of a
-    model began after it: whatever a later call recovered from is not a failure, nor is the error of a tool where the
-    agent answers all the same. Of calls side by side without an agent, the first does not decide for all.
+    That is the root or the head, or else the last call of a model or tool, or a nested agent, if no later call
+    succeeded. An error from which a later call recovered is not a failure, and neither is the error of a tool if the
+    agent answers anyway. If calls run side by side without an agent, the first one does not decide for all.
     """
     if not any(span.error for span in run.ordered):
         return None
@@ -367,7 +367,7 @@ def _error_type(run: _Run, error: Span | None) -> str | None:
 
 
 def _tool_calls(run: _Run) -> int | None:
-    """How many there were; None where the library writes no spans for them, or it is not known."""
+    """Number of tool calls; None if it is not known, for example if the library writes no spans for them."""
     if run.tool_calls or not run.model_calls:
         return len(run.tool_calls) or None
     shows_tools = any(span.kind in _AGENTS or span.kind is _STEP for span in run.ordered)
@@ -376,10 +376,10 @@ def _tool_calls(run: _Run) -> int | None:
 
 def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None]:
     """
-    The version, what tells it, and the model that was asked for.
+    The version, where it comes from, and the requested model.
 
-    Of several models that is the one that wrote most, or last; in a run that ended with the failure of a call, and
-    without an answer, the one that was to answer then.
+    If several models answered, the one that wrote most tokens counts, or the last one if tokens are not known. If the
+    run ended with a failed call and without an answer, the model of that call counts.
     """
     named = run.first("model_version")
     calls = [call for call in run.model_calls if call.response_model or call.request_model]
@@ -402,7 +402,7 @@ def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None
 
 
 def _answering(calls: Sequence[Span]) -> tuple[str | None, str | None]:
-    """The model that was asked for, and the one that answered, of the calls that gave the answer."""
+    """The requested model and the model that answered, of the calls that gave the answer."""
     answers = {call.request_model: call.response_model for call in calls if call.response_model}
     models = [(call.request_model, call.response_model or answers.get(call.request_model)) for call in calls]
     if len(set(models)) == 1:
@@ -428,7 +428,7 @@ def _asked_for_alias(run: _Run, version: str) -> bool:
 @lru_cache(maxsize=1_024)  # the same few names come with every run
 def is_floating_alias(request_model: str | None, response_model: str | None) -> bool:
     """
-    Whether *request_model* names whatever is the latest: it says so, or the model that answered is a dated form of it.
+    Whether *request_model* means "the latest": it says so, or the model that answered is a dated form of it.
 
     >>> is_floating_alias("gpt-4o", "gpt-4o-2024-08-06"), is_floating_alias("gpt-4o-2024-08-06", "gpt-4o-2024-08-06")
     (True, False)
@@ -442,7 +442,7 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 def _service(run: _Run) -> str:
     service: str | None = run.first("service")
-    if service is None or service.startswith(UNKNOWN_SERVICE):  # what SDKs write that were not given a name
+    if service is None or service.startswith(UNKNOWN_SERVICE):  # SDKs write this if they have no name
         return run.first("agent_name") or service or UNKNOWN_SERVICE
     return service
 
@@ -470,7 +470,7 @@ def _request(run: _Run) -> Request:
 
 
 def _usage(run: _Run) -> Usage:
-    """Sums over the model calls; what none of them reports, the head may."""
+    """Sums over the model calls; the head's own number if no call reports any."""
     return Usage(
         input_tokens=_total(run, "input_tokens", sum, MOST_COUNTED),
         output_tokens=_total(run, "output_tokens", sum, MOST_COUNTED),
@@ -480,7 +480,7 @@ def _usage(run: _Run) -> Usage:
 
 def _total(run: _Run, name: str, add: Callable[[Iterable[Any]], _Number], most: _Number) -> _Number | None:
     calls = run.model_calls
-    if run.layers:  # each call once: where the innermost layer leaves a number out, another may have it
+    if run.layers:  # each call once: if its innermost span lacks a number, an outer one may have it
         reporting = [span for span in run.ordered if span.kind is _MODEL and getattr(span, name) is not None]
         calls = _innermost(reporting, run.layers)
     known = [value for call in calls if (value := getattr(call, name)) is not None]
@@ -488,14 +488,14 @@ def _total(run: _Run, name: str, add: Callable[[Iterable[Any]], _Number], most: 
 
 
 def _budget(run: _Run) -> Budget:
-    """Each limit as the earliest span that has it says."""
+    """Each limit from the earliest span that has it."""
     budgets = [span.budget for span in run.ordered if span.budget is not NO_BUDGET]
     limits = zip(*map(astuple, budgets), strict=True)
     return Budget(*(next((limit for limit in of_unit if limit is not None), None) for of_unit in limits))
 
 
 def _answered(run: _Run) -> bool | None:
-    """Whether the head gave an answer, or else the model call that ended last; what wraps a stream returns nothing."""
+    """Whether the head, or else the last model call, gave an answer; a span around a stream returns nothing."""
     own = run.head.answered
     if own or not run.model_calls or (own is False and run.head.kind is _AGENT):
         return own
@@ -505,20 +505,20 @@ def _answered(run: _Run) -> bool | None:
 
 class Assembler:
     """
-    Holds spans in memory until their trace is complete, for readers that keep no ledger.
+    Holds spans in memory until their trace is complete, for commands without a ledger.
 
     Args:
-        settings: What a status says of a trace.
-        most_traces: Traces whose spans are held, the latest ones; None for all.
+        settings: What a status means for the outcome.
+        most_traces: Number of traces to hold; if there are more, the oldest go. None: no limit.
     """
 
     def __init__(self, settings: OutcomeSettings, *, most_traces: int | None = None) -> None:
         self._settings = settings
         self._most_traces = most_traces
-        self._pending: dict[TraceId, tuple[float, list[Span]]] = {}  # with when the last of them came
+        self._pending: dict[TraceId, tuple[float, list[Span]]] = {}  # and when the last one arrived
 
     def add(self, span: Span, *, now: float = 0.0) -> None:
-        """Hold *span*, which came at *now* (seconds on any clock)."""
+        """Hold *span*, which arrived at *now* (seconds on any clock)."""
         _, spans = self._pending.get(span.trace_id, (now, []))
         spans.append(span)
         self._pending[span.trace_id] = now, spans
@@ -526,7 +526,7 @@ class Assembler:
             del self._pending[next(iter(self._pending))]
 
     def complete(self, *, now: float, quiet_seconds: float) -> list[Trace]:
-        """Traces whose root has ended and of which no span came for *quiet_seconds*; they are no longer held."""
+        """Traces whose root has ended and which got no span for *quiet_seconds*; they are no longer held."""
         return self._build(
             trace_id
             for trace_id, (last_came_at, spans) in self._pending.items()
@@ -534,7 +534,7 @@ class Assembler:
         )
 
     def rest(self) -> list[Trace]:
-        """Traces out of all spans that are still held, in the order in which their first spans came."""
+        """Traces from all spans that are still held, in the order in which their first spans arrived."""
         return self._build(self._pending)
 
     def _build(self, trace_ids: Iterable[TraceId]) -> list[Trace]:
