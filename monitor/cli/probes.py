@@ -165,7 +165,8 @@ def select(
     requests, skipped = read
     if not requests:
         raise UsageError("No request to choose from: give lines with a request_id, or with text or tools.")
-    chosen = select_probes([request.candidate for request in requests], calibration, count=count)
+    candidates = [request.candidate for request in requests]
+    chosen = select_probes(candidates, calibration, count=count, settings=config.difficulty)
     panel = chosen_panel(requests, chosen, calibration=calibration, skipped=skipped, settings=config.difficulty)
     if write is not None:
         write_lines(write, panel.probes)

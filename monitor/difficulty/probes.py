@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.correction import soft_tiers
 from monitor.difficulty.estimator import failure_probability
 from monitor.difficulty.features import RequestFeatures
@@ -37,7 +37,7 @@ def select_probes(
     calibration: Calibration | None,
     *,
     count: int,
-    settings: DifficultySettings = DEFAULT_SETTINGS,
+    settings: DifficultySettings,
 ) -> Sequence[int]:
     """
     Indices of the *count* candidates that together say most about the tiers, the best first.
@@ -92,7 +92,7 @@ def select_probes(
 
 
 def reference_failure_probability(
-    features: RequestFeatures, calibration: Calibration, settings: DifficultySettings = DEFAULT_SETTINGS
+    features: RequestFeatures, calibration: Calibration, settings: DifficultySettings
 ) -> float:
     """
     Probability that the reference version fails such a request, ratio 0 to 1.

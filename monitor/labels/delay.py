@@ -47,9 +47,9 @@ def label_delays(labels: Iterable[TimedLabel]) -> Sequence[LabelDelay]:
     ]
 
 
-def age_when_labelled(delays: Sequence[float], ages: Sequence[float], share: float = _SHARE) -> float:
+def age_when_labelled(delays: Sequence[float], ages: Sequence[float]) -> float:
     """
-    Age by which *share* of the labels that ever come have come, in the unit of *delays*.
+    Age by which 95 % of the labels that ever come have come, in the unit of *delays*.
 
     A label is seen only if its request is old enough, so the delays that are seen are too short (right truncation). In
     reverse time such labels enter late, and the product-limit estimate allows for that: of the labels that came by an
@@ -59,7 +59,6 @@ def age_when_labelled(delays: Sequence[float], ages: Sequence[float], share: flo
     Args:
         delays: From each request's start to its label, at least 30.
         ages: From each request's start to now.
-        share: Ratio, 0 to 1.
 
     Source:
         Lagakos, Barraj and De Gruttola (1988), Biometrika 75:515; Kalbfleisch and Lawless (1989), J. Am. Stat. Assoc.
@@ -71,7 +70,7 @@ def age_when_labelled(delays: Sequence[float], ages: Sequence[float], share: flo
     moments = sorted((moment for moment in came if moment <= reached[-_LEAST_LABELS]), reverse=True)
     found, have_come, by_then = moments[0], 1.0, sum(came[moment] for moment in moments)
     for moment in moments:
-        if have_come < share:
+        if have_come < _SHARE:
             break
         # Those that came by then, less those whose request is younger than that.
         at_risk = by_then - bisect_left(reached, moment)

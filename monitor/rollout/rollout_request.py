@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from monitor.errors import UsageError
 from monitor.rollout.policy import Policy
 from monitor.rollout.tracker import Role, Rollout, VersionActivity, rollout_id_of, version_roles
-from monitor.trace.labels import MAX_LABEL_CHARS, clean_label
+from monitor.trace.bounds import MOST_LABEL_CHARACTERS
+from monitor.trace.labels import clean_label
 from monitor.trace.model import TEACHING_ENVIRONMENTS
 
 MOST_UNDER_WAY = 10
@@ -121,7 +122,7 @@ def _check_names(request: RolloutRequest) -> None:
         name = getattr(request, field)
         if name is not None and clean_label(name) != name:
             raise UsageError(
-                f"{field} cannot be used as a name: up to {MAX_LABEL_CHARS} letters, digits and . _ : / @ + -, "
+                f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -, "
                 "beginning with a letter or digit."
             )
     if request.environment in TEACHING_ENVIRONMENTS:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from itertools import islice
 from math import inf
-from types import MappingProxyType
 
 from typing_extensions import override
 
@@ -93,8 +92,11 @@ class ReplayReviewer(Reviewer):
     _kept = (PruneSubject.NAMES,)  # what is printed at the end counts them all
 
     _is_over = False
-    _seen: Mapping[str, float] = MappingProxyType({})
-    """Requests of the candidate at the last look, by rollout."""
+
+    @cached_property
+    def _seen(self) -> dict[str, float]:
+        """Requests of the candidate at the last look, by rollout."""
+        return {}
 
     @override
     def finish(self, *, now: float) -> None:
@@ -135,4 +137,4 @@ class ReplayReviewer(Reviewer):
         for at, requests in looks_of(until - maturity):
             if not record.changes or at + maturity >= record.changes[-1][0]:  # before, an earlier replay judged it
                 record = self._judge(record, records, at + maturity)
-            self._seen = {**self._seen, rollout.rollout_id: requests}
+            self._seen[rollout.rollout_id] = requests

@@ -27,5 +27,8 @@ LARGEST_NUMBER = 1e30
 LEAST_CHANCE = 1e-6
 """Smallest probability with which a label may have been asked for: one over it is the weight of the label."""
 
+MOST_LABEL_CHARACTERS, MOST_IDENTIFIER_CHARACTERS = 128, 256
+"""Of a service, version, tier and the like, which become labels of metrics; and of an id."""
+
 MOST_ATTRIBUTES, MOST_ATTRIBUTE_CHARACTERS = 64, 128
 """Attributes of one request, and characters of a name or a text among them."""

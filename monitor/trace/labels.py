@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-MAX_LABEL_CHARS = 128
+from monitor.trace.bounds import MOST_LABEL_CHARACTERS
 
 _OUTSIDE_ALPHABET = re.compile(r"[^A-Za-z0-9._:/@+-]")
 _NO_BEGINNING = re.compile(r"^[^A-Za-z0-9]+")
@@ -18,7 +18,7 @@ def clean_label(text: str) -> str | None:
     >>> clean_label(" support agent (beta) ")
     'support_agent__beta_'
     """
-    return _cleaned(text.strip()[:MAX_LABEL_CHARS])
+    return _cleaned(text.strip()[:MOST_LABEL_CHARACTERS])
 
 
 @lru_cache(maxsize=4_096)  # the same names come with every span

@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, Validatio
 from msgspec.json import Decoder, encode, schema_components
 
 from monitor.trace import bounds, model
+from monitor.trace.values import CONTROL
 
 # An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
@@ -29,13 +30,11 @@ _STEP = {ord("{"): 1, ord("["): 1, ord("]"): -1, ord("}"): -1}
 
 
 _LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
-_MOST_LABEL_CHARACTERS = 128
-_MOST_IDENTIFIER_CHARACTERS = 256
 
 # Said in the schema and checked below: one look-up for all labels of an event costs less than an expression for each.
-_Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxLength": _MOST_LABEL_CHARACTERS})]
+_Label = Annotated[str, Meta(extra_json_schema={"pattern": _LABEL_PATTERN, "maxLength": bounds.MOST_LABEL_CHARACTERS})]
 _Identifier = Annotated[
-    str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": _MOST_IDENTIFIER_CHARACTERS})
+    str, Meta(extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": bounds.MOST_IDENTIFIER_CHARACTERS})
 ]
 _Instant = Annotated[datetime, Meta(tz=True)]
 _Number = Annotated[float, Meta(ge=-bounds.LARGEST_NUMBER, le=bounds.LARGEST_NUMBER)]
@@ -264,26 +263,23 @@ _LABEL = re.compile(_LABEL_PATTERN)
 @lru_cache(maxsize=4_096)  # the same few names come with every request
 def _are_labels(*labels: str | None) -> bool:
     return all(
-        label is None or (len(label) <= _MOST_LABEL_CHARACTERS and _LABEL.fullmatch(label) is not None)
+        label is None or (len(label) <= bounds.MOST_LABEL_CHARACTERS and _LABEL.fullmatch(label) is not None)
         for label in labels
     )
 
 
 def _bad_label(wire: Struct, *names: str) -> model.InvalidRecord:
     name = next(name for name in names if not _are_labels(getattr(wire, name)))
-    detail = f"{name}: needs 1 to {_MOST_LABEL_CHARACTERS} characters as in {_LABEL_PATTERN}"
+    detail = f"{name}: needs 1 to {bounds.MOST_LABEL_CHARACTERS} characters as in {_LABEL_PATTERN}"
     return model.InvalidRecord(model.DropReason.LABEL_INVALID, detail)
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
 def _identifier(name: str, text: str) -> str:
-    if 0 < len(text) <= _MOST_IDENTIFIER_CHARACTERS and (text.isprintable() or not _CONTROL.search(text)):
+    if 0 < len(text) <= bounds.MOST_IDENTIFIER_CHARACTERS and (text.isprintable() or not CONTROL.search(text)):
         return text
     raise model.InvalidRecord(
         model.DropReason.FIELD_INVALID,
-        f"{name}: needs 1 to {_MOST_IDENTIFIER_CHARACTERS} characters, none of them a control character",
+        f"{name}: needs 1 to {bounds.MOST_IDENTIFIER_CHARACTERS} characters, none of them a control character",
     )
 
 

@@ -96,20 +96,7 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 EVENT_NAME = "event.name"
 """Attribute that named the event of a log record before log records had a field for it."""
 
-EVENTS: dict[str, Field | None] = {
-    EVALUATION_EVENT: Field.EVALUATION,
-    "gen_ai.system.message": Field.INPUT,
-    "gen_ai.user.message": Field.INPUT,
-    "gen_ai.assistant.message": Field.INPUT,
-    "gen_ai.tool.message": Field.INPUT,
-    "gen_ai.choice": Field.OUTPUT,
-    "gen_ai.client.inference.operation.details": None,
-    "gen_ai.content.prompt": None,
-    "gen_ai.content.completion": None,
-    "feature_flag": None,
-    "feature_flag.evaluation": None,
-    "exception": None,
-}
+EVENTS = {row["name"]: Field[row["read_as"]] if row["read_as"] else None for row in table("events.csv")}
 """Span events that are read: as an evaluation, as one message, or (None) as if they stood on the span itself."""
 
 FLAG_KEY, FLAG_VARIANTS = "feature_flag.key", ("feature_flag.result.variant", "feature_flag.variant")
@@ -138,13 +125,9 @@ PROVIDER_PREFIX = re.compile(
     r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/(?:endpoints/)?|accounts/[^/]+/models/|azure/(?:eu|us)/|"
     r"azureml://registries/[^/]+/models/|@(?!cf/|hf/)[\w.-]+/|"
     r"bedrock/(?:invoke|converse|[a-z]+-[a-z-]+-[0-9])/|(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
-    r"openai/responses/|(?:openai|openai-chat|openai-responses|azure|azure_ai|azure_openai|azure-openai|anthropic|"
-    r"models|google|google_genai|gemini|vertex_ai|google_vertexai|googleai|vertexai|google-gla|google-vertex|"
-    r"publishers/[a-z]+/models|bedrock|bedrock_converse|converse|gateway|vercel_ai_gateway|litellm_proxy|openrouter|"
-    r"groq|mistral|cohere|xai|deepseek|together_ai|fireworks_ai|ollama|ollama_chat|hosted_vllm|vllm|lm_studio|"
-    r"llamafile|xinference|huggingface|text-completion-openai|perplexity|cerebras|databricks|nvidia_nim|sagemaker|"
-    r"sagemaker_chat|deepinfra|replicate|sambanova|watsonx|moonshot|dashscope|volcengine|nebius|novita|hyperbolic|"
-    r"github|github_copilot)(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
+    r"openai/responses/|(?:publishers/[a-z]+/models|"
+    + "|".join(row["name"] for row in table("gateways.csv"))
+    + r")(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
     re.IGNORECASE,
 )
 """What gateways write before the name of a model (what follows a colon may be a tag of Ollama), or for none at all."""

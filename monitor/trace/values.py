@@ -7,13 +7,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from monitor.trace.bounds import BEFORE, EARLIEST, LARGEST_NUMBER, LEAST_CHANCE, MOST_COST_USD, MOST_COUNTED
+from monitor.trace import bounds
 from monitor.trace.outcome_policy import HUMAN, JUDGE
 
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_IDENTIFIER_CHARS = 256
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _COUNT_DIGITS = 10
 
 
@@ -29,24 +28,24 @@ def hexadecimal_id(value: bytes, size: int) -> str | None:
 
 def seconds(nanoseconds: int) -> float | None:
     """Unix seconds of an instant of this century, given in Unix nanoseconds."""
-    return nanoseconds / 1e9 if EARLIEST <= nanoseconds / 1e9 < BEFORE else None
+    return nanoseconds / 1e9 if bounds.EARLIEST <= nanoseconds / 1e9 < bounds.BEFORE else None
 
 
 def identifier(value: Any) -> str | None:
     """A short text without control characters, or a whole number in digits."""
     if isinstance(value, str):
-        return _without_control(value[:_IDENTIFIER_CHARS])
+        return _without_control(value[: bounds.MOST_IDENTIFIER_CHARACTERS])
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @lru_cache(maxsize=4_096)  # the same names come with every span
 def _without_control(text: str) -> str | None:
-    return _CONTROL.sub("", text) or None
+    return CONTROL.sub("", text) or None
 
 
 def number(value: Any) -> float | None:
     """A number within `LARGEST_NUMBER`; a truth value is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= bounds.LARGEST_NUMBER:
         return None
     return float(value)
 
@@ -59,7 +58,7 @@ def _between(least: float, most: float) -> Callable[[Any], float | None]:
     return read
 
 
-chance = _between(LEAST_CHANCE, 1)
+chance = _between(bounds.LEAST_CHANCE, 1)
 """
 A probability from 0.000001 to 1.
 
@@ -67,10 +66,10 @@ A probability from 0.000001 to 1.
 (0.05, None, None, None)
 """
 
-amount = _between(0, MOST_COUNTED)
+amount = _between(0, bounds.MOST_COUNTED)
 """A number from 0 to `MOST_COUNTED`."""
 
-dollars = _between(0, MOST_COST_USD)
+dollars = _between(0, bounds.MOST_COST_USD)
 """A cost from 0 to a million."""
 
 

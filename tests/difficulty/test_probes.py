@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.probes import ProbeCandidate, select_probes
+
+choose = partial(select_probes, settings=DEFAULT_SETTINGS)
 
 DIFFICULTY = np.linspace(-5.0, 4.0, 300)
 
@@ -50,7 +53,7 @@ def test_a_panel_names_each_candidate_at_most_once(capabilities: list[str], coun
     """As many different candidates as were asked for, or all there are."""
     candidates = [ProbeCandidate(features(i, name), requests) for i, name in enumerate(capabilities)]
 
-    panel = select_probes(candidates, None, count=count)
+    panel = choose(candidates, None, count=count)
 
     assert min(count, len(candidates)) == len(panel) == len(set(panel))
 
@@ -59,14 +62,14 @@ def test_a_larger_panel_begins_with_the_smaller_one_without_a_calibration() -> N
     """Probes come in the order of what they add, so that a panel can be cut short."""
     candidates = [ProbeCandidate(features(i, "abc"[i % 3])) for i in range(40)]
 
-    assert select_probes(candidates, None, count=10) == select_probes(candidates, None, count=30)[:10]
+    assert choose(candidates, None, count=10) == choose(candidates, None, count=30)[:10]
 
 
 def test_without_a_calibration_capabilities_have_probes_as_they_have_traffic() -> None:
     """A capability with twice the requests gets about twice the probes."""
     candidates = [ProbeCandidate(features(i, "busy" if i % 3 else "calm")) for i in range(300)]
 
-    panel = select_probes(candidates, None, count=60)
+    panel = choose(candidates, None, count=60)
 
     probes = Counter(candidates[index].features.capability for index in panel)
     assert probes["busy"] == pytest.approx(40, abs=2)
@@ -78,14 +81,14 @@ def test_families_without_a_probe_come_first() -> None:
         ProbeCandidate(RequestFeatures("search", item=f"i{i}", prompt_family=f"family-{i % 10}")) for i in range(100)
     ]
 
-    panel = select_probes(candidates, None, count=10)
+    panel = choose(candidates, None, count=10)
 
     assert 10 == len({candidates[index].features.prompt_family for index in panel})
 
 
 def test_what_is_not_known_yet_is_preferred(calibration: Calibration, candidates: list[ProbeCandidate]) -> None:
     """Half of the items were never met; most of the panel is chosen among them."""
-    panel = select_probes(candidates, calibration, count=60)
+    panel = choose(candidates, calibration, count=60)
 
     assert sum(index % 2 for index in panel) > 40
 
@@ -94,7 +97,7 @@ def test_every_tier_has_probes(calibration: Calibration, candidates: list[ProbeC
     """Among items that are all known, the panel reaches from the easy ones to the hardest."""
     known = [candidate for index, candidate in enumerate(candidates) if index % 2 == 0]
 
-    panel = select_probes(known, calibration, count=60)
+    panel = choose(known, calibration, count=60)
 
     difficulty = DIFFICULTY[::2][list(panel)]
     assert difficulty.min() < -3.5
@@ -105,4 +108,4 @@ def test_a_calibration_of_too_few_versions_is_not_asked(candidates: list[ProbeCa
     """Three versions say too little of difficulty, so the panel is the same as without them."""
     early = calibrate(rasch_history(3, range(300)), frozen_at=0.0)
 
-    assert select_probes(candidates, None, count=50) == select_probes(candidates, early, count=50)
+    assert choose(candidates, None, count=50) == choose(candidates, early, count=50)
