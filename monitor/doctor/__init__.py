@@ -1,6 +1,5 @@
 """
-What `cliffwatch doctor` says: facts that probes brought in, findings with their advice out.
+What `cliffwatch doctor` says: facts in, findings with advice out.
 
-One module per thing that is looked at. Only `prometheus_client` touches a socket; nothing touches a file, a clock or a
-database.
+One module per subject. Only `prometheus` opens a connection; nothing here touches a file, a clock or a database.
 """

@@ -1,10 +1,10 @@
 """
-Two runs of an eval suite in, one stratified report out: what an upgrade does to the hard tier before it ships.
+Compares two runs of an eval suite tier by tier: what an upgrade does to the hard tier before it ships.
 
-`formats` turns result files into `Attempt`s, whatever tool wrote them; `cases` folds the attempts of a run into cases;
-`pairing` puts the same case of both runs beside each other; `tiering` says how hard each case is; `comparison` counts
-and bounds; `audit` says what the suite cannot see; `gate` holds the result to floors agreed beforehand. What comes out
-is one `EvalReport`, and the renderers only write it down.
+`formats` turns result files of any tool into `Attempt`s; `cases` groups the attempts of a run by case and pairs the
+cases of both runs; `runs` decides which runs of the files are meant; `tiering` says how hard each case is; `comparison`
+counts and computes bounds; `human` corrects pass rates by people's verdicts; `audit` says what the suite cannot detect;
+`gate` checks floors. `report` puts this together as one `EvalReport`, which `rendering` only writes.
 
-A case without a score is unknown and never a success. All of it is pure but `files`, which opens what it is given.
+A case without a score is unknown and never a success. All modules are pure but `files`, which opens files.
 """

@@ -1,7 +1,7 @@
 """
-Metrics: what Prometheus scrapes, and what a person reads without it.
+Metrics: what Prometheus scrapes.
 
-In: the last committed `Snapshot`. Out: `/metrics`, health, a status page and JSON.
-Always: a scrape touches neither database nor model; it never shows what is not committed; what is not known is a
-missing series, never NaN and never a made-up zero; every number on the page is the number on `/metrics`.
+In: the last committed `Snapshot`. Out: metric families as text.
+Always: a scrape reads neither database nor model and shows only what is committed; a number that is not known is a
+missing series, never NaN and never a made-up zero.
 """
