@@ -132,9 +132,8 @@ def _passes(records: Sequence[RolloutRecord]) -> Iterator[str]:
     if not records:
         yield "passed, because no rollout is under way."
     for record in records:
-        state = VerdictState.WAITING if record.verdict is None else record.verdict.state
-        doubt = f", which is not an all-clear{_needed(record)}" if state is VerdictState.WAITING else ""
-        yield f"passed with verdict {state} of {_name(record)}{doubt}."
+        doubt = f", which is not an all-clear{_needed(record)}" if record.state is VerdictState.WAITING else ""
+        yield f"passed with verdict {record.state} of {_name(record)}{doubt}."
 
 
 def _needed(record: RolloutRecord) -> str:
