@@ -103,6 +103,19 @@ def test_the_ledger_tells_how_hard_requests_are(url: str, capsys: pytest.Capture
     assert "request" not in panel["probes"][0]
 
 
+def test_a_panel_is_chosen_by_the_rate_at_which_the_hard_tier_begins(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the cut stands for another failure rate, other requests tell most."""
+    config = tmp_path / "monitor.yaml"
+    config.write_text("difficulty: {hard_failure_rate: 0.4}\n")
+    select = ("select", "--ledger", url, "--count", "50")
+
+    plain, other = ask(capsys, *select), ask(capsys, *select, "--config.file", str(config))
+
+    assert [probe["request_id"] for probe in plain["probes"]] != [probe["request_id"] for probe in other["probes"]]
+
+
 def test_probes_are_listed_with_their_history(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What every version made of each probe, earliest version first; production is not among it."""
     live = [
