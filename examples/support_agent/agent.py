@@ -75,7 +75,7 @@ def judge(task: Task, model: Model, run: Span, logger: Logger, *, number: int, a
             context=trace.set_span_in_context(run),
             event_name="gen_ai.evaluation.result",
             attributes={
-                "gen_ai.evaluation.name": "solved",
+                "gen_ai.evaluation.name": "resolution",
                 "gen_ai.evaluation.score.label": "pass" if solved else "fail",
             },
         )

@@ -18,6 +18,7 @@ from monitor.rollout.wording import percent, points, with_bounds
 _FAIL = {TierGroup.ALL: "fail", TierGroup.EASIER: "fail", TierGroup.HARD: "fails"}
 _NAMED_CLASSES = 4
 _LEAST_DESIGN_EFFECT = 1.1
+_LEAST_UNTIERED = 0.05  # of the failures
 _LEAST_ADJUSTED = 0.01  # by which a change differs from that of the rates beside it, once hours and mix are the same
 
 
@@ -199,6 +200,11 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield " ".join(("Without trusted tiers, nothing is known about the hard tier.", *reasons))
     if verdict.tiers_by is TiersBy.CLASS:
         yield "Tiers come from whole classes, so they miss hard requests inside an easier class."
+    failures = verdict.aggregate.baseline.failures
+    untiered = failures - sum(each.baseline.failures for each in verdict.tiers.values())
+    if verdict.tiers_by is not TiersBy.NONE and untiered > _LEAST_UNTIERED * failures:
+        why = ", because their classes had too few labels before the rollout" * (verdict.tiers_by is TiersBy.CLASS)
+        yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so a change over time looks like a change of the model."
     if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:

@@ -133,6 +133,28 @@ def test_reasons_tell_rates_and_shares_in_numbers() -> None:
     ) == "Hard" + verdict.reasons[1].split("; hard")[1]
 
 
+@pytest.mark.parametrize(
+    ("tiers_by", "failures", "words"),
+    [
+        pytest.param(TiersBy.CLASS, 300, "because their classes had too few labels before the rollout", id="by class"),
+        pytest.param(TiersBy.DECLARED, 300, "300 of the baseline's 1,320 failures have no tier; ", id="declared"),
+        pytest.param(TiersBy.DECLARED, 20, "", id="hardly any"),
+    ],
+)
+def test_failures_that_have_no_tier_are_said_to_be_left_out(tiers_by: TiersBy, failures: int, words: str) -> None:
+    """The failures of the tiers do not add up to all failures otherwise, and nobody could say why."""
+    old, new = (
+        replace(arm, strata=[*arm.strata, structs.replace(arm.strata[0], tier=Tier.UNTIERED, **counts)])
+        for counts in ({"requests": 500, "labelled": 500, "failures": failures},)
+        for arm in (an_arm(BASELINE), an_arm(UNIFORM))
+    )
+
+    verdict = judge(Cohort(old, new, "", tiers_by=tiers_by), None, Policy(), previous=None)
+
+    assert bool(words) == any("failures have no tier" in reason for reason in verdict.reasons)
+    assert words in " ".join(verdict.reasons)
+
+
 def test_exact_tiers_are_plain_counting() -> None:
     """Where tiers are known without doubt, corrected rates are the counted ones but for the weak prior."""
     verdict = a_verdict(an_arm(CLIFF))
