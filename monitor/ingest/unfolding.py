@@ -23,6 +23,7 @@ from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024  # of all levels but the ultra ones
+_MOST_ZSTD_WINDOW_BYTES = 2**31  # of any frame that a decoder takes
 
 
 class StandIn(bytes):
@@ -146,7 +147,7 @@ def _gzip(folded: bytes, most: int) -> Iterator[bytes]:  # noqa: ARG001
 
 
 def _zstd(folded: bytes, most: int) -> Iterator[bytes]:
-    window = max(most, _ZSTD_WINDOW_BYTES)
+    window = min(max(most, _ZSTD_WINDOW_BYTES), _MOST_ZSTD_WINDOW_BYTES)
     options: Mapping[int, int] = {DecompressionParameter.window_log_max: (window - 1).bit_length()}
     try:
         yield from _pieces(ZstdFile(io.BytesIO(folded), options=options).read)

@@ -86,6 +86,15 @@ def test_batch_within_bounds_is_read(monkeypatch: pytest.MonkeyPatch, way: str) 
 
 
 @pytest.mark.parametrize("way", FOLDING)
+def test_bound_may_be_larger_than_any_batch(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """A bound that nothing reaches reads everything."""
+    monkeypatch.setattr(unfolding._bounds, "batch_bytes", 2**40)
+    codec, fold = FOLDING[way]
+
+    assert [b"a" * 1_000] == [record.value for record in folded_by(monkeypatch, codec, fold, b"a" * 1_000).next_batch()]
+
+
+@pytest.mark.parametrize("way", FOLDING)
 @pytest.mark.parametrize("values", [(b"0" * LIMIT,), (b"0" * 40 * LIMIT,), (b"0" * 100_000,) * 30, (b"",) * 170_000])
 def test_bomb_is_one_record_that_says_so(monkeypatch: pytest.MonkeyPatch, way: str, values: tuple[bytes, ...]) -> None:
     """Of a batch over the bound nothing is read but where it ends, and hardly more than the bound is unfolded."""
