@@ -358,6 +358,8 @@ def _moved(scope: str, judged: Mapping[str, Stratum]) -> str:
 
 def _movement(name: str, stratum: Stratum) -> str:
     shown = "shown to rise" if stratum.has_risen else "not shown to change"
+    if not stratum.has_risen and not stratum.change.lower <= 0.0 <= stratum.change.upper:
+        shown += f", since the exact test gives p = {probability(stratum.p_value)}"
     words = {"all": "All cases together pass", "hard": "The hard tier passes"}[name]
     return f"{words} {_rates(stratum)}, {with_bounds(stratum.change)}: {shown}."
 

@@ -55,6 +55,17 @@ def test_no_change_is_ok_within_the_margins(judged: Any) -> None:
     assert result["could_still_be"]["hard"] <= 0.10
 
 
+def test_bounds_beyond_0_that_the_exact_test_does_not_confirm_are_explained(judged: Any) -> None:
+    """Beside bounds that show a change, "not shown to change" would read like a mistake."""
+    won = [("hard", "0", "1", 5), ("hard", "0", "0", 55), ("hard", "1", "1", 40), ("easy", "1", "1", 500)]
+
+    (hard,) = (reason for reason in judged(won)["reasons"] if reason.startswith("The hard tier passes"))
+    (same,) = (reason for reason in judged(GOOD)["reasons"] if reason.startswith("The hard tier passes"))
+
+    assert "(+0.3 to +9.6): not shown to change, since the exact test gives p = 0.188." in hard
+    assert same.endswith(": not shown to change.")
+
+
 def test_few_cases_wait_and_say_how_many_are_missing(judged: Any) -> None:
     """A small suite cannot claim much; that many more cases of the same kind do."""
     small = [(tier, before, after, count // 10) for tier, before, after, count in GOOD]
