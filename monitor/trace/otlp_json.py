@@ -19,9 +19,10 @@ from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.semconv import EVENTS
 from monitor.trace.settings import Limits
 
-_STATUS_CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
-_INT64 = re.compile(r"-?[0-9]{1,20}")
-_BASE64_LENGTHS = {24, 12}  # of 16 and of 8 bytes
+_STATUS_CODES = {"OK": 1, "ERROR": 2}
+_INT64 = re.compile(r"(-?[0-9]{1,20})(?:\.0+)?")
+_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
+_BASE64_LENGTHS = {24, 22, 12, 11}  # of 16 and of 8 bytes, filled up or not
 
 
 def is_otlp_json(document: Mapping[str, Any]) -> bool:
@@ -63,7 +64,7 @@ def _resources(document: _Object, resources: str, scopes: str, leaves: str) -> l
 def _span(span: _Object) -> Any:
     status: _Object = _held(span, "status", {})
     code = status.get("code")
-    code = (isinstance(code, str) and _STATUS_CODES.get(code)) or _integer(code)
+    code = (isinstance(code, str) and _STATUS_CODES.get(code.upper().removeprefix("STATUS_CODE_"))) or _integer(code)
     return SimpleNamespace(
         trace_id=_id(span, "traceId"),
         span_id=_id(span, "spanId"),
@@ -118,16 +119,23 @@ def _only(kind: type) -> Callable[[Any], Any]:
 def _as_integer(held: Any) -> int | None:
     if isinstance(held, str):
         # 64-bit integers are texts in protobuf's JSON.
-        return int(held) if _INT64.fullmatch(held) else None
+        found = _INT64.fullmatch(held)
+        return int(found[1]) if found else None
     if isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
         return int(held)
     return held if isinstance(held, int) and not isinstance(held, bool) else None
 
 
+def _as_double(held: Any) -> float | None:
+    if isinstance(held, str):  # protobuf's JSON allows it
+        return float(held) if _NUMBER.fullmatch(held) else None
+    return float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None
+
+
 _VALUES: Mapping[str, Callable[[Any], Any]] = {
     "stringValue": _only(str),
     "intValue": _as_integer,
-    "doubleValue": lambda held: float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None,
+    "doubleValue": _as_double,
     "boolValue": _only(bool),
     "arrayValue": lambda held: [_value(part) for part in _objects(held, "values")],
     "kvlistValue": lambda held: {pair.key: _value(pair.value) for pair in _pairs(held, "values")},
@@ -151,8 +159,10 @@ def _integer(held: Any) -> int:
 
 def _id(holder: _Object, name: str) -> bytes:
     """An id, in hexadecimal, dashes or not, or in the base64 that general protobuf libraries write; empty for none."""
-    held = _held(holder, name, "").replace("-", "")
+    held = _held(holder, name, "")
     try:
-        return base64.b64decode(held, validate=True) if len(held) in _BASE64_LENGTHS else bytes.fromhex(held)
+        if len(held) in _BASE64_LENGTHS:
+            return base64.b64decode(held.replace("-", "+").replace("_", "/") + "=" * (-len(held) % 4), validate=True)
+        return bytes.fromhex(held.replace("-", ""))
     except ValueError:
         return b""

@@ -67,11 +67,12 @@ def test_ids_are_read_in_any_spelling() -> None:
     base64 = read(a_request(a_span(traceId="S/kvNXezTaajzpKdDg5HNg==", spanId="APBnqgupArc="))).spans[0]
 
     uuid = read(a_request(a_span(traceId="4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"))).spans[0].trace_id
-    assert TRACE_ID == capitals == base64.trace_id == uuid
-    assert base64.span_id == "00f067aa0ba902b7"
+    bare = read(a_request(a_span(traceId="S_kvNXezTaajzpKdDg5HNg", spanId="APBnqgupArc"))).spans[0]
+    assert TRACE_ID == capitals == base64.trace_id == uuid == bare.trace_id
+    assert base64.span_id == bare.span_id == "00f067aa0ba902b7"
 
 
-@pytest.mark.parametrize("code", [2, "STATUS_CODE_ERROR", "2"])
+@pytest.mark.parametrize("code", [2, "STATUS_CODE_ERROR", "2", "Error"])
 def test_status_is_read_in_any_spelling(code: Any) -> None:
     """Enums are numbers in OTLP's JSON, and names in protobuf's own."""
     assert read(a_request(a_span(status={"code": code}))).spans[0].error is True
@@ -82,7 +83,11 @@ def test_status_is_read_in_any_spelling(code: Any) -> None:
     [
         ({"intValue": "812"}, 812),
         ({"intValue": 812}, 812),
+        ({"intValue": "812.0"}, 812),
         ({"doubleValue": 812.0}, 812),
+        ({"doubleValue": "8.12e2"}, 812),
+        ({"doubleValue": "NaN"}, None),
+        ({"doubleValue": "9e99"}, None),
         ({"doubleValue": 10**400}, None),
         ({"intValue": "9" * 30}, None),
         ({"intValue": "--1"}, None),
@@ -112,6 +117,13 @@ def test_our_own_json_and_protobufs_own_json_agree() -> None:
     request = protobuf_request({"name": "root"})
 
     assert decode(request.SerializeToString(), Limits()) == decode(MessageToJson(request).encode(), Limits())
+
+
+def test_byte_order_mark_is_passed_over() -> None:
+    """Some writers on Windows begin a text with one."""
+    text = json.dumps(a_request(a_span()))
+
+    assert decode(text.encode("utf-8-sig"), Limits()) == decode(text.encode(), Limits())
 
 
 def test_broken_spans_are_counted() -> None:
