@@ -94,7 +94,8 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
     ended_at = None if last.ended_at is None else min(last.ended_at, head.started_at + LONGEST_RUN_SECONDS)
     error = _error(run)
     version, version_by, requested = _version(run, has_failed=error is not None)
-    aborted = error is not None and error.error_type is not None and ABORTS.search(error.error_type) is not None
+    why = _waits_for(run) if error is None else error.error_type
+    aborted = why is not None and ABORTS.search(why) is not None
     return Trace(
         trace_id=head.trace_id if is_first else TraceId(f"{head.trace_id}:{known_by}"),
         service=_service(run),
@@ -110,7 +111,7 @@ def _trace(run: _Run, settings: OutcomeSettings, known_by: str, *, is_first: boo
         steps=len(run.model_calls) or None,
         budget=_budget(run),
         outcome=status_outcome(
-            error=error is not None,
+            error=error is not None or aborted,
             aborted=aborted,
             error_type=_error_type(run, error),
             ended_at=ended_at,
@@ -360,6 +361,14 @@ def _error(run: _Run) -> Span | None:
     return next((span for span in failed if recovered < (span.ended_at or span.started_at)), None)
 
 
+def _waits_for(run: _Run) -> str | None:
+    """Why the last span of a run that ended without an error broke off, as one does that asks for an approval."""
+    stopped = [span for span in run.ordered if span.error_type and span.kind is _STEP and span.span_id in run.spine]
+    last = max(stopped, key=_by_end, default=None)
+    acts = (*run.model_calls, *run.tool_calls)
+    return None if last is None or any(act.started_at > _end(last) for act in acts) else last.error_type
+
+
 def _error_type(run: _Run, error: Span | None) -> str | None:
     if error is None or error.error_type:
         return None if error is None else error.error_type
@@ -390,6 +399,8 @@ def _version(run: _Run, *, has_failed: bool) -> tuple[str, VersionBy, str | None
     calls = [call for call in calls if not call.error] or calls
     if calls:
         requested, answered = _answering(calls)
+        if has_failed and answered == requested and not any(call.answered or call.output_tokens for call in calls):
+            answered = None  # a stream that broke off before it began repeats the name that was asked for
     else:
         requested = run.first("request_model")
         answering = (span.response_model for span in run.ordered if not span.error)

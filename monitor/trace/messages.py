@@ -21,10 +21,11 @@ _USER_ROLES = frozenset({"user", "human"})
 _MESSAGE_LISTS = ("messages", "contents", "new_messages")
 _PLAIN_KEYS = (
     "input", "question", "query", "prompt", "text", "content", "message", "task", "description", "user_input",
-    "user_query", "user_message", "new_message", "instruction", "request", "goal", "topic", "inputs", "kwargs", "args",
+    "user_query", "user_message", "new_message", "instruction", "request", "goal", "topic", "contents", "messages",
+    "inputs", "kwargs", "args",
 )  # fmt: skip
 _TEXT_KEYS = ("content", "parts", "contents", "blocks", "description")
-_WRAPPERS = ("input", "inputs", "state", "data")
+_WRAPPERS = ("input", "inputs", "state", "data", "kwargs", "params", "message")
 _MAX_TOOL_NAME_CHARS = 256
 _TEXT_TYPES = ("text", "input_text")  # no set: a hostile type need not be hashable
 _DEEPEST = 6
@@ -38,11 +39,12 @@ def parsed(value: Any) -> Any:
     >>> parsed('[{"role": "user"}]'), parsed("[sic] hello")
     ([{'role': 'user'}], '[sic] hello')
     """
-    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+    if isinstance(value, str) and (value.lstrip()[:1] in {"{", "["} or value[:2] in {'"{', '"['}):
         try:
-            return from_json(value)
+            document = from_json(value)
         except ValueError:
             return _as_python_prints_it(value)
+        return parsed(document) if value[0] == '"' else document  # some write JSON into JSON
     return value
 
 
@@ -131,12 +133,12 @@ _ANSWERS_BESIDE = frozenset({"choices", "usage", "object", "generations", "token
 _MOST_LOOKED_AT = 2_000
 
 
-def model_of(value: Any) -> str | None:
+def model_and_usage_of(value: Any) -> tuple[str, Any] | None:
     """
-    The model that an answer as its provider or LangChain wrote it names; JSON already parsed.
+    The model that an answer as its provider, LangChain or Haystack wrote it names, and its tokens; JSON already parsed.
 
-    >>> model_of({"object": "chat.completion", "model": "gpt-4o-2024-08-06"})
-    'gpt-4o-2024-08-06'
+    >>> model_and_usage_of({"object": "chat.completion", "model": "gpt-4o-2024-08-06", "usage": {"prompt_tokens": 5}})
+    ('gpt-4o-2024-08-06', {'prompt_tokens': 5})
     """
     left = [value]
     for _ in range(_MOST_LOOKED_AT):
@@ -148,7 +150,7 @@ def model_of(value: Any) -> str | None:
         elif isinstance(part, dict):
             name = part.get("model_name", part.get("model"))
             if isinstance(name, str) and not _ANSWERS_BESIDE.isdisjoint(part):
-                return name
+                return name, part.get("usage", part.get("token_usage"))
             left.extend(reversed(part.values()))
     return None
 
@@ -185,14 +187,17 @@ def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _definitions({"name": part} if is_name else part)
     elif isinstance(value, dict):
         listed = next((value[key] for key in _TOOL_LISTS if isinstance(value.get(key), list)), None)
-        inner = value.get("function")
+        inner = next((held for key in _TOOL_HOLDERS if isinstance(held := value.get(key), dict)), value)
         if listed is not None:
             yield from _definitions(listed)
+        elif all(isinstance(held, dict) and not _DEFINES.isdisjoint(held) for held in inner.values()):
+            yield from ({"name": name, **held} for name, held in inner.items())
         else:
-            yield inner if isinstance(inner, dict) else value
+            yield inner
 
 
 _TOOL_NAME = re.compile(r"[\w.:/-]+")
+_TOOL_HOLDERS = ("function", "toolSpec", "tool_spec", "custom", "data")
 _TOOL_LISTS = ("tools", "functions", "functionDeclarations", "function_declarations", "function_tools")
 
 
@@ -209,6 +214,7 @@ def _tool(definition: Mapping[str, Any]) -> Tool | None:
 
 
 _SCHEMA_KEYS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "json_schema")
+_DEFINES = frozenset({"description", *_SCHEMA_KEYS})
 
 
 def _messages(value: Any) -> list[Any] | None:
@@ -242,7 +248,7 @@ def _role(message: Any) -> str | None:
         if role is _NO_ROLE:
             inner = message.get("kwargs")  # a serialised LangChain message
             role = (inner if isinstance(inner, dict) else message).get("type")
-        return role.lower() if isinstance(role, str) else None
+        return role.lower().rpartition(".")[2] if isinstance(role, str) else None  # some print an enumeration
     if _is_pair(message):
         return str(message[0]).lower()
     return None
@@ -277,7 +283,8 @@ def _texts(content: Any, depth: int = 0) -> Iterable[str]:
 
 def _plain_text(value: Any) -> Asked:
     if isinstance(value, str):
-        return Asked(value or None)
+        said = _printed_text(value) if _PRINTED_WHOLE.match(value) else None
+        return Asked(said or value or None, is_plain=said is None)
     said = _said_in(value, 0)
     if said is not None:
         return Asked(_printed_text(said) or said, is_plain=_IS_PRINTED.search(said[:_LONGEST_PRINTED]) is None)
@@ -291,10 +298,10 @@ def _said_in(value: Any, depth: int) -> str | None:
     """The text under the best key of an object, or its only one."""
     if isinstance(value, str):
         return value or None
-    if isinstance(value, list):
-        return next((part for part in value if isinstance(part, str) and part), None)
-    if not isinstance(value, dict) or depth == _DEEPEST:
+    if depth == _DEEPEST or not isinstance(value, dict | list):
         return None
+    if isinstance(value, list):
+        return next((said for part in value[:_DEEPEST] if (said := _said_in(part, depth + 1)) is not None), None)
     for key in _PLAIN_KEYS:
         if key in value and (said := _said_in(value[key], depth + 1)) is not None:
             return said
@@ -319,4 +326,5 @@ def _printed_text(text: str) -> str | None:
     return found[-1][1] if found else None
 
 
+_PRINTED_WHOLE = re.compile(r"""(?:[\[({][\[({'"\w:, ]{0,64})?\w+\(\w+=""")
 _IS_PRINTED = re.compile(r"\w\(\w+=|\b\w+=['\"<\[{]")

@@ -257,11 +257,12 @@ class Reader:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             return place
         asked = span_reading.asked_of(facts) if kind in _ASKED else Asked()
-        input_tokens, output_tokens = span_reading.tokens_of(facts)
+        is_call = kind is OperationKind.MODEL
+        input_tokens, output_tokens = span_reading.tokens_of(facts, is_call=is_call)
         answer = span_reading.answered(facts, output_tokens)
         error = span_reading.error_of(raw.status.code, facts, answer=answer)
         request_model, response_model = (
-            span_reading.models_of(facts, failed=bool(error)) if kind in _ASKED else (None, None)
+            span_reading.models_of(facts, failed=bool(error), is_call=is_call) if kind in _ASKED else (None, None)
         )
         return replace(
             place,
@@ -287,7 +288,7 @@ class Reader:
             messages=asked.messages,
             tools=span_reading.tools_on_offer(facts) if kind in _ASKED else (),
             answered=answer,
-            calls_tools=kind is OperationKind.MODEL and span_reading.calls_tools(facts),
+            calls_tools=is_call and span_reading.calls_tools(facts),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cost_usd=span_reading.cost_of(facts),

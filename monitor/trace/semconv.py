@@ -111,11 +111,15 @@ NOT_ANSWERING = re.compile(
 )
 """Names of models that give no answer to the user, whatever kind of span their library writes for them."""
 
-MASKED = re.compile(r"[\W_]{1,3}redacted[\W_]{1,3}", re.IGNORECASE)
+MASKED = re.compile(
+    r"[\W_]{0,3}redacted[\W_]{0,3}|[*#•█]{3,}|"
+    r"[\[<({*_]{1,3}(?:\w{1,20}[ _-])?(?:redacted|filtered|masked|scrubbed|hidden|omitted|removed)\b.{0,80}[\])}>*_]",
+    re.IGNORECASE,
+)
 """What stands for a text that is not to be read."""
 
-WORKFLOW_NAME = "workflow.run"
-"""Name of the span around the agents of a workflow, on which Microsoft Agent Framework writes no kind."""
+KINDS_BY_NAME = {row["name"]: OperationKind(row["kind"]) for row in table("span_names.csv")}
+"""Kinds of spans that say it by their names alone, as `span_names.csv` has them."""
 
 PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
@@ -134,8 +138,8 @@ PROVIDER_PREFIX = re.compile(
 
 ABORTS = re.compile(
     r"(?:(?<!Timeout)Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|"
-    r"GeneratorExit|ClientDisconnect\w*|InterruptedException|context canceled|^499|"
-    r"(?:Graph|Node)Interrupt|ApprovalRequired|CallDeferred)$",
+    r"GeneratorExit|ClientDisconnect\w*|Client_?Closed(?:_?Request)?|InterruptedException|context canceled|^499|"
+    r"(?:Graph|Node)Interrupt|(?:Approval|Confirmation|(?:Human|User)Input)Required|CallDeferred)$",
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.trace import semconv
 from monitor.trace.bounds import MOST_ATTRIBUTE_CHARACTERS, MOST_ATTRIBUTES
-from monitor.trace.messages import Asked, has_content, model_of, parsed, request_of, tools_of
+from monitor.trace.messages import Asked, has_content, model_and_usage_of, parsed, request_of, tools_of
 from monitor.trace.model import NO_BUDGET, Budget, Tool
 from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
@@ -60,9 +60,11 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
         return _model_kind(attributes, name)
-    if _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools():
-        return OperationKind.WORKFLOW if name == semconv.WORKFLOW_NAME else OperationKind.OTHER
-    return OperationKind.STEP
+    named = semconv.KINDS_BY_NAME.get(name)
+    if named is not None:
+        return named
+    nothing = _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools()
+    return OperationKind.OTHER if nothing else OperationKind.STEP
 
 
 _LONGEST_KIND = 1_024
@@ -127,11 +129,12 @@ _ERRORS = frozenset({Field.ERROR_TYPE, Field.ERROR_MESSAGE})
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _SAY_NOTHING = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError",
-     "System.Threading.Tasks.TaskCanceledException"}
+     "System.Threading.Tasks.TaskCanceledException", "DOMException"}
 )  # fmt: skip
 _LEADING_TYPE = re.compile(
     r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|"
+    r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed)) |"
     r"([Cc]ancell?ed|[Aa]borted)\.?$"
 )
 """The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""
@@ -150,7 +153,7 @@ def asked_of(attributes: SpanAttributes) -> Asked:
     return Asked(text if text is None or semconv.MASKED.fullmatch(text) is None else None, messages, is_plain)
 
 
-def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, str | None]:
+def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tuple[str | None, str | None]:
     """
     The model that was asked for and the one that answered, without the names of gateways before them.
 
@@ -163,10 +166,20 @@ def models_of(attributes: SpanAttributes, *, failed: bool) -> tuple[str | None, 
     if failed:
         # A stream that broke off has told who was answering; what repeats the name that was asked for tells nothing.
         return request or response, None if request in {None, response} else response
-    if response is None and request is not None:
-        found = (model_of(value) for value in attributes.documents(Field.OUTPUT))
-        response = next((name for value in found if (name := _model_name(value)) is not None), None)
+    is_told = response is not None and (response != request or not _names_models(attributes))
+    if not is_told and (is_call or request is not None):
+        response = _model_name(_model_and_usage(attributes)[0]) or response
     return request, response
+
+
+def _model_and_usage(attributes: SpanAttributes) -> tuple[str | None, Any]:
+    found = map(model_and_usage_of, attributes.documents(Field.OUTPUT))
+    return next((told for told in found if told is not None), (None, None))
+
+
+def _names_models(attributes: SpanAttributes) -> bool:
+    """Whether an answer as LangChain wrote it may name the model, where a library repeats what was asked for."""
+    return any(isinstance(value, str) and '"model_name"' in value for value in attributes.values(Field.OUTPUT))
 
 
 def _model_name(value: Any) -> str | None:
@@ -194,11 +207,18 @@ def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
             return found
     # Langfuse writes the arguments of the call as its input, tools and all.
     for value in attributes.values(Field.INPUT):
-        document = parsed(value) if isinstance(value, dict) or (isinstance(value, str) and '"tools"' in value) else None
+        may_hold = isinstance(value, dict) or (isinstance(value, str) and _HOLDS_TOOLS.search(value))
+        document = parsed(value) if may_hold else None
         for holder in _holders(document):
             if isinstance(holder.get("tools"), list):
                 return tools_of(holder)
+        if isinstance(document, list):  # its handler of LangChain puts them behind the messages
+            offered = [part["content"] for part in document if isinstance(part, dict) and part.get("role") == "tool"]
+            return tools_of([part for part in offered if isinstance(part, dict)])
     return ()
+
+
+_HOLDS_TOOLS = re.compile(r'"tools"|"content": ?\{"type": ?"function"')
 
 
 def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
@@ -234,10 +254,16 @@ _TOOL_CALL = re.compile(
 )
 
 
-def tokens_of(attributes: SpanAttributes) -> tuple[int | None, int | None]:
-    """Tokens in and out, by their own names or as one object of both; what a cache held is part of what went in."""
+def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None, int | None]:
+    """
+    Tokens in and out, by their own names, as one object of both, or as the answer to a call of a model tells them.
+
+    What a cache held is part of what went in.
+    """
     own = attributes.first(Field.INPUT_TOKENS, count), attributes.first(Field.OUTPUT_TOKENS, count)
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
+    if is_call and own == both == (None, None):
+        both = _usage(_model_and_usage(attributes)[1]) or both
     inward = both[0] if own[0] is None else own[0]
     if own[0] is not None:
         cached = sum(attributes.first(each, count) or 0 for each in (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS))
@@ -270,10 +296,14 @@ def cost_of(attributes: SpanAttributes) -> float | None:
     return math.fsum(parts) if parts else None
 
 
+_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,20})?(?:[eE]-\d{1,2})?")
+
+
 def _cost(value: Any) -> float | None:
     details = parsed(value)
     if not isinstance(details, dict):
-        return dollars(details)
+        is_text = isinstance(details, str) and _NUMBER.fullmatch(details) is not None
+        return dollars(float(details) if is_text else details)
     total = dollars(details.get("total", details.get("total_cost")))
     parts = [cost for part in details.values() if (cost := dollars(part)) is not None]
     return total if total is not None else (math.fsum(parts) if parts else None)

@@ -354,6 +354,28 @@ class TestRun:
         assert "429" == failed.failure_class
         assert built(a_span(), lost).aborted
 
+    def test_run_that_stopped_for_an_approval_has_no_outcome(self) -> None:
+        """LangGraph's root ends well then, and a step in it says why; a call after that means that it went on."""
+        asks = a_span(
+            "s", parent_span_id="root", kind=OperationKind.STEP, error_type="GraphInterrupt", ended_at=STARTED_AT + 3
+        )
+        waits = built(a_span(), a_call("a"), asks)
+        went_on = built(a_span(), asks, a_call("b", started_at=STARTED_AT + 4))
+
+        assert (True, None) == (waits.aborted, waits.outcome)
+        assert not went_on.aborted
+        as_failure = built(a_span(), a_call("a"), asks, aborted_fails=True).outcome
+        assert as_failure is not None
+        assert (False, "aborted") == (as_failure.success, as_failure.failure_class)
+
+    def test_stream_that_never_began_names_no_model_that_answered(self) -> None:
+        """Its library repeats the name that was asked for, and leaves the error to the agent."""
+        call = a_call("a", request_model="m", response_model="m", output_tokens=None, answered=None)
+
+        assert VersionBy.REQUEST is built(a_span(error=True), call).version_by
+        assert VersionBy.RESPONSE is built(a_span(), call).version_by
+        assert VersionBy.RESPONSE is built(a_span(error=True), replace(call, output_tokens=3)).version_by
+
     @pytest.mark.timeout(60)
     def test_many_calls_that_were_given_up_cost_little(self) -> None:
         """Ten thousand of them beside as many others, all in a row, are looked at once."""

@@ -50,6 +50,13 @@ ASKED = "Book a table"
         pytest.param([{"role": "user", "content": None}], (None, 1), id="no content"),
         pytest.param([{"role": ["user"], "content": {"type": [], "text": "x"}}], (None, 1), id="hostile types"),
         pytest.param({"a": 1}, ('{"a": 1}', None), id="some object"),
+        pytest.param({"model": "m", "contents": ASKED}, (ASKED, None), id="Gemini with a text"),
+        pytest.param({"params": {"message": {"role": "user", "parts": [{"text": ASKED}]}}}, (ASKED, 1), id="A2A"),
+        pytest.param({"args": [{"query": ASKED}], "kwargs": {}}, (ASKED, None), id="argument that is an object"),
+        pytest.param({"kwargs": {"messages": [{"role": "user", "content": ASKED}]}}, (ASKED, 1), id="keyword argument"),
+        pytest.param([{"role": "MessageRole.USER", "content": ASKED}], (ASKED, 1), id="printed enumeration"),
+        pytest.param(f"[Message(role='user', content='{ASKED}')]", (ASKED, None), id="printed list"),
+        pytest.param("Mend f(a=1, content='x')", ("Mend f(a=1, content='x')", None), id="question about code"),
         pytest.param([], (None, None), id="empty list"),
         pytest.param({}, (None, None), id="empty object"),
         pytest.param(7, (None, None), id="number"),
@@ -68,8 +75,11 @@ def test_request_is_found_in_every_shape(value: Any, expected: tuple[str | None,
         {"name": "book", "description": "Books.", "input_schema": {"b": 1}},
         {"name": "book", "description": "Books.", "inputSchema": {"b": 1}},
         {"functionDeclarations": [{"name": "book", "description": "Books.", "parameters": {"b": 1}}]},
+        {"toolSpec": {"name": "book", "description": "Books.", "inputSchema": {"b": 1}}},
+        {"type": "haystack.tools.tool.Tool", "data": {"name": "book", "description": "Books.", "parameters": {"b": 1}}},
+        {"book": {"description": "Books.", "parameters": {"b": 1}}},
     ],
-    ids=["OpenAI", "OpenAI flat", "Anthropic", "MCP", "Gemini"],
+    ids=["OpenAI", "OpenAI flat", "Anthropic", "MCP", "Gemini", "Bedrock", "Haystack", "AI SDK"],
 )
 def test_tool_is_found_in_every_shape(definition: Any) -> None:
     """A definition, a list of them, a list of JSON texts and an object around them mean the same tool."""
@@ -79,7 +89,10 @@ def test_tool_is_found_in_every_shape(definition: Any) -> None:
     assert expected == tools_of([json.dumps(definition)]) == tools_of({"tools": [definition]})
 
 
-@pytest.mark.parametrize("value", [None, 7, "text", [], [7], [{}], [{"name": ""}], [{"name": 7}], {"tools": 7}])
+@pytest.mark.parametrize(
+    "value",
+    [None, 7, "text", [], [7], [{}], [{"name": ""}], [{"name": 7}], {"tools": 7}, {"metadata": {}, "x": {"type": 1}}],
+)
 def test_what_is_no_tool_is_left_out(value: Any) -> None:
     """A tool has a name."""
     assert () == tools_of(value)
@@ -118,7 +131,16 @@ def test_text_numbers_and_calls_are_an_answer(answer: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(' {"a": 1}', {"a": 1}), ("[1", "[1"), ("7", "7"), ("null", "null"), (7, 7), ("[" * 500, "[" * 500)],
+    [
+        (' {"a": 1}', {"a": 1}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ('"[sic]', '"[sic]'),
+        ("[1", "[1"),
+        ("7", "7"),
+        ("null", "null"),
+        (7, 7),
+        ("[" * 500, "[" * 500),
+    ],
 )
 def test_only_objects_and_lists_are_taken_out_of_text(text: Any, expected: Any) -> None:
     """A prompt that happens to be a number stays a prompt; broken JSON stays text."""

@@ -115,6 +115,10 @@ INPUT_NAMES = (
     "user_prompt",
     "mastra.agent_run.input",
     "mastra.model_generation.input",
+    "haystack.agent.input",
+    "haystack.agent.step.llm.input",
+    "haystack.component.input",
+    "llm.messages",
 )
 OUTPUT_NAMES = (
     "ai.response.text",
@@ -130,12 +134,16 @@ OUTPUT_NAMES = (
     "braintrust.output_json",
     "mastra.agent_run.output",
     "mastra.model_generation.output",
+    "haystack.agent.output",
+    "haystack.agent.step.llm.output",
+    "haystack.component.output",
 )
 CACHED_NAMES = (
     "gen_ai.usage.cache_read.input_tokens",
     "gen_ai.usage.cache_creation.input_tokens",
     "gen_ai.usage.cache_read_input_tokens",
     "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.cache_write_input_tokens",
     "llm.token_count.prompt_details.cache_read",
     "llm.token_count.prompt_details.cache_write",
     "cache_read_tokens",
@@ -193,6 +201,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     ),
     "gen_ai.agent.name": ({"gen_ai.agent.name": "support"}, _span("agent_name"), "support"),
     SpanAttributes.AGENT_NAME: ({SpanAttributes.AGENT_NAME: "support"}, _span("agent_name"), "support"),
+    "gen_ai.workflow.name": ({"gen_ai.workflow.name": "support"}, _span("agent_name"), "support"),
     "gen_ai.agent.version": ({"gen_ai.agent.version": "1.2"}, _span("agent_version"), "1.2"),
     "langfuse.version": ({"langfuse.version": "1.2"}, _span("agent_version"), "1.2"),
     "langfuse.release": ({"langfuse.release": "1.2"}, _span("agent_version"), "1.2"),
@@ -335,6 +344,11 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
     "mlflow.llm.provider": ({"mlflow.llm.provider": '"x"', "ai.model.id": "m"}, _span("kind"), OperationKind.MODEL),
     "spring.ai.kind": ({"spring.ai.kind": "vector_store"}, _span("kind"), OperationKind.RETRIEVAL),
     "mastra.span.type": ({"mastra.span.type": "agent_run"}, _span("kind"), OperationKind.AGENT),
+    "ag2.span.type": ({"ag2.span.type": "usage", "gen_ai.response.model": "m"}, _span("kind"), OperationKind.OTHER),
+    "haystack.component.type": ({"haystack.component.type": "OpenAIGenerator"}, _span("kind"), OperationKind.MODEL),
+    "haystack.tool.name": ({"haystack.tool.name": "book"}, _span("tool_name"), "book"),
+    "haystack.agent.tools": ({"haystack.agent.tools": '[{"data": {"name": "book"}}]'}, _tool_names, ["book"]),
+    "llm.model": ({**MODEL_CALL, "llm.model": "m"}, _span("request_model"), "m"),
     "agentops.span.kind": ({"agentops.span.kind": "llm"}, _span("kind"), OperationKind.MODEL),
     "genkit:metadata:subtype": ({"genkit:metadata:subtype": "flow"}, _span("kind"), OperationKind.WORKFLOW),
     "span_type": ({"span_type": "LLM"}, _span("kind"), OperationKind.MODEL),
@@ -422,6 +436,8 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         lambda decoded: (decoded.spans[0].input_tokens, decoded.spans[0].output_tokens),
         (10, 5),
     ),
+    "gen_ai.cost.total_tokens": ({"gen_ai.cost.total_tokens": "0.5"}, _span("cost_usd"), 0.5),
+    "gen_ai.usage.cost.total": ({"gen_ai.usage.cost.total": 0.5}, _span("cost_usd"), 0.5),
     "gen_ai.cost.total_cost": ({"gen_ai.cost.total_cost": 0.5}, _span("cost_usd"), 0.5),
     "operation.cost": ({"operation.cost": 0.5}, _span("cost_usd"), 0.5),
     "llm.response.cost": ({"llm.response.cost": 0.5}, _span("cost_usd"), 0.5),
@@ -627,7 +643,13 @@ def test_a_stream_that_broke_off_has_told_who_answered() -> None:
     assert [("m", "m-1"), ("m", None)] == [(span.request_model, span.response_model) for span in (broken, repeated)]
 
 
-@pytest.mark.parametrize("text", ["__REDACTED__", "<REDACTED>", "[redacted]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__REDACTED__", "<REDACTED>", "[redacted]", "REDACTED", "[Filtered]", "<masked>", "[content omitted]", "*****",
+        "[Scrubbed due to 'password']", "<REDACTED BY POLICY>", "████",
+    ],
+)  # fmt: skip
 def test_what_stands_for_a_text_is_none(text: str) -> None:
     """Or all questions would be one."""
     assert read_span({**MODEL_CALL, "input.value": text}).text is None
@@ -661,6 +683,7 @@ def test_span_of_a_workflow_is_told_by_its_name() -> None:
         "context canceled",
         "rpc error: code = Canceled desc = context canceled",
         "The operation was aborted.",
+        "The user aborted a request.",
         "cancelled",
     ],
 )
@@ -684,6 +707,9 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
         ("langgraph.errors.GraphInterrupt", "(Interrupt(value='ok?'),)", True),
         ("pydantic_ai.exceptions.ApprovalRequired", "", True),
         ("kotlinx.coroutines.TimeoutCancellationException", "", False),
+        ("DOMException", "This operation was aborted", True),
+        ("client_closed_request", "", True),
+        ("HumanInputRequired", "", True),
         ("System.Threading.Tasks.TaskCanceledException", "A task was canceled.", True),
         (
             "System.Threading.Tasks.TaskCanceledException",
