@@ -49,6 +49,26 @@ SHAPES: dict[str, Shape] = {
         ],
         "metrics": {"f1.f1_score": 0.5},
     },
+    "words by case": lambda _, passed: {CASES[n]: word(was, "PASSED", "FAILED") for n, was in enumerate(passed)},
+    "scores by case": lambda _, passed: {CASES[n]: float(was) for n, was in enumerate(passed)},
+    "SWE-bench, first version": lambda _, passed: {
+        "generated": list(CASES),
+        "applied": list(CASES[:9]),
+        "resolved": [CASES[n] for n, was in enumerate(passed) if was],
+    },
+    "lighteval": each(lambda n, was: {"doc": {"id": str(n)}, "metric": {"extractive_match": float(was)}}),
+    "Vertex AI": lambda _, passed: table(
+        ["prompt", "exact_match/score"], [(asked(n), float(was)) for n, was in enumerate(passed)]
+    ),
+    "JUnit in a namespace": lambda _, passed: '<testsuites xmlns="urn:x"><testsuite>{}</testsuite></testsuites>'.format(
+        "".join(f'<testcase name="{CASES[n]}">{word(was, "", "<failure/>")}</testcase>' for n, was in enumerate(passed))
+    ),
+    "YAML list": lambda _, passed: "".join(
+        f"- id: {CASES[n]}\n  is_pass: {word(was, 'true', 'false')}\n" for n, was in enumerate(passed)
+    ),
+    "numbered anew in each subject": each(
+        lambda n, was: {"subject": ("law", "biology")[n % 2], "id": n // 2, "correct": bool(was)}
+    ),
     "BigCodeBench": lambda _, passed: {
         "date": "2026-11-01",
         "eval": {f"BCB/{n}": [{"task_id": f"BCB/{n}", "status": word(was)}] for n, was in enumerate(passed)},

@@ -238,6 +238,7 @@ _LONG_NUMBER = b"9" * 5_000
         pytest.param("a.jsonl", b'{"id": "\\ud800", "score": 1}', id="half a character"),
         pytest.param("a.jsonl", b'{"id": "a", "score": NaN}\n{"id": "b", "score": 1e999}', id="numbers beyond all"),
         pytest.param("a.yaml", b"a: &a [" + b"*a," * 9_999 + b"]", id="YAML of aliases"),
+        pytest.param("a.yaml", b"a: &a\n  id: x\n  score: 1\n  again: *a\n", id="YAML that contains itself"),
     ],
 )
 def test_a_careless_file_is_one_sentence(

@@ -28,7 +28,7 @@ _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
-_YAML = re.compile(rb"---\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
+_YAML = re.compile(rb"---\s|- \w+:\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
 
 
 def read_content(name: str, content: bytes, options: Options) -> ResultFile:
@@ -59,6 +59,8 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     read = next(read for is_of, read in _TEXTS if is_of(text))
     try:
         return read(name, text, options)
+    except RecursionError:
+        raise ResultFileInvalid(f"{name} is nested too deeply, or contains itself; write it flat.") from None
     except UnicodeDecodeError:
         note = "It is not UTF-8, so it was read as Windows-1252."
         try:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 from pydantic_core import from_json
 
-from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid, refused
+from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid, is_understood, refused, word_of
 from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
 
 _DEEPEST = 4
@@ -118,7 +118,7 @@ def _unsplit(document: Any) -> Any:
 def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> Iterator[Sequence[Mapping[str, Any]]]:
     if isinstance(value, Mapping):
         inherited = {**above, **_model_of(value)}
-        rows = _by_id(value)
+        rows = _by_id(value, is_top=depth == _DEEPEST)
         if rows:
             yield [{**inherited, **row} for row in rows]
         elif depth:
@@ -164,14 +164,19 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
     return bool(lists) and not are_scores
 
 
-def _by_id(value: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Rows of a mapping whose keys are case ids and whose values say what passed."""
+def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
+    """Rows of a mapping whose keys are case ids and whose values say what passed; words and numbers do at the top."""
     entries = list(value.items())
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
-    if len(entries) > 1 and all(isinstance(entry, bool) for _, entry in entries):
+    says = is_top and not has_outcome(value)
+    if len(entries) > 1 and all(isinstance(entry, bool) or (says and _decides(entry)) for _, entry in entries):
         return [{"case_id": name, "passed": entry} for name, entry in entries]
     return []
+
+
+def _decides(value: Any) -> bool:
+    return isinstance(value, str | int | float) and is_understood(word_of(value))
 
 
 def _is_case(entry: Mapping[str, Any], entries: Sequence[object]) -> bool:
@@ -253,18 +258,18 @@ def junit_rows(name: str, content: bytes, _options: Options) -> Sequence[Mapping
         raise ResultFileInvalid(f"{name} declares a document type, which JUnit XML has none of; write it again.")
     with refused((ET.ParseError,), f"{name} is damaged XML", "use a complete copy of it"):
         root = ET.fromstring(content)  # noqa: S314  (without a document type there is no entity to expand)
-    rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("testcase")]
+    rows = [_test_row(test, suite) for suite in root.iter() for test in suite.findall("{*}testcase")]
     if not rows:
         raise ResultFileInvalid(f"{name} is XML without a single testcase; name a JUnit report.")
     return rows
 
 
 def _test_row(test: ET.Element, suite: ET.Element) -> Mapping[str, str | bool | None]:
-    failed = test.find("failure")
+    failed = test.find("{*}failure")
     return {
         "task": test.get("classname") or suite.get("name"),
         "name": test.get("name"),
         "passed": failed is None,
-        "status": next((kind for kind in ("error", "skipped") if test.find(kind) is not None), None),
+        "status": next((kind for kind in ("error", "skipped") if test.find(f"{{*}}{kind}") is not None), None),
         "failure": None if failed is None else failed.get("message") or failed.text,
     }

@@ -198,6 +198,7 @@ class _Columns:
                 roles[role] = guess
         if "case" not in roles and "input" in roles:
             roles["case"] = roles["input"]
+        roles |= self._numbered_anew(roles)
         if "case" not in roles:
             raise reading.ResultFileInvalid(
                 f"{self._name}: no column says which case it is; name it with --column case=NAME. It has "
@@ -211,6 +212,14 @@ class _Columns:
         others = [column for column in self._outcomes() if column not in roles.values()]
         notes = [f"Not counted, though they may be outcomes: {', '.join(others[:_SHOWN])}."] if others else []
         return {role: roles[role] for role in GUESSES if role in roles}, notes
+
+    def _numbered_anew(self, roles: Mapping[str, str]) -> Mapping[str, str]:
+        """The class as the task, where the same numbers are other cases in each, as in a suite of subjects."""
+        if not {"case", "capability"} <= roles.keys() or {"task", "repeat"} & roles.keys():
+            return {}
+        keys = [(str(row.get(roles["case"])), str(row.get(roles["capability"]))) for row in self._rows()]
+        is_so = len({case for case, _ in keys}) < len(keys) == len(set(keys))
+        return {"task": roles["capability"]} if is_so else {}
 
     def _existing(self, role: str, column: str) -> str:
         if column not in self._known:
@@ -377,7 +386,7 @@ def _last(column: str) -> str:
     return rest if rest in {"score", "result", "passed"} else own
 
 
-_VERSION = re.compile(r"/v\d+/")
+_VERSION = re.compile(r"/v\d+/|/(?=score$)|(?<=^inputs)/")
 
 
 @cache
