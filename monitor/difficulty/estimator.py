@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 from river.base.typing import ClfTarget, FeatureName
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array
+from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
 from monitor.difficulty.calibration import Belief
@@ -46,6 +46,9 @@ _ROUNDS = 5
 _FEWEST_WEIGHTS = 8
 _WIDER = 2.0
 _VARIANCES = (1e-3, 20.0)
+_NEWTON_STEPS = 50
+_PRECISE = 0.01  # slope in standard errors of each weight
+_STEP_ERROR = 0.03
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 
 _Array = NDArray[np.float64]
@@ -263,19 +266,33 @@ class _Labels(NamedTuple):
 
 
 def _mode(labels: _Labels, prior: _Array, start: _Array) -> _Array:
+    """
+    By Newton's method from *start*; conjugate gradients solve each step without a matrix of all pairs of weights.
+
+    Scipy's L-BFGS and trust regions stop as much as 0.7 logits from the mode of 200,000 labels, and take longer.
+    """
     design, by_weight, failed, _ = labels
 
-    def surprise(scaled: _Array, scale: _Array) -> tuple[float, _Array]:
-        weights = scale * scaled
+    def surprise(weights: _Array) -> float:
         logit = design @ weights
-        value = np.logaddexp(0.0, logit).sum() - failed @ logit + 0.5 * (weights**2 / prior).sum()
-        return float(value), scale * (by_weight @ (expit(logit) - failed) + weights / prior)
+        return float(np.logaddexp(0.0, logit).sum() - failed @ logit + 0.5 * (weights**2 / prior).sum())
 
-    scale = np.sqrt(_laplace_variance(labels, prior, start))
-    found = minimize(
-        surprise, start / scale, args=(scale,), method="L-BFGS-B", jac=True, options={"ftol": 1e-7, "gtol": 1e-2}
-    )
-    return scale * found.x
+    def information(direction: _Array) -> _Array:
+        bent: _Array = by_weight @ (rate * (1.0 - rate) * (design @ direction)) + direction / prior
+        return bent
+
+    weights, size = start, 2 * start.shape
+    for _ in range(_NEWTON_STEPS):
+        rate = expit(design @ weights)
+        slope = by_weight @ (failed - rate) - weights / prior
+        variance = _laplace_variance(labels, prior, weights)
+        if (slope**2 * variance).max() < _PRECISE**2:
+            break
+        step, _ = cg(LinearOperator(size, information, dtype=float), slope, rtol=_STEP_ERROR, M=diags_array(variance))
+        while surprise(weights + step) > surprise(weights):  # too long: the likelihood bends on the way
+            step = step / 2.0
+        weights = weights + step
+    return weights
 
 
 def _laplace_variance(labels: _Labels, prior: _Array, weights: _Array) -> _Array:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.special import expit
 
 from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.estimator import design_of, posterior_mode
+from monitor.difficulty.estimator import PRIOR_VARIANCE, design_of, group_of, posterior_mode
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tier
 from tests.difficulty.made_up import features_of, history
@@ -49,6 +50,31 @@ def test_moments_of_an_item_are_those_of_its_posterior() -> None:
 
     assert pytest.approx(first / mass, abs=1e-3) == mean[0]
     assert pytest.approx(second / mass - (first / mass) ** 2, abs=1e-3) == variance[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fit_ends_at_the_mode(seed: int) -> None:
+    """200 items by 12 versions, five classes, one number with wild outliers: as by solving every step in full."""
+    chance = np.random.default_rng(seed)
+    difficulty, ability, number = chance.normal(-2, 3, 200), chance.normal(0, 1, 12), chance.standard_t(1.2, 200)
+    asked = [(version, item) for version in range(12) for item in range(200)]
+    failed = [bool(chance.random() < expit(difficulty[item] + ability[version])) for version, item in asked]
+    rows = [
+        {f"item={item}": 1.0, f"capability={item % 5}": 1.0, f"version={version}": 1.0, "number=size": number[item]}
+        for version, item in asked
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    design = design_of(rows, {name: column for column, name in enumerate(names)})
+    prior = np.array([*(PRIOR_VARIANCE[group_of(name)] for name in names), 4.0])
+
+    mean, _ = posterior_mode(design, failed, prior, is_item=np.zeros(len(prior), dtype=bool))
+
+    full, exact = design.toarray(), np.zeros(len(prior))
+    for _ in range(30):
+        rate = expit(full @ exact)
+        information = (full.T * (rate * (1 - rate))) @ full + np.diag(1 / prior)
+        exact += np.linalg.solve(information, full.T @ (failed - rate) - exact / prior)
+    assert np.abs(mean - exact).max() < 0.05
 
 
 @pytest.mark.parametrize("seed", range(3))
