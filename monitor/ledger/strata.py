@@ -13,10 +13,9 @@ import sqlalchemy as sa
 
 from monitor.ledger.cells import SUMS, Cell, Key, class_tools
 from monitor.ledger.cohorts import CellMemory
-from monitor.ledger.counting import HOUR_SECONDS, CounterDelta
+from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import Slot
-from monitor.ledger.ledger import TaggedTrace
 from monitor.ledger.schema import stratum
 from monitor.rollout.tracker import VersionKey
 
@@ -42,8 +41,8 @@ class StratumWriter:
         """Count what a batch did to its trace ids."""
         moves: dict[Key, list[float]] = {}
         for slot in slots:
-            if slot.new_trace is not None and slot.delta is not None:
-                _move(moves, _new_cell(slot, slot.new_trace, slot.delta, version_ids[slot.delta.version]), 1)
+            if slot.new_trace is not None:
+                _add(moves, slot, version_ids)
             elif slot.has_new_outcome and slot.cell is not None:
                 _move(moves, slot.cell, -1)
                 _move(moves, slot.cell.labelled(slot.label, slot.said), 1)
@@ -76,11 +75,15 @@ def _move(moves: dict[Key, list[float]], cell: Cell, sign: int) -> None:
         sums[place] += sign * number
 
 
-def _new_cell(slot: Slot, tagged: TaggedTrace, delta: CounterDelta, version_id: int) -> Cell:
-    """Where the trace that *slot* brought counts."""
-    tag, label, said = tagged.tag, slot.label, slot.said
+def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[VersionKey, int]) -> None:
+    """Count the trace that *slot* brought: what `_move` does, in the steps that each new request costs."""
+    tagged, delta, label, said = slot.new_trace, slot.delta, slot.label, slot.said
+    if tagged is None or delta is None:
+        return
+    tag = tagged.tag
+    failed = label is not None and not label.success
     key = Key(
-        version_id,
+        version_ids[delta.version],
         int(tagged.trace.started_at // HOUR_SECONDS),
         tag.calibration_id,
         str(tag.tier),
@@ -89,9 +92,23 @@ def _new_cell(slot: Slot, tagged: TaggedTrace, delta: CounterDelta, version_id: 
         class_tools(delta.capability, tagged.features.tool_set),
         tag.bin,
         tag.is_known,
-        (label.failure_class or "") if label is not None and not label.success else "",
+        (label.failure_class or "") if label is not None and failed else "",
         said.words,
     )
-    success = None if label is None else label.success
-    is_clustered = tagged.cluster is not None
-    return Cell(key, success, tag.difficulty_logit, tag.difficulty_variance, is_clustered, said.looked, said.audited)
+    sums = moves.get(key)
+    if sums is None:
+        sums = moves[key] = [0] * len(SUMS)
+    labelled = label is not None
+    sums[0] += 1
+    sums[1] += labelled
+    sums[2] += failed
+    sums[3] += tag.difficulty_logit
+    sums[4] += tag.difficulty_variance
+    if tagged.cluster is not None:
+        sums[5] += labelled
+        sums[6] += failed
+    if said.looked:
+        sums[7] += said.looked
+        sums[8] += said.looked**2
+        sums[9] += said.audited
+        sums[10] += said.audited**2
