@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from monitor.rollout.cohort import Cohort, Comparison, TierGroup, TiersBy
+from monitor.rollout.cohort import LEAST_EXPECTED, Cohort, Comparison, TierGroup, TiersBy
 from monitor.rollout.measurement import Factors, Measurement
 from monitor.rollout.policy import Policy
-from monitor.rollout.verdict import Interval
+from monitor.rollout.verdict import Interval, TierComparison
 from monitor.rollout.wording import counted
 
 _LARGEST_FORECAST = 10_000_000
@@ -26,10 +26,21 @@ def requests_needed(measurement: Measurement, policy: Policy) -> int:
     """
     if not min(measurement.labelled):
         return policy.min_labelled_requests
+    if TierGroup.HARD in dict(margins(measurement, policy)) and measurement.changes[TierGroup.HARD] is None:
+        # An arm has none so far. If it gets none by then, that is an obstacle.
+        ahead = expected_at(measurement.hard_tier, measurement.labelled) / min(measurement.labelled)
+        return min(max(1, math.ceil((ahead - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
     ahead = _growth(measurement, policy, of_baseline=measurement.comparison is Comparison.CONCURRENT)
     if math.isinf(ahead):  # too little is known yet of what the baseline can decide
         ahead = min(_growth(measurement, policy, of_baseline=True), _LARGEST_FORECAST)
     return min(max(1, math.ceil((ahead - 1.0) * measurement.labelled[1])), _LARGEST_FORECAST)
+
+
+def expected_at(compared: TierComparison, labelled: Sequence[int]) -> float:
+    """Labels of the arm that has fewer with which it has some of a group, were it served as much of it as the other."""
+    rates = (compared.baseline.requests, compared.candidate.requests)
+    shares = (requests / max(number, 1) for requests, number in zip(rates, labelled, strict=True))
+    return LEAST_EXPECTED / max(*shares, 1e-9)
 
 
 def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from monitor.rollout.cohort import LEAST_EXPECTED, ArmName, TierGroup
+from monitor.rollout.cohort import ArmName, TierGroup
 from monitor.rollout.floors import GROUP_NAMES, FloorCheck
 from monitor.rollout.labelling import FAILURE
 from monitor.rollout.measurement import Measurement
-from monitor.rollout.needed import is_beyond_baseline, is_contradicted, is_ruled_out, margins
+from monitor.rollout.needed import expected_at, is_beyond_baseline, is_contradicted, is_ruled_out, margins
 from monitor.rollout.policy import Policy
 from monitor.rollout.verdict import TierComparison, VerdictState, class_scope
 from monitor.rollout.wording import percent, points_of
@@ -107,7 +107,9 @@ def _obstacles(measurement: Measurement, policy: Policy) -> Iterator[str]:
         gap = measurement.coverage_gaps[group]
         if gap >= margin and not one_sided:
             yield _coverage_gap(group, compared, gap)
-        if measurement.changes[group] is None and _is_expected(compared, measurement.labelled):
+        if measurement.changes[group] is None and expected_at(compared, measurement.labelled) <= min(
+            measurement.labelled
+        ):
             yield f"There is nothing to compare on {GROUP_NAMES[group]}: the arms share no similar labelled requests."
     if measurement.aggregate.candidate.coverage is not None and not any(measurement.labelled):
         yield "No request of either version has a label, not even an old one: send outcomes or evaluations."
@@ -182,13 +184,6 @@ def _one_sided(measurement: Measurement) -> str:
         f"Judges, people and reports only ever say {what}: {other} seem to go unlabelled, so there is no failure rate. "
         f"They label {said[0]} of the baseline's requests and {said[1]} of the candidate's."
     )
-
-
-def _is_expected(compared: TierComparison, labelled: Sequence[int]) -> bool:
-    """Whether the arm that has fewer would have some requests of a group, were it served as much of it as the other."""
-    rates = (compared.baseline.requests, compared.candidate.requests)
-    shares = [requests / max(number, 1) for requests, number in zip(rates, labelled, strict=True)]
-    return min(labelled) * max(shares) >= LEAST_EXPECTED
 
 
 def _coverage_gap(group: TierGroup, compared: TierComparison, gap: float) -> str:

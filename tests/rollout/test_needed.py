@@ -83,6 +83,20 @@ def test_a_young_rollout_after_a_cutover_asks_for_a_sane_number() -> None:
     assert 0 < judged((300, 30), (163, 18), Comparison.BEFORE_AFTER).requests_needed < 100_000
 
 
+def test_hard_requests_that_one_arm_lacks_are_asked_for_until_that_is_an_obstacle() -> None:
+    """The baseline declares 10 of its requests hard. Of 4,000 more the candidate would have 20, or it gets none."""
+    counts = {Tier.EASY: (3_990, 39), Tier.HARD: (10, 5)}
+    said = []
+    for times in (1, 2):
+        strata = [Stratum(t, "any", 0, False, times * n, times * n, times * f, 0, 0) for t, (n, f) in counts.items()]
+        easy = [Stratum(Tier.EASY, "any", 0, False, times * 4_000, times * 4_000, times * 40, 0, 0)]
+        cohort = Cohort(Arm("old", strata), Arm("new", easy), "", TiersBy.DECLARED)
+        said.append(judge(cohort, None, POLICY, previous=None))
+
+    assert [4_000, 0] == [verdict.requests_needed for verdict in said]
+    assert "There is nothing to compare on the hard tier" in said[1].obstacles[0]
+
+
 def test_forecast_shrinks_as_requests_arrive() -> None:
     """Over a rollout that changed nothing, the forecast falls to 0 with `ok`."""
     verdict: Verdict | None = None
