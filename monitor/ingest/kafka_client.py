@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka import KafkaProducer, errors
 from kafka.net.transport import KafkaTCPTransport
+from kafka.protocol.frame import KafkaBytes
 
 from monitor.errors import BrokersUnreachable, ConfigInvalid, os_errors
 from monitor.ingest.settings import KafkaSettings, SecurityProtocol
@@ -143,18 +144,28 @@ def _secret(value: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
 
 
-def _receive(transport: Any) -> tuple[bytes, errors.KafkaConnectionError | None]:
+def _receive(transport: Any) -> tuple[bytes | memoryview, errors.KafkaConnectionError | None]:
     """All that has come, and why no more can; kafka-python asks for 4 kB at a time, and has no setting for it."""
-    pieces = []
+    pieces, problem = [], None
     try:
         while piece := transport._sock.recv(_RECEIVED_BYTES):  # noqa: SLF001
             pieces.append(piece)
+        problem = errors.KafkaConnectionError("socket disconnected")
     except (BlockingIOError, InterruptedError):
-        return b"".join(pieces), None
+        pass
     except Exception as error:  # noqa: BLE001  (whatever it is costs this connection alone, as in kafka-python)
-        return b"".join(pieces), errors.KafkaConnectionError(error)
-    return b"".join(pieces), errors.KafkaConnectionError("socket disconnected")
+        problem = errors.KafkaConnectionError(error)
+    return memoryview(b"".join(pieces)), problem  # parts of which are no copies
+
+
+def _read(frame: Any, size: int | None = None) -> bytes:
+    """What follows in *frame*, or so many bytes of it; kafka-python copies them twice."""
+    begin = frame._idx  # noqa: SLF001
+    frame._idx = len(frame) if size is None else min(begin + size, len(frame))  # noqa: SLF001
+    with memoryview(frame) as view:
+        return bytes(view[begin : frame._idx])  # noqa: SLF001
 
 
 _RECEIVED_BYTES = 256 * 1024
 KafkaTCPTransport._sock_recv = _receive  # noqa: SLF001  # TLS, which comes in records of 16 kB, has a method of its own
+KafkaBytes.read = _read

@@ -89,9 +89,12 @@ def request_of(value: Any) -> Asked:
     messages = _messages(value)
     if messages is None:
         return _plain_text(value)
-    for length in range(len(messages), 0, -1):  # what was said after that is the answer
-        if _role(messages[length - 1]) in _USER_ROLES and (text := _text(messages[length - 1])):
+    length = len(messages)
+    for message in reversed(messages):  # what was said after that is the answer
+        is_answer = isinstance(message, dict) and message.get("role") == "assistant"  # as most are
+        if not is_answer and _role(message) in _USER_ROLES and (text := _text(message)):
             return Asked(text, length)
+        length -= 1
     texts = (text for message in reversed(messages) if _role(message) is None and (text := _text(message)))
     unsaid = next(texts, None)
     if unsaid is None:
@@ -112,7 +115,7 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
     """
     if isinstance(value, str):
         return bool(value.strip())
-    if not isinstance(value, dict | list | tuple):
+    if not isinstance(value, _HOLDERS):
         return None if value is None else True
     parts = (part for key, part in value.items() if key not in _ENVELOPE) if isinstance(value, dict) else value
     found = None
@@ -124,6 +127,7 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
     return found
 
 
+_LISTS, _HOLDERS = (list, tuple), (dict, list, tuple)  # made once: a union is made at each mention
 _ENVELOPE = frozenset(
     {"role", "type", "finish_reason", "index", "id", "object", "created", "model", "usage", "refusal"}
 )
@@ -180,7 +184,7 @@ _remembered_tools = lru_cache(maxsize=1_024)(_tools)  # an agent writes the same
 
 def _definitions(value: Any) -> Iterator[Mapping[str, Any]]:
     value = parsed(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         for part in value:
             # Some write no more than the names, and some print an object.
             is_name = isinstance(part, str) and _TOOL_NAME.fullmatch(part) is not None
@@ -218,7 +222,7 @@ _DEFINES = frozenset({"description", *_SCHEMA_KEYS})
 
 
 def _messages(value: Any) -> list[Any] | None:
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         # LangChain writes batches: a list with one list of messages in it. A pair (role, text) is a message of its own.
         if len(value) == 1 and isinstance(value[0], list) and not _is_pair(value[0]):
             return list(value[0]) or None
@@ -235,7 +239,7 @@ def _messages(value: Any) -> list[Any] | None:
 
 
 def _is_pair(value: Any) -> bool:
-    is_sequence = isinstance(value, list | tuple) and len(value) == len(("role", "text"))
+    is_sequence = isinstance(value, _LISTS) and len(value) == len(("role", "text"))
     return is_sequence and all(isinstance(x, str) for x in value)
 
 
@@ -274,7 +278,7 @@ def _text(message: Any) -> str | None:
 def _texts(content: Any, depth: int = 0) -> Iterable[str]:
     if isinstance(content, str):
         yield content
-    elif isinstance(content, list | tuple) and depth < _DEEPEST:
+    elif isinstance(content, _LISTS) and depth < _DEEPEST:
         for part in content:
             yield from _texts(part, depth + 1)
     elif isinstance(content, dict) and content.get("type", "text") in _TEXT_TYPES and depth < _DEEPEST:

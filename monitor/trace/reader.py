@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -30,6 +31,10 @@ ReadValue = Callable[[Any], Any]
 _ASKED = frozenset({OperationKind.AGENT, OperationKind.WORKFLOW, OperationKind.MODEL, OperationKind.STEP})
 """Kinds of span whose input may be what was asked; a tool's input is the model's."""
 _PARTS = _ASKED | {OperationKind.TOOL, OperationKind.RETRIEVAL}
+_TELLING = frozenset(
+    {Field.KIND, Field.PROVIDER, Field.REQUEST_MODEL, Field.RESPONSE_MODEL, Field.TOOL_NAME, Field.ENVIRONMENT}
+) | {Field.MODEL_VERSION, Field.AGENT_NAME, Field.AGENT_VERSION}
+"""What has few values, and of other facts, whether they are there, tell what a span is and whose."""
 
 
 class DecodeOptions:
@@ -46,6 +51,8 @@ class DecodeOptions:
         self.looked_at = self.capabilities.attributes | frozenset(self.settings.version_attributes)
         self._wanted = self.looked_at | {FLAG_KEY, *FLAG_VARIANTS, *MESSAGE_KEYS}
         self._remembered: dict[str, _Use | None] = {}
+        self._resources: dict[tuple[str | None, ...], int] = {}
+        self._known: dict[tuple[Any, ...], _Known] = {}
 
     def use_of(self, name: str) -> _Use | None:
         """What an attribute of that *name* is read for; None where for nothing, so that its value need not be."""
@@ -53,20 +60,44 @@ class DecodeOptions:
             return self._remembered[name]
         except KeyError:
             meaning = meaning_of(name)
-            is_wanted = meaning is not None or name in self._wanted
-            use = _Use(meaning, is_looked_at=name in self.looked_at) if is_wanted else None
+            is_wanted, is_looked_at = meaning is not None or name in self._wanted, name in self.looked_at
+            is_telling = is_looked_at or (meaning is not None and meaning.fact in _TELLING)
+            use = _Use(meaning, is_looked_at, is_telling) if is_wanted else None
             if len(name) <= _LONGEST_REMEMBERED and len(self._remembered) < _MOST_REMEMBERED:
                 self._remembered[name] = use
             return use
 
+    def number_of(self, resource: _Resource) -> int | None:
+        """The same number for resources that say the same; None where that is too much to be remembered."""
+        if len(self._resources) >= _MOST_RESOURCES or len(self._known) >= _MOST_KNOWN:
+            self._resources.clear()
+            self._known.clear()
+        looked_at = str(resource.looked_at)  # since 1 and True are equal, and do not say the same
+        told = resource.service, resource.environment, resource.model_version, resource.agent_version, looked_at
+        return self._resources.setdefault(told, len(self._resources)) if len(looked_at) <= _LONGEST_LOOKED_AT else None
 
-class _Use(NamedTuple):
+    def known(self, told: tuple[Any, ...], name: str, resource: _Resource, facts: SpanAttributes) -> _Known:
+        """What spans of that *name* have in common that say the same in all that is *told*."""
+        known = self._known.get(told)
+        if known is None:
+            known = _known(self, resource, name, facts)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[told] = known
+        return known
+
+
+class _Use(Struct, frozen=True, eq=False):
+    """What an attribute is read for; *is_telling* if its value, one of few, says what a span is or whose."""
+
     meaning: Meaning | None
     is_looked_at: bool
+    is_telling: bool
 
 
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
 """Names of attributes, and characters of one; hostile ones are endless."""
+_MOST_KNOWN, _MOST_TOLD, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
+"""Kinds of spans, and words that tell one; resources, and characters looked at in one: 10 MB of hostile ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +111,26 @@ class _Resource:
     agent_version: str | None = None
 
 
-Attributes = Iterable[KeyValue]
+class _Known(NamedTuple):
+    """
+    What spans have in common whose telling attributes say the same.
+
+    Attributes:
+        kind: Their kind.
+        said: What is said of them, by the names of `Span`.
+        mended: Labels in it that had to be mended.
+        is_irrelevant: They are no agent's work and have no word for us.
+        is_all: Nothing else is said of them.
+    """
+
+    kind: OperationKind
+    said: Mapping[str, Any]
+    mended: int
+    is_irrelevant: bool
+    is_all: bool
+
+
+Attributes = Sequence[KeyValue]
 
 
 class Decoded(Struct, frozen=True, gc=False):
@@ -118,6 +168,8 @@ class Reader:
         self._spans: list[Span] = []
         self._outcomes: list[OutcomeEvent] = []
         self._resource = _Resource({})
+        self._number: int | None = None
+        self._label = partial(_label, self._ignored)
 
     def read(
         self, spans: Iterable[tuple[Attributes, Iterable[ProtoSpan]]] = (), logs: Iterable[LogRecord] = ()
@@ -140,6 +192,7 @@ class Reader:
             model_version=facts.first(Field.MODEL_VERSION, self._label),
             agent_version=facts.first(Field.AGENT_VERSION, self._label),
         )
+        self._number = self._options.number_of(self._resource)
 
     def _add_span(self, raw: ProtoSpan) -> None:
         place = _place(raw)
@@ -147,18 +200,27 @@ class Reader:
             self._ignored[Ignored.SPAN_INVALID] += 1
             return
         facts = self._gather(raw.attributes)
-        kind = span_reading.kind_of(facts, raw.name)
+        known = self._known(raw.name, facts)
+        kind = known.kind
         judged = place.trace_id
         # What stands on the root, or on no span of an agent's work, is said of the whole.
-        part = place.span_id if kind in _PARTS and place.parent_span_id else None
+        part = place.span_id if place.parent_span_id and kind in _PARTS else None
         if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
             judged = _trace_id(raw.links[0].trace_id)
-        for event in raw.events:
-            if event.name in EVENTS:
+        if events := [event for event in raw.events if event.name in EVENTS]:
+            for event in events:
                 self._read_event(event, facts, judged, part)
-        for evaluation in facts.evaluations():
+            known = _known(self._options, self._resource, raw.name, facts, kind)
+        for evaluation in facts.evaluations() if facts.families else ():
             self._add_evaluation(evaluation, judged, place.ended_at, part)
-        self._spans.append(self._span(raw, place, kind, facts))
+        self._spans.append(self._span(raw, place, known, facts))
+
+    def _known(self, name: str, facts: SpanAttributes) -> _Known:
+        """What the span has in common with others; remembered where these have an end."""
+        number, telling = self._number, facts.telling
+        if number is None or telling is None or len(telling) > _MOST_TOLD or len(name) > _LONGEST_REMEMBERED:
+            return _known(self._options, self._resource, name, facts)
+        return self._options.known((number, name, *telling), name, self._resource, facts)
 
     def _add_log(self, log: LogRecord) -> None:
         named = (self._read_value(pair.value) for pair in log.attributes if pair.key == EVENT_NAME)
@@ -182,17 +244,15 @@ class Reader:
 
     def _gather(self, attributes: Attributes, facts: SpanAttributes | None = None) -> SpanAttributes:
         """What *attributes* say, beside what *facts* hold already."""
-        facts = facts or SpanAttributes()
-        use_of, most, longest = self._options.use_of, self._limits.max_attributes, self._limits.max_attribute_chars
-        for position, pair in enumerate(attributes):
-            if position >= most:
-                self._ignored[Ignored.ATTRIBUTE_EXCESS] += 1
-                continue
+        facts = SpanAttributes() if facts is None else facts
+        use_of, read_value, longest = self._options.use_of, self._read_value, self._limits.max_attribute_chars
+        telling, is_endless = list[Any](), False
+        for pair in self._first(attributes):
             name = pair.key
             use = use_of(name)
             if use is None:
                 continue
-            value = self._read_value(pair.value)
+            value = read_value(pair.value)
             if isinstance(value, str) and len(value) > longest:
                 value = self._cut(value)
             if value is None:
@@ -201,7 +261,19 @@ class Reader:
                 facts.add(use.meaning, value)
             if use.is_looked_at and isinstance(value, str | int | float):
                 facts.looked_at[name] = value
+            telling.append(use)
+            if use.is_telling:
+                telling.append(value)
+                is_endless |= not isinstance(value, str) or len(value) > _LONGEST_REMEMBERED
+        facts.telling = None if is_endless or facts.families else telling
         return facts
+
+    def _first(self, attributes: Attributes) -> Attributes:
+        excess = len(attributes) - self._limits.max_attributes
+        if excess <= 0:
+            return attributes
+        self._ignored[Ignored.ATTRIBUTE_EXCESS] += excess
+        return attributes[:-excess]
 
     def _cut(self, value: str) -> str | None:
         self._ignored[Ignored.ATTRIBUTE_CUT] += 1
@@ -237,52 +309,34 @@ class Reader:
             )
         )
 
-    def _span(self, raw: ProtoSpan, place: Span, kind: OperationKind, facts: SpanAttributes) -> Span:
+    def _span(self, raw: ProtoSpan, place: Span, known: _Known, facts: SpanAttributes) -> Span:
         """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
-        resource = self._resource
-        tool_name = facts.first(Field.TOOL_NAME, values.identifier)
-        capability = self._options.capabilities.match(
-            span_name=raw.name,
-            tool_name=tool_name if kind is OperationKind.TOOL else None,
-            attributes={**resource.looked_at, **facts.looked_at} if resource.looked_at else facts.looked_at,
-        )
-        is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
-        if (
-            kind is OperationKind.OTHER
-            and place.parent_span_id
-            and not is_classified
-            and span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
-            and not facts.request_attributes()
-        ):
+        if known.is_irrelevant and place.parent_span_id:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             return place
+        if known.mended:
+            self._ignored[Ignored.LABEL_MENDED] += known.mended
+        kind, code = known.kind, raw.status.code
+        if known.is_all and code != span_reading.ERROR_STATUS:
+            return replace(place, **known.said, error=span_reading.error_of(code, facts, answer=None))
         asked = span_reading.asked_of(facts) if kind in _ASKED else Asked()
         is_call = kind is OperationKind.MODEL
         input_tokens, output_tokens = span_reading.tokens_of(facts, is_call=is_call)
         answer = span_reading.answered(facts, output_tokens)
-        error = span_reading.error_of(raw.status.code, facts, answer=answer)
+        error = span_reading.error_of(code, facts, answer=answer)
         request_model, response_model = (
             span_reading.models_of(facts, failed=bool(error), is_call=is_call) if kind in _ASKED else (None, None)
         )
         return replace(
             place,
-            name=values.identifier(raw.name) or "",
-            kind=kind,
+            **known.said,
             error=error,
             error_type=self._label(span_reading.error_type_of(facts, raw.status.message if error else "")),
-            service=resource.service,
-            environment=facts.first(Field.ENVIRONMENT, self._label) or resource.environment,
             request_model=self._label(request_model),
             response_model=self._label(response_model),
-            model_version=facts.first(Field.MODEL_VERSION, self._label) or resource.model_version or self._named(facts),
-            agent_name=facts.first(Field.AGENT_NAME, self._label),
-            agent_version=facts.first(Field.AGENT_VERSION, self._label) or resource.agent_version,
             conversation_id=facts.first(Field.CONVERSATION, values.identifier),
             user_id=facts.first(Field.USER, values.identifier),
             request_id=facts.first(Field.REQUEST_ID, values.identifier),
-            capability=None if capability is None else capability[1],
-            capability_rule=None if capability is None else capability[0],
-            tool_name=tool_name,
             text=None if asked.text is None else asked.text[: self._limits.max_text_chars],
             is_wrapped=not asked.is_plain,
             messages=asked.messages,
@@ -296,25 +350,62 @@ class Reader:
             attributes=span_reading.request_attributes(facts.request_attributes()),
         )
 
-    def _named(self, facts: SpanAttributes) -> str | None:
-        """The version that the first attribute of the settings names."""
-        held = (facts.looked_at, self._resource.looked_at)
-        named = (at[key] for key in self._options.settings.version_attributes for at in held if key in at)
-        return next((name for value in named if (name := self._label(value)) is not None), None)
-
     def _service(self, facts: SpanAttributes) -> str | None:
         name, namespace = (facts.first(field, self._label) for field in (Field.SERVICE, Field.NAMESPACE))
         if name is None or namespace is None or not self._options.settings.service_namespace:
             return name
         return self._label(f"{namespace}/{name}")
 
-    def _label(self, value: Any) -> str | None:
-        if not isinstance(value, str):
-            return None
-        label = clean_label(value)
-        if label != value:
-            self._ignored[Ignored.LABEL_MENDED] += 1
-        return label
+
+def _known(
+    options: DecodeOptions, resource: _Resource, name: str, facts: SpanAttributes, kind: OperationKind | None = None
+) -> _Known:
+    """What *facts* tell of a span of that *name*, whose *kind* was clear before its events were read."""
+    kind = span_reading.kind_of(facts, name) if kind is None else kind
+    tool_name = facts.first(Field.TOOL_NAME, values.identifier)
+    capability = options.capabilities.match(
+        span_name=name,
+        tool_name=tool_name if kind is OperationKind.TOOL else None,
+        attributes={**resource.looked_at, **facts.looked_at} if resource.looked_at else facts.looked_at,
+    )
+    ignored = Counter[Ignored]()
+    label = partial(_label, ignored)
+    # The version that the first attribute of the settings names.
+    at_hand = (facts.looked_at, resource.looked_at)
+    named = (at[key] for key in options.settings.version_attributes for at in at_hand if key in at)
+    said = {
+        "name": values.identifier(name) or "",
+        "kind": kind,
+        "service": resource.service,
+        "environment": facts.first(Field.ENVIRONMENT, label) or resource.environment,
+        "model_version": facts.first(Field.MODEL_VERSION, label)
+        or resource.model_version
+        or next((version for value in named if (version := label(value)) is not None), None),
+        "agent_name": facts.first(Field.AGENT_NAME, label),
+        "agent_version": facts.first(Field.AGENT_VERSION, label) or resource.agent_version,
+        "capability": None if capability is None else capability[1],
+        "capability_rule": None if capability is None else capability[0],
+        "tool_name": tool_name,
+    }
+    is_classified = capability is not None and (bool(facts.looked_at) or not resource.looked_at)
+    is_told = is_classified or facts.request_attributes() or not span_reading.WORDS_OF_OURS.isdisjoint(facts.singles)
+    is_alone = facts.singles.keys() <= _TELLING and not facts.families and not facts.messages
+    return _Known(
+        kind,
+        {name: value for name, value in said.items() if value is not None},
+        ignored[Ignored.LABEL_MENDED],
+        is_irrelevant=kind is OperationKind.OTHER and not is_told,
+        is_all=is_alone and kind not in _ASKED,
+    )
+
+
+def _label(ignored: Counter[Ignored], value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    label = clean_label(value)
+    if label != value:
+        ignored[Ignored.LABEL_MENDED] += 1
+    return label
 
 
 def _place(raw: ProtoSpan) -> Span | None:

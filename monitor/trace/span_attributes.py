@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec import Struct
 from pydantic_core import from_json
 
 from monitor.trace.messages import parsed
@@ -74,8 +74,7 @@ def meaning_of(name: str) -> Meaning | None:
     return family._replace(rest=name[len(family.prefix) :])
 
 
-@dataclass(slots=True)
-class SpanAttributes:
+class SpanAttributes(Struct, gc=False):
     """
     Values by the fact that they tell.
 
@@ -84,12 +83,15 @@ class SpanAttributes:
         families: Flattened families by prefix: what follows the prefix, and the value.
         looked_at: Values of the attributes that rules of the settings look at.
         messages: Messages that travelled as events, in their order.
+        telling: What attributes were read for, in their order, with those of their values that tell what the span is;
+            None where one of these is not a short text.
     """
 
-    singles: dict[Field, list[tuple[int, Any]]] = field(default_factory=dict)
-    families: dict[str, dict[str, Any]] = field(default_factory=dict)
-    looked_at: dict[str, Any] = field(default_factory=dict)
-    messages: dict[Field, list[dict[str, Any]]] = field(default_factory=dict)
+    singles: dict[Field, list[tuple[int, Any]]] = {}
+    families: dict[str, dict[str, Any]] = {}
+    looked_at: dict[str, Any] = {}
+    messages: dict[Field, list[dict[str, Any]]] = {}
+    telling: Sequence[Any] | None = None
 
     def add(self, meaning: Meaning, value: Any) -> None:
         """Keep the *value* of an attribute of that *meaning*."""

@@ -17,7 +17,7 @@ from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, number
 
-_ERROR_STATUS, _OK_STATUS = 2, 1
+ERROR_STATUS, _OK_STATUS = 2, 1
 _SIGNS_OF_A_STEP = frozenset(
     {
         Field.PROVIDER,
@@ -33,6 +33,16 @@ _SIGNS_OF_A_STEP = frozenset(
         Field.COST_PART,
     }
 )
+# Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
+_INPUT, _OUTPUT, _TOOLS, _REQUEST_MODEL, _RESPONSE_MODEL = (
+    Field.INPUT, Field.OUTPUT, Field.TOOLS, Field.REQUEST_MODEL, Field.RESPONSE_MODEL
+)  # fmt: skip
+_LEVEL, _ERROR_TYPE, _ERROR_MESSAGE, _COST, _COST_PART = (
+    Field.LEVEL, Field.ERROR_TYPE, Field.ERROR_MESSAGE, Field.COST, Field.COST_PART
+)  # fmt: skip
+_INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS = Field.INPUT_TOKENS, Field.OUTPUT_TOKENS, Field.TOKENS
+_OF_CACHES = (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS)
+_ALL_TOKENS = frozenset({_INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS})
 _BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
     **dict.fromkeys((Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS), count),
     Field.BUDGET_SECONDS: amount,
@@ -96,16 +106,17 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     An exception beside an *answer* that was written down and holds nothing is an error too, whatever the status says;
     and so is `error.type`, which OpenTelemetry keeps for operations that failed, where the status says nothing.
     """
-    if status_code == _ERROR_STATUS:
+    if status_code == ERROR_STATUS:
         return True
     # Of a level and of a reason to finish alike.
-    if any("error" in str(value).lower() for _, value in attributes.singles.get(Field.LEVEL, ())):
+    singles = attributes.singles
+    if _LEVEL in singles and any("error" in str(value).lower() for _, value in singles[_LEVEL]):
         return True
-    if Field.ERROR_MESSAGE in attributes.singles and Field.OUTPUT in attributes.singles and answer is not True:
+    if _ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True:
         return True
     if status_code == _OK_STATUS:
         return False
-    types = attributes.singles.get(Field.ERROR_TYPE)
+    types = singles.get(_ERROR_TYPE)
     return True if types and any(rank == _ERROR_TYPE_RANK for rank, _ in types) else None
 
 
@@ -113,19 +124,19 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     """The type of an error by its own attribute, or else by the beginning of what is said about it."""
     if not status_message and _ERRORS.isdisjoint(attributes.singles):
         return None
-    types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(Field.ERROR_TYPE))
+    types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if name]
     for name in named:
         if name not in _SAY_NOTHING:
             return name
-    for message in (*attributes.values(Field.ERROR_MESSAGE), status_message):
+    for message in (*attributes.values(_ERROR_MESSAGE), status_message):
         found = _LEADING_TYPE.match(message) if isinstance(message, str) else None
         if found is not None:
             return found[found.lastindex or 0]
     return named[0] if named else None
 
 
-_ERRORS = frozenset({Field.ERROR_TYPE, Field.ERROR_MESSAGE})
+_ERRORS = frozenset({_ERROR_TYPE, _ERROR_MESSAGE})
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _SAY_NOTHING = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError",
@@ -143,7 +154,7 @@ _LEADING_TYPE = re.compile(
 def asked_of(attributes: SpanAttributes) -> Asked:
     """What was asked, and after how many messages; each from the best name that tells it."""
     text, messages, is_plain = Asked()
-    for value in attributes.documents(Field.INPUT):
+    for value in attributes.documents(_INPUT):
         asked = request_of(value)
         if text is None or (asked.text is not None and asked.is_plain and not is_plain):
             text, is_plain = asked.text, asked.is_plain
@@ -159,8 +170,8 @@ def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tup
 
     Where a call *failed*, what a library wrote as the model that answered may be the one that was asked for.
     """
-    request = attributes.first(Field.REQUEST_MODEL, _model_name)
-    response = attributes.first(Field.RESPONSE_MODEL, _model_name)
+    request = attributes.first(_REQUEST_MODEL, _model_name)
+    response = attributes.first(_RESPONSE_MODEL, _model_name)
     if request is None:
         request = next((name for value in _arguments(attributes) if (name := _model_name(value.get("model")))), None)
     if failed:
@@ -193,7 +204,7 @@ def _without_gateway(model: str) -> str:
 
 def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
     """Arguments of a call, where a library wrote them down as one object."""
-    for value in (*attributes.values(Field.TOOLS), *attributes.values(Field.INPUT)):
+    for value in (*attributes.values(_TOOLS), *attributes.values(_INPUT)):
         document = parsed(value) if isinstance(value, str) and '"model"' in value else value
         if isinstance(document, dict):
             yield document
@@ -201,7 +212,7 @@ def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
     """Tool definitions, from the best name that has any."""
-    for value in attributes.written(Field.TOOLS):
+    for value in attributes.written(_TOOLS):
         found = tools_of(value)
         if found:
             return found
@@ -232,7 +243,7 @@ def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:
     """Whether an answer came out; False only with evidence that there was none, since answers are redacted."""
     found = None
-    for value in attributes.documents(Field.OUTPUT):
+    for value in attributes.documents(_OUTPUT):
         if shown := has_content(value):
             return True
         found = found if shown is None else shown
@@ -245,7 +256,7 @@ def calls_tools(attributes: SpanAttributes) -> bool:
         if any("tool_call" in name for name in names):
             return True
     # The expression takes twenty times as long as a look for what all its words have in common.
-    written = map(str, (*attributes.values(Field.OUTPUT), *attributes.messages.get(Field.OUTPUT, ())))
+    written = map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ())))
     return any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None for text in written)
 
 
@@ -260,13 +271,15 @@ def tokens_of(attributes: SpanAttributes, *, is_call: bool) -> tuple[int | None,
 
     What a cache held is part of what went in.
     """
+    if not is_call and _ALL_TOKENS.isdisjoint(attributes.singles):
+        return None, None
     own = attributes.first(Field.INPUT_TOKENS, count), attributes.first(Field.OUTPUT_TOKENS, count)
     both = attributes.first(Field.TOKENS, _usage) or (None, None)
     if is_call and own == both == (None, None):
         both = _usage(_model_and_usage(attributes)[1]) or both
     inward = both[0] if own[0] is None else own[0]
     if own[0] is not None:
-        cached = sum(attributes.first(each, count) or 0 for each in (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS))
+        cached = sum([attributes.first(each, count) or 0 for each in _OF_CACHES])
         # More of them than there are tokens at all: they were not counted among them.
         inward = own[0] + cached if cached > own[0] else own[0]
     return inward, both[1] if own[1] is None else own[1]
@@ -289,10 +302,10 @@ def _usage(value: Any) -> tuple[int | None, int | None] | None:
 
 def cost_of(attributes: SpanAttributes) -> float | None:
     """US dollars, whole or added up."""
-    whole = attributes.first(Field.COST, _cost)
-    if whole is not None or Field.COST_PART not in attributes.singles:
+    whole = attributes.first(_COST, _cost)
+    if whole is not None or _COST_PART not in attributes.singles:
         return whole
-    parts = [cost for value in attributes.values(Field.COST_PART) if (cost := dollars(value)) is not None]
+    parts = [cost for value in attributes.values(_COST_PART) if (cost := dollars(value)) is not None]
     return math.fsum(parts) if parts else None
 
 

@@ -23,12 +23,13 @@ def hexadecimal_id(value: bytes, size: int) -> str | None:
     >>> hexadecimal_id(bytes.fromhex("00F067AA0BA902B7"), 8), hexadecimal_id(bytes(8), 8)
     ('00f067aa0ba902b7', None)
     """
-    return value.hex() if len(value) == size and any(value) else None
+    return value.hex() if len(value) == size and value.strip(b"\0") else None
 
 
 def seconds(nanoseconds: int) -> float | None:
     """Unix seconds of an instant of this century, given in Unix nanoseconds."""
-    return nanoseconds / 1e9 if bounds.EARLIEST <= nanoseconds / 1e9 < bounds.BEFORE else None
+    at = nanoseconds / 1e9
+    return at if bounds.EARLIEST <= at < bounds.BEFORE else None
 
 
 def identifier(value: Any) -> str | None:
@@ -75,6 +76,8 @@ dollars = _between(0, bounds.MOST_COST_USD)
 
 def count(value: Any) -> int | None:
     """A whole number from 0 to `MOST_COUNTED`, in digits too; what is behind the point is left out."""
+    if type(value) is int:  # as nearly all are; True is none
+        return value if 0 <= value <= bounds.MOST_COUNTED else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS:
         value = int(value)
     found = amount(value)

@@ -9,6 +9,7 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
+from kafka.protocol.frame import KafkaBytes
 
 from monitor.errors import ConfigInvalid, DependencyUnreachable
 from monitor.ingest.kafka_client import client_options, translated_errors
@@ -124,3 +125,22 @@ def test_a_connection_that_is_gone_is_an_error_of_its_own() -> None:
 def test_tls_is_received_as_before() -> None:
     """Its socket says otherwise that it has no more."""
     assert KafkaSSLTransport._sock_recv is not KafkaTCPTransport._sock_recv
+
+
+@pytest.mark.parametrize("size", [0, 3, 8, 20, None])
+def test_frames_are_read_as_kafka_python_reads_them(size: int | None) -> None:
+    """The part of kafka-python that is replaced gives the same bytes from the same place, and stops at the same one."""
+
+    def its_own(frame: KafkaBytes) -> bytes:
+        begin, frame._idx = frame._idx, len(frame) if size is None else min(frame._idx + size, len(frame))
+        return bytes(frame[begin : frame._idx])
+
+    ours, theirs = KafkaBytes(10), KafkaBytes(10)
+    for frame in (ours, theirs):
+        frame.write(memoryview(b"0123456789"))
+        frame.seek(2)
+
+    for _ in range(2):
+        read = ours.read() if size is None else ours.read(size)
+        assert (read, ours.tell()) == (its_own(theirs), theirs.tell())
+        assert isinstance(read, bytes)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -969,3 +971,78 @@ def test_family_with_hostile_indices_is_ignored() -> None:
     span = read_span({**MODEL_CALL, **{f"llm.input_messages.{name}.message.content": "a" for name in names}})
 
     assert (None, 1) == (span.text, span.messages)
+
+
+def _as_read_alone(spans: tuple[ReadableSpan, ...], settings: TraceSettings | None = None) -> Decoded:
+    """What is read of each span by a reader that has read nothing before."""
+    alone = [decode(as_protobuf((span,)), Limits(), DecodeOptions(settings)) for span in spans]
+    ignored = sum((Counter(each.ignored) for each in alone), Counter[Ignored]())
+    return Decoded(spans=[span for each in alone for span in each.spans], ignored=dict(ignored))
+
+
+_ALIKE: list[dict[str, Any]] = [
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book"},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book", "version": 1},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book", "version": True},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book", "version": 1.0},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book", "version": "1"},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "book", "error.type": "TimeoutError"},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "the agent", "gen_ai.usage.input_tokens": 3},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "the agent", "gen_ai.usage.input_tokens": 4},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "the agent", "gen_ai.conversation.id": "c-1"},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "the agent", "gen_ai.conversation.id": "c-2"},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "the agent", "gen_ai.input.messages": GENAI_MESSAGES},
+    {"gen_ai.operation.name": "chat", "gen_ai.agent.name": "a" * 200},
+    {"url.path": "/", "cliffwatch.request.size": 1},
+    {"url.path": "/", "cliffwatch.request.size": 2},
+    {"url.path": "/"},
+]
+
+
+@pytest.mark.parametrize("settings", [TraceSettings(), TraceSettings(version_attributes=("version",))])
+def test_a_span_says_the_same_whatever_was_read_before(settings: TraceSettings) -> None:
+    """What spans have in common is remembered; what one of them says for itself is not said of the next."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("root"):
+            for number, attributes in enumerate(_ALIKE * 2):
+                with tracer.start_as_current_span("the span", attributes=attributes) as span:
+                    if number % 4 == 1:
+                        span.set_status(StatusCode.ERROR, "it broke")
+                    if number % 5 == 2:
+                        span.add_event("exception", {"exception.type": "ValueError"})
+
+    spans = recorded(play, {"service.name": "the service", "version": True})
+    alone = _as_read_alone(spans, settings)
+    options = DecodeOptions(settings)
+    for _ in range(2):
+        together = decode(as_protobuf(spans), Limits(), options)
+        assert repr(alone.spans) == repr([*together.spans])
+        # The label of the resource is mended once in each record.
+        mended = {Ignored.LABEL_MENDED: alone.ignored[Ignored.LABEL_MENDED] - (len(spans) - 1)}
+        assert {**alone.ignored, **mended} == together.ignored
+
+
+@pytest.mark.parametrize("holder", ["span", "resource"])
+def test_endless_names_do_not_fill_the_memory(holder: str) -> None:
+    """What is remembered of spans is bounded, whatever hostile senders make up."""
+    options = DecodeOptions(TraceSettings(version_attributes=("version",)))
+
+    def a_record(number: int) -> bytes:
+        def play(tracer: Tracer) -> None:
+            for each in range(100 if holder == "span" else 1):
+                name = f"{number} {each}"
+                told = {f"gen_ai.{what}": f"{what} {name}" for what in ("agent.name", "tool.name", "request.model")}
+                with tracer.start_as_current_span(name, attributes=told):
+                    pass
+
+        return as_protobuf(recorded(play, {"version": f"{number} " * 20_000} if holder == "resource" else None))
+
+    records = [a_record(number) for number in range(80)]
+    tracemalloc.start()
+    for record in records:
+        decode(record, Limits(), options)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < 4_000_000
