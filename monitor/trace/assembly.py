@@ -24,7 +24,7 @@ from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import NO_BUDGET, UNRESOLVED, Budget, ModelVersion, Request, Trace, TraceId, Usage, VersionBy
 from monitor.trace.outcome_policy import status_outcome
-from monitor.trace.semconv import ABORTS
+from monitor.trace.semconv import ABORTS, WAITS
 from monitor.trace.settings import OutcomeSettings
 from monitor.trace.span import OperationKind, Span
 
@@ -362,9 +362,9 @@ def _error(run: _Run) -> Span | None:
 
 
 def _waits_for(run: _Run) -> str | None:
-    """Why the last span of a run that ended without an error broke off, as one does that asks for an approval."""
-    stopped = [span for span in run.ordered if span.error_type and span.kind is _STEP and span.span_id in run.spine]
-    last = max(stopped, key=_by_end, default=None)
+    """The error with which a run without an error asks for an approval; a cancelled step ends no such run."""
+    steps = [span for span in run.ordered if span.kind is _STEP and span.span_id in run.spine]
+    last = max((step for step in steps if WAITS.search(step.error_type or "")), key=_by_end, default=None)
     acts = (*run.model_calls, *run.tool_calls)
     return None if last is None or any(act.started_at > _end(last) for act in acts) else last.error_type
 

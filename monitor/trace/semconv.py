@@ -136,10 +136,15 @@ PROVIDER_PREFIX = re.compile(
 )
 """What gateways write before the name of a model (what follows a colon may be a tag of Ollama), or for none at all."""
 
+WAITS = re.compile(
+    r"(?:(?:Graph|Node)Interrupt|(?:Approval|Confirmation|(?:Human|User)Input)Required|CallDeferred)$", re.IGNORECASE
+)
+"""Errors that say that the run waits for somebody's approval."""
+
 ABORTS = re.compile(
     r"(?:(?<!Timeout)Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|"
-    r"GeneratorExit|ClientDisconnect\w*|Client_?Closed(?:_?Request)?|InterruptedException|context canceled|^499|"
-    r"(?:Graph|Node)Interrupt|(?:Approval|Confirmation|(?:Human|User)Input)Required|CallDeferred)$",
+    r"GeneratorExit|ClientDisconnect\w*|Client_?Closed_?Request|InterruptedException|context canceled|^499)$|"
+    + WAITS.pattern,
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""

@@ -145,7 +145,7 @@ _SAY_NOTHING = frozenset(
 _LEADING_TYPE = re.compile(
     r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|"
-    r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed)) |"
+    r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
     r"([Cc]ancell?ed|[Aa]borted)\.?$"
 )
 """The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""

@@ -301,6 +301,7 @@ def test_a_run_that_broke_is_unknown_whatever_its_score(
         *(("AssertionError: 4 is not 5", 0), ("AssertionError: HTTP 500 instead of 200", 0), ("wrong tool", 0)),
         *(("HTTP 500", 1), ("openai.RateLimitError: 429", 1), ({"type": "api_error", "message": "x"}, 1)),
         *(("APITimeoutError: Request timed out.", 1), ("read ECONNRESET", 1), ("AuthenticationError: 401", 1)),
+        *(("getaddrinfo ENOTFOUND api.x.ai", 1), ("FileNotFoundError: a.txt", 0), ("ModuleNotFoundError: x", 0)),
     ],
     ids=str,
 )

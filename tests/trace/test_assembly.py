@@ -364,6 +364,7 @@ class TestRun:
 
         assert (True, None) == (waits.aborted, waits.outcome)
         assert not went_on.aborted
+        assert built(a_span(), a_call("a"), replace(asks, error_type="GeneratorExit")).outcome is not None
         as_failure = built(a_span(), a_call("a"), asks, aborted_fails=True).outcome
         assert as_failure is not None
         assert (False, "aborted") == (as_failure.success, as_failure.failure_class)

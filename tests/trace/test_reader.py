@@ -711,6 +711,7 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
         ("kotlinx.coroutines.TimeoutCancellationException", "", False),
         ("DOMException", "This operation was aborted", True),
         ("client_closed_request", "", True),
+        ("redis.exceptions.ClientClosed", "", False),
         ("HumanInputRequired", "", True),
         ("System.Threading.Tasks.TaskCanceledException", "A task was canceled.", True),
         (
@@ -732,12 +733,13 @@ def test_a_timeout_is_no_stop_and_a_wait_for_approval_is_one(named: str, message
     assert is_stopped == (ABORTS.search(span.error_type or "") is not None)
 
 
-def test_who_was_refused_did_not_stop() -> None:
-    """A connection that the network aborted is an error like others."""
+@pytest.mark.parametrize("message", ["Connection aborted.", "User cancelled order 17 was not found"])
+def test_who_was_refused_did_not_stop(message: str) -> None:
+    """A connection that the network aborted is an error like others, and so is what is said about orders."""
 
     def play(tracer: Tracer) -> None:
         with tracer.start_as_current_span("s", attributes=MODEL_CALL) as span:
-            span.set_status(Status(StatusCode.ERROR, "Connection aborted."))
+            span.set_status(Status(StatusCode.ERROR, message))
 
     assert read(recorded(play)).spans[0].error_type is None
 
