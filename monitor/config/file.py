@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -106,16 +106,37 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
         ConfigInvalid: with one line `file:line: key: what is wrong` for every problem; no value is repeated.
     """
     file = parse_config_file(content)
-    problems = list(file.problems)
     given = {key: value for key, value in file.values.items() if value is not None}
+    problems = {*file.problems, *misread_words(kind, given, file)}
     try:
         found = kind.model_validate(given, context=context)
     except ValidationError as error:
-        problems += problems_of(error, file, kind)
+        problems.update(problems_of(error, file, kind))
     if problems:
         in_order = sorted(problems, key=lambda each: (each.line, each.key, each.sentence))
         raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
     return found
+
+
+def misread_words(kind: type[Settings], values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
+    """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
+    for path, value in leaves(values, ()):
+        setting = setting_at(kind, path) if isinstance(value, bool) else None
+        taken = () if setting is None else (*members(setting.annotation), *get_args(setting.annotation))
+        if setting is not None and bool not in taken and value not in taken:
+            yield Problem(file.line(path), path, f"{shown(value, setting)} is not allowed ({allowed(setting)})")
+
+
+def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value that is no mapping and no list, with its path."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from leaves(below, (*path, key))
+    elif isinstance(value, list):
+        for index, below in enumerate(value):
+            yield from leaves(below, (*path, index))
+    else:
+        yield path, value
 
 
 def problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings]) -> Iterator[Problem]:

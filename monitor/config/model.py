@@ -17,8 +17,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from monitor.config.file import ConfigFile, KeyPath, Problem, parse_config_file, problems_of, shown, unknown_key
-from monitor.config.reference import allowed, entry_kind, is_scalar, members, reference_config, setting_at, settings_of
+from monitor.config.file import (
+    ConfigFile,
+    KeyPath,
+    Problem,
+    leaves,
+    misread_words,
+    parse_config_file,
+    problems_of,
+    unknown_key,
+)
+from monitor.config.reference import entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import ConfigInvalid, os_errors
@@ -71,7 +80,7 @@ def load_config(path: str | Path | None = None) -> Config:
     given = {name: value for name, value in file.values.items() if value is not None or name not in _SECTIONS}
     variables = _variables()
     values = reduce(_merged, (_nested(path, value) for path, (_, value) in variables.items()), given)
-    found = (*_misread_words(values, file), *file.problems, *_secrets(given, file))
+    found = (*misread_words(Config, values, file), *file.problems, *_secrets(given, file))
     problems = {problem.path: problem for problem in found}
     config = None
     try:
@@ -141,17 +150,9 @@ def _unknown_variables() -> Iterator[str]:
             yield f"{variable}: two underscores stand between section and key (write {meant})"
 
 
-def _misread_words(values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
-    """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
-    for path, value in _leaves(values, ()):
-        setting = setting_at(Config, path)
-        if isinstance(value, bool) and setting is not None and bool not in members(setting.annotation):
-            yield Problem(file.line(path), path, f"{shown(value, setting)} is not allowed ({allowed(setting)})")
-
-
 def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
     """Passwords in the file itself, which is shown, copied and kept in places where no secret belongs."""
-    for path, value in _leaves(given, ()):
+    for path, value in leaves(given, ()):
         key = str(path[-1])
         if isinstance(value, str) and value and (key.endswith("_password") or PASSWORD_IN_URL.search(value)):
             variable = ENVIRONMENT_PREFIX + _DELIMITER.join(str(step) for step in path).upper()
@@ -159,17 +160,6 @@ def _secrets(given: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
             has_file_key = setting_at(Config, (*path[:-1], f"{key}_file")) is not None
             sentence += f", or name a file with {key}_file)" if has_file_key else ")"
             yield Problem(file.line(path), path, sentence)
-
-
-def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from _leaves(below, (*path, key))
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            yield from _leaves(below, (*path, index))
-    else:
-        yield path, value
 
 
 def _sorted_sentences(problems: Iterable[Problem], name: str, variables: _Variables) -> list[str]:

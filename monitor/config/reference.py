@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -152,8 +152,9 @@ def _container(kind: Any) -> type:
 
 
 def members(kind: Any) -> tuple[Any, ...]:
-    """The types that a union may be, or *kind* alone."""
-    return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
+    """The types that a union may be, without their own limits, or *kind* alone."""
+    found = get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
+    return tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in found)
 
 
 def _choices(kind: Any) -> Sequence[str]:

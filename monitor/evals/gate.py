@@ -47,8 +47,8 @@ class Limits(Settings):
     the fall of the pass rate (0 to 1).
     """
 
-    hard_share_of_failures: _Ratio | None = None
-    excess_over_uniform_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
+    hard_share_of_failures: Annotated[float | None, Field(ge=0, le=1)] = None
+    excess_over_uniform_gain: Annotated[float | None, Field(ge=-1, le=1)] = None
     newly_failing: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     drop: Mapping[str, _Ratio] = Field(default_factory=dict)
 

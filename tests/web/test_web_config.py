@@ -301,6 +301,10 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
             ],
         ),
         (
+            "tls_server_config:\n  cert_file: web.yml\n  key_file: web.yml\n  client_ca_file: 5\n",
+            ["web.yml:4: tls_server_config.client_ca_file: 5 is not allowed (a path or null)"],
+        ),
+        (
             "tls_server_config: yes\n",
             [
                 (
@@ -376,6 +380,7 @@ def test_an_empty_file_guards_nothing(tmp_path: Path) -> None:
         "users as a list",
         "a user and a password in one word, which is not repeated",
         "a certificate that is not there, and no key",
+        "a number for a file",
         "a word for the files",
         "a protocol that is not spoken",
         "headers that are none",
