@@ -10,6 +10,7 @@ import pytest
 
 from monitor.cli import run_command
 from monitor.evals.files import events_of_results
+from monitor.evals.formats.detect import read_content
 from monitor.evals.formats.documents import LazyRows, decoded
 from monitor.evals.formats.reading import Options
 from tests.evals.real_tools import FILES
@@ -872,3 +873,27 @@ def test_a_long_document_that_is_cut_off_is_one_sentence(written: Any, capsys: p
     path = written(json.dumps({"results": LONG})[:-10])
 
     assert "neither one JSON document nor JSON lines" in refused(capsys, path, path)
+
+
+@pytest.mark.parametrize("models", [("a",), ("a", "b")])
+def test_subjects_that_number_anew_are_apart_for_each_model(models: Sequence[str]) -> None:
+    """The second model answers the same cases; it does not merge those of two subjects."""
+    rows = [
+        {"model": model, "subject": subject, "id": number, "correct": True}
+        for model in models
+        for subject in ("law", "biology")
+        for number in range(2)
+    ]
+
+    attempts = read_content("r.json", json.dumps(rows).encode(), Options()).attempts
+
+    assert 4 == len({attempt.key for attempt in attempts})
+
+
+def test_one_case_for_each_model_is_not_numbered_anew() -> None:
+    """That the class of a case is written for each model makes no task of it."""
+    rows = [{"model": model, "subject": "law", "id": number, "correct": True} for model in "ab" for number in range(2)]
+
+    attempts = read_content("r.json", json.dumps(rows).encode(), Options()).attempts
+
+    assert {("", "0"), ("", "1")} == {(attempt.key.task, attempt.key.case_id) for attempt in attempts}

@@ -217,8 +217,9 @@ class _Columns:
         """The class as the task, where the same numbers are other cases in each, as in a suite of subjects."""
         if not {"case", "capability"} <= roles.keys() or {"task", "repeat"} & roles.keys():
             return {}
-        keys = [(str(row.get(roles["case"])), str(row.get(roles["capability"]))) for row in self._rows()]
-        is_so = len({case for case, _ in keys}) < len(keys) == len(set(keys))
+        columns = [roles[role] for role in ("case", "model", "capability") if role in roles]
+        keys = [tuple(str(row.get(column)) for column in columns) for row in self._rows()]
+        is_so = len({key[:-1] for key in keys}) < len(keys) == len(set(keys))
         return {"task": roles["capability"]} if is_so else {}
 
     def _existing(self, role: str, column: str) -> str:
