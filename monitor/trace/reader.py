@@ -97,7 +97,7 @@ class _Use(Struct, frozen=True, eq=False):
 _MOST_REMEMBERED, _LONGEST_REMEMBERED = 10_000, 128
 """Names of attributes, and characters of one; hostile ones are endless."""
 _MOST_KNOWN, _MOST_TOLD, _MOST_RESOURCES, _LONGEST_LOOKED_AT = 2_048, 32, 1_024, 1_024
-"""Kinds of spans, and words that tell one; resources, and characters looked at in one: 10 MB of hostile ones."""
+"""Kinds of spans, and words that tell one; resources, and characters looked at in one: 20 MB of hostile ones."""
 
 
 @dataclass(frozen=True, slots=True)
