@@ -168,7 +168,7 @@ def ledger_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        advice = "check ledger.url, and that the database runs, or that the folder of the file may be written to"
+        advice = "check ledger.url, and that the database runs, or that the folder of the file is there and writable"
         if "disk is full" in (told := _first_line(error)) or "No space left" in told:
             advice = "make room on its disk, and reading goes on by itself"
         raise LedgerUnavailable(f"The ledger's database does not answer: {told}; {advice}.") from error
