@@ -297,8 +297,7 @@ def test_a_port_that_is_taken_is_one_sentence(
 
         code = run_command(["run", "--config.file", path])
 
-    # A Kafka client of a test before it may complain when it is collected.
-    *_, said = capsys.readouterr().err.splitlines()
+    (said,) = capsys.readouterr().err.splitlines()
     assert 3 == code
     assert address in said
     assert "web.listen_address" in said
