@@ -128,7 +128,7 @@ def misread_words(kind: type[Settings], values: Mapping[str, Any], file: ConfigF
 
 
 def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """Every value that is no mapping and no list, with its path."""
+    """Each value that is neither a mapping nor a list, with its path."""
     if isinstance(value, dict):
         for key, below in value.items():
             yield from leaves(below, (*path, key))

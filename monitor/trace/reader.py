@@ -117,10 +117,10 @@ class _Known(NamedTuple):
 
     Attributes:
         kind: Their kind.
-        said: What is said of them, by the names of `Span`.
-        mended: Labels in it that had to be mended.
-        is_irrelevant: They are no agent's work and have no word for us.
-        is_all: Nothing else is said of them.
+        said: The fields of `Span` that are the same for all of them.
+        mended: How many labels had to be cleaned.
+        is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
+        is_all: `said` is all that they tell, but for an error.
     """
 
     kind: OperationKind

@@ -142,7 +142,7 @@ def test_reasons_tell_rates_and_shares_in_numbers() -> None:
     ],
 )
 def test_failures_that_have_no_tier_are_said_to_be_left_out(tiers_by: TiersBy, failures: int, words: str) -> None:
-    """The failures of the tiers do not add up to all failures otherwise, and nobody could say why."""
+    """Without this sentence, the failures of the tiers do not add up to all failures, and you cannot see why."""
     old, new = (
         replace(arm, strata=[*arm.strata, structs.replace(arm.strata[0], tier=Tier.UNTIERED, **counts)])
         for counts in ({"requests": 500, "labelled": 500, "failures": failures},)
