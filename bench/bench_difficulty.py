@@ -19,11 +19,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from river import linear_model, optim
 
 from bench.difficulty_protocol import Figures, Oracle, Split, View, tell
 from bench.difficulty_rivals import by_calibration, history_of
 from bench.outcomes import Outcomes, load
 from monitor.difficulty.correction import compare_shares, measure_arm
+from monitor.difficulty.estimator import DifficultyClassifier
+from monitor.difficulty.features import indicators
 
 OUT = Path(__file__).resolve().parent / "out" / "difficulty.json"
 SETS = ("bfcl", "swebench_verified")
@@ -158,6 +161,15 @@ def _costs(outcomes: Outcomes, *, repeats: int) -> list[Row]:
     calibration = told.calibration
     if calibration is None:
         raise ValueError("a history has labels")
+    requests = [
+        indicators(label.features, label.features.item)
+        | {
+            f"version={label.model_version}": 1.0,
+            f"version|capability={label.model_version}|{label.features.capability}": 1.0,
+        }
+        for label in history
+    ]
+    labels = [label.failed for label in history]
     view = View.of(told, split)
     failed = outcomes.failed[:, split.live]
     old, new = view.bins(failed[split.later[0]]), view.bins(failed[split.later[-1]])
@@ -167,9 +179,20 @@ def _costs(outcomes: Outcomes, *, repeats: int) -> list[Row]:
         if baseline is not None and candidate is not None:
             compare_shares(baseline, candidate)
 
-    indices = range(len(history))
+    def learn_with(model: DifficultyClassifier | linear_model.LogisticRegression) -> Callable[[int], None]:
+        return lambda index: model.learn_one(requests[index], labels[index])
+
+    def score_with(model: DifficultyClassifier | linear_model.LogisticRegression) -> Callable[[int], None]:
+        return lambda index: model.predict_proba_one(requests[index])  # type: ignore[return-value]
+
+    ours, theirs = DifficultyClassifier(), linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.3))
+    indices = range(len(requests))
     timed = {
-        "tag": (_best_time(lambda index: calibration.tag(history[index].features), indices, repeats), "<= 10"),
+        "learn": (_best_time(learn_with(ours), indices, repeats), "<= 30"),
+        "score": (_best_time(score_with(ours), indices, repeats), "<= 10"),
+        "tag": (_best_time(lambda index: calibration.tag(history[index].features), indices, repeats), ""),
+        "learn, river's LogisticRegression(AdaGrad)": (_best_time(learn_with(theirs), indices, repeats), ""),
+        "score, river's LogisticRegression(AdaGrad)": (_best_time(score_with(theirs), indices, repeats), ""),
         "measure and compare two arms": (_best_time(verdict, range(200), repeats), "<= 1000"),
     }
     return [

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from monitor.difficulty.calibration import DEFAULT_SETTINGS, Belief, Calibration, FrozenDifficulty, FrozenWeight
-from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, group_of, learn_all
+from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tier, TierCuts
@@ -24,6 +23,7 @@ _OUTER_STEP = 0.9
 _SHARED = ""
 _NAMED_BY_PROMPT = "prompt:"
 _FEWEST_WEIGHTS = 30
+_SLACK = 1.25
 
 
 def calibrate(
@@ -43,17 +43,14 @@ def calibrate(
     labels = list(history)
     if not labels:
         return None
-    fit = Fit(labels, settings)
-    versions = list(fit.labels_by_version)
-    reference_version = _reference_version(fit, settings)
+    learner = _learn(labels, settings)
+    versions = list(learner.labels_by_version)
+    reference_version = _reference_version(learner, settings)
     latest = versions[-settings.evaluated_versions :]
-    without = {
-        version: Fit([label for label in labels if label.model_version != version], settings).freeze()
-        for version in {*latest, reference_version}
-    }
+    without = {version: _without(version, labels, settings) for version in {*latest, reference_version}}
     judged = [prediction(label, without[label.model_version]) for label in labels if label.model_version in latest]
     trust = assess(judged, versions=len(versions), settings=settings)
-    difficulty = fit.freeze()
+    difficulty = learner.freeze()
     reference = [label for label in labels if label.model_version == reference_version]
     cuts = _cuts(difficulty, reference, settings)
     calibration = Calibration(
@@ -71,12 +68,27 @@ def calibrate(
     return replace(calibration, promises=promises).named()
 
 
-def _reference_version(fit: Fit, settings: DifficultySettings) -> str:
+def _learn(labels: Sequence[LabelledRequest], settings: DifficultySettings) -> Learner:
+    """What *labels* teach all at once."""
+    learner = Learner(settings, measure_scales(labels))
+    for request in labels:
+        learner.learn(request)
+    if labels:
+        learner.refit(labels)
+    return learner
+
+
+def _without(version: str, labels: Iterable[LabelledRequest], settings: DifficultySettings) -> FrozenDifficulty:
+    """What all *labels* but those of *version* teach."""
+    return _learn([label for label in labels if label.model_version != version], settings).freeze()
+
+
+def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
     """The ablest version with labels enough; the one with most labels where none has."""
-    labels = fit.labels_by_version
+    labels = learner.labels_by_version
     established = [version for version in labels if labels[version] >= settings.min_reference_labels]
     if established:
-        return min(established, key=fit.ability)
+        return min(established, key=learner.ability)
     return max(labels, key=lambda version: labels[version])
 
 
@@ -138,55 +150,66 @@ class Seen:
         self.has_success = self.has_success or not request.failed
 
 
-class Fit:
+class Learner:
     """
-    What *labels* teach all at once, with a memory of what every feature was seen with.
+    The estimator while it learns, with a memory of what every feature was seen with.
 
     Args:
-        labels: Versions in order of first appearance, each in trace order.
-        settings: How many features count, and what a capability needs to be tagged.
+        settings: Limits of the estimator.
+        scales: Mean and deviation of each numeric attribute.
     """
 
-    def __init__(self, labels: Sequence[LabelledRequest], settings: DifficultySettings) -> None:
-        self.labels_by_version = Counter(label.model_version for label in labels)
-        self._settings = settings
-        self._scales = measure_scales(labels)
+    def __init__(self, settings: DifficultySettings, scales: dict[str, Scale]) -> None:
+        self.settings = settings
+        self.scales = scales
+        self.estimator = DifficultyClassifier(max_features=settings.max_features)
+        self.labels_by_version: dict[str, int] = defaultdict(int)
+        self._seen: dict[str, Seen] = defaultdict(Seen)
         self._items: dict[str, str] = {}
-        seen: dict[str, Seen] = defaultdict(Seen)
-        for label in labels:
-            for name in self._row(label):
-                seen[name].add(label)
-        if len(seen) > settings.max_features:
-            most = heapq.nlargest(settings.max_features, seen, key=lambda name: seen[name].labels)
-            seen = {name: seen[name] for name in most}
-        self._seen = seen
-        *beliefs, self._bias = learn_all(map(self._row, labels), [label.failed for label in labels], list(seen))
-        self._beliefs = dict(zip(seen, beliefs, strict=True))
+
+    def learn(self, request: LabelledRequest) -> None:
+        """Learn one label."""
+        row = self._row(request)
+        for name in row:
+            self._seen[name].add(request)
+        self.labels_by_version[request.model_version] += 1
+        self.estimator.learn_one(row, request.failed)
+        if len(self._seen) > _SLACK * self.settings.max_features:
+            self._forget_evicted()
 
     def ability(self, model_version: str) -> float:
         """Posterior mean of a version's term in the logit of failing; low is able."""
-        belief = self._beliefs.get(f"version={model_version}")
-        return 0.0 if belief is None else belief.mean
+        weight = self.estimator.weights.get(f"version={model_version}")
+        return 0.0 if weight is None else weight.mean
+
+    def refit(self, labels: Sequence[LabelledRequest]) -> None:
+        """Learn *labels*, of those learnt before, anew and all at once."""
+        self.estimator.refit(map(self._row, labels), [label.failed for label in labels])
 
     def freeze(self) -> FrozenDifficulty:
         """The difficulty part of what was learnt."""
         weights = {
-            name: FrozenWeight(*self._beliefs[name], len(seen.versions), failed_by_all=not seen.has_success)
-            for name, seen in sorted(self._seen.items())
+            name: FrozenWeight(
+                weight.mean,
+                weight.variance,
+                len(self._seen[name].versions),
+                failed_by_all=not self._seen[name].has_success,
+            )
+            for name, weight in sorted(self.estimator.weights.items())
             if group_of(name) not in NUISANCE_GROUPS
         }
         return FrozenDifficulty(
-            bias=self._bias.mean,
+            bias=self.estimator.bias.mean,
             weights=weights,
             prior=_prior_beliefs(weights),
             items={prompt: item for prompt, item in sorted(self._items.items()) if f"item={item}" in weights},
-            scales=self._scales,
+            scales=self.scales,
             tiered_capabilities=frozenset(
                 name.removeprefix("capability=")
                 for name, seen in self._seen.items()
                 if name.startswith("capability=")
-                and seen.labels >= self._settings.min_capability_labels
-                and len(seen.versions) >= self._settings.min_capability_versions
+                and seen.labels >= self.settings.min_capability_labels
+                and len(seen.versions) >= self.settings.min_capability_versions
             ),
         )
 
@@ -194,7 +217,7 @@ class Fit:
         """What was asked, and who answered."""
         version, features = request.model_version, request.features
         who = {f"version={version}": 1.0, f"version|capability={version}|{features.capability}": 1.0}
-        return indicators(features, self._known_as(features), self._scales) | who
+        return indicators(features, self._known_as(features), self.scales) | who
 
     def _known_as(self, features: RequestFeatures) -> str | None:
         """The request's own name, or the one that its masked prompt goes by: the only item with that prompt."""
@@ -204,6 +227,13 @@ class Fit:
         if prompt is not None and self._items.setdefault(prompt, features.item) != features.item:
             self._items[prompt] = _SHARED
         return features.item
+
+    def _forget_evicted(self) -> None:
+        weights = self.estimator.weights
+        for name in [name for name in self._seen if name not in weights]:
+            del self._seen[name]
+        for prompt in [prompt for prompt, item in self._items.items() if f"item={item}" not in weights]:
+            del self._items[prompt]
 
 
 def measure_scales(history: Sequence[LabelledRequest]) -> dict[str, Scale]:

@@ -14,7 +14,7 @@ class DifficultySettings(Settings):
     """How Cliffwatch learns difficulty, where tiers begin, and which gates a calibration must pass."""
 
     max_features: Annotated[int, Ge(1_000)] = 500_000
-    """Most features that a calibration learns; it leaves out those seen in the fewest labels."""
+    """Most weights that the estimator keeps; it drops those with the least information first."""
 
     medium_failure_rate: Annotated[float, Gt(0), Lt(1)] = 0.02
     """Lowest failure probability of the reference version that makes a request medium, ratio 0 to 1."""

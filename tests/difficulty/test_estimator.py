@@ -1,84 +1,140 @@
-"""The ability-and-difficulty model: the laws that its learning keeps."""
+"""The ability-and-difficulty model as river sees it, and the laws that its learning keeps."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
+import sys
+import tracemalloc
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river import compose, metrics, preprocessing
+from river.checks import yield_checks
 from scipy.integrate import quad
 
-from monitor.difficulty.calibration import Belief
-from monitor.difficulty.estimator import PRIOR_VARIANCE, failure_probability, learn_all
+from monitor.difficulty.estimator import PRIOR_VARIANCE, DifficultyClassifier, Weight, failure_probability
 
 Request = dict[str, float]
 Labels = list[tuple[Request, bool]]
 
-NAMES = ["item=a", "item=b", "capability=sql", "tools=t", "prompt=p", "version=v1", "version=v2"]
-LABELS = st.lists(
-    st.tuples(st.dictionaries(st.sampled_from(NAMES), st.just(1.0), max_size=5), st.booleans()), max_size=30
-)
+NAMES = st.sampled_from(["item=a", "item=b", "capability=sql", "tools=t", "prompt=p", "version=v1", "version=v2"])
+REQUESTS = st.dictionaries(NAMES, st.just(1.0), max_size=5)
+LABELS = st.lists(st.tuples(REQUESTS, st.booleans()), max_size=30)
 
 
-def learnt(labels: Labels, *more: str) -> dict[str, Belief]:
-    """What *labels* teach of every name, and of those that are in none of them; the constant term as `bias`."""
-    names = [*NAMES, *more]
-    beliefs = learn_all([x for x, _ in labels], [failed for _, failed in labels], names)
-    return dict(zip([*names, "bias"], beliefs, strict=True))
+def learnt(labels: Labels, **settings: Any) -> DifficultyClassifier:
+    """A classifier that has learnt *labels*."""
+    model = DifficultyClassifier(**settings)
+    for x, failed in labels:
+        model.learn_one(x, failed)
+    return model
 
 
-@given(labels=LABELS, shuffle=st.randoms(use_true_random=False))
-def test_order_of_labels_and_features_changes_nothing(labels: Labels, shuffle: random.Random) -> None:
-    """A request is a set of features, and a history a set of requests."""
+@pytest.fixture
+def sklearn_stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """River's checks import scikit-learn for regressors alone."""
+    stub = ModuleType("sklearn")
+    stub.datasets = ModuleType("sklearn.datasets")
+    monkeypatch.setitem(sys.modules, "sklearn", stub)
+
+
+@pytest.mark.usefixtures("sklearn_stub")
+def test_classifier_passes_every_check_of_river() -> None:
+    """The model behaves as river expects of a classifier."""
+    checks = list(yield_checks(DifficultyClassifier()))
+
+    for check in checks:
+        check(DifficultyClassifier())
+
+    assert len(checks) > 20
+
+
+def test_classifier_sits_in_a_river_pipeline() -> None:
+    """Behind a river transformer and before a river metric, the model learns what tells failures."""
+    rng = random.Random(0)
+    pipeline = compose.Pipeline(preprocessing.StandardScaler(), DifficultyClassifier())
+    auc = metrics.ROCAUC()
+
+    for _ in range(500):
+        x = {"size": rng.gauss(100.0, 20.0)}
+        failed = x["size"] > 100.0
+        auc.update(failed, pipeline.predict_proba_one(x))
+        pipeline.learn_one(x, failed)
+
+    assert auc.get() > 0.9
+
+
+@given(labels=LABELS, x=REQUESTS, shuffle=st.randoms(use_true_random=False))
+def test_order_of_features_changes_nothing(labels: Labels, x: Request, shuffle: random.Random) -> None:
+    """A request is a set of features."""
 
     def shuffled(features: Request) -> Request:
         names = list(features)
         shuffle.shuffle(names)
         return {name: features[name] for name in names}
 
-    told = [(shuffled(features), failed) for features, failed in labels]
-    shuffle.shuffle(told)
+    expected = learnt(labels).predict_proba_one(x)[True]
+    told = learnt([(shuffled(each), failed) for each, failed in labels]).predict_proba_one(shuffled(x))[True]
 
-    for expected, found in zip(learnt(labels).values(), learnt(told).values(), strict=True):
-        assert expected == pytest.approx(found, abs=1e-6)
+    assert math.isclose(expected, told, rel_tol=1e-9)
 
 
-@given(labels=LABELS)
-def test_flipped_labels_mirror_every_belief(labels: Labels) -> None:
+@given(labels=LABELS, x=REQUESTS)
+def test_flipped_labels_mirror_every_belief(labels: Labels, x: Request) -> None:
     """Failures and successes are treated alike: flipping all labels turns every mean round and keeps every variance."""
-    told = learnt(labels)
-    flipped = learnt([(each, not failed) for each, failed in labels])
+    told = learnt(labels).difficulty(x)
+    flipped = learnt([(each, not failed) for each, failed in labels]).difficulty(x)
 
-    for name in told:
-        assert told[name].mean == pytest.approx(-flipped[name].mean, abs=1e-6)
-        assert told[name].variance == pytest.approx(flipped[name].variance, abs=1e-6)
-
-
-@given(labels=LABELS)
-def test_unseen_features_keep_their_prior(labels: Labels) -> None:
-    """A feature never met keeps its prior, whatever else is learnt."""
-    unseen = learnt(labels, "item=never met", "tools=never met")
-
-    assert pytest.approx((0.0, PRIOR_VARIANCE["item"]), abs=1e-6) == unseen["item=never met"]
-    assert pytest.approx((0.0, PRIOR_VARIANCE["tools"]), abs=1e-6) == unseen["tools=never met"]
+    assert told.mean == pytest.approx(-flipped.mean, abs=1e-9)
+    assert told.variance == pytest.approx(flipped.variance)
 
 
-def test_repeated_labels_sharpen_and_never_overshoot() -> None:
-    """Each further failure raises the difficulty of an item and lowers its variance, and both stay finite."""
-    beliefs = [learnt([({"item=a": 1.0}, True)] * failures)["item=a"] for failures in range(60)]
+@given(labels=LABELS, x=REQUESTS)
+def test_unseen_features_keep_their_prior(labels: Labels, x: Request) -> None:
+    """A feature never met adds its prior variance and leaves the mean alone."""
+    model = learnt(labels)
+    known, unseen = model.difficulty(x), model.difficulty({**x, "item=never met": 1.0})
+
+    assert known.mean == unseen.mean
+    assert known.variance + PRIOR_VARIANCE["item"] == pytest.approx(unseen.variance)
+
+
+@given(labels=LABELS, x=REQUESTS)
+def test_predicting_changes_nothing(labels: Labels, x: Request) -> None:
+    """Asking leaves no trace."""
+    model = learnt(labels)
+    before = {name: (weight.mean, weight.variance) for name, weight in model.weights.items()}
+    model.predict_proba_one(x)
+    model.difficulty({**x, "item=never met": 1.0})
+
+    assert before == {name: (weight.mean, weight.variance) for name, weight in model.weights.items()}
+
+
+@given(failures=st.integers(min_value=1, max_value=60))
+def test_repeated_labels_sharpen_and_never_overshoot(failures: int) -> None:
+    """Each further failure raises the difficulty and lowers its variance, and both stay finite."""
+    model = DifficultyClassifier()
+    beliefs = [model.difficulty({"item=a": 1.0})]
+    for _ in range(failures):
+        model.learn_one({"item=a": 1.0}, True)
+        beliefs.append(model.difficulty({"item=a": 1.0}))
 
     assert all(later.mean > earlier.mean for earlier, later in itertools.pairwise(beliefs))
     assert all(0 < later.variance < earlier.variance for earlier, later in itertools.pairwise(beliefs))
 
 
-def test_who_answered_takes_its_share_of_the_blame() -> None:
-    """Where one version fails all that it is asked, its own weight rises more than that of what was asked."""
-    beliefs = learnt([({"capability=sql": 1.0, "version=v1": 1.0}, True)] * 30)
+def test_who_answered_is_no_part_of_difficulty() -> None:
+    """Version terms take their share of the blame, and the difficulty leaves them out."""
+    model = learnt([({"capability=sql": 1.0, "version=weak": 1.0}, True)] * 30)
+    asked = model.difficulty({"capability=sql": 1.0})
 
-    assert beliefs["version=v1"].mean > beliefs["capability=sql"].mean > 0
+    assert asked == model.difficulty({"capability=sql": 1.0, "version=weak": 1.0})
+    assert model.weights["version=weak"].mean > model.weights["capability=sql"].mean
 
 
 @pytest.mark.parametrize(("mean", "variance"), [(0.0, 1.0), (1.0, 4.0), (-2.0, 12.0), (3.0, 0.5)])
@@ -93,3 +149,44 @@ def test_failure_probability_is_close_to_the_integral(mean: float, variance: flo
     expected, _ = quad(density, mean - spread, mean + spread)
 
     assert expected == pytest.approx(failure_probability(mean, variance), abs=0.02)
+
+
+def test_one_label_moves_a_wide_belief_to_its_true_posterior() -> None:
+    """After one failure, mean and variance are within a tenth of the posterior that scipy integrates."""
+    prior = PRIOR_VARIANCE["version"]
+
+    def moment(power: int) -> float:
+        def weighted(logit: float) -> float:
+            return logit**power * math.exp(-(logit**2) / (2 * prior)) / (1 + math.exp(-logit))
+
+        return quad(weighted, -30, 30)[0]
+
+    mean = moment(1) / moment(0)
+    variance = moment(2) / moment(0) - mean**2
+    model = DifficultyClassifier()
+    model._bias = Weight(0.0, 1e-9, 1e-9)
+    model.learn_one({"version=a": 1.0}, True)
+    weight = model.weights["version=a"]
+
+    assert mean == pytest.approx(weight.mean, rel=0.1)
+    assert variance == pytest.approx(weight.variance, rel=0.1)
+
+
+def test_a_stream_of_new_items_keeps_memory_bounded() -> None:
+    """However many items pass by once, weights stay within the limit, and so does memory; what recurs is kept."""
+    most = 1_000
+    model = DifficultyClassifier(max_features=most)
+
+    def pass_by(first: int, last: int) -> None:
+        for index in range(first, last):
+            model.learn_one({f"item={index}": 1.0, "capability=sql": 1.0, "item=probe": 1.0}, index % 3 == 0)
+            assert len(model.weights) <= most
+
+    pass_by(0, 4_000)
+    tracemalloc.start()
+    pass_by(4_000, 10_000)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert {"item=probe", "capability=sql"} <= set(model.weights)
+    assert grown < 500_000

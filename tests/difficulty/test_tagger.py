@@ -1,9 +1,10 @@
-"""The batched tagger says what the frozen calibration says, and what its weights add up to."""
+"""The batched tagger says what the frozen calibration says, and what river's own model says."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -13,14 +14,16 @@ from msgspec import structs
 
 from bench import outcomes
 from monitor.demo.events import demo_events
-from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.calibration import Calibration, FrozenDifficulty
-from monitor.difficulty.estimator import group_of
+from monitor.difficulty.calibrating import Learner, calibrate, measure_scales
+from monitor.difficulty.calibration import Calibration
+from monitor.difficulty.estimator import DifficultyClassifier, Weight, failure_probability, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, indicators, request_features
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import NO_TAG, Tag
 from tests.trace.events import decode_native
 
+SETTINGS = DifficultySettings()
 NEVER_MET = "never met"
 LABELS = 4_000
 
@@ -78,27 +81,23 @@ def test_batch_is_tagged_as_each_request_alone(history: Sequence[LabelledRequest
         assert_close(calibration.tag(features), tag)
 
 
-def test_tags_add_up_the_weights_of_real_requests(history: Sequence[LabelledRequest], calibration: Calibration) -> None:
-    """Frozen and told in batches, the difficulty is the sum of what was learnt of each feature."""
+def test_tags_are_what_river_predicts_on_real_requests(
+    history: Sequence[LabelledRequest], calibration: Calibration
+) -> None:
+    """Frozen and told in batches, the difficulty is that of the model that river taught."""
+    learner = Learner(SETTINGS, measure_scales(history))
+    for label in history:
+        learner.learn(label)
+    frozen = replace(calibration, difficulty=learner.freeze())
     asked = [label.features for label in history]
 
-    told = Tagger(calibration).tag_all(asked)
+    told = Tagger(frozen).tag_all(asked)
 
     for features, tag in zip(asked, told, strict=True):
-        assert_sums(calibration.difficulty, features, tag)
-
-
-def assert_sums(frozen: FrozenDifficulty, features: RequestFeatures, tag: Tag) -> None:
-    """The tag of *features* adds up the weights of its features, or what its group may be where one was never met."""
-    by_prompt = frozen.items.get(features.prompt_family or "", NEVER_MET)
-    item = features.item if f"item={features.item}" in frozen.weights else by_prompt
-    x = indicators(features, item, frozen.scales)
-    beliefs = {name: frozen.weights.get(name) or frozen.prior[group_of(name)] for name in x}
-    mean = frozen.bias + sum(belief.mean * x[name] for name, belief in beliefs.items())
-    variance = sum(belief.variance * x[name] ** 2 for name, belief in beliefs.items())
-
-    assert pytest.approx(mean, abs=1e-9) == tag.difficulty_logit
-    assert pytest.approx(variance, abs=1e-9) == tag.difficulty_variance
+        x = indicators(features, learner._known_as(features), learner.scales)
+        river = learner.estimator.difficulty(x)
+        assert pytest.approx(river.mean, abs=1e-9) == tag.difficulty_logit
+        assert pytest.approx(river.variance, abs=1e-9) == tag.difficulty_variance
 
 
 _names = st.sampled_from([NEVER_MET, "0", "1", "2"])
@@ -134,12 +133,29 @@ RANDOM_CALIBRATION = calibrate(learnt_at_random(), frozen_at=0.0)
 
 
 @given(st.lists(_features, max_size=20))
-def test_tags_add_up_the_weights_of_any_request(asked: list[RequestFeatures]) -> None:
-    """Whatever a request has that was met or was never met counts once."""
+def test_tags_are_what_river_predicts_on_any_request(asked: list[RequestFeatures]) -> None:
+    """Whatever a request has that was met or was never met, river's probability of failing is the tag's."""
+    frozen = RANDOM_CALIBRATION.difficulty
+
     told = Tagger(RANDOM_CALIBRATION).tag_all(asked)
 
     for features, tag in zip(asked, told, strict=True):
-        assert_sums(RANDOM_CALIBRATION.difficulty, features, tag)
+        item = features.item or frozen.items.get(features.prompt_family or "", NEVER_MET)
+        x = indicators(features, item if f"item={item}" in frozen.weights else _by_prompt(features), frozen.scales)
+        river = DifficultyClassifier()
+        river._bias = Weight(frozen.bias, 0.0, 1.0)
+        for name in x:
+            belief = frozen.weights.get(name) or frozen.prior[group_of(name)]
+            river._weights[name] = Weight(belief.mean, belief.variance, 1.0)
+        assert pytest.approx(river.predict_proba_one(x)[True], abs=1e-9) == failure_probability(
+            tag.difficulty_logit, tag.difficulty_variance
+        )
+        assert pytest.approx(river.difficulty(x).mean, abs=1e-9) == tag.difficulty_logit
+
+
+def _by_prompt(features: RequestFeatures) -> str:
+    """What a request without a name of its own, or with one never met, is known as."""
+    return RANDOM_CALIBRATION.difficulty.items.get(features.prompt_family or "", NEVER_MET)
 
 
 def test_no_calibration_gives_no_tag() -> None:
