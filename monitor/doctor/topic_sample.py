@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from monitor.ingest.source import Record
 from monitor.service.pipeline import DecodeRules
 from monitor.trace.assembly import PRODUCTION, UNKNOWN_SERVICE
-from monitor.trace.decode import decode, inflated
+from monitor.trace.decode import decode, inflated, parsed_documents
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import REFERENCE_ENVIRONMENT, DropReason, Ignored, InvalidRecord, Trace
 from monitor.trace.otlp_json import is_otlp_json
@@ -217,10 +217,10 @@ def _format_of(plain: bytes) -> Format:
     if is_otlp_protobuf(plain):
         return Format.OTLP_PROTOBUF
     try:
-        document = from_json(plain)
-    except ValueError:
+        document = parsed_documents(plain)
+    except InvalidRecord:
         return Format.OTLP_PROTOBUF
-    if is_otlp_json(document):
+    if is_otlp_json(document[0] if isinstance(document, list) and document else document):
         return Format.OTLP_JSON
     return Format.NATIVE if evaluations_of(document) is None else Format.LANGFUSE_SCORES
 

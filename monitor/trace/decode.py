@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backports import zstd
@@ -70,18 +71,37 @@ def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decode
         return _said(event, limits)
     if is_deeper_than(limits.max_depth, value):
         raise InvalidRecord(DropReason.TOO_DEEP, f"nested deeper than {limits.max_depth}")
-    document = _parsed(value)
+    return _read(parsed_documents(value), limits, options)
+
+
+def _read(document: Any, limits: Limits, options: DecodeOptions) -> Decoded:
     if is_native(document):
         return _said(read_document(document), limits)
-    if isinstance(document, dict) and is_otlp_json(document):
+    if is_otlp_json(document):
         return decode_otlp_json(document, limits, options)
-    evaluations = evaluations_of(document)
+    parts = document if isinstance(document, list) else ()
+    are_scores = not any(is_native(part) or is_otlp_json(part) for part in parts)
+    evaluations = evaluations_of(document) if are_scores else None
+    if evaluations is None and parts:
+        return _together([_read(part, limits, options) for part in parts[: limits.max_spans + 1]], limits)
     if evaluations is None:
         raise InvalidRecord(DropReason.SCHEMA_UNKNOWN, "neither a native event, nor OTLP, nor scores")
     reader = Reader(options, limits, read_value=str)
     for evaluation in evaluations:
         reader.add_evaluation(evaluation)
     return reader.read()
+
+
+def _together(parts: Sequence[Decoded], limits: Limits) -> Decoded:
+    """What several documents of one record say: all of them, or none where one cannot be read."""
+    if max(len(parts), sum(len(part.spans) for part in parts)) > limits.max_spans:
+        raise InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
+    return Decoded(
+        traces=[trace for part in parts for trace in part.traces],
+        outcomes=[outcome for part in parts for outcome in part.outcomes],
+        spans=[span for part in parts for span in part.spans],
+        ignored=sum((Counter(part.ignored) for part in parts), Counter[Ignored]()),
+    )
 
 
 def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
@@ -93,12 +113,15 @@ def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
     return Decoded(traces=(event,))
 
 
-def _parsed(value: bytes) -> Any:
+def parsed_documents(value: bytes) -> Any:
+    """The JSON document in *value*, or a list of those on its lines."""
     try:
         # NaN counts as absent in OTLP, as it does in protobuf, where it is allowed.
         return from_json(value)
     except ValueError as error:
         message = str(error)  # names a position, and never repeats the input
+        if "trailing characters" in message and len(lines := value.split(b"\n")) > 1:  # a document on each line
+            return [parsed_documents(line) for line in lines if line.strip()]
         if "recursion limit" in message:
             raise InvalidRecord(DropReason.TOO_DEEP, message) from None
         raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
@@ -112,9 +135,13 @@ _ZSTD_OPTIONS: Mapping[int, int] = {
 }  # 8 MiB, which every decoder has to know (RFC 8878)
 
 
+_FRAME = re.compile(rb"\0.{4}\0?(?=[\n{\[])", re.DOTALL)
+"""What serialisers of a schema registry begin with: zero, the id of a schema and, in protobuf, the first message."""
+
+
 def inflated(value: bytes, max_bytes: int) -> bytes:
     """
-    *value* as it was before gzip or zstd; anything else as it is (Kafka has undone its own compression before).
+    *value* as it was before gzip, zstd or a schema registry; Kafka has undone its own compression before.
 
     Raises:
         InvalidRecord: damaged, or larger than *max_bytes* when unfolded; hardly more than that is ever unfolded.
@@ -125,7 +152,7 @@ def inflated(value: bytes, max_bytes: int) -> bytes:
     elif value.startswith(_ZSTD_MAGIC):
         name, unfolding = "zstd", zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
     else:
-        return value
+        return value[framed.end() :] if (framed := _FRAME.match(value)) else value
     try:
         unfolded: bytes = unfolding.decompress(value, max_bytes + 1)
     except (zlib.error, zstd.ZstdError):

@@ -25,9 +25,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _BASE64_LENGTHS = {24, 22, 12, 11}  # of 16 and of 8 bytes, filled up or not
 
 
-def is_otlp_json(document: Mapping[str, Any]) -> bool:
+def is_otlp_json(document: Any) -> bool:
     """Whether *document* is built like an OTLP request."""
-    return any(isinstance(document.get(name), list) for name in ("resourceSpans", "resourceLogs"))
+    return isinstance(document, dict) and any(isinstance(document.get(name), list) for name in _SIGNALS)
 
 
 def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: DecodeOptions) -> Decoded:
@@ -37,6 +37,8 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
     Raises:
         InvalidRecord: more spans, or more resources, than *limits* allow.
     """
+    if not _SNAKE_CASE.isdisjoint(document):
+        document = _in_camel_case(document)
     too_many = InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
     if len(_objects(document, "resourceSpans") + _objects(document, "resourceLogs")) > limits.max_spans:
         raise too_many
@@ -48,6 +50,19 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
         [(_pairs(resource), map(_span, leaves)) for resource, leaves in spans],
         [_log(log) for _, leaves in logs for log in leaves],
     )
+
+
+# What is measured or profiled says nothing of requests, but is no reason for an alert.
+_SNAKE_CASE = {"resource_spans", "resource_logs", "resource_metrics", "resource_profiles"}
+_SIGNALS = _SNAKE_CASE | {"resourceSpans", "resourceLogs", "resourceMetrics", "resourceProfiles"}
+_UNDERSCORE = re.compile("_([a-z])")
+
+
+def _in_camel_case(part: Any) -> Any:
+    """*part* with the names that protobuf's JSON has by default; names of attributes are values, not keys."""
+    if isinstance(part, dict):
+        return {_UNDERSCORE.sub(lambda at: at[1].upper(), name): _in_camel_case(held) for name, held in part.items()}
+    return [_in_camel_case(held) for held in part] if isinstance(part, list) else part
 
 
 _Object = Mapping[str, Any]

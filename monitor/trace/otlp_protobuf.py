@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
@@ -81,8 +82,11 @@ def decode_protobuf(value: bytes, limits: Limits, options: DecodeOptions) -> Dec
     if any(_is_whole(span) for _, held in spans for span in held):
         return reader.read(spans)
     logs = [log for _, held in leaves for leaf in held if (log := _parsed(LogRecord, leaf)) is not None]
-    if any(log.time_unix_nano or log.observed_time_unix_nano for log in logs):
+    if any(log.time_unix_nano or log.observed_time_unix_nano or log.attributes for log in logs):
         return reader.read(logs=logs)
+    metrics = [metric for _, held in leaves for leaf in held if (metric := _parsed(Metric, leaf)) is not None]
+    if any(metric.WhichOneof("data") for metric in metrics):
+        return reader.read()  # they say nothing of requests
     has_leaves = any(held for _, held in leaves)
     if request is None or (has_leaves and not logs):
         raise InvalidRecord(DropReason.NOT_PROTOBUF, "neither traces nor logs of OTLP")

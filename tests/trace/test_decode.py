@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import json
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -39,6 +42,48 @@ def test_outcome_event_yields_an_outcome() -> None:
     decoded = decode(as_bytes(an_outcome_event()), LIMITS)
 
     assert ((), [OutcomeEvent]) == (decoded.traces, [type(event) for event in decoded.outcomes])
+
+
+SPAN = {
+    "traceId": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "spanId": "00f067aa0ba902b7",
+    "startTimeUnixNano": "1795410120000000000",
+}
+SPANS = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]}).encode()
+SCORE = b'{"traceId": "t", "name": "good", "value": 0, "dataType": "BOOLEAN"}'
+
+
+@pytest.mark.parametrize("together", [b"\n".join, b"\r\n\r\n".join, lambda parts: b"[" + b",".join(parts) + b"]"])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_record_may_hold_several_documents(
+    together: Callable[[list[bytes]], bytes], packed: Callable[[bytes], bytes]
+) -> None:
+    """One on each line, or all in one array, of any mix of formats."""
+    value = packed(together([as_bytes(a_trace_event()), SPANS, as_bytes(an_outcome_event()), SCORE]))
+
+    decoded = decode(value, LIMITS)
+
+    assert (1, 1, 2) == (len(decoded.traces), len(decoded.spans), len(decoded.outcomes))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (SPANS + b"\n{broken", DropReason.NOT_JSON),
+        (SPANS + b'\n{"what": "else"}', DropReason.SCHEMA_UNKNOWN),
+        (b"\n".join([SPANS] * 3), DropReason.TOO_MANY_SPANS),
+        (b"\n".join([as_bytes(a_trace_event())] * 3), DropReason.TOO_MANY_SPANS),
+    ],
+)
+def test_of_several_documents_all_are_read_or_none(value: bytes, reason: DropReason) -> None:
+    """A dead letter is a whole record, so that it can be sent again as it was."""
+    assert reason_of(value, Limits(max_spans=2)) is reason
+
+
+@pytest.mark.parametrize("value", [as_bytes(a_trace_event()), SPANS])
+def test_head_of_a_schema_registry_is_passed_over(value: bytes) -> None:
+    """A zero and the id of the schema."""
+    assert decode(value, LIMITS) == decode(b"\0\0\0\1\2" + value, LIMITS)
 
 
 @pytest.mark.parametrize("value", [None, b""])

@@ -116,7 +116,15 @@ def test_our_own_json_and_protobufs_own_json_agree() -> None:
 
     request = protobuf_request({"name": "root"})
 
-    assert decode(request.SerializeToString(), Limits()) == decode(MessageToJson(request).encode(), Limits())
+    for keeps_names in (False, True):  # `traceId` or `trace_id`
+        text = MessageToJson(request, preserving_proto_field_name=keeps_names)
+        assert decode(request.SerializeToString(), Limits()) == decode(text.encode(), Limits())
+
+
+@pytest.mark.parametrize("signal", ["resourceMetrics", "resource_metrics", "resourceProfiles"])
+def test_other_signals_say_nothing(signal: str) -> None:
+    """A topic of all signals is no reason to alert."""
+    assert Decoded(ignored={Ignored.RECORD_SILENT: 1}) == read({signal: [{}]})
 
 
 def test_byte_order_mark_is_passed_over() -> None:

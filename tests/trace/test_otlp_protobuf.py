@@ -75,6 +75,13 @@ def test_spans_of_several_resources_keep_their_service() -> None:
     assert ["a", "b"] == [span.service for span in decode(both, Limits()).spans]
 
 
+def test_head_of_a_schema_registry_is_passed_over() -> None:
+    """A zero, the id of the schema, and the first of its messages."""
+    value = a_request({}).SerializeToString()
+
+    assert decode(value, Limits()) == decode(b"\0\0\0\1\2\0" + value, Limits())
+
+
 def test_times_and_ids_are_read() -> None:
     """Times are Unix seconds, ids hexadecimal text."""
     (span,) = read(a_request({"name": "root"})).spans
@@ -156,6 +163,16 @@ def test_log_may_have_no_time_but_that_of_its_observation() -> None:
     assert [STARTED_AT] == [event.outcome.labelled_at for event in read(request).outcomes]
 
 
+def test_log_may_have_no_time_at_all() -> None:
+    """Both times are optional; a verdict counts all the same."""
+    request = a_log_request("gen_ai.evaluation.result")
+    log = request.resource_logs[0].scope_logs[0].log_records[0]
+    log.ClearField("time_unix_nano")
+    log.ClearField("observed_time_unix_nano")
+
+    assert [None] == [event.outcome.labelled_at for event in read(request).outcomes]
+
+
 def test_evaluation_without_a_trace_is_counted() -> None:
     """An evaluation that names no trace cannot be joined."""
     assert {Ignored.EVALUATION_UNLINKED: 1} == read(a_log_request("gen_ai.evaluation.result", trace_id=b"")).ignored
@@ -229,13 +246,13 @@ def test_length_beyond_the_end_is_refused_while_counting(value: bytes) -> None:
     assert reason_of(value, max_spans=1) is DropReason.NOT_PROTOBUF
 
 
-def test_metrics_are_refused() -> None:
-    """Metrics look alike from afar and say nothing about agents."""
+def test_metrics_say_nothing() -> None:
+    """Metrics look alike from afar and say nothing about agents, and a topic of all signals is no reason to alert."""
     request = ExportMetricsServiceRequest()
     metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="a" * 16, description="b" * 8)
     metric.gauge.data_points.add(as_int=1)
 
-    assert reason_of(request.SerializeToString()) in {DropReason.FIELD_INVALID, DropReason.NOT_PROTOBUF}
+    assert read(request) == Decoded(ignored={Ignored.RECORD_SILENT: 1})
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
