@@ -9,7 +9,7 @@ from msgspec.structs import asdict, astuple
 
 from monitor.trace.labels import clean_label
 from monitor.trace.model import NO_BUDGET, Budget, Outcome, Trace, TraceId
-from monitor.trace.settings import BudgetRule, EvaluationRule, OutcomeSettings
+from monitor.trace.settings import EvaluationRule, OutcomeSettings
 
 HUMAN, JUDGE, REPORTED, STATUS, BUDGET = "human", "judge", "reported", "status", "budget"
 NO_ANSWER = "no_answer"
@@ -154,15 +154,12 @@ def is_over_budget(trace: Trace, budget: Budget) -> bool:
 
 def budget_of(trace: Trace, settings: OutcomeSettings) -> Budget:
     """What *trace* is allowed: as it says itself, else as the first rule that fits says."""
-    rule = next((rule for rule in settings.budgets if _fits(rule, trace)), None) if settings.budgets else None
-    if rule is None:
+    service, capability = {None, trace.service}, {None, trace.request.capability}
+    rules = (rule for rule in settings.budgets if rule.service in service and rule.capability in capability)
+    if (rule := next(rules, None)) is None:
         return trace.budget
     own = asdict(trace.budget).items()
     return Budget(*(getattr(rule, unit) if allowed is None else allowed for unit, allowed in own))
-
-
-def _fits(rule: BudgetRule, trace: Trace) -> bool:
-    return rule.service in {None, trace.service} and rule.capability in {None, trace.request.capability}
 
 
 def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:

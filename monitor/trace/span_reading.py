@@ -177,7 +177,9 @@ def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tup
     if failed:
         # A stream that broke off has told who was answering; what repeats the name that was asked for tells nothing.
         return request or response, None if request in {None, response} else response
-    is_told = response is not None and (response != request or not _names_models(attributes))
+    # An answer as LangChain wrote it may name the model, where a library repeats what was asked for.
+    answers = attributes.values(_OUTPUT) if response == request else ()
+    is_told = response is not None and not any(isinstance(value, str) and '"model_name"' in value for value in answers)
     if not is_told and (is_call or request is not None):
         response = _model_name(_model_and_usage(attributes)[0]) or response
     return request, response
@@ -186,11 +188,6 @@ def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tup
 def _model_and_usage(attributes: SpanAttributes) -> tuple[str | None, Any]:
     found = map(model_and_usage_of, attributes.documents(Field.OUTPUT))
     return next((told for told in found if told is not None), (None, None))
-
-
-def _names_models(attributes: SpanAttributes) -> bool:
-    """Whether an answer as LangChain wrote it may name the model, where a library repeats what was asked for."""
-    return any(isinstance(value, str) and '"model_name"' in value for value in attributes.values(Field.OUTPUT))
 
 
 def _model_name(value: Any) -> str | None:
