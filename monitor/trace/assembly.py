@@ -353,8 +353,9 @@ def _error(run: _Run) -> Span | None:
     own = [span for span in run.ordered if span.span_id in run.spine]
     acts = [span for span in own if span.kind is _MODEL or span.kind is _TOOL]
     failed = [*tops, *(span for span in own if span.kind in _AGENTS and span.error)]
-    last = max(acts, key=_by_end, default=run.head)
-    answers = last.kind is _TOOL and run.head.kind in _AGENTS and run.head.answered
+    # A streamed call may end after the tools that it calls.
+    last = max(acts, key=lambda act: (act.started_at if act.calls_tools else _end(act), act.span_id), default=run.head)
+    answers = last.kind is _TOOL and run.head.kind in _AGENTS and run.head.answered and not run.head.calls_tools
     if run.model_calls and last.error and not answers:
         failed.append(last)
     recovered = max((call.started_at for call in acts if not call.error), default=float("-inf"))

@@ -33,6 +33,10 @@ def _score(part: Any) -> Mapping[str, Any] | None:
     if part.get("type") == "score-create" and isinstance(body, dict):
         # The event tells when the score was written, last of all; its body when it was first given.
         part = {"updatedAt": part.get("timestamp"), **body}
+    subject = part.get("subject")
+    if isinstance(subject, dict):
+        named = "traceId" if subject.get("kind") == "trace" else "observationId"
+        part = {"traceId": subject.get("traceId"), named: subject.get("id"), **part}
     return part if _is_score(part) else None
 
 
@@ -59,7 +63,7 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
         score=None if kind == "CATEGORICAL" else measured,
         label=label[:_LONGEST_NAME] if isinstance(label, str) else None,
         verdict=truth if kind == "BOOLEAN" else None,
-        observation=observation_id if isinstance(observation_id := _observation_id(score), str) else None,
+        observation=observation_id if isinstance(observation_id := score.get("observationId"), str) else None,
         source=HUMAN if score.get("source") == "ANNOTATION" else JUDGE,
         at=_instant(score),
         sampling_probability=chance(metadata.get("sampling_probability")) if isinstance(metadata, dict) else None,
@@ -68,19 +72,9 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
 
 def _trace_id(score: Mapping[str, Any]) -> TraceId:
     trace_id = score.get("traceId")
-    subject = score.get("subject")
-    if trace_id is None and isinstance(subject, dict):
-        trace_id = subject.get("id") if subject.get("kind") == "trace" else subject.get("traceId")
     if not isinstance(trace_id, str) or not trace_id.isprintable():
         return TraceId("")
     return joining_id(trace_id[:_LONGEST_NAME])
-
-
-def _observation_id(score: Mapping[str, Any]) -> Any:
-    subject = score.get("subject")
-    if isinstance(subject, dict) and subject.get("kind") == "observation":
-        return subject.get("id")
-    return score.get("observationId")
 
 
 def _instant(score: Mapping[str, Any]) -> float | None:

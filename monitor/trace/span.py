@@ -113,14 +113,13 @@ class Span(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def outranks(self, other: Span) -> bool:
         """
-        Whether, of two accounts of the same span, this one is kept: the one that ended later, or has the greater JSON.
+        Whether, of two accounts of the same span, this one is kept: the one that ended later, or else says more.
 
         A total order, so that it does not matter which came first. One that still runs has not ended.
         """
-        if self == other:
-            return False
         if self.ended_at == other.ended_at:
-            return self.to_json() > other.to_json()
+            own, others = self.to_json(), other.to_json()
+            return (len(own), own) > (len(others), others)
         return other.ended_at is None or (self.ended_at is not None and self.ended_at > other.ended_at)
 
     def to_json(self) -> str:

@@ -68,7 +68,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
             return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
-    if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and Field.PROVIDER in singles):
+    if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and not _CALLS.isdisjoint(singles)):
         return _model_kind(attributes, name)
     named = semconv.KINDS_BY_NAME.get(name)
     if named is not None:
@@ -77,6 +77,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     return OperationKind.OTHER if nothing else OperationKind.STEP
 
 
+_CALLS = frozenset({Field.PROVIDER, Field.OUTPUT_TOKENS})
 _LONGEST_KIND = 1_024
 
 
@@ -110,7 +111,7 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
         return True
     # Of a level and of a reason to finish alike.
     singles = attributes.singles
-    if _LEVEL in singles and any("error" in str(value).lower() for _, value in singles[_LEVEL]):
+    if _LEVEL in singles and any(semconv.FAILED.search(str(value)) for _, value in singles[_LEVEL]):
         return True
     if _ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True:
         return True
@@ -140,9 +141,12 @@ _ERRORS = frozenset({_ERROR_TYPE, _ERROR_MESSAGE})
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _SAY_NOTHING = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError",
-     "System.Threading.Tasks.TaskCanceledException", "DOMException"}
+     "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",
+     "grpc._channel._InactiveRpcError", "io.grpc.StatusRuntimeException", "Grpc.Core.RpcException"}
 )  # fmt: skip
 _LEADING_TYPE = re.compile(
+    r"(?:1 (?=CANCELLED: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
+    r"Status\(StatusCode=\")((?i:cancell?ed))\b|(CANCELL?ED)(?::|$)|"
     r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|"
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
@@ -258,7 +262,7 @@ def calls_tools(attributes: SpanAttributes) -> bool:
 
 
 _TOOL_CALL = re.compile(
-    r"""["'](?:tool_calls?|tool_use|toolUse|function_call|functionCall|toolCalls?)["'](?!\s*:\s*(?:null|None|\[\]))"""
+    r"""["'](?:tool_calls?|tool_use|toolUse|function_call|functionCall|toolCalls?|toolCallId)["'](?!\s*:\s*(?:null|None|\[\]))"""
 )
 
 

@@ -323,6 +323,17 @@ class TestRun:
 
         assert [True] * 4 == [outcome.success for outcome in fine if outcome]
 
+    def test_tool_that_failed_while_its_call_streamed_is_a_failure(self) -> None:
+        """A streamed call ends after the tools that it calls; an agent that only repeats the call gave no answer."""
+        streamed = a_call("a", ended_at=STARTED_AT + 3, calls_tools=True)
+        failed = a_tool_call("b", started_at=STARTED_AT + 0.5, error=True)
+
+        ends = [
+            built(head, streamed, failed) for head in (a_span(answered=True, calls_tools=True), a_span(answered=True))
+        ]
+
+        assert [False, True] == [run.outcome.success for run in ends if run.outcome]
+
     def test_retry_without_an_agent_ends_well(self) -> None:
         """The first call is not above the second; a chain around both would be."""
         first = a_call("a", None, error=True, kind=OperationKind.MODEL)

@@ -90,6 +90,7 @@ OI_EVALUATION = {
 FAILED_EVALUATION = {"gen_ai.evaluation.name": "correctness", "gen_ai.evaluation.score.label": "fail"}
 EVALUATION_EVENT = "gen_ai.evaluation.result"
 
+_MESSAGES = json.dumps([{"role": "user", "content": "Hi"}])
 MESSAGES = json.dumps({"messages": [{"role": "user", "content": "Book a table"}]})
 CONVERSATION_NAMES = (
     "langfuse.session.id", "langsmith.metadata.session_id", "langsmith.metadata.conversation_id",
@@ -405,6 +406,37 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         )
     },
     "gen_ai.response.finish_reasons": ({"gen_ai.response.finish_reasons": ["error"]}, _span("error"), True),
+    **{
+        name: ({name: "x"}, _span(field), "x")
+        for name, field in (("langwatch.thread.id", "conversation_id"), ("langwatch.user.id", "user_id"))
+    },
+    "langwatch.span.type": ({"langwatch.span.type": "llm"}, _span("kind"), OperationKind.MODEL),
+    "fi.span.kind": ({"fi.span.kind": "TOOL"}, _span("kind"), OperationKind.TOOL),
+    "langwatch.input": ({"langwatch.input": f'{{"type": "chat_messages", "value": {_MESSAGES}}}'}, _asked, ("Hi", 1)),
+    "langwatch.output": ({"langwatch.output": '{"type": "text", "value": ""}'}, _span("answered"), False),
+    "langwatch.params": ({"langwatch.params": '{"tools": [{"name": "book"}]}'}, _tool_names, ["book"]),
+    "langwatch.metrics": (
+        {"langwatch.metrics": '{"prompt_tokens": 10, "completion_tokens": 5, "reasoning_tokens": null}'},
+        lambda decoded: (decoded.spans[0].input_tokens, decoded.spans[0].output_tokens),
+        (10, 5),
+    ),
+    "gen_ai.input.messages.N.message.*": (
+        {"gen_ai.input.messages.0.message.role": "user", "gen_ai.input.messages.0.message.content": "Hi"},
+        _asked,
+        ("Hi", 1),
+    ),
+    "gen_ai.output.messages.N.message.*": ({"gen_ai.output.messages.0.message.content": ""}, _span("answered"), False),
+    "gen_ai.request.parameters": ({"gen_ai.request.parameters": '{"model": "m"}'}, _span("request_model"), "m"),
+    "gen_ai.request.messages": ({"gen_ai.request.messages": _MESSAGES}, _asked, ("Hi", 1)),
+    "gen_ai.prompt_json": ({"gen_ai.prompt_json": _MESSAGES}, _asked, ("Hi", 1)),
+    "gen_ai.response.text": ({"gen_ai.response.text": ""}, _span("answered"), False),
+    "gen_ai.response.tool_calls": ({"gen_ai.response.tool_calls": '[{"name": "book"}]'}, _span("answered"), True),
+    "gen_ai.completion_json": ({"gen_ai.completion_json": '[""]'}, _span("answered"), False),
+    "gen_ai.request.available_tools": (
+        {"gen_ai.request.available_tools": '[{"name": "book"}]'},
+        _tool_names,
+        ["book"],
+    ),
     "ai.response.finishReason": ({"ai.response.finishReason": "error"}, _span("error"), True),
     "mlflow.trace.user": ({"mlflow.trace.user": '"u"'}, _span("user_id"), "u"),
     "llm.PROVIDER.model": ({"llm.openai.model": "m"}, _span("response_model"), "m"),
@@ -658,6 +690,20 @@ def test_what_stands_for_a_text_is_none(text: str) -> None:
     assert "Is it redacted?" == read_span({**MODEL_CALL, "input.value": "Is it redacted?"}).text
 
 
+@pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "failed", "error"])
+def test_answer_that_broke_is_an_error(reason: str) -> None:
+    """Of a call whose status says nothing; what was cut off or filtered is an answer like others."""
+    assert read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": [reason]}).error
+    assert not read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": ["length", "content_filter"]}).error
+
+
+def test_span_that_names_a_model_and_wrote_tokens_is_its_call() -> None:
+    """Whether or not it names the provider, too."""
+    spans = {"gen_ai.request.model": "m", "gen_ai.usage.output_tokens": 3}, {"gen_ai.request.model": "m"}
+
+    assert [OperationKind.MODEL, OperationKind.STEP] == [read_span(each).kind for each in spans]
+
+
 def test_claude_code_is_read() -> None:
     """Its names have no prefix; what it read from a cache is beside the input."""
     asked = {"span.type": "llm_request", "gen_ai.system": "anthropic", "gen_ai.request.model": "claude-opus-5"}
@@ -719,6 +765,20 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
             "The request was canceled due to the configured HttpClient.Timeout of 100 seconds elapsing.",
             False,
         ),
+        ("", "1 CANCELLED: Cancelled on client", True),
+        ("", "rpc error: code = Canceled desc = stream terminated by RST_STREAM with error code: CANCEL", True),
+        ("", "StatusCode.CANCELLED", True),
+        (
+            "grpc.aio._call.AioRpcError",
+            "<AioRpcError of RPC that terminated with:\n\tstatus = StatusCode.CANCELLED",
+            True,
+        ),
+        ("io.grpc.StatusRuntimeException", "CANCELLED: client cancelled", True),
+        ("Grpc.Core.RpcException", 'Status(StatusCode="Cancelled", Detail="Call canceled by the client.")', True),
+        ("grpc.RpcError", "4 DEADLINE_EXCEEDED: Deadline exceeded", False),
+        ("", "10 ABORTED: The transaction was aborted", False),
+        ("", "The order was CANCELLED: no refund", False),
+        ("", "1 Cancelled order", False),
     ],
 )
 def test_a_timeout_is_no_stop_and_a_wait_for_approval_is_one(named: str, message: str, is_stopped: bool) -> None:  # noqa: FBT001

@@ -75,6 +75,13 @@ def test_account_of_a_span_that_has_ended_is_kept() -> None:
     assert not running.outranks(later)
 
 
+def test_account_of_a_span_that_says_more_is_kept() -> None:
+    """Of two pipelines that carry the same spans, one may redact them."""
+    whole, redacted = a_span(agent_name="a", answered=True), a_span()
+
+    assert (True, False) == (whole.outranks(redacted), redacted.outranks(whole))
+
+
 def test_what_a_later_version_wrote_can_be_read() -> None:
     """While replicas are upgraded one by one, a span may have fields that the older ones do not know."""
     kept = msgpack.encode({"of_tomorrow": 1, **msgpack.decode(msgpack.encode(a_span()))})
