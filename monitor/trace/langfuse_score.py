@@ -36,7 +36,7 @@ def _score(part: Any) -> Mapping[str, Any] | None:
     subject = part.get("subject")
     if isinstance(subject, dict):
         named = "traceId" if subject.get("kind") == "trace" else "observationId"
-        part = {"traceId": subject.get("traceId"), named: subject.get("id"), **part}
+        part = {**part, "traceId": subject.get("traceId", part.get("traceId")), named: subject.get("id")}
     return part if _is_score(part) else None
 
 
