@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from monitor.ingest.kafka_reader import KafkaReader
 from monitor.output.plain import fields_of
 from monitor.service.pipeline import DecodeRules
 from monitor.service.tail import SeenRequest, Watch
+from monitor.trace.model import hash_of
 
 _UNKNOWN = "-"
 _WIDEST = 32
@@ -208,13 +208,12 @@ _SHOWN = (
 def _print_json(seen: SeenRequest) -> None:
     """One line of JSON; what is not known is null, times are ISO 8601 in UTC."""
     trace, request, tag, outcome = seen.trace, seen.trace.request, seen.tag, seen.outcome
-    conversation = None if trace.conversation_id is None else trace.conversation_id.encode()
     fields = fields_of(trace) | fields_of(request) | fields_of(trace.usage)
     fields |= {
         "text_family": request.prompt_family or (prompt_family(request.text) if request.text else None),
         "tools": [tool.name for tool in request.tools],
         "duration_seconds": trace.duration_seconds,
-        "conversation": conversation and hashlib.blake2b(conversation, digest_size=8).hexdigest(),
+        "conversation": trace.conversation_id and hash_of(trace.conversation_id),
         "tier": tag.tier.value,
         "difficulty_logit": tag.difficulty_logit if tag.calibration_id else None,
         "calibration": tag.calibration_id or None,

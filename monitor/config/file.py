@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
@@ -107,18 +107,25 @@ def read_settings(kind: type[_Settings], name: str, content: bytes, *, context: 
     """
     file = parse_config_file(content)
     given = {key: value for key, value in file.values.items() if value is not None}
-    problems = {*file.problems, *misread_words(kind, given, file)}
-    try:
-        found = kind.model_validate(given, context=context)
-    except ValidationError as error:
-        problems.update(problems_of(error, file, kind))
-    if problems:
-        in_order = sorted(problems, key=lambda each: (each.line, each.key, each.sentence))
+    found, problems = checked(kind, given, file, context=context)
+    if problems or found is None:
+        in_order = sorted({*problems}, key=lambda each: (each.line, each.key, each.sentence))
         raise ConfigInvalid("\n".join(each.of(name) for each in in_order))
     return found
 
 
-def misread_words(kind: type[Settings], values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
+def checked(
+    kind: type[_Settings], values: Mapping[str, Any], file: ConfigFile, *, context: object = None
+) -> tuple[_Settings | None, Sequence[Problem]]:
+    """The settings of *kind* that *values* of *file* are, None where they are none; and what is wrong."""
+    problems = [*_misread_words(kind, values, file), *file.problems]
+    try:
+        return kind.model_validate(values, context=context), problems
+    except ValidationError as error:
+        return None, [*_problems_of(error, file, kind), *problems]
+
+
+def _misread_words(kind: type[Settings], values: Mapping[str, Any], file: ConfigFile) -> Iterator[Problem]:
     """Words such as yes and off, which YAML reads as booleans and pydantic takes for 1 and 0."""
     for path, value in leaves(values, ()):
         setting = setting_at(kind, path) if isinstance(value, bool) else None
@@ -139,7 +146,7 @@ def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings]) -> Iterator[Problem]:
+def _problems_of(error: ValidationError, file: ConfigFile, kind: type[Settings]) -> Iterator[Problem]:
     """What pydantic does not take of *file*, which holds settings of *kind*."""
     for details in error.errors(include_url=False):
         place = tuple(step for step in details["loc"] if step != "[key]")

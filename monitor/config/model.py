@@ -15,18 +15,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from monitor.config.file import (
-    ConfigFile,
-    KeyPath,
-    Problem,
-    leaves,
-    misread_words,
-    parse_config_file,
-    problems_of,
-    unknown_key,
-)
+from monitor.config.file import ConfigFile, KeyPath, Problem, checked, leaves, parse_config_file, unknown_key
 from monitor.config.reference import entry_kind, is_scalar, reference_config, setting_at, settings_of
 from monitor.config.settings import Settings
 from monitor.difficulty.settings import DifficultySettings
@@ -80,14 +69,9 @@ def load_config(path: str | Path | None = None) -> Config:
     given = {name: value for name, value in file.values.items() if value is not None or name not in _SECTIONS}
     variables = _variables()
     values = reduce(_merged, (_nested(path, value) for path, (_, value) in variables.items()), given)
-    found = (*misread_words(Config, values, file), *file.problems, *_secrets(given, file))
-    problems = {problem.path: problem for problem in found}
-    config = None
-    try:
-        config = Config(**values)
-    except ValidationError as error:
-        problems = {problem.path: problem for problem in problems_of(error, file, Config)} | problems
-    sentences = [*_sorted_sentences(problems.values(), str(path), variables), *_unknown_variables()]
+    config, problems = checked(Config, values, file)
+    by_place = {problem.path: problem for problem in (*problems, *_secrets(given, file))}
+    sentences = [*_sorted_sentences(by_place.values(), str(path), variables), *_unknown_variables()]
     if sentences or config is None:
         raise ConfigInvalid("\n".join(sentences))
     return config

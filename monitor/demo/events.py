@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import heapq
 import json
 import tomllib
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import convert
+
+from monitor.trace.model import hash_of
 
 FACTS = Path(__file__).with_name("bfcl.csv.gz")
 _MODELS = tomllib.loads(Path(__file__).with_name("demo.toml").read_text(encoding="utf-8"))
@@ -117,13 +118,13 @@ def _served(
     service: str, environment: str, version: str, facts: Sequence[_Fact], *, starts: datetime, lasting: timedelta
 ) -> Iterator[dict[str, Any]]:
     """*facts* as requests that came evenly over *lasting*, in an order that is fixed but says nothing."""
-    ordered = sorted(facts, key=lambda fact: _digest(service, version, fact.request_id))
+    ordered = sorted(facts, key=lambda fact: hash_of(service, version, fact.request_id, size=16))
     for number, fact in enumerate(ordered):
         started_at = starts + number * lasting / len(ordered)
         failure = {"failure_class": fact.failure_class} if fact.failure_class else {}
         event: dict[str, Any] = {
             "schema": "cliffwatch.trace/v1",
-            "trace_id": _digest(service, environment, version, fact.request_id),
+            "trace_id": hash_of(service, environment, version, fact.request_id, size=16),
             "service": service,
             "environment": environment,
             "model_version": version,
@@ -137,7 +138,3 @@ def _served(
         if fact.input_tokens or fact.output_tokens:
             event["usage"] = {"input_tokens": fact.input_tokens, "output_tokens": fact.output_tokens}
         yield event
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()

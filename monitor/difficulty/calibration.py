@@ -29,7 +29,7 @@ DEFAULT_SETTINGS = DifficultySettings()
 
 SCHEMA = "cliffwatch.calibration/v1"
 _ID_DIGITS = 16
-_MOST_BYTES = 64 * 1024**2  # of JSON, stored
+MOST_BYTES = 64 * 1024**2  # of JSON, stored
 _Variance = Annotated[float, Ge(0)]
 _Count = Annotated[int, Ge(0)]
 _SMALLEST_DEVIATION = 1e-9
@@ -224,26 +224,26 @@ class Calibration:
 
     def named(self) -> Calibration:
         """The same fit with the id that its content gives it."""
-        return replace(self, calibration_id=content_id(self._content()))
+        return replace(self, calibration_id=_checksum(self._content())[:_ID_DIGITS])
 
-    def to_json(self, *, max_bytes: int = _MOST_BYTES) -> str:
+    def to_json(self) -> str:
         """
         Versioned JSON with a checksum.
 
         Raises:
-            CalibrationInvalid: larger than *max_bytes*.
+            CalibrationInvalid: larger than 64 MiB.
         """
-        return seal(self._content(), max_bytes=max_bytes)
+        return seal(self._content())
 
     @staticmethod
-    def from_json(text: str, *, max_bytes: int = _MOST_BYTES) -> Calibration:
+    def from_json(text: str) -> Calibration:
         """
         The calibration that `to_json` wrote.
 
         Raises:
             CalibrationInvalid: corrupted, oversized or of another version.
         """
-        content = unseal(text, max_bytes=max_bytes)
+        content = unseal(text)
         try:
             return _read(content)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
@@ -272,42 +272,30 @@ def _read(content: dict[str, Any]) -> Calibration:
         raise ValueError(f"no prior for {', '.join(sorted(missing))}")
     if content["bin_edges"] != sorted(content["bin_edges"]):
         raise ValueError("edges of bins are not ascending")
-    parts = {**content, "calibration_id": content_id(content), "difficulty": difficulty}
+    parts = {**content, "calibration_id": _checksum(content)[:_ID_DIGITS], "difficulty": difficulty}
     return _CALIBRATION.validate_json(msgspec.json.encode(parts))  # lists stand for tuples in JSON alone
 
 
-def content_checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of *content* as canonical JSON, in hexadecimal."""
-    return hashlib.sha256(_canonical(content).encode()).hexdigest()
-
-
-def content_id(content: Mapping[str, Any]) -> str:
-    """Short name of *content*: the first 16 digits of its checksum."""
-    return content_checksum(content)[:_ID_DIGITS]
-
-
-def seal(content: Mapping[str, Any], *, max_bytes: int) -> str:
+def seal(content: Mapping[str, Any]) -> str:
     """
     *content* as JSON with its schema version and checksum.
 
     Raises:
-        CalibrationInvalid: the text would be larger than *max_bytes*.
+        CalibrationInvalid: the text would be larger than 64 MiB.
     """
-    body = _canonical(content)
-    checksum = hashlib.sha256(body.encode()).hexdigest()
-    text = f'{{"schema":"{SCHEMA}","checksum":"{checksum}","content":{body}}}'
-    _check_size(text, max_bytes)
+    text = f'{{"schema":"{SCHEMA}","checksum":"{_checksum(content)}","content":{_canonical(content)}}}'
+    _check_size(text)
     return text
 
 
-def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
+def unseal(text: str) -> dict[str, Any]:
     """
     The content that `seal` wrote.
 
     Raises:
-        CalibrationInvalid: *text* is larger than *max_bytes*, no such JSON, of another version or changed since.
+        CalibrationInvalid: *text* is larger than 64 MiB, no such JSON, of another version or changed since.
     """
-    _check_size(text, max_bytes)
+    _check_size(text)
     try:
         envelope = json.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -318,7 +306,7 @@ def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
         raise CalibrationInvalid(f"The calibration is {envelope.get('schema')!r}, not {SCHEMA!r}: calibrate again.")
     content: dict[str, Any] = envelope["content"]
     try:
-        checksum = content_checksum(content)
+        checksum = _checksum(content)
     except RecursionError as exc:
         raise CalibrationInvalid("The calibration is nested too deeply: calibrate again.") from exc
     except ValueError as exc:  # NaN and infinities are JSON to Python alone
@@ -328,10 +316,15 @@ def unseal(text: str, *, max_bytes: int) -> dict[str, Any]:
     return content
 
 
-def _check_size(text: str, max_bytes: int) -> None:
+def _check_size(text: str) -> None:
     size = len(str(text).encode("utf-8", "surrogatepass"))  # SQLite may hold bytes, which are no JSON of ours
-    if size > max_bytes:
-        raise CalibrationInvalid(f"The calibration has {size} bytes, more than {max_bytes:,}.")
+    if size > MOST_BYTES:
+        raise CalibrationInvalid(f"The calibration has {size} bytes, more than {MOST_BYTES:,}.")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of *content* as canonical JSON, in hexadecimal."""
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
 
 
 def _canonical(content: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Annotated, NamedTuple
 from annotated_types import Ge
 from msgspec import Struct
 
-from monitor.trace.model import Request, Tool
+from monitor.trace.model import Request, Tool, hash_of
 
 _WORD = re.compile(r"[^\W\d_]+")
 _FEWEST_WORDS = 3
@@ -90,7 +89,7 @@ _LONGEST_TEXT = 16_384  # characters; as many as are remembered are 4 MB
 
 @lru_cache(maxsize=256)  # all model calls of a run ask the same
 def _family(text: str) -> str:
-    return _hash(_template(text))
+    return hash_of(_template(text))
 
 
 def indicators(
@@ -178,8 +177,4 @@ _MOST_REMEMBERED_CHARACTERS = 32_768  # of one set: a thousand hostile ones are 
 
 @lru_cache(maxsize=1_024)  # an agent offers the same few sets of tools all day
 def _tool_set(tools: tuple[Tool, ...]) -> str:
-    return _hash("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return hash_of("\n".join(sorted(f"{tool.name}\t{tool.description}\t{tool.parameters}" for tool in tools)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sys
@@ -25,7 +24,7 @@ from monitor.evals.formats.reading import ChoiceAbsent, Options, ResultFile, Res
 from monitor.ingest.lines import CORRUPTED, decompressed
 from monitor.rollout.wording import some_of
 from monitor.trace.labels import clean_label
-from monitor.trace.model import REFERENCE_ENVIRONMENT
+from monitor.trace.model import REFERENCE_ENVIRONMENT, hash_of
 
 _APART = timedelta(microseconds=1)  # keeps the order of the file, and files apart that were written one by one
 
@@ -177,7 +176,7 @@ def _event(attempt: Attempt, names: Sequence[object], started_at: datetime) -> b
     request = request_of(attempt.key, attempt.capability, attempt.input_text)
     event: dict[str, Any] = {
         "schema": "cliffwatch.trace/v1",
-        "trace_id": hashlib.blake2b("\x1f".join(map(str, names)).encode(), digest_size=16).hexdigest(),
+        "trace_id": hash_of(*names, size=16),
         "service": "evals",
         "environment": REFERENCE_ENVIRONMENT,
         "model_version": clean_label(str(names[0])) or "unnamed",

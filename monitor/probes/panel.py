@@ -7,7 +7,6 @@ So does a case: the same request with other numbers, names and dates, or in othe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
@@ -29,7 +28,7 @@ from monitor.ingest.file import Translate, file_records
 from monitor.ledger.ledger import ProbeResult
 from monitor.output.plain import Json, fields_of, plain
 from monitor.trace.decode import decode
-from monitor.trace.model import PROBES_ENVIRONMENT, VARIANT_MARK, InvalidRecord, Request, joining_id
+from monitor.trace.model import PROBES_ENVIRONMENT, VARIANT_MARK, InvalidRecord, Request, hash_of, joining_id
 from monitor.trace.settings import Limits
 
 _REQUEST_KEYS = ("text", "messages", "tools", "attributes")
@@ -232,7 +231,7 @@ def _name_of(request: Request) -> str | None:
     if not request.text and not request.tools:
         return None
     parts = (request.capability, request.text or "", *(f"{tool.name}\t{tool.parameters}" for tool in request.tools))
-    return "probe-" + hashlib.blake2b("\n".join(parts).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return "probe-" + hash_of("\n".join(parts), size=6)
 
 
 def _probe(asked: PanelRequest, calibration: Calibration | None, settings: DifficultySettings) -> Json:

@@ -6,7 +6,6 @@ Also what an agent answers, and the event that it becomes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from monitor.probes.journal import Journal
 from monitor.probes.panel import PanelRequest, as_asked, request_json
 from monitor.trace.decode import decode
 from monitor.trace.labels import clean_label
-from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord
+from monitor.trace.model import PROBES_ENVIRONMENT, InvalidRecord, hash_of
 from monitor.trace.outcome_policy import JUDGE
 from monitor.trace.settings import Limits
 
@@ -112,10 +111,9 @@ def event(asked: Json, labels: Json, result: Json, told: Json | None, *, started
     Raises:
         UsageError: the panel's request itself breaks the contract.
     """
-    of_run = json.dumps([labels, asked["request_id"], started_at])
     needed = {
         "schema": "cliffwatch.trace/v1",
-        "trace_id": hashlib.blake2b(of_run.encode(), digest_size=16).hexdigest(),
+        "trace_id": hash_of(json.dumps([labels, asked["request_id"], started_at]), size=16),
         "environment": PROBES_ENVIRONMENT,
         **labels,
         **{name: asked[name] for name in ("capability", "request_id", "request")},

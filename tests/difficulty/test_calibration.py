@@ -238,21 +238,24 @@ def test_what_is_no_calibration_is_refused(text: str, complaint: str) -> None:
 
 def test_content_that_lacks_a_part_is_refused(calibration: Calibration) -> None:
     """A checksum that fits does not make up for a missing part."""
-    content = unseal(calibration.to_json(), max_bytes=10**8)
+    content = unseal(calibration.to_json())
     del content["cuts"]
 
     with pytest.raises(CalibrationInvalid, match="cuts"):
-        Calibration.from_json(seal(content, max_bytes=10**8))
+        Calibration.from_json(seal(content))
 
 
-def test_an_oversized_calibration_is_neither_written_nor_read(calibration: Calibration) -> None:
+def test_an_oversized_calibration_is_neither_written_nor_read(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Size is checked before anything is decoded."""
-    size = len(calibration.to_json())
+    text = calibration.to_json()
+    monkeypatch.setattr("monitor.difficulty.calibration.MOST_BYTES", len(text) - 1)
 
-    with pytest.raises(CalibrationInvalid, match=f"{size} bytes"):
-        calibration.to_json(max_bytes=size - 1)
-    with pytest.raises(CalibrationInvalid, match=f"{size} bytes"):
-        Calibration.from_json(calibration.to_json(), max_bytes=size - 1)
+    with pytest.raises(CalibrationInvalid, match=f"{len(text)} bytes"):
+        calibration.to_json()
+    with pytest.raises(CalibrationInvalid, match=f"{len(text)} bytes"):
+        Calibration.from_json(text)
 
 
 def test_a_calibration_holds_no_text_of_requests(calibration: Calibration) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.calibration import SCHEMA, Calibration, content_checksum, unseal
+from monitor.difficulty.calibration import SCHEMA, Calibration, _checksum, unseal
 from monitor.difficulty.features import RequestFeatures
 from monitor.errors import CalibrationInvalid
 from tests.difficulty.made_up import history
@@ -24,12 +24,12 @@ REQUEST = RequestFeatures("sql", item="x", tool_set="t", prompt_family="p", attr
 
 
 def content() -> dict[str, Any]:
-    return unseal(TEXT, max_bytes=LIMIT_BYTES)
+    return unseal(TEXT)
 
 
 def sealed(forged: dict[str, Any]) -> str:
     """*forged* with the checksum that belongs to it."""
-    return json.dumps({"schema": SCHEMA, "checksum": content_checksum(forged), "content": forged})
+    return json.dumps({"schema": SCHEMA, "checksum": _checksum(forged), "content": forged})
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> str:
@@ -78,8 +78,8 @@ def test_what_would_fail_later_is_refused_now(text: str) -> None:
 
 def test_what_is_larger_than_allowed_is_not_parsed() -> None:
     """The size is looked at first."""
-    with pytest.raises(CalibrationInvalid, match="more than 1,000,000"):
-        Calibration.from_json('{"a":"' + "x" * 2_000_000 + '"}', max_bytes=1_000_000)
+    with pytest.raises(CalibrationInvalid, match="more than 67,108,864"):
+        Calibration.from_json('{"a":"' + "x" * LIMIT_BYTES + '"}')
 
 
 _JSON = st.recursive(

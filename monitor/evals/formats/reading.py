@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from pydantic import JsonValue
 
 from monitor.errors import UsageError
 from monitor.evals.cases import Attempt, CaseKey, MetadataValue
+from monitor.trace.model import hash_of
 
 WORDS = tomllib.loads(files("monitor.evals.formats").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
 """The words of `vocabulary.toml`."""
@@ -179,8 +179,7 @@ def input_of(value: JsonValue, *, keep_text: bool = True) -> tuple[str | None, s
     if value is None or value in ("", [], {}):
         return None, None
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return text[:_LONGEST_INPUT] if keep_text else None, digest
+    return text[:_LONGEST_INPUT] if keep_text else None, hash_of(text)
 
 
 class AttemptReader:
