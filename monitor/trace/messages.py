@@ -253,9 +253,7 @@ def _role(message: Any) -> str | None:
             inner = message.get("kwargs")  # a serialised LangChain message
             role = (inner if isinstance(inner, dict) else message).get("type")
         return role.lower().rpartition(".")[2] if isinstance(role, str) else None  # some print an enumeration
-    if _is_pair(message):
-        return str(message[0]).lower()
-    return None
+    return str(message[0]).lower() if _is_pair(message) else None
 
 
 def _text(message: Any) -> str | None:

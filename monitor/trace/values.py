@@ -86,6 +86,4 @@ def count(value: Any) -> int | None:
 
 def annotator(value: Any) -> str | None:
     """Who judged: a human, or any kind of machine."""
-    if not isinstance(value, str):
-        return None
-    return HUMAN if value.upper() == "HUMAN" else JUDGE
+    return (HUMAN if value.upper() == "HUMAN" else JUDGE) if isinstance(value, str) else None

@@ -224,6 +224,7 @@ def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.Capt
         ("P", "F"),
         ("met", "not met"),
         ("CORRECT", "NOT_ATTEMPTED"),
+        ("AC", "TLE"),
         ("✓", "x"),
         ("VRAI", "FAUX"),
         ("WAHR", "FALSCH"),

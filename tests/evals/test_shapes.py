@@ -49,6 +49,33 @@ SHAPES: dict[str, Shape] = {
         ],
         "metrics": {"f1.f1_score": 0.5},
     },
+    "MLflow 3, traces": lambda side, passed: [
+        {
+            "trace_id": f"{side}{n}",
+            "request": {"question": asked(n)},
+            "assessments": [
+                {"assessment_name": "expected_response", "expectation": {"value": "4"}},
+                {"assessment_name": "correctness", "feedback": {"value": word(was, "yes", "no")}},
+            ],
+        }
+        for n, was in enumerate(passed)
+    ],
+    "MLflow 3, table": lambda side, passed: {
+        "columns": ["trace_id", "request", "correctness/value", "correctness/rationale"],
+        "data": [[f"{side}{n}", asked(n), word(was, "yes", "no"), "so"] for n, was in enumerate(passed)],
+    },
+    "MLflow, exact match": lambda _, passed: table(
+        ["inputs", "outputs", "exact_match/v1"], [(asked(n), "x", bool(was)) for n, was in enumerate(passed)]
+    ),
+    "LangSmith, averages": each(
+        lambda n, was: {"reference_example_id": CASES[n], "feedback_stats": {"right": {"n": 1, "avg": was}}}
+    ),
+    "SimpleQA": each(lambda n, was: {"problem": asked(n), "grade": word(was, "CORRECT", "NOT_ATTEMPTED")}),
+    "attempts by case": lambda _, passed: {CASES[n]: [{"passed": bool(was)}] * 2 for n, was in enumerate(passed)},
+    "attempts in cases": lambda _, passed: {
+        "cases": [{"id": CASES[n], "attempts": [{"passed": bool(was)}] * 2} for n, was in enumerate(passed)]
+    },
+    "rates that were added up": each(lambda n, was: {"id": CASES[n], "score": was * sum([0.1] * 10)}),
     "words by case": lambda _, passed: {CASES[n]: word(was, "PASSED", "FAILED") for n, was in enumerate(passed)},
     "scores by case": lambda _, passed: {CASES[n]: float(was) for n, was in enumerate(passed)},
     "SWE-bench, first version": lambda _, passed: {

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, reading, table
-from monitor.evals.formats.documents import bfcl_rows, case_rows, decoded, final_events, id_lists, junit_rows
+from monitor.evals.formats.documents import bfcl_rows, case_rows, decoded, final_events, id_lists, junit_rows, unsplit
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
 
@@ -131,7 +131,8 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
         raise _unknown(name)
     rows = case_rows(document)
     if rows is None:
-        rows = document if isinstance(document, list) else [document]
+        found = unsplit(document)
+        rows = found if isinstance(found, list) else [found]
     of_tool = (read for is_one, read in _ROWS if rows and is_one(rows[0]))
     return next(of_tool, _table_of(lambda _, found, __: found, Format.TABLE))(name, rows, options)
 

@@ -94,14 +94,14 @@ def case_rows(document: Mapping[str, Any] | Sequence[Any]) -> Sequence[Mapping[s
     An entry inherits the model that is named above it. None where there is no such list; empty where one of a usual
     name is empty.
     """
-    found = list(_lists(_unsplit(document), {}, _DEEPEST))
+    found = list(_lists(unsplit(document), {}, _DEEPEST))
     if found:
         return max(found, key=len)
     empty = isinstance(document, Mapping) and any(document.get(key) in ([], {}) for key in _WORDS["lists"])
     return [] if empty else None
 
 
-def _unsplit(document: Any) -> Any:
+def unsplit(document: Any) -> Any:
     """*document*, or the rows of a table that was written as names of columns and cells (MLflow, pandas, datasets)."""
     if not isinstance(document, Mapping):
         return document
@@ -146,11 +146,12 @@ def _joined(key: str, groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]])
     """
     The cases of named *groups* as one list.
 
-    What lists the groups, *key*, says whether they are models or repeats; else they are parts of a suite, and told
-    apart where the same case is in several.
+    What lists the groups, *key*, says whether they are models or repeats; else they are parts of a suite, told apart
+    where the same case is in several, or the cases themselves.
     """
     kind = next((kind for kind, keys in _WORDS["groups"].items() if key.casefold() in keys), "task")
     cases = Counter(case for _, rows in groups for case in {case_of(row) for row in rows} - {None})
+    kind = kind if cases or kind != "task" else "case_id"  # several attempts of each
     is_apart = kind != "task" or max(cases.values(), default=0) > 1
     return [{**({kind: name} if name and is_apart else {}), **row} for name, rows in groups for row in rows]
 
@@ -169,14 +170,12 @@ def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, A
     entries = list(value.items())
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
-    says = is_top and not has_outcome(value)
-    if len(entries) > 1 and all(isinstance(entry, bool) or (says and _decides(entry)) for _, entry in entries):
+    words = (str, int, float) if is_top and not has_outcome(value) else ()
+    if len(entries) > 1 and all(
+        isinstance(each, bool) or (isinstance(each, words) and is_understood(word_of(each))) for each in value.values()
+    ):
         return [{"case_id": name, "passed": entry} for name, entry in entries]
     return []
-
-
-def _decides(value: Any) -> bool:
-    return isinstance(value, str | int | float) and is_understood(word_of(value))
 
 
 def _is_case(entry: Mapping[str, Any], entries: Sequence[object]) -> bool:

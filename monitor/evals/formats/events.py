@@ -11,18 +11,17 @@ from monitor.trace.assembly import Assembler
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.decode import decode
 from monitor.trace.model import InvalidRecord, Outcome, Trace, TraceId
+from monitor.trace.otlp_json import is_otlp_json
 from monitor.trace.outcome_policy import implied_outcomes, resolve
 from monitor.trace.settings import Limits, OutcomeSettings
 
 _NATIVE_SCHEMA = "cliffwatch."
-_OTLP_KEYS = frozenset({"resourceSpans", "resourceLogs", "resource_spans", "resource_logs"})
 
 
 def is_event(row: object) -> bool:
     """Whether *row* is a native event or an OpenTelemetry request."""
-    if not isinstance(row, dict):
-        return False
-    return str(row.get("schema", "")).startswith(_NATIVE_SCHEMA) or bool(_OTLP_KEYS & set(row))
+    is_native = isinstance(row, dict) and str(row.get("schema", "")).startswith(_NATIVE_SCHEMA)
+    return is_native or is_otlp_json(row)
 
 
 def read_records(name: str, records: Iterable[bytes], options: Options) -> ResultFile:

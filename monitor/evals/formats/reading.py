@@ -233,7 +233,8 @@ class AttemptReader:
         """
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
         words = word_of(str(error)[:LONGEST_NAME]) if error else ""
-        if broken is None and words not in _NO_ERROR and (passed is not False or _is_unanswered(words)):
+        is_unanswered = "assert" not in words and any(part in words for part in VALUES["unanswered_within"])
+        if broken is None and words not in _NO_ERROR and (passed is not False or is_unanswered):
             passed, because = None, "error"
         about, classes = metadata or {}, self._classes
         text, digest = input_of(question, keep_text=self._options.keep_text)
@@ -287,8 +288,8 @@ class AttemptReader:
         if score is None:
             self._unclear[word] += 1
             return None, "not understood"
-        if self._pass_at > 1.0:
-            score *= whole_of(value)
+        # Ten tenths do not add up to 1.
+        score = round(score * (whole_of(value) if self._pass_at > 1.0 else 1.0), 9)
         self._told.add(score >= self._pass_at)
         self._lowest, self._highest = min(self._lowest, score), max(self._highest, score)
         self._between += 0.0 < score < 1.0
@@ -343,11 +344,6 @@ def is_broken(word: str) -> bool:
     """Whether *word* is for a run that did not end."""
     is_within = any(part in word for part in VALUES["broken_within"])
     return word in VALUES["broken"] or (is_within and not word.startswith("no_"))
-
-
-def _is_unanswered(error: str) -> bool:
-    """Whether the words of an *error* are those of a service that gave no answer."""
-    return "assert" not in error and any(part in error for part in VALUES["unanswered_within"])
 
 
 def is_unscored(word: str) -> bool:

@@ -390,12 +390,16 @@ def _last(column: str) -> str:
 _VERSION = re.compile(r"/v\d+/|/(?=score$)|(?<=^inputs)/")
 
 
+_MLFLOW = re.compile(r"\w/(?:value|v\d+)$")
+
+
 @cache
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
     *parents, own = ["", *_path(column)]
     is_inner = parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"])
-    return is_inner or own.startswith("score_")  # of Inspect AI's table of samples
+    is_average = own == "avg" and parents[-2:-1] == ["feedback_stats"]  # of LangSmith
+    return is_inner or is_average or _MLFLOW.search(column) is not None or own.startswith("score_")  # of Inspect AI
 
 
 def _is_summary(case_id: str, outcome: str) -> bool:
@@ -423,16 +427,21 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
     return found
 
 
+_NAME_KEYS = ("name", "key", "metric", "scorer", "assessment_name")
 _VALUE_KEYS = ("score", "value", "mean", "passed", "success")
 
 
 def named_values(entries: list[JsonValue]) -> dict[str, JsonValue]:
     """`[{"name": "exact_match", "mean": 1.0}]` as `{"exact_match": 1.0}`; empty for a list of anything else."""
     found: dict[str, JsonValue] = {}
-    for entry in entries:
-        if not isinstance(entry, dict):
+    for given in entries:
+        if not isinstance(given, dict):
             return {}
-        name = next((entry[key] for key in ("name", "key", "metric", "scorer") if key in entry), None)
+        feedback = given.get("feedback")  # of MLflow, which writes what was expected beside it
+        entry = {**given, **feedback} if isinstance(feedback, dict) else given
+        if "expectation" in entry:
+            continue
+        name = next((entry[key] for key in _NAME_KEYS if key in entry), None)
         name = name.get("name") if isinstance(name, dict) else name
         value = next((entry[key] for key in _VALUE_KEYS if key in entry), None)
         if not isinstance(name, str) or isinstance(value, dict | list):

@@ -217,9 +217,7 @@ def rate(measured: FailureRate) -> str:
 
 def bounds(interval: Interval | None) -> str:
     """The bounds of a ratio; empty where it is not known."""
-    if interval is None:
-        return ""
-    return f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
+    return "" if interval is None else f"{100 * interval.lower:.1f} to {100 * interval.upper:.1f}"
 
 
 def since(record: RolloutRecord) -> float | None:
