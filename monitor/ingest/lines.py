@@ -59,14 +59,33 @@ def decompressed(stream: io.BufferedReader) -> io.BufferedReader:
 
 
 def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
-    """Every line of *stream*; one longer than *max_bytes* is hashed chunk by chunk and never held as a whole."""
+    """
+    Every line of *stream*, or JSON document that begins with a bracket alone on its line, to the line that closes it.
+
+    One longer than *max_bytes* is hashed chunk by chunk and never held as a whole.
+    """
     longest = max_bytes + len(b"\r\n")
-    for index, line in enumerate(iter(lambda: stream.readline(longest), b"")):
+    lines = enumerate(iter(lambda: stream.readline(longest), b""))
+    for index, first in lines:
+        line, close = first, _CLOSES.get(_without_line_end(first))
+        if close is not None:
+            line = b"".join([first, *_lines_to(close, lines, max_bytes)])
         value = _without_line_end(line)
         if len(value) <= max_bytes:
             yield Line(index, value)
         else:
             yield Line(index, b"", _hash_to_line_end(line, stream))
+
+
+_CLOSES = {b"{": b"}", b"[": b"]"}  # as most programs write JSON for people, everything within is indented
+
+
+def _lines_to(close: bytes, lines: Iterator[tuple[int, bytes]], max_bytes: int) -> Iterator[bytes]:
+    for _, line in lines:
+        yield line
+        max_bytes -= len(line)
+        if line.startswith(close) or max_bytes < 0:
+            return
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:

@@ -42,8 +42,7 @@ def decode(value: bytes | None, limits: Limits, options: DecodeOptions = DEFAULT
     if len(value) > limits.max_record_bytes:
         raise InvalidRecord(DropReason.TOO_LARGE, f"{len(value)} bytes, at most {limits.max_record_bytes} are read")
     decoded = _decode(value, limits, options)
-    says_something = decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored
-    return decoded if says_something else _SILENT
+    return decoded if decoded.traces or decoded.outcomes or decoded.spans or decoded.ignored else _SILENT
 
 
 _SILENT = Decoded(ignored={Ignored.RECORD_SILENT: 1})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tracemalloc
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -120,7 +121,11 @@ def test_a_long_line_is_measured_and_not_kept(tmp_path: Path) -> None:
 
 
 @given(
-    lines=st.lists(st.binary(max_size=40).filter(lambda line: b"\n" not in line and not line.endswith(b"\r"))),
+    lines=st.lists(
+        st.binary(max_size=40).filter(
+            lambda line: b"\n" not in line and not line.endswith(b"\r") and line not in {b"{", b"["}
+        )
+    ),
     end=st.sampled_from([b"\n", b"\r\n"]),
     limit=st.integers(1, 30),
 )
@@ -134,6 +139,21 @@ def test_lines_are_kept_or_measured_exactly(lines: list[bytes], end: bytes, limi
     assert [
         line if len(line) <= limit else Oversize(len(line), hashlib.sha256(line).hexdigest()) for line in lines
     ] == [line.oversize or line.value for line in found]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_document_over_several_lines_is_one_record(end: bytes) -> None:
+    """As `jq`, `json.tool` and a browser write it; without its last bracket it goes on to the limit."""
+    documents = [json.dumps(each, indent=2).encode() for each in ({"a": [1, {"b": 2}]}, [{"a": 1}, {}])]
+    lines = [*documents, b'{"on": "one line"}', b"{", b' "cut": 1,', b' "off": 2']
+    stream = io.BytesIO(end.join(line.replace(b"\n", end) for line in lines))
+
+    found = list(read_lines(stream, max_bytes=80))
+
+    assert [*documents, lines[2], b'{\n "cut": 1,\n "off": 2'] == [line.value.replace(b"\r", b"") for line in found]
+    assert [0, 8, 14, 15] == [line.index for line in found]
+    stream.seek(0)
+    assert any(line.oversize for line in read_lines(stream, max_bytes=20))
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])

@@ -190,8 +190,7 @@ def _model_of(value: Mapping[str, Any], depth: int = 2) -> Mapping[str, str]:
         if isinstance(value.get(key), str):
             return {"model": value[key]}
     parts = [part for name, part in value.items() if isinstance(part, Mapping) and name not in _WORDS["other_models"]]
-    found = (_model_of(part, depth - 1) for part in parts if depth)
-    return next(filter(None, found), {})
+    return next(filter(None, (_model_of(part, depth - 1) for part in parts if depth)), {})
 
 
 def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

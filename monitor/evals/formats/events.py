@@ -20,8 +20,7 @@ _NATIVE_SCHEMA = "cliffwatch."
 
 def is_event(row: object) -> bool:
     """Whether *row* is a native event or an OpenTelemetry request."""
-    is_native = isinstance(row, dict) and str(row.get("schema", "")).startswith(_NATIVE_SCHEMA)
-    return is_native or is_otlp_json(row)
+    return is_otlp_json(row) or (isinstance(row, dict) and str(row.get("schema", "")).startswith(_NATIVE_SCHEMA))
 
 
 def read_records(name: str, records: Iterable[bytes], options: Options) -> ResultFile:

@@ -146,9 +146,7 @@ def labels_per_second(evidence: Sequence[Evidence]) -> float | None:
     last = evidence[-1]
     recent = [found for found in evidence if found.at >= last.at - _RECENT_SECONDS]
     first = recent[0] if len(recent) > 1 else evidence[max(0, len(evidence) - 2)]
-    if last.at <= first.at:
-        return None
-    return max(0, last.labelled - first.labelled) / (last.at - first.at)
+    return None if last.at <= first.at else max(0, last.labelled - first.labelled) / (last.at - first.at)
 
 
 def listed(evidence: Sequence[Evidence]) -> Sequence[Evidence]:
