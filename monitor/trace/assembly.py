@@ -227,7 +227,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     calls = _innermost(models, layers)
     aside = _beside_agent(tops, tree) | _given_up(calls)
     return _Run(
-        root=next((span for span in own if span.parent_span_id is None), None) if is_all else None,
+        root=next((span for span in own if not span.parent_span_id), [head, *tree.above(head)][-1]) if is_all else None,
         head=head,
         last=max([top for top in tops if top.span_id not in aside], key=_by_end, default=head),
         ordered=[head, *(span for span in own if span is not head)],

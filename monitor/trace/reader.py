@@ -310,10 +310,13 @@ class Reader:
         )
 
     def _span(self, raw: ProtoSpan, place: Span, known: _Known, facts: SpanAttributes) -> Span:
-        """The span; of one that is no root, does no agent's work and has no word for us, no more than its place."""
+        """The span; of one that is no root, does no agent's work and has no word for us, place and failure alone."""
         if known.is_irrelevant and place.parent_span_id:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
-            return place
+            # It may yet be the topmost that comes, whose error is that of the run.
+            why = span_reading.error_type_of(facts, raw.status.message)
+            has_failed = raw.status.code == span_reading.ERROR_STATUS
+            return replace(place, error=True, error_type=self._label(why)) if has_failed else place
         if known.mended:
             self._ignored[Ignored.LABEL_MENDED] += known.mended
         kind, code = known.kind, raw.status.code

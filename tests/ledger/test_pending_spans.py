@@ -93,7 +93,7 @@ def test_due_traces_come_in_portions_and_whole(ledger: SqlLedger) -> None:
 
 def test_a_span_that_comes_again_counts_once(ledger: SqlLedger) -> None:
     """In the same batch, in another one, or with another account of itself; the better account is kept."""
-    running, ended, better = a_span(ended_at=None), a_span(), a_span(service="z")
+    running, ended, better = a_span(ended_at=None), a_span(), a_span(agent_name="says more")
     ledger.record(a_batch(ended, running, ended))
     ledger.record(a_batch(better, a_call("a"), running))
     ledger.record(a_batch(ended))

@@ -310,6 +310,17 @@ class TestRun:
             (o.success, o.failure_class) for o in failed if o
         ]
 
+    def test_error_of_the_topmost_span_that_came_is_that_of_the_run(self) -> None:
+        """The root may be in another system; what runs beside the agent, or below it, is not above it."""
+        handler = a_span("http", parent_span_id="elsewhere", kind=OperationKind.OTHER, error=True, error_type="500")
+        agent = a_span("root", parent_span_id="http")
+        fine = replace(handler, error=None)
+        beside = replace(handler, span_id="push", parent_span_id="http")
+
+        ends = [built(*spans, agent, a_call("a")).outcome for spans in ((handler,), (fine, beside))]
+
+        assert [(False, "500"), (True, None)] == [(end.success, end.failure_class) for end in ends if end]
+
     def test_error_that_a_later_call_recovered_from_is_no_failure(self) -> None:
         """A fallback, a retry and a tool whose error the model was shown end well; so does an agent that answers."""
         later = a_call("z", started_at=STARTED_AT + 1.5)

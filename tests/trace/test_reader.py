@@ -426,6 +426,7 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
         ("Hi", 1),
     ),
     "gen_ai.output.messages.N.message.*": ({"gen_ai.output.messages.0.message.content": ""}, _span("answered"), False),
+    "gen_ai.request.tools": ({"gen_ai.request.tools": ['[{"name": "book"}]']}, _tool_names, ["book"]),
     "gen_ai.request.parameters": ({"gen_ai.request.parameters": '{"model": "m"}'}, _span("request_model"), "m"),
     "gen_ai.request.messages": ({"gen_ai.request.messages": _MESSAGES}, _asked, ("Hi", 1)),
     "gen_ai.prompt_json": ({"gen_ai.prompt_json": _MESSAGES}, _asked, ("Hi", 1)),
@@ -880,17 +881,21 @@ def test_labels_are_mended_and_counted() -> None:
     assert decoded.ignored[Ignored.LABEL_MENDED] >= 1
 
 
-def test_of_spans_of_the_application_no_more_than_the_place_is_kept() -> None:
+def test_of_spans_of_the_application_no_more_than_place_and_error_are_kept() -> None:
     """An agent's span may stand below one; only the root may say more."""
 
     def play(tracer: Tracer) -> None:
-        with tracer.start_as_current_span("POST /chat"), tracer.start_as_current_span("SELECT"):
-            pass
+        with tracer.start_as_current_span("POST /chat"):
+            with tracer.start_as_current_span("SELECT"):
+                pass
+            with tracer.start_as_current_span("PUT", attributes={"error.type": "503"}) as span:
+                span.set_status(StatusCode.ERROR)
 
     decoded = read(recorded(play))
 
-    assert ["", "POST /chat"] == [span.name for span in decoded.spans]
-    assert {Ignored.SPAN_IRRELEVANT: 1} == decoded.ignored
+    assert ["", "", "POST /chat"] == [span.name for span in decoded.spans]
+    assert [(None, None), (True, "503"), (None, None)] == [(span.error, span.error_type) for span in decoded.spans]
+    assert {Ignored.SPAN_IRRELEVANT: 2} == decoded.ignored
 
 
 def test_application_span_with_our_attributes_is_kept() -> None:
