@@ -104,11 +104,7 @@ class DifficultyClassifier(base.Classifier):
         weights = self._weights
         active = [(self._bias, 1.0)]
         for name, value in x.items():
-            weight = weights.get(name)
-            if weight is None:
-                variance = _prior_variance_of(name)
-                weight = weights[name] = Weight(0.0, variance, variance)
-            active.append((weight, value))
+            active.append((weights.get(name) or weights.setdefault(name, _unlearnt(name)), value))
         mean = variance = 0.0
         for weight, value in active:
             mean += weight.mean * value
@@ -144,26 +140,13 @@ class DifficultyClassifier(base.Classifier):
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:
         """Probability that a request with features *x* succeeds (False) or fails (True)."""
         del kwargs
-        belief = self._believe(x.items(), self.bias)
-        failing = failure_probability(belief.mean, belief.variance)
+        mean, variance = self.bias
+        for name, value in x.items():
+            weight = self._weights.get(name) or _unlearnt(name)
+            mean += weight.mean * value
+            variance += weight.variance * value * value
+        failing = failure_probability(mean, variance)
         return {False: 1.0 - failing, True: failing}
-
-    def difficulty(self, x: Mapping[Any, float]) -> Belief:
-        """Belief about the difficulty of a request with features *x*: who answers is left out."""
-        asked = ((name, value) for name, value in x.items() if group_of(name) not in NUISANCE_GROUPS)
-        return self._believe(asked, Belief(self._bias.mean, 0.0))
-
-    def _believe(self, items: Iterable[tuple[FeatureName, float]], start: Belief) -> Belief:
-        mean, variance = start
-        weights = self._weights
-        for name, value in items:
-            weight = weights.get(name)
-            if weight is None:
-                variance += _prior_variance_of(name) * value * value
-            else:
-                mean += weight.mean * value
-                variance += weight.variance * value * value
-        return Belief(mean, variance)
 
     def _evict(self) -> None:
         excess = len(self._weights) - self.max_features
@@ -180,8 +163,9 @@ def group_of(name: FeatureName) -> str:
     return str(name).partition("=")[0]
 
 
-def _prior_variance_of(name: FeatureName) -> float:
-    return PRIOR_VARIANCE.get(group_of(name), _OTHER_VARIANCE)
+def _unlearnt(name: FeatureName) -> Weight:
+    variance = PRIOR_VARIANCE.get(group_of(name), _OTHER_VARIANCE)
+    return Weight(0.0, variance, variance)
 
 
 def failure_probability(mean: float, variance: float) -> float:

@@ -14,7 +14,7 @@ from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from monitor.errors import UsageError
 from monitor.evals.cases import UNGRADED, Case, CaseKey, Grade, Pair, Run, request_of
-from monitor.evals.formats.reading import LABEL_KEYS, WORDS
+from monitor.evals.formats.reading import LABEL_KEYS, WORDS, text_of
 from monitor.rollout.wording import counted, some_of
 
 _WORDS = {word: Tier(tier) for tier, words in WORDS["tiers"].items() for word in words}
@@ -112,9 +112,7 @@ def _label(case: Case, column: str) -> str | None:
     value = case.metadata.get(column)
     if value is None:
         value = next((each for name, each in case.metadata.items() if name.casefold() == folded), None)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return None if value is None or not str(value).strip() else str(value).strip()
+    return text_of(value) or None
 
 
 def tiers_by_calibration(runs: Sequence[Run], calibration: Calibration, source: TierSource, told_by: str) -> Tiering:

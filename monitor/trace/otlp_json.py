@@ -18,10 +18,10 @@ from monitor.trace.model import DropReason, InvalidRecord
 from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.semconv import EVENTS
 from monitor.trace.settings import Limits
+from monitor.trace.values import written_number
 
 _STATUS_CODES = {"OK": 1, "ERROR": 2}
 _INT64 = re.compile(r"(-?[0-9]{1,20})(?:\.0+)?")
-_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 _BASE64_LENGTHS = {24, 22, 12, 11}  # of 16 and of 8 bytes, filled up or not
 
 
@@ -143,7 +143,7 @@ def _as_integer(held: Any) -> int | None:
 
 def _as_double(held: Any) -> float | None:
     if isinstance(held, str):  # protobuf's JSON allows it
-        return float(held) if _NUMBER.fullmatch(held) else None
+        return written_number(held)
     return float(held) if isinstance(held, float | int) and abs(held) < 2**1023 else None
 
 

@@ -15,7 +15,7 @@ from monitor.trace.model import NO_BUDGET, Budget, Tool
 from monitor.trace.semconv import Field
 from monitor.trace.span import OperationKind
 from monitor.trace.span_attributes import SpanAttributes, meaning_of
-from monitor.trace.values import amount, count, dollars, number
+from monitor.trace.values import amount, count, dollars, number, written_number
 
 ERROR_STATUS, _OK_STATUS = 2, 1
 _SIGNS_OF_A_STEP = frozenset(
@@ -310,14 +310,10 @@ def cost_of(attributes: SpanAttributes) -> float | None:
     return math.fsum(parts) if parts else None
 
 
-_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,20})?(?:[eE]-\d{1,2})?")
-
-
 def _cost(value: Any) -> float | None:
     details = parsed(value)
     if not isinstance(details, dict):
-        is_text = isinstance(details, str) and _NUMBER.fullmatch(details) is not None
-        return dollars(float(details) if is_text else details)
+        return dollars(written_number(details) if isinstance(details, str) else details)
     total = dollars(details.get("total", details.get("total_cost")))
     parts = [cost for part in details.values() if (cost := dollars(part)) is not None]
     return total if total is not None else (math.fsum(parts) if parts else None)

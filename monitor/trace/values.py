@@ -14,6 +14,7 @@ TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _COUNT_DIGITS = 10
+_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 def hexadecimal_id(value: bytes, size: int) -> str | None:
@@ -49,6 +50,11 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= bounds.LARGEST_NUMBER:
         return None
     return float(value)
+
+
+def written_number(text: str) -> float | None:
+    """The number that *text* is in full, as JSON writes it."""
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _between(least: float, most: float) -> Callable[[Any], float | None]:

@@ -17,7 +17,15 @@ from river import compose, metrics, preprocessing
 from river.checks import yield_checks
 from scipy.integrate import quad
 
-from monitor.difficulty.estimator import PRIOR_VARIANCE, DifficultyClassifier, Weight, failure_probability
+from monitor.difficulty.estimator import (
+    NUISANCE_GROUPS,
+    PRIOR_VARIANCE,
+    DifficultyClassifier,
+    Weight,
+    failure_probability,
+    group_of,
+)
+from tests.difficulty.river_says import difficulty_of
 
 Request = dict[str, float]
 Labels = list[tuple[Request, bool]]
@@ -87,8 +95,8 @@ def test_order_of_features_changes_nothing(labels: Labels, x: Request, shuffle: 
 @given(labels=LABELS, x=REQUESTS)
 def test_flipped_labels_mirror_every_belief(labels: Labels, x: Request) -> None:
     """Failures and successes are treated alike: flipping all labels turns every mean round and keeps every variance."""
-    told = learnt(labels).difficulty(x)
-    flipped = learnt([(each, not failed) for each, failed in labels]).difficulty(x)
+    told = difficulty_of(x, learnt(labels))
+    flipped = difficulty_of(x, learnt([(each, not failed) for each, failed in labels]))
 
     assert told.mean == pytest.approx(-flipped.mean, abs=1e-9)
     assert told.variance == pytest.approx(flipped.variance)
@@ -98,10 +106,13 @@ def test_flipped_labels_mirror_every_belief(labels: Labels, x: Request) -> None:
 def test_unseen_features_keep_their_prior(labels: Labels, x: Request) -> None:
     """A feature never met adds its prior variance and leaves the mean alone."""
     model = learnt(labels)
-    known, unseen = model.difficulty(x), model.difficulty({**x, "item=never met": 1.0})
+    asked = {name: value for name, value in x.items() if group_of(name) not in NUISANCE_GROUPS}
+    mean, variance = difficulty_of(asked, model)
 
-    assert known.mean == unseen.mean
-    assert known.variance + PRIOR_VARIANCE["item"] == pytest.approx(unseen.variance)
+    told = model.predict_proba_one({**asked, "item=never met": 1.0})[True]
+
+    unseen = variance + model.bias.variance + PRIOR_VARIANCE["item"]
+    assert told == pytest.approx(failure_probability(mean, unseen))
 
 
 @given(labels=LABELS, x=REQUESTS)
@@ -110,7 +121,7 @@ def test_predicting_changes_nothing(labels: Labels, x: Request) -> None:
     model = learnt(labels)
     before = {name: (weight.mean, weight.variance) for name, weight in model.weights.items()}
     model.predict_proba_one(x)
-    model.difficulty({**x, "item=never met": 1.0})
+    model.predict_proba_one({**x, "item=never met": 1.0})
 
     assert before == {name: (weight.mean, weight.variance) for name, weight in model.weights.items()}
 
@@ -119,10 +130,10 @@ def test_predicting_changes_nothing(labels: Labels, x: Request) -> None:
 def test_repeated_labels_sharpen_and_never_overshoot(failures: int) -> None:
     """Each further failure raises the difficulty and lowers its variance, and both stay finite."""
     model = DifficultyClassifier()
-    beliefs = [model.difficulty({"item=a": 1.0})]
+    beliefs = [difficulty_of({"item=a": 1.0}, model)]
     for _ in range(failures):
         model.learn_one({"item=a": 1.0}, True)
-        beliefs.append(model.difficulty({"item=a": 1.0}))
+        beliefs.append(difficulty_of({"item=a": 1.0}, model))
 
     assert all(later.mean > earlier.mean for earlier, later in itertools.pairwise(beliefs))
     assert all(0 < later.variance < earlier.variance for earlier, later in itertools.pairwise(beliefs))
@@ -131,9 +142,9 @@ def test_repeated_labels_sharpen_and_never_overshoot(failures: int) -> None:
 def test_who_answered_is_no_part_of_difficulty() -> None:
     """Version terms take their share of the blame, and the difficulty leaves them out."""
     model = learnt([({"capability=sql": 1.0, "version=weak": 1.0}, True)] * 30)
-    asked = model.difficulty({"capability=sql": 1.0})
+    asked = difficulty_of({"capability=sql": 1.0}, model)
 
-    assert asked == model.difficulty({"capability=sql": 1.0, "version=weak": 1.0})
+    assert asked == difficulty_of({"capability=sql": 1.0, "version=weak": 1.0}, model)
     assert model.weights["version=weak"].mean > model.weights["capability=sql"].mean
 
 

@@ -21,6 +21,7 @@ from monitor.difficulty.features import LabelledRequest, RequestFeatures, indica
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tagger import Tagger
 from monitor.difficulty.tiers import NO_TAG, Tag
+from tests.difficulty.river_says import difficulty_of
 from tests.trace.events import decode_native
 
 SETTINGS = DifficultySettings()
@@ -95,7 +96,7 @@ def test_tags_are_what_river_predicts_on_real_requests(
 
     for features, tag in zip(asked, told, strict=True):
         x = indicators(features, learner._known_as(features), learner.scales)
-        river = learner.estimator.difficulty(x)
+        river = difficulty_of(x, learner.estimator)
         assert pytest.approx(river.mean, abs=1e-9) == tag.difficulty_logit
         assert pytest.approx(river.variance, abs=1e-9) == tag.difficulty_variance
 
@@ -150,7 +151,7 @@ def test_tags_are_what_river_predicts_on_any_request(asked: list[RequestFeatures
         assert pytest.approx(river.predict_proba_one(x)[True], abs=1e-9) == failure_probability(
             tag.difficulty_logit, tag.difficulty_variance
         )
-        assert pytest.approx(river.difficulty(x).mean, abs=1e-9) == tag.difficulty_logit
+        assert pytest.approx(difficulty_of(x, river).mean, abs=1e-9) == tag.difficulty_logit
 
 
 def _by_prompt(features: RequestFeatures) -> str:

@@ -324,6 +324,13 @@ class AttemptReader:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."
 
 
+def text_of(value: JsonValue) -> str:
+    """*value* as text, empty for None; a whole number without the .0 that tables with a gap in their column write."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
+
+
 def word_of(value: JsonValue) -> str:
     """
     *value* in lower case, with _ for a space or hyphen and without marks around a word; a long text as it is.

@@ -348,10 +348,7 @@ class _RowReader:
         return None if column is None else row.get(column)
 
     def _text(self, row: Row, role: str) -> str:
-        value = self._get(row, role)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        return "" if value is None else str(value).strip()
+        return reading.text_of(self._get(row, role))
 
     def _case_id(self, row: Row) -> str:
         if self._roles["case"] != self._roles.get("input"):
