@@ -35,8 +35,8 @@ class WallClock:
 class EventClock:
     """The newest event time seen so far, for replays: time passes as fast as records are read."""
 
-    def __init__(self, start: float = 0.0) -> None:
-        self._now = start
+    def __init__(self) -> None:
+        self._now = 0.0
 
     def time(self) -> float:
         return self._now
@@ -46,7 +46,3 @@ class EventClock:
 
     def observe(self, event_time: float) -> None:
         self._now = max(self._now, event_time)
-
-    def advance(self, seconds: float) -> None:
-        """Let *seconds* of event time pass with no event, as at the end of a file."""
-        self._now += seconds

@@ -48,7 +48,8 @@ def start(url: str) -> SnapshotHolder:
     try:
         snapshots = SnapshotHolder(Snapshot(now=NOON, policy=_POLICY))
         source = FakeSource(FakeBroker(), ledger.offsets)
-        clock = EventClock(NOON + 3 * DAY)
+        clock = EventClock()
+        clock.observe(NOON + 3 * DAY)
         stages = Stages(source, NoDeadLetters(), ledger, a_review(ledger), clock, snapshots)
         service = Service(
             stages,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from monitor.clock import EventClock
 from monitor.errors import DeadLetterUnavailable
 from monitor.ledger.ledger import CounterName
 from tests.builders import PARTITION
@@ -81,12 +80,11 @@ def test_a_batch_that_is_recorded_in_parts_is_fenced_in_parts(house: House) -> N
 def test_what_is_recorded_is_said_once_a_minute(house: House) -> None:
     """Each batch is for debugging; the sums of a minute are news."""
     clock = house.service.stages.clock
-    assert isinstance(clock, EventClock)
     with structlog.testing.capture_logs() as told:
         for second in range(0, 130, 5):
             house.broker.append(an_event(f"t{second}"))
             house.service.run_once()
-            clock.advance(5)
+            clock.observe(clock.time() + 5)
 
     summaries = [each for each in told if each["event"] == "traffic.recorded"]
     assert [1, 12, 12] == [each["records"] for each in summaries]

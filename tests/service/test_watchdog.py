@@ -21,7 +21,7 @@ def test_a_loop_that_turns_is_no_problem(clock: EventClock) -> None:
     watchdog = Watchdog(clock, unhealthy_seconds=300.0, exit_seconds=600.0, end=ended.append)
 
     for _ in range(100):
-        clock.advance(200.0)
+        clock.observe(clock.time() + 200.0)
         watchdog.look()
         watchdog.turned()
 
@@ -35,10 +35,10 @@ def test_a_loop_that_hangs_is_said_and_then_ended_with_its_stacks(
     ended = list[int]()
     watchdog = Watchdog(clock, unhealthy_seconds=300.0, exit_seconds=600.0, end=ended.append)
 
-    clock.advance(301.0)
+    clock.observe(clock.time() + 301.0)
     watchdog.look()
     problem, before = watchdog.problem(), list(ended)
-    clock.advance(300.0)
+    clock.observe(clock.time() + 300.0)
     watchdog.look()
 
     assert "has made no progress for 301 s, so a broker or the database hangs" in problem
