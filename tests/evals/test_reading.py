@@ -196,6 +196,18 @@ def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert (2, 1, 2) == counted(reported(capsys, entries, bare))
 
 
+def test_parts_of_a_suite_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that name no case are attempts of what lists them only if these are many, and each has few."""
+    rows = [{"passed": True}] * 3 + [{"passed": False}]
+    asked = {part: [{**row, "question": f"{part} {n}?"} for n, row in enumerate(rows)] for part in ("easy", "hard")}
+
+    path = written(json.dumps({"easy": rows, "hard": rows}), "parts.json")
+
+    assert "no column says which case it is" in refused(capsys, path, path)
+    path = written(json.dumps(asked), "asked.json")
+    assert (8, 6, 6) == counted(reported(capsys, path, path))
+
+
 def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty patch is a failure, an error or an unfinished instance is unknown."""
     document = {"resolved_ids": ["a", "b"], "unresolved_ids": ["c"], "empty_patch_ids": ["d"], "error_ids": ["e"]}

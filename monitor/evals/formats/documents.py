@@ -151,9 +151,11 @@ def _joined(key: str, groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]])
     """
     kind = next((kind for kind, keys in _WORDS["groups"].items() if key.casefold() in keys), "task")
     cases = Counter(case for _, rows in groups for case in {case_of(row) for row in rows} - {None})
-    kind = kind if cases or kind != "task" else "case_id"  # several attempts of each
+    rows = [(name, row) for name, rows in groups for row in rows]
+    if kind == "task" and len(rows) < len(groups) ** 2 and not any(has_case(row) for _, row in rows):
+        kind = "case_id"  # a few attempts of each of many
     is_apart = kind != "task" or max(cases.values(), default=0) > 1
-    return [{**({kind: name} if name and is_apart else {}), **row} for name, rows in groups for row in rows]
+    return [{**({kind: name} if name and is_apart else {}), **row} for name, row in rows]
 
 
 def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
