@@ -274,8 +274,10 @@ def _gate(outcomes: Outcomes, told: Told, split: Split) -> Figures:
         ]
         for version in split.later[:GATE_VERSIONS]
     ]
-    live = assess_traffic(told.calibration, [label for labels in by_version for label in labels])
-    alone = [assess_traffic(told.calibration, labels) for labels in by_version]
+    live = assess_traffic(
+        told.calibration, [label for labels in by_version for label in labels], settings=DifficultySettings()
+    )
+    alone = [assess_traffic(told.calibration, labels, settings=DifficultySettings()) for labels in by_version]
     return {
         "gate: untrusted on live traffic": float(not live.is_trusted),
         "gate: untrusted on one live version alone": float(np.mean([not trust.is_trusted for trust in alone])),

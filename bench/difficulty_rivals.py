@@ -13,6 +13,7 @@ from bench.outcomes import Outcomes
 from monitor.difficulty.calibrating import calibrate, measure_scales
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
+from monitor.difficulty.settings import DifficultySettings
 
 _Array = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ def history_of(outcomes: Outcomes, versions: Sequence[int], pool: NDArray[np.int
 
 def by_calibration(outcomes: Outcomes, history: Sequence[LabelledRequest]) -> Told:
     """The product: a frozen calibration."""
-    calibration = calibrate(history, frozen_at=0.0)
+    calibration = calibrate(history, frozen_at=0.0, settings=DifficultySettings())
     if calibration is None:
         raise ValueError("a history has labels")
     estimates = [calibration.difficulty.estimate(features) for features in outcomes.features]
@@ -69,7 +70,7 @@ def by_capability(outcomes: Outcomes, history: Sequence[LabelledRequest]) -> Tol
         LabelledRequest(RequestFeatures(label.features.capability), label.model_version, label.failed, label.started_at)
         for label in history
     ]
-    calibration = calibrate(bare, frozen_at=0.0)
+    calibration = calibrate(bare, frozen_at=0.0, settings=DifficultySettings())
     if calibration is None:
         raise ValueError("a history has labels")
     terms = [calibration.difficulty.weights.get("capability=" + each.capability) for each in outcomes.features]

@@ -21,6 +21,7 @@ from bench.outcomes import Outcomes
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tag
 from monitor.rollout.cohort import Arm, Cohort, Stratum
 from monitor.rollout.judging import judge
@@ -220,7 +221,9 @@ def watch(rollout: RealRollout) -> Iterator[Verdict]:
 def _history(outcomes: Outcomes, start: int, known_share: float, rng: np.random.Generator) -> History:
     live, pool = _split(len(outcomes.features), known_share, rng)
     served = [(version, rng.permutation(pool)) for version in range(start, start + REFERENCE_VERSIONS)]
-    calibration = calibrate(_labelled(outcomes, served), frozen_at=float(len(outcomes.versions)))
+    calibration = calibrate(
+        _labelled(outcomes, served), frozen_at=float(len(outcomes.versions)), settings=DifficultySettings()
+    )
     assert calibration is not None
     return History(outcomes, start, served, live, calibration)
 

@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tag, Tier
 from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
 
@@ -294,7 +295,7 @@ def _history(seed: int, spread: float, quirk: float) -> _History:
             LabelledRequest(features=each, model_version=f"ref-{version}", failed=bool(bad), started_at=float(version))
             for each, bad in zip(features, failed, strict=True)
         ]
-    calibration = calibrate(labels, frozen_at=12.0)
+    calibration = calibrate(labels, frozen_at=12.0, settings=DifficultySettings())
     assert calibration is not None
     return _History(tier, logits, [calibration.tag(each) for each in features], calibration)
 

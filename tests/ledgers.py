@@ -14,6 +14,7 @@ from msgspec import structs
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import NO_TAG, Tag, Tier
 from monitor.ledger.ledger import (
     Assembled,
@@ -64,7 +65,7 @@ def a_calibration(frozen_at: float = NOON) -> Calibration:
         for version in range(3)
         for item in range(60)
     ]
-    calibration = calibrate(history, frozen_at=frozen_at)
+    calibration = calibrate(history, frozen_at=frozen_at, settings=DifficultySettings())
     assert calibration is not None
     return calibration
 

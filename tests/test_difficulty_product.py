@@ -20,6 +20,7 @@ from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.correction import ShareShift, compare_shares, measure_arm
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from tests.event_histories import write_events
 from tests.recount import asked, bins_at_the_same_hours
 
@@ -84,7 +85,9 @@ def _stored(ledger: Path) -> Mapping[str, str]:
 def learnt(run: Run) -> Calibration:
     """What the pure function learns from the same outcomes."""
     frozen_at = _body(run)["content"]["frozen_at"]
-    calibration = calibrate([_labelled(event) for event in run.history], frozen_at=frozen_at)
+    calibration = calibrate(
+        [_labelled(event) for event in run.history], frozen_at=frozen_at, settings=DifficultySettings()
+    )
     assert calibration is not None
     return calibration
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Belief, Calibration, FrozenDifficulty, FrozenWeight
+from monitor.difficulty.calibration import Belief, Calibration, FrozenDifficulty, FrozenWeight
 from monitor.difficulty.estimator import NUISANCE_GROUPS, PRIOR_VARIANCE, DifficultyClassifier, group_of
 from monitor.difficulty.features import LabelledRequest, RequestFeatures, Scale, indicators
 from monitor.difficulty.settings import DifficultySettings
@@ -27,7 +27,7 @@ _SLACK = 1.25
 
 
 def calibrate(
-    history: Iterable[LabelledRequest], *, frozen_at: float, settings: DifficultySettings = DEFAULT_SETTINGS
+    history: Iterable[LabelledRequest], *, frozen_at: float, settings: DifficultySettings
 ) -> Calibration | None:
     """
     Learn difficulty from *history*, then freeze; None where the history is empty.

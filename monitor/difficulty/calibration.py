@@ -20,12 +20,9 @@ from annotated_types import Ge
 from pydantic import ConfigDict, TypeAdapter
 
 from monitor.difficulty.features import RequestFeatures, Scale
-from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import TIERS, Tag, Tier, TierCuts
 from monitor.difficulty.trust import TierPromise, Trust
 from monitor.errors import CalibrationInvalid
-
-DEFAULT_SETTINGS = DifficultySettings()
 
 SCHEMA = "cliffwatch.calibration/v1"
 _ID_DIGITS = 16

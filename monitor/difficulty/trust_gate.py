@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc, expit
 
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration, Estimate, FrozenDifficulty
+from monitor.difficulty.calibration import Calibration, Estimate, FrozenDifficulty
 from monitor.difficulty.features import LabelledRequest
 from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust import Drift, LiveTrust, ReliabilityPoint, Trust
@@ -106,7 +106,7 @@ def assess(predictions: Sequence[Prediction], *, versions: int, settings: Diffic
 
 
 def assess_traffic(
-    calibration: Calibration, labels: Iterable[LabelledRequest], *, settings: DifficultySettings = DEFAULT_SETTINGS
+    calibration: Calibration, labels: Iterable[LabelledRequest], *, settings: DifficultySettings
 ) -> Trust:
     """
     Trust in *calibration* on traffic that it did not learn: its history may know the probes, but not what users ask.
@@ -266,7 +266,7 @@ def _scale(part: _Array) -> _Array:
 
 
 def assess_live(
-    calibration: Calibration, labels: Sequence[LabelledRequest], *, settings: DifficultySettings = DEFAULT_SETTINGS
+    calibration: Calibration, labels: Sequence[LabelledRequest], *, settings: DifficultySettings
 ) -> LiveTrust:
     """
     Trust in *calibration* on live labels, and its drift.

@@ -30,12 +30,12 @@ ITEMS = 150
 @pytest.fixture(scope="module")
 def calibration() -> Calibration | None:
     """Eight versions on 150 items."""
-    return calibrate(history(items=ITEMS), frozen_at=1_000.0)
+    return calibrate(history(items=ITEMS), frozen_at=1_000.0, settings=DifficultySettings())
 
 
 def test_an_empty_history_gives_no_calibration() -> None:
     """Nothing learnt is not a calibration."""
-    assert calibrate([], frozen_at=0.0) is None
+    assert calibrate([], frozen_at=0.0, settings=DifficultySettings()) is None
 
 
 def test_tiers_follow_difficulty(calibration: Calibration) -> None:
@@ -85,8 +85,8 @@ def test_an_unseen_capability_is_untiered_until_it_has_labels() -> None:
     ]
     known = RequestFeatures(capability="new", item="new-0")
     labels = list(history())
-    before = calibrate([*labels, *new], frozen_at=0.0)
-    after = calibrate([*labels, *new, new[0]], frozen_at=0.0)
+    before = calibrate([*labels, *new], frozen_at=0.0, settings=DifficultySettings())
+    after = calibrate([*labels, *new, new[0]], frozen_at=0.0, settings=DifficultySettings())
 
     assert Tier.UNTIERED is before.tag(known).tier
     assert Tier.UNTIERED is not after.tag(known).tier
@@ -96,18 +96,18 @@ def test_trust_is_measured_by_the_fit_that_tags() -> None:
     """The latest version is predicted as a calibration of all the others predicts it on live traffic."""
     labels = list(history(items=ITEMS))
     latest = [label for label in labels if label.model_version == labels[-1].model_version]
-    others = calibrate([label for label in labels if label not in latest], frozen_at=0.0)
+    others = calibrate([label for label in labels if label not in latest], frozen_at=0.0, settings=DifficultySettings())
 
     measured = calibrate(labels, frozen_at=0.0, settings=DifficultySettings(evaluated_versions=1)).trust
 
-    live = assess_traffic(others, latest)
+    live = assess_traffic(others, latest, settings=DifficultySettings())
     assert live.auc == measured.auc
     assert live.reliability == measured.reliability
 
 
 def test_an_untrusted_calibration_does_not_tag() -> None:
     """Below the gate every request is untiered, and the reasons say what is missing."""
-    calibration = calibrate(history(versions=2), frozen_at=0.0)
+    calibration = calibrate(history(versions=2), frozen_at=0.0, settings=DifficultySettings())
 
     assert not calibration.trust.is_trusted
     assert "1 more reference version needed." in calibration.trust.reasons
@@ -122,7 +122,7 @@ def test_a_prompt_without_a_name_is_known_by_the_only_item_with_that_prompt() ->
             label, features=structs.replace(label.features, prompt_family=f"prompt of {label.features.item}")
         )
 
-    calibration = calibrate(map(with_prompt, history()), frozen_at=0.0)
+    calibration = calibrate(map(with_prompt, history()), frozen_at=0.0, settings=DifficultySettings())
     named = calibration.tag(structs.replace(features_of(7), prompt_family="prompt of item-7"))
     nameless = calibration.tag(structs.replace(features_of(7), item=None, prompt_family="prompt of item-7"))
 
@@ -136,7 +136,7 @@ def test_numbers_known_at_request_time_tell_unseen_requests_apart() -> None:
         replace(label, features=structs.replace(label.features, attributes={"files": float(index % ITEMS)}))
         for index, label in enumerate(history())
     ]
-    calibration = calibrate(labels, frozen_at=0.0)
+    calibration = calibrate(labels, frozen_at=0.0, settings=DifficultySettings())
     few, many = (
         calibration.tag(RequestFeatures(capability="booking", item="never met", attributes={"files": files}))
         for files in (10.0, 140.0)
@@ -151,7 +151,7 @@ def test_baseline_and_candidate_leave_the_calibration_untouched(calibration: Cal
     arms = []
     for number, name in enumerate(("baseline", "candidate")):
         labels = list(answers(name, ability=0.5 - number, items=ITEMS))
-        assess_traffic(calibration, labels)
+        assess_traffic(calibration, labels, settings=DifficultySettings())
         tags = [calibration.tag(label.features) for label in labels]
         bins = [
             DifficultyBin(tag.difficulty_logit, tag.difficulty_variance, tag.is_known, 1, 1, int(label.failed))
@@ -197,8 +197,13 @@ def test_the_same_history_gives_the_same_id(calibration: Calibration) -> None:
     """The id names the content: equal histories share it, one label more does not."""
     labels = history(items=ITEMS)
 
-    assert calibration.calibration_id == calibrate(labels, frozen_at=1_000.0).calibration_id
-    assert calibration.calibration_id != calibrate(labels[:-1], frozen_at=1_000.0).calibration_id
+    assert (
+        calibration.calibration_id == calibrate(labels, frozen_at=1_000.0, settings=DifficultySettings()).calibration_id
+    )
+    assert (
+        calibration.calibration_id
+        != calibrate(labels[:-1], frozen_at=1_000.0, settings=DifficultySettings()).calibration_id
+    )
 
 
 def test_stored_and_read_again_it_is_equal(calibration: Calibration) -> None:
@@ -284,7 +289,7 @@ def test_evicted_items_are_forgotten_everywhere() -> None:
 def test_the_reference_version_is_the_ablest_with_labels_enough() -> None:
     """A version with a handful of lucky labels does not set the scale."""
     lucky = [LabelledRequest(features_of(item), "lucky", False, 0.0) for item in range(140, 150)]
-    calibration = calibrate([*history(), *lucky], frozen_at=0.0)
+    calibration = calibrate([*history(), *lucky], frozen_at=0.0, settings=DifficultySettings())
 
     assert calibration.reference_version in {"past-0", "past-7"}
 

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.trust import Drift
 from monitor.difficulty.trust_gate import MAX_ANCHORS_MOVED, MIN_LABELS, find_drift
 from tests.difficulty.made_up import answers, history
@@ -22,7 +23,7 @@ ROUNDS = 8
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    made = calibrate(history(items=ITEMS), frozen_at=0.0)
+    made = calibrate(history(items=ITEMS), frozen_at=0.0, settings=DifficultySettings())
     assert made is not None
     return made
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.calibration import SCHEMA, Calibration, _checksum, unseal
 from monitor.difficulty.features import RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from monitor.errors import CalibrationInvalid
 from tests.difficulty.made_up import history
 
 LIMIT_BYTES = 64 * 1024 * 1024
-_FROZEN = calibrate(history(items=60), frozen_at=1_000.0)
+_FROZEN = calibrate(history(items=60), frozen_at=1_000.0, settings=DifficultySettings())
 assert _FROZEN is not None
 TEXT = _FROZEN.to_json()
 REQUEST = RequestFeatures("sql", item="x", tool_set="t", prompt_family="p", attributes={"a": 1.0, "b": "c"})

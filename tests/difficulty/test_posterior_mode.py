@@ -14,6 +14,7 @@ from scipy.special import expit
 from monitor.difficulty.calibrating import calibrate
 from monitor.difficulty.estimator import PRIOR_VARIANCE, design_of, group_of, posterior_mode
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
+from monitor.difficulty.settings import DifficultySettings
 from monitor.difficulty.tiers import Tier
 from tests.difficulty.made_up import features_of, history
 
@@ -80,7 +81,7 @@ def test_the_fit_ends_at_the_mode(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_items_that_are_alike_are_told_by_their_class(seed: int) -> None:
     """Where items of a class are equally hard, at most three of 60 hard ones are missed and three of 540 are added."""
-    calibration = calibrate(alike_in_a_class(seed), frozen_at=0.0)
+    calibration = calibrate(alike_in_a_class(seed), frozen_at=0.0, settings=DifficultySettings())
 
     hard = {
         name: sum(
@@ -97,7 +98,7 @@ def test_items_that_are_alike_are_told_by_their_class(seed: int) -> None:
 def test_every_tier_keeps_its_promise_on_labels_not_learnt(seed: int) -> None:
     """The reference version fails as often in each tier as the cuts say, tagged without its own labels."""
     for labels in (alike_in_a_class(seed), history(seed=seed)):
-        calibration = calibrate(labels, frozen_at=0.0)
+        calibration = calibrate(labels, frozen_at=0.0, settings=DifficultySettings())
 
         assert {True, None} >= {promise.is_kept for promise in calibration.promises}
         assert sum(label.model_version == calibration.reference_version for label in labels) >= sum(
@@ -107,7 +108,7 @@ def test_every_tier_keeps_its_promise_on_labels_not_learnt(seed: int) -> None:
 
 def test_items_that_differ_keep_their_own_difficulty() -> None:
     """Where items of a class lie nine logits apart, the hardest is told to be far harder than the easiest."""
-    calibration = calibrate(history(), frozen_at=0.0)
+    calibration = calibrate(history(), frozen_at=0.0, settings=DifficultySettings())
     easiest, hardest = (calibration.difficulty.estimate(features_of(item)).logit for item in (0, 147))
 
     assert hardest - easiest > 5

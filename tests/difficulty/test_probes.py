@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from monitor.difficulty.calibrating import calibrate
-from monitor.difficulty.calibration import DEFAULT_SETTINGS, Calibration
+from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.probes import ProbeCandidate, select_probes
+from monitor.difficulty.settings import DifficultySettings
 
-choose = partial(select_probes, settings=DEFAULT_SETTINGS)
+choose = partial(select_probes, settings=DifficultySettings())
 
 DIFFICULTY = np.linspace(-5.0, 4.0, 300)
 
@@ -36,7 +37,7 @@ def rasch_history(versions: int, items: range, *, first: int = 0) -> list[Labell
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     """Eight versions on every other item."""
-    calibration = calibrate(rasch_history(8, range(0, 300, 2)), frozen_at=0.0)
+    calibration = calibrate(rasch_history(8, range(0, 300, 2)), frozen_at=0.0, settings=DifficultySettings())
     assert calibration is not None
     assert calibration.trust.is_trusted_for_hard_rate
     return calibration
@@ -106,6 +107,6 @@ def test_every_tier_has_probes(calibration: Calibration, candidates: list[ProbeC
 
 def test_a_calibration_of_too_few_versions_is_not_asked(candidates: list[ProbeCandidate]) -> None:
     """Three versions say too little of difficulty, so the panel is the same as without them."""
-    early = calibrate(rasch_history(3, range(300)), frozen_at=0.0)
+    early = calibrate(rasch_history(3, range(300)), frozen_at=0.0, settings=DifficultySettings())
 
     assert choose(candidates, None, count=50) == choose(candidates, early, count=50)

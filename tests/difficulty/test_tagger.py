@@ -59,7 +59,7 @@ def history(request: pytest.FixtureRequest) -> Sequence[LabelledRequest]:
 
 @pytest.fixture(scope="module")
 def calibration(history: Sequence[LabelledRequest]) -> Calibration:
-    return calibrate(history, frozen_at=0.0)
+    return calibrate(history, frozen_at=0.0, settings=DifficultySettings())
 
 
 def assert_close(expected: Tag, told: Tag) -> None:
@@ -130,7 +130,7 @@ def learnt_at_random() -> Sequence[LabelledRequest]:
     ]
 
 
-RANDOM_CALIBRATION = calibrate(learnt_at_random(), frozen_at=0.0)
+RANDOM_CALIBRATION = calibrate(learnt_at_random(), frozen_at=0.0, settings=DifficultySettings())
 
 
 @given(st.lists(_features, max_size=20))

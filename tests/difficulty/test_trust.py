@@ -106,13 +106,13 @@ def test_with_few_versions_their_differences_widen_the_bound() -> None:
 
 def test_trust_on_traffic_sees_requests_that_the_history_does_not_know() -> None:
     """A calibration that is trusted on its probes is not on traffic that has nothing to do with them."""
-    calibration = calibrate(history(), frozen_at=0.0)
+    calibration = calibrate(history(), frozen_at=0.0, settings=DifficultySettings())
     traffic = [
         LabelledRequest(RequestFeatures("search", item=f"new-{index}"), "baseline", index % 4 == 0, 0.0)
         for index in range(400)
     ]
-    on_probes = assess_traffic(calibration, answers("baseline", ability=0.0, items=150))
-    on_traffic = assess_traffic(calibration, traffic)
+    on_probes = assess_traffic(calibration, answers("baseline", ability=0.0, items=150), settings=DifficultySettings())
+    on_traffic = assess_traffic(calibration, traffic, settings=DifficultySettings())
 
     assert calibration.trust.is_trusted
     assert on_probes.is_trusted

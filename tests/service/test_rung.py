@@ -196,7 +196,7 @@ def test_the_policy_says_which_tiers_come_first(
 
 def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlLedger) -> None:
     """A calibration that is trusted on its history is not where it knows none of the live requests."""
-    calibration = calibrate(history(), frozen_at=NOON)
+    calibration = calibrate(history(), frozen_at=NOON, settings=DifficultySettings())
     assert calibration is not None
     assert calibration.trust.is_trusted
     serve(ledger, "old", since=NOON - DAY, until=NOON)
@@ -259,7 +259,7 @@ def test_what_declared_tiers_cover_is_counted_by_service(tmp_path: Path) -> None
 
 def test_tags_of_known_requests_do_not_serve_an_arm_whose_requests_are_unknown(ledger: SqlLedger) -> None:
     """Half of all requests are known, and none of the candidate's: what is learnt does not read this rollout."""
-    calibration = calibrate(history(), frozen_at=NOON)
+    calibration = calibrate(history(), frozen_at=NOON, settings=DifficultySettings())
     assert calibration is not None
     for version, name in (("old", "item"), ("new", "other")):
         events = []
