@@ -201,11 +201,8 @@ def _panel_cohorts(tier: _Counts, failed: NDArray[np.bool_], order: _Counts) -> 
             arms.append(Arm(name, _strata(by_tier[:, 1], by_tier[:, 2]), _cluster_sums(by_tier)))
         for group, chosen in _GROUPS.items():
             f, g, m = n * failed[0], n * failed[1], chosen[tier]
-            shared.append(
-                SharedClusterSums(
-                    group, *(int((one * other)[m].sum()) for one, other in ((n, n), (f, n), (n, g), (f, g)))
-                )
-            )
+            nn, fn, ng, fg = (int((one * other)[m].sum()) for one, other in ((n, n), (f, n), (n, g), (f, g)))
+            shared.append(SharedClusterSums(group, nn, fn, ng, fg))
         yield Cohort(arms[0], arms[1], "", TiersBy.DECLARED, shared_clusters=shared)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from monitor.difficulty.correction import DifficultyBin
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tag, Tier
-from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Comparison, SharedClusterSums, Stratum, TierGroup
+from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Comparison, Mix, SharedClusterSums, Stratum, TierGroup
 
 _HOURS_OF_DAY = 24
 _GROUPS = {
@@ -140,12 +140,16 @@ def _shared_sums(baseline: Sequence[Asked], candidate: Sequence[Asked]) -> Seque
         SharedClusterSums(
             group,
             *(sum(one[item] * other[item] for item in n) for one, other in ((n, m), (f, m), (n, g), (f, g))),
-            alike=tuple(
-                sum(one[item] * other[item] / (n[item] + m[item]) for item in n)
-                for one, other in ((n, m), (f, m), (n, g))
-            ),
-            served=tuple(sum(each[item] for item in n if m[item]) for each in (n, f))
-            + tuple(sum(each[item] for item in n) for each in (m, g)),
+            mixes=[
+                Mix(
+                    tuple(
+                        sum(one[item] * other[item] / (n[item] + m[item]) for item in n)
+                        for one, other in ((n, m), (f, m), (n, g))
+                    ),
+                    tuple(sum(each[item] for item in n if m[item]) for each in (n, f))
+                    + tuple(sum(each[item] for item in n) for each in (m, g)),
+                )
+            ],
         )
         for group in TierGroup
         for (n, f), (m, g) in [(_sizes(baseline, group), _sizes(candidate, group))]

@@ -96,7 +96,8 @@ def cell_of(row: Any) -> Cell:
         row.said or "",
     )
     success, weights = None if row.success is None else bool(row.success), (row.looked or 0.0, row.audited or 0.0)
-    return Cell(key, success, row.difficulty_logit, row.difficulty_variance, row.cluster is not None, *weights)
+    is_clustered = row.cluster is not None and row.cluster >= 0
+    return Cell(key, success, row.difficulty_logit, row.difficulty_variance, is_clustered, *weights)
 
 
 def class_tools(capability: str, tool_set: str | None) -> str:
@@ -125,7 +126,7 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
     """`KEY` and `SUMS` of one row of `request` that started in *hour*."""
     columns = request.c
     looked, audited = (sa.func.coalesce(weight, _NO_WEIGHT) for weight in (columns.looked, columns.audited))
-    is_clustered = columns.cluster.is_not(None)
+    is_clustered = columns.cluster >= 0
     failure_class = sa.func.coalesce(columns.failure_class, _NO_TEXT)
     return (
         hour.label("hour"),

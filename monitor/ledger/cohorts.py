@@ -29,6 +29,7 @@ from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 _MOST_SIGNATURES = 1_000
 _MOST_CUT = 20_000  # an hour that is cut in two is left out if it has more requests, until it is whole
 _CLUSTERED_READ = 20_000  # about so many requests, in whole clusters, are read for a design effect
+_ALONE_READ = 5_000  # about so many of the requests that are clusters of their own: more tell little more of a mix
 _CLUSTERS = 2**63
 _MOST_LARGEST, _LARGE = 20, 1 / 400  # always read: up to so many clusters with more than this share of all requests
 _MOST_OF_LARGEST = 100_000  # requests in them; the largest cluster may have more
@@ -61,9 +62,11 @@ class ArmReader:
         """Both arms by stratum in *window*, and the most frequent signatures of their failures."""
         baseline, candidate, comparison = self._arms(window)
         # The same part of all clusters in both arms, so that a cluster which both serve is read in both.
-        part = min(1.0, _CLUSTERED_READ / max(baseline.requests_of_version, candidate.requests_of_version, 1))
+        most = max(baseline.requests_of_version, candidate.requests_of_version, 1)
+        part = min(1.0, _CLUSTERED_READ / most)
         tiers, new_tiers = _tiers(view, baseline.columns), _tiers(view, candidate.columns)
-        sample = _Sample(part, frozenset() if part == 1.0 else baseline.largest | candidate.largest)
+        largest = frozenset[int]() if part == 1.0 else baseline.largest | candidate.largest
+        sample = _Sample(part, min(1.0, _ALONE_READ / most), largest)
         old, new = baseline.clusters(view, tiers, sample), candidate.clusters(view, new_tiers, sample)
         cohort = arms.Cohort(
             baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
@@ -171,7 +174,7 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
 _TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
 _CELL = (*KEY, *SUMS)
 _NUMBERS = {"hour", "bin", *SUMS}
-_SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set")
+_SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set", "prompt_family", "tools")
 _SAMPLED_SUMS = ("labelled", "failures")
 
 
@@ -332,15 +335,15 @@ class _Evidence:
                 for group in _groups(tier):
                     alone[group][0] += labelled - clustered
                     alone[group][1] += failures - failed
-        sizes: dict[arms.TierGroup, dict[int, list[int]]] = defaultdict(dict)
         sampled = self._sampled(sample)
-        counted = zip(_tiers(view, sampled), *(sampled[name] for name in ("cluster", *_SAMPLED_SUMS)), strict=True)
-        for tier, cluster, labelled, failures in counted:
+        kinds: dict[arms.TierGroup, list[_Alike]] = defaultdict(list)
+        read = (sampled[name] for name in ("cluster", "prompt_family", "capability", "tools", *_SAMPLED_SUMS))
+        counted = zip(_tiers(view, sampled), *read, strict=True)
+        for tier, cluster, family, capability, tools, *sums in counted:
+            alike_by = (cluster if cluster >= 0 else None), family, (capability, tools) if tools else None
             for group in _groups(tier):
-                size = sizes[group].setdefault(cluster, [0, 0])
-                size[0] += labelled
-                size[1] += failures
-        return _Clusters(sample, sizes, alone)
+                kinds[group].append((alike_by, sample.weight(cluster), *sums))
+        return _Clusters(sample, alone, kinds)
 
     @cached_property
     def requests_of_version(self) -> int:
@@ -359,10 +362,11 @@ class _Evidence:
         if sample not in self.samples:
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
             where = {**self.where, "since": max(self.where["since"], self.whole_from), "among": among}
+            where["alone"] = -min(int(sample.alone * _CLUSTERS), _CLUSTERS - 1)
             where["beyond"] = [cluster for cluster in sample.largest if cluster > among]
             # A young rollout has few of the requests in its baseline's clusters.
             are_few = sum(self.columns["requests"]) < sample.part * self.requests_of_version
-            selects = (_SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER) if any(self.columns["clustered"]) else ()
+            selects = _SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER
             rows = [row for select in selects for row in self.connection.execute(select, where)]
             self.samples[sample] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[sample]
@@ -416,8 +420,12 @@ _FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.
 
 def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
     names = {*_SAMPLED_KEY, *_SAMPLED_SUMS}
+    of_row = (each for each in _ROW if each.name in names)
+    cluster = sa.case((request.c.cluster < 0, -1), else_=request.c.cluster).label("cluster")
     rows = (
-        _started_between(sa.select(request.c.cluster, *(each for each in _ROW if each.name in names)), started_at)
+        _started_between(
+            sa.select(cluster, request.c.prompt_family, request.c.tool_set.label("tools"), *of_row), started_at
+        )
         .where(request.c.model_version_id == sa.bindparam("version_id"))
         .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
         .where(request.c.success.is_not(None), is_read)
@@ -425,17 +433,17 @@ def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[fl
     return _summed(rows.subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
 
 
-_AMONG = sa.bindparam("among", type_=sa.BigInteger)
+_AMONG, _ALONE = (sa.bindparam(name, type_=sa.BigInteger) for name in ("among", "alone"))
 _IS_BEYOND = request.c.cluster.in_(sa.bindparam("beyond", expanding=True))
 # SQLite uses no index for an expression, so `+ 0` makes it use the other one; nor does it use one for an OR of both.
-_SAMPLED_BY_START = (_sampled_of((request.c.cluster + 0 <= _AMONG) | _IS_BEYOND, request.c.started_at),)
+_SAMPLED_BY_START = (_sampled_of((request.c.cluster + 0).between(_ALONE, _AMONG) | _IS_BEYOND, request.c.started_at),)
 _SAMPLED_BY_CLUSTER = tuple(
     _sampled_of(is_read, request.c.started_at + sa.literal_column("0.0"))
-    for is_read in (request.c.cluster <= _AMONG, _IS_BEYOND)
+    for is_read in (request.c.cluster.between(_ALONE, _AMONG), _IS_BEYOND)
 )
 _LARGEST = (
     sa.select(request.c.cluster, sa.func.count())
-    .where(request.c.model_version_id == sa.bindparam("version_id"), request.c.cluster.is_not(None))
+    .where(request.c.model_version_id == sa.bindparam("version_id"), request.c.cluster >= 0)
     .group_by(request.c.cluster)
     .having(sa.func.count() > sa.bindparam("least", type_=sa.Double))
     .order_by(sa.func.count().desc(), request.c.cluster)
@@ -502,14 +510,20 @@ def _groups(tier: Tier) -> Sequence[arms.TierGroup]:
 
 
 class _Sample(NamedTuple):
-    """The clusters to read: a *part* of all, by their hash, and the *largest* ones of either arm."""
+    """
+    The clusters to read.
+
+    A *part* of all, by their hash, and the *largest* ones of either arm; of the requests that are clusters of their
+    own, the part *alone*.
+    """
 
     part: float
+    alone: float
     largest: frozenset[int]
 
     def weight(self, cluster: int) -> float:
         """How many clusters it stands for (Horvitz and Thompson 1952, J. Am. Stat. Assoc. 47:663)."""
-        return 1.0 if cluster in self.largest else 1.0 / self.part
+        return 1.0 if cluster in self.largest else 1.0 / (self.alone if cluster < 0 else self.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,30 +533,66 @@ class _Clusters:
 
     Attributes:
         sample: The clusters that were read.
-        sizes: Counts by group and cluster.
         alone: Counts by group of the requests without a cluster; each is a cluster of its own.
+        kinds: What was read, by group, each with all that tells which requests are alike.
     """
 
     sample: _Sample
-    sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[int]]]
     alone: Mapping[arms.TierGroup, Sequence[int]]
+    kinds: Mapping[arms.TierGroup, Sequence[_Alike]]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
         """Sums over all clusters, estimated from those that were read."""
-        for group, sizes in self.sizes.items():
-            weighted = [(self.sample.weight(cluster), n, f) for cluster, (n, f) in sizes.items()]
-            moments = [(w, w * n, w * f, w * n * n, w * n * f, w * f * f) for w, n, f in weighted]
+        for group, kinds in self.kinds.items():
+            sizes = _sizes(kinds, 0).items()
+            moments = [
+                (w, w * n, w * f, w * n * n, w * n * f, w * f * f)
+                for w, n, f in ((self.sample.weight(cluster), *size[:2]) for cluster, size in sizes)
+            ]
             alone, failed = self.alone.get(group, (0, 0))
             moments.append((alone, alone, failed, alone, failed, failed))
             yield arms.ClusterSums(group, *(round(sum(column)) for column in zip(*moments, strict=True)))
 
     def shared_with(self, other: _Clusters) -> Iterator[arms.SharedClusterSums]:
-        """Products over the clusters that both arms served."""
-        for group, sizes in self.sizes.items():
-            others = other.sizes.get(group, {})
-            both = ((cluster, *sizes[cluster], *others[cluster]) for cluster in sizes if cluster in others)
-            products = [(c, n + m, (n * m, f * m, n * g, f * g, n, f, m, g)) for c, n, f, m, g in both]
-            if products:
-                sums = [round(sum(self.sample.weight(c) * each[i] for c, _, each in products)) for i in range(8)]
-                alike = tuple(sum(each[i] / size for _, size, each in products) for i in range(3))
-                yield arms.SharedClusterSums(group, *sums[:4], alike=alike, served=tuple(sums[4:]))
+        """Products over the clusters that both arms served, and what they tell with other requests that are alike."""
+        for group, kinds in self.kinds.items():
+            sizes, others = (_sizes(of_arm, 0) for of_arm in (kinds, other.kinds.get(group, ())))
+            products = [(0.0,) * 4]
+            for cluster in sizes.keys() & others.keys():
+                (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
+                products.append((weight * n * m, weight * f * m, weight * n * g, weight * f * g))
+            if mixes := [*_mixes(kinds, other.kinds.get(group, ()))]:
+                nm, fm, ng, fg = (round(sum(column)) for column in zip(*products, strict=True))
+                yield arms.SharedClusterSums(group, nm, fm, ng, fg, mixes)
+
+
+_Alike = tuple[tuple[Any, ...], float, int, int]
+"""Cluster, prompt family and tools on offer of some requests; how many they stand for, labelled ones and failures."""
+
+
+def _sizes(kinds: Sequence[_Alike], level: int) -> Mapping[Any, Sequence[float]]:
+    """Labelled requests and failures by what tells at *level* which are alike; then as many as they stand for."""
+    sizes: dict[Any, list[float]] = defaultdict(lambda: [0.0] * 4)
+    for alike_by, weight, labelled, failures in kinds:
+        if (name := alike_by[level]) is not None:
+            size = sizes[name]
+            size[0] += labelled
+            size[1] += failures
+            size[2] += weight * labelled
+            size[3] += weight * failures
+    return sizes
+
+
+def _mixes(*sides: Sequence[_Alike]) -> Iterator[arms.Mix]:
+    """By what both arms served, from fine to coarse: cluster, else prompt family, else tools on offer."""
+    alike, served, left = [0.0] * 3, [0.0] * 4, list(sides)
+    for level in range(3):
+        baseline, candidate = (_sizes(of_arm, level) for of_arm in left)
+        both = baseline.keys() & candidate.keys()
+        for name in both:
+            (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
+            alike = [have + each / (n + m) for have, each in zip(alike, (n * m, f * m, n * g), strict=True)]
+            served = [*map(add, served, (*before, *after))]
+        if both:
+            yield arms.Mix(tuple(alike), tuple(map(round, served)))
+        left = [[each for each in of_arm if each[0][level] not in both] for of_arm in left]

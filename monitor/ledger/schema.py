@@ -88,7 +88,7 @@ request = _table(
     sa.Column("is_known", sa.Boolean),
     sa.Column("bin", sa.Integer),
     *_columns(sa.Text, "calibration_id", "declared_tier"),
-    sa.Column("cluster", sa.BigInteger),  # hash of the conversation, else the user, else the item
+    sa.Column("cluster", sa.BigInteger),  # hash of the conversation, user or item; below 0 of the trace
     sa.Column("horizon", sa.Text),  # its length in each unit; missing where an older version counted it
     sa.Column("success", sa.Boolean),
     *_columns(sa.Text, "failure_class", "outcome_source"),

@@ -104,7 +104,7 @@ def _add(moves: dict[Key, list[float]], slot: Slot, version_ids: Mapping[Version
     sums[2] += failed
     sums[3] += tag.difficulty_logit
     sums[4] += tag.difficulty_variance
-    if tagged.cluster is not None:
+    if tagged.cluster is not None and tagged.cluster >= 0:
         sums[5] += labelled
         sums[6] += failed
     if said.looked:

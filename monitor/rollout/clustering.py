@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierGroup
+from monitor.rollout.cohort import ClusterSums, Cohort, Mix, SharedClusterSums, TierGroup
 
 _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
@@ -39,14 +39,12 @@ def design_effects(cohort: Cohort) -> DesignEffects:
     }
 
 
-def without_mix(
-    shared: SharedClusterSums, arms: Sequence[ClusterSums], rows: float, within: float
-) -> tuple[float, float]:
+def without_mix(mix: Mix, arms: Sequence[ClusterSums], rows: float, within: float) -> tuple[float, float]:
     """
     The change of the failure rate without what other mixes of clusters explain of it.
 
     Args:
-        shared: Clusters that both arms served.
+        mix: Clusters that both arms served, or other kinds of requests that are alike.
         arms: All clusters of baseline and candidate.
         rows: The change of rows of alike requests, which may hold other clusters in each arm.
         within: The change within shared clusters.
@@ -54,7 +52,7 @@ def without_mix(
     Returns:
         *rows* without it if requests beside shared clusters have another mix as much as these, and if they have not.
     """
-    (n, f, m, g), (baseline, candidate) = shared.served, arms
+    (n, f, m, g), (baseline, candidate) = mix.served, arms
     beside, other, weight, change = baseline.requests - n, candidate.requests - m, 0.0, within
     if min(beside, other) > 0:
         weight = beside * other / (beside + other)
@@ -72,13 +70,10 @@ def _part(change: float, of: float) -> float:
 
 
 def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:
-    arms = [arm for arm in (baseline, candidate) if 0 < arm.failures < arm.requests]
-    if not arms or not baseline.requests or not candidate.requests:
+    are_told = any(0 < arm.failures < arm.requests for arm in (baseline, candidate))
+    if not are_told or not baseline.requests or not candidate.requests:
         return 1.0, 1.0
-    # How far both arms served the same clusters alike: the cosine of their counts by cluster.
-    norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
-    overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
-    correlation = _correlation(arms, prior_clusters=_PRIOR_CLUSTERS * (1.0 - overlap))
+    correlation = correlation_of(baseline, candidate, shared)
     effects = []
     for arm in (baseline, candidate):
         alike, own = arm.requests_squared / arm.requests, _spread(arm) / arm.requests
@@ -91,10 +86,14 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     return max(1.0, effects[0] * net), max(1.0, effects[1] * net)
 
 
-def _correlation(arms: list[ClusterSums], *, prior_clusters: float) -> float:
+def correlation_of(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> float:
     """Of two requests of a cluster, 0 to 1: products of deviations between different requests, over the variance."""
+    # How far both arms served the same clusters alike: the cosine of their counts by cluster.
+    norm = (baseline.requests_squared * candidate.requests_squared) ** 0.5
+    overlap = min(shared.requests_requests / norm, 1.0) if shared is not None and norm > 0 else 0.0
+    prior_clusters = _PRIOR_CLUSTERS * (1.0 - overlap)
     products = pairs = clusters = 0.0
-    for arm in arms:
+    for arm in (each for each in (baseline, candidate) if 0 < each.failures < each.requests):
         products += _spread(arm) * arm.clusters / max(arm.clusters - 1, 1) - arm.requests
         pairs += arm.requests_squared - arm.requests
         clusters += arm.clusters

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -128,6 +129,19 @@ class ClusterSums:
     failures_squared: int
 
 
+class Mix(NamedTuple):
+    """
+    Kinds of requests that both arms served: n requests and f failures in the baseline, m and g in the candidate.
+
+    Attributes:
+        alike: Sums of n * m, f * m and n * g, each divided by n + m first, over those that were read.
+        served: Sums of n, f, m and g.
+    """
+
+    alike: tuple[float, ...]
+    served: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SharedClusterSums:
     """
@@ -138,8 +152,8 @@ class SharedClusterSums:
 
     Attributes:
         requests_requests, failures_requests, requests_failures, failures_failures: Sums of n * m, f * m, n * g, f * g.
-        alike: Sums of the first three, each divided by n + m first, over the clusters that were read.
-        served: Sums of n, f, m and g.
+        mixes: What they tell of the arms' mixes; then what they tell with other requests that are alike: of one prompt
+            family, of a class with the same tools on offer.
     """
 
     group: TierGroup
@@ -147,9 +161,7 @@ class SharedClusterSums:
     failures_requests: int
     requests_failures: int
     failures_failures: int
-    _: KW_ONLY
-    alike: tuple[float, ...] = (0.0, 0.0, 0.0)
-    served: tuple[int, ...] = (0, 0, 0, 0)
+    mixes: Sequence[Mix] = ()
 
 
 @dataclass(frozen=True, slots=True)

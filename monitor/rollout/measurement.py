@@ -16,7 +16,7 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of, requests_worth
-from monitor.rollout.clustering import design_effects, without_mix
+from monitor.rollout.clustering import correlation_of, design_effects, without_mix
 from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
@@ -31,7 +31,8 @@ Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
-_LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.25  # parts of all labels, and of what rows compare
+_LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.05  # parts of all labels, and of what rows compare
+_LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
 _OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
@@ -178,7 +179,7 @@ class Measurement:
         """Classes shown to fail more often; a class that is alone says nothing that all requests do not."""
         if len(self._classes) == 1:
             return ()
-        evidence, gap = {}, self.coverage_gaps[TierGroup.ALL]
+        evidence, gap = {}, self.coverage_gaps[TierGroup.ALL] + self._mixed
         for name, chosen in self._classes.items():
             pair = self._compare(chosen, TierGroup.ALL)
             if pair is not None:
@@ -353,22 +354,33 @@ class Measurement:
             Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
             variance of the other and that of their difference.
         """
-        cohort, found = self.labels.cohort, {}
+        cohort = self.labels.cohort
+        found: dict[TierGroup, tuple[float, float, float]] = {}
         is_believed = all(sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms)
         clusters = [{sums.group: sums for sums in arm.clusters} for arm in cohort.arms]
-        for sums in cohort.shared_clusters if is_believed else ():
-            pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[sums.group]), sums.group), sums.alike
+        mixes = ((sums, at, mix) for sums in cohort.shared_clusters for at, mix in enumerate(sums.mixes))
+        for sums, at, mix in mixes:
+            group = sums.group
+            pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[group]), group), mix.alike
             part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
-            arms = [each[sums.group] for each in clusters]
+            arms = [each[group] for each in clusters]
             # What is read of a large version is a small part of its shared clusters, which may hold most requests.
-            share = min(served / arm.requests for served, arm in zip(sums.served[::2], arms, strict=True))
-            if pair is not None and part > 0 and max(part, share) >= _LEAST_WITHIN:
-                rows, within = self._bounds.change(*pair, sums.group), (after - before) / weight
-                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * (1.0 / part - 1.0) ** 0.5
-                told = without_mix(sums, arms, rows.estimate, within)
+            share = min(served / arm.requests for served, arm in zip(mix.served[::2], arms, strict=True))
+            if is_believed and pair is not None and part > 0 and max(part, share) >= _LEAST_WITHIN:
+                rows, within = self._bounds.change(*pair, group), (after - before) / weight
+                # What other items make of a rate is known as well as they are alike.
+                alike = 1.0 if at else max(correlation_of(arms[0], arms[1], sums), _LEAST_ALIKE)
+                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * min(1.0 / part - 1.0, alike / part) ** 0.5
+                told = without_mix(mix, arms, rows.estimate, within)
                 if abs(rows.estimate - told[0]) > max(doubt, _LEAST_MIXED):
-                    found[sums.group] = *told, part**-0.5
+                    found.setdefault(group, (*told, min(1.0 / part, 1.0 + alike / part) ** 0.5))
         return found
+
+    @cached_property
+    def _mixed(self) -> float:
+        """What another mix may add to the failure rate of a class that has half of all requests."""
+        told, pair = self.within_clusters.get(TierGroup.ALL), self._compare(self._of(tuple(Tier)), TierGroup.ALL)
+        return 0.0 if told is None or pair is None else max(2.0 * (pair[1].rate - pair[0].rate - min(told[:2])), 0.0)
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
@@ -442,7 +454,8 @@ class Measurement:
     def _of_class(self, name: str, group: TierGroup) -> verdict.TierComparison:
         tiers = _TIERS_OF[group]
         change = self._change(group, tiers, self._classes[name])
-        if group is TierGroup.ALL:
+        if group is TierGroup.ALL and change is not None:
+            change = replace(change, lower=max(change.lower - self._mixed, -1.0))
             change = self.over_all_looks(verdict.class_scope(name), change)
         return self._counted(tiers, group, change, name)
 

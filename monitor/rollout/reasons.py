@@ -210,7 +210,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
     if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     if measurement.within_clusters:
-        yield "The arms serve different mixes of the items or users that come again, so they are compared within these."
+        yield "The candidate gets other requests than the baseline, so the arms are compared within what both serve."
     if renamed := measurement.matched.renamed:
         some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
         yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."

@@ -140,8 +140,9 @@ def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
         )
     elif is_contradicted(measurement, policy):
         yield (
-            "The arms serve different mixes of the items or users that come again, and the change within these "
-            "contradicts that of all requests. More requests do not settle it: send both arms the same traffic."
+            "The candidate gets other requests than the baseline: another mix of items, users, prompt families or "
+            "tools, and the change within these contradicts that of all requests. More requests do not settle it: send "
+            "both arms the same traffic."
         )
     elif measurement.matched.hours_alone:
         yield (

@@ -130,12 +130,20 @@ def tag_traces(traces: Sequence[Trace], tagger: Tagger, rules: DecodeRules) -> l
 
 
 def _cluster_of(trace: Trace) -> int | None:
-    """63 bits that stand for what makes requests alike: their conversation, else their user, else their item."""
-    for kind, name in (("c", trace.conversation_id), ("u", trace.user_id), ("i", trace.request.request_id)):
+    """
+    63 bits that stand for what makes requests alike: their conversation, else their user, else their item.
+
+    A request with a text or tools and none of these is one of its own: below 0, for a part of such requests is read.
+    """
+    asked = trace.request
+    for kind, name in (("c", trace.conversation_id), ("u", trace.user_id), ("i", asked.request_id)):
         if name is not None:
-            digest = blake2b(f"{kind}{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            return int.from_bytes(digest, "big") >> 1
-    return None
+            return _hash_of(f"{kind}{name}")
+    return -1 - _hash_of(trace.trace_id) if asked.text or asked.prompt_family or asked.tools or asked.tool_set else None
+
+
+def _hash_of(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
 def assemble(

@@ -13,7 +13,7 @@ from monitor.difficulty.tiers import Tier
 from monitor.labels.said import SaidCount
 from monitor.ledger import cohorts
 from monitor.ledger.sql import SqlLedger
-from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, SharedClusterSums, Stratum, TierGroup
+from monitor.rollout.cohort import LEARNT, ClusterSums, Comparison, Mix, SharedClusterSums, Stratum, TierGroup
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow
 from monitor.trace.model import OutcomeEvent
@@ -171,8 +171,27 @@ def test_an_arm_tells_its_clusters_and_those_that_both_serve(ledger: SqlLedger) 
     groups = (TierGroup.ALL, TierGroup.HARD)
     assert [ClusterSums(group, 3, 5, 3, 11, 7, 5) for group in groups] == list(cohort.baseline.clusters)
     assert [ClusterSums(group, 1, 2, 1, 4, 2, 1) for group in groups] == list(cohort.candidate.clusters)
-    told = {"alike": (6 / 5, 4 / 5, 3 / 5), "served": (3, 2, 2, 1)}
-    assert [SharedClusterSums(group, 6, 4, 3, 2, **told) for group in groups] == list(cohort.shared_clusters)
+    mix = Mix((6 / 5, 4 / 5, 3 / 5), (3, 2, 2, 1))
+    assert [SharedClusterSums(group, 6, 4, 3, 2, [mix]) for group in groups] == list(cohort.shared_clusters)
+
+
+def test_requests_that_come_once_are_alike_by_prompt_family_or_tools(ledger: SqlLedger) -> None:
+    """What both arms served: a conversation, then with it a family of prompts, then with both a set of tools."""
+    alike = [(1, "p0", "t0"), (None, "p1", "t1"), (None, "p2", "t1"), (None, None, None)]
+    asked = {"model-1": alike, "model-2": [*alike[:2], (None, "p3", "t1"), (None, "p3", None)]}
+    events = []
+    for version, kinds in asked.items():
+        for number, (cluster, family, tools) in enumerate(kinds):
+            event = tagged(a_trace(f"{version}{number}", model_version=version, outcome=failure()), HARD)
+            features = RequestFeatures("search", prompt_family=family, tool_set=tools)
+            mine = -number - (100 if version == "model-1" else 200)
+            events.append(structs.replace(event, features=features, cluster=cluster or mine))
+    ledger.record(a_batch(*events))
+
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON - 10), matured_before=NOON + 1)
+
+    shared = next(sums for sums in cohort.shared_clusters if sums.group is TierGroup.ALL)
+    assert [Mix((n / 2,) * 3, (n,) * 4) for n in (1, 2, 3)] == list(shared.mixes)
 
 
 @pytest.mark.parametrize("earlier", [0, 1_500], ids=["as old as the rollout", "older than the rollout"])

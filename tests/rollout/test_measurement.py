@@ -10,7 +10,7 @@ import pytest
 
 from bench.rollout_streams import ArmStream, known_tiers
 from monitor.difficulty.tiers import Tier
-from monitor.rollout.cohort import Arm, ClusterSums, Cohort, SharedClusterSums, Stratum, TierGroup, TiersBy
+from monitor.rollout.cohort import Arm, ClusterSums, Cohort, Mix, SharedClusterSums, Stratum, TierGroup, TiersBy
 from monitor.rollout.judging import judge
 from monitor.rollout.measurement import Measurement, _by_test
 from monitor.rollout.policy import Policy
@@ -80,9 +80,9 @@ def of_items(
 
     products = [(n * m, f * m, n * g, f * g, n + m) for n, f, m, g in kinds]
     sums = [40 * sum(each[at] for each in products) for at in range(4)]
-    alike = tuple(40 * is_told * sum(each[at] / each[4] for each in products) for at in range(3))
+    alike = tuple(40 * sum(each[at] / each[4] for each in products) for at in range(3))
     served = tuple(40 * sum(column) for column in zip(*kinds, strict=True))
-    shared = SharedClusterSums(TierGroup.ALL, *sums, alike=alike, served=served)
+    shared = SharedClusterSums(TierGroup.ALL, *sums, mixes=[Mix(alike, served)] if is_told else [])
     return Cohort(arm(0), arm(2), "", TiersBy.NONE, shared_clusters=[shared])
 
 
@@ -153,9 +153,43 @@ def test_a_part_of_the_items_of_a_large_service_tells_that_the_mix_changed(read:
     """Of many requests only some items are read; these stand for the others, and bounds are as wide as they say."""
     cohort = of_items(((1_000, 40, 750, 30), (500, 100, 750, 150)))
     (shared,) = cohort.shared_clusters
-    cohort = replace(cohort, shared_clusters=[replace(shared, alike=tuple(read * each for each in shared.alike))])
+    mix = shared.mixes[0]._replace(alike=tuple(read * each for each in shared.mixes[0].alike))
+    cohort = replace(cohort, shared_clusters=[replace(shared, mixes=[mix])])
 
     assert VerdictState.OK == judge(cohort, None, Policy(), previous=None).state
+
+
+@pytest.mark.parametrize(
+    ("failures", "state"),
+    [
+        pytest.param((80, 600), VerdictState.OK, id="families fail as before"),
+        pytest.param((240, 1_800), VerdictState.REGRESSION, id="families fail three times as often"),
+    ],
+)
+def test_requests_that_come_once_are_compared_by_what_their_prompts_have_in_common(
+    failures: tuple[int, int], state: VerdictState
+) -> None:
+    """Of two classes, the one that has most requests gets a harder mix of prompt families."""
+    (easy, hard), served = failures, ((4_000, 160, 2_000), (2_000, 300, 4_000))
+    rows = [(n, f, m, g) for (n, f, m), g in zip(served, (easy, hard), strict=True)]
+    products = [(n * m / (n + m), f * m / (n + m), n * g / (n + m)) for n, f, m, g in rows]
+    alike = tuple(sum(column) for column in zip(*products, strict=True))
+    mix = Mix(alike, tuple(sum(column) for column in zip(*rows, strict=True)))
+
+    def arm(at: int) -> Arm:
+        n, f = mix.served[at : at + 2]
+        strata = [
+            Stratum(Tier.UNTIERED, name, 0, True, *counts, 0, 0)
+            for name, counts in (("chat", (n, n, f)), ("faq", (1_000, 1_000, 10)))
+        ]
+        total = (n + 1_000, f + 10)
+        return Arm("version", strata, [ClusterSums(TierGroup.ALL, total[0], *total, total[0], total[1], total[1])])
+
+    shared = SharedClusterSums(TierGroup.ALL, 0, 0, 0, 0, [mix])
+    cohort = Cohort(arm(0), arm(2), "", TiersBy.NONE, shared_clusters=[shared])
+
+    assert state == judge(cohort, None, Policy(), previous=None).state
+    assert VerdictState.REGRESSION == judge(replace(cohort, shared_clusters=[]), None, Policy(), previous=None).state
 
 
 def test_where_other_requests_may_have_another_mix_too_neither_a_rise_nor_ok_is_said() -> None:
@@ -165,7 +199,7 @@ def test_where_other_requests_may_have_another_mix_too_neither_a_rise_nor_ok_is_
     verdict = judge(cohort, None, Policy(ok_margin=0.015), previous=None)
 
     assert (VerdictState.WAITING, 0) == (verdict.state, verdict.requests_needed)
-    assert "The arms serve different mixes of the items or users that come again" in verdict.obstacles[0]
+    assert "The candidate gets other requests than the baseline" in verdict.obstacles[0]
 
 
 def test_easier_items_that_hide_a_rise_are_an_obstacle() -> None:
@@ -173,7 +207,7 @@ def test_easier_items_that_hide_a_rise_are_an_obstacle() -> None:
     verdict = judge(of_items([(50, 2, 100, 8), (100, 20, 50, 14)]), None, Policy(), previous=None)
 
     assert (VerdictState.WAITING, 0) == (verdict.state, verdict.requests_needed)
-    assert "The arms serve different mixes of the items or users that come again" in verdict.obstacles[0]
+    assert "The candidate gets other requests than the baseline" in verdict.obstacles[0]
     assert verdict.could_still_be["all"] > 0.06
 
 
