@@ -29,7 +29,7 @@ FORBIDDEN_METHODS = {
 SQL_TEXT = {"text", "exec_driver_sql", "execute", "executemany", "literal_column", "copy", "prefix_with", "suffix_with"}
 
 MADE_OF_OUR_OWN_WORDS = {
-    "monitor/ledger/migrations/versions/v0010_evidence.py",
+    "monitor/ledger/migrations/versions/v0012_evidence.py",
 }
 """Migrations choose between two dialects' words for the same hour."""
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from backports import zstd
-from msgspec import msgpack
 
 from monitor.ledger.ledger import Batch, CounterName, Lease
 from monitor.ledger.schema import label_value
@@ -176,37 +174,6 @@ def test_replicas_that_share_the_spans_of_each_trace_count_it_once(url: str) -> 
     assert 720 == counts(ledger, CounterName.SPANS)["received"]
     assert (0, 0) == (spans_left_over(ledger), ledger.pending_spans())
     ledger.close()
-
-
-_SCHEMA_0011 = """
-    DROP TABLE span_pack;
-    DROP TABLE pending_span;
-    CREATE TABLE pending_span (
-        trace_id TEXT, number INTEGER, span_ids TEXT NOT NULL, body BYTEA NOT NULL,
-        CONSTRAINT pk_pending_span PRIMARY KEY (trace_id, number)
-    );
-    UPDATE alembic_version SET version_num = '0011'
-"""
-
-
-def test_spans_that_an_old_replica_commits_while_the_tables_change_are_kept(url: str) -> None:
-    """One that was killed may still have a transaction at the server, and the new tables wait for it."""
-    old, new = SqlLedger(url), list[SqlLedger]()
-    with old._engine.begin() as connection:
-        connection.exec_driver_sql(_SCHEMA_0011)
-    upgrade = threading.Thread(target=lambda: new.append(SqlLedger(url)))
-    span = a_call("a", trace_id=TraceId("t"))
-
-    with old._engine.begin() as connection:
-        body = zstd.compress(msgpack.encode([span]))
-        connection.exec_driver_sql("INSERT INTO pending_span VALUES ('t', 0, 'a', %s)", (body,))
-        upgrade.start()
-        wait_until(lambda: holder_is_waited_for(old), 20, "the upgrade waits")
-    upgrade.join()
-
-    assert [[span]] == [pending.spans for pending in new[0].spans_of([TraceId("t")])]
-    old.close()
-    new[0].close()
 
 
 def test_only_one_of_two_replicas_reviews(url: str) -> None:

@@ -12,6 +12,7 @@ from typing import Self
 
 import pytest
 import sqlalchemy as sa
+from msgspec import json
 
 from monitor.errors import LedgerInvalid, LedgerUnavailable, OffsetFenced
 from monitor.ledger.engine import open_engine
@@ -19,9 +20,11 @@ from monitor.ledger.inspection import schema_version
 from monitor.ledger.ledger import CounterName, Lease
 from monitor.ledger.schema import REVISION
 from monitor.ledger.sql import SqlLedger
+from monitor.trace.model import TraceId
 from tests.builders import NOON, PARTITION, a_batch, a_trace, failure, tagged
 from tests.ledgers import counts, problems
 from tests.stack.servers import PostgresServer, wait_until
+from tests.trace.spans import a_call
 
 pytestmark = pytest.mark.stack
 
@@ -215,12 +218,8 @@ def test_an_older_version_does_not_touch_a_newer_ledger(ledger: SqlLedger, url: 
 
 def test_a_ledger_of_an_older_schema_is_brought_up_to_date(url: str) -> None:
     """Requests that were recorded before there was a tally are in it, by the hour of their start."""
-    engine = open_engine(url)
-    tables = OLD_TABLES.read_text(encoding="utf-8").replace("DOUBLE", "DOUBLE PRECISION").split(";\n")
+    engine = _engine_of_old_tables(url)
     with engine.begin() as connection:
-        for statement in tables:
-            if statement.startswith("CREATE") or "alembic_version" in statement:
-                connection.execute(sa.text(statement))
         connection.execute(
             sa.text(
                 "INSERT INTO model_version (id, service, environment, model_version, first_started_at, "
@@ -240,6 +239,35 @@ def test_a_ledger_of_an_older_schema_is_brought_up_to_date(url: str) -> None:
 
     assert [(0, 1), (1, 1)] == [tuple(row) for row in hours]
     assert REVISION == schema_version(url).found
+
+
+def test_spans_that_an_old_replica_commits_while_the_tables_change_are_kept(url: str) -> None:
+    """One that was killed may still have a transaction at the server, and the new tables wait for it."""
+    old, new = _engine_of_old_tables(url), list[SqlLedger]()
+    upgrade = threading.Thread(target=lambda: new.append(SqlLedger(url)))
+    span = a_call("a", trace_id=TraceId("t"))
+    row = {"trace_id": "t", "span_id": "a", "body": json.encode(span).decode()}
+
+    with old.begin() as connection:
+        connection.execute(sa.text("INSERT INTO waiting_span VALUES (:trace_id, :span_id, :body)"), row)
+        upgrade.start()
+        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        wait_until(lambda: bool(connection.scalar(waits)), 20, "the upgrade waits")
+    upgrade.join()
+
+    assert [[span]] == [pending.spans for pending in new[0].spans_of([TraceId("t")])]
+    new[0].close()
+    old.dispose()
+
+
+def _engine_of_old_tables(url: str) -> sa.Engine:
+    engine = open_engine(url)
+    tables = OLD_TABLES.read_text(encoding="utf-8").replace("DOUBLE", "DOUBLE PRECISION").split(";\n")
+    with engine.begin() as connection:
+        for statement in tables:
+            if statement.startswith("CREATE") or "alembic_version" in statement:
+                connection.execute(sa.text(statement))
+    return engine
 
 
 def _hold_review(url: str, is_held: threading.Event) -> None:

@@ -12,14 +12,14 @@ from msgspec import MsgspecError, json, msgpack
 
 from monitor.ledger.schema import metadata
 
-revision = "0010"
+revision = "0012"
 down_revision = "0002"  # those between were never released, and are in this one
 
 _SPANS_AT_ONCE = 10_000
 # As the schema has them: a later migration that changes one of them leaves its columns of today here.
 _NEW_TABLES = ("evidence", "traffic", "pruned", "stratum", "served_model", "pending_span", "span_pack")
 _NEW_COLUMNS = {
-    "request": ("declared_tier", "cluster", "said", "looked", "audited"),
+    "request": ("declared_tier", "cluster", "horizon", "said", "looked", "audited"),
     "waiting_trace": ("counted_spans", "not_before", "counted_heads", "service"),
     "model_version": ("pruned_before",),
 }
@@ -74,6 +74,8 @@ def upgrade() -> None:
 
 
 def _pack_spans() -> None:
+    if op.get_bind().dialect.name == "postgresql":  # or a row that another replica adds before the drop would be lost
+        op.execute("LOCK TABLE waiting_span")
     waiting = sa.table("waiting_span", *map(sa.column, ("trace_id", "span_id", "body")))
     in_order = sa.select(waiting).order_by(waiting.c.trace_id, waiting.c.span_id)
     rows = op.get_bind().execute(in_order, execution_options={"yield_per": _SPANS_AT_ONCE})
