@@ -196,6 +196,15 @@ def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert (2, 1, 2) == counted(reported(capsys, entries, bare))
 
 
+def test_scores_of_a_case_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a tool calls their list need not be known: their names come again in each case."""
+    rows = [{"example_id": f"e{n}", "whatever": [{"name": "c", "score": int(n > 0)}]} for n in range(4)]
+    path = written(json.dumps(rows))
+
+    assert "It has example_id, whatever.c" in refused(capsys, path, path)
+    assert (4, 3, 3) == counted(reported(capsys, path, path, "--metric", "c"))
+
+
 def test_parts_of_a_suite_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows that name no case are attempts of what lists them only if these are many, and each has few."""
     rows = [{"passed": True}] * 3 + [{"passed": False}]

@@ -76,6 +76,12 @@ SHAPES: dict[str, Shape] = {
         "cases": [{"id": CASES[n], "attempts": [{"passed": bool(was)}] * 2} for n, was in enumerate(passed)]
     },
     "rates that were added up": each(lambda n, was: {"id": CASES[n], "score": was * sum([0.1] * 10)}),
+    "Phoenix, several metrics": each(
+        lambda n, was: {
+            "example_id": CASES[n],
+            "annotations": [{"name": "fit", "score": was}, {"name": "b", "score": 1}],
+        }
+    ),
     "words by case": lambda _, passed: {CASES[n]: word(was, "PASSED", "FAILED") for n, was in enumerate(passed)},
     "scores by case": lambda _, passed: {CASES[n]: float(was) for n, was in enumerate(passed)},
     "SWE-bench, first version": lambda _, passed: {

@@ -139,7 +139,10 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
                 (next((entry[name] for name in _WORDS["group_names"] if name in entry), None), entry) for entry in value
             )
             groups = [(str(name or ""), rows) for name, entry in named for rows in _lists(entry, above, depth - 1)]
-            yield from [_joined(key, groups)] if groups else []
+            # What no group tells apart and comes again in each is a score of its cases.
+            names = {case_of(row) for _, rows in groups for row in rows}
+            are_scores = not any(name for name, _ in groups) and len(names) < len(groups) and all(map(has_case, value))
+            yield from [value if are_scores else _joined(key, groups)] if groups else []
 
 
 def _joined(key: str, groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> Sequence[Mapping[str, Any]]:
