@@ -227,7 +227,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
     calls = _innermost(models, layers)
     aside = _beside_agent(tops, tree) | _given_up(calls)
     return _Run(
-        root=next((span for span in own if not span.parent_span_id), [head, *tree.above(head)][-1]) if is_all else None,
+        root=_root(own, head, tree) if is_all else None,
         head=head,
         last=max([top for top in tops if top.span_id not in aside], key=_by_end, default=head),
         ordered=[head, *(span for span in own if span is not head)],
@@ -236,6 +236,12 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
         spine={span.span_id for span in own} - tree.below(tools) - aside,
         layers=layers,
     )
+
+
+def _root(own: Sequence[Span], head: Span, tree: _Tree) -> Span:
+    """The root, or else the topmost span above the *head* that came."""
+    root = next((span for span in own if span.parent_span_id is None), None)
+    return root or [head, *tree.above(head)][-1]
 
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:

@@ -345,7 +345,7 @@ class Reader:
             messages=asked.messages,
             tools=span_reading.tools_on_offer(facts) if kind in _ASKED else (),
             answered=answer,
-            calls_tools=kind in _ASKED and span_reading.calls_tools(facts),
+            calls_tools=(is_call or kind is OperationKind.AGENT) and span_reading.calls_tools(facts),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cost_usd=span_reading.cost_of(facts),

@@ -111,9 +111,6 @@ NOT_ANSWERING = re.compile(
 )
 """Names of models that give no answer to the user, whatever kind of span their library writes for them."""
 
-FAILED = re.compile("error|fail|malformed", re.IGNORECASE)
-"""Levels, and reasons to finish, of what went wrong."""
-
 MASKED = re.compile(
     r"[\W_]{0,3}redacted[\W_]{0,3}|[*#•█]{3,}|"
     r"[\[<({*_]{1,3}(?:\w{1,20}[ _-])?(?:redacted|filtered|masked|scrubbed|hidden|omitted|removed)\b.{0,80}[\])}>*_]",

@@ -133,11 +133,9 @@ class SpanAttributes(Struct, gc=False):
         if fact in self.messages:
             yield self.messages[fact]
         ranked = list(self.singles.get(fact, ()))
-        if self.families:
-            for prefix in _PREFIXES_OF[fact]:
-                items = [_unflattened(item) for item in _indexed(self.families.get(prefix, {}))]
-                if items:
-                    ranked.append((_FAMILIES[prefix].rank, items))
+        for prefix, held in self.families.items():
+            if (family := _FAMILIES[prefix]).fact is fact and (items := [*map(_unflattened, _indexed(held))]):
+                ranked.append((family.rank, items))
         if len(ranked) > 1:
             ranked.sort(key=itemgetter(0))
         for _, value in ranked:

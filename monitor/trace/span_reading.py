@@ -111,7 +111,7 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
         return True
     # Of a level and of a reason to finish alike.
     singles = attributes.singles
-    if _LEVEL in singles and any(semconv.FAILED.search(str(value)) for _, value in singles[_LEVEL]):
+    if _LEVEL in singles and any(word in str(singles[_LEVEL]).lower() for word in _FAILED):
         return True
     if _ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True:
         return True
@@ -137,6 +137,7 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     return named[0] if named else None
 
 
+_FAILED = ("error", "fail", "malformed")
 _ERRORS = frozenset({_ERROR_TYPE, _ERROR_MESSAGE})
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _SAY_NOTHING = frozenset(
