@@ -210,8 +210,7 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
     work = [span for span in tree.spans if span.kind is not _OTHER]
     enclosed = tree.below(work)
     # In a cycle no span is on top; the earliest is as good as any other.
-    topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
-    groups = _side_by_side(topmost, tree)
+    groups = _side_by_side([span for span in work if span.span_id not in enclosed] or work[:1], tree)
     for tops in groups:
         within: AbstractSet[str] = tree.by_id.keys()
         if len(groups) > 1:  # each also has the facts of the application's spans above it
@@ -240,8 +239,7 @@ def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool
 
 def _root(own: Sequence[Span], head: Span, tree: _Tree) -> Span:
     """The root, or else the topmost span above the *head* that came."""
-    root = next((span for span in own if span.parent_span_id is None), None)
-    return root or [head, *tree.above(head)][-1]
+    return next((span for span in own if span.parent_span_id is None), None) or [head, *tree.above(head)][-1]
 
 
 def _beside_agent(tops: Sequence[Span], tree: _Tree) -> set[str]:

@@ -196,8 +196,7 @@ def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome |
         return ranked[0][1] if ranked else None
     best = min(rank for rank, _ in ranked)
     decisive = [outcome for rank, outcome in ranked if rank == best]
-    failures = [outcome for outcome in decisive if not outcome.success]
-    return max(failures or decisive, key=_recency)
+    return max([outcome for outcome in decisive if not outcome.success] or decisive, key=_recency)
 
 
 def _rank(source: str, settings: OutcomeSettings) -> int | None:
