@@ -126,8 +126,8 @@ def exact_p_value(before: Rates, after: Rates) -> float:
     common = int(np.gcd.reduce(sizes))
     sizes, reached = sizes // common, abs(int(steps.sum())) // common
     if len(sizes) == 1:
-        failing = (int(counts[0]) - reached) // 2  # the rarer sign
-        return min(1.0, 2.0 * float(bdtr(failing, counts[0], 0.5)))
+        # Of the rarer sign.
+        return min(1.0, 2.0 * float(bdtr((int(counts[0]) - reached) // 2, counts[0], 0.5)))
     from scipy.signal import fftconvolve  # noqa: PLC0415  (every command would wait two seconds for these imports)
     from scipy.stats import binom  # noqa: PLC0415
 

@@ -47,8 +47,7 @@ def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, cap
     keys = [row.key for row in rows]
     failed = _latest(connection, keys, (request.c.success.is_(False), *of_candidate))
     passed = _latest(connection, keys, (request.c.success.is_(True), *_of_established(rollout)), first=rollout.baseline)
-    total = rows[0].total if rows else 0
-    return Cases(total, [_case(row, failed[row.key], passed[row.key]) for row in rows])
+    return Cases(rows[0].total if rows else 0, [_case(row, failed[row.key], passed[row.key]) for row in rows])
 
 
 def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:

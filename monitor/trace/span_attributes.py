@@ -44,15 +44,14 @@ _MEANINGS = {
 _NAMES = {name: meaning for name, meaning in _MEANINGS.items() if not meaning.prefix}
 _FAMILIES = {meaning.prefix: meaning for meaning in _MEANINGS.values() if meaning.prefix}
 _PREFIXES = tuple(_FAMILIES)
-_PREFIXES_OF = {fact: tuple(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is fact) for fact in Field}
-_EVALUATIONS = frozenset(_PREFIXES_OF[Field.EVALUATION])
+_EVALUATIONS = frozenset(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is Field.EVALUATION)
 _EVALUATION_PARTS = {
     "name": Field.EVALUATION_NAME,
     "score": Field.EVALUATION_SCORE,
     "label": Field.EVALUATION_LABEL,
     "annotator_kind": Field.EVALUATION_SOURCE,
 }
-_REQUEST_ATTRIBUTES = _PREFIXES_OF[Field.REQUEST_ATTRIBUTE][0]
+_REQUEST_ATTRIBUTES = next(prefix for prefix in _PREFIXES if _FAMILIES[prefix].fact is Field.REQUEST_ATTRIBUTE)
 _SAID_ANYWHERE = _EVALUATIONS | {_REQUEST_ATTRIBUTES}
 
 

@@ -196,6 +196,27 @@ def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert (2, 1, 2) == counted(reported(capsys, entries, bare))
 
 
+@pytest.mark.parametrize("fault", ["hallucination", "toxicity_score", "latency_ms", "total_tokens", "self_harm"])
+def test_a_score_of_which_less_is_better_is_no_outcome(
+    fault: str, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands beside it is, whichever comes first."""
+    rows = [{"id": n, "scores": {fault: int(n < 1), "fit": int(n > 0)}} for n in range(4)]
+    path, alone = written(rows), written([{"id": 1, "scores": {fault: 0.0}}], "alone")
+
+    assert (4, 3, 3) == counted(reported(capsys, path, path))
+    assert "no column says which case passed" in refused(capsys, alone, alone)
+    without = written([{"id": 1, "scores": {f"no_{fault}": 1.0}}], "without")
+    assert (1, 1, 1) == counted(reported(capsys, without, without))
+
+
+def test_labels_beside_predictions_are_no_outcomes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A data set of yes and no, as it was labelled and as the model answered."""
+    path = written([{"id": n, "label": ("yes", "no")[n % 2], "prediction": "yes"} for n in range(4)])
+
+    assert "no column says which case passed" in refused(capsys, path, path)
+
+
 def test_scores_of_a_case_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What a tool calls their list need not be known: their names come again in each case."""
     rows = [{"example_id": f"e{n}", "whatever": [{"name": "c", "score": int(n > 0)}]} for n in range(4)]

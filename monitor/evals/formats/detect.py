@@ -131,8 +131,7 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
         raise _unknown(name)
     rows = case_rows(document)
     if rows is None:
-        found = unsplit(document)
-        rows = found if isinstance(found, list) else [found]
+        rows = found if isinstance(found := unsplit(document), list) else [found]
     of_tool = (read for is_one, read in _ROWS if rows and is_one(rows[0]))
     return next(of_tool, _table_of(lambda _, found, __: found, Format.TABLE))(name, rows, options)
 

@@ -349,8 +349,8 @@ def word_of(value: JsonValue) -> str:
 @cache
 def is_broken(word: str) -> bool:
     """Whether *word* is for a run that did not end."""
-    is_within = any(part in word for part in VALUES["broken_within"])
-    return word in VALUES["broken"] or (is_within and not word.startswith("no_"))
+    within = () if word.startswith("no_") else VALUES["broken_within"]
+    return word in VALUES["broken"] or any(part in word for part in within)
 
 
 def is_unscored(word: str) -> bool:

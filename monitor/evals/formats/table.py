@@ -36,6 +36,7 @@ _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
 _SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
 _WANTED = frozenset(WORDS["outcomes"]["expected"])
 _ERRORS = frozenset(WORDS["runs"]["errors"])
+_FAULTS = frozenset(WORDS["outcomes"]["faults"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
@@ -272,7 +273,10 @@ class _Columns:
         return not any(words & {word_of(value) for value in values} - VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
-        """Numbers for the most part, whatever else it holds."""
+        """Numbers for the most part, whatever else it holds, and more of it is better."""
+        words = {word for part in _path(column) for word in part.split("_")}
+        if _FAULTS & words and words.isdisjoint({"no", "non", "not", "free"}):
+            return False
         values = [value for value in self._values[column] if not reading.is_unscored(word_of(value))]
         values = [self.plain(column, value) for value in values]
         numbers = sum(reading.number_of(value) is not None or reading.is_understood(word_of(value)) for value in values)
