@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from backports import zstd
@@ -112,6 +112,9 @@ def _said(event: Trace | OutcomeEvent, limits: Limits) -> Decoded:
     return Decoded(traces=(event,))
 
 
+_MOST_LINES = 100_000  # an object takes a hundred times the three bytes of its line
+
+
 def parsed_documents(value: bytes) -> Any:
     """The JSON document in *value*, or a list of those on its lines."""
     try:
@@ -119,8 +122,8 @@ def parsed_documents(value: bytes) -> Any:
         return from_json(value)
     except ValueError as error:
         message = str(error)  # names a position, and never repeats the input
-        if "trailing characters" in message and len(lines := value.split(b"\n")) > 1:  # a document on each line
-            return [parsed_documents(line) for line in lines if line.strip()]
+        if "trailing characters" in message and 0 < value.count(b"\n") <= _MOST_LINES:  # a document on each line
+            return [parsed_documents(line) for line in value.split(b"\n") if line.strip()]
         if "recursion limit" in message:
             raise InvalidRecord(DropReason.TOO_DEEP, message) from None
         raise InvalidRecord(DropReason.NOT_UTF8 if "unicode" in message else DropReason.NOT_JSON, message) from None
@@ -129,9 +132,7 @@ def parsed_documents(value: bytes) -> Any:
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
-_ZSTD_OPTIONS: Mapping[int, int] = {
-    zstd.DecompressionParameter.window_log_max: 23
-}  # 8 MiB, which every decoder has to know (RFC 8878)
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB, as RFC 8878 asks of all
 
 
 _FRAME = re.compile(rb"\0.{4}\0?(?=[\n{\[])", re.DOTALL)

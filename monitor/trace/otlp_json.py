@@ -38,7 +38,7 @@ def decode_otlp_json(document: Mapping[str, Any], limits: Limits, options: Decod
         InvalidRecord: more spans, or more resources, than *limits* allow.
     """
     if not _SNAKE_CASE.isdisjoint(document):
-        document = _in_camel_case(document)
+        _to_camel_case(document)  # names of attributes are values, not keys
     too_many = InvalidRecord(DropReason.TOO_MANY_SPANS, f"at most {limits.max_spans} are read")
     if len(_objects(document, "resourceSpans") + _objects(document, "resourceLogs")) > limits.max_spans:
         raise too_many
@@ -58,11 +58,12 @@ _SIGNALS = _SNAKE_CASE | {"resourceSpans", "resourceLogs", "resourceMetrics", "r
 _UNDERSCORE = re.compile("_([a-z])")
 
 
-def _in_camel_case(part: Any) -> Any:
-    """*part* with the names that protobuf's JSON has by default; names of attributes are values, not keys."""
-    if isinstance(part, dict):
-        return {_UNDERSCORE.sub(lambda at: at[1].upper(), name): _in_camel_case(held) for name, held in part.items()}
-    return [_in_camel_case(held) for held in part] if isinstance(part, list) else part
+def _to_camel_case(part: Any) -> None:
+    """Give *part* the names of protobuf's JSON, in place: a copy of a hostile one would fill the memory."""
+    for name in list(part) if isinstance(part, dict) else ():
+        part[_UNDERSCORE.sub(lambda at: at[1].upper(), name)] = part.pop(name)
+    for held in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _to_camel_case(held)
 
 
 _Object = Mapping[str, Any]

@@ -70,6 +70,7 @@ def test_a_record_may_hold_several_documents(
     ("value", "reason"),
     [
         (SPANS + b"\n{broken", DropReason.NOT_JSON),
+        (b"{}\n" * 200_000, DropReason.NOT_JSON),
         (SPANS + b'\n{"what": "else"}', DropReason.SCHEMA_UNKNOWN),
         (b"\n".join([SPANS] * 3), DropReason.TOO_MANY_SPANS),
         (b"\n".join([as_bytes(a_trace_event())] * 3), DropReason.TOO_MANY_SPANS),
