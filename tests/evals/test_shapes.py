@@ -82,6 +82,9 @@ SHAPES: dict[str, Shape] = {
             "annotations": [{"name": "fit", "score": was}, {"name": "b", "score": 1}],
         }
     ),
+    "BrowserGym": lambda _, passed: table(
+        ["env.task_name", "env.task_seed", "cum_reward"], [(CASES[n], 0, float(was)) for n, was in enumerate(passed)]
+    ),
     "words by case": lambda _, passed: {CASES[n]: word(was, "PASSED", "FAILED") for n, was in enumerate(passed)},
     "scores by case": lambda _, passed: {CASES[n]: float(was) for n, was in enumerate(passed)},
     "SWE-bench, first version": lambda _, passed: {
