@@ -95,13 +95,11 @@ class OnThreads:
 
     def start(self) -> None:
         """Before the first turn."""
-        self._threads = [
+        for job in self._jobs:
             # A job that hangs must not keep the process from ending: what it had not committed never was.
-            Thread(target=self._run, args=(job,), name=job.name, daemon=True)
-            for job in self._jobs
-        ]
-        for thread in self._threads:
+            thread = Thread(target=self._run, args=(job,), name=job.name, daemon=True)
             thread.start()
+            self._threads.append(thread)
 
     def turn(self) -> None:
         """Called after each batch; raises what ended a job."""
@@ -120,10 +118,9 @@ class OnThreads:
     def _run(self, job: Job) -> None:
         problem = ""
         while not self._stopping.is_set():
-            began, last = self._clock.monotonic(), problem
+            began, last, problem = self._clock.monotonic(), problem, ""
             try:
                 job.run()
-                problem = ""
             except DependencyUnreachable as outage:
                 problem = str(outage)
             except BaseException as failure:  # noqa: BLE001  (the loop raises it)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -178,7 +178,10 @@ def assemble(
         if None in resolved:
             postponed[pending.trace_id] = waits_until
         else:
-            built.append(BuiltTrace(pending, [_dated(_held(run, rules)) for run in resolved if run is not None]))
+            held = [_held(run, rules) for run in resolved if run is not None]
+            # Also of one that never ended, so that a later verdict of the same source replaces it.
+            dated = [_dated(run, run.started_at if run.ended_at is None else run.ended_at) for run in held]
+            built.append(BuiltTrace(pending, dated))
     return sorted(built, key=lambda each: each.runs[0].started_at if each.runs else 0.0), postponed
 
 
@@ -205,7 +208,7 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
         spans = [replace(span, environment=rules.read_as) for span in spans]
     events: list[Event] = [*traces]
     if decoded.outcomes:
-        events += [_dated_event(outcome, record) for outcome in decoded.outcomes]
+        events += [_dated(outcome, record.timestamp) for outcome in decoded.outcomes]
     # Not only when the trace is put together: another service on the same ledger may be first to do that.
     spans = [_without_content(span) for span in spans] if spans else ()
     return DecodedRecord(record, events, spans, decoded.ignored)
@@ -269,16 +272,12 @@ def _without_content(span: Span) -> Span:
     return replace(span, text=None, prompt_family=family, tools=names, tool_set=tools)
 
 
-def _dated(trace: Trace) -> Trace:
-    """Date the outcome of a run that never ended, so that a later verdict of the same source replaces it."""
-    outcome = trace.outcome
+_Event = TypeVar("_Event", bound=Event)
+
+
+def _dated(event: _Event, at: float | None) -> _Event:
+    """Let an outcome that has no time of its own be of *at*, Unix seconds."""
+    outcome = event.outcome
     if outcome is None or outcome.labelled_at is not None:
-        return trace
-    labelled_at = trace.ended_at if trace.ended_at is not None else trace.started_at
-    return replace(trace, outcome=replace(outcome, labelled_at=labelled_at))
-
-
-def _dated_event(event: OutcomeEvent, record: Record) -> OutcomeEvent:
-    if event.outcome.labelled_at is not None:
         return event
-    return replace(event, outcome=replace(event.outcome, labelled_at=record.timestamp))
+    return replace(event, outcome=replace(outcome, labelled_at=at))

@@ -27,6 +27,9 @@ class Publisher:
         reviewer: Knows the policy and the calibration in force.
         clock: Time of what is shown.
         snapshots: Where it is published.
+
+    Attributes:
+        status: How the loop is doing, as last reported.
     """
 
     def __init__(self, ledger: SqlLedger, reviewer: Reviewer, clock: Clock, snapshots: snapshot.SnapshotHolder) -> None:
@@ -36,16 +39,11 @@ class Publisher:
         self._snapshots = snapshots
         self._view = snapshots.current
         self._is_loaded = False
-        self._status = snapshot.LoopStatus()
+        self.status = snapshot.LoopStatus()
         self._exemplars: Mapping[CounterKey, snapshot.TraceExemplar] = {}
         self._publishing = RLock()
         self._probed: Mapping[CounterKey, int] = {}
         self._frontier_solved: Mapping[tuple[str, str, str], float] = {}
-
-    @property
-    def status(self) -> snapshot.LoopStatus:
-        """The status of the loop as last reported."""
-        return self._status
 
     def publish(self) -> None:
         """Publish what the ledger holds now."""
@@ -57,8 +55,8 @@ class Publisher:
     def report(self, **changes: Any) -> None:
         """Change the `LoopStatus`: whether the loop is well is published at once, the rest with the next snapshot."""
         with self._publishing:
-            last, self._status = self._status, replace(self._status, **changes)
-            if _readiness(last) != _readiness(self._status):
+            last, self.status = self.status, replace(self.status, **changes)
+            if _readiness(last) != _readiness(self.status):
                 self._publish()
 
     def report_failures(self, failed_traces: Mapping[CounterKey, str]) -> None:
@@ -69,13 +67,11 @@ class Publisher:
     def report_job(self, job: str, problem: str, seconds: float) -> None:
         """Report that *job* (`review`, `snapshot`) took so long and met *problem*; empty where it met none."""
         with self._publishing:
-            status = self._status
-            self.report(
-                job_seconds={**status.job_seconds, job: seconds}, job_problems={**status.job_problems, job: problem}
-            )
+            took, met = {**self.status.job_seconds, job: seconds}, {**self.status.job_problems, job: problem}
+            self.report(job_seconds=took, job_problems=met)
 
     def _publish(self) -> None:
-        status = self._status
+        status = self.status
         is_ready = self._is_loaded and status.turned_at is not None and not _problem(status)
         self._snapshots.current = replace(
             self._view,
@@ -138,7 +134,4 @@ def _health(status: snapshot.LoopStatus) -> list[snapshot.HealthFact]:
         ("consumer", status.blocked, "No partition is blocked."),
         *((job, problem, f"The {job} is up to date.") for job, problem in status.job_problems.items()),
     ]
-    return [
-        snapshot.HealthFact(name, is_ok=not problem, sentence=problem or all_is_well)
-        for name, problem, all_is_well in checks
-    ]
+    return [snapshot.HealthFact(name, not problem, problem or all_is_well) for name, problem, all_is_well in checks]

@@ -85,9 +85,7 @@ class Reviewer:
         self._difficulty = difficulty
         self._loading = Lock()
         self._calibrations: dict[str, Calibration] = {}
-        self._calibrated_at = float("-inf")
-        self._assessed_at = float("-inf")
-        self._pruned_at = float("-inf")
+        self._calibrated_at = self._assessed_at = self._pruned_at = float("-inf")
         self._delays: dict[tuple[str, str], tuple[float, LabelDelay | None]] = {}
 
     def load(self) -> None:
@@ -249,13 +247,10 @@ class Reviewer:
         is_other = self.live_trust is None or self.live_trust.calibration_id != calibration.calibration_id
         if is_other or now - self._assessed_at >= self._settings.calibration_interval_seconds:
             self._assessed_at = now
-            before, self.live_trust = self.live_trust, self._assess(calibration, now)
-            if self.live_trust.reasons and (before is None or before.reasons != self.live_trust.reasons):
-                _log.warning(
-                    "calibration.doubted",
-                    calibration_id=calibration.calibration_id,
-                    reasons=list(self.live_trust.reasons),
-                )
+            before, live = self.live_trust, self._assess(calibration, now)
+            self.live_trust = live
+            if live.reasons and (before is None or before.reasons != live.reasons):
+                _log.warning("calibration.doubted", calibration_id=live.calibration_id, reasons=list(live.reasons))
 
     def _assess(self, calibration: Calibration, now: float) -> LiveTrust:
         """
@@ -418,16 +413,15 @@ class Reviewer:
 
     def _calibration(self, calibration_id: str) -> Calibration | None:
         """The calibration of that id, read once; None where there is none or it cannot be trusted as stored."""
-        if calibration_id not in self._calibrations:
+        calibration = self._calibrations.get(calibration_id)
+        if calibration is None and calibration_id:
             try:
-                calibration = self._ledger.calibration(calibration_id) if calibration_id else None
+                calibration = self._ledger.calibration(calibration_id)
             except CalibrationInvalid as error:
                 _log.error("calibration.refused", calibration_id=calibration_id, problem=str(error))
-                return None
-            if calibration is None:
-                return None
-            self._calibrations[calibration_id] = calibration
-        return self._calibrations[calibration_id]
+            if calibration is not None:
+                self._calibrations[calibration_id] = calibration
+        return calibration
 
 
 class NoReview(Reviewer):
