@@ -86,9 +86,8 @@ def init(
         raise UsageError(f"{output_file} already exists; choose another --output-file, or overwrite it with --force.")
     config = options.Common(log_level=log_level).config()
     is_asking = not yes and sys.stdin.isatty()
-    servers = bootstrap_servers or config.kafka.bootstrap_servers
-    if is_asking and not bootstrap_servers:
-        servers = _ask("Kafka brokers (HOST:PORT)", servers)
+    ask = _ask if is_asking else _take_default
+    servers = bootstrap_servers or ask("Kafka brokers (HOST:PORT)", config.kafka.bootstrap_servers)
     if "@" in servers or "/" in servers:
         raise UsageError("Brokers are HOST:PORT, without a scheme, user or password; use the --sasl-* options.")
     path = _password_file(config, security.sasl_mechanism, security.sasl_password_file, is_asking=is_asking)
@@ -97,9 +96,7 @@ def init(
     chosen = _chosen(_look(settings, topic or [], config), topic or [], config)
     if is_asking and not topic:
         chosen = _confirmed(chosen, lambda topics: _look(settings, topics, config))
-    url = ledger or config.ledger.url
-    if is_asking and not ledger:
-        url = _ask("Ledger (SQLite file, or PostgreSQL URL without password)", url)
+    url = ledger or ask("Ledger (SQLite file, or PostgreSQL URL without password)", config.ledger.url)
     content = first_config(servers, chosen, _without_secrets(url), kafka)
     with writing(output_file, instead="another --output-file"):
         output_file.write_text(content, encoding="utf-8")
@@ -108,6 +105,10 @@ def init(
 
 def _ask(question: str, default: str) -> str:
     return str(typer.prompt(question, default=default, err=True))
+
+
+def _take_default(_question: str, default: str) -> str:
+    return default
 
 
 def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool) -> str:
@@ -138,13 +139,10 @@ def _look(settings: KafkaSettings, asked_for: Sequence[str], config: Config) -> 
 
 def _chosen(looked_at: Sequence[Sample], asked_for: Sequence[str], config: Config) -> Sequence[Sample]:
     """The topics to read: those asked for, or those that hold what we read, or empty ones that may yet."""
-    if asked_for:
-        found = list(looked_at)
-    else:
-        usual = [each for each in looked_at if not each.records and each.topic in config.kafka.topics]
-        found = [each for each in looked_at if each.is_ours] or usual
-    if not found or any(each.records and not each.is_ours for each in found):
-        odd = [each for each in (found or looked_at) if each.records and not each.is_ours]
+    usual = [each for each in looked_at if not each.records and each.topic in config.kafka.topics]
+    found = looked_at if asked_for else [each for each in looked_at if each.is_ours] or usual
+    odd = [each for each in found or looked_at if each.records and not each.is_ours]
+    if odd or not found:
         raise ConfigInvalid("\n".join(map(unreadable_words, odd)) or _NOTHING_THERE)
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from operator import attrgetter
 
 from monitor import __version__
@@ -22,7 +23,6 @@ from monitor.metrics.exposition import Family, Labels, Row, Rows, Series, famili
 from monitor.metrics.names import metric
 from monitor.metrics.snapshot import Snapshot
 from monitor.rollout.cohort import ArmName, TierGroup
-from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import FailureRate, Interval, TierComparison, Verdict, VerdictState
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, DropReason, Ignored
 
@@ -63,6 +63,8 @@ def collect_requests(snapshot: Snapshot) -> Iterator[Family]:
 
 
 _VERSION = ("service", "environment", "model_version")
+_labels = attrgetter("service", "environment", "baseline", "candidate")  # of a rollout
+_place = attrgetter("service", "environment")
 _version = attrgetter(*_VERSION)
 _version_detail = attrgetter(*_VERSION, "detail")
 _tiered = attrgetter(*_VERSION, "tier")
@@ -191,10 +193,6 @@ def collect_rollouts(snapshot: Snapshot) -> Rows:
         yield from _of_rollout(labels, record)
 
 
-def _labels(rollout: Rollout) -> Labels:
-    return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
-
-
 def _of_rollout(labels: Labels, record: RolloutRecord) -> Rows:
     yield "rollout_info", 1, labels
     yield "rollout_start_timestamp_seconds", record.rollout.started_at, labels
@@ -216,8 +214,7 @@ def _scopes(labels: Labels, verdict: Verdict) -> Rows:
 
 def _failure_ratios(labels: Labels, verdict: Verdict) -> Rows:
     for tier, compared in verdict.tiers.items():
-        for arm, rate in _arms(compared):
-            yield from _interval("rollout_failure_ratio", rate.rate, (*labels, arm.value, tier.value))
+        yield from _rates("rollout_failure_ratio", compared, labels, tier.value)
         yield from _interval("rollout_failure_change", compared.change, (*labels, tier.value))
     yield from _rates("rollout_aggregate_failure_ratio", verdict.aggregate, labels)
     yield from _interval("rollout_aggregate_failure_change", verdict.aggregate.change, labels)
@@ -290,9 +287,9 @@ def _arms(comparison: TierComparison) -> Iterator[tuple[ArmName, FailureRate]]:
     return iter(((ArmName.BASELINE, comparison.baseline), (ArmName.CANDIDATE, comparison.candidate)))
 
 
-def _rates(name: str, compared: TierComparison, labels: Labels) -> Rows:
+def _rates(name: str, compared: TierComparison, labels: Labels, *after_arm: str) -> Rows:
     for arm, rate in _arms(compared):
-        yield from _interval(name, rate.rate, (*labels, arm.value))
+        yield from _interval(name, rate.rate, (*labels, arm.value, *after_arm))
 
 
 def _interval(name: str, interval: Interval | None, labels: Labels) -> Rows:
@@ -335,16 +332,15 @@ def collect_policy(snapshot: Snapshot) -> Rows:
             yield "policy_class_runbook_info", 1, (*where, each.capability, each.runbook_url)
     for floor in policy.floors:
         if floor.tier is TierGroup.HARD:
-            where = floor.service, floor.environment
-            yield "policy_floor_pass_ratio", floor.pass_rate, (*where, floor.capability or "")
+            yield "policy_floor_pass_ratio", floor.pass_rate, (*_place(floor), floor.capability or "")
 
 
 def _environments(snapshot: Snapshot) -> set[tuple[str, str]]:
     """Every (service, environment) that may have a rollout."""
-    seen = {(version.activity.service, version.activity.environment) for version in snapshot.model_versions}
-    watched = {(record.rollout.service, record.rollout.environment) for record in snapshot.rollouts}
-    agreed = {(floor.service, floor.environment) for floor in snapshot.policy.floors}
-    return {pair for pair in seen | watched | agreed if pair[1] != REFERENCE_ENVIRONMENT}
+    seen = [version.activity for version in snapshot.model_versions]
+    watched = [record.rollout for record in snapshot.rollouts]
+    places = map(_place, chain(seen, watched, snapshot.policy.floors))
+    return {pair for pair in places if pair[1] != REFERENCE_ENVIRONMENT}
 
 
 def collect_calibration(snapshot: Snapshot) -> Rows:

@@ -18,6 +18,7 @@ from monitor.output.plain import fields_of
 from monitor.output.rollouts import rollout_json
 from monitor.rollout.gate import GateRules, ask_gate
 from monitor.rollout.rollout_request import RolloutRequest
+from monitor.rollout.tracker import Rollout
 from monitor.service.rollout_control import RolloutControl
 
 _STOPPED = 412
@@ -123,27 +124,26 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
     """
 
     async def gate(request: Request) -> Response:
-        wanted = request.path_params["rollout"]
         asked = {name: value.lower() for name, value in request.query_params.items() if name != "environment"}
         unknown = [f"{name}={value}" for name, value in asked.items() if name not in _RULES or value not in _SWITCH]
         if unknown:
             rules = ", ".join(f"{name}=true" for name in _RULES)
             problem = f"The gate does not know {', '.join(unknown)}; it knows environment=NAME, {rules}."
             return JSONResponse({"pass": False, "verdict": None, "reason": problem, "wait_seconds": 0}, status_code=400)
-        environment = request.query_params.get("environment", "production")
-        found = [
-            record
-            for record in rollouts()
-            if f"{record.rollout.service}/{record.rollout.candidate}" == wanted
-            and record.rollout.environment == environment
-        ]
-        if not found:
+        latest = {_name(record.rollout): record for record in rollouts()}
+        record = latest.get((request.path_params["rollout"], request.query_params.get("environment", "production")))
+        if record is None:
             missing = {"pass": False, "verdict": None, "reason": "There is no such rollout.", "wait_seconds": 0}
             return JSONResponse(missing, status_code=404)
-        answer = ask_gate(found[-1].verdict, GateRules(**{name: _SWITCH[value] for name, value in asked.items()}))
+        answer = ask_gate(record.verdict, GateRules(**{name: _SWITCH[value] for name, value in asked.items()}))
         body = fields_of(answer)
         status = _STOPPED if request.method == "POST" and not answer.is_pass else 200
         return JSONResponse({"pass": body.pop("is_pass"), **body}, status_code=status)
 
     # Names may hold slashes, as services of a namespace do.
     return Route("/api/v1/rollouts/{rollout:path}/gate", gate, methods=["GET", "POST"])
+
+
+def _name(rollout: Rollout) -> tuple[str, str]:
+    """What the address of a gate says of *rollout*, and its environment."""
+    return f"{rollout.service}/{rollout.candidate}", rollout.environment

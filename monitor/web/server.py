@@ -103,6 +103,9 @@ class MetricsServer:
         control: Announces and ends rollouts and lists their cases; None if that is not offered.
         stall_reason: Gives one sentence where the process hangs and needs a restart, which makes `/-/healthy` fail.
 
+    Attributes:
+        port: The port that is listened on; known after `start`, also where the settings say 0.
+
     Raises:
         UsageError: the address is not HOST:PORT.
         ConfigInvalid: the web config file cannot be used.
@@ -117,7 +120,7 @@ class MetricsServer:
         *,
         stall_reason: Callable[[], str] = str,
     ) -> None:
-        self._host, self._port = parse_address(settings.listen_address)
+        self._host, self.port = parse_address(settings.listen_address)
         web = load_web_config(Path(settings.config_file)) if settings.config_file else WebConfig()
         self._tls = web.tls_server_config
         self._reload_config = reload
@@ -141,16 +144,11 @@ class MetricsServer:
         self._thread: threading.Thread | None = None
 
     @property
-    def port(self) -> int:
-        """The port that is listened on; known after `start`, also where the settings say 0."""
-        return self._port
-
-    @property
     def url(self) -> str:
         """Base URL for a person on this machine, known after `start`."""
         host = self._host if self._host not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared only
         scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
         """
@@ -165,7 +163,7 @@ class MetricsServer:
         if self._tls is not None:
             config.ssl = tls_context(self._tls)
         listener = self._bind()
-        self._port = listener.getsockname()[1]
+        self.port = listener.getsockname()[1]
         serve = partial(self._server.run, sockets=[listener])
         self._thread = threading.Thread(target=serve, name="metrics-server", daemon=True)
         self._thread.start()
@@ -186,7 +184,7 @@ class MetricsServer:
         return self._reload_config()
 
     def _bind(self) -> socket.socket:
-        where, is_v6 = (self._host, self._port), ":" in self._host
+        where, is_v6 = (self._host, self.port), ":" in self._host
         family = socket.AF_INET6 if is_v6 else socket.AF_INET
         both = is_v6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 as well
         try:
@@ -194,7 +192,7 @@ class MetricsServer:
         except OSError as error:
             reason = str(error.strerror).partition(" (while attempting")[0]  # what follows repeats the address
             raise DependencyUnreachable(
-                f"cannot listen on {self._host}:{self._port}: {reason}; "
+                f"cannot listen on {self._host}:{self.port}: {reason}; "
                 "stop what uses that port or set another web.listen_address"
             ) from error
 

@@ -41,11 +41,8 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
         hint = "ask a panel with `cliffwatch probes run`, then `cliffwatch replay` its events."
         print_line(console, f"No probe has run yet: {hint}")
         return
-    first_at: dict[str, float] = {}
-    for result in (result for history in histories for result in history.results):
-        at = result.first_started_at
-        first_at[result.model_version] = min(at, first_at.get(result.model_version, at))
-    versions = sorted(first_at, key=lambda version: (first_at[version], version))
+    runs = sorted((run.first_started_at, run.model_version) for history in histories for run in history.results)
+    versions = list(dict.fromkeys(version for _, version in runs))
     for number, version in enumerate(versions, start=1):
         print_line(console, f"{number:>3}  {version}")
     print_line(console, "✓ passed  ✗ failed  ~ both  · not run or not labelled\n")

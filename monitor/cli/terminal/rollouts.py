@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -265,8 +266,7 @@ def _title(rollout: Rollout) -> str:
     return f"{rollout.service} ({rollout.environment})  {rollout.baseline} → {rollout.candidate}"
 
 
-def _key(rollout: Rollout) -> tuple[str, str, str, str]:
-    return rollout.service, rollout.environment, rollout.baseline, rollout.candidate
+_key = attrgetter("service", "environment", "baseline", "candidate")
 
 
 def _time(unix_seconds: float) -> str:
