@@ -46,9 +46,8 @@ class ActivityReader:
             .order_by(model_version.c.first_started_at, model_version.c.id)
         )
         versions = list(readable("model_version", rows.all(), lambda row: (row.id, self._version(connection, row))))
-        leading = {}
-        for version in sorted(versions, key=lambda version: version[1].last_started_at):
-            leading[version[1].service, version[1].environment] = version
+        latest_last = sorted(versions, key=lambda version: version[1].last_started_at)
+        leading = {(seen.service, seen.environment): (version_id, seen) for version_id, seen in latest_last}
         late = [_late_seconds(connection, each, leading[each[1].service, each[1].environment]) for each in versions]
         return [replace(seen, late_seconds=seconds) for (_, seen), seconds in zip(versions, late, strict=True)]
 

@@ -21,9 +21,9 @@ _KEY = sa.case(
     (request.c.item.is_not(None), sa.literal_column("'i'", sa.Text) + request.c.item),
     else_=sa.literal_column("'f'", sa.Text) + request.c.prompt_family,
 )
-_PASSES = sa.func.count(sa.case((request.c.success.is_(True), 1)))
-_FAILURES = sa.func.count(sa.case((request.c.success.is_(False), 1)))
-_LABELLED = sa.func.count(request.c.success)
+PASSES = sa.func.count(sa.case((request.c.success.is_(True), 1)))
+FAILURES = sa.func.count(sa.case((request.c.success.is_(False), 1)))
+LABELLED = sa.func.count(request.c.success)
 _FOR_EVER = 1e12  # Unix seconds
 
 
@@ -53,11 +53,11 @@ def select_cases(connection: sa.Connection, rollout: Rollout, *, limit: int, cap
 def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
     """Keys that the candidate mostly fails, and that the baseline, or else other established versions, mostly pass."""
     candidate = (
-        sa.select(_KEY.label("key"), _LABELLED.label("labelled"), _FAILURES.label("failures"))
+        sa.select(_KEY.label("key"), LABELLED.label("labelled"), FAILURES.label("failures"))
         .join(model_version)
         .where(*of_candidate, request.c.success.is_not(None))
         .group_by("key")
-        .having(2 * _FAILURES > _LABELLED)
+        .having(2 * FAILURES > LABELLED)
         .cte()
     )
     is_baseline = (model_version.c.model_version == rollout.baseline) & (
@@ -68,8 +68,8 @@ def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
     established = (
         sa.select(
             _KEY.label("key"),
-            sa.case((of_baseline > 0, of_baseline), else_=_LABELLED).label("labelled"),
-            sa.case((of_baseline > 0, passed_by_it), else_=_PASSES).label("passes"),
+            sa.case((of_baseline > 0, of_baseline), else_=LABELLED).label("labelled"),
+            sa.case((of_baseline > 0, passed_by_it), else_=PASSES).label("passes"),
         )
         .join(model_version)
         .where(*_of_established(rollout), request.c.success.is_not(None))

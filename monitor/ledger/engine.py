@@ -121,18 +121,16 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late, see below
-        cursor = connection.cursor()
         if not in_memory:
-            cursor.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA journal_mode=WAL")
             # A power cut may undo commits, but whole ones, offsets included.
-            cursor.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
             # Ids are random: the larger the part of their index that is in memory, and the more batches a page takes
             # before it is written back, the less is written for a record.
-            cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
-            cursor.execute(f"PRAGMA wal_autocheckpoint={_SQLITE_PAGES_PER_CHECKPOINT}")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+            connection.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_SQLITE_PAGES_PER_CHECKPOINT}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.features import LabelledRequest, RequestFeatures
 from monitor.difficulty.tiers import Tier
+from monitor.ledger.cases import FAILURES, LABELLED
 from monitor.ledger.ledger import ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
@@ -77,15 +78,8 @@ class HistoryReader(Transactions):
         columns, version = request.c, model_version.c
         first = sa.func.min(columns.started_at).label("first_started_at")
         results = (
-            sa.select(
-                columns.item,
-                sa.func.max(columns.capability),
-                version.model_version,
-                first,
-                sa.func.count(),
-                sa.func.count(columns.success),
-                sa.func.count(sa.case((columns.success.is_(False), 1))),
-            )
+            sa.select(columns.item, sa.func.max(columns.capability), version.model_version, first)
+            .add_columns(sa.func.count(), LABELLED, FAILURES)
             .join(model_version)
             .where(columns.item.is_not(None))
             .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))

@@ -63,9 +63,8 @@ class PendingSpanRows:
         self.postpone = dialect.updater(pending_trace, "trace_id", ("not_before",))
         trace, row, pack = pending_trace.c, pending_span.c, span_pack.c
         among, held, packed = map(dialect.among, (trace.trace_id, row.trace_id, pack.id))
-        self._traces = sa.select(*trace["trace_id", "first_received_at", "last_received_at", "counted_heads"]).where(
-            among
-        )
+        traces = sa.select(*trace["trace_id", "first_received_at", "last_received_at", "counted_heads"])
+        self._traces = traces.where(among)
         self._rows = sa.select(pending_span).where(held)
         self._packs = sa.select(pack.id, pack.body).where(packed)
         self._held = sa.select(pack.id, pack.traces).where(packed).order_by(pack.id).with_for_update()

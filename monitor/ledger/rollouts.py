@@ -54,8 +54,7 @@ class RolloutStore(Transactions):
         with self._writing() as connection:
             seen = _floor_sets(connection)
             if not seen or tuple(seen[-1].floors) != tuple(floors):
-                last = connection.scalar(sa.select(sa.func.max(floor_set.c.number)))
-                number = 0 if last is None else last + 1
+                number = connection.scalar(sa.select(sa.func.coalesce(sa.func.max(floor_set.c.number) + 1, 0)))
                 row = {"number": number, "seen_at": at, "floors": _FLOORS.dump_json(tuple(floors)).decode()}
                 connection.execute(sa.insert(floor_set), row)
 
