@@ -48,13 +48,9 @@ def run(
     stop = stop_on_signals()
     with live_service(config) as service:
         stages = service.stages
-        server = MetricsServer(
-            web_settings(config.web, listen_address),
-            stages.snapshots,
-            reloader(stages.reviewer, config_file, config),
-            rollout_control_of(config, stages.ledger, policy=lambda: stages.reviewer.policy),
-            stall_reason=service.stall_reason,
-        )
+        web, reload = web_settings(config.web, listen_address), reloader(stages.reviewer, config_file, config)
+        control = rollout_control_of(config, stages.ledger, policy=lambda: stages.reviewer.policy)
+        server = MetricsServer(web, stages.snapshots, reload, control, stall_reason=service.stall_reason)
         service.begin()
         server.start()
         when_stopping(stop, service.begin_shutdown, grace_seconds=config.service.grace_seconds)

@@ -136,12 +136,8 @@ def rollout_control_of(
     config: Config, ledger: SqlLedger, *, policy: Callable[[], Policy] | None = None
 ) -> RolloutControl:
     """What a person or a deploy hook may ask of the rollouts in *ledger*."""
-    return RolloutControl(
-        ledger,
-        policy=(lambda: config.rollout) if policy is None else policy,
-        now=WallClock().time,
-        links=TraceLinks(config.web.trace_url),
-    )
+    in_force, links = policy or (lambda: config.rollout), TraceLinks(config.web.trace_url)
+    return RolloutControl(ledger, policy=in_force, now=WallClock().time, links=links)
 
 
 def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
@@ -181,16 +177,7 @@ def _service(
     in_background: bool = False,
 ) -> Service:
     snapshots = SnapshotHolder(Snapshot(now=clock.time(), policy=config.rollout))
-    return Service(
-        Stages(source, dead_letters, ledger, reviewer_of(config, ledger, reviewer), clock, snapshots),
-        rules=DecodeRules(
-            config.limits,
-            config.traces,
-            read_as=read_as,
-            now=WallClock().time,
-            is_live=isinstance(clock, WallClock) and read_as is None,
-        ),
-        settings=config.service,
-        caps=config.ledger,
-        in_background=in_background,
-    )
+    stages = Stages(source, dead_letters, ledger, reviewer_of(config, ledger, reviewer), clock, snapshots)
+    is_live = isinstance(clock, WallClock) and read_as is None
+    rules = DecodeRules(config.limits, config.traces, read_as=read_as, now=WallClock().time, is_live=is_live)
+    return Service(stages, rules=rules, settings=config.service, caps=config.ledger, in_background=in_background)

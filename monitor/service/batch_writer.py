@@ -134,14 +134,9 @@ class BatchWriter:
             Assembled(pending.trace_id, len(pending.spans), list(islice(tagged, len(runs)))) for pending, runs in built
         ]
         now = self._stages.clock.time()
-        recorded = self._stages.ledger.record(
-            Batch(
-                received_at=now,
-                assembled=assembled,
-                postponed=postponed or {},
-                forget_before=now - self._rules.traces.assembly.late_seconds,
-            )
-        )
+        too_late = now - self._rules.traces.assembly.late_seconds
+        batch = Batch(received_at=now, assembled=assembled, postponed=postponed or {}, forget_before=too_late)
+        recorded = self._stages.ledger.record(batch)
         self._publisher.report_failures(recorded.failed_traces)
         self._count("traces.assembled", traces=recorded.counted, labelled=recorded.labelled)
         return recorded.closed

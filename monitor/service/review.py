@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Lock
+from typing import Any
 
 import structlog
 
@@ -315,14 +316,7 @@ class Reviewer:
         calibration = self.calibration_in_force()
         started = replace(rollout, calibration_id="" if calibration is None else calibration.calibration_id)
         self._ledger.start_rollout(started)
-        _log.info(
-            "rollout.started",
-            rollout_id=rollout.rollout_id,
-            service=rollout.service,
-            environment=rollout.environment,
-            baseline=rollout.baseline,
-            candidate=rollout.candidate,
-        )
+        _log_of(rollout).info("rollout.started", environment=rollout.environment, baseline=rollout.baseline)
 
     def _judge(self, record: RolloutRecord, records: Sequence[RolloutRecord], now: float) -> RolloutRecord:
         """*record*, one of *records*, with its verdict at *now*, Unix seconds."""
@@ -351,38 +345,20 @@ class Reviewer:
             ).climb()
         window = tracker.probes_window(rollout, rollouts)
         is_learnt = read.view.tiers_by is TiersBy.LEARNT
-        verdict = judge(
-            read.cohort,
-            read.calibration,
-            self.policy,
-            floors=[committed.floor for committed in record.floors],
-            previous=record.verdict,
-            probes=self._probes(rollout, calibration, window, now) if is_learnt else None,
-        )
+        probes = self._probes(rollout, calibration, window, now) if is_learnt else None
+        held_to, last = [committed.floor for committed in record.floors], record.verdict
+        verdict = judge(read.cohort, read.calibration, self.policy, floors=held_to, previous=last, probes=probes)
         waits = delay if maturity > self.policy.judged_after() else None
         late = [f"Younger requests are not counted yet: {delay_words(waits)}."] if waits else []
         before = set(tracker.earlier(rollout, rollouts))
         past = (each.verdict.on_call for each in records if each.rollout in before and each.verdict is not None)
-        new = new_failures(
-            read.cohort,
-            read.signatures,
-            effects=verdict.design_effect,
-            earlier=[each for each in past if each is not None],
-            level=self.policy.error_rate,
-        )
+        earlier = [each for each in past if each is not None]
+        effects, level = verdict.design_effect, self.policy.error_rate
+        new = new_failures(read.cohort, read.signatures, effects=effects, earlier=earlier, level=level)
         load = on_call_load(read.cohort, read.signatures, new=new, severities=self.policy.severities)
-        verdict = replace(
-            verdict,
-            reasons=(
-                *verdict.reasons,
-                *weighed(load),
-                *withdrawn(record.changes, verdict.state),
-                *changed_floors(self.policy.floors, record.floors, rollout),
-                *late,
-            ),
-            on_call=load,
-            class_tiers={**class_tiers, **read.class_tiers()},
-        )
+        changed = changed_floors(self.policy.floors, record.floors, rollout)
+        reasons = (*verdict.reasons, *weighed(load), *withdrawn(record.changes, verdict.state), *changed, *late)
+        verdict = replace(verdict, reasons=reasons, on_call=load, class_tiers={**class_tiers, **read.class_tiers()})
         seconds = matured_before - rollout.started_at
         if small := too_small(read.cohort, self.policy, needed=verdict.requests_needed, seconds=seconds):
             verdict = replace(verdict, obstacles=(*verdict.obstacles, small), reasons=(*verdict.reasons, small))
@@ -390,14 +366,8 @@ class Reviewer:
         changes = record.changes
         if record.verdict is None or record.verdict.state != verdict.state:
             changes = (*changes, (now, verdict.state))
-            _log.info(
-                "verdict.changed",
-                rollout_id=rollout.rollout_id,
-                service=rollout.service,
-                candidate=rollout.candidate,
-                verdict=verdict.state.value,
-                reason=next(iter(verdict.reasons), ""),
-            )
+            reason = next(iter(verdict.reasons), "")
+            _log_of(rollout).info("verdict.changed", verdict=verdict.state.value, reason=reason)
         return replace(record, verdict=verdict, changes=changes)
 
     def _probes(
@@ -422,6 +392,11 @@ class Reviewer:
             if calibration is not None:
                 self._calibrations[calibration_id] = calibration
         return calibration
+
+
+def _log_of(rollout: tracker.Rollout) -> Any:
+    """A log whose events say which *rollout* they are about."""
+    return _log.bind(rollout_id=rollout.rollout_id, service=rollout.service, candidate=rollout.candidate)
 
 
 class NoReview(Reviewer):

@@ -72,18 +72,17 @@ def metrics_app(
     async def rollouts(_: Request) -> Response:
         return BodyResponse(await bodies.get("rollouts", _rollouts), _JSON_HEADERS)
 
-    return Starlette(
-        routes=[
-            *page_routes(snapshots, bodies, control),
-            Route("/metrics", metrics),
-            probe("healthy", stall_reason),
-            probe("ready", lambda: snapshots.current.not_ready_reason),
-            Route("/-/reload", reload_config, methods=["POST"]),
-            Route("/api/v1/rollouts", rollouts, methods=["GET"]),
-            gate_route(lambda: snapshots.current.rollouts),
-            *([] if control is None else rollout_routes(control)),
-        ]
-    )
+    routes = [
+        *page_routes(snapshots, bodies, control),
+        Route("/metrics", metrics),
+        probe("healthy", stall_reason),
+        probe("ready", lambda: snapshots.current.not_ready_reason),
+        Route("/-/reload", reload_config, methods=["POST"]),
+        Route("/api/v1/rollouts", rollouts, methods=["GET"]),
+        gate_route(lambda: snapshots.current.rollouts),
+        *([] if control is None else rollout_routes(control)),
+    ]
+    return Starlette(routes=routes)
 
 
 def _rollouts(snapshot: Snapshot) -> bytes:
