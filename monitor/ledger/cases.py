@@ -60,9 +60,8 @@ def _chosen(rollout: Rollout, of_candidate: _Conditions) -> sa.Select[Any]:
         .having(2 * FAILURES > LABELLED)
         .cte()
     )
-    is_baseline = (model_version.c.model_version == rollout.baseline) & (
-        model_version.c.environment != REFERENCE_ENVIRONMENT
-    )
+    version = model_version.c
+    is_baseline = (version.model_version == rollout.baseline) & (version.environment != REFERENCE_ENVIRONMENT)
     of_baseline = sa.func.count(sa.case((is_baseline, request.c.success)))
     passed_by_it = sa.func.count(sa.case((is_baseline & request.c.success.is_(True), 1)))
     established = (
@@ -100,14 +99,10 @@ def _of_candidate(rollout: Rollout) -> _Conditions:
 
 def _of_established(rollout: Rollout) -> _Conditions:
     """Versions of the same service and the reference history, which belongs to none; never the candidate itself."""
-    own = (model_version.c.service == rollout.service) & model_version.c.environment.in_(
-        (rollout.environment, PROBES_ENVIRONMENT)
-    )
-    return (
-        own | (model_version.c.environment == REFERENCE_ENVIRONMENT),
-        model_version.c.model_version != rollout.candidate,
-        _KEY.is_not(None),
-    )
+    version = model_version.c
+    own = (version.service == rollout.service) & version.environment.in_((rollout.environment, PROBES_ENVIRONMENT))
+    is_established = own | (version.environment == REFERENCE_ENVIRONMENT)
+    return is_established, version.model_version != rollout.candidate, _KEY.is_not(None)
 
 
 def _latest(

@@ -39,22 +39,20 @@ class HistoryReader(Transactions):
             with self._reading() as connection:
                 yield from _labelled(connection, version_id, name, limit=limit)
 
-    def labels_of(self, model_version_name: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
+    def labels_of(self, version: str, *, matured_before: float, limit: int) -> Sequence[LabelledRequest]:
         """
         The latest labelled requests of a model version in all services and environments, in trace order.
 
         Args:
-            model_version_name: Any version, one under comparison too.
+            version: Any model version, one under comparison too.
             matured_before: Only requests that started before, Unix seconds: labels of younger ones are a biased sample.
             limit: At most so many.
         """
-        ids = sa.select(model_version.c.id).where(model_version.c.model_version == model_version_name)
+        ids = sa.select(model_version.c.id).where(model_version.c.model_version == version)
         labels: list[LabelledRequest] = []
         with self._reading() as connection:
             for version_id in connection.scalars(ids.order_by(model_version.c.id)).all():
-                labels += _labelled(
-                    connection, version_id, model_version_name, limit=limit, matured_before=matured_before
-                )
+                labels += _labelled(connection, version_id, version, limit=limit, matured_before=matured_before)
         return sorted(labels, key=lambda label: label.started_at)[-limit:]
 
     def history_labels(self, *, exclude: Collection[str] = ()) -> int:
