@@ -23,6 +23,7 @@ from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
+from monitor.rollout.outages import outages, without_hours
 from monitor.rollout.policy import Policy
 
 _Array = NDArray[np.float64]
@@ -61,6 +62,8 @@ class Measurement:
         design: Design effects by group.
         labelled: Labelled requests of baseline and candidate, as counted.
         labels: What the labels are worth.
+        outages: Failures by hour in which one arm was down alone, of each arm. Those of the baseline are left out of
+            what is compared, in both arms; those of the candidate count.
         matched: Both arms at the same hours.
         equal_clusters: Conversations, users or items of one size that would make the requests of each arm as much
             alike; infinite where it has none.
@@ -82,7 +85,14 @@ class Measurement:
         # Added up once: every rate asks for some.
         self._sides = [_by_tier_and_class(arm) for arm in cohort.arms]
         self._calibration = calibration
-        self.matched = match(cohort) if probes is None else match(cohort).beside(_panel(probes))
+        self.design = design_effects(cohort)
+        self.outages = [
+            outages(arm, other, design_effect=effect)
+            for arm, other, effect in zip(cohort.arms, reversed(cohort.arms), self.design[TierGroup.ALL], strict=True)
+        ]
+        self.matched = match(without_hours(cohort, self.outages[0]))
+        if probes is not None:
+            self.matched = self.matched.beside(_panel(probes))
         self._tier = np.array([TIERS.index(r.tier) if r.tier in TIERS else -1 for r in self.matched.rows], dtype=int)
         self._is_probe = np.array([row.is_probe for row in self.matched.rows], dtype=bool)
         is_untrusted = calibration is None or not calibration.trust.is_trusted
@@ -94,7 +104,6 @@ class Measurement:
             )
             for arm in cohort.arms
         ]
-        self.design = design_effects(cohort)
         if previous is not None and not (cohort.baseline.clusters and cohort.candidate.clusters):
             # The rows that told it went, and what they told still holds.
             kept = [previous.design_effect.get(arm, 1.0) for arm in ArmName]
@@ -356,7 +365,9 @@ class Measurement:
         """
         cohort = self.labels.cohort
         found: dict[TierGroup, tuple[float, float, float]] = {}
-        is_believed = all(sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms)
+        is_believed = not self.outages[0] and all(
+            sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms
+        )
         clusters = [{sums.group: sums for sums in arm.clusters} for arm in cohort.arms]
         mixes = ((sums, at, mix) for sums in cohort.shared_clusters for at, mix in enumerate(sums.mixes))
         for sums, at, mix in mixes:

@@ -209,6 +209,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield "The arms served one after the other, so a change over time looks like a change of the model."
     if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
+    yield from _outages(measurement)
     if measurement.within_clusters:
         yield "The candidate gets other requests than the baseline, so the arms are compared within what both serve."
     if renamed := measurement.matched.renamed:
@@ -222,6 +223,15 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
             f"{verdict.unresolved.requests:,} requests ({verdict.unresolved.failures} failures) name no model version "
             "and count for neither arm."
         )
+
+
+def _outages(measurement: Measurement) -> Iterator[str]:
+    treated = ("they are left out in both arms", "they count")
+    for arm, hours, what in zip(ArmName, measurement.outages, treated, strict=True):
+        if hours:
+            when = f"in {len(hours)} hours" if len(hours) > 1 else "in one hour"
+            failures = f"{round(sum(hours.values())):,} of the {arm}'s failures"
+            yield f"{failures} came {when} in which it alone failed nearly everything, as in an outage: {what}."
 
 
 def _capitalised(words: str) -> str:

@@ -1,0 +1,55 @@
+"""Outages: hours in which one arm failed as if it was down, and the other did not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from monitor.rollout.cohort import Arm, Cohort
+from monitor.rollout.confidence_sequence import Counts, differ
+
+_DOWN = 0.5  # an arm was down with a smaller part of the passes that it has in other hours, and the other arm in this
+_MOST_HOURS = 1 / 3  # with more such hours, that is how the arm is
+_LEVEL = 0.001  # chance that chance alone passes for an outage
+
+
+def outages(arm: Arm, other: Arm, *, design_effect: float) -> Mapping[int, float]:
+    """
+    Labelled failures of *arm* in each hour in which it was down alone, by hour since 1970.
+
+    One fault outside the model fails nearly all requests of such an hour, so they are one failure rather than many.
+    Where the other arm fails as much in the same hour, the requests are to blame.
+
+    Args:
+        arm: One side of a rollout.
+        other: The other side.
+        design_effect: How many requests of *arm* tell as much as one independent one.
+
+    Returns:
+        Nothing if the arm was so in more than a third of its hours.
+    """
+    by_hour, others, found = _by_hour(arm), _by_hour(other), {}
+    requests, failures = (sum(getattr(each, name) for each in by_hour.values()) for name in ("requests", "failures"))
+    for hour in by_hour.keys() & others.keys():
+        here = by_hour[hour]
+        rest = Counts(requests - here.requests, failures - here.failures)
+        if rest.requests > 0 and 1.0 - here.rate < _DOWN * (1.0 - max(rest.rate, others[hour].rate)):
+            usual, now = rest.shrunk(design_effect), here.shrunk(design_effect)
+            if differ(usual, now, level=_LEVEL / len(by_hour)):
+                found[hour] = here.failures
+    return found if len(found) <= _MOST_HOURS * len(by_hour) else {}
+
+
+def without_hours(cohort: Cohort, hours: Collection[int]) -> Cohort:
+    """*cohort* without what either arm served in *hours*."""
+    arms = [replace(arm, strata=[each for each in arm.strata if each.block not in hours]) for arm in cohort.arms]
+    return replace(cohort, baseline=arms[0], candidate=arms[1]) if hours else cohort
+
+
+def _by_hour(arm: Arm) -> Mapping[int, Counts]:
+    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for stratum in arm.strata:
+        for place, number in enumerate(stratum.evidence):
+            sums[stratum.block][place] += number
+    return {hour: Counts(*counted) for hour, counted in sums.items() if counted[0] > 0}
