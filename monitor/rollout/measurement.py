@@ -168,7 +168,9 @@ class Measurement:
     def is_left_behind(self) -> bool:
         """Whether either test shows more than noisy tags feign: a gain that was not uniform, and left the hard tier."""
         feigned = _FEIGNED_LOGITS if self.tiers_by is TiersBy.LEARNT else 0.0
-        tests = (self.left_behind, feigned), (self.excess, _FEIGNED_SHARE)
+        # Of the corrected share nothing tells what another mix of requests makes.
+        excess = None if self.within_clusters else self.excess
+        tests = (self.left_behind, feigned), (excess, _FEIGNED_SHARE)
         return any(test is not None and test.lower > bias for test, bias in tests)
 
     def least(self, group: TierGroup) -> tuple[float, float]:
@@ -393,6 +395,14 @@ class Measurement:
         told, pair = self.within_clusters.get(TierGroup.ALL), self._compare(self._of(tuple(Tier)), TierGroup.ALL)
         return 0.0 if told is None or pair is None else max(2.0 * (pair[1].rate - pair[0].rate - min(told[:2])), 0.0)
 
+    def _of_same_mix(self, group: TierGroup) -> float:
+        """Part of the candidate's failures that it would have with the baseline's mix: for `cliff`, few hard ones."""
+        told, pair = self.within_clusters.get(group), self._compare(self._of(_TIERS_OF[group]), group)
+        if told is None or pair is None or not pair[1].failures:
+            return 1.0
+        change = min(told[:2]) if group is TierGroup.HARD else max(told[:2])
+        return max(pair[0].rate + change, 0.0) / pair[1].rate
+
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
         baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in sides)
@@ -403,7 +413,9 @@ class Measurement:
         ratios = []
         for group in (TierGroup.HARD, TierGroup.EASIER):
             rows, effect = chosen & self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
-            ratios.append(mantel_haenszel(self.matched.requests[:, rows] / effect, failures[:, rows] / effect))
+            requests, failed = self.matched.requests[:, rows] / effect, failures[:, rows] / effect
+            failed[1] = np.minimum(failed[1] * self._of_same_mix(group), requests[1])
+            ratios.append(mantel_haenszel(requests, failed))
         hard, easier = ratios
         if hard is None or easier is None:
             return None

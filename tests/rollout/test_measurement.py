@@ -241,3 +241,32 @@ def test_bounds_by_a_test_that_shows_next_to_nothing_stay_within_what_a_rate_can
     shown = _by_test(Interval(0.05, 0.01, 0.09), Interval(change, -0.02, 0.02))
 
     assert Interval(0.05, -1.0, 1.0) == shown
+
+
+@pytest.mark.parametrize(
+    ("rates", "state"),
+    [
+        pytest.param((0.25, 0.665), VerdictState.OK, id="all gained alike"),
+        pytest.param((0.4, 0.8), VerdictState.CLIFF, id="only easy requests gained"),
+    ],
+)
+def test_harder_requests_of_the_hard_tier_are_no_cliff(rates: tuple[float, float], state: VerdictState) -> None:
+    """The odds of failing of easy requests halve, and most hard requests of the candidate are of the harder family."""
+    served = ((2_000, 800, 800, round(800 * rates[0])), (2_000, 1_600, 3_200, round(3_200 * rates[1])))
+    products = [(n * m / (n + m), f * m / (n + m), n * g / (n + m)) for n, f, m, g in served]
+    alike = tuple(sum(column) for column in zip(*products, strict=True))
+    mix = Mix(alike, tuple(sum(column) for column in zip(*served, strict=True)))
+
+    def arm(easy_failures: int, at: int) -> Arm:
+        n, f = mix.served[at : at + 2]
+        counts = {Tier.EASY: (40_000, easy_failures), Tier.HARD: (n, f)}
+        strata = [Stratum(tier, "chat", 0, False, n, n, f, 0, 0) for tier, (n, f) in counts.items()]
+        return Arm("version", strata, [ClusterSums(TierGroup.HARD, n, n, f, n, f, f)])
+
+    shared = SharedClusterSums(TierGroup.HARD, 0, 0, 0, 0, [mix])
+    cohort = Cohort(arm(1_600, 0), arm(800, 2), "", TiersBy.DECLARED, shared_clusters=[shared])
+
+    assert state == judge(cohort, None, Policy(), previous=None).state
+    if state is VerdictState.OK:
+        blind = replace(cohort, shared_clusters=[])
+        assert VerdictState.CLIFF == judge(blind, None, Policy(), previous=None).state
