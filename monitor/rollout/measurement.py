@@ -127,7 +127,10 @@ class Measurement:
 
     def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
         """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
-        return now if now is None or self.earlier is None else now.within(self.earlier.bounds.get(name))
+        # Once the candidate is known to get other requests, earlier looks took their mix for a change.
+        if now is None or self.earlier is None or self.within_clusters:
+            return now
+        return now.within(self.earlier.bounds.get(name))
 
     @cached_property
     def bounds(self) -> dict[str, verdict.Interval]:

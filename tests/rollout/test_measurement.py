@@ -108,6 +108,16 @@ def test_items_that_both_arms_served_tell_a_change_of_traffic_from_one_of_the_mo
     assert (factor - 1) * 0.105 == pytest.approx(by_items.estimate, abs=0.02)
 
 
+def test_a_rise_that_turns_out_to_be_another_mix_is_taken_back() -> None:
+    """Until enough items came again, nothing told the mix from the model; what was shown then holds no longer."""
+    kinds = ((100, 4, 75, 3), (50, 10, 75, 15))
+
+    early = judge(of_items(kinds, is_told=False), None, Policy(), previous=None)
+    late = judge(of_items(kinds), None, Policy(), previous=early)
+
+    assert (VerdictState.REGRESSION, VerdictState.OK) == (early.state, late.state)
+
+
 @pytest.mark.parametrize(
     ("kinds", "once"),
     [
