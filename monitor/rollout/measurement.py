@@ -35,6 +35,7 @@ _FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a u
 _LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.05  # parts of all labels, and of what rows compare
 _LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
 _OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
+_SURE = 2.0  # times as much: no look at all would see it by chance
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -127,8 +128,8 @@ class Measurement:
 
     def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
         """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
-        # Once the candidate is known to get other requests, earlier looks took their mix for a change.
-        if now is None or self.earlier is None or self.within_clusters:
+        # Until the candidate is known to get other requests, their mix passes for a change.
+        if now is None or self.earlier is None or (self._is_surely_mixed and not self._was_mixed):
             return now
         return now.within(self.earlier.bounds.get(name))
 
@@ -138,6 +139,8 @@ class Measurement:
         told: dict[str, verdict.Interval | None] = {str(group): change for group, change in self.changes.items()}
         told |= {verdict.LEFT_BEHIND: self.left_behind, verdict.EXCESS: self.excess}
         told |= {verdict.class_scope(name): compared.change for name, compared in self.capabilities.items()}
+        for group, (*changes, _) in self.within_clusters.items() if self._is_surely_mixed else ():
+            told[verdict.same_mix(group)] = verdict.Interval(changes[0], min(changes), max(changes))
         return {name: interval for name, interval in told.items() if interval is not None}
 
     @cached_property
@@ -172,7 +175,7 @@ class Measurement:
         """Whether either test shows more than noisy tags feign: a gain that was not uniform, and left the hard tier."""
         feigned = _FEIGNED_LOGITS if self.tiers_by is TiersBy.LEARNT else 0.0
         # Of the corrected share nothing tells what another mix of requests makes.
-        excess = None if self.within_clusters else self.excess
+        excess = None if self._is_surely_mixed else self.excess
         tests = (self.left_behind, feigned), (excess, _FEIGNED_SHARE)
         return any(test is not None and test.lower > bias for test, bias in tests)
 
@@ -354,22 +357,39 @@ class Measurement:
             change = verdict.Interval(told[0], lower, max(told) + wider * (change.upper - change.estimate))
         return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
-    @cached_property
+    @property
     def within_clusters(self) -> Mapping[TierGroup, tuple[float, float, float]]:
         """
         The change of rows without what other mixes of items or users add to it, and its standard error over theirs.
 
-        Of groups in which the change within those that both arms served is shown to be another one than that of rows,
-        because the arms served different mixes of these: a row holds harder ones in one arm than in the other. Twice:
-        if all other requests have another mix as well, and if they have not; bounds allow for either. A rise has to
-        show in the rows as well, which compare hours. None where labels are not believed as they are.
+        Empty until the change within those that both arms served is seen to be another one than that of rows, because
+        the arms served different mixes of these: a row holds harder ones in one arm than in the other. Seen in one
+        group, it counts in all. The change is told twice: if all other requests have another mix as well, and if they
+        have not; bounds allow for either. A rise has to show in the rows as well, which compare hours.
+        """
+        is_mixed = self._was_mixed or any(seen > 1.0 for seen, _ in self._mixes.values())
+        return {group: told for group, (_, told) in self._mixes.items()} if is_mixed else {}
+
+    @property
+    def _was_mixed(self) -> bool:
+        """Whether an earlier look was sure of it; then every later one allows for it, or verdicts would come and go."""
+        return self.earlier is not None and any(verdict.same_mix(group) in self.earlier.bounds for group in TierGroup)
+
+    @property
+    def _is_surely_mixed(self) -> bool:
+        return self._was_mixed or any(seen > _SURE for seen, _ in self._mixes.values())
+
+    @cached_property
+    def _mixes(self) -> Mapping[TierGroup, tuple[float, tuple[float, float, float]]]:
+        """
+        How far beyond chance another mix is seen in each group, and `within_clusters`; none where labels are corrected.
 
         Source:
             Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
             variance of the other and that of their difference.
         """
         cohort = self.labels.cohort
-        found: dict[TierGroup, tuple[float, float, float]] = {}
+        found: dict[TierGroup, tuple[float, tuple[float, float, float]]] = {}
         is_believed = not self.outages[0] and all(
             sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms
         )
@@ -388,8 +408,9 @@ class Measurement:
                 alike = 1.0 if at else max(correlation_of(arms[0], arms[1], sums), _LEAST_ALIKE)
                 doubt = _OTHER_MIX * (rows.estimate - rows.lower) * min(1.0 / part - 1.0, alike / part) ** 0.5
                 told = without_mix(mix, arms, rows.estimate, within)
-                if abs(rows.estimate - told[0]) > max(doubt, _LEAST_MIXED):
-                    found.setdefault(group, (*told, min(1.0 / part, 1.0 + alike / part) ** 0.5))
+                seen = abs(rows.estimate - told[0]) / max(doubt, _LEAST_MIXED)
+                if seen > found.get(group, (0.0,))[0]:
+                    found[group] = seen, (*told, min(1.0 / part, 1.0 + alike / part) ** 0.5)
         return found
 
     @cached_property
@@ -401,7 +422,7 @@ class Measurement:
     def _of_same_mix(self, group: TierGroup) -> float:
         """Part of the candidate's failures that it would have with the baseline's mix: for `cliff`, few hard ones."""
         told, pair = self.within_clusters.get(group), self._compare(self._of(_TIERS_OF[group]), group)
-        if told is None or pair is None or not pair[1].failures:
+        if not self._is_surely_mixed or told is None or pair is None or not pair[1].failures:
             return 1.0
         change = min(told[:2]) if group is TierGroup.HARD else max(told[:2])
         return max(pair[0].rate + change, 0.0) / pair[1].rate

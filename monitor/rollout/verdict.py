@@ -160,6 +160,16 @@ of failures beyond what a uniform gain gives.
 """
 
 
+def same_mix(group: str) -> str:
+    """
+    Name in `Verdict.bounds` of the change of *group* without what another mix of requests explains.
+
+    >>> same_mix("all")
+    'same_mix:all'
+    """
+    return f"same_mix:{group}"
+
+
 def class_scope(capability: str) -> str:
     """
     How a verdict names a class.
@@ -208,7 +218,8 @@ class Verdict:
         design_effect: Requests that say as much as one independent request, by arm; at least 1.
         unresolved: Requests of the service whose version could not be told.
         bounds: What decides, as all looks so far allow: the change of each scope, the pass rate of a floor (ratios),
-            `left_behind` in logits, and where tiers are learnt the `excess` share.
+            `left_behind` in logits, where tiers are learnt the `excess` share, and where the candidate gets other
+            requests the change of each group without these (`same_mix:all`), as the two ways to tell it bound it.
         labels: What the labels of each arm are worth.
         coverage_gap: By how much the arms differ in the share of their requests that is labelled, by group; ratio.
         one_sided: `failure` or `success` where the labels never say anything else; else empty.
