@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -64,12 +65,7 @@ def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
 
     One longer than *max_bytes* is hashed chunk by chunk and never held as a whole.
     """
-    longest = max_bytes + len(b"\r\n")
-    lines = enumerate(iter(lambda: stream.readline(longest), b""))
-    for index, first in lines:
-        line, close = first, _CLOSES.get(_without_line_end(first))
-        if close is not None:
-            line = b"".join([first, *_lines_to(close, lines, max_bytes)])
+    for index, line in _lines_or_documents(stream, max_bytes + len(b"\r\n")):
         value = _without_line_end(line)
         if len(value) <= max_bytes:
             yield Line(index, value)
@@ -77,15 +73,24 @@ def read_lines(stream: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
             yield Line(index, b"", _hash_to_line_end(line, stream))
 
 
-_CLOSES = {b"{": b"}", b"[": b"]"}  # as most programs write JSON for people, everything within is indented
+_CLOSES = {b"{": b"}", b"[": b"]"}
 
 
-def _lines_to(close: bytes, lines: Iterator[tuple[int, bytes]], max_bytes: int) -> Iterator[bytes]:
-    for _, line in lines:
-        yield line
-        max_bytes -= len(line)
-        if line.startswith(close) or max_bytes < 0:
-            return
+def _lines_or_documents(stream: BinaryIO, longest: int) -> Iterator[tuple[int, bytes]]:
+    """Index of the first line and bytes; as most programs write JSON for people, all within a document is indented."""
+    held, start, close = bytearray(), 0, None
+    for index, line in enumerate(iter(lambda: stream.readline(longest), b"")):
+        if held and close == b"}" and line.startswith(b"{"):  # that document was cut off, and this is the next
+            yield start, bytes(held)
+            held.clear()
+        if not held:
+            start, close = index, _CLOSES.get(_without_line_end(line).removeprefix(BOM_UTF8))
+        held += line
+        if close is None or line.startswith(close) or len(held) > longest:
+            yield start, bytes(held)
+            held.clear()
+    if held:
+        yield start, bytes(held)
 
 
 def _hash_to_line_end(head: bytes, stream: BinaryIO) -> Oversize:
@@ -111,6 +116,7 @@ def frame_lengths(head: bytes) -> ReadLength | None:
     A message begins with its first field, and lines of text begin with neither a zero nor half a character: so the
     first byte tells which it is, and the first byte of the message confirms it.
     """
+    head = head.removeprefix(BOM_UTF8) if head[3:4] in b"{[" else head  # which is no length before JSON
     if head[:1] == b"\0" and head[_FIXED_BYTES:].startswith(_MESSAGE_FIELD):
         return _fixed_length
     length = next((i for i, byte in enumerate(head[:_LONGEST_VARINT_BYTES], start=1) if byte < _MORE_FOLLOWS), 0)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tracemalloc
+from codecs import BOM_UTF8
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.errors import DependencyUnreachable, UsageError
-from monitor.ingest.file import FileSource
+from monitor.ingest.file import FileSource, file_records
 from monitor.ingest.lines import read_lines
 from monitor.ingest.source import Oversize, Source, TopicPartition
 from tests.contracts.source_contract import LedgerStub, SourceContract, read, read_and_commit, values
@@ -154,6 +155,24 @@ def test_a_document_over_several_lines_is_one_record(end: bytes) -> None:
     assert [0, 8, 14, 15] == [line.index for line in found]
     stream.seek(0)
     assert any(line.oversize for line in read_lines(stream, max_bytes=20))
+
+
+@pytest.mark.parametrize("cut", [b"{", b'{\n "cut": [\n  1'])
+def test_a_document_that_is_cut_off_takes_no_other_with_it(cut: bytes) -> None:
+    """Only itself is lost: what begins another, on one line or on several, comes as before."""
+    whole = [b'{"on": "one line"}', cut, b'{\n "a": 1\n}', b'{"on": "one line"}']
+
+    assert [cut, *whole] == [line.value for line in read_lines(io.BytesIO(b"\n".join([cut, *whole])), max_bytes=80)]
+
+
+def test_a_byte_order_mark_before_a_document_is_no_length(tmp_path: Path) -> None:
+    """With the bracket it looks like the length of a message."""
+    document = BOM_UTF8 + b'{\n "a": 1\n}'
+    (tmp_path / "it.json").write_bytes(document + b'\n{"b": 2}')
+
+    records = file_records([str(tmp_path / "it.json")], max_record_bytes=80)
+
+    assert [document, b'{"b": 2}'] == [record.value for record in records]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
