@@ -86,7 +86,7 @@ def init(
         raise UsageError(f"{output_file} already exists; choose another --output-file, or overwrite it with --force.")
     config = options.Common(log_level=log_level).config()
     is_asking = not yes and sys.stdin.isatty()
-    ask = _ask if is_asking else _take_default
+    ask: Callable[[str, str], str] = _ask if is_asking else lambda _, default: default
     servers = bootstrap_servers or ask("Kafka brokers (HOST:PORT)", config.kafka.bootstrap_servers)
     if "@" in servers or "/" in servers:
         raise UsageError("Brokers are HOST:PORT, without a scheme, user or password; use the --sasl-* options.")
@@ -105,10 +105,6 @@ def init(
 
 def _ask(question: str, default: str) -> str:
     return str(typer.prompt(question, default=default, err=True))
-
-
-def _take_default(_question: str, default: str) -> str:
-    return default
 
 
 def _password_file(config: Config, mechanism: str, path: str, *, is_asking: bool) -> str:

@@ -33,10 +33,9 @@ def _score(part: Any) -> Mapping[str, Any] | None:
     if part.get("type") == "score-create" and isinstance(body, dict):
         # The event tells when the score was written, last of all; its body when it was first given.
         part = {"updatedAt": part.get("timestamp"), **body}
-    subject = part.get("subject")
-    if isinstance(subject, dict):
-        named = "traceId" if subject.get("kind") == "trace" else "observationId"
-        part = {**part, "traceId": subject.get("traceId", part.get("traceId")), named: subject.get("id")}
+    if isinstance(subject := part.get("subject"), dict):  # of a session or a run, neither is known
+        about = {f"{subject.get('kind')}Id": subject.get("id"), **subject}
+        part = {**part, **{name: about[name] for name in ("traceId", "observationId") if about.get(name)}}
     return part if _is_score(part) else None
 
 
@@ -72,9 +71,7 @@ def _evaluation(score: Mapping[str, Any]) -> Evaluation:
 
 def _trace_id(score: Mapping[str, Any]) -> TraceId:
     trace_id = score.get("traceId")
-    if not isinstance(trace_id, str) or not trace_id.isprintable():
-        return TraceId("")
-    return joining_id(trace_id[:_LONGEST_NAME])
+    return joining_id(trace_id[:_LONGEST_NAME]) if isinstance(trace_id, str) and trace_id.isprintable() else TraceId("")
 
 
 def _instant(score: Mapping[str, Any]) -> float | None:

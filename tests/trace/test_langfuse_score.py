@@ -104,6 +104,8 @@ def test_subject_of_the_newer_interface_names_the_trace() -> None:
     assert one_outcome(score | {"subject": {"kind": "trace", "id": TRACE_ID}}).success
     assert one_outcome(score | {"subject": observation}).success
     assert {Ignored.EVALUATION_UNLINKED: 1} == read(score | {"subject": {"kind": "session", "id": "s"}}).ignored
+    assert one_outcome(a_score() | {"subject": {"kind": "session", "id": "s"}}).observation is None
+    assert "o" == one_outcome(score | {"subject": observation}).observation
 
 
 def test_score_as_the_interface_lists_it_is_read() -> None:
