@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +28,7 @@ _SMALLEST_ANGLE = _SMALLEST_RATE**0.5
 _LARGEST_ANGLE = np.pi / 2 - _SMALLEST_ANGLE
 _SMALLEST_SHARE = 1e-12
 _SMALLEST_VARIANCE = 1e-12
+_SLOPES = [1.0 + number / 50 for number in range(101)]  # of failures over difficulty, by those of the tags
 
 
 class DifficultyBin(NamedTuple):
@@ -65,7 +67,6 @@ class MeasuredArm:
             the easier half of them would pass for a gain of hard ones.
         aggregate_variance: Variance of *aggregate_failure_rate*.
         aggregate_covariance: Covariance of *failure_rate* with *aggregate_failure_rate*, shape (4,).
-        uniform_gain_bin_rate: Failure rate per bin on that curve, shape (bins,).
     """
 
     tier_mix: _Array
@@ -76,7 +77,6 @@ class MeasuredArm:
     aggregate_failure_rate: float
     aggregate_variance: float
     aggregate_covariance: _Array
-    uniform_gain_bin_rate: _Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
     traffic = _Traffic.of(columns, cuts)
     tiers, known_labelled, known_failures = traffic.tiers[known], labelled[known], failures[known]
     aggregate = float(known_failures.sum() / known_labelled.sum())
-    curve, gradient, by_bin = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
+    curve, gradient = traffic.uniform_gain(np.where(known, labelled, 0.0), aggregate)
     rate = _maximise(tiers, known_labelled, known_failures, curve, prior_weight)
     sampling = _covariance(tiers, known_labelled, rate, prior_weight)
     return MeasuredArm(
@@ -132,7 +132,6 @@ def measure_arm(bins: Sequence[DifficultyBin], cuts: TierCuts, *, prior_weight: 
         aggregate_failure_rate=aggregate,
         aggregate_variance=float(aggregate * (1 - aggregate) / known_labelled.sum()),
         aggregate_covariance=sampling @ (known_labelled @ tiers) / known_labelled.sum(),
-        uniform_gain_bin_rate=by_bin,
     )
 
 
@@ -166,7 +165,6 @@ def count_arms(traffic: _Array, labelled: _Array, failures: _Array) -> tuple[Mea
             aggregate_failure_rate=float(failures[arm].sum() / labelled[arm].sum()),
             aggregate_variance=0.0,
             aggregate_covariance=nothing,
-            uniform_gain_bin_rate=curves[arm],
         )
         for arm in (0, 1)
     )
@@ -220,9 +218,9 @@ class _Traffic:
         tier_of_cell = np.eye(len(TIERS))[np.searchsorted(at_cuts, np.append(edges, np.inf), side="left")]
         return cls(middle, inside, tier_of_cell, inside @ tier_of_cell)
 
-    def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array, _Array]:
+    def uniform_gain(self, requests: _Array, aggregate: float) -> tuple[_Array, _Array]:
         """
-        Failure rates of the ability that fails *aggregate* of *requests*: per tier, their derivative, and per bin.
+        Failure rates per tier of the ability that fails *aggregate* of *requests*, and their derivative by it.
 
         Args:
             requests: Requests that the curve stands on, by bin.
@@ -231,13 +229,21 @@ class _Traffic:
         Source:
             The model of Rasch (1960): the same gain in logits for every request.
         """
-        share = requests @ self.inside / requests.sum()
-        rate = expit(self.difficulty_logit + _ability(self.difficulty_logit, share, aggregate))
-        slope = rate * (1 - rate)
+        share, rate, slope = self._curve(requests, aggregate)
         weight = share @ self.tier_of_cell + _SMALLEST_SHARE
         curve = np.clip((share * rate) @ self.tier_of_cell / weight, _SMALLEST_RATE, 1 - _SMALLEST_RATE)
         by_ability = (share * slope) @ self.tier_of_cell / weight
-        return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE), self.inside @ rate
+        return curve, by_ability / max(float(share @ slope), _SMALLEST_SHARE)
+
+    def uniform_gain_by_bin(self, requests: _Array, aggregate: float, slope: float) -> tuple[_Array, _Array]:
+        """The same per bin, where log-odds of failing rise *slope* times as fast as difficulty."""
+        share, rate, bent = self._curve(requests, aggregate, slope)
+        return self.inside @ rate, self.inside @ bent / max(float(share @ bent), _SMALLEST_SHARE)
+
+    def _curve(self, requests: _Array, aggregate: float, slope: float = 1.0) -> tuple[_Array, _Array, _Array]:
+        share, difficulty = requests @ self.inside / requests.sum(), slope * self.difficulty_logit
+        rate = expit(difficulty + _ability(difficulty, share, aggregate))
+        return share, rate, rate * (1 - rate)
 
 
 def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray[np.float64]:
@@ -260,6 +266,49 @@ def soft_tiers(logit: ArrayLike, variance: ArrayLike, cuts: TierCuts) -> NDArray
     below = ndtr((edges - np.asarray(logit, dtype=float)[..., None]) / deviation[..., None])
     shape = (*below.shape[:-1], 1)
     return np.diff(below, axis=-1, prepend=np.zeros(shape), append=np.ones(shape))
+
+
+def tagged_excess(tags: Sequence[_Array], counts: Sequence[_Array], cuts: TierCuts) -> tuple[float, float] | None:
+    """
+    The excess by tags as they are, and its standard error; None where an arm has no failure in common rows.
+
+    A failure counts as hard with the probability that its request is. Noisy tags shrink this excess. Corrected rates
+    inflate the errors of tags instead. If the baseline's failures rise faster with difficulty than the tags say, a
+    uniform gain would feign an excess, so the smaller one of both curves counts.
+
+    Args:
+        tags: Mean difficulty logit and mean posterior variance of it, by row of alike requests, each of shape (rows,).
+        counts: Labelled requests and failures of baseline and candidate by row, each of shape (2, rows). A row has the
+            same weight in both arms, n m / (n + m), so that neither has harder requests.
+        cuts: Where tiers begin.
+    """
+    common = counts[0].min(axis=0) > 0
+    difficulty, (requests, failures) = np.stack(tags, axis=1)[common], (each[:, common] for each in counts)
+    if not failures.sum(axis=1).all():
+        return None
+    traffic, rates = _Traffic.of(difficulty, cuts), failures / requests
+    is_hard, weight = traffic.tiers @ _IS_HARD, requests.prod(axis=0) / requests.sum(axis=0)
+
+    def expected(rate: _Array, slope: float) -> tuple[_Array, _Array]:
+        return traffic.uniform_gain_by_bin(weight, float(weight @ rate / weight.sum()), slope)
+
+    def is_steep(slope: float) -> bool:
+        return bool(weight * (rates[0] - expected(rates[0], slope)[0]) @ difficulty[:, 0] <= 0)
+
+    def excess(slope: float) -> tuple[float, float]:
+        parts, sampling = [], 0.0
+        for labelled, rate in zip(requests, rates, strict=True):
+            curve, by_aggregate = expected(rate, slope)
+            share, gradient = _share(weight, rate, is_hard)
+            expected_share, by_curve = _share(weight, curve, is_hard)
+            gradient = gradient - float(by_curve @ by_aggregate) * weight / weight.sum()
+            likely = (rate * labelled + curve) / (labelled + 1.0)  # a row without a failure is no sure one
+            sampling += float(gradient**2 @ (likely * (1 - likely) / labelled))
+            parts.append(share - expected_share)
+        return parts[1] - parts[0], sampling**0.5
+
+    steep = bisect_left(_SLOPES, True, hi=len(_SLOPES) - 1, key=is_steep)
+    return min(excess(slope) for slope in {1.0, _SLOPES[steep]})
 
 
 def _maximise(tiers: _Array, labelled: _Array, failures: _Array, curve: _Array, prior_weight: float) -> _Array:
@@ -325,16 +374,16 @@ def _shares(mix: _Array, arm: MeasuredArm) -> tuple[float, float, float, float]:
 
     The expected share rests on the same failures as the measured one.
     """
-    share, slope = _hard_share(mix, arm.failure_rate)
-    expected, expected_slope = _hard_share(mix, arm.uniform_gain_rate)
+    share, slope = _share(mix, arm.failure_rate, _IS_HARD)
+    expected, expected_slope = _share(mix, arm.uniform_gain_rate, _IS_HARD)
     variance = float(slope @ arm.failure_rate_covariance @ slope)
     by_aggregate = float(expected_slope @ arm.uniform_gain_rate_gradient)
     shared = float(slope @ arm.aggregate_covariance)
     return share, variance, expected, by_aggregate**2 * arm.aggregate_variance - 2 * by_aggregate * shared
 
 
-def _hard_share(mix: _Array, rate: _Array) -> tuple[float, _Array]:
-    """Hard tier's share of failures, and its derivative by *rate*."""
-    total = float(mix @ rate)
-    share = float((mix * _IS_HARD) @ rate) / total
-    return share, mix * (_IS_HARD - share) / total
+def _share(weight: _Array, rate: _Array, is_hard: _Array) -> tuple[float, _Array]:
+    """Share of failures that *is_hard*, and its derivative by *rate*."""
+    total = float(weight @ rate)
+    share = float((weight * is_hard) @ rate) / total
+    return share, weight * (is_hard - share) / total

@@ -79,15 +79,15 @@ class Bounds:
         )
         return Interval(rate, min(lower, rate), max(upper, rate))
 
-    def share(self, estimate: float, standard_error: float, *, largest: float = 1.0, tests: int = 1) -> Interval:
-        """A share or its change, within -*largest* to *largest*; one of so many *tests* of `cliff`."""
+    def share(self, estimate: float, standard_error: float, *, largest: float = 1.0) -> Interval:
+        """A share or its change, within -*largest* to *largest*."""
         error = max(standard_error, _SMALLEST_SE)
-        lower, upper = normal_bounds(estimate, error, level=self.cliff_level / tests, scale=self.share_jump)
+        lower, upper = normal_bounds(estimate, error, level=self.cliff_level, scale=self.share_jump)
         return Interval(estimate, max(lower, -largest), min(upper, largest))
 
-    def left_behind(self, logits: float, standard_error: float, *, tests: int) -> Interval:
-        """How much more the hard tier's odds of failing rose than the easier tiers', in logits; one of *tests*."""
-        lower, upper = normal_bounds(logits, standard_error, level=self.cliff_level / tests, scale=_LOGIT_SCALE)
+    def left_behind(self, logits: float, standard_error: float) -> Interval:
+        """How much more the hard tier's odds of failing rose than the easier tiers', in logits."""
+        lower, upper = normal_bounds(logits, standard_error, level=self.cliff_level, scale=_LOGIT_SCALE)
         return Interval(logits, lower, upper)
 
 

@@ -31,7 +31,7 @@ _Mask = NDArray[np.bool_]
 Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
-_FEIGNED_LOGITS, _FEIGNED_SHARE = 0.02, 0.005  # what noisy tags feign under a uniform gain, however many requests come
+_FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
 _LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.05  # parts of all labels, and of what rows compare
 _LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
 _OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
@@ -145,39 +145,29 @@ class Measurement:
 
     @cached_property
     def left_behind(self) -> verdict.Interval | None:
-        """How much more the odds of failing of hard requests rose than easier ones', beyond a uniform gain; logits."""
-        if self.tiers_by is TiersBy.NONE:
-            return None
-        learnt = self.tiers_by is TiersBy.LEARNT
-        chosen = self.matched.known if learnt else np.ones_like(self._is_probe)
-        measured = self._odds(self.matched.failures, chosen)
-        if measured is None:
-            return None
-        expected = 0.0
-        if learnt and self._arms is not None:
-            rate = np.zeros_like(self.matched.requests)
-            rate[:, self._has_tag] = [arm.uniform_gain_bin_rate for arm in self._arms]
-            uniform = self._odds(self.matched.requests * rate, chosen)
-            expected = 0.0 if uniform is None else uniform[0]
-        logits = self._bounds.left_behind(measured[0] - expected, measured[1], tests=1 + learnt)
-        return self.over_all_looks(verdict.LEFT_BEHIND, logits)
+        """How much more the odds of failing of hard requests rose than easier ones', in logits; not of learnt tiers."""
+        odds = None if self.tiers_by in {TiersBy.NONE, TiersBy.LEARNT} else self._odds()
+        return None if odds is None else self.over_all_looks(verdict.LEFT_BEHIND, self._bounds.left_behind(*odds))
 
     @cached_property
     def excess(self) -> verdict.Interval | None:
-        """The hard tier's share of failures beyond a uniform gain, corrected; None unless tiers are learnt."""
-        if self.shift is None or self.tiers_by is not TiersBy.LEARNT:
+        """The hard tier's share of failures beyond a uniform gain, by tags as they are; of learnt tiers alone."""
+        if self._calibration is None or self.tiers_by is not TiersBy.LEARNT:
             return None
-        share = self._bounds.share(self.shift.excess, self.shift.excess_se * self._share_effect, largest=2.0, tests=2)
+        chosen, matched = self.matched.known & self._has_tag, self.matched
+        tags = [each.mean(axis=0)[chosen] for each in (matched.logit, matched.variance)]
+        counts = [each[:, chosen] for each in self._of_same_mix]
+        tagged = correction.tagged_excess(tags, counts, self._calibration.cuts)
+        if tagged is None:
+            return None
+        share = self._bounds.share(tagged[0], tagged[1] * self._share_effect, largest=2.0)
         return self.over_all_looks(verdict.EXCESS, share)
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether either test shows more than noisy tags feign: a gain that was not uniform, and left the hard tier."""
-        feigned = _FEIGNED_LOGITS if self.tiers_by is TiersBy.LEARNT else 0.0
-        # Of the corrected share nothing tells what another mix of requests makes.
-        excess = None if self._is_surely_mixed else self.excess
-        tests = (self.left_behind, feigned), (excess, _FEIGNED_SHARE)
-        return any(test is not None and test.lower > bias for test, bias in tests)
+        """Whether the hard tier is shown to be left behind, by more than noisy tags feign of a uniform gain."""
+        tests = (self.left_behind, 0.0), (self.excess, _FEIGNED_SHARE)
+        return any(test is not None and test.lower > feigned for test, feigned in tests)
 
     def least(self, group: TierGroup) -> tuple[float, float]:
         """Independent failures and passes of *group* in the arm that has fewer: what `left_behind` rests on."""
@@ -270,13 +260,13 @@ class Measurement:
         if shift is None:
             return None
         effect = self._share_effect
-        excess = self.excess or bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
+        excess = bounds.share(shift.excess, shift.excess_se * effect, largest=2.0)
         return verdict.ShareComparison(
             baseline=_ratio(bounds.share(shift.baseline, shift.baseline_se * effect)),
             candidate=_ratio(bounds.share(shift.candidate, shift.candidate_se * effect)),
             change=bounds.share(shift.change, shift.change_se * effect),
             expected_change=shift.expected_change,
-            excess=excess if excess.lower > 0 else _by_test(excess, self.left_behind),
+            excess=_by_test(excess, self.excess or self.left_behind),
         )
 
     @property
@@ -357,7 +347,7 @@ class Measurement:
             change = verdict.Interval(told[0], lower, max(told) + wider * (change.upper - change.estimate))
         return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
-    @property
+    @cached_property
     def within_clusters(self) -> Mapping[TierGroup, tuple[float, float, float]]:
         """
         The change of rows without what other mixes of items or users add to it, and its standard error over theirs.
@@ -419,27 +409,35 @@ class Measurement:
         told, pair = self.within_clusters.get(TierGroup.ALL), self._compare(self._of(tuple(Tier)), TierGroup.ALL)
         return 0.0 if told is None or pair is None else max(2.0 * (pair[1].rate - pair[0].rate - min(told[:2])), 0.0)
 
-    def _of_same_mix(self, group: TierGroup) -> float:
-        """Part of the candidate's failures that it would have with the baseline's mix: for `cliff`, few hard ones."""
-        told, pair = self.within_clusters.get(group), self._compare(self._of(_TIERS_OF[group]), group)
-        if not self._is_surely_mixed or told is None or pair is None or not pair[1].failures:
-            return 1.0
-        change = min(told[:2]) if group is TierGroup.HARD else max(told[:2])
-        return max(pair[0].rate + change, 0.0) / pair[1].rate
+    @cached_property
+    def _of_same_mix(self) -> tuple[_Array, _Array]:
+        """
+        Labelled requests and failures by arm and row, as tests of `cliff` take them.
+
+        Once it is sure that the candidate gets other requests, its failures are those that it would have with the
+        baseline's mix: of what may be, the fewest hard ones and the most easier ones.
+        """
+        requests, failures = self.matched.requests, self.matched.failures.copy()
+        for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self._is_surely_mixed else ():
+            rows, told = self._of(_TIERS_OF[group]), self.within_clusters.get(group)
+            pair = self._compare(rows, group)
+            if told is not None and pair is not None and pair[1].failures:
+                part = max(pair[0].rate + choose(told[:2]), 0.0) / pair[1].rate
+                failures[1, rows] = np.minimum(failures[1, rows] * part, requests[1, rows])
+        return requests, failures
 
     def _coverage_gap(self, tiers: Sequence[Tier]) -> float:
         sides = (self._sums(side, tiers) for side in (0, 1))
         baseline, candidate = (Counts(requests, missing) for requests, _, _, missing, *_ in sides)
         return abs(candidate.rate - baseline.rate) if differ(baseline, candidate, level=_GAP_LEVEL) else 0.0
 
-    def _odds(self, failures: _Array, chosen: _Mask) -> tuple[float, float] | None:
+    def _odds(self) -> tuple[float, float] | None:
         """The hard tier's log odds ratio less the easier tiers', with its standard error."""
         ratios = []
         for group in (TierGroup.HARD, TierGroup.EASIER):
-            rows, effect = chosen & self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
-            requests, failed = self.matched.requests[:, rows] / effect, failures[:, rows] / effect
-            failed[1] = np.minimum(failed[1] * self._of_same_mix(group), requests[1])
-            ratios.append(mantel_haenszel(requests, failed))
+            rows, effect = self._of(_TIERS_OF[group]), np.array(self.design[group])[:, None]
+            requests, failures = (each[:, rows] / effect for each in self._of_same_mix)
+            ratios.append(mantel_haenszel(requests, failures))
         hard, easier = ratios
         if hard is None or easier is None:
             return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm, soft_tiers
+from monitor.difficulty.correction import DifficultyBin, compare_shares, measure_arm, soft_tiers, tagged_excess
 from monitor.difficulty.tiers import TierCuts
 
 Array = NDArray[np.float64]
@@ -195,3 +195,56 @@ def test_no_failures_no_share() -> None:
 
     assert compare_shares(failing, flawless) is None
     assert compare_shares(flawless, failing) is None
+
+
+def tagged(slope: float, gains: tuple[float, float], *, variance: float = 1.5) -> tuple[float, float]:
+    """
+    The excess where log-odds of failing rise *slope* times as fast as difficulty.
+
+    The candidate gains so many logits on requests below and above difficulty 0.
+    """
+    told = np.arange(-6.0, 6.0, 0.5)
+    requests = np.stack((4_000 * np.exp(-((told + 1) ** 2) / 8), 1_000 * np.exp(-(told**2) / 8)))
+    gain = np.where(told < 0, *gains)
+    inside = told[:, None] + np.sqrt(variance) * np.linspace(-2.5, 2.5, 51)
+    weight = np.exp(-(np.linspace(-2.5, 2.5, 51) ** 2) / 2)
+    rates = [expit(slope * inside - 0.5 - lost[:, None]) @ weight / weight.sum() for lost in (0 * gain, gain)]
+    found = tagged_excess((told, np.full_like(told, variance)), (requests, requests * np.stack(rates)), CUTS)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("slope", [1.0, 1.4])
+@pytest.mark.parametrize("gain", [0.0, 0.5, 2.0])
+def test_a_uniform_gain_leaves_no_excess_by_tags(slope: float, gain: float) -> None:
+    """Nor where failures rise faster with difficulty than the tags say: the smaller of two excesses counts."""
+    excess, error = tagged(slope, (gain, gain))
+
+    assert excess < 0.1 * error
+    assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize("slope", [1.0, 1.4])
+def test_a_gain_that_leaves_hard_requests_is_an_excess_by_tags(slope: float) -> None:
+    """Noisy tags shrink it, and do not hide it."""
+    excess, error = tagged(slope, (1.5, 0.0))
+
+    assert 4 * error < excess < 0.4
+
+
+def test_harder_requests_in_one_arm_are_no_excess_by_tags() -> None:
+    """A row has the same weight in both arms, and rows of one arm have none."""
+    told = np.array([-3.0, 0.5, 2.0])
+    requests, rate = np.array([[900.0, 100.0, 0.0], [100.0, 900.0, 500.0]]), expit(told)
+
+    found = tagged_excess((told, np.full(3, 0.5)), (requests, requests * rate), CUTS)
+
+    assert found is not None
+    assert 0 == pytest.approx(found[0], abs=1e-9)
+
+
+def test_without_a_failure_there_is_no_excess_by_tags() -> None:
+    """An arm that passes everything has no failures to have a share of."""
+    told, requests = np.array([-3.0, 0.5]), np.full((2, 2), 100.0)
+
+    assert tagged_excess((told, np.full(2, 0.5)), (requests, np.array([[1.0, 50.0], [0.0, 0.0]])), CUTS) is None
