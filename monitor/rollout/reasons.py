@@ -173,7 +173,7 @@ def _evidence(measurement: Measurement, findings: Findings) -> Iterator[str]:
         parts.append(_movement("hard tier", measurement.hard_tier, measurement.hard_tier.change))
     share, causes = measurement.share, measurement.decomposition
     if share is not None:
-        parts.append(f"{percent(share.baseline.estimate)} -> {percent(share.candidate.estimate)} of failures are hard")
+        parts.append(f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)} of failures are hard")
     if told := "; ".join(part for part in parts if part):
         yield f"{_capitalised(told)}."
     if causes is not None:
@@ -189,7 +189,7 @@ def _movement(name: str, tier: TierComparison, change: Interval | None) -> str:
         return ""
     is_raw = abs(after.estimate - before.estimate - change.estimate) < _LEAST_ADJUSTED
     told = f"{'change' if is_raw else 'like with like'} {with_bounds(change)}"
-    return f"{name} {percent(before.estimate)} -> {percent(after.estimate)} failures, {told}"
+    return f"{name} {percent(before.estimate)} → {percent(after.estimate)} failures, {told}"
 
 
 def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Measurement) -> Iterator[str]:

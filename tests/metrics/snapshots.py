@@ -105,7 +105,7 @@ def a_verdict(**changes: Any) -> Verdict:
     }
     values: dict[str, Any] = {
         "state": VerdictState.CLIFF,
-        "reasons": ("hard tier 60.0 % -> 55.0 % failures, not shown to improve", "share of failures 50 % -> 75 %"),
+        "reasons": ("hard tier 60.0 % → 55.0 % failures, not shown to improve", "share of failures 50 % → 75 %"),
         "requests_needed": 0,
         "requests_to_verdict": 840,
         "share": a_share(),

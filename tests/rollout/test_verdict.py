@@ -129,7 +129,7 @@ def test_reasons_tell_rates_and_shares_in_numbers() -> None:
     verdict = a_verdict(an_arm((60, 120, 590, 0)))
 
     assert (
-        "Hard tier 60.0 % -> 59.0 % failures, change -1.0 points (-7.8 to +5.7); 58.8 % -> 76.6 % of failures are hard."
+        "Hard tier 60.0 % → 59.0 % failures, change -1.0 points (-7.8 to +5.7); 58.8 % → 76.6 % of failures are hard."
     ) == "Hard" + verdict.reasons[1].split("; hard")[1]
 
 
@@ -484,7 +484,7 @@ def test_a_change_like_with_like_is_not_taken_for_the_difference_of_the_rates_be
 
     reasons = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None).reasons
 
-    assert any("14.0 % -> 38.0 % failures, like with like +0.0 points" in reason for reason in reasons)
+    assert any("14.0 % → 38.0 % failures, like with like +0.0 points" in reason for reason in reasons)
 
 
 def test_an_arm_without_hard_requests_has_no_share_of_hard_failures() -> None:

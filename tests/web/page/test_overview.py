@@ -47,7 +47,7 @@ def test_a_verdict_is_told_in_words_before_its_numbers() -> None:
 
     meaning, reason, number = (
         page.index(told)
-        for told in ("hard requests were left behind", "hard tier 60.0 % -> 55.0 % failures", "13.6 % → 9.6 %")
+        for told in ("hard requests were left behind", "hard tier 60.0 % → 55.0 % failures", "13.6 % → 9.6 %")
     )
     assert meaning < reason < number
 
