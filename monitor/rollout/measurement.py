@@ -396,7 +396,10 @@ class Measurement:
                 rows, within = self._bounds.change(*pair, group), (after - before) / weight
                 # What other items make of a rate is known as well as they are alike.
                 alike = 1.0 if at else max(correlation_of(arms[0], arms[1], sums), _LEAST_ALIKE)
-                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * min(1.0 / part - 1.0, alike / part) ** 0.5
+                # Rows that hold a part of what clusters do, as of a few hours of a week, differ by chance alone.
+                beside = 1.0 - sum(1.0 / arm.requests for arm in arms) / sum(1.0 / side.requests for side in pair)
+                chance = min(1.0 / part - 1.0, alike / part) + 2.0 * max(beside, 0.0)
+                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * chance**0.5
                 told = without_mix(mix, arms, rows.estimate, within)
                 seen = abs(rows.estimate - told[0]) / max(doubt, _LEAST_MIXED)
                 if seen > found.get(group, (0.0,))[0]:

@@ -158,6 +158,19 @@ def test_an_hour_in_which_the_baseline_failed_is_no_gain_of_the_candidate(failur
     assert state == judge(cohort, None, Policy(), previous=None).state
 
 
+def test_a_handful_of_requests_tells_no_other_mix() -> None:
+    """Rows hold an hour of the baseline, and what it served of the same items all of them: by chance they differ."""
+    hours = [(5, 0), (1_345, 385)], [(5, 1)]
+    once = [ClusterSums(TierGroup.ALL, n, n, f, n, f, f) for n, f in ((1_350, 385), (5, 1))]
+    arms = (
+        Arm("any", [Stratum(Tier.UNTIERED, "search", 0, True, n, n, f, 0.0, 0.0, at) for at, (n, f) in each], [sums])
+        for each, sums in zip(map(enumerate, hours), once, strict=True)
+    )
+    shared = SharedClusterSums(TierGroup.ALL, 5, 2, 1, 0, [Mix((2.5, 1.0, 0.5), (5, 2, 5, 1))])
+
+    assert {} == Measurement(Cohort(*arms, "", TiersBy.NONE, shared_clusters=[shared]), None, Policy()).within_clusters
+
+
 @pytest.mark.parametrize("read", [1.0, 0.05])
 def test_a_part_of_the_items_of_a_large_service_tells_that_the_mix_changed(read: float) -> None:
     """Of many requests only some items are read; these stand for the others, and bounds are as wide as they say."""
