@@ -35,7 +35,7 @@ _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however ma
 _LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.05  # parts of all labels, and of what rows compare
 _LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
 _OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
-_SURE = 2.0  # times as much: no look at all would see it by chance
+_SURE, _LEAST_SURE = 2.0, 100  # times as much: no look would see it by chance; and labels of each arm
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -129,7 +129,7 @@ class Measurement:
     def over_all_looks(self, name: str, now: verdict.Interval | None) -> verdict.Interval | None:
         """*now*, narrowed by what earlier looks showed of what `Verdict.bounds` calls *name*."""
         # Until the candidate is known to get other requests, their mix passes for a change.
-        if now is None or self.earlier is None or (self._is_surely_mixed and not self._was_mixed):
+        if now is None or self.earlier is None or (self.is_surely_mixed and not self._was_mixed):
             return now
         return now.within(self.earlier.bounds.get(name))
 
@@ -139,7 +139,7 @@ class Measurement:
         told: dict[str, verdict.Interval | None] = {str(group): change for group, change in self.changes.items()}
         told |= {verdict.LEFT_BEHIND: self.left_behind, verdict.EXCESS: self.excess}
         told |= {verdict.class_scope(name): compared.change for name, compared in self.capabilities.items()}
-        for group, (*changes, _) in self.within_clusters.items() if self._is_surely_mixed else ():
+        for group, (*changes, _) in self.within_clusters.items() if self.is_surely_mixed else ():
             told[verdict.same_mix(group)] = verdict.Interval(changes[0], min(changes), max(changes))
         return {name: interval for name, interval in told.items() if interval is not None}
 
@@ -366,8 +366,10 @@ class Measurement:
         return self.earlier is not None and any(verdict.same_mix(group) in self.earlier.bounds for group in TierGroup)
 
     @property
-    def _is_surely_mixed(self) -> bool:
-        return self._was_mixed or any(seen > _SURE for seen, _ in self._mixes.values())
+    def is_surely_mixed(self) -> bool:
+        """Whether no look at all would see another mix by chance; of a few requests, none is sure."""
+        has_enough = min(self.labelled) >= _LEAST_SURE
+        return self._was_mixed or (has_enough and any(seen > _SURE for seen, _ in self._mixes.values()))
 
     @cached_property
     def _mixes(self) -> Mapping[TierGroup, tuple[float, tuple[float, float, float]]]:
@@ -421,7 +423,7 @@ class Measurement:
         baseline's mix: of what may be, the fewest hard ones and the most easier ones.
         """
         requests, failures = self.matched.requests, self.matched.failures.copy()
-        for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self._is_surely_mixed else ():
+        for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self.is_surely_mixed else ():
             rows, told = self._of(_TIERS_OF[group]), self.within_clusters.get(group)
             pair = self._compare(rows, group)
             if told is not None and pair is not None and pair[1].failures:

@@ -211,7 +211,8 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
     if measurement.within_clusters:
-        yield "The candidate gets other requests than the baseline, so the arms are compared within what both serve."
+        gets = "gets" if measurement.is_surely_mixed else "may get"
+        yield f"The candidate {gets} other requests than the baseline: the arms are compared within what both serve."
     if renamed := measurement.matched.renamed:
         some = ", ".join(sorted(renamed)[:_NAMED_CLASSES])
         yield f"{len(renamed)} classes have other names in one arm ({some}), so they are compared as one."
