@@ -374,7 +374,9 @@ class Measurement:
     @cached_property
     def _mixes(self) -> Mapping[TierGroup, tuple[float, tuple[float, float, float]]]:
         """
-        How far beyond chance another mix is seen in each group, and `within_clusters`; none where labels are corrected.
+        How far beyond chance another mix is seen in each group, and what `within_clusters` tells of it.
+
+        None where labels are corrected, or hours left out.
 
         Source:
             Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
