@@ -87,10 +87,7 @@ class Measurement:
         self._sides = [_by_tier_and_class(arm) for arm in cohort.arms]
         self._calibration = calibration
         self.design = design_effects(cohort)
-        self.outages = [
-            outages(arm, other, design_effect=effect)
-            for arm, other, effect in zip(cohort.arms, reversed(cohort.arms), self.design[TierGroup.ALL], strict=True)
-        ]
+        self.outages = outages(cohort, self.design[TierGroup.ALL])
         self.matched = match(without_hours(cohort, self.outages[0]))
         if probes is not None:
             self.matched = self.matched.beside(_panel(probes))
@@ -354,8 +351,8 @@ class Measurement:
 
         Empty until the change within those that both arms served is seen to be another one than that of rows, because
         the arms served different mixes of these: a row holds harder ones in one arm than in the other. Seen in one
-        group, it counts in all. The change is told twice: if all other requests have another mix as well, and if they
-        have not; bounds allow for either. A rise has to show in the rows as well, which compare hours.
+        group, it counts in all. There are two such changes: one if all other requests have another mix as well, one if
+        they have not; bounds allow for either. A rise has to show in the rows as well, which compare hours.
         """
         is_mixed = self._was_mixed or any(seen > 1.0 for seen, _ in self._mixes.values())
         return {group: told for group, (_, told) in self._mixes.items()} if is_mixed else {}

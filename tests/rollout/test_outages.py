@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from monitor.difficulty.tiers import Tier
@@ -30,6 +32,13 @@ def judged(baseline: list[Stratum], candidate: list[Stratum]) -> Verdict:
     return judge(
         Cohort(Arm("old", baseline), Arm("new", candidate), "", TiersBy.DECLARED), None, Policy(), previous=None
     )
+
+
+def of_baseline(
+    baseline: list[Stratum], candidate: list[Stratum], *, design_effect: float = 1.0
+) -> Mapping[int, float]:
+    cohort = Cohort(Arm("old", baseline), Arm("new", candidate), "", TiersBy.DECLARED)
+    return outages(cohort, (design_effect, design_effect))[0]
 
 
 @pytest.mark.parametrize("hours", [range(10, 11), range(10, 13), range(40, 48)], ids=len)
@@ -73,26 +82,25 @@ def test_an_outage_of_the_candidate_counts_and_is_said() -> None:
 def test_what_is_no_outage(then: dict[Tier, tuple[int, int]], elsewhere: dict[Tier, tuple[int, int]]) -> None:
     """Harder requests, or too few to tell, are what the arm serves."""
     hours = range(10, 13)
-    arms = Arm("old", strata(down=hours, then=then)), Arm("new", strata(down=hours, then=elsewhere))
 
-    assert {} == outages(*arms, design_effect=1.0)
+    assert {} == of_baseline(strata(down=hours, then=then), strata(down=hours, then=elsewhere))
 
 
 def test_an_arm_that_is_often_down_is_so() -> None:
     """With more than a third of its hours, nothing tells which are the usual ones."""
     often = range(HOURS // 3 + 1)
 
-    assert {} == outages(Arm("old", strata(down=often)), Arm("new", strata()), design_effect=1.0)
+    assert {} == of_baseline(strata(down=often), strata())
 
 
 def test_requests_of_few_users_tell_no_outage() -> None:
     """Requests of one user fail together without any outage."""
-    arms = Arm("old", strata(down=range(10, 11))), Arm("new", strata())
+    arms = strata(down=range(10, 11)), strata()
 
-    assert {10: 220} == outages(*arms, design_effect=1.0)
-    assert {} == outages(*arms, design_effect=220.0)
+    assert {10: 220} == of_baseline(*arms)
+    assert {} == of_baseline(*arms, design_effect=220.0)
 
 
 def test_an_arm_without_labels_has_none() -> None:
     """A rollout that has just begun has no hour."""
-    assert {} == outages(Arm("old", []), Arm("new", strata()), design_effect=1.0)
+    assert {} == of_baseline([], strata())
