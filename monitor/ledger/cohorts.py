@@ -343,7 +343,8 @@ class _Evidence:
             alike_by = (cluster if cluster >= 0 else None), family, (capability, tools) if tools else None
             for group in _groups(tier):
                 kinds[group].append((alike_by, sample.weight(cluster), *sums))
-        return _Clusters(sample, alone, kinds)
+        sizes = {group: _sizes(of_group, 0) for group, of_group in kinds.items()}
+        return _Clusters(sample, alone, kinds, sizes)
 
     @cached_property
     def requests_of_version(self) -> int:
@@ -535,19 +536,20 @@ class _Clusters:
         sample: The clusters that were read.
         alone: Counts by group of the requests without a cluster; each is a cluster of its own.
         kinds: What was read, by group, each with all that tells which requests are alike.
+        sizes: The same added up by cluster.
     """
 
     sample: _Sample
     alone: Mapping[arms.TierGroup, Sequence[int]]
     kinds: Mapping[arms.TierGroup, Sequence[_Alike]]
+    sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[float]]]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
         """Sums over all clusters, estimated from those that were read."""
-        for group, kinds in self.kinds.items():
-            sizes = _sizes(kinds, 0).items()
+        for group, sizes in self.sizes.items():
             moments = [
                 (w, w * n, w * f, w * n * n, w * n * f, w * f * f)
-                for w, n, f in ((self.sample.weight(cluster), *size[:2]) for cluster, size in sizes)
+                for w, n, f in ((self.sample.weight(cluster), *size[:2]) for cluster, size in sizes.items())
             ]
             alone, failed = self.alone.get(group, (0, 0))
             moments.append((alone, alone, failed, alone, failed, failed))
@@ -556,7 +558,7 @@ class _Clusters:
     def shared_with(self, other: _Clusters) -> Iterator[arms.SharedClusterSums]:
         """Products over the clusters that both arms served, and what they tell with other requests that are alike."""
         for group, kinds in self.kinds.items():
-            sizes, others = (_sizes(of_arm, 0) for of_arm in (kinds, other.kinds.get(group, ())))
+            sizes, others = self.sizes[group], other.sizes.get(group, {})
             products = [(0.0,) * 4]
             for cluster in sizes.keys() & others.keys():
                 (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
