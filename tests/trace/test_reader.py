@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -726,6 +726,17 @@ def test_span_of_a_workflow_is_told_by_its_name() -> None:
     assert [OperationKind.WORKFLOW, OperationKind.OTHER] == [span.kind for span in read(recorded(play)).spans]
 
 
+def error_type_of_call(named: Mapping[str, str], message: str) -> str | None:
+    """What is read of a model call that failed with *message*."""
+
+    def play(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("s", attributes={**MODEL_CALL, **named}) as span:
+            span.set_status(Status(StatusCode.ERROR, message))
+
+    [span] = read(recorded(play)).spans
+    return span.error_type
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -739,14 +750,7 @@ def test_span_of_a_workflow_is_told_by_its_name() -> None:
 @pytest.mark.parametrize("named", [{}, {"error.type": "*errors.errorString"}, {"error.type": "Error"}])
 def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str) -> None:
     """Go and JavaScript name no type for it."""
-
-    def play(tracer: Tracer) -> None:
-        with tracer.start_as_current_span("s", attributes=MODEL_CALL | named) as span:
-            span.set_status(Status(StatusCode.ERROR, message))
-
-    [span] = read(recorded(play)).spans
-
-    assert ABORTS.search(span.error_type or "")
+    assert ABORTS.search(error_type_of_call(named, message) or "")
 
 
 @pytest.mark.parametrize(
@@ -784,25 +788,15 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
 )
 def test_a_timeout_is_no_stop_and_a_wait_for_approval_is_one(named: str, message: str, is_stopped: bool) -> None:  # noqa: FBT001
     """Kotlin and .NET cancel what takes too long; agents raise an exception to wait for a person."""
+    error_type = error_type_of_call({"error.type": named}, message)
 
-    def play(tracer: Tracer) -> None:
-        with tracer.start_as_current_span("s", attributes=MODEL_CALL | {"error.type": named}) as span:
-            span.set_status(Status(StatusCode.ERROR, message))
-
-    [span] = read(recorded(play)).spans
-
-    assert is_stopped == (ABORTS.search(span.error_type or "") is not None)
+    assert is_stopped == (ABORTS.search(error_type or "") is not None)
 
 
 @pytest.mark.parametrize("message", ["Connection aborted.", "User cancelled order 17 was not found"])
 def test_who_was_refused_did_not_stop(message: str) -> None:
     """A connection that the network aborted is an error like others, and so is what is said about orders."""
-
-    def play(tracer: Tracer) -> None:
-        with tracer.start_as_current_span("s", attributes=MODEL_CALL) as span:
-            span.set_status(Status(StatusCode.ERROR, message))
-
-    assert read(recorded(play)).spans[0].error_type is None
+    assert error_type_of_call({}, message) is None
 
 
 def test_error_type_says_that_an_operation_failed() -> None:
