@@ -30,7 +30,7 @@ class TaggedTrace(Struct, frozen=True, gc=False):
         budget: What it was allowed.
         declared_tier: The tier that its sender, or a rule of the config, gives it.
         cluster: Hash of what it shares with requests like it: its conversation, else its user, else its item.
-            Below 0 it stands for the request alone.
+            A negative number stands for this one request.
     """
 
     trace: Trace

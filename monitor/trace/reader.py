@@ -118,7 +118,7 @@ class _Known(NamedTuple):
     Attributes:
         kind: Their kind.
         said: The fields of `Span` that are the same for all of them.
-        mended: How many labels had to be cleaned.
+        mended: How many of their labels we had to clean.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: `said` is all that they tell, but for an error.
     """
@@ -310,7 +310,7 @@ class Reader:
         )
 
     def _span(self, raw: ProtoSpan, place: Span, known: _Known, facts: SpanAttributes) -> Span:
-        """The span; of one that is no root, does no agent's work and has no word for us, place and failure alone."""
+        """The span. If it is no root and tells nothing of an agent's work: where it belongs, and whether it failed."""
         if known.is_irrelevant and place.parent_span_id:
             self._ignored[Ignored.SPAN_IRRELEVANT] += 1
             # It may yet be the topmost that comes, whose error is that of the run.
