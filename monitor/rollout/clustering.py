@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from monitor.rollout.cohort import ClusterSums, Cohort, Mix, SharedClusterSums, TierGroup
+from monitor.rollout.cohort import ClusterSums, Cohort, SharedClusterSums, TierGroup
 
 _PRIOR_CORRELATION = 0.3
 _PRIOR_CLUSTERS = 20.0
@@ -37,36 +37,6 @@ def design_effects(cohort: Cohort) -> DesignEffects:
         else (1.0, 1.0)
         for group in TierGroup
     }
-
-
-def without_mix(mix: Mix, arms: Sequence[ClusterSums], rows: float, within: float) -> tuple[float, float]:
-    """
-    The change of the failure rate without what other mixes of clusters explain of it.
-
-    Args:
-        mix: Clusters that both arms served, or other kinds of requests that are alike.
-        arms: All clusters of baseline and candidate.
-        rows: The change of rows of alike requests, which may hold other clusters in each arm.
-        within: The change within shared clusters.
-
-    Returns:
-        *rows* without it if requests beside shared clusters have another mix as much as these, and if they have not.
-    """
-    (n, f, m, g), (baseline, candidate) = mix.served, arms
-    beside, other, weight, change = baseline.requests - n, candidate.requests - m, 0.0, within
-    if min(beside, other) > 0:
-        weight = beside * other / (beside + other)
-        change = (candidate.failures - g) / other - (baseline.failures - f) / beside
-    alike = n * m / (n + m)
-    everything = candidate.failures / candidate.requests - baseline.failures / baseline.requests
-    mixed = _part(g / m - f / n - within, change - within)
-    with_mix, without = ((alike * within + weight * each) / (alike + weight) for each in (change - mixed, change))
-    return rows - _part(everything - with_mix, rows - within), rows - _part(everything - without, rows - within)
-
-
-def _part(change: float, of: float) -> float:
-    """*change*, from 0 to *of*."""
-    return min(max(change, min(of, 0.0)), max(of, 0.0))
 
 
 def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> tuple[float, float]:

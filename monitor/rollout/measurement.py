@@ -16,13 +16,14 @@ from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
 from monitor.rollout.bounds import Bounds, group_of, requests_worth
-from monitor.rollout.clustering import correlation_of, design_effects, without_mix
+from monitor.rollout.clustering import design_effects
 from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
 from monitor.rollout.matching import Matched, mantel_haenszel, match
 from monitor.rollout.multiplicity import closed_e_bh
+from monitor.rollout.other_mix import OtherMix, other_mixes
 from monitor.rollout.outages import outages, without_hours
 from monitor.rollout.policy import Policy
 
@@ -32,10 +33,8 @@ Factors = tuple[float, float]
 
 _TIERS_OF = {TierGroup.ALL: tuple(Tier), TierGroup.EASIER: EASIER_TIERS, TierGroup.HARD: HARD_TIER}
 _FEIGNED_SHARE = 0.005  # what noisy tags feign under a uniform gain, however many requests come
-_LEAST_BELIEVED, _LEAST_WITHIN = 0.75, 0.05  # parts of all labels, and of what rows compare
-_LEAST_ALIKE = 0.3  # correlation of two requests of an item, which a few do not tell
-_OTHER_MIX, _LEAST_MIXED = 0.5, 0.003  # bounds that a difference is beyond that no chance explains, and points
-_SURE, _LEAST_SURE = 2.0, 100  # times as much: no look would see it by chance; and labels of each arm
+_LEAST_BELIEVED = 0.75  # part of all labels that counts as it is, without correction
+_SURE, _LEAST_SURE = 2.0, 100  # times what chance explains, so that no look would see it by chance; labels of each arm
 _GAP_LEVEL = 0.005  # chance that chance alone passes for a difference of label coverage
 
 
@@ -136,8 +135,8 @@ class Measurement:
         told: dict[str, verdict.Interval | None] = {str(group): change for group, change in self.changes.items()}
         told |= {verdict.LEFT_BEHIND: self.left_behind, verdict.EXCESS: self.excess}
         told |= {verdict.class_scope(name): compared.change for name, compared in self.capabilities.items()}
-        for group, (*changes, _) in self.within_clusters.items() if self.is_surely_mixed else ():
-            told[verdict.same_mix(group)] = verdict.Interval(changes[0], min(changes), max(changes))
+        for group, mix in self.other_mixes.items() if self.is_surely_mixed else ():
+            told[verdict.same_mix(group)] = verdict.Interval(mix.changes[0], min(mix.changes), max(mix.changes))
         return {name: interval for name, interval in told.items() if interval is not None}
 
     @cached_property
@@ -338,24 +337,15 @@ class Measurement:
             return None
         change = self._bounds.change(*pair, group, is_left_behind=group is TierGroup.HARD and self.is_left_behind)
         gap = self._coverage_gap(tiers)
-        if of_class is None and tiers is _TIERS_OF[group] and group in self.within_clusters:
-            *told, wider = self.within_clusters[group]
-            lower = min(change.lower, min(told) - wider * (change.estimate - change.lower))
-            change = verdict.Interval(told[0], lower, max(told) + wider * (change.upper - change.estimate))
+        if of_class is None and tiers is _TIERS_OF[group] and group in self.other_mixes:
+            change = self.other_mixes[group].allow_for(change)
         return verdict.Interval(change.estimate, max(change.lower - gap, -1.0), min(change.upper + gap, 1.0))
 
     @cached_property
-    def within_clusters(self) -> Mapping[TierGroup, tuple[float, float, float]]:
-        """
-        The change of rows without what other mixes of items or users add to it, and its standard error over theirs.
-
-        Empty until the change within those that both arms served is seen to be another one than that of rows, because
-        the arms served different mixes of these: a row holds harder ones in one arm than in the other. Seen in one
-        group, it counts in all. There are two such changes: one if all other requests have another mix as well, one if
-        they have not; bounds allow for either. A rise has to show in the rows as well, which compare hours.
-        """
-        is_mixed = self._was_mixed or any(seen > 1.0 for seen, _ in self._mixes.values())
-        return {group: told for group, (_, told) in self._mixes.items()} if is_mixed else {}
+    def other_mixes(self) -> Mapping[TierGroup, OtherMix]:
+        """What is to be allowed for in each group: nothing until another mix is seen; seen in one, it counts in all."""
+        is_mixed = self._was_mixed or any(mix.seen > 1.0 for mix in self._mixes.values())
+        return self._mixes if is_mixed else {}
 
     @property
     def _was_mixed(self) -> bool:
@@ -366,52 +356,23 @@ class Measurement:
     def is_surely_mixed(self) -> bool:
         """Whether no look at all would see another mix by chance; of a few requests, none is sure."""
         has_enough = min(self.labelled) >= _LEAST_SURE
-        return self._was_mixed or (has_enough and any(seen > _SURE for seen, _ in self._mixes.values()))
+        return self._was_mixed or (has_enough and any(mix.seen > _SURE for mix in self._mixes.values()))
 
     @cached_property
-    def _mixes(self) -> Mapping[TierGroup, tuple[float, tuple[float, float, float]]]:
-        """
-        How far beyond chance another mix is seen in each group, and what `within_clusters` tells of it.
-
-        None where labels are corrected, or hours left out.
-
-        Source:
-            Test of Hausman (1978), Econometrica 46:1251: of two estimates of the same, the more careful one has the
-            variance of the other and that of their difference.
-        """
+    def _mixes(self) -> Mapping[TierGroup, OtherMix]:
+        """None where labels are corrected, or hours left out: clusters are counted with all hours, as labelled."""
         cohort = self.labels.cohort
-        found: dict[TierGroup, tuple[float, tuple[float, float, float]]] = {}
         is_believed = not self.outages[0] and all(
             sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms
         )
-        clusters = [{sums.group: sums for sums in arm.clusters} for arm in cohort.arms]
-        mixes = ((sums, at, mix) for sums in cohort.shared_clusters for at, mix in enumerate(sums.mixes))
-        for sums, at, mix in mixes:
-            group = sums.group
-            pair, (weight, before, after) = self._compare(self._of(_TIERS_OF[group]), group), mix.alike
-            part = 0.0 if pair is None else min(weight * sum(1.0 / side.requests for side in pair), 1.0)
-            arms = [each[group] for each in clusters]
-            # What is read of a large version is a small part of its shared clusters, which may hold most requests.
-            share = min(served / arm.requests for served, arm in zip(mix.served[::2], arms, strict=True))
-            if is_believed and pair is not None and part > 0 and max(part, share) >= _LEAST_WITHIN:
-                rows, within = self._bounds.change(*pair, group), (after - before) / weight
-                # What other items make of a rate is known as well as they are alike.
-                alike = 1.0 if at else max(correlation_of(arms[0], arms[1], sums), _LEAST_ALIKE)
-                # Rows that hold a part of what clusters do, as of a few hours of a week, differ by chance alone.
-                beside = 1.0 - sum(1.0 / arm.requests for arm in arms) / sum(1.0 / side.requests for side in pair)
-                chance = min(1.0 / part - 1.0, alike / part) + 2.0 * max(beside, 0.0)
-                doubt = _OTHER_MIX * (rows.estimate - rows.lower) * chance**0.5
-                told = without_mix(mix, arms, rows.estimate, within)
-                seen = abs(rows.estimate - told[0]) / max(doubt, _LEAST_MIXED)
-                if seen > found.get(group, (0.0,))[0]:
-                    found[group] = seen, (*told, min(1.0 / part, 1.0 + alike / part) ** 0.5)
-        return found
+        pairs = {group: self._compare(self._of(_TIERS_OF[group]), group) for group in TierGroup}
+        return other_mixes(cohort, pairs, self._bounds) if is_believed else {}
 
     @cached_property
     def _mixed(self) -> float:
         """What another mix may add to the failure rate of a class that has half of all requests."""
-        told, pair = self.within_clusters.get(TierGroup.ALL), self._compare(self._of(tuple(Tier)), TierGroup.ALL)
-        return 0.0 if told is None or pair is None else max(2.0 * (pair[1].rate - pair[0].rate - min(told[:2])), 0.0)
+        mix, pair = self.other_mixes.get(TierGroup.ALL), self._compare(self._of(tuple(Tier)), TierGroup.ALL)
+        return 0.0 if mix is None or pair is None else max(2.0 * (pair[1].rate - pair[0].rate - min(mix.changes)), 0.0)
 
     @cached_property
     def _of_same_mix(self) -> tuple[_Array, _Array]:
@@ -423,10 +384,10 @@ class Measurement:
         """
         requests, failures = self.matched.requests, self.matched.failures.copy()
         for group, choose in ((TierGroup.HARD, min), (TierGroup.EASIER, max)) if self.is_surely_mixed else ():
-            rows, told = self._of(_TIERS_OF[group]), self.within_clusters.get(group)
+            rows, mix = self._of(_TIERS_OF[group]), self.other_mixes.get(group)
             pair = self._compare(rows, group)
-            if told is not None and pair is not None and pair[1].failures:
-                part = max(pair[0].rate + choose(told[:2]), 0.0) / pair[1].rate
+            if mix is not None and pair is not None and pair[1].failures:
+                part = max(pair[0].rate + choose(mix.changes), 0.0) / pair[1].rate
                 failures[1, rows] = np.minimum(failures[1, rows] * part, requests[1, rows])
         return requests, failures
 

@@ -53,7 +53,7 @@ def is_beyond_baseline(measurement: Measurement, policy: Policy) -> bool:
 
 def is_contradicted(measurement: Measurement, policy: Policy) -> bool:
     """Whether what the same items tell and what all requests tell differ so that no number of requests decides."""
-    if not measurement.within_clusters or min(measurement.labelled) < policy.min_labelled_requests:
+    if not measurement.other_mixes or min(measurement.labelled) < policy.min_labelled_requests:
         return False
     return math.isinf(_growth(measurement, policy, of_baseline=True))
 

@@ -210,7 +210,7 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
     if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
-    if measurement.within_clusters:
+    if measurement.other_mixes:
         gets = "gets" if measurement.is_surely_mixed else "may get"
         yield f"The candidate {gets} other requests than the baseline: the arms are compared within what both serve."
     if renamed := measurement.matched.renamed:

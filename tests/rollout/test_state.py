@@ -38,7 +38,7 @@ class Measured:
     labelled: tuple[int, int] = (POLICY.min_labelled_requests, POLICY.min_labelled_requests)
     tiers_by: TiersBy = TiersBy.LEARNT
     has_hard_requests: bool = True
-    within_clusters: dict[TierGroup, Any] = field(default_factory=dict)
+    other_mixes: dict[TierGroup, Any] = field(default_factory=dict)
     untold: tuple[float, float] = (0.0, 0.0)
     coverage_gaps: dict[TierGroup, float] = field(
         default_factory=lambda: dict.fromkeys((TierGroup.ALL, TierGroup.EASIER, TierGroup.HARD), 0.0)
