@@ -32,8 +32,7 @@ LogLevel = Annotated[
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="Format of the result.")]
 ListenAddress = Annotated[
-    str | None,
-    typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of status page and /metrics."),
+    str | None, typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address of status page and /metrics.")
 ]
 
 

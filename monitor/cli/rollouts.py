@@ -151,13 +151,7 @@ rollouts = app.group("rollouts", "List rollouts with their history, announce one
 
 
 @rollouts.command("list")
-def list_rollouts(
-    service: str = "",
-    *,
-    shared: options.Shared,
-    environment: str = "",
-    candidate: str = "",
-) -> None:
+def list_rollouts(service: str = "", *, shared: options.Shared, environment: str = "", candidate: str = "") -> None:
     """
     List every rollout, including ended ones, with every change of its verdict.
 

@@ -33,11 +33,7 @@ class ProbeCandidate:
 
 
 def select_probes(
-    candidates: Sequence[ProbeCandidate],
-    calibration: Calibration | None,
-    *,
-    count: int,
-    settings: DifficultySettings,
+    candidates: Sequence[ProbeCandidate], calibration: Calibration | None, *, count: int, settings: DifficultySettings
 ) -> Sequence[int]:
     """
     Indices of the *count* candidates that together say most about the tiers, the best first.

@@ -15,10 +15,7 @@ INK = "currentColor"
 MUTED = "var(--chart-muted, #57606a)"
 GRID = "var(--chart-grid, #d0d7de)"
 PAPER = "var(--chart-paper, #ffffff)"
-COLOURS = {
-    ArmName.BASELINE: "var(--chart-baseline, #0072b2)",
-    ArmName.CANDIDATE: "var(--chart-candidate, #c04f00)",
-}
+COLOURS = {ArmName.BASELINE: "var(--chart-baseline, #0072b2)", ArmName.CANDIDATE: "var(--chart-candidate, #c04f00)"}
 """By side of a comparison, whose marks also differ in shape."""
 ALARM = "var(--chart-alarm, #a3195b)"
 
