@@ -200,12 +200,18 @@ def looks(ledger_url: str, marks: Sequence[int], *, services: int) -> Iterator[s
 
 def copy_rows(ledger_url: str, rows: int, times: int) -> None:
     """Make each of *rows* requests *times* requests, and of everything that was counted so many times as much."""
-    columns = [column.name for column in request.columns if column.name != "trace_id"]
-    copies = " UNION ALL ".join(f"SELECT '-{rows}-{number}' AS suffix" for number in range(1, times))
+    columns = [column.name for column in request.columns if column.name not in {"trace_id", "cluster"}]
+    copies = " UNION ALL ".join(
+        f"SELECT {number} AS number, '-{rows}-{number}' AS suffix" for number in range(1, times)
+    )
+    # Users of their own, as evenly spread as hashes are: each copy moves them on by so much, and round.
+    last, step = 2**63 - 1, 2**63 // times + 2**63 // rows
+    cluster = f"cluster - CASE WHEN cluster >= {last} - number * {step} THEN {last} ELSE 0 END + number * {step}"
     added = {stratum: SUMS, traffic: ("requests",), model_version: ("requests", "labelled"), counter: ("value",)}
     with sa.create_engine(ledger_url).begin() as connection:
         connection.exec_driver_sql(
-            f"INSERT INTO request (trace_id, {', '.join(columns)}) SELECT trace_id || suffix, {', '.join(columns)} "
+            f"INSERT INTO request (trace_id, cluster, {', '.join(columns)}) "
+            f"SELECT trace_id || suffix, {cluster}, {', '.join(columns)} "
             f"FROM request CROSS JOIN ({copies}) AS copies ORDER BY trace_id"
         )
         for table, names in added.items():

@@ -31,7 +31,8 @@ _MOST_CUT = 20_000  # an hour that is cut in two is left out if it has more requ
 _CLUSTERED_READ = 20_000  # about so many requests, in whole clusters, are read for a design effect
 _ALONE_READ = 5_000  # about so many of the requests that are clusters of their own: more tell little more of a mix
 _CLUSTERS = 2**63
-_MOST_LARGEST, _LARGE = 20, 1 / 400  # always read: up to so many clusters with more than this share of all requests
+_MOST_LARGEST = 20  # clusters that are always read
+_MOST_PLACES, _LEAST_BETWEEN = 1_000, 100  # requests that are looked at for them, and requests from one to the next
 _MOST_OF_LARGEST = 100_000  # requests in them; the largest cluster may have more
 _ENOUGH_BESIDE = 200  # requests of each arm in shared hours that are enough to compare hour with hour
 
@@ -353,10 +354,12 @@ class _Evidence:
     @cached_property
     def largest(self) -> frozenset[int]:
         """The largest clusters of the version, which a sample of all clusters would seldom contain."""
-        where = {**self.where, "least": _LARGE * self.requests_of_version}
-        sizes = self.connection.execute(_LARGEST, where).all() if any(self.columns["clustered"]) else ()
-        read = [*accumulate(requests for _, requests in sizes)]
-        return frozenset(c for (c, n), so_far in zip(sizes, read, strict=True) if so_far <= max(n, _MOST_OF_LARGEST))
+        every = max(self.requests_of_version // _MOST_PLACES, _LEAST_BETWEEN)
+        where = {**self.where, "every": every, "hour": math.ceil(self.whole_from / HOUR_SECONDS)}
+        met = Counter(self.connection.scalars(_CLUSTERS_MET, where) if any(self.columns["clustered"]) else ())
+        sizes = sorted(((n * every, c) for c, n in met.items() if c is not None and c >= 0 and n > 1), reverse=True)
+        read = accumulate(requests for requests, _ in sizes[:_MOST_LARGEST])
+        return frozenset(c for (n, c), so_far in zip(sizes, read, strict=False) if so_far <= max(n, _MOST_OF_LARGEST))
 
     def _sampled(self, sample: _Sample) -> _Columns:
         """Labelled requests and failures of whole clusters, by cluster and by what decides the tier."""
@@ -442,19 +445,22 @@ _SAMPLED_BY_CLUSTER = tuple(
     _sampled_of(is_read, request.c.started_at + sa.literal_column("0.0"))
     for is_read in (request.c.cluster.between(_ALONE, _AMONG), _IS_BEYOND)
 )
-_LARGEST = (
-    sa.select(request.c.cluster, sa.func.count())
-    .where(request.c.model_version_id == sa.bindparam("version_id"), request.c.cluster >= 0)
-    .group_by(request.c.cluster)
-    .having(sa.func.count() > sa.bindparam("least", type_=sa.Double))
-    .order_by(sa.func.count().desc(), request.c.cluster)
-    .limit(_MOST_LARGEST)
-)
 _REQUESTS = sa.select(sa.func.sum(traffic.c.requests)).where(traffic.c.model_version_id == sa.bindparam("version_id"))
 _REQUESTS_FROM, _REQUESTS_OF_HOUR = (
     _REQUESTS.where(traffic.c.hour >= sa.bindparam("hour", type_=sa.Double)),
     _REQUESTS.where(traffic.c.hour == _HOUR),
 )
+
+# Of the requests at evenly spaced places of its hours, a large cluster has many, and no other request is read.
+_CLUSTERS_MET = sa.text("""
+    WITH RECURSIVE places (hour, places, place) AS (
+        SELECT hour, requests / :every + 1, requests / :every + 1 FROM traffic
+        WHERE model_version_id = :version_id AND hour >= :hour
+        UNION ALL SELECT hour, places, place - 1 FROM places WHERE place > 1
+    )
+    SELECT (SELECT cluster FROM request WHERE model_version_id = :version_id
+            AND started_at >= 3600.0 * (hour + (place - 0.5) / places) ORDER BY started_at LIMIT 1) FROM places
+""")
 
 _RANKED = (
     sa.select(
@@ -542,7 +548,7 @@ class _Clusters:
     sample: _Sample
     alone: Mapping[arms.TierGroup, Sequence[int]]
     kinds: Mapping[arms.TierGroup, Sequence[_Alike]]
-    sizes: Mapping[arms.TierGroup, Mapping[int, Sequence[float]]]
+    sizes: Mapping[arms.TierGroup, _Sizes]
 
     def sums(self) -> Iterator[arms.ClusterSums]:
         """Sums over all clusters, estimated from those that were read."""
@@ -563,7 +569,7 @@ class _Clusters:
             for cluster in sizes.keys() & others.keys():
                 (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
                 products.append((weight * n * m, weight * f * m, weight * n * g, weight * f * g))
-            if mixes := [*_mixes(kinds, other.kinds.get(group, ()))]:
+            if mixes := [*_mixes((sizes, others), (kinds, other.kinds.get(group, ())))]:
                 nm, fm, ng, fg = (round(sum(column)) for column in zip(*products, strict=True))
                 yield arms.SharedClusterSums(group, nm, fm, ng, fg, mixes)
 
@@ -572,8 +578,11 @@ _Alike = tuple[tuple[Any, ...], float, int, int]
 """Cluster, prompt family and tools on offer of some requests; how many they stand for, labelled ones and failures."""
 
 
-def _sizes(kinds: Sequence[_Alike], level: int) -> Mapping[Any, Sequence[float]]:
-    """Labelled requests and failures by what tells at *level* which are alike; then as many as they stand for."""
+_Sizes = Mapping[Any, Sequence[float]]
+"""Labelled requests and failures by what tells which are alike; then as many as they stand for."""
+
+
+def _sizes(kinds: Sequence[_Alike], level: int) -> _Sizes:
     sizes: dict[Any, list[float]] = defaultdict(lambda: [0.0] * 4)
     for alike_by, weight, labelled, failures in kinds:
         if (name := alike_by[level]) is not None:
@@ -585,11 +594,11 @@ def _sizes(kinds: Sequence[_Alike], level: int) -> Mapping[Any, Sequence[float]]
     return sizes
 
 
-def _mixes(*sides: Sequence[_Alike]) -> Iterator[arms.Mix]:
-    """By what both arms served, from fine to coarse: cluster, else prompt family, else tools on offer."""
-    alike, served, left = [0.0] * 3, [0.0] * 4, list(sides)
+def _mixes(sizes: Sequence[_Sizes], kinds: Sequence[Sequence[_Alike]]) -> Iterator[arms.Mix]:
+    """By what both arms served, from fine to coarse: cluster (of these *sizes*), else prompt family, else tools."""
+    alike, served, left = [0.0] * 3, [0.0] * 4, kinds
     for level in range(3):
-        baseline, candidate = (_sizes(of_arm, level) for of_arm in left)
+        baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in left)
         both = baseline.keys() & candidate.keys()
         for name in both:
             (n, f, *before), (m, g, *after) = baseline[name], candidate[name]

@@ -200,7 +200,7 @@ def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
 ) -> None:
     """Of 100 conversations of three a quarter is read and stands for all; the one of 100 that fail is always read."""
     monkeypatch.setattr(cohorts, "_CLUSTERED_READ", (400 + earlier) // 4)
-    monkeypatch.setattr(cohorts, "_LARGE", 40 / (400 + earlier))
+    monkeypatch.setattr(cohorts, "_LEAST_BETWEEN", 4)
     ledger.record(a_batch(*(tagged(a_trace(f"e{number}", started_at=NOON - 100), HARD) for number in range(earlier))))
     largest, last = 2**63 - 1, 2**63 // 100
     clusters = [largest] * 100 + [number // 3 * last for number in range(300)]
@@ -208,7 +208,14 @@ def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
         a_batch(
             *(
                 structs.replace(
-                    tagged(a_trace(f"t{number}", outcome=failure() if cluster == largest else success()), HARD),
+                    tagged(
+                        a_trace(
+                            f"t{number}",
+                            outcome=failure() if cluster == largest else success(),
+                            started_at=NOON + number,
+                        ),
+                        HARD,
+                    ),
                     cluster=cluster,
                 )
                 for number, cluster in enumerate(clusters)
@@ -216,7 +223,7 @@ def test_a_large_cluster_is_counted_whatever_part_of_the_clusters_is_read(
         )
     )
 
-    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON - 10), matured_before=NOON + 1)
+    cohort = ledger.cohort(dataclasses.replace(ROLLOUT, started_at=NOON - 10), matured_before=NOON + 400)
 
     read = 26  # of the 100 conversations: those with a hash in the first quarter
     everything = next(sums for sums in cohort.baseline.clusters if sums.group is TierGroup.ALL)
