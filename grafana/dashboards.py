@@ -41,7 +41,8 @@ RUNBOOKS = "https://example.invalid/cliffwatch/docs/runbooks"
 _PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _SCRAPE_INTERVAL = "15s"
 _LEAST_COLUMN_PIXELS = 60
-_DECIMALS = {"currencyUSD": 4, "s": 1}
+_POINTS = "suffix: points"  # a change of a ratio: "+3 %" could be points, or a part of what it was
+_DECIMALS = {"currencyUSD": 4, "s": 1, _POINTS: 1}
 _BY = re.compile(r"by \(([\w, ]+)\)")
 _REFERENCES = "ABCDEFGHIJ"
 _ARMS = ("baseline", "candidate")
@@ -225,14 +226,15 @@ def rollout() -> builder.Dashboard:
                         title="Change of the share, and what was to be expected",
                         description="Nearly every improvement raises the share. Dashed: the rise that a uniform gain "
                         "in ability would give, and the rise that the policy calls a jump.",
-                        unit="percentunit",
+                        unit=_POINTS,
                         span=8,
                         empty=_NO_TIERS,
                     ),
                     "hard_share_change",
-                    Query(_rollout("expected_change"), "expected of a uniform gain"),
+                    Query(_in_points(_rollout("expected_change")), "expected of a uniform gain"),
                     Query(
-                        f"{_policy('share_jump_ratio')} and on (service, environment) {_rollout('expected_change')}",
+                        f"{_in_points(_policy('share_jump_ratio'))} and on (service, environment) "
+                        f"{_rollout('expected_change')}",
                         "policy: a jump",
                     ),
                 ),
@@ -241,7 +243,7 @@ def rollout() -> builder.Dashboard:
                         title="Excess over the expected change",
                         description="The part that a uniform gain does not explain. If its lower bound is above 0, "
                         "the hard tier was left behind.",
-                        unit="percentunit",
+                        unit=_POINTS,
                         span=8,
                         empty=_NO_TIERS,
                     ),
@@ -254,11 +256,11 @@ def rollout() -> builder.Dashboard:
                         title="What moved the share",
                         description="Parts of the raw change in points; they add up to it. Traffic mix: more hard "
                         "requests arrive. Easier tiers: they fail less. Hard tiers: they fail more.",
-                        unit="percentunit",
+                        unit=_POINTS,
                         span=6,
                         empty=_NO_TIERS,
                     ),
-                    Query(_rollout("hard_share_change_component"), "{{component}}"),
+                    Query(_in_points(_rollout("hard_share_change_component")), "{{component}}"),
                 )
                 .orientation(VizOrientation.HORIZONTAL)
                 .decimals(1)
@@ -277,10 +279,11 @@ def rollout() -> builder.Dashboard:
                     {
                         "baseline": _by("tier", _rollout("failure_ratio", arm="baseline", bound="estimate")),
                         "candidate": _by("tier", _rollout("failure_ratio", arm="candidate", bound="estimate")),
-                        "change": _by("tier", _rollout("failure_change", bound="estimate")),
-                        "at least": _by("tier", _rollout("failure_change", bound="lower")),
-                        "at most": _by("tier", _rollout("failure_change", bound="upper")),
+                        "change": _in_points(_by("tier", _rollout("failure_change", bound="estimate"))),
+                        "at least": _in_points(_by("tier", _rollout("failure_change", bound="lower"))),
+                        "at most": _in_points(_by("tier", _rollout("failure_change", bound="upper"))),
                     },
+                    units=dict.fromkeys(("change", "at least", "at most"), _POINTS),
                     sorted_by="baseline",
                     ascending=True,
                 ),
@@ -1179,12 +1182,16 @@ def _arms_over_time(about: About, metric: str, **labels: str) -> timeseries.Pane
 def _band_over_time(about: About, metric: str, *references: Query) -> timeseries.Panel:
     """One change as a line with its bounds as a band, and reference lines, dashed."""
     queries = [
-        Query(_rollout(metric, bound=bound), "change" if bound == "estimate" else f"change {bound}")
+        Query(_in_points(_rollout(metric, bound=bound)), "change" if bound == "estimate" else f"change {bound}")
         for bound in _BOUNDS
     ]
     # While little is known, the bounds are wider than a share can change.
-    panel = _with_references(about, queries, references).min(-1).max(1)
+    panel = _with_references(about, queries, references).min(-100).max(100)
     return _banded(panel, "change", _ARM_COLOURS["candidate"])
+
+
+def _in_points(expr: str) -> str:
+    return f"100 * {expr}"
 
 
 def _banded(panel: timeseries.Panel, name: str, colour: str) -> timeseries.Panel:
