@@ -99,6 +99,34 @@ SHAPES: dict[str, Shape] = {
     "JUnit in a namespace": lambda _, passed: '<testsuites xmlns="urn:x"><testsuite>{}</testsuite></testsuites>'.format(
         "".join(f'<testcase name="{CASES[n]}">{word(was, "", "<failure/>")}</testcase>' for n, was in enumerate(passed))
     ),
+    "JUnit with CDATA": lambda _, passed: "<testsuite>{}</testsuite>".format(
+        "".join(
+            f'<testcase name="{CASES[n]}">{word(was, "", "<failure><![CDATA[<!DOCTYPE html>]]></failure>")}</testcase>'
+            for n, was in enumerate(passed)
+        )
+    ),
+    "Ragas, one score": lambda _, passed: table(
+        ["user_input", "response", "answer_correctness"], [(asked(n), "x", float(was)) for n, was in enumerate(passed)]
+    ),
+    "Google ADK": lambda side, passed: {
+        "eval_set_id": "suite",
+        "eval_case_results": [
+            {
+                "eval_id": CASES[n],
+                "final_eval_status": 2 - was,
+                "overall_eval_metric_results": [{"metric_name": "response_match_score", "score": float(was)}],
+                "session_id": f"{side}{n}",
+            }
+            for n, was in enumerate(passed)
+        ],
+    },
+    "Patronus": lambda _, passed: {
+        "results": [{"evaluated_model_input": asked(n), "pass": bool(was)} for n, was in enumerate(passed)]
+    },
+    "parts of a reward": each(lambda n, was: {"task": {"id": CASES[n]}, "reward": {"total": float(was)}}),
+    "spreadsheet, a hint in the header": lambda _, passed: table(
+        ["Test Case ID", "Passed (Y/N)"], [(CASES[n], word(was, "Y", "N")) for n, was in enumerate(passed)]
+    ),
     "YAML list": lambda _, passed: "".join(
         f"- id: {CASES[n]}\n  is_pass: {word(was, 'true', 'false')}\n" for n, was in enumerate(passed)
     ),

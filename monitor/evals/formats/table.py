@@ -370,8 +370,8 @@ class _RowReader:
 
 @cache
 def _plain(name: str) -> str:
-    """*name* in snake case: `Is Correct` and `isCorrect` are one, and so are `Case #` and `case_number`."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.replace("#", " number"))
+    """*name* in snake case: `isCorrect` is `is_correct`, `Case #` is `case_number`, and `Passed (Y/N)` is `passed`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=\w)\s*\([^()]*\)$", "_", name.replace("#", " number"))
     return re.sub(r"[^a-z0-9]+", "_", spaced.casefold()).strip("_")
 
 
@@ -428,7 +428,7 @@ def flat(row: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]
     return found
 
 
-_NAME_KEYS = ("name", "key", "metric", "scorer", "assessment_name")
+_NAME_KEYS = ("name", "key", "metric", "metric_name", "scorer", "assessment_name")
 _VALUE_KEYS = ("score", "value", "mean", "passed", "success")
 
 
