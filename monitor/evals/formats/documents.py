@@ -76,15 +76,11 @@ def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return []
     rows: dict[str, Mapping[str, Any]] = {}
     for kind, starts in _WORDS["id_lists"].items():
+        passed = {"passed": True, "failed": False}.get(kind)
         for name, ids in lists.items():
             told = next((start for start in starts if name.startswith(start)), None)
             for case_id in ids if told else ():
-                row = {
-                    "id": case_id,
-                    "passed": {"passed": True, "failed": False}.get(kind),
-                    "status": told if kind == "unknown" else "",
-                }
-                rows.setdefault(case_id, row)
+                rows.setdefault(case_id, {"id": case_id, "passed": passed, "status": told if passed is None else ""})
     return list(rows.values())
 
 
