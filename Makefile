@@ -129,8 +129,8 @@ test-faults: $(VENV)/.dev servers  ## Kill replicas, brokers and databases under
 test-newcomer: $(VENV)/.dev servers  ## Follow the README from a fresh clone to a verdict, and without references to a message in Slack, and time both
 	CLIFFWATCH_NEWCOMER=full $(BIN)/pytest -s -p no:randomly tests/stack/test_newcomer.py
 
-test-fast: $(VENV)/.dev  ## Run the tests that need no server, in under a minute
-	$(BIN)/pytest -m 'not stack and not slow' -q
+test-fast: $(VENV)/.dev  ## Run the quick tests that need no server, in about a minute
+	$(BIN)/pytest -m 'not stack and not slow' -q --numprocesses $(WORKERS) --dist worksteal
 
 # Bytecode is kept, whatever the shell says: the tests start the monitor some hundred times, and without it each start
 # compiles the whole package. Stealing keeps the tests of a module together, whose fixtures may have cost minutes.

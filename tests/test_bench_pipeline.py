@@ -95,6 +95,7 @@ def test_targets_are_held_against_what_was_measured() -> None:
     assert scrape_line(a_mark(10**4, scrape_seconds=0.3)).endswith("missed")
 
 
+@pytest.mark.slow
 def test_service_is_measured_while_its_ledger_grows(tmp_path: object) -> None:
     """Every stage of the real service is seen, and every record is counted once."""
     (mark,) = bench_growth.grow(f"sqlite:///{tmp_path}/ledger.db", [8_000], services=3)

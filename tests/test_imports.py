@@ -17,12 +17,14 @@ def test_every_module_has_a_room() -> None:
     assert {"__init__", "clock", "errors", "log"} == {path.stem for path in (ROOT / "monitor").glob("*.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["numpy", "scipy", "river"])
 def test_a_start_waits_for_no_library_of_numbers(library: str) -> None:
     """What `run` imports shows verdicts and tags requests; what judges and calibrates comes when it is due."""
     assert library not in modules_of("import monitor.cli.wiring, monitor.web.server")
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
     """Only what the schema has to learn is worth the import."""
     url = f"sqlite:///{tmp_path}/ledger.db"
@@ -31,6 +33,7 @@ def test_a_ledger_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -
     assert "alembic" not in modules_of(f"from monitor.ledger.sql import SqlLedger\nSqlLedger({url!r}).close()")
 
 
+@pytest.mark.slow
 def test_a_command_brings_its_own_module_and_no_other() -> None:
     """Neither the eval report nor the demo is loaded to run the service."""
     loaded = modules_of("from monitor.cli import run_command\nrun_command(['run', '--help'])")

@@ -43,6 +43,7 @@ def test_a_floor_that_was_agreed_on_before_the_rollout_is_held(ledger: SqlLedger
     assert "below the floor of 90.0 %" in verdict.reasons[0]
 
 
+@pytest.mark.slow
 def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: SqlLedger) -> None:
     """A broken floor stays broken, whatever the config says by now, and the reasons say what was changed."""
     reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
@@ -56,6 +57,7 @@ def test_a_floor_that_is_lowered_mid_rollout_is_still_held(ledger: SqlLedger) ->
     assert "was changed from 90.0 % to 1.0 % while the rollout is under way" in verdict.reasons[-1]
 
 
+@pytest.mark.slow
 def test_metrics_show_the_floor_of_the_config_and_the_one_that_holds(ledger: SqlLedger) -> None:
     """One tells that it was changed, the other what the candidate is held to."""
     reviewer = a_review(ledger, Policy(floors=(UNREACHABLE_FLOOR,)))
@@ -88,6 +90,7 @@ def test_a_floor_that_is_added_mid_rollout_judges_nothing_yet(ledger: SqlLedger)
     assert "from none to 90.0 %" in after.reasons[-1]
 
 
+@pytest.mark.slow
 def test_a_changed_floor_judges_the_next_rollout(ledger: SqlLedger) -> None:
     """A rollout that starts after the change is held to the new floor."""
     reviewer = a_review(ledger)
@@ -103,6 +106,7 @@ def test_a_changed_floor_judges_the_next_rollout(ledger: SqlLedger) -> None:
     assert VerdictState.REGRESSION == verdicts["live-3"].state
 
 
+@pytest.mark.slow
 def test_probes_of_the_same_versions_sharpen_what_is_known_of_the_hard_tier(ledger: SqlLedger) -> None:
     """The panel replayed on both versions narrows the bounds of the hard tier and leaves the counts as they were."""
     reviewer = a_review(ledger)
@@ -138,6 +142,7 @@ def test_an_announced_candidate_teaches_nothing_before_it_serves(ledger: SqlLedg
     assert 9 == calibration.trust.versions
 
 
+@pytest.mark.slow
 def test_severities_stand_beside_the_verdict_and_change_nothing_in_it(ledger: SqlLedger) -> None:
     """The whole way from the ledger: but for the weighted load and its sentence, two policies say the same."""
     roll_out(ledger, a_review(ledger))

@@ -452,6 +452,7 @@ def test_there_is_a_case_for_each_fact() -> None:
     assert {row.name for row in ROWS} == CASES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.name}: {CASES[row.name].sentence}") for row in ROWS])
 def test_what_each_attribute_does_is_seen(row: Attribute) -> None:
     """What the table says is read can be seen in the end, and is not there without the attribute."""

@@ -34,6 +34,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_every_policy_says_what_it_would_have_said_and_when(
     events: Path, config: Path, floored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +53,7 @@ def test_every_policy_says_what_it_would_have_said_and_when(
     assert as_configured["aggregate"]["candidate"]["requests"] == as_floored["aggregate"]["candidate"]["requests"]
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_per_policy(
     events: Path, config: Path, floored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

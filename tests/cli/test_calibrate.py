@@ -77,6 +77,7 @@ def test_every_trace_is_read_as_reference_history(tmp_path: Path, url: str, caps
     ledger.close()
 
 
+@pytest.mark.slow
 def test_a_file_teaches_once(history: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Reading a file again reads nothing, and learns the same."""
     _, first = calibrate(capsys, history, "--ledger", url)
@@ -87,6 +88,7 @@ def test_a_file_teaches_once(history: str, url: str, capsys: pytest.CaptureFixtu
     assert first["history"] == second["history"]
 
 
+@pytest.mark.slow
 def test_the_ledger_alone_may_teach(history: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file, what the ledger holds is learnt anew."""
     _, first = calibrate(capsys, history, "--ledger", url)
@@ -120,6 +122,7 @@ def test_a_dry_run_writes_nothing(history: str, url: str, capsys: pytest.Capture
     ledger.close()
 
 
+@pytest.mark.slow
 def test_a_rollout_under_way_keeps_its_calibration(
     tmp_path: Path, history: str, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def go_live(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> Non
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_list_ends_with_the_one_in_force(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both calibrations are listed, in the order in which they came into force."""
     listed = ask(capsys, url, "list")
@@ -47,6 +48,7 @@ def test_the_list_ends_with_the_one_in_force(url: str, capsys: pytest.CaptureFix
     assert [(4, False), (8, True)] == [(entry["versions"], entry["in_force"]) for entry in listed]
 
 
+@pytest.mark.slow
 def test_show_tells_the_one_in_force_unless_another_is_named(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an id it is the one in force; the beginning of an id is enough."""
     first, second = ask(capsys, url, "list")
@@ -55,6 +57,7 @@ def test_show_tells_the_one_in_force_unless_another_is_named(url: str, capsys: p
     assert first == ask(capsys, url, "show", first["calibration"][:6])
 
 
+@pytest.mark.slow
 def test_compare_counts_the_requests_that_change_their_tier(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Moves add up to all requests of the ledger that name themselves; one compared with itself moves none."""
     first, second = ask(capsys, url, "list")
@@ -67,6 +70,7 @@ def test_compare_counts_the_requests_that_change_their_tier(url: str, capsys: py
     assert 1.0 == same["same_tier_share"]
 
 
+@pytest.mark.slow
 def test_rollback_puts_the_one_before_in_force(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The calibration before comes back into force; rolling back again undoes it."""
     first, second = ask(capsys, url, "list")
@@ -78,6 +82,7 @@ def test_rollback_puts_the_one_before_in_force(url: str, capsys: pytest.CaptureF
     assert second["calibration"] == again["calibration"]
 
 
+@pytest.mark.slow
 def test_promote_names_the_one_to_be_in_force(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An earlier calibration can be put in force by its id."""
     first, _ = ask(capsys, url, "list")
@@ -88,6 +93,7 @@ def test_promote_names_the_one_to_be_in_force(url: str, capsys: pytest.CaptureFi
     assert first["calibration"] == ask(capsys, url, "show")["calibration"]
 
 
+@pytest.mark.slow
 def test_a_rollout_under_way_refuses_another_calibration(
     tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +111,7 @@ def test_a_rollout_under_way_refuses_another_calibration(
     ledger.close()
 
 
+@pytest.mark.slow
 def test_tables_show_what_json_says(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A person sees the list and one calibration in words."""
     first, second = ask(capsys, url, "list")

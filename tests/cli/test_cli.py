@@ -19,6 +19,7 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run([CLIFFWATCH, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, object]]) -> None:
     """The cliff and the regression are called; the gain and the version against itself are not."""
     expected = {
@@ -32,6 +33,7 @@ def test_the_demo_calls_the_cliff_and_nothing_else(demo: dict[str, dict[str, obj
     assert "class" == demo["support-agent"]["tiers_by"]
 
 
+@pytest.mark.slow
 def test_the_demo_measures_the_cliff(demo: dict[str, dict[str, object]]) -> None:
     """
     The share rises by what the tiers of all 37 versions imply, and by more than a uniform gain explains.
@@ -48,6 +50,7 @@ def test_the_demo_measures_the_cliff(demo: dict[str, dict[str, object]]) -> None
     assert 0 < share["excess_lower"] < share["excess"] < share["excess_upper"]
 
 
+@pytest.mark.slow
 def test_parts_of_the_change_add_up(demo: dict[str, dict[str, object]]) -> None:
     """The change of the share is the part that a uniform gain would give plus the excess."""
     for rollout in demo.values():
@@ -72,6 +75,7 @@ def test_the_demo_shows_rates_shares_decomposition_and_verdicts() -> None:
     assert "25,650 records of 25,650" in done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_a_replay_reads_standard_input() -> None:
     """`-` is standard input, bad lines are counted, and the log says which they are and why."""
     lines = b"\n".join(json.dumps(event).encode() for _, event in zip(range(50), demo_events(), strict=False))
@@ -112,6 +116,7 @@ def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.Captur
     assert shown[1]["counted"] == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "advice"),
     [
@@ -192,6 +197,7 @@ def test_check_config_takes_a_sound_web_config(tmp_path: Path, capsys: pytest.Ca
     assert "no problem found" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_broker_that_cannot_be_reached_ends_the_start_with_exit_3(tmp_path: Path) -> None:
     """`run` says which broker it could not reach."""
     with socket.socket() as probe:
@@ -217,6 +223,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("cliffwatch ")
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error() -> None:
     """`cliffwatch ... | head` ends quietly."""
     with subprocess.Popen(

@@ -51,6 +51,7 @@ def test_a_typo_is_answered_with_what_was_meant(
     assert meant in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "variables"),
     [
@@ -71,6 +72,7 @@ def test_tab_completes_a_command(shell: str, variables: dict[str, str]) -> None:
     assert "replay" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_each_shell_is_printed(shell: str) -> None:
     """It names the program and the variable that it asks by."""

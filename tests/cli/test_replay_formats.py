@@ -127,6 +127,7 @@ def gzipped(runs: Sequence[Mapping[str, Any]]) -> bytes:
     return gzip.compress(protobuf_after_four_bytes(runs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "written",
     [otlp_json_lines, protobuf_after_four_bytes, protobuf_after_a_varint, gzipped],

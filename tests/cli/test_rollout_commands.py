@@ -82,6 +82,7 @@ def test_the_verdict_needs_no_words(
     assert "verdict: regression" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_verdict_is_shown_in_words(broken: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With its rates, what to expect on call, and its reasons."""
     assert 0 == run_command(["verdict", "shop", "--ledger", broken])
@@ -120,6 +121,7 @@ def test_a_regression_stops_a_gate(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "gate", "code"),
     [

@@ -36,6 +36,7 @@ def tailed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.slow
 def test_requests_are_shown_with_the_tiers_of_the_ledger(
     events: Path, ledger: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +52,7 @@ def test_requests_are_shown_with_the_tiers_of_the_ledger(
     assert before == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_filters_add_up(events: Path, ledger: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Service, version, tier and failures: a request has to pass all of them."""
     every = tailed(capsys, str(events), "--ledger", ledger)
@@ -71,6 +73,7 @@ def test_filters_add_up(events: Path, ledger: str, capsys: pytest.CaptureFixture
     assert [] == tailed(capsys, str(events), "--ledger", ledger, "--service", "nobody")
 
 
+@pytest.mark.slow
 def test_lines_are_aligned_and_plain_in_a_pipe(events: Path, ledger: str) -> None:
     """The outcome of every line begins under its heading, and no escape sequence is in a pipe or with NO_COLOR."""
     done = subprocess.run(
@@ -87,6 +90,7 @@ def test_lines_are_aligned_and_plain_in_a_pipe(events: Path, ledger: str) -> Non
     assert {True} == {line[head.index("outcome") :].startswith(("success", "failure")) for line in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_a_reader_that_has_seen_enough_is_no_error(events: Path, output: str) -> None:
     """`cliffwatch tail ... | head -1` ends quietly."""

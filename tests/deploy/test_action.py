@@ -63,6 +63,7 @@ def forge(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_one_comment_is_kept_up_to_date(forge: Any, tmp_path: Path) -> None:
     """Open, closed, unreadable: exit codes 0, 1 and 2, and always the same comment."""
     after = CASES / "seed_after.csv.gz"

@@ -56,6 +56,7 @@ def serve() -> Iterator[Callable[[str], str]]:
         yield serve_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "shifting", "promotion"),
     [
@@ -80,6 +81,7 @@ def test_argo_rollouts_measures_the_gate(
     assert {"cliffwatch-shifting": shifting, "cliffwatch-before-promotion": promotion} == measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "shifting", "promotion"),
     [

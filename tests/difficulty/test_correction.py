@@ -174,6 +174,7 @@ def test_the_order_of_bins_changes_nothing(bins: list[DifficultyBin], shuffle: r
         assert arms[0].failure_rate == pytest.approx(arms[1].failure_rate, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_standard_errors_cover_the_truth() -> None:
     """Over 200 draws of 1,500 requests, nine tenths of the 90 % intervals or more hold the true change of the share."""
     rates = ([0.05, 0.20, 0.60, 0.95], [0.02, 0.10, 0.55, 0.95])

@@ -50,6 +50,7 @@ def swapped(labels: Sequence[LabelledRequest], *, every: int) -> list[LabelledRe
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_changed(calibration: Calibration) -> None:
     """
     Of 60 runs without drift at most one says otherwise.

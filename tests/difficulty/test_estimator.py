@@ -77,6 +77,7 @@ def test_classifier_sits_in_a_river_pipeline() -> None:
     assert auc.get() > 0.9
 
 
+@pytest.mark.slow
 @given(labels=LABELS, x=REQUESTS, shuffle=st.randoms(use_true_random=False))
 def test_order_of_features_changes_nothing(labels: Labels, x: Request, shuffle: random.Random) -> None:
     """A request is a set of features."""

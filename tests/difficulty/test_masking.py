@@ -23,6 +23,7 @@ def test_masked_is_what_the_plain_expression_finds(text: str) -> None:
     assert PLAIN.sub("#", text) == masked(text)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "text",

@@ -78,6 +78,7 @@ def test_the_fit_ends_at_the_mode(seed: int) -> None:
     assert np.abs(mean - exact).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_items_that_are_alike_are_told_by_their_class(seed: int) -> None:
     """Where items of a class are equally hard, at most three of 60 hard ones are missed and three of 540 are added."""
@@ -94,6 +95,7 @@ def test_items_that_are_alike_are_told_by_their_class(seed: int) -> None:
     assert hard["easy"] + hard["medium"] <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_every_tier_keeps_its_promise_on_labels_not_learnt(seed: int) -> None:
     """The reference version fails as often in each tier as the cuts say, tagged without its own labels."""

@@ -82,6 +82,7 @@ def test_batch_is_tagged_as_each_request_alone(history: Sequence[LabelledRequest
         assert_close(calibration.tag(features), tag)
 
 
+@pytest.mark.slow
 def test_tags_are_what_river_predicts_on_real_requests(
     history: Sequence[LabelledRequest], calibration: Calibration
 ) -> None:
@@ -164,6 +165,7 @@ def test_no_calibration_gives_no_tag() -> None:
     assert [NO_TAG, NO_TAG] == Tagger(None).tag_all([RequestFeatures("a"), RequestFeatures("b")])
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded(calibration: Calibration) -> None:
     """However many requests differ, no more than so many tags are kept."""
     tagger = Tagger(calibration, remembered=10)

@@ -31,6 +31,7 @@ from tests.trace.events import decode_native
 COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(whole_app()))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_its_section_with_every_option(name: str) -> None:
     """Under its own heading, with help for each."""

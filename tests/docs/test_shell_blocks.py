@@ -161,6 +161,7 @@ RUN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.place)
 def test_a_block_does_what_it_says(
     block: Block, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

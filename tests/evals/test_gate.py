@@ -27,6 +27,7 @@ def gated(files: tuple[str, str], rules: str, tmp_path: Path, *arguments: str) -
     return run_command(["report", *files, "--gate", str(tmp_path / "floors.yaml"), *arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "sentence"),
     [
@@ -75,6 +76,7 @@ def test_a_broken_rule_closes_the_gate_with_one_sentence(
     assert "\n" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rules",
     [
@@ -249,6 +251,7 @@ def test_a_format_nobody_knows_is_a_usage_error(
 CASES = FILES / "cases"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "rules", "code", "sentence"),
     [
@@ -318,6 +321,7 @@ def _answered(number: int) -> dict[str, Any]:
     return {"id": f"c{number}", "passed": number % 5 > 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "crash",
     [
@@ -345,6 +349,7 @@ def test_a_crashed_candidate_never_passes(
     capsys.readouterr()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["table", "markdown", "html"])
 def test_a_crash_is_named_where_the_lost_cases_are(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that broke off lost nothing, so far as is known, and a stranger must not take that for good news."""

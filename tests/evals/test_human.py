@@ -105,6 +105,7 @@ def rows_of(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_report_says_what_people_say_of_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In each form: how many they checked, what that changes, how the scorer errs in each arm, and how sure that is."""
     runs = {"baseline": judged(1), "candidate": judged(2, gain=0.1)}

@@ -13,6 +13,7 @@ def test_six_cases_that_all_fall_are_the_fewest_that_are_significant() -> None:
     assert 1.0 == pytest.approx(power_to_see(1.0, cases=6, churn=0.0, level=0.05))
 
 
+@pytest.mark.slow
 def test_power_is_that_of_simulated_suites() -> None:
     """
     The exact power is the share of simulated suites whose test is significant.

@@ -879,6 +879,7 @@ def test_an_archive_of_other_files_says_what_to_do(tmp_path: Path, capsys: pytes
 LONG = [{"id": f"c{n}", "passed": n % 3 > 0, "question": f"{n:01000d}"} for n in range(2_000)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "rows_of"),
     [

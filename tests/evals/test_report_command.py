@@ -69,6 +69,7 @@ def test_the_suite_of_the_seed_arithmetic_lacks_hard_cases(
     assert "easy" == spots["saturated_tier"]["tier"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
 def test_compressed_files_read_the_same(
     compress: Any, seed_files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -77,6 +77,7 @@ def test_few_cases_wait_and_say_how_many_are_missing(judged: Any) -> None:
     assert "ok" == judged([(t, b, a, round(n * times * 1.2)) for t, b, a, n in small])["verdict"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "scope"),
     [
@@ -120,6 +121,7 @@ def test_the_seed_arithmetic_is_a_cliff(capsys: pytest.CaptureFixture[str]) -> N
     assert (0.588, 0.753) == (round(result["share"]["baseline"], 3), round(result["share"]["candidate"], 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["error", "timeout", "cancelled", "", "gone", "context limit"])
 def test_what_has_no_score_is_never_ok(lost: str, judged: Any) -> None:
     """Errored, cancelled, limited, empty or missing: 60 hard cases that used to pass are unknown, and it waits."""
@@ -182,6 +184,7 @@ def test_lost_won_and_flaky_cases_by_name(tmp_path: Path) -> None:
         assert all(word in text.casefold() for word in ("lost", "won", "flaky"))
 
 
+@pytest.mark.slow
 def test_how_many_hard_failures_a_cliff_needs_is_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The seed has 40 hard passes before and 55 hard failures after: too few are said to be."""
     files = [str(write_csv(tmp_path / f"{arm}.csv", seed_rows(arm))) for arm in (0, 1)]

@@ -47,6 +47,7 @@ def test_the_planted_rollout_is_told_from_its_file(
     assert rollout["aggregate"]["candidate"]["rate"] < rollout["aggregate"]["baseline"]["rate"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [

@@ -14,6 +14,7 @@ from tests.faults.counted import counted
 from tests.faults.events import Stream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_model_of_truth_agrees_with_an_undisturbed_replay(tmp_path: Path, seed: int) -> None:
     """Where nothing goes wrong, what is counted is what the model says, family by family."""

@@ -38,6 +38,7 @@ CASES = Path(__file__).parent / "cases"
 SECURITY = (Path(__file__).parents[2] / "SECURITY.md").read_text()
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.randoms(use_true_random=False))
 def test_names_of_some_services_leave_room_for_others(greedy: list[int], dice: random.Random) -> None:
     """However many versions a few services name, in whatever order, the next ones have theirs."""
@@ -53,6 +54,7 @@ def test_names_of_some_services_leave_room_for_others(greedy: list[int], dice: r
     assert all(has_room(taken, f"honest{number} production", SERIES_OF_VERSION, settings) for number in range(5))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=800), st.integers(1, 5))
 def test_services_without_end_take_no_place_from_those_that_are_there(
     asking: list[tuple[int, bool]], known: int
@@ -116,6 +118,7 @@ def test_a_candidate_is_seen_beside_a_thousand_services() -> None:
     assert {("shop", "m-1"), ("shop", "m-2")} <= named
 
 
+@pytest.mark.slow
 def test_a_service_keeps_its_place_beside_one_that_names_without_end() -> None:
     """A candidate that comes after hundreds of names of others is counted under its own."""
     ledger = SqlLedger("sqlite://")
@@ -189,6 +192,7 @@ def test_a_damaged_archive_is_one_sentence(seed: int) -> None:
     assert "\n" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bomb.eval", "bomb.json.gz", "bomb.csv.gz"])
 def test_a_folded_bomb_is_not_unfolded(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Results fold to a tenth or so; what unfolds to hundreds of times its size is none."""
@@ -291,6 +295,7 @@ def _span(trace: str, span: int, parent: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spans",
     [
@@ -344,6 +349,7 @@ def test_an_error_is_short_whatever_it_repeats(tmp_path: Path, capsys: pytest.Ca
     assert "or run both versions on the same suite." in " ".join(said.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -113,6 +113,7 @@ def test_a_bad_value_in_a_row_stops_no_start(ledger_file: Path, tmp_path: Path, 
         ledger.close()
 
 
+@pytest.mark.slow
 def test_a_ledger_that_an_older_version_filled_says_so(ledger_file: Path, tmp_path: Path) -> None:
     """The check names attributes without a mean, a counter that overflowed and a date of 1970; none stops a start."""
     path = tmp_path / "bad.db"

@@ -94,6 +94,7 @@ def test_bound_may_be_larger_than_any_batch(monkeypatch: pytest.MonkeyPatch, way
     assert [b"a" * 1_000] == [record.value for record in folded_by(monkeypatch, codec, fold, b"a" * 1_000).next_batch()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", FOLDING)
 @pytest.mark.parametrize("values", [(b"0" * LIMIT,), (b"0" * 40 * LIMIT,), (b"0" * 100_000,) * 30, (b"",) * 170_000])
 def test_bomb_is_one_record_that_says_so(monkeypatch: pytest.MonkeyPatch, way: str, values: tuple[bytes, ...]) -> None:

@@ -19,6 +19,7 @@ def test_labels_that_come_with_their_request_take_no_time(ages: list[float]) -> 
     assert 0 == age_when_labelled([0.0] * len(ages), ages)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(seconds, seconds), min_size=30, max_size=200))
 def test_the_age_is_one_that_a_request_has_reached(times: list[tuple[float, float]]) -> None:
     """Neither a label before its request nor one from the future makes it negative or longer than the watch."""

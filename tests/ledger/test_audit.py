@@ -12,6 +12,7 @@ from tests.ledgers import a_calibration, problems
 from tests.trace.spans import a_call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tampering", "said"),
     [

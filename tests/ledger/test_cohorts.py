@@ -119,6 +119,7 @@ def test_both_arms_are_tagged_anew_under_one_calibration(ledger: SqlLedger) -> N
     assert [] == problems(ledger)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=SHARED_LEDGER)
 @given(data=st.data())
 def test_evidence_is_that_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObject) -> None:

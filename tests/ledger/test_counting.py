@@ -81,6 +81,7 @@ def test_a_failure_is_named_beside_the_counter_that_it_moved(ledger: SqlLedger) 
     assert [{counter: "t1"}, {counter: "t2"}] == [came.failed_traces, later.failed_traces]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=SHARED_LEDGER)
 @given(data=st.data())
 def test_counts_are_those_of_a_naive_ledger(ledger: SqlLedger, data: st.DataObject) -> None:

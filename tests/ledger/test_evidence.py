@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from monitor.ledger.sql import SqlLedger
 from monitor.rollout.evidence import MOST_EVIDENCE, evidence_of
 from monitor.rollout.judging import judge
@@ -12,6 +14,7 @@ from tests.ledgers import (
 )
 
 
+@pytest.mark.slow
 def test_evidence_is_kept_and_stays_bounded(ledger: SqlLedger) -> None:
     """Of a thousand looks at uneven times a few hundred are remembered, evenly spread, the first and last too."""
     ledger.start_rollout(ROLLOUT)

@@ -85,6 +85,7 @@ def chat_model(folder: Path) -> Iterator[tuple[list[str], Callable[[], Iterable[
         yield options, lambda: [" ".join(asked(body)) for _, _, body in requests]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_server", [own_agent, chat_model])
 def test_a_run_that_is_killed_goes_on_and_its_outcomes_are_trusted(
     model_server: Callable[[Path], AbstractContextManager[tuple[list[str], Callable[[], Iterable[str]]]]],
@@ -138,6 +139,7 @@ def test_a_line_counts_once_and_what_is_left_out_is_said(tmp_path: Path, capsys:
     assert "panel.jsonl: 1 line skipped, schema_unknown." in said
 
 
+@pytest.mark.slow
 def test_hostile_agents_are_failures_of_their_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that hangs, leaves a child, prints megabytes, crashes or prints no JSON stops neither the run nor others."""
     agent = python_agent(
@@ -176,6 +178,7 @@ print(json.dumps({"success": q["request_id"] == "good"}))
     assert {"passed": 2, "failed": 7, "unlabelled": 1, "unanswered": 0, "ungraded": 0} == result["counts"]
 
 
+@pytest.mark.slow
 def test_an_agent_that_answers_nothing_teaches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The run stops early with the agent's last word, less any secret, keeps no failure, and goes on once mended."""
     panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(40)])
@@ -273,6 +276,7 @@ def test_a_limit_needs_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert {"a": "passed"} == outcomes()
 
 
+@pytest.mark.slow
 def test_a_chat_model_is_asked_with_its_key_and_paid_by_its_tokens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -304,6 +308,7 @@ def test_a_chat_model_is_asked_with_its_key_and_paid_by_its_tokens(
     assert KEY not in caplog.text + kept + repr(capsys.readouterr())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "code", "advice"),
     [
@@ -345,6 +350,7 @@ def test_an_answer_is_paid_for_though_its_grader_puts_it_off(tmp_path: Path) -> 
     assert [] == events()
 
 
+@pytest.mark.slow
 def test_a_grader_that_fails_midway_loses_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its answers are kept without being asked again, what was wrong is said, and the rest of the panel goes on."""
     panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(12)])
@@ -371,6 +377,7 @@ def test_a_grader_that_fails_midway_loses_no_answer(tmp_path: Path, capsys: pyte
     assert 12 == len(Path("asked").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_grader_that_never_works_stops_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After a few answers, which are kept: nothing more is paid for."""
     panel = write_panel(tmp_path / "panel.jsonl", [f"p{number}" for number in range(40)])
@@ -414,6 +421,7 @@ def test_what_is_typed_wrongly_is_said_before_anything_is_asked(
     assert advice in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_is_of_one_model_and_one_run_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second model, a second run beside the first, and a file of something else are refused."""
     panel = write_panel(tmp_path / "panel.jsonl", ["a"])

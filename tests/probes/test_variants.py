@@ -154,6 +154,7 @@ def test_a_paraphraser_rewords_cases(tmp_path: Path) -> None:
     assert (1, "says where") == (found["d/variant-1"]["expected"], found["d/variant-1"]["rubric"])
 
 
+@pytest.mark.slow
 def test_a_paraphraser_that_fails_loses_no_other_variant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Garbage, a crash, a program that asks for time, a hang, no text: each is counted, and the last is said."""
     rewords = python_agent(
@@ -277,6 +278,7 @@ def test_a_family_goes_from_the_panel_to_the_report(tmp_path: Path, capsys: pyte
     assert "Brittle, 1 case that passed as written, while half of the variants or more failed:\n    a (refunds" in said
 
 
+@pytest.mark.slow
 def test_a_large_panel_is_refilled_in_one_go() -> None:
     """Ten thousand cases, each with values that only a few others have."""
     lines = [{"request_id": f"p{n}", "text": f"Refund {n} to Client{n:05d}abc now."} for n in range(10_000)]

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.rollout.evidence import superfluous
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1e6), unique=True, max_size=60).map(sorted), st.integers(2, 20))
 def test_the_first_and_the_last_look_are_remembered(times: list[float], most: int) -> None:
     """No more than allowed are left, and the ends of the story are among them."""

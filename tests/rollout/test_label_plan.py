@@ -64,6 +64,7 @@ def test_each_is_drawn_with_its_chance_and_the_size_is_fixed() -> None:
     assert (np.abs(times / 4_000 - chances) <= 4.5 * np.sqrt(chances * (1 - chances) / 4_000)).all()
 
 
+@pytest.mark.slow
 def test_the_estimate_from_draws_is_unbiased() -> None:
     """
     Horvitz and Thompson: failures over their chances add up to all failures, on average over 600 seeds.

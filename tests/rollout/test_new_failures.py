@@ -95,6 +95,7 @@ def test_a_later_rollout_sees_them_again_or_finds_them_gone() -> None:
     assert {HARD: NewFailure.GONE, EASY: NewFailure.SEEN_AGAIN} == third
 
 
+@pytest.mark.slow
 def test_the_same_model_seldom_brings_anything() -> None:
     """Twenty signatures, looked at ten times: at most the level (5 %) of rollouts call any of them new."""
     rng, rollouts, looks = np.random.default_rng(20_261_129), 200, 40

@@ -29,6 +29,7 @@ def moment(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
@@ -61,6 +62,7 @@ def test_a_retry_begins_with_its_own_first_request() -> None:
     assert moment("2026-09-02T12:00:00Z") <= retry.rollout.started_at < moment("2026-09-02T13:00:00Z")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "state", "scope"),
     [
@@ -69,15 +71,11 @@ def test_a_retry_begins_with_its_own_first_request() -> None:
         ),
         pytest.param("day1-K0", VerdictState.REGRESSION, "all", id="the same on the first day"),
         pytest.param("second-service", VerdictState.REGRESSION, "all", id="references of another service say nothing"),
-        pytest.param(
-            "easy-collapse", VerdictState.REGRESSION, "all", marks=pytest.mark.slow, id="only the easy tier collapses"
-        ),
+        pytest.param("easy-collapse", VerdictState.REGRESSION, "all", id="only the easy tier collapses"),
         pytest.param(
             "20-blue-green-names-repeat", VerdictState.REGRESSION, "all", id="another model under an old name"
         ),
-        pytest.param(
-            "reroll", VerdictState.WAITING, "", marks=pytest.mark.slow, id="a repaired retry has only its own requests"
-        ),
+        pytest.param("reroll", VerdictState.WAITING, "", id="a repaired retry has only its own requests"),
         pytest.param(
             "28-retry-carries-old-failures", VerdictState.OK, "", id="a retry that is better than the baseline"
         ),

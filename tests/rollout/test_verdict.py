@@ -435,6 +435,7 @@ def test_a_verdict_that_no_longer_holds_is_said(said: list[str], state: VerdictS
 counts = st.tuples(*[st.integers(0, 400)] * 4)
 
 
+@pytest.mark.slow
 @given(counts, counts, counts, counts, st.sampled_from([None, known_tiers()]))
 def test_no_number_of_a_verdict_is_ever_missing_its_value(
     requests: Counts, failures: Counts, other_requests: Counts, other_failures: Counts, calibration: Calibration | None

@@ -119,6 +119,7 @@ def test_the_search_finds_what_it_looks_for(source: str, tmp_path: Path, monkeyp
     assert 1 == len(list(_problems(planted)))
 
 
+@pytest.mark.slow
 def test_every_template_escapes() -> None:
     """Every environment of Jinja escapes HTML, and no template switches that off."""
     environments = [

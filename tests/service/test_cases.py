@@ -36,6 +36,7 @@ def test_every_span_of_a_capture_is_accounted_for(file: Path) -> None:
         assert runs[True] == sum(monitor.count(CounterName.REQUESTS).values())
 
 
+@pytest.mark.slow
 def test_calls_that_fail_behind_an_alias_stay_with_the_version_that_serves_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

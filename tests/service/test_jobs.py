@@ -64,6 +64,7 @@ def test_a_slow_job_rests_for_a_multiple_of_what_it_took() -> None:
     assert [0.0, 24.0, 48.0, 72.0, 96.0] == began
 
 
+@pytest.mark.slow
 def test_the_loop_turns_while_a_job_on_a_thread_takes_its_time(threads: list[OnThreads]) -> None:
     """A job that does not come back holds up neither the loop nor the other jobs nor the end."""
     hanging, other = threading.Event(), threading.Event()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -235,6 +236,7 @@ def read_in_pieces(monitor: Monitor, records: Sequence[bytes], dice: random.Rand
     monitor.read_all()
 
 
+@pytest.mark.slow
 @_STORIES
 @given(story=a_story(), seed=st.integers(0, 2**32), records_per_poll=st.integers(1, 4))
 def test_however_a_story_is_told_the_same_is_counted(
@@ -258,6 +260,7 @@ def test_however_a_story_is_told_the_same_is_counted(
         assert expected == what_stands(monitor)
 
 
+@pytest.mark.slow
 @_STORIES
 @given(story=a_story(), seed=st.integers(0, 2**32))
 def test_every_span_is_in_one_place_after_every_batch(story: tuple[list[Told], list[Said]], seed: int) -> None:

@@ -60,6 +60,7 @@ def test_a_replay_of_a_year_counts_versions_that_retired_in_its_course(
     assert (len(days), len(days), 0) == (records["read"], records["counted"], records["unlabelled"])
 
 
+@pytest.mark.slow
 def test_a_replay_that_brings_nothing_new_changes_no_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

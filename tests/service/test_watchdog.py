@@ -72,6 +72,7 @@ re.fullmatch(r"(a|aa)+b", "a" * 200)
 """
 
 
+@pytest.mark.slow
 def test_a_library_that_holds_the_interpreter_is_ended() -> None:
     """No thread of ours runs meanwhile, and the process ends all the same and says where it was."""
     ended = subprocess.run([sys.executable, "-c", _BUSY], capture_output=True, text=True, timeout=120, check=False)

@@ -558,6 +558,7 @@ def test_trace_depends_on_the_set_of_spans_alone(spans: list[Span], dice: random
     assert build_traces(of_one, OutcomeSettings()) == build_traces(again, OutcomeSettings())
 
 
+@pytest.mark.slow
 @given(any_spans)
 def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
     """Spans that were kept as JSON build the same trace."""
@@ -566,6 +567,7 @@ def test_what_waits_may_be_put_down_and_taken_up(spans: list[Span]) -> None:
     assert build_traces(spans, OutcomeSettings()) == build_traces(kept, OutcomeSettings())
 
 
+@pytest.mark.slow
 @given(any_spans, any_spans)
 def test_merging_forgets_the_order(left: list[Span], right: list[Span]) -> None:
     """Two sets of spans merged either way are the same set, and merging again changes nothing."""

@@ -207,6 +207,7 @@ def _bombs() -> dict[str, bytes]:
     return {"gzip": b"".join([*squeezed, squeeze.flush()]), "zstd": b"".join([*packed, dense.flush()])}
 
 
+@pytest.mark.slow
 def test_compression_bombs_are_refused_and_their_neighbours_counted() -> None:
     """A payload that unfolds to more than the limit is a dead letter, and hardly more than the limit is unfolded."""
     bombs = _bombs()

@@ -237,6 +237,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*a_span(), "events", "links"]), _json))
 def test_anything_in_the_place_of_anything_is_survived(changes: dict[str, Any]) -> None:
     """Every field of a span may hold any JSON; the span is read or counted, and the whole one beside it is read."""

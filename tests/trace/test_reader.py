@@ -1084,6 +1084,7 @@ def test_a_span_says_the_same_whatever_was_read_before(settings: TraceSettings) 
         assert {**alone.ignored, **mended} == together.ignored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holder", ["span", "resource"])
 def test_endless_names_do_not_fill_the_memory(holder: str) -> None:
     """What is remembered of spans is bounded, whatever hostile senders make up."""

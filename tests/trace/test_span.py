@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
@@ -38,6 +39,7 @@ def test_msgpack_holds_the_whole_span(span: Span) -> None:
     assert span == msgpack.decode(msgpack.encode(span), type=Span)
 
 
+@pytest.mark.slow
 @given(any_span, any_span)
 def test_equal_spans_have_equal_json_and_others_other(left: Span, right: Span) -> None:
     """JSON is canonical, so that a database can tell duplicates."""

@@ -84,6 +84,7 @@ def test_a_hook_that_is_retried_makes_one_rollout(client: httpx.Client, ledger: 
     assert 1 == len(ledger.rollouts())
 
 
+@pytest.mark.slow
 def test_an_requested_rollout_is_judged_as_one_that_was_found(a_client: Callable[..., httpx.Client]) -> None:
     """Its candidate's requests count from the first one on, and the stream finds no second rollout."""
     ledger = SqlLedger("sqlite://")
@@ -101,6 +102,7 @@ def test_an_requested_rollout_is_judged_as_one_that_was_found(a_client: Callable
     ledger.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "status", "problem"),
     [
@@ -142,6 +144,7 @@ def test_a_ledger_that_is_away_is_said_to_be(a_client: Callable[..., httpx.Clien
     assert "does not answer" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_cases_come_with_their_traces(a_client: Callable[..., httpx.Client]) -> None:
     """By signature, with both runs and where to look at them; never more than were asked for."""
     ledger = SqlLedger("sqlite://")
@@ -166,6 +169,7 @@ def test_cases_come_with_their_traces(a_client: Callable[..., httpx.Client]) -> 
     ledger.close()
 
 
+@pytest.mark.slow
 def test_what_to_label_next_is_the_same_over_http(a_client: Callable[..., httpx.Client]) -> None:
     """Requests with their chances and links, and what a budget would buy; the same again, and others with a seed."""
     ledger = SqlLedger("sqlite://")
@@ -187,6 +191,7 @@ def test_what_to_label_next_is_the_same_over_http(a_client: Callable[..., httpx.
     ledger.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["count=0", "count=-1", "seed=many", "budget=1.5", "count=9999999999", "seed=²"])
 def test_a_number_of_labels_that_is_none_is_refused(client: httpx.Client, query: str) -> None:
     """With one sentence."""
@@ -199,6 +204,7 @@ def test_a_number_of_labels_that_is_none_is_refused(client: httpx.Client, query:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["0", "-1", "many"])
 def test_a_limit_that_is_no_number_is_refused(client: httpx.Client, limit: str) -> None:
     """Rather than taken for all."""
@@ -217,6 +223,7 @@ def test_a_gate_answers_a_progressive_delivery(client: httpx.Client) -> None:
     assert (200, 412) == (client.post(gate).status_code, client.post(gate, params={"strict": "true"}).status_code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["stric=true", "strict=yes", "environment=production&require-verdict=true"])
 def test_a_gate_refuses_a_rule_that_it_does_not_know(client: httpx.Client, query: str) -> None:
     """A misspelt rule that passed for none would leave the gate open."""
@@ -238,6 +245,7 @@ def test_a_gate_finds_a_service_of_a_namespace(ledger: SqlLedger, a_client: Call
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["shop/nobody/gate", "nobody/model-2/gate", "shop/model-2/gate?environment=staging"])
 def test_a_gate_never_passes_what_it_does_not_find(client: httpx.Client, path: str) -> None:
     """404, and `pass` is false."""

@@ -112,6 +112,7 @@ def _read_byte_by_byte(readers: list[socket.socket], is_over: threading.Event) -
             reader.recv(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -174,6 +175,7 @@ def test_a_scraper_that_takes_gzip_gets_gzip(serve: Serve) -> None:
     assert len(content) < len(plain.content) / 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", ["", "gzip;q=0", "deflate, br", "gzip; q=0.0"])
 def test_a_scraper_that_takes_no_gzip_gets_text(serve: Serve, refusal: str) -> None:
     """Only who asks for it is packed for."""

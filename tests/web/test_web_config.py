@@ -125,6 +125,7 @@ def test_the_right_password_lets_in_again_and_again(guarded: httpx.Client) -> No
     assert [200, 200] == [answer.status_code for answer in answers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -238,6 +239,7 @@ def test_headers_of_the_file_are_sent_with_every_answer(serve: Serve) -> None:
     assert ["nosniff"] * 2 == [answer.headers["x-content-type-options"] for answer in answers]
 
 
+@pytest.mark.slow
 def test_who_is_known_does_not_wait_for_guesses(tmp_path: Path) -> None:
     """However many wrong passwords are being tried, one at a time, a remembered scraper is answered at once."""
     dear = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()

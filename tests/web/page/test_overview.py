@@ -185,6 +185,7 @@ def test_a_class_that_got_worse_is_named_whatever_the_verdict() -> None:
     assert "1 rollout to look at" in page
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_nothing_from_outside_becomes_markup(name: str, sentence: str) -> None:
     """Names and reasons of any kind add no tag, whatever they contain."""

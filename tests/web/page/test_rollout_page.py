@@ -272,6 +272,7 @@ def test_without_cases_the_page_says_so() -> None:
     assert "table" not in Reader(page).tags
 
 
+@pytest.mark.slow
 @settings(max_examples=20)  # each draws eight pictures
 @given(st.text(), st.text())
 def test_nothing_from_outside_becomes_markup(name: str, sentence: str) -> None:

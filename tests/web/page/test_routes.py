@@ -76,6 +76,7 @@ def client(control: OneRollout, a_client: Callable[[RolloutControl | None], http
     return a_client(control)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "status", "place"),
     [
@@ -93,6 +94,7 @@ def test_a_message_leads_to_the_page_of_its_rollout(client: httpx.Client, query:
     assert place == urlsplit(urljoin("/rollouts", answer.headers.get("location", ""))).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/rollouts/r1", "/rollouts/r1/cases", "/rollouts/none"])
 def test_a_page_may_show_its_own_style_and_load_nothing(client: httpx.Client, path: str) -> None:
     """The policy of its headers allows the one style sheet that it holds, by its hash, and nothing else."""
@@ -159,6 +161,7 @@ def test_without_a_ledger_there_is_no_page_of_cases(
     assert 404 == client.get("/rollouts/r1/cases").status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/rollouts/r1", "/rollouts/r1/cases", "/rollouts/none"])
 def test_every_way_of_a_page_leads_somewhere(client: httpx.Client, path: str) -> None:
     """Followed as a browser does, from the address of the page."""
