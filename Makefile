@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 3
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 help:  ## Show what can be done

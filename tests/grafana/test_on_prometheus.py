@@ -133,7 +133,8 @@ def test_the_rollout_dashboard_says_what_the_verdict_says(replayed: Replayed) ->
 
     assert {verdict["verdict"]: 1} == replayed.values("rollout", "Verdict")
     assert {"needed": verdict["requests_needed"]} == replayed.values("rollout", "Labelled requests still needed")
-    assert verdict["decomposition"] == pytest.approx(replayed.values("rollout", "What moved the share"))
+    moved = {cause: 100 * change for cause, change in verdict["decomposition"].items()}
+    assert moved == pytest.approx(replayed.values("rollout", "What moved the share"))
     assert {arm: share[arm] for arm in ("baseline", "candidate")} == pytest.approx(
         replayed.values("rollout", "Hard tier's share of failures")
     )
@@ -141,7 +142,8 @@ def test_the_rollout_dashboard_says_what_the_verdict_says(replayed: Replayed) ->
         "rollout", "Labelled requests"
     )
     shown = replayed.values("rollout", "Excess over the expected change")
-    assert (share["excess"], share["excess_lower"]) == pytest.approx((shown["change"], shown["change lower"]))
+    excess = (100 * share["excess"], 100 * share["excess_lower"])
+    assert excess == pytest.approx((shown["change"], shown["change lower"]))
     shown = replayed.values("rollout", "Failure rate by tier")
     assert {
         f"{column} {tier}": value
@@ -149,9 +151,9 @@ def test_the_rollout_dashboard_says_what_the_verdict_says(replayed: Replayed) ->
         for column, value in (
             ("baseline", rates["baseline"]["rate"]),
             ("candidate", rates["candidate"]["rate"]),
-            ("change", rates["change"]["estimate"]),
-            ("at least", rates["change"]["lower"]),
-            ("at most", rates["change"]["upper"]),
+            ("change", 100 * rates["change"]["estimate"]),
+            ("at least", 100 * rates["change"]["lower"]),
+            ("at most", 100 * rates["change"]["upper"]),
         )
     } == pytest.approx(shown)
 
