@@ -135,7 +135,7 @@ test-fast: $(VENV)/.dev  ## Run the quick tests that need no server, in about a 
 # Bytecode is kept, whatever the shell says: the tests start the monitor some hundred times, and without it each start
 # compiles the whole package. Stealing keeps the tests of a module together, whose fixtures may have cost minutes.
 test: export PYTHONDONTWRITEBYTECODE =
-test: lint servers  ## Install what the tests need and run all of them, by two workers
+test: lint servers  ## Install what the tests need and run all of them, by three workers
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: help install demo docs figures lint format generate dashboards-preview page-preview servers bench bench-decode bench-difficulty bench-growth bench-labels bench-pipeline bench-spans bench-startup bench-verdicts captures collector fuzz test-hostile test-hostile-names test-collector test-fast test-newcomer test-faults test
