@@ -26,6 +26,7 @@ from examples.support_agent.rollout import (
 _MATURE_SECONDS = 7_200.0
 """Age of the newest request: old enough for its label to count at once (`rollout.maturity_seconds` is an hour)."""
 _PARTITIONS = 4
+_BOOTSTRAP_SECONDS = 10.0
 _PROGRESS_SECONDS = 2.0
 
 
@@ -95,7 +96,9 @@ def _play(phases: Sequence[Phase], sink: FileSink | KafkaSink, report: _Progress
 
 
 def _create_missing_topics(bootstrap_servers: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), bootstrap_timeout_ms=10_000)
+    admin = KafkaAdminClient(
+        bootstrap_servers=bootstrap_servers.split(","), bootstrap_timeout_ms=round(_BOOTSTRAP_SECONDS * 1_000)
+    )
     try:
         missing = {TRACES_TOPIC, OUTCOMES_TOPIC} - set(admin.list_topics())
         if missing:

@@ -47,7 +47,6 @@ def test_the_planted_rollout_is_told_from_its_file(
     assert rollout["aggregate"]["candidate"]["rate"] < rollout["aggregate"]["baseline"]["rate"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
@@ -56,9 +55,11 @@ def test_the_planted_rollout_is_told_from_its_file(
     ],
 )
 def test_what_cannot_be_written_is_said_in_one_sentence(
-    arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The example ends as `cliffwatch` does: one sentence and exit code 3."""
+    monkeypatch.setattr("examples.support_agent.__main__._BOOTSTRAP_SECONDS", 0.2)
+
     assert 3 == main(arguments)
 
     (sentence,) = capsys.readouterr().err.splitlines()
