@@ -85,3 +85,8 @@ class MonitorProcess(Server):
             if found == name:
                 sums[dict(pairs)[label]] += value
         return dict(sums)
+
+    def judged(self) -> dict[str, int]:
+        """How many requests of the new version the verdict on each service rests on."""
+        shown = ask(f"{self.url}/api/v1/rollouts").json()
+        return {rollout["service"]: rollout["aggregate"]["candidate"]["requests"] for rollout in shown}

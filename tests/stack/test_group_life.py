@@ -146,6 +146,7 @@ def test_a_loop_that_hangs_in_the_database_is_said_and_ended(settings: KafkaSett
     """Health fails with a sentence, then the process ends with its stacks in the log; what it held is counted once."""
     topic = settings.topics[0]
     kafka = {"bootstrap_servers": settings.bootstrap_servers, "topics": [topic], "group_id": topic}
+    kafka["session_timeout_seconds"] = 6.0  # whoever ends so does not leave the group, and is waited for
     service = {"poll_timeout_seconds": 0.2, "stall_unhealthy_seconds": 3.0, "stall_exit_seconds": 8.0}
     produce(settings, 200)
     with MonitorProcess(kafka, ledger={"url": postgres.new_database()}, service=service) as monitor:

@@ -86,18 +86,18 @@ def test_a_cliff_reaches_alertmanager_and_a_null_rollout_does_not(
         wait_until(lambda: monitor.total(read) == len(history), 120, "the history is read")
         produce(kafka, topic, live)
 
-        alert = wait_until(
-            lambda: next((a for a in webhook.alerts() if a["labels"]["alertname"] == "HardTierFailureShareJump"), None),
-            240,
-            "Alertmanager tells of the share jump",
-        )
-
         wait_until(lambda: monitor.total(read) == len(events), 120, "everything is read")
         verdicts = "cliffwatch_rollout_verdict"
         wait_until(lambda: monitor.total(verdicts, service=CLIFF, verdict="cliff") == 1, 60, "the cliff is found")
         # 675 requests a side cannot rule out 3 points, and nothing else is claimed.
         wait_until(lambda: monitor.total(verdicts, service=NULL, verdict="waiting") == 1, 60, "the null is judged")
+        wait_until(lambda: monitor.judged()[NULL] == 675, 60, "the null is judged by all of it")
         judged_at = time.time()
+        alert = wait_until(
+            lambda: next((a for a in webhook.alerts() if a["labels"]["alertname"] == "HardTierFailureShareJump"), None),
+            240,
+            "Alertmanager tells of the share jump",
+        )
         longer_than_any_rule_waits = 45
         wait_until(
             lambda: evaluated_at(scraper) > judged_at + longer_than_any_rule_waits, 120, "every rule had its time"

@@ -66,6 +66,9 @@ def test_a_worse_canary_is_told_on_the_first_day(
         )
         produce(kafka, topic, live)
         wait_until(lambda: monitor.total(READ) == len(live), 180, "everything is read")
+        everything = dict.fromkeys(CANARIES, 1_200)
+        wait_until(lambda: monitor.judged() == everything, 60, "all is judged")
+        judged_at = time.time()
         wait_until(
             lambda: (
                 {"CandidateRegression", "CapabilityClassRegression"}
@@ -74,8 +77,12 @@ def test_a_worse_canary_is_told_on_the_first_day(
             240,
             "both regressions arrive",
         )
-        arrived_at = time.time()
-        wait_until(lambda: evaluated_at(scraper) > arrived_at + 70, 180, "everyone had their time")
+        rule_waits, group_waits, margin = 30, 30, 10
+        wait_until(
+            lambda: evaluated_at(scraper) > judged_at + rule_waits + group_waits + margin,
+            180,
+            "everyone had their time",
+        )
 
     alerts = {
         service: {(alert, capability) for _, alert, capability in arrived} - {("OnCallRamp", "")}
