@@ -105,7 +105,8 @@ OPERATION_KINDS = {row["name"]: OperationKind(row["kind"]) for row in table("ope
 """Kinds of operation under all their names, in lower case, as `operation_kinds.csv` has them; any other is a step."""
 
 NOT_ANSWERING = re.compile(
-    r"embed|rerank|moderation|whisper|transcri|\btts\b|dall-e|gpt-image|imagen|stable-diffusion|"
+    r"embed|rerank|moderation|whisper|transcri|\btts\b|dall-e|gpt-image|imagen|stable-diffusion|nova-canvas|"
+    r"\bbge-|\be5-(?:small|base|large|mistral)|\bgte-|minilm|\bsora-\d|\bveo-\d|\bflux[-.]|\beleven_|"
     r"(?:llama|prompt|qwen\d*|nemo|wild|safe)-?guard|shieldgemma|granite-guardian",
     re.IGNORECASE,
 )

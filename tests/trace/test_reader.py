@@ -664,7 +664,10 @@ def test_an_operation_of_another_name_that_writes_tokens_is_a_model_s() -> None:
     assert OperationKind.STEP is read_span(named).kind
 
 
-@pytest.mark.parametrize("model", ["whisper-1", "gpt-4o-transcribe", "tts-1-hd", "dall-e-3", "gpt-image-1"])
+@pytest.mark.parametrize(
+    "model",
+    ["whisper-1", "gpt-4o-transcribe", "tts-1-hd", "dall-e-3", "gpt-image-1", "BAAI/bge-m3", "sora-2", "veo-3.0"],
+)
 def test_a_model_of_sound_or_pictures_does_not_answer(model: str) -> None:
     """It hears, speaks or draws beside the model that does."""
     assert OperationKind.RETRIEVAL is read_span({"gen_ai.system": "openai", "gen_ai.request.model": model}).kind
