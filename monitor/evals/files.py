@@ -31,7 +31,6 @@ _APART = timedelta(microseconds=1)  # keeps the order of the file, and files apa
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
-_COMPRESSED = (".gz", ".zst")
 _LARGEST_BYTES = 2 * 1024**3
 
 
@@ -115,10 +114,7 @@ def events_of_results(path: str, options: Options) -> Iterable[bytes] | None:
 
 
 def _may_hold_results(path: Path) -> bool:
-    name = path.name.casefold()
-    for ending in _COMPRESSED:
-        name = name.removesuffix(ending)
-    return name.endswith(_ENDINGS)
+    return path.name.casefold().removesuffix(".zst").removesuffix(".gz").endswith(_ENDINGS)
 
 
 def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:

@@ -732,6 +732,17 @@ def test_a_word_that_may_be_the_other_one_is_asked_for(written: Any, capsys: pyt
     assert 'passed holds "nope", which does not say what passed' in refused(capsys, path, path)
 
 
+def test_an_x_beside_nothing_but_blanks_is_asked_for(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some tick what passed with an x: 0 % would be a guess. Beside another word it is a failure."""
+    ticked = written(
+        [{"id": name, "Pass?": mark} for name, mark in zip("abcde", ["x", "", "X", None, ""], strict=True)]
+    )
+    assert 'Pass? holds "x", which does not say what passed' in refused(capsys, ticked, ticked)
+
+    told = written([{"id": "a", "Pass?": "x"}, {"id": "b", "Pass?": ""}, {"id": "c", "Pass?": "ok"}])
+    assert (2, 1, 1) == counted(reported(capsys, told, told))
+
+
 def as_columns(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 

@@ -195,7 +195,7 @@ class AttemptReader:
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
         self._unclear_checks = 0
-        self._told: set[bool] = set()
+        self._told: set[bool | None] = set()  # None for a mark that some put where it passed, some where it failed
 
     def attempt(
         self,
@@ -281,7 +281,7 @@ class AttemptReader:
         if is_unscored(word):
             return None, word or "no score"
         if word in _DECIDED and (is_verdict or isinstance(value, bool) or number_of(value) is None):
-            self._told.add(word in PASSING)
+            self._told.add(None if word in VALUES["mark"] else word in PASSING)
             self._highest = max(self._highest, float(word in PASSING))  # beside a part, a pass is the whole
             return word in PASSING, None
         score = PARTLY if word in _PARTLY else number_of(value)
@@ -302,6 +302,8 @@ class AttemptReader:
         return word in PASSING
 
     def _notes(self) -> Iterator[str]:
+        if self._told == {None}:
+            self._unclear.update(VALUES["mark"])
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
         if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
             raise ChoiceMissing(
