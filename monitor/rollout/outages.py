@@ -21,7 +21,8 @@ def outages(cohort: Cohort, design_effects: Sequence[float]) -> Sequence[Mapping
     Labelled failures of each arm in every hour in which it was down alone, by hour since 1970.
 
     One fault outside the model fails nearly all requests of such an hour, so they are one failure rather than many.
-    Where the other arm fails as much in the same hour, the requests are to blame.
+    Where the other arm fails as much in the same hour, or passes less than half of what this one usually does, both
+    were down, or the requests are to blame.
 
     Args:
         cohort: Both arms.
@@ -46,9 +47,11 @@ def _outages(by_hour: _ByHour, others: _ByHour, design_effect: float) -> Mapping
     found = {}
     requests, failures = (sum(getattr(each, name) for each in by_hour.values()) for name in ("requests", "failures"))
     for hour in by_hour.keys() & others.keys():
-        here = by_hour[hour]
+        here, there = by_hour[hour], others[hour]
         rest = Counts(requests - here.requests, failures - here.failures)
-        if rest.requests > 0 and 1.0 - here.rate < _DOWN * (1.0 - max(rest.rate, others[hour].rate)):
+        if rest.requests <= 0 or 1.0 - there.rate < _DOWN * (1.0 - rest.rate):
+            continue  # nothing is usual, or both were down
+        if 1.0 - here.rate < _DOWN * (1.0 - max(rest.rate, there.rate)):
             usual, now = rest.shrunk(design_effect), here.shrunk(design_effect)
             if differ(usual, now, level=_LEVEL / len(by_hour)):
                 found[hour] = here.failures

@@ -155,7 +155,7 @@ def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
     for arm, labelled, effect, clusters in zip(
         ArmName, measurement.labelled, measurement.design[TierGroup.ALL], measurement.equal_clusters, strict=True
     ):
-        is_little = clusters < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
+        is_little = min(clusters, labelled / effect) < _FEWEST_CLUSTERS and labelled < _FEWEST_INDEPENDENT * effect
         if is_little and labelled >= policy.min_labelled_requests:
             yield (
                 f"The {arm}'s {labelled:,} labelled requests tell no more than {labelled / effect:.0f} independent "

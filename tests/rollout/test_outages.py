@@ -74,6 +74,7 @@ def test_an_outage_of_the_candidate_counts_and_is_said() -> None:
     ("then", "elsewhere"),
     [
         pytest.param(DOWN, DOWN, id="both arms were down"),
+        pytest.param(DOWN, {Tier.EASY: (220, 209)}, id="both arms were down, and one passed a few by chance"),
         pytest.param({Tier.HARD: (200, 100)}, {Tier.HARD: (200, 100)}, id="a night of hard requests"),
         pytest.param({Tier.HARD: (200, 100)}, {Tier.EASY: (20, 0)}, id="hard requests of the baseline alone"),
         pytest.param({Tier.EASY: (3, 3)}, {Tier.EASY: (200, 4)}, id="hardly a request"),
@@ -84,6 +85,15 @@ def test_what_is_no_outage(then: dict[Tier, tuple[int, int]], elsewhere: dict[Ti
     hours = range(10, 13)
 
     assert {} == of_baseline(strata(down=hours, then=then), strata(down=hours, then=elsewhere))
+
+
+def test_an_arm_that_is_half_down_leaves_the_other_alone() -> None:
+    """With more than half of its usual passes, the other arm was not down."""
+    hours = range(10, 11)
+    half, fewer = ({Tier.EASY: (200, failures)} for failures in (106, 110))
+
+    assert {10: 220} == of_baseline(strata(down=hours), strata(down=hours, then=half))
+    assert {} == of_baseline(strata(down=hours), strata(down=hours, then=fewer))
 
 
 def test_an_arm_that_is_often_down_is_so() -> None:

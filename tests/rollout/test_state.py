@@ -249,10 +249,19 @@ def test_a_group_that_the_arms_do_not_share_is_an_obstacle_and_not_a_number_of_r
 
 def test_an_arm_of_one_cluster_is_an_obstacle_that_names_it() -> None:
     """One conversation id for all requests of a version says nothing, however many come."""
-    effects = {TierGroup.ALL: (20.0, 200.0)}
+    effects = {TierGroup.ALL: (3.0, 200.0)}
     (obstacle,) = found(design=effects, equal_clusters=(60.0, 1.0)).obstacles
 
     assert obstacle.startswith("The candidate's 200 labelled requests tell no more than 1 independent ones would")
+
+
+def test_one_item_among_many_is_an_obstacle_where_it_alone_makes_an_arm_say_little() -> None:
+    """An item of 15 % of the requests that nearly always fails: its share stays as it is, however many come."""
+    (obstacle,) = found(
+        design={TierGroup.ALL: (3.0, 200.0)}, labelled=(3_000, 3_000), equal_clusters=(400.0, 44.0)
+    ).obstacles
+
+    assert obstacle.startswith("The candidate's 3,000 labelled requests tell no more than 15 independent ones would")
 
 
 def test_labels_that_never_come_are_an_obstacle_and_not_a_number_of_requests() -> None:
