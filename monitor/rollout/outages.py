@@ -47,14 +47,12 @@ def _outages(by_hour: _ByHour, others: _ByHour, design_effect: float) -> Mapping
     found = {}
     requests, failures = (sum(getattr(each, name) for each in by_hour.values()) for name in ("requests", "failures"))
     for hour in by_hour.keys() & others.keys():
-        here, there = by_hour[hour], others[hour]
+        here = by_hour[hour]
         rest = Counts(requests - here.requests, failures - here.failures)
-        if rest.requests <= 0 or 1.0 - there.rate < _DOWN * (1.0 - rest.rate):
-            continue  # nothing is usual, or both were down
-        if 1.0 - here.rate < _DOWN * (1.0 - max(rest.rate, there.rate)):
-            usual, now = rest.shrunk(design_effect), here.shrunk(design_effect)
-            if differ(usual, now, level=_LEVEL / len(by_hour)):
-                found[hour] = here.failures
+        is_other_up = rest.requests > 0 and 1.0 - others[hour].rate >= _DOWN * (1.0 - rest.rate)
+        is_down = is_other_up and 1.0 - here.rate < _DOWN * (1.0 - max(rest.rate, others[hour].rate))
+        if is_down and differ(rest.shrunk(design_effect), here.shrunk(design_effect), level=_LEVEL / len(by_hour)):
+            found[hour] = here.failures
     return found if len(found) <= _MOST_HOURS * len(by_hour) else {}
 
 
