@@ -365,8 +365,9 @@ class Measurement:
         is_believed = not self.outages[0] and all(
             sum(s.evidence[0] for s in a.strata) >= _LEAST_BELIEVED * a.labelled for a in cohort.arms
         )
-        pairs = {group: self._compare(self._of(_TIERS_OF[group]), group) for group in TierGroup}
-        return other_mixes(cohort, pairs, self._bounds) if is_believed else {}
+        groups = [sums.group for sums in cohort.shared_clusters] if is_believed else []
+        pairs = {group: self._compare(self._of(_TIERS_OF[group]), group) for group in groups}
+        return other_mixes(cohort, pairs, self._bounds)
 
     @cached_property
     def _mixed(self) -> float:

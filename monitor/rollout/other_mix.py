@@ -51,22 +51,21 @@ def other_mixes(
 
     Args:
         cohort: Both arms, with the clusters that both served.
-        pairs: Both arms over the rows of each group.
+        pairs: Both arms over the rows of a group; a group without them is left out.
         bounds: For the change of rows.
     """
     found: dict[TierGroup, OtherMix] = {}
     baseline, candidate = ({sums.group: sums for sums in arm.clusters} for arm in cohort.arms)
     for shared in cohort.shared_clusters:
-        pair, arms = pairs[shared.group], (baseline[shared.group], candidate[shared.group])
+        pair, arms = pairs.get(shared.group), (baseline[shared.group], candidate[shared.group])
         if pair is None:
             continue
         rows = bounds.change(*pair, shared.group)
         # What other items make of a rate is known as well as they are alike; of other kinds it is not known.
         of_items = max(correlation_of(*arms, shared), _LEAST_ALIKE)
-        for level, mix in enumerate(shared.mixes):
-            told = _told(mix, 1.0 if level else of_items, arms, pair, rows)
-            if told is not None and told.seen > (found[shared.group].seen if shared.group in found else 0.0):
-                found[shared.group] = told
+        levels = (_told(mix, 1.0 if level else of_items, arms, pair, rows) for level, mix in enumerate(shared.mixes))
+        if seen := [told for told in levels if told is not None and told.seen > 0]:
+            found[shared.group] = max(seen, key=lambda told: told.seen)
     return found
 
 

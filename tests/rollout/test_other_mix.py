@@ -128,7 +128,7 @@ def test_a_handful_of_requests_tells_no_other_mix() -> None:
 
 @pytest.mark.parametrize("read", [1.0, 0.05])
 def test_a_part_of_the_items_of_a_large_service_tells_that_the_mix_changed(read: float) -> None:
-    """Of many requests only some items are read; these stand for the others, and bounds are as wide as they say."""
+    """A large service has too many items to read all of them. Those that are read are enough to see another mix."""
     cohort = of_items(((1_000, 40, 750, 30), (500, 100, 750, 150)))
     (shared,) = cohort.shared_clusters
     mix = shared.mixes[0]._replace(alike=tuple(read * each for each in shared.mixes[0].alike))
