@@ -678,12 +678,16 @@ def test_junit_xml(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
         '<testcase classname="a" name="3"><error/></testcase><testcase classname="a" name="4"><skipped/></testcase>'
         "</testsuite></testsuites>"
     )
-    bomb = written(f'<?xml version="1.0"?><!--{" " * 2_000}--><!DOCTYPE a [<!ENTITY b "c">]><testsuites/>', "bomb")
+    bomb = written('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><testsuites/>', "bomb")
+    behind_a_comment = written(
+        f'<?xml version="1.0"?><!--{" " * 2_000}--><!DOCTYPE a [<!ENTITY b "c">]><testsuites/>', "behind"
+    )
     result = reported(capsys, path, path)
 
     assert (2, 1, 1) == counted(result)
     assert 2 == len(result["unpaired"]["unscored"])
     assert "declares a document type" in refused(capsys, bomb, bomb)
+    assert "declares a document type" in refused(capsys, behind_a_comment, behind_a_comment)
 
 
 def test_parquet_without_its_library_says_so(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
