@@ -1191,6 +1191,7 @@ def _band_over_time(about: About, metric: str, *references: Query) -> timeseries
 
 
 def _in_points(expr: str) -> str:
+    """A ratio as a number of percentage points, for a panel or column in `_POINTS`."""
     return f"100 * {expr}"
 
 
