@@ -277,7 +277,7 @@ def test_the_alert_says_the_numbers_of_the_verdict(replayed: Replayed) -> None:
 
 def test_the_shipped_rules_call_the_real_cliff_a_cliff(replayed: Replayed) -> None:
     """A cliff raises alerts with its cause, and so does a regression; an ordinary gain and a null raise none."""
-    wait_until(lambda: len(replayed.prometheus.alerts()) >= 4, 60, "all alerts fire")
+    wait_until(lambda: len(replayed.prometheus.alerts()) >= 4, what="all alerts fire")
     alerts = {
         (alert["labels"]["service"], alert["labels"]["alertname"]): alert for alert in replayed.prometheus.alerts()
     }

@@ -19,7 +19,7 @@ from tests.rules.conftest import RULES
 from tests.rules.spec import PAGE, ROLLOUT_PAGE, AlertSpec
 from tests.stack.servers import AlertmanagerServer, WebhookReceiver, wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 SPECS = {**test_alerts.SPECS, **test_slo.SPECS}
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages.txt"
@@ -82,7 +82,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
         httpx.post(f"{server.url}/api/v2/alerts", json=alerts, trust_env=False).raise_for_status()
         # Those that page go to two places.
         expected = len(SPECS) + 2 + sum(spec.labels["severity"] == "critical" for spec in SPECS.values()) + 1
-        wait_until(lambda: len(receiver.received) >= expected, 60, "everything arrived")
+        wait_until(lambda: len(receiver.received) >= expected, what="everything arrived")
         found: dict[str, list[Mapping[str, Any]]] = {"slack": [], "pagerduty": [], "webhook": []}
         for path, body in list(receiver.received):
             found[path.split("/")[1]].append(body)
@@ -149,7 +149,7 @@ def test_many_worse_classes_are_one_short_message(tmp_path: Path) -> None:
         for ended in ({}, {"endsAt": datetime.now(UTC).isoformat()}):
             body = [{**alert, **ended} for alert in alerts]
             httpx.post(f"{server.url}/api/v2/alerts", json=body, trust_env=False).raise_for_status()
-            wait_until(lambda known=bool(ended): len(_slack(receiver)) > known, 30, "the message arrives")
+            wait_until(lambda known=bool(ended): len(_slack(receiver)) > known, what="the message arrives")
 
     firing, resolved = _slack(receiver)
     assert "[warning] shop, candidate m 2: waiting, CapabilityClassRegression (5)" == firing["title"]
@@ -179,7 +179,7 @@ def test_what_has_ended_is_not_told_as_if_it_lasted(tmp_path: Path) -> None:
             body = [{**alert, **over} if alert in ended else alert for alert in (first, second)]
             httpx.post(f"{server.url}/api/v2/alerts", json=body, trust_env=False).raise_for_status()
             known = len(said)
-            wait_until(lambda seen=known: len(_slack(receiver)) > seen, 30, "the message arrives")
+            wait_until(lambda seen=known: len(_slack(receiver)) > seen, what="the message arrives")
             said += _slack(receiver)[known:]
 
     both, one, none = said

@@ -31,7 +31,13 @@ class MonitorProcess(Server):
         self._config = {
             "web": {"listen_address": self.address},
             "ledger": {"url": f"sqlite:///{self.directory}/ledger.db"},
-            "service": {"poll_timeout_seconds": 0.2, "snapshot_interval_seconds": 0.2, "review_interval_seconds": 1.0},
+            "service": {
+                "poll_timeout_seconds": 0.2,
+                "snapshot_interval_seconds": 0.2,
+                "review_interval_seconds": 1.0,
+                # On a busy machine a review of seconds would otherwise rest for a minute before the next.
+                "review_rest_ratio": 0.5,
+            },
             "kafka": dict(kafka),
         } | {name: dict(section) for name, section in sections.items()}
 
@@ -89,4 +95,7 @@ class MonitorProcess(Server):
     def judged(self) -> dict[str, int]:
         """How many requests of the new version the verdict on each service rests on."""
         shown = ask(f"{self.url}/api/v1/rollouts").json()
-        return {rollout["service"]: rollout["aggregate"]["candidate"]["requests"] for rollout in shown}
+        return {
+            rollout["service"]: rollout["aggregate"]["candidate"]["requests"] if rollout["aggregate"] else 0
+            for rollout in shown
+        }

@@ -40,7 +40,7 @@ class ServerMissing(Exception):
 
 
 def wait_until(
-    predicate: Callable[[], _T], timeout_seconds: float = 30.0, what: str = "", interval_seconds: float = 0.05
+    predicate: Callable[[], _T], timeout_seconds: float = 120.0, what: str = "", interval_seconds: float = 0.05
 ) -> _T:
     """The first true value that *predicate* returns; AssertionError that names *what* when the time is over."""
     deadline = time.monotonic() + timeout_seconds

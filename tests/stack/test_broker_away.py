@@ -23,18 +23,18 @@ def test_a_broker_that_is_away_is_told_by_every_probe() -> None:
         }
         service = {"poll_timeout_seconds": 0.2, "unready_seconds": 2.0, "max_retry_seconds": 1.0}
         with MonitorProcess(kafka_settings, service=service) as monitor:
-            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 1.0, 30, "the broker answers")
+            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 1.0, what="the broker answers")
             kafka.kill()
-            wait_until(lambda: ask(f"{monitor.url}/-/ready").status_code == 503, 30, "readiness fails")
-            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 0.0, 10, "health tells it")
+            wait_until(lambda: ask(f"{monitor.url}/-/ready").status_code == 503, what="readiness fails")
+            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 0.0, what="health tells it")
             said = ask(f"{monitor.url}/-/ready").text
             pauses = monitor.total("cliffwatch_pauses_total")
             kafka.start()
             producer = a_producer(kafka, "gzip")
             producer.send(topic, an_event(1)).get(timeout=60)
             producer.close()
-            wait_until(lambda: monitor.total("cliffwatch_requests_total") == 1.0, 60, "reading goes on")
-            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 1.0, 10, "all is well")
+            wait_until(lambda: monitor.total("cliffwatch_requests_total") == 1.0, what="reading goes on")
+            wait_until(lambda: monitor.total("cliffwatch_health", check="kafka") == 1.0, what="all is well")
 
             assert "No Kafka broker answers" in said
             assert pauses >= 1

@@ -18,7 +18,7 @@ from tests.histories import roll_out_events
 from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, PostgresServer, PrometheusServer, free_port, wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 RULES = Path(__file__).resolve().parents[2] / "rules" / "cliffwatch.rules.yml"
 
@@ -93,8 +93,8 @@ def test_where_all_is_well_nothing_is_found(
         {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
     ) as monitor:
         server = prometheus(targets=[monitor.address], rule_files=[RULES])
-        wait_until(lambda: monitor.total("cliffwatch_requests_total") == len(events), 60, "all is read")
-        wait_until(lambda: server.query("count(cliffwatch_requests_total)"), 60, "the first scrape")
+        wait_until(lambda: monitor.total("cliffwatch_requests_total") == len(events), what="all is read")
+        wait_until(lambda: server.query("count(cliffwatch_requests_total)"), what="the first scrape")
 
         code, odd = doctor(str(monitor.directory / "cliffwatch.yaml"), "--prometheus", server.url)
 
@@ -222,7 +222,7 @@ def test_traces_without_labels_are_a_problem(kafka: KafkaServer, doctor: Callabl
     with MonitorProcess(
         {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
     ) as monitor:
-        wait_until(lambda: monitor.total("cliffwatch_requests_total") == len(events), 60, "all is read")
+        wait_until(lambda: monitor.total("cliffwatch_requests_total") == len(events), what="all is read")
 
         code, odd = doctor(str(monitor.directory / "cliffwatch.yaml"))
 
@@ -313,7 +313,7 @@ def test_prometheus_without_rules_or_target_is_a_problem(
     topic = kafka.new_topic(prefix="doctor")
     path = config({"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic]})
     server = prometheus(targets=[f"127.0.0.1:{free_port()}"])
-    wait_until(lambda: server.query("up == 0"), 30, "the first scrape")
+    wait_until(lambda: server.query("up == 0"), what="the first scrape")
 
     code, odd = doctor(path, "--prometheus", server.url)
     away_code, away = doctor(path, "--prometheus", f"http://127.0.0.1:{free_port()}")

@@ -13,7 +13,7 @@ import yaml
 from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, ask, wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
@@ -30,8 +30,8 @@ def test_the_example_on_kafka_comes_out_as_a_cliff() -> None:
         settings = {"bootstrap_servers": kafka.bootstrap_servers}
         with MonitorProcess(settings, traces={"assembly": {"quiet_seconds": 5.0}}) as monitor:
             subprocess.run(example, cwd=REPOSITORY, check=True, timeout=120)
-            wait_until(lambda: monitor.total("cliffwatch_requests_total") == 7_000, 90, "every request is counted")
-            wait_until(lambda: _verdicts(monitor) == {"cliff"}, 60, "the verdict is cliff")
+            wait_until(lambda: monitor.total("cliffwatch_requests_total") == 7_000, what="every request is counted")
+            wait_until(lambda: _verdicts(monitor) == {"cliff"}, what="the verdict is cliff")
 
             assert 0 == monitor.total("cliffwatch_dead_letters_total")
             assert 1 == monitor.total("cliffwatch_calibration_trusted")

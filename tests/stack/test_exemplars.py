@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, PrometheusServer, wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def test_the_trace_of_a_failure_is_read_back_from_prometheus(
@@ -40,8 +40,7 @@ def test_the_trace_of_a_failure_is_read_back_from_prometheus(
 
         found = wait_until(
             lambda: scraper.exemplars("cliffwatch_outcomes_total", since=started - 60),
-            60,
-            "Prometheus has an exemplar",
+            what="Prometheus has an exemplar",
         )
 
     ((series, exemplars),) = found

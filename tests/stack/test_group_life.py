@@ -80,7 +80,7 @@ def test_a_name_that_is_taken_twice_is_an_error_for_whoever_had_it(settings: Kaf
         wait_until(lambda: (read_once(second, ledger), second.assignment())[1], what="the second has joined")
 
         with pytest.raises(ConfigInvalid, match="another replica runs as a; give each its own"):
-            wait_until(lambda: read_once(first, ledger), 20, "the first is told")
+            wait_until(lambda: read_once(first, ledger), what="the first is told")
 
 
 @pytest.mark.parametrize("away", ["the ledger", "the dead-letter topic"])
@@ -125,7 +125,7 @@ def test_a_replica_that_is_asked_to_end_leaves_everything_in_order(settings: Kaf
     kafka = {"bootstrap_servers": settings.bootstrap_servers, "topics": [topic], "group_id": topic}
     with MonitorProcess(kafka) as monitor:
         produce(settings, 400)
-        wait_until(lambda: monitor.total("cliffwatch_requests_total") == 400, 60, "everything is counted")
+        wait_until(lambda: monitor.total("cliffwatch_requests_total") == 400, what="everything is counted")
         process = monitor.process
         assert process is not None
 
@@ -150,17 +150,17 @@ def test_a_loop_that_hangs_in_the_database_is_said_and_ended(settings: KafkaSett
     service = {"poll_timeout_seconds": 0.2, "stall_unhealthy_seconds": 3.0, "stall_exit_seconds": 8.0}
     produce(settings, 200)
     with MonitorProcess(kafka, ledger={"url": postgres.new_database()}, service=service) as monitor:
-        wait_until(lambda: monitor.total("cliffwatch_requests_total") == 200, 60, "everything is counted")
+        wait_until(lambda: monitor.total("cliffwatch_requests_total") == 200, what="everything is counted")
         process = monitor.process
         assert process is not None
         with standing_still(postgres):
-            told = wait_until(lambda: unhealthy(monitor), 30, "health fails")
+            told = wait_until(lambda: unhealthy(monitor), what="health fails")
             code = process.wait(30)
         log = monitor.log()
         monitor.process = None
         monitor.start()
         produce(settings, 240)
-        wait_until(lambda: monitor.total("cliffwatch_records_consumed_total") == 440, 60, "it is read on")
+        wait_until(lambda: monitor.total("cliffwatch_records_consumed_total") == 440, what="it is read on")
         counted = monitor.total("cliffwatch_requests_total"), monitor.total("cliffwatch_duplicate_records_total")
 
     assert "has made no progress for" in told

@@ -88,7 +88,7 @@ def test_a_person_is_asked_on_a_terminal(kafka: KafkaServer, output: Path) -> No
                 said += _read_some(ours, said)
             os.write(ours, f"{answer}\n".encode())
             said = ""
-        wait_until(output.exists, 60, "the config is written")
+        wait_until(output.exists, what="the config is written")
         _drain(ours)
 
     config = load_config(output)

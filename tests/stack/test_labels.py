@@ -14,7 +14,7 @@ from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, ask, wait_until
 from tests.stack.test_stories import READ, produce
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 _RUNS = 2_000
 _FAILING = 0.2
@@ -59,7 +59,7 @@ def test_people_correct_a_judge_that_is_lenient_with_one_version(kafka: KafkaSer
         for topic, events in zip(topics, (traces, judged, checked), strict=True):
             produce(kafka, topic, events)
         wait_until(lambda: monitor.total(READ) == len(traces) + len(judged) + len(checked), 120, "everything is read")
-        wait_until(lambda: monitor.total("cliffwatch_judge_moved") > 0, 60, "the verdict says that the judge moved")
+        wait_until(lambda: monitor.total("cliffwatch_judge_moved") > 0, what="the verdict says that the judge moved")
         (rollout,) = ask(f"{monitor.url}/api/v1/rollouts").json()
         page = ask(f"{monitor.url}/rollouts/{rollout['id']}").text
         rate = {

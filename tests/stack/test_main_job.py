@@ -88,10 +88,10 @@ def test_a_cliff_reaches_alertmanager_and_a_null_rollout_does_not(
 
         wait_until(lambda: monitor.total(read) == len(events), 120, "everything is read")
         verdicts = "cliffwatch_rollout_verdict"
-        wait_until(lambda: monitor.total(verdicts, service=CLIFF, verdict="cliff") == 1, 60, "the cliff is found")
+        wait_until(lambda: monitor.total(verdicts, service=CLIFF, verdict="cliff") == 1, what="the cliff is found")
         # 675 requests a side cannot rule out 3 points, and nothing else is claimed.
-        wait_until(lambda: monitor.total(verdicts, service=NULL, verdict="waiting") == 1, 60, "the null is judged")
-        wait_until(lambda: monitor.judged()[NULL] == 675, 60, "the null is judged by all of it")
+        wait_until(lambda: monitor.total(verdicts, service=NULL, verdict="waiting") == 1, what="the null is judged")
+        wait_until(lambda: monitor.judged()[NULL] == 675, what="the null is judged by all of it")
         judged_at = time.time()
         alert = wait_until(
             lambda: next((a for a in webhook.alerts() if a["labels"]["alertname"] == "HardTierFailureShareJump"), None),
@@ -199,7 +199,7 @@ def test_ten_kills_leave_the_counts_as_if_nothing_had_happened(kafka: KafkaServe
         ledger = monitor.directory / "ledger.db"
         for _ in range(10):
             before = offsets(ledger)
-            wait_until(partial(moved_past, before), 60, "another batch is recorded", interval_seconds=0.002)
+            wait_until(partial(moved_past, before), what="another batch is recorded", interval_seconds=0.002)
             assert offsets(ledger) < length, "the stream was over before the last kill"
             monitor.kill()
             kills += 1
@@ -239,7 +239,7 @@ def test_bad_input_is_counted_by_reason_and_kept_while_the_rest_goes_on(kafka: K
     settings = {"bootstrap_servers": kafka.bootstrap_servers, "topics": [topic], "group_id": topic}
 
     with MonitorProcess(settings) as monitor:
-        wait_until(lambda: monitor.total("cliffwatch_records_consumed_total") == length, 60, "everything is read")
+        wait_until(lambda: monitor.total("cliffwatch_records_consumed_total") == length, what="everything is read")
         counted = monitor.by_label("cliffwatch_dead_letters_total", "reason")
         reasons = {reason: count for reason, count in counted.items() if count}
         requests = monitor.total("cliffwatch_requests_total")

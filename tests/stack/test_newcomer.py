@@ -110,7 +110,7 @@ def running(newcomer: Newcomer, line: str, port: int) -> Iterator[subprocess.Pop
         stderr=subprocess.DEVNULL,
     ) as service:
         try:
-            wait_until(lambda: is_listening(port), 60, "the service is there")
+            wait_until(lambda: is_listening(port), what="the service is there")
             yield service
         finally:
             service.send_signal(signal.SIGTERM)

@@ -17,7 +17,7 @@ from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, PostgresServer, wait_until
 from tests.trace.otlp import as_json, as_protobuf, otlp_json, recorded
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 TRACES, PARTITIONS, CODECS = 240, 4, ("gzip", "snappy", "lz4", "zstd")
 
@@ -91,8 +91,7 @@ def test_spans_of_any_encoding_codec_and_partition_are_counted_once(
                     monitor.total("cliffwatch_requests_total") == TRACES
                     and monitor.samples()["cliffwatch_spans_waiting", ()] == 0
                 ),
-                60,
-                "every trace is complete",
+                what="every trace is complete",
             )
         shown = [
             {

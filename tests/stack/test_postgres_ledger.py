@@ -93,7 +93,7 @@ def record_while_rows_are_held(holder: SqlLedger, held: Batch, other: SqlLedger,
     with holder._engine.begin() as connection:
         holder._recorder.record(connection, held)
         waiting.start()
-        wait_until(lambda: not waiting.is_alive() or holder_is_waited_for(holder), 20, "the other replica waits")
+        wait_until(lambda: not waiting.is_alive() or holder_is_waited_for(holder), what="the other replica waits")
     waiting.join()
 
 

@@ -142,7 +142,7 @@ def test_a_connection_that_is_cut_is_an_outage_and_the_batch_counts_once(
     with pytest.raises(LedgerUnavailable) as outage:
         through.record(batch)
     if lets_through:
-        wait_until(lambda: ledger.offsets([PARTITION]) == {PARTITION: 3}, 20, "the server has committed")
+        wait_until(lambda: ledger.offsets([PARTITION]) == {PARTITION: 3}, what="the server has committed")
         with pytest.raises(OffsetFenced):
             through.record(batch)
     else:
@@ -252,7 +252,7 @@ def test_spans_that_an_old_replica_commits_while_the_tables_change_are_kept(url:
         connection.execute(sa.text("INSERT INTO waiting_span VALUES (:trace_id, :span_id, :body)"), row)
         upgrade.start()
         waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        wait_until(lambda: bool(connection.scalar(waits)), 20, "the upgrade waits")
+        wait_until(lambda: bool(connection.scalar(waits)), what="the upgrade waits")
     upgrade.join()
 
     assert [[span]] == [pending.spans for pending in new[0].spans_of([TraceId("t")])]
@@ -290,7 +290,7 @@ def test_the_review_of_a_replica_that_is_gone_is_taken_over(ledger: SqlLedger, u
 
     os.kill(int(holder.pid or 0), harm)
 
-    wait_until(lambda: _can_review(ledger), 40, "another replica reviews")
+    wait_until(lambda: _can_review(ledger), what="another replica reviews")
     holder.kill()
     holder.join()
 

@@ -81,7 +81,7 @@ def test_the_service_runs_without_root_and_writes_nowhere(kafka: KafkaServer, po
     process.ledger_url = postgres.new_database()
 
     with process:
-        wait_until(lambda: process.total("cliffwatch_requests_total") == 50, 60, "every trace is counted")
+        wait_until(lambda: process.total("cliffwatch_requests_total") == 50, what="every trace is counted")
         dead = process.total("cliffwatch_dead_letters_total")
         user = _status(process, "Uid")
         capabilities = int(_status(process, "CapEff"), 16)

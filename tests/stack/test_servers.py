@@ -62,7 +62,7 @@ def test_an_alert_reaches_the_webhook(
     )
 
     server = prometheus(rule_files=[rules], alertmanagers=[receiver.address], interval="1s")
-    wait_until(webhook.alerts, 60, "the alert arrives")
+    wait_until(webhook.alerts, what="the alert arrives")
 
     assert [({}, 1.0)] == server.query("vector(1)")
     assert ["Always"] == [alert["labels"]["alertname"] for alert in server.alerts()]

@@ -219,7 +219,7 @@ def test_each_story_tells_the_right_people_and_nobody_else(
         wait_until(lambda: monitor.total(READ) == len(past), 120, "the history is read")
         produce(kafka, topic, live)
         wait_until(lambda: monitor.total(READ) == len(past) + len(live), 120, "everything is read")
-        wait_until(lambda: verdicts(monitor) == {story.service: story.verdict for story in STORIES}, 60, "all judged")
+        wait_until(lambda: verdicts(monitor) == {story.service: story.verdict for story in STORIES}, what="all judged")
         judged_at = time.time()
         rule_waits, group_waits, margin = 30, 30, 10
         wait_until(

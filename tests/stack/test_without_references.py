@@ -67,7 +67,7 @@ def test_a_worse_canary_is_told_on_the_first_day(
         produce(kafka, topic, live)
         wait_until(lambda: monitor.total(READ) == len(live), 180, "everything is read")
         everything = dict.fromkeys(CANARIES, 1_200)
-        wait_until(lambda: monitor.judged() == everything, 60, "all is judged")
+        wait_until(lambda: monitor.judged() == everything, what="all is judged")
         judged_at = time.time()
         wait_until(
             lambda: (
