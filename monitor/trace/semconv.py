@@ -126,11 +126,10 @@ PREPARES = re.compile(r"\b_prepare_")
 """Spans that say they are a model's and only put its input together."""
 
 PROVIDER_PREFIX = re.compile(
-    r"^(?:unknown|none|null|undefined)$|"
-    r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/(?:endpoints/)?|accounts/[^/]+/models/|azure/(?:eu|us)/|"
-    r"azureml://registries/[^/]+/models/|@(?!cf/|hf/)[\w.-]+/|"
-    r"bedrock/(?:invoke|converse|[a-z]+-[a-z-]+-[0-9])/|(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|"
-    r"openai/responses/|(?:publishers/[a-z]+/models|"
+    r"^(?:<?unknown>?|unknown[-_ ]model|none|null|nil|undefined|n/a)$|"
+    r"^(?:arn:[^/]*/|projects/[^/]+/locations/[^/]+/(?:endpoints/)?|accounts/[^/]+/(?:models|deployments)/|"
+    r"azure/(?:eu|us)/|azureml://registries/[^/]+/models/|@(?!cf/|hf/)[\w.-]+/|"
+    r"bedrock/[a-z]+-[a-z-]+-[0-9]/|(?:us|us-gov|eu|apac|jp|au|ca|global)\.(?=[a-z]+\.)|(?:publishers/[a-z]+/models|"
     + "|".join(row["name"] for row in table("gateways.csv"))
     + r")(?:/|:(?!(?:latest|text|instruct|v?[0-9][\w.]*)\b)))+",
     re.IGNORECASE,
@@ -142,10 +141,14 @@ WAITS = re.compile(
 )
 """Errors that say that the run waits for somebody's approval."""
 
+_RUNS = "(?:user|client|request|response|task|job|run|agent|operation|call|stream|flow|future|context|tool|was)[_. ]?"
+"""What stops with a run, or stops it; an order that was cancelled or a connection that was aborted is neither."""
+
 ABORTS = re.compile(
-    r"(?:(?<!Timeout)Cancel(?:l?ed|l?ation)\w*|Abort(?:ed)?(?:Error|Exception)?|UserAbort\w*|KeyboardInterrupt|"
-    r"GeneratorExit|ClientDisconnect\w*|Client_?Closed_?Request|InterruptedException|context canceled|^499)$|"
-    + WAITS.pattern,
+    rf"(?:(?:^E?|[^a-z_ ]|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|{_RUNS}abort(?:ed)?|"
+    rf"(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:Error|Exception)|^(?-i:[Aa]bort(?:ed)?)|KeyboardInterrupt|TaskRevokedError|"
+    r"user[_ ]?(?:abort|interrupt|stop)\w*|\w+[_ ]by[_ ](?:the[_ ])?user|GeneratorExit|InterruptedException|"
+    r"client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""

@@ -123,25 +123,25 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
     """The type of an error by its own attribute, or else by the beginning of what is said about it."""
-    if not status_message and _ERRORS.isdisjoint(attributes.singles):
+    if not status_message and attributes.singles.keys().isdisjoint((_ERROR_TYPE, _ERROR_MESSAGE, _LEVEL)):
         return None
-    types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
-    named = [name for name in types if name]
+    # Python prints a class, and Java nests classes.
+    named = [_CLASS.sub("", str(name)).replace("$", ".") for name in attributes.values(_ERROR_TYPE) if name]
     for name in named:
-        if name not in _SAY_NOTHING:
+        if name not in _SAY_NOTHING and name[0] != "*":  # Go names what wraps an error
             return name
-    for message in (*attributes.values(_ERROR_MESSAGE), status_message):
-        found = _LEADING_TYPE.match(message) if isinstance(message, str) else None
+    for message in (*attributes.values(_ERROR_MESSAGE), status_message, *attributes.values(_LEVEL)):
+        found = _LEADING_TYPE.match(str(message).strip("[]'"))  # reasons to finish are a list
         if found is not None:
             return found[found.lastindex or 0]
     return named[0] if named else None
 
 
-_FAILED = ("error", "fail", "malformed")
-_ERRORS = frozenset({_ERROR_TYPE, _ERROR_MESSAGE})
+_FAILED = ("error", "fail", "malformed", "cancel", "abort")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
+_CLASS = re.compile(r"^<class '|'>$")
 _SAY_NOTHING = frozenset(
-    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "*errors.errorString", "*fmt.wrapError",
+    {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "java.io.IOException",
      "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",
      "grpc._channel._InactiveRpcError", "io.grpc.StatusRuntimeException", "Grpc.Core.RpcException"}
 )  # fmt: skip
@@ -149,9 +149,9 @@ _LEADING_TYPE = re.compile(
     r"(?:1 (?=CANCELLED: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
     r"Status\(StatusCode=\")((?i:cancell?ed))\b|(CANCELL?ED)(?::|$)|"
     r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
-    r"(?:.*\b)?(context cancell?ed|(?:operation|request) was (?:aborted|cancell?ed))\.?$|"
+    r"(?:.*\b)?(context cancell?ed|(?i:operation|request|run|task) was (?:aborted|cancell?ed))\.?$|"
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
-    r"([Cc]ancell?ed|[Aa]borted)\.?$"
+    r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"
 )
 """The type at the beginning of a message, or the words with which libraries say that somebody stopped the run."""
 

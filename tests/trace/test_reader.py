@@ -622,6 +622,17 @@ def test_first_name_of_the_table_wins(better: dict[str, Any], worse: dict[str, A
         ("ollama/mistral:7b-instruct", "mistral:7b-instruct"),
         ("mistral:latest", "mistral:latest"),
         ("unknown", None),
+        ("<unknown>", None),
+        ("N/A", None),
+        ("z-ai/glm-4.6", "glm-4.6"),
+        ("openrouter/x-ai/grok-4", "grok-4"),
+        ("mistralai:mistral-large-2411", "mistral-large-2411"),
+        ("azure/responses/gpt-5", "gpt-5"),
+        ("bedrock/converse/eu.anthropic.claude-4-v1:0", "anthropic.claude-4-v1:0"),
+        ("accounts/acme/deployments/abc123", "abc123"),
+        ("fireworks:accounts/fireworks/models/llama-v3", "llama-v3"),
+        ("litellm:openai/gpt-4o", "gpt-4o"),
+        ("hf:meta-llama/Llama-3", "meta-llama/Llama-3"),
         ("ft:gpt-4o-mini-2024-07-18:acme::abc", "ft:gpt-4o-mini-2024-07-18:acme::abc"),
     ],
 )
@@ -701,6 +712,14 @@ def test_answer_that_broke_is_an_error(reason: str) -> None:
     assert not read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": ["length", "content_filter"]}).error
 
 
+def test_answer_that_was_stopped_is_no_success() -> None:
+    """OpenAI's responses end as cancelled where somebody cancelled them."""
+    stopped = read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": ["cancelled"]})
+
+    assert (True, "cancelled") == (stopped.error, stopped.error_type)
+    assert ABORTS.search("cancelled")
+
+
 def test_span_that_names_a_model_and_wrote_tokens_is_its_call() -> None:
     """Whether or not it names the provider, too."""
     spans = {"gen_ai.request.model": "m", "gen_ai.usage.output_tokens": 3}, {"gen_ai.request.model": "m"}
@@ -747,10 +766,15 @@ def error_type_of_call(named: Mapping[str, str], message: str) -> str | None:
         "rpc error: code = Canceled desc = context canceled",
         "The operation was aborted.",
         "The user aborted a request.",
+        "Request was aborted.",
+        "Run cancelled by user",
+        "Client disconnected",
         "cancelled",
     ],
 )
-@pytest.mark.parametrize("named", [{}, {"error.type": "*errors.errorString"}, {"error.type": "Error"}])
+@pytest.mark.parametrize(
+    "named", [{}, *({"error.type": name} for name in ("*errors.errorString", "*url.Error", "Error"))]
+)
 def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str) -> None:
     """Go and JavaScript name no type for it."""
     assert ABORTS.search(error_type_of_call(named, message) or "")
@@ -766,6 +790,26 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
         ("DOMException", "This operation was aborted", True),
         ("client_closed_request", "", True),
         ("redis.exceptions.ClientClosed", "", False),
+        ("reactor.core.Exceptions$CancelException", "The subscriber has denied dispatching", True),
+        ("org.apache.catalina.connector.ClientAbortException", "java.io.IOException: Broken pipe", True),
+        ("java.io.IOException", "Canceled", True),
+        ("java.io.InterruptedIOException", "timeout", False),
+        ("*url.Error", 'Post "https://api.openai.com/v1/chat/completions": context canceled', True),
+        ("*url.Error", 'Post "https://api.openai.com/v1/chat/completions": context deadline exceeded', False),
+        ("openai.APIUserAbortError", "", True),
+        ("ResponseAborted", "", True),
+        ("agno.exceptions.RunCancelledException", "", True),
+        ("aborted_by_user", "", True),
+        ("client_disconnected", "", True),
+        ("ECANCELED", "", True),
+        ("ERR_CANCELED", "", True),
+        ("ECONNABORTED", "timeout of 1000ms exceeded", False),
+        ("ConnectionAbortedError", "[Errno 103] Software caused connection abort", False),
+        ("google.api_core.exceptions.Aborted", "409 The transaction was aborted", False),
+        ("TransactionAborted", "", False),
+        ("OrderCancelledError", "", False),
+        ("order_cancelled", "", False),
+        ("psycopg.errors.QueryCanceled", "canceling statement due to statement timeout", False),
         ("HumanInputRequired", "", True),
         ("System.Threading.Tasks.TaskCanceledException", "A task was canceled.", True),
         (
