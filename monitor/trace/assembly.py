@@ -152,10 +152,7 @@ class _Run(Struct, frozen=True, gc=False):
 
     def first(self, name: str) -> Any:
         """The attribute *name* of the head, or else of the earliest span that has it."""
-        for span in self.ordered:
-            if (found := getattr(span, name)) is not None:
-                return found
-        return None
+        return next((found for span in self.ordered if (found := getattr(span, name)) is not None), None)
 
     @property
     def is_agents_work(self) -> bool:
@@ -333,10 +330,8 @@ def _enclosing_calls(call: Span, tree: _Tree) -> Iterator[str]:
 
 
 def _repeats_parent(span: Span, tree: _Tree) -> bool:
-    for above in tree.above(span):
-        if above.kind is not _OTHER:
-            return above.kind is _TOOL and above.tool_name == span.tool_name
-    return False
+    parent = next((above for above in tree.above(span) if above.kind is not _OTHER), None)
+    return parent is not None and parent.kind is _TOOL and parent.tool_name == span.tool_name
 
 
 def _error(run: _Run) -> Span | None:
@@ -375,9 +370,8 @@ def _waits_for(run: _Run) -> str | None:
 
 
 def _error_type(run: _Run, error: Span | None) -> str | None:
-    if error is None or error.error_type:
-        return None if error is None else error.error_type
-    return next((span.error_type for span in reversed(run.ordered) if span.error and span.error_type), None)
+    told_by = () if error is None else (error, *reversed(run.ordered))
+    return next((span.error_type for span in told_by if span.error and span.error_type), None)
 
 
 def _tool_calls(run: _Run) -> int | None:
@@ -457,10 +451,9 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 
 def _service(run: _Run) -> str:
-    service: str | None = run.first("service")
-    if service is None or service.startswith(UNKNOWN_SERVICE):  # SDKs write this if they have no name
-        return run.first("agent_name") or service or UNKNOWN_SERVICE
-    return service
+    service: str = run.first("service") or UNKNOWN_SERVICE
+    agent: str | None = run.first("agent_name")
+    return agent if agent and service.startswith(UNKNOWN_SERVICE) else service  # SDKs write this if they have no name
 
 
 def _request(run: _Run) -> Request:

@@ -10,7 +10,6 @@ from typing import Any
 
 from backports import zstd
 from msgspec.structs import replace
-from pydantic_core import from_json
 
 from monitor.trace.langfuse_score import evaluations_of
 from monitor.trace.model import DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace
@@ -19,6 +18,7 @@ from monitor.trace.otlp_json import decode_otlp_json, is_otlp_json
 from monitor.trace.otlp_protobuf import decode_protobuf, is_otlp_protobuf
 from monitor.trace.reader import Decoded, DecodeOptions, Reader
 from monitor.trace.settings import Limits
+from monitor.trace.values import read_json
 
 _NATIVE_KEY = b'"schema"'
 
@@ -119,7 +119,7 @@ def parsed_documents(value: bytes) -> Any:
     """The JSON document in *value*, or a list of those on its lines."""
     try:
         # NaN counts as absent in OTLP, as it does in protobuf, where it is allowed.
-        return from_json(value)
+        return read_json(value)
     except ValueError as error:
         message = str(error)  # names a position, and never repeats the input
         if "trailing characters" in message and 0 < value.count(b"\n") <= _MOST_LINES:  # a document on each line

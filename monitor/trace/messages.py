@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from monitor.trace.model import Tool
+from monitor.trace.values import read_json
 
 MAX_TOOLS = 512
 
@@ -41,7 +42,7 @@ def parsed(value: Any) -> Any:
     """
     if isinstance(value, str) and (value.lstrip()[:1] in {"{", "["} or value[:2] in {'"{', '"['}):
         try:
-            document = from_json(value)
+            document = read_json(value)
         except ValueError:
             return _as_python_prints_it(value)
         return parsed(document) if value[0] == '"' else document  # some write JSON into JSON

@@ -167,7 +167,10 @@ def _known(part: Mapping[str, Any], wire: type[Struct]) -> tuple[dict[str, Any],
             with suppress(ValueError):
                 known[name] = datetime.fromisoformat(inner).isoformat()
         elif name == "attributes" and isinstance(inner, dict):
-            known[name] = {key: float(each) if isinstance(each, bool) else each for key, each in inner.items()}
+            said = {key: each for key, each in inner.items() if each is not None}
+            known[name] = {key: float(each) if isinstance(each, bool) else each for key, each in said.items()}
+        elif name == "tools" and isinstance(inner, list):
+            known[name] = [_known(tool, _Tool)[0] if isinstance(tool, dict) else tool for tool in inner]
     return known, unknown
 
 
@@ -200,8 +203,8 @@ def _event(
         budget=model.Budget(budget.tool_calls, budget.steps, budget.tokens, budget.seconds),
         outcome=None if outcome is None else _outcome(outcome, started_at if ended_at is None else ended_at),
         unknown_fields=unknown_fields,
-        conversation_id=event.conversation_id and _identifier("conversation_id", event.conversation_id),
-        user_id=event.user_id and _identifier("user_id", event.user_id),
+        conversation_id=_identifier("conversation_id", event.conversation_id) if event.conversation_id else None,
+        user_id=_identifier("user_id", event.user_id) if event.user_id else None,
     )
 
 

@@ -120,26 +120,17 @@ def _pairs(holder: _Object, name: str = "attributes") -> list[Any]:
 
 
 def _value(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return None
-    for name, held in value.items():
-        if held is not None and name in _VALUES:
-            return _VALUES[name](held)
-    return None
-
-
-def _only(kind: type) -> Callable[[Any], Any]:
-    return lambda held: held if isinstance(held, kind) else None
+    kinds = value.items() if isinstance(value, dict) else ()
+    return next((_VALUES[name](held) for name, held in kinds if held is not None and name in _VALUES), None)
 
 
 def _as_integer(held: Any) -> int | None:
-    if isinstance(held, str):
-        # 64-bit integers are texts in protobuf's JSON.
-        found = _INT64.fullmatch(held)
-        return int(found[1]) if found else None
-    if isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
-        return int(held)
-    return held if isinstance(held, int) and not isinstance(held, bool) else None
+    if isinstance(held, str) and (found := _INT64.fullmatch(held)):  # so protobuf's JSON writes 64 bits
+        held = int(found[1])
+    elif isinstance(held, float) and held.is_integer():  # some write JSON's numbers, and then large ones as floats
+        held = int(held)
+    is_integer = isinstance(held, int) and not isinstance(held, bool)
+    return held if is_integer and abs(held) < 2**64 else None  # JSON may write thousands of digits
 
 
 def _as_double(held: Any) -> float | None:
@@ -149,10 +140,10 @@ def _as_double(held: Any) -> float | None:
 
 
 _VALUES: Mapping[str, Callable[[Any], Any]] = {
-    "stringValue": _only(str),
+    "stringValue": lambda held: held if isinstance(held, str) else None,
     "intValue": _as_integer,
     "doubleValue": _as_double,
-    "boolValue": _only(bool),
+    "boolValue": lambda held: held if isinstance(held, bool) else None,
     "arrayValue": lambda held: [_value(part) for part in _objects(held, "values")],
     "kvlistValue": lambda held: {pair.key: _value(pair.value) for pair in _pairs(held, "values")},
 }

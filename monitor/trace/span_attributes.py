@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
-from pydantic_core import from_json
 
 from monitor.trace.messages import parsed
 from monitor.trace.semconv import ATTRIBUTES, Field
+from monitor.trace.values import read_json
 
 _T = TypeVar("_T")
 
@@ -157,11 +158,9 @@ class SpanAttributes(Struct, gc=False):
 
 
 def _unquoted(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] == value[-1:] == '"':
-        try:
-            return from_json(value)
-        except ValueError:
-            return value
+    is_quoted = isinstance(value, str) and value[:1] == value[-1:] == '"'
+    with suppress(ValueError):
+        return read_json(value) if is_quoted else value
     return value
 
 

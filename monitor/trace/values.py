@@ -7,14 +7,38 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from pydantic_core import from_json
+
 from monitor.trace import bounds
 from monitor.trace.outcome_policy import HUMAN, JUDGE
 
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
+_ESCAPE = re.compile(rb"(?i)\\(?:u(?=d[89ab]..\\ud[c-f]..).{10}|(ud[89a-f]..)|.)", re.DOTALL)
+"""An escape of JSON: a pair of surrogates whole, and one that stands alone as the group."""
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _COUNT_DIGITS = 10
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+def read_json(text: str | bytes) -> Any:
+    r"""
+    The document in *text*; half a character, with which a text ends that was cut within it, is read as U+FFFD.
+
+    >>> read_json(r'["cut \ud83d", "\ud83d\ude00"]') == ["cut \ufffd", "\U0001f600"]
+    True
+
+    Raises:
+        ValueError: it is no JSON; the message names a position, and never repeats the input.
+    """
+    try:
+        return from_json(text)
+    except ValueError as error:
+        if "surrogate" not in str(error) and "hex escape" not in str(error):
+            raise
+    text = text.encode() if isinstance(text, str) else text
+    return from_json(_ESCAPE.sub(lambda at: b"\\ufffd" if at[1] else at[0], text))
 
 
 def hexadecimal_id(value: bytes, size: int) -> str | None:

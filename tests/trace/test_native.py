@@ -97,6 +97,19 @@ def test_null_is_absent_everywhere() -> None:
     assert isinstance(read, Trace)
     assert ("production", Usage(), 0) == (read.environment, read.usage, read.unknown_fields)
 
+    tool = {"name": "t", "description": None, "parameters": None}
+    parts = decode_native(as_bytes(a_trace_event(request={"tools": [tool], "attributes": {"a": None, "b": True}})))
+    assert isinstance(parts, Trace)
+    assert ((Tool("t", "", "{}"),), {"b": 1.0}) == (parts.request.tools, parts.request.attributes)
+
+
+def test_half_a_character_costs_no_event() -> None:
+    """Of a text that was cut within one, the rest is read."""
+    read = decode_native(as_bytes(a_trace_event(request={"text": "Book \ud83d"})))
+
+    assert isinstance(read, Trace)
+    assert "Book \ufffd" == read.request.text
+
 
 def test_unknown_fields_are_counted_at_every_level() -> None:
     """Fields that the contract does not name are ignored, and their number is kept."""
@@ -115,7 +128,7 @@ def test_unknown_fields_are_counted_at_every_level() -> None:
     [
         pytest.param(DropReason.NOT_JSON, b"{", id="text breaks off"),
         pytest.param(DropReason.NOT_JSON, b"hello", id="no JSON at all"),
-        pytest.param(DropReason.NOT_JSON, b'{"schema": "\\ud800"}', id="half of a surrogate pair"),
+        pytest.param(DropReason.NOT_JSON, b'{"schema": "\\ud80"}', id="an escape breaks off"),
         pytest.param(DropReason.NOT_JSON, as_bytes(a_trace_event(x=0))[:-2] + b"1" * 5000 + b"}", id="endless integer"),
         pytest.param(DropReason.NOT_UTF8, b'{"schema": "\xff"}', id="text is not UTF-8"),
         pytest.param(DropReason.TOO_DEEP, b'{"schema": ' + b"[" * 5000 + b"]" * 5000 + b"}", id="parser gives up"),

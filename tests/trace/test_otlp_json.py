@@ -61,6 +61,28 @@ def test_numbers_may_be_numbers() -> None:
     assert STARTED_AT == span.started_at
 
 
+@pytest.mark.parametrize("name", ["startTimeUnixNano", "endTimeUnixNano"])
+def test_a_time_of_hundreds_of_digits_costs_its_span_alone(name: str) -> None:
+    """JSON may write any integer; the whole span beside it is read."""
+    decoded = read(a_request(a_span(**{name: 10**400}), a_span(spanId="00f067aa0ba902b8")))
+
+    assert "00f067aa0ba902b8" in {span.span_id for span in decoded.spans}
+
+
+def test_half_a_character_costs_no_record() -> None:
+    """JavaScript and Python write half of a pair where a text was cut within it, in messages within a text too."""
+    cut = json.dumps([{"role": "user", "content": "Book \\ \ud83d\ude00 \ud83d"}])
+    attributes = [
+        *a_span()["attributes"],
+        an_attribute("gen_ai.input.messages", stringValue=cut),
+        an_attribute("user.id", stringValue="\udc00\ud83d"),
+    ]
+
+    (span,) = read(a_request(a_span(attributes=attributes))).spans
+
+    assert ("Book \\ \U0001f600 \ufffd", "\ufffd\ufffd") == (span.text, span.user_id)
+
+
 def test_ids_are_read_in_any_spelling() -> None:
     """Hexadecimal ids in capitals, and the base64 of general protobuf libraries, are the same ids."""
     capitals = read(a_request(a_span(traceId=TRACE_ID.upper()))).spans[0].trace_id
@@ -90,6 +112,7 @@ def test_status_is_read_in_any_spelling(code: Any) -> None:
         ({"doubleValue": "9e99"}, None),
         ({"doubleValue": 10**400}, None),
         ({"intValue": "9" * 30}, None),
+        ({"intValue": 10**400}, None),
         ({"intValue": "--1"}, None),
         ({"intValue": True}, None),
         ({"stringValue": ["812"]}, None),
