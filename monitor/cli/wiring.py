@@ -120,15 +120,11 @@ def existing_ledger(
     """
     named = ledger_url(config.ledger, url)
     if is_missing(named):
-        raise DependencyUnreachable(
-            f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or "
-            "--config.file, or start `cliffwatch run` first."
-        )
+        told = f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or"
+        raise DependencyUnreachable(f"{told} --config.file, or start `cliffwatch run` first.")
     if of_this_version and not (schema := schema_version(named)).is_current:
-        raise LedgerInvalid(
-            f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted}; "
-            "run `cliffwatch ledger migrate`, or the version that wrote it."
-        )
+        told = f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted};"
+        raise LedgerInvalid(f"{told} run `cliffwatch ledger migrate`, or the version that wrote it.")
     return opened_ledger(config, named)
 
 

@@ -381,11 +381,9 @@ class Pairing:
 
         A case that neither run has a score for says nothing of either, and one that the baseline never had is new.
         """
-        after = self.candidate.cases
-        changed = set(self.unpaired.changed)
-        pairs = (
-            _worst(before, after.get(key)) for key, before in sorted(self.baseline.cases.items()) if key not in changed
-        )
+        after, changed = self.candidate.cases, set(self.unpaired.changed)
+        known = sorted(self.baseline.cases.items())
+        pairs = (_worst(before, after.get(key)) for key, before in known if key not in changed)
         return [pair for pair in pairs if pair is not None]
 
 

@@ -157,9 +157,8 @@ class GateResult:
 def check(report: EvalReport, floors: Floors) -> GateResult:
     """Each rule of *floors* beside *report*."""
     checker = _Checker(report, floors)
-    limits: dict[str, float] = {
-        floor.tier or "all": floor.pass_rate for floor in floors.floors if floor.capability is None
-    }
+    of_tiers = (floor for floor in floors.floors if floor.capability is None)
+    limits: dict[str, float] = {floor.tier or "all": floor.pass_rate for floor in of_tiers}
     rules = sorted(checker.rules(), key=lambda rule: rule.state is RuleState.KEPT)
     return GateResult(rules, undecided_fails=floors.undecided == "fails", floors=limits)
 
@@ -259,11 +258,8 @@ class _Checker:
         """Those of *cases* in a tier, in a class, or all of them."""
         tiers = None if tier is None else HARD_TIER if tier == _HARD else {Tier(tier)}
         tier_of = self._report.tiering.tier_of
-        return [
-            case
-            for case in cases
-            if capability in {None, case.capability} and (tiers is None or tier_of(case.key) in tiers)
-        ]
+        of_class = (case for case in cases if capability in {None, case.capability})
+        return [case for case in of_class if tiers is None or tier_of(case.key) in tiers]
 
     def _newly_failing(self, scope: str, most: int) -> CheckedRule:
         of, words = _parts(scope), _words(*_parts(scope))

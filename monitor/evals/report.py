@@ -153,10 +153,8 @@ class EvalReport:
         if self.comparison.aggregate is None or share is None or hard is None or easier is None:
             return False
         hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
-        is_told = (
-            min(hard_counts) >= self.policy.min_hard_failures
-            and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
-        )
+        is_told = min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
+        is_told = is_told and min(hard_counts) >= self.policy.min_hard_failures
         has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0
         is_better = self.comparison.aggregate.change.estimate >= 0.0
         return is_told and has_jumped and is_better and share.excess.lower > 0.0
@@ -208,10 +206,11 @@ class EvalReport:
         if not lost:
             return None
         name = min(lost, key=changes.__getitem__)
+        told = (
+            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} would"
+        )
         return (
-            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
-            f"would go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again "
-            f"({some_of(unknown)})."
+            f"{told} go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again ({some_of(unknown)})."
         )
 
     @property
@@ -223,18 +222,15 @@ class EvalReport:
             more = f" Also worse: {', '.join(others)}." if others else ""
             return f"Worse: {_moved(self.scope[0], judged)}.{more}"
         if state is VerdictState.CLIFF and share is not None:
-            return (
-                f"Better on average, but the hard tier is left behind: its share of failures goes "
-                f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}, "
-                f"{points_of(share.excess.estimate)} more than a uniform gain gives "
-                f"({bounds(share.excess)})."
-            )
+            told = "Better on average, but the hard tier is left behind: its share of failures goes"
+            excess = f"{points_of(share.excess.estimate)} more than a uniform gain gives ({bounds(share.excess)})"
+            return f"{told} {_shares(share)}, {excess}."
         if state is VerdictState.OK:
-            claims = " and ".join(
-                f"{scope_words(name)} at most {points_of(margin)} worse" for name, (_, margin) in self._claims.items()
+            claims = (
+                f"{scope_words(at)} at most {points_of(margin)} worse" for at, (_, margin) in self._claims.items()
             )
             unknown = "" if "hard" in judged else " Nothing is known about the hard tier."
-            return f"Not worse: {claims}.{unknown}"
+            return f"Not worse: {' and '.join(claims)}.{unknown}"
         return f"Not known yet: {self._not_yet()}"
 
     def _not_yet(self) -> str:
@@ -265,9 +261,8 @@ class EvalReport:
         yield from (f"Also worse: {_moved(name, judged)}." for name in self.scope[1:])
         yield from audit_words(arms, self.audits_needed, _SCORER)
         if not moved and all(labels.judge for labels in arms.values()):
-            yield from (
-                f"On the {arm} the {_SCORER} {judge_words(of.judge[TierGroup.ALL])}." for arm, of in arms.items()
-            )
+            for arm, labels in arms.items():
+                yield f"On the {arm} the {_SCORER} {judge_words(labels.judge[TierGroup.ALL])}."
         if not self.tiering.is_told or (comparison.hard_tier is None and self.worst_case.hard_tier is None):
             yield next(iter(self.obstacles))
         yield from self._unknown()
@@ -284,40 +279,29 @@ class EvalReport:
                 yield f"About {counted(needed, 'more case')} like these would show that it is not worse."
         if state is VerdictState.OK and comparison.share is not None and comparison.share.excess.lower > 0.0:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
-        yield from (
-            f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and "
-            f"{percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
-            for name, stratum in self.variants.items()
-            if stratum.has_fallen
-        )
+        for name, stratum in self.variants.items():
+            if stratum.has_fallen:
+                told = f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and"
+                yield f"{told} {percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
 
     def _unknown(self) -> Iterator[str]:
-        unknown = self.pairing.unknown_after
-        if unknown:
-            after = self.pairing.candidate.cases
-            reasons = Counter(
-                (after[key].unscored_because or "no score") if key in after else "missing" for key in unknown
-            )
+        found = [self.pairing.candidate.cases.get(key) for key in self.pairing.unknown_after]
+        if found:
+            reasons = Counter("missing" if case is None else case.unscored_because or "no score" for case in found)
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            yield (
-                f"Without a score in the candidate: {counted(len(unknown), 'case')} ({told}), left out of the "
-                "comparison and failed for a gate."
-            )
+            told = f"Without a score in the candidate: {counted(len(found), 'case')} ({told}), left out of the"
+            yield f"{told} comparison and failed for a gate."
         yield from filter(None, [self.decided_by_unknown])
 
 
 def _nothing_in_common(pairing: Pairing) -> str:
     unpaired = pairing.unpaired
     if unpaired.changed:
-        return (
-            f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be "
-            "compared; run both versions on the same suite."
-        )
-    return (
-        f"No case is in both runs: the baseline has {some_of(unpaired.baseline_only) or 'none'}, the candidate "
-        f"{some_of(unpaired.candidate_only) or 'none'}; name the column that identifies a case (--column case=NAME), "
-        "or run both versions on the same suite."
-    )
+        told = f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be"
+        return f"{told} compared; run both versions on the same suite."
+    sides = [some_of(keys) or "none" for keys in (unpaired.baseline_only, unpaired.candidate_only)]
+    told = f"No case is in both runs: the baseline has {sides[0]}, the candidate {sides[1]}; name the column that"
+    return f"{told} identifies a case (--column case=NAME), or run both versions on the same suite."
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:
@@ -364,13 +348,14 @@ def _movement(name: str, stratum: Stratum) -> str:
     return f"{words} {_rates(stratum)}, {with_bounds(stratum.change)}: {shown}."
 
 
+def _shares(share: ShareReport) -> str:
+    return f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
+
+
 def _share_words(share: ShareReport, state: VerdictState) -> str:
-    shares = f"{percent(share.baseline.estimate)} → {percent(share.candidate.estimate)}"
-    return (
-        f"The hard tier's share of failures goes {shares}, {points(share.change.estimate)}; a uniform gain would give "
-        f"{points(share.expected_change)}, so the excess is {with_bounds(share.excess)}: "
-        f"{_meaning(share.excess, state)}."
-    )
+    told = f"The hard tier's share of failures goes {_shares(share)}, {points(share.change.estimate)}; a uniform gain"
+    excess = f"the excess is {with_bounds(share.excess)}: {_meaning(share.excess, state)}"
+    return f"{told} would give {points(share.expected_change)}, so {excess}."
 
 
 def _meaning(excess: Interval, state: VerdictState) -> str:
