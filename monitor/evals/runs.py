@@ -16,6 +16,9 @@ from monitor.evals.formats.reading import Options, ResultFile
 from monitor.evals.report import ArmSource
 
 _ENOUGH_IN_COMMON = 0.5
+_OTHER_SCALE = 4.0
+"""A highest score that is on another scale than one from 0 to 1."""
+
 _REPEAT = re.compile(r"[-_ ]?(run|trial|attempt|epoch|repeat|rep|seed|iteration)[-_ ]?\d+$", re.IGNORECASE)  # of a file
 
 
@@ -55,11 +58,28 @@ def paired(before: Side, after: Side, read: ReadSide, options: Options) -> tuple
         asked = options if column is None else replace(options, columns={**options.columns, "case": column})
         found = [_Folded(side, read(side, asked)) for side in (before, after)]  # one by one: attempts are many
         if column is None:
+            shared = _shared_outcomes(*found)
+            if shared and not options.preferred:
+                options = replace(options, preferred=shared)
+                continue
             columns = [None, *(name for name in found[0].case_columns[1:] if name in found[1].case_columns)]
+        low, high = sorted(each.highest for each in found)
+        if 0.0 < low <= 1.0 and high >= _OTHER_SCALE:
+            told = f"{before.path} and {after.path} have scores of up to {found[0].highest:g} and {found[1].highest:g}"
+            raise UsageError(f"{told}; write both on one scale, or as pass and fail.")
         tried.append(_pair(*found))
         if _names_cases(tried[-1][0]):
             return tried[-1]
     return max(tried, key=lambda each: len(each[0].pairs))
+
+
+def _shared_outcomes(before: _Folded, after: _Folded) -> Sequence[str]:
+    """The outcomes that both sides have, if a file would be judged by another; none if all are right as they are."""
+    others = {name for outcomes in after.outcomes for name in outcomes}
+    shared = dict.fromkeys(name for outcomes in before.outcomes for name in outcomes if name in others)
+    files = (*before.outcomes, *after.outcomes)
+    is_right = all(next((name for name in shared if name in each), each[0]) == each[0] for each in files)
+    return () if is_right else list(shared)
 
 
 def _names_cases(pairing: Pairing) -> bool:
@@ -95,6 +115,8 @@ class _Folded:
     Attributes:
         variants: Its cases by the prompt that they were asked with, or by file where they name no task.
         case_columns: Columns that may name the case in every file.
+        outcomes: What may say what passed, by file, the one that counts first.
+        highest: The highest score.
         source: Where the cases came from.
     """
 
@@ -122,6 +144,8 @@ class _Folded:
         self.variants = {variant: fold.cases for variant, fold in variants.items()}
         columns = [result.case_columns for result in results]
         self.case_columns = [name for name in columns[0] if all(name in each for each in columns)]
+        self.outcomes = [result.outcomes for result in results if result.outcomes]
+        self.highest = max(result.highest for result in results)
         label = asked or PurePath(side.path).name or side.path
         notes = [note for result in results for note in result.notes]
         if len(prompts) > 1:

@@ -169,6 +169,17 @@ def test_words_of_people_that_say_neither_yes_nor_no_are_counted(
     assert 0 == document["labels"]["baseline"]["audited"]
 
 
+def test_checks_that_are_nothing_but_an_x_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reviewer may tick what is right; beside an `ok`, an x is a no."""
+    path, told = tmp_path / "run.csv", tmp_path / "told.csv"
+    write_csv(path, [{"id": n, "score": n % 2, "ann": "x" if n % 2 else ""} for n in range(40)])
+    write_csv(told, [{"id": n, "score": n % 2, "ann": "x" if n % 2 else "ok"} for n in range(40)])
+
+    assert 2 == run_command(["report", str(path), str(path), "--human", "ann"])
+    assert 'people wrote nothing but "x" in their column; write yes and no' in capsys.readouterr().err
+    assert 0 == run_command(["report", str(told), str(told), "--human", "ann"])
+
+
 def test_a_column_that_only_sounds_like_people_is_not_taken_for_their_verdicts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,7 +196,13 @@ def test_cases_may_be_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert (2, 1, 2) == counted(reported(capsys, entries, bare))
 
 
-@pytest.mark.parametrize("fault", ["hallucination", "toxicity_score", "latency_ms", "total_tokens", "self_harm"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("hallucination", "toxicity_score", "latency_ms", "total_tokens", "self_harm", "failure_rate", "num_mistakes"),
+        *("loss", "rmse", "brier_score", "bits_per_byte", "false_positive", "contradiction", "StereotypeMetric"),
+    ],
+)
 def test_a_score_of_which_less_is_better_is_no_outcome(
     fault: str, written: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +288,18 @@ def test_lists_of_ids_leave_what_broke_unknown(written: Any, capsys: pytest.Capt
         ("DOĞRU", "YANLIŞ"),
         ("ИСТИНА", "ЛОЖЬ"),
         ("はい", "いいえ"),
+        ("正解", "不正解"),
+        ("正确", "错误"),
+        ("通过", "未通过"),
+        ("ΑΛΗΘΗΣ", "ΨΕΥΔΗΣ"),
+        ("ADEVĂRAT", "FALS"),
+        ("ІСТИНА", "ХИБНІСТЬ"),
+        ("نعم", "لا"),
+        ("כן", "לא"),
+        ("đúng", "sai"),
+        ("benar", "salah"),
+        ("correto", "incorreto"),
+        ("OK", "NOK"),
         ("是", "否"),
     ],
 )
@@ -346,6 +364,13 @@ def test_a_run_that_broke_is_unknown_whatever_its_score(
         *(("HTTP 500", 1), ("openai.RateLimitError: 429", 1), ({"type": "api_error", "message": "x"}, 1)),
         *(("APITimeoutError: Request timed out.", 1), ("read ECONNRESET", 1), ("AuthenticationError: 401", 1)),
         *(("getaddrinfo ENOTFOUND api.x.ai", 1), ("FileNotFoundError: a.txt", 0), ("ModuleNotFoundError: x", 0)),
+        *(("Request failed with status code 429", 1), ("Error code: 529 - {'type': 'error'}", 1), ("504 Gateway", 1)),
+        *(("ThrottlingException: slow down", 1), ("429 RESOURCE_EXHAUSTED", 1), ("httpx.ReadTimeout", 1)),
+        *(("litellm.ServiceUnavailableError", 1), ("ConnectionRefusedError: [Errno 111]", 1), ({"status": 429}, 1)),
+        *(("Your credit balance is too low to access the API", 1), ("TimeoutError", 0), ("exit code 1", 0)),
+        *(("NotFoundError: the model `x` does not exist", 1), ("wrong count: 429 rows", 0), ("expected 500, got 3", 0)),
+        ("\n".join(["Traceback:", *["in f()"] * 50, "openai.RateLimitError: 429"]), 1),
+        ("Traceback:\nin connection_error()\nValueError: 3", 0),
     ],
     ids=str,
 )
@@ -356,6 +381,14 @@ def test_a_failure_is_unknown_only_where_the_model_could_not_be_asked(
     path = written([{"id": "a", "passed": True, "error": None}, {"id": "b", "passed": False, "error": error}])
 
     assert expected == len(reported(capsys, path, path)["unpaired"]["unscored"])
+
+
+@pytest.mark.parametrize("error", ["No error", "OK", "Success", "None", "N/A", "false", 0, [], {}])
+def test_no_error_in_words_is_none(error: object, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes something into every row; a pass beside it counts."""
+    path = written([{"id": name, "passed": name == "a", "error": error} for name in "ab"])
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path))
 
 
 @pytest.mark.parametrize(
@@ -405,6 +438,116 @@ def test_a_column_of_ones_with_three_decimals_passes(written: Any, capsys: pytes
 
     assert (2, 2, 1) == counted(reported(capsys, good, fair, "--pass-at", "0.9"))
     assert (2, 1, 1) == counted(reported(capsys, large, large, "--pass-at", "990"))
+
+
+@pytest.mark.parametrize("pass_at", ["0.5", "75"])
+def test_scores_of_two_scales_are_refused(pass_at: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever passes on the one scale fails or passes everything on the other; a run that scores nothing is on any."""
+    rates, points = (
+        written([{"id": n, "score": whole * n / 4} for n in range(5)], f"{whole}.jsonl") for whole in (1, 100)
+    )
+    nothing = written([{"id": n, "score": 0} for n in range(5)], "nothing")
+    passed = written([{"id": n, "passed": n > 2} for n in range(5)], "passed")
+
+    assert "have scores of up to 1 and 100; write both on one scale, or as pass and fail" in (
+        refused(capsys, rates, points, "--pass-at", pass_at)
+    )
+    assert (5, 2, 0) == counted(reported(capsys, points, nothing, "--pass-at", "75"))
+    assert (5, 2, 2) == counted(reported(capsys, passed, points, "--pass-at", "75"))
+
+
+@pytest.mark.parametrize("scores", [{"new": 1}, {"new": 1, "style": 0}], ids=["one", "two"])
+def test_both_runs_are_judged_by_the_same_score(
+    scores: Mapping[str, int], written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scorer that is new in the candidate, or that the tool lists first there, is not compared with another one."""
+    old = [{"id": n, "scores": {"facts": int(n > 2)}} for n in range(6)]
+    new = [{"id": n, "scores": {**scores, "facts": int(n > 3)}} for n in range(6)]
+    before, after = written(old, "before"), written(new, "after")
+
+    assert (6, 3, 2) == counted(reported(capsys, before, after))
+    assert (6, 2, 3) == counted(reported(capsys, after, before))
+
+
+def test_a_success_of_the_run_does_not_judge_the_other_run(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where one run shows that `success` is no verdict, the score counts in both."""
+    before = written([{"id": n, "success": True, "score": int(n > 2)} for n in range(6)], "before")
+    after = written([{"id": n, "success": n > 3, "score": 1} for n in range(6)], "after")
+
+    assert (6, 3, 6) == counted(reported(capsys, before, after))
+
+
+@pytest.mark.parametrize("form", ["inspect", "lm_eval"])
+def test_logs_of_tools_are_judged_by_the_score_that_both_have(
+    form: str, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever they list first."""
+
+    def log(names: Sequence[str]) -> Any:
+        if form == "lm_eval":
+            about = {"doc": {}, "filtered_resps": ["x"], "filter": "none", "metrics": names}
+            return [{**about, "doc_id": n, "facts": int(n > 2), "new": 1.0} for n in range(6)]
+        spec = {"task": "t", "model": "m", "scorers": [{"name": name} for name in names]}
+        values = [{"facts": int(n > 2), "new": 1} for n in range(6)]
+        samples = [{"id": n, "scores": {at: {"value": each[at]} for at in names}} for n, each in enumerate(values)]
+        return json.dumps({"status": "success", "eval": spec, "samples": samples})
+
+    before, after = written(log(["facts"]), "before"), written(log(["new", "facts"]), "after")
+
+    assert (6, 3, 3) == counted(reported(capsys, before, after))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "a", "passed": true, "passed": false}\n{"id": "b", "passed": true}\n',
+        '[{"id": "a", "passed": true}, {"id": "b", "passed": true, "passed": false}]',
+        '{"results": [{"id": "a", "score": 1}], "results": [{"id": "b", "score": 0}]}',
+    ],
+    ids=["line", "list", "lists"],
+)
+def test_two_values_of_a_key_are_refused(text: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which of them counts would be a guess; the same value twice is none."""
+    path, same = written(text), written('{"id": "a", "id": "a", "passed": true}\n{"id": "b", "passed": false}\n', "s")
+
+    assert "in one object; delete one of them" in refused(capsys, path, path)
+    assert (2, 1, 1) == counted(reported(capsys, same, same))
+
+
+def test_a_row_with_more_cells_than_columns_is_refused(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A comma without quotes moves all that stands behind it: passed would be a piece of the text."""
+    moved = written("id,question,passed\na,one,1\nb,two, 1,0\n")
+    empty = written("id,passed,,\na,1,,\nb,0,,,\n", "empty.csv")
+
+    told = "has 3 columns, but 4 cells in the row that begins with b; put text with a comma in quotes"
+    assert told in refused(capsys, moved, moved)
+    assert (2, 1, 1) == counted(reported(capsys, empty, empty))
+
+
+def test_commas_in_names_are_no_delimiters(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """What parts the columns is what gives a case and an outcome."""
+    path = written("id;Question (a, b, or c, as asked);passed\na;1,2;1\nb;3,4;0\n")
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path))
+
+
+def test_letters_with_accents_are_the_same_however_they_are_made_up(
+    written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Mac writes an é of a file's name as e and an accent."""
+    before, after = (
+        written([{"id": f"caf{letter}-{n}", "passed": n > 1} for n in range(3)], side)
+        for side, letter in (("before", "\u00e9"), ("after", "e\u0301"))
+    )
+
+    assert (3, 1, 1) == counted(reported(capsys, before, after))
+
+
+def test_yaml_may_have_cases_with_hyphens_as_keys(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """As names of cases mostly are."""
+    path = written("case-1: pass\ncase-2: fail\n", "cases.yaml")
+
+    assert (2, 1, 1) == counted(reported(capsys, path, path))
 
 
 def test_scores_of_thousands_need_the_lowest_that_passes(written: Any, capsys: pytest.CaptureFixture[str]) -> None:

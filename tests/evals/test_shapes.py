@@ -105,6 +105,16 @@ SHAPES: dict[str, Shape] = {
             for n, was in enumerate(passed)
         )
     ),
+    "JUnit in UTF-16": lambda _, passed: '<?xml version="1.0" encoding="UTF-16"?><testsuite>{}</testsuite>'.format(
+        "".join(f'<testcase name="{CASES[n]}">{word(was, "", "<failure/>")}</testcase>' for n, was in enumerate(passed))
+    ).encode("utf-16"),
+    "Mocha": lambda _, passed: {
+        "stats": {"tests": 10},
+        "tests": [{"fullTitle": CASES[n], "state": word(was, "passed", "failed")} for n, was in enumerate(passed)],
+    },
+    "IFEval": each(
+        lambda n, was: {"key": n, "prompt": asked(n), "follow_all_instructions": bool(was), "follow_list": [True]}
+    ),
     "Ragas, one score": lambda _, passed: table(
         ["user_input", "response", "answer_correctness"], [(asked(n), "x", float(was)) for n, was in enumerate(passed)]
     ),

@@ -26,9 +26,10 @@ READ_FORMATS = (
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LARGEST_RECORD = 64 * 1024**2
+_XML_DECLARATION = re.compile(r"^\ufeff?<\?xml[^>]*>")
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
-_YAML = re.compile(rb"---\s|- \w+:\s|[A-Za-z_]\w*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|\w+:)")
+_YAML = re.compile(rb"---\s|- \w+:\s|[A-Za-z_][\w-]*:(?: [^\n]*)?(?:\r?\n)+(?:[ #-]|[\w-]+:)")
 
 
 def read_content(name: str, content: bytes, options: Options) -> ResultFile:
@@ -49,7 +50,7 @@ def read_content(name: str, content: bytes, options: Options) -> ResultFile:
     encoding = json.detect_encoding(content[:4])  # of any text, not of JSON alone
     # As spreadsheets write "Unicode text", and PowerShell whatever it prints.
     if not encoding.startswith("utf-8") and frame_lengths(content[:PEEK_BYTES]) is None:
-        content = content.decode(encoding, "replace").encode()
+        content = _XML_DECLARATION.sub("", content.decode(encoding, "replace")).encode()
     text = content.removeprefix(BOM_UTF8).lstrip()
     if not text:
         raise ResultFileInvalid(f"{name} is empty; name a file with results.")
@@ -106,6 +107,8 @@ def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
     first = _whole(next(io.BytesIO(text)))
     is_lines = isinstance(first, dict) and _MORE_LINES.search(text) is not None
     document = first if is_lines else _whole(text)
+    for part in io.BytesIO(text) if is_lines else [text[:_LARGEST_RECORD]]:
+        _refuse_twins(name, part)
     if events.is_event(document):
         return events.read_records(name, text.splitlines() if is_lines else [text], options)
     if is_lines:
@@ -113,6 +116,25 @@ def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
     if document is None:
         list(_lines(name, text))  # says which line is broken
     return _read_document(name, document, options)
+
+
+def _refuse_twins(name: str, text: bytes) -> None:
+    """
+    Refuses an object in which a key has two values: each of them may be the one that counts.
+
+    Raises:
+        ResultFileInvalid: there is one.
+    """
+
+    def seen(pairs: Sequence[tuple[str, object]]) -> object:
+        told = dict(pairs)
+        twin = next((key for key, value in pairs if told[key] != value), None) if len(told) < len(pairs) else None
+        if twin is not None:
+            raise ResultFileInvalid(f'{name} has two values of "{twin}" in one object; delete one of them.')
+        return object()  # of a long document, nothing is kept
+
+    with suppress(ValueError):
+        json.loads(text, object_pairs_hook=seen)
 
 
 def _read_lines(name: str, text: bytes, options: Options) -> ResultFile:
@@ -161,10 +183,8 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
                 row = from_json(line)
             except ValueError as error:
                 line.decode()  # raises where the letters are the reason
-                raise ResultFileInvalid(
-                    f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed "
-                    f"({error}); write it again."
-                ) from error
+                told = f"{name} is neither one JSON document nor JSON lines: line {number} cannot be parsed ({error})"
+                raise ResultFileInvalid(f"{told}; write it again.") from error
             if not isinstance(row, dict):
                 raise _unknown(name)
             yield row

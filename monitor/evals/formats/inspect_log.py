@@ -86,7 +86,7 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
     if not samples:
         raise ResultFileInvalid(f"{name} is an Inspect AI log without samples; run the eval with --log-samples.")
     valid = [sample for sample in samples if not sample.get("invalidation")]
-    scorers = _scorers(spec, valid)
+    scorers = options.preferring(_scorers(spec, valid))
     scorer, chose = reading.chosen(name, "score", options.metrics, scorers, "--metric") if scorers else ("", [])
     reader = reading.AttemptReader(name, options, scorer)
     return reader.result(
@@ -97,6 +97,7 @@ def read_log(name: str, document: Mapping[str, Any], options: Options) -> Result
         # A retry keeps the task's id and holds the samples of the run that it repeats.
         series=f"inspect {spec['task_id']}" if spec.get("task_id") else None,
         written=str(spec.get("created") or ""),
+        outcomes=scorers,
     )
 
 

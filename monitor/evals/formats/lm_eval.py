@@ -32,10 +32,8 @@ def refuse_totals(name: str, _document: Mapping[str, JsonValue], _options: Optio
     Raises:
         ResultFileInvalid: always.
     """
-    raise ResultFileInvalid(
-        f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name the "
-        "samples_*.jsonl files, or their folder."
-    )
+    told = f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name"
+    raise ResultFileInvalid(f"{told} the samples_*.jsonl files, or their folder.")
 
 
 def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:
@@ -52,7 +50,8 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
     filters = list(dict.fromkeys(str(row.get("filter", "none")) for row in rows))
     filter_name, filter_notes = reading.chosen(name, "filter", options.filters, filters, "--filter")
     kept = [row for row in rows if str(row.get("filter", "none")) == filter_name]
-    metric, metric_notes = reading.chosen(name, "metric", options.metrics, _metrics(kept), "--metric")
+    metrics = options.preferring(_metrics(kept))
+    metric, metric_notes = reading.chosen(name, "metric", options.metrics, metrics, "--metric")
     reader = reading.AttemptReader(name, options, metric)
     return reader.result(
         Format.LM_EVAL,
@@ -61,6 +60,7 @@ def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options)
         *metric_notes,
         series=f"lm_eval {path.parent}/{task}" if told else None,
         written=told["written"] if told else "",
+        outcomes=metrics,
     )
 
 

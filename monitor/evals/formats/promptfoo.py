@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats import reading
-from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
+from monitor.evals.formats.reading import Format, Options, ResultFile
 from monitor.evals.formats.table import csv_rows
 
 _ERROR = 2  # of `failureReason`: 0 none, 1 an assertion, 2 no answer could be judged
@@ -88,17 +88,12 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     Raises:
         ResultFileInvalid: it holds no result.
     """
-    if not rows:
-        raise ResultFileInvalid(f"{name} holds promptfoo results without a single test; run the eval again.")
     # A test is known by its own name or by what its variables say, a prompt by its label.
     names = _told_apart((_case_name(row), reading.input_of(_words(row.get("vars")))[1]) for row in rows)
     prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
     reader = reading.AttemptReader(name, options)
-    attempts = [
-        _attempt(reader, row, case_id, prompt, options)
-        for row, case_id, prompt in zip(rows, names, prompts, strict=True)
-    ]
-    return reader.result(Format.PROMPTFOO, attempts)
+    named = zip(rows, names, prompts, strict=True)
+    return reader.result(Format.PROMPTFOO, (_attempt(reader, *each, options) for each in named))
 
 
 def _attempt(

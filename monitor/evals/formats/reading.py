@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from unicodedata import normalize
 
 from pydantic import JsonValue
 
@@ -32,7 +33,8 @@ PARTLY = 0.5
 VALUES: Mapping[str, frozenset[str]] = {kind: frozenset(words) for kind, words in WORDS["values"].items()}
 PASSING, FAILING = VALUES["passing"], VALUES["failing"]
 _DECIDED = PASSING | FAILING
-_PARTLY, _NO_ERROR = VALUES["partly"], VALUES["unscored"] | FAILING
+_PARTLY, _NO_ERROR = VALUES["partly"], VALUES["unscored"] | VALUES["no_error"] | FAILING
+_UNANSWERED = re.compile(WORDS["runs"]["unanswered"], re.IGNORECASE | re.VERBOSE)
 _SHOWN = 3
 # Around at least two letters, so that a grade (C+) stays what it is.
 _MARKS = re.compile(r"^[^\w<>()]+(?=[^\W\d_]{2})|(?<=[^\W\d_]{2})[^\w<>()]+$")
@@ -89,6 +91,7 @@ class Options:
         columns: Column by role (`case`, `passed`, ...) of a table; roles left out are guessed.
         metrics: Names of the score that counts, the first that a file has; empty for the file's own first.
         filters: Names of the lm-evaluation-harness filter that counts, in the same way.
+        preferred: Outcomes that both runs have, likeliest first: they come before those that only one has.
         pass_at: Lowest score that is a pass; None for 1, where scores run from 0 to 1.
         capability_key: Metadata that holds the capability class, or None to guess.
         tier_column: Metadata that holds the tier, or None to guess.
@@ -99,11 +102,16 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[str] = ()
     filters: Sequence[str] = ()
+    preferred: Sequence[str] = ()
     pass_at: float | None = None
     capability_key: str | None = None
     tier_column: str | None = None
     case_ids: Sequence[str] = ()
     keep_text: bool = True
+
+    def preferring(self, outcomes: Sequence[str]) -> Sequence[str]:
+        """*outcomes*, those that both runs have first."""
+        return list(dict.fromkeys([*(each for each in self.preferred if each in outcomes), *outcomes]))
 
     def wants(self, name: str) -> bool:
         """Whether the metadata *name* is one that tells tier or capability."""
@@ -123,6 +131,8 @@ class ResultFile:
         series: What the file is a run of, where a later file of the same series replaces it; None where none does.
         written: When, in a form that sorts.
         case_columns: Columns that may name the case, likeliest first; empty where the format leaves no choice.
+        outcomes: What may say what passed, the one that counts first; empty where there is no choice.
+        highest: The highest score; 0 where there are only verdicts.
     """
 
     name: str
@@ -132,6 +142,8 @@ class ResultFile:
     series: str | None = None
     written: str = ""
     case_columns: Sequence[str] = ()
+    outcomes: Sequence[str] = ()
+    highest: float = 0.0
 
 
 def fact_name(column: str) -> str:
@@ -195,7 +207,8 @@ class AttemptReader:
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
         self._unclear_checks = 0
-        self._told: set[bool | None] = set()  # None for a mark that some put where it passed, some where it failed
+        # None for a mark that some put where it passed, some where it failed.
+        self._told, self._checks = set[bool | None](), set[bool | None]()
 
     def attempt(
         self,
@@ -232,13 +245,14 @@ class AttemptReader:
             more: What else an `Attempt` holds, over what the others tell.
         """
         passed, because = self._judged(outcome, is_verdict=is_verdict) if broken is None else (None, broken)
-        words = word_of(str(error)[:LONGEST_NAME]) if error else ""
-        is_unanswered = "assert" not in words and any(part in words for part in VALUES["unanswered_within"])
-        if broken is None and words not in _NO_ERROR and (passed is not False or is_unanswered):
+        lines = str(error or "").strip().splitlines() or [""]
+        told = f"{lines[0][:_LONGEST_FAILURE]} {lines[-1][:_LONGEST_FAILURE]}"  # a traceback has its reason at its end
+        is_unanswered = "assert" not in told.casefold() and _UNANSWERED.search(told)
+        if broken is None and word_of(lines[0]) not in _NO_ERROR and (passed is not False or is_unanswered):
             passed, because = None, "error"
         about, classes = metadata or {}, self._classes
         text, digest = input_of(question, keep_text=self._options.keep_text)
-        told: dict[str, Any] = {"input_text": text, "input_digest": digest, **more}
+        inputs: dict[str, Any] = {"input_text": text, "input_digest": digest, **more}
         return Attempt(
             key=key,
             passed=passed,
@@ -247,7 +261,7 @@ class AttemptReader:
             unscored_because=because,
             metadata=about,
             human=self._checked(word_of(human)),
-            **told,
+            **inputs,
         )
 
     def facts(self, values: Mapping[str, JsonValue] | None) -> Mapping[str, MetadataValue]:
@@ -273,7 +287,8 @@ class AttemptReader:
         found = list(attempts)
         if not found:
             raise ResultFileInvalid(f"{self._name} holds no case; run the suite again.")
-        return ResultFile(self._name, form, found, (*notes, *self._notes()), **more)
+        highest = self._highest if self._lowest < math.inf else 0.0
+        return ResultFile(self._name, form, found, (*notes, *self._notes()), highest=highest, **more)
 
     def _judged(self, value: JsonValue, *, is_verdict: bool) -> tuple[bool | None, str | None]:
         """Whether *value* is a pass, and if it is neither, why not."""
@@ -299,17 +314,18 @@ class AttemptReader:
         if word not in _DECIDED:
             self._unclear_checks += not is_unscored(word)
             return None
+        self._checks.add(None if word in VALUES["mark"] else word in PASSING)
         return word in PASSING
 
     def _notes(self) -> Iterator[str]:
+        if self._checks == {None}:
+            raise ChoiceMissing(f'{self._name}: people wrote nothing but "x" in their column; write yes and no.')
         if self._told == {None}:
             self._unclear.update(VALUES["mark"])
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
         if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
-            raise ChoiceMissing(
-                f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column "
-                "with --column passed=NAME or --metric NAME, or write pass and fail."
-            )
+            told = f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column"
+            raise ChoiceMissing(f"{told} with --column passed=NAME or --metric NAME, or write pass and fail.")
         if unclear:
             count = self._unclear.total()
             yield f"{count:,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
@@ -318,10 +334,8 @@ class AttemptReader:
         low, high = self._lowest, self._highest
         is_graded = self._between and high < 1.0
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
-            raise ChoiceMissing(
-                f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
-                f"--pass-at {low + 0.75 * (high - low):.4g}."
-            )
+            told = f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as"
+            raise ChoiceMissing(f"{told} --pass-at {low + 0.75 * (high - low):.4g}.")
         if self._between:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."
 
@@ -330,7 +344,7 @@ def text_of(value: JsonValue) -> str:
     """*value* as text, empty for None; a whole number without the .0 that tables with a gap in their column write."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else normalize("NFC", str(value).strip())  # a Mac writes é as e with an accent
 
 
 def word_of(value: JsonValue) -> str:

@@ -42,7 +42,7 @@ _SHOWN = 3
 _MOST_VALUES = 200
 _WHOLE = re.compile(r"-?\d+\.0|")
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?\s*")
-_HEAD_LINES = 10  # in which a header begins
+_HEAD_LINES = 30  # in which a header begins
 
 
 def csv_rows(
@@ -59,8 +59,8 @@ def csv_rows(
         return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
 
     csv.field_size_limit(2**31 - 1)
-    head = [(line, dict.fromkeys(_cells(line))) for line in islice(lines(), _HEAD_LINES)]
-    known = [(asked and asked <= row.keys()) or (has_case(row) and has_outcome(row)) for _, row in head]
+    head = [(line, _split(line, _delimiter(line))) for line in islice(lines(), _HEAD_LINES)]
+    known = [(asked and asked <= row.keys()) or _says_what_passed(row) for _, row in head]
     start = known.index(True) if True in known else 0
     delimiter = _delimiter(head[start][0])
 
@@ -69,19 +69,22 @@ def csv_rows(
         try:
             yield from (row for row in rows if row)
         except csv.Error as error:
-            raise reading.ResultFileInvalid(
-                f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
-            ) from error
+            told = f"{name} is not a CSV file after line {rows.line_num} ({error}); save it again."
+            raise reading.ResultFileInvalid(told) from error
 
     return [column.strip() for column in next(read(), [])], lambda: islice(read(), 1, None)
 
 
 def _delimiter(line: str) -> str:
-    return max(_DELIMITERS, key=line.count)
+    return max(_DELIMITERS, key=lambda each: (_says_what_passed(_split(line, each)), line.count(each)))
 
 
-def _cells(line: str) -> Sequence[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=_delimiter(line)), [])]
+def _split(line: str, delimiter: str) -> Row:
+    return dict.fromkeys(cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), []))
+
+
+def _says_what_passed(row: Row) -> bool:
+    return has_case(row) and has_outcome(row)
 
 
 def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
@@ -96,8 +99,17 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     twice = [column for column, times in Counter(header).items() if times > 1 and column]
     if twice:
         raise reading.ResultFileInvalid(f"{name} has several columns {twice[0]}; rename or delete all but one of them.")
-    # A row that is shorter than the header says nothing in its last columns; what is longer has no name.
-    return read_rows(name, lambda: (dict(zip(header, row, strict=False)) for row in body()), options)
+
+    def named() -> Iterator[Row]:  # a row that is shorter than the header says nothing in its last columns
+        for row in body():
+            if len(header) > 1 and any(map(str.strip, row[len(header) :])):
+                told = (
+                    f"{name} has {len(header)} columns, but {len(row)} cells in the row that begins with {row[0][:80]}"
+                )
+                raise reading.ResultFileInvalid(f"{told}; put text with a comma in quotes.")
+            yield dict(zip(header, row, strict=False))
+
+    return read_rows(name, named, options)
 
 
 def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TABLE) -> ResultFile:
@@ -119,7 +131,7 @@ def read_rows(name: str, rows: Rows, options: Options, form: Format = Format.TAB
     chosen = ", ".join(f"{role}={column}" for role, column in roles.items())
     said = (f"Columns: {chosen} (--column).", *notes, *reader.notes())
     columns = () if "case" in options.columns else table.cases
-    return reader.reader.result(form, attempts, *said, case_columns=columns)
+    return reader.reader.result(form, attempts, *said, case_columns=columns, outcomes=table.outcomes)
 
 
 def has_outcome(row: Row) -> bool:
@@ -161,6 +173,7 @@ class _Columns:
                     seen.add(value)
         self.cases: Sequence[str] = [*self.all_named(GUESSES["case"]), *self.all_named(GUESSES["input"])]
         self.facts: Sequence[str] = [column for column in self._known if options.wants(column)]
+        self.outcomes = options.preferring(self._outcomes())
         # An error, or what there is to say of one: its type and message.
         self.errors = [column for column in self._known if _ERRORS & {*map(_plain, column.split(".")[-2:])}]
 
@@ -201,16 +214,14 @@ class _Columns:
             roles["case"] = roles["input"]
         roles |= self._numbered_anew(roles)
         if "case" not in roles:
-            raise reading.ResultFileInvalid(
-                f"{self._name}: no column says which case it is; name it with --column case=NAME. It has "
-                f"{self._listed()}."
-            )
+            told = f"{self._name}: no column says which case it is; name it with --column case=NAME."
+            raise reading.ResultFileInvalid(f"{told} It has {self._listed()}.")
         for role, column in roles.items():
             twin = next((each for each in self._known if each != column and _path(each) == _path(column)), None)
             if twin is not None and role not in self._options.columns:
                 told = f"{self._name} has the columns {column} and {twin}; name one of them with --column {role}=NAME."
                 raise reading.ChoiceMissing(told)
-        others = [column for column in self._outcomes() if column not in roles.values()]
+        others = [column for column in self.outcomes if column not in roles.values()]
         notes = [f"Not counted, though they may be outcomes: {', '.join(others[:_SHOWN])}."] if others else []
         return {role: roles[role] for role in GUESSES if role in roles}, notes
 
@@ -232,17 +243,16 @@ class _Columns:
         """The column that says what passed: the metric that is asked for, a verdict, a score, or a status."""
         for metric in self._options.metrics:
             for column in self._known:
-                if f".{column}".removesuffix(".score").endswith(f".{metric}") or column == metric:
+                named = f".{_VERSION.sub('.', column)}".removesuffix(".score")
+                if named.endswith(f".{metric}") or column == metric:
                     return {"score": column}
         if self._options.metrics:
-            asked, known = " or ".join(self._options.metrics), ", ".join(self._outcomes()) or self._listed()
+            asked, known = " or ".join(self._options.metrics), ", ".join(self.outcomes) or self._listed()
             raise reading.ChoiceAbsent(f"{self._name} has no score {asked} (--metric); it has {known}.")
-        for column in self._outcomes():
+        for column in self.outcomes:
             return {"score" if _last(column) in _SCORES or _is_named_score(column) else "passed": column}
-        raise reading.ResultFileInvalid(
-            f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME. It "
-            f"has {self._listed()}."
-        )
+        told = f"{self._name}: no column says which case passed; name it with --column passed=NAME or --metric NAME."
+        raise reading.ResultFileInvalid(f"{told} It has {self._listed()}.")
 
     def _outcomes(self) -> Sequence[str]:
         """Every column that may say what passed, likeliest first."""
@@ -251,7 +261,7 @@ class _Columns:
         scores = [column for column in (*self.all_named(_SCORES), *named) if self._is_score(column)]
         ran = [column for column in verdicts if scores and self._only_says_that_it_ran(column, scores[0])]
         statuses = [column for column in self.all_named(_STATUSES) if self._is_verdict(column)]
-        return list(dict.fromkeys([*(each for each in verdicts if each not in ran), *scores, *ran, *statuses]))
+        return [*(each for each in verdicts if each not in ran), *scores, *statuses]
 
     def _only_says_that_it_ran(self, column: str, score: str) -> bool:
         """A success that scored 0 is the success of a run, not of an answer."""
