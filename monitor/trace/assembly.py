@@ -262,6 +262,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         return _by_request(topmost, tree) if len(topmost) > 1 else [[span] for span in topmost]
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}
+    services = {None, *map(_own_service, agents)}
     for span in topmost:
         parent = span.parent_span_id
         if span.kind in _AGENTS:
@@ -269,7 +270,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         # Its run broke off before the agent's own span was written.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
-        elif span.kind is _STEP and span.error and _calls_model(span, tree):
+        elif _calls_model(span, tree) and ((span.kind is _STEP and span.error) or _own_service(span) not in services):
             groups[span.span_id] = [span]
         else:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]
@@ -278,13 +279,18 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
 
 
 def _by_request(calls: Sequence[Span], tree: _Tree) -> list[list[Span]]:
-    """*calls* grouped by the request id on them or on a span above them; those without one join the first group."""
+    """*calls* by service and the request id on them or on a span above them; those without one join the first group."""
     named = [next((span.request_id for span in (call, *tree.above(call)) if span.request_id), None) for call in calls]
-    first = next(filter(None, named), None)
-    groups: dict[str | None, list[Span]] = defaultdict(list)
-    for call, name in zip(calls, named, strict=True):
-        groups[name or first].append(call)
+    served = [_own_service(call) if _calls_model(call, tree) else None for call in calls]
+    first, head = (next(filter(None, each), None) for each in (named, served))
+    groups: dict[tuple[str | None, str | None], list[Span]] = defaultdict(list)
+    for call, name, service in zip(calls, named, served, strict=True):
+        groups[name or first, service or head].append(call)
     return list(groups.values())
+
+
+def _own_service(span: Span) -> str | None:
+    return None if span.service is None or span.service.startswith(UNKNOWN_SERVICE) else span.service
 
 
 def _calls_model(span: Span, tree: _Tree) -> bool:

@@ -24,14 +24,10 @@ class CapabilityRules:
     def match(self, *, span_name: str, tool_name: str | None, attributes: Mapping[str, Any]) -> tuple[int, str] | None:
         """Index of the first rule that matches this span, and the class that it names; None where none does."""
         for index, (rule, pattern) in enumerate(self._rules):
-            if rule.attribute is not None:
-                looked_at = attributes.get(rule.attribute)
-            else:
-                looked_at = span_name if rule.look_at == "span_name" else tool_name
+            name = span_name if rule.look_at == "span_name" else tool_name
+            looked_at = name if rule.attribute is None else attributes.get(rule.attribute)
             found = None if looked_at is None else full_match(pattern, str(looked_at)[:_LOOKED_AT_CHARS])
-            if found is None:
-                continue
-            capability = clean_label(found[0] if rule.capability is None else found.expand(rule.capability))
-            if capability is not None:
+            named = found and (found[0] if rule.capability is None else found.expand(rule.capability))
+            if named and (capability := clean_label(named)) is not None:
                 return index, capability
         return None

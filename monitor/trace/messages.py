@@ -130,8 +130,9 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
 
 _LISTS, _HOLDERS = (list, tuple), (dict, list, tuple)  # made once: a union is made at each mention
 _ENVELOPE = frozenset(
-    {"role", "type", "finish_reason", "index", "id", "object", "created", "model", "usage", "refusal"}
-)
+    {"role", "type", "index", "id", "object", "created", "model", "usage", "refusal", "finish_reason", "stop_reason",
+     "finishReason", "modelVersion", "model_version", "usageMetadata", "usage_metadata", "responseId", "response_id"}
+)  # fmt: skip
 """Keys that a message without any content has too."""
 
 _ANSWERS_BESIDE = frozenset({"choices", "usage", "object", "generations", "token_usage", "system_fingerprint"})

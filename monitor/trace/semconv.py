@@ -34,6 +34,7 @@ class Field(StrEnum):
     MODEL_VERSION = "model version, set by the sender"
     RESPONSE_MODEL = "model that answered"
     REQUEST_MODEL = "requested model"
+    CALLED_MODEL = "requested model, of a model call"
     AGENT_NAME = "agent"
     AGENT_VERSION = "agent version"
     CONVERSATION = "conversation"

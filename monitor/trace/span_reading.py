@@ -34,8 +34,8 @@ _SIGNS_OF_A_STEP = frozenset(
     }
 )
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
-_INPUT, _OUTPUT, _TOOLS, _REQUEST_MODEL, _RESPONSE_MODEL = (
-    Field.INPUT, Field.OUTPUT, Field.TOOLS, Field.REQUEST_MODEL, Field.RESPONSE_MODEL
+_INPUT, _OUTPUT, _TOOLS, _REQUEST_MODEL, _CALLED_MODEL, _RESPONSE_MODEL = (
+    Field.INPUT, Field.OUTPUT, Field.TOOLS, Field.REQUEST_MODEL, Field.CALLED_MODEL, Field.RESPONSE_MODEL
 )  # fmt: skip
 _LEVEL, _ERROR_TYPE, _ERROR_MESSAGE, _COST, _COST_PART = (
     Field.LEVEL, Field.ERROR_TYPE, Field.ERROR_MESSAGE, Field.COST, Field.COST_PART
@@ -111,7 +111,11 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
         return True
     # Of a level and of a reason to finish alike.
     singles = attributes.singles
-    if _LEVEL in singles and any(word in str(singles[_LEVEL]).lower() for word in _FAILED):
+    reasons = singles.get(_LEVEL, [])
+    if answer is not True and (_OUTPUT in singles or attributes.families):  # it may say itself why it ended
+        answers = {name: held for name, held in attributes.families.items() if "output" in name or "completion" in name}
+        reasons = [*reasons, *_REASON.findall(f"{singles.get(_OUTPUT)} {answers}")]
+    if reasons and any(word in str(reasons).lower() for word in _FAILED):
         return True
     if _ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True:
         return True
@@ -137,6 +141,7 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
     return named[0] if named else None
 
 
+_REASON = re.compile(r"""finish_?reason\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
 _FAILED = ("error", "fail", "malformed", "cancel", "abort")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
 _CLASS = re.compile(r"^<class '|'>$")
@@ -175,7 +180,8 @@ def models_of(attributes: SpanAttributes, *, failed: bool, is_call: bool) -> tup
 
     Where a call *failed*, what a library wrote as the model that answered may be the one that was asked for.
     """
-    request = attributes.first(_REQUEST_MODEL, _model_name)
+    called = attributes.first(_CALLED_MODEL, _model_name) if is_call else None
+    request = attributes.first(_REQUEST_MODEL, _model_name) or called
     response = attributes.first(_RESPONSE_MODEL, _model_name)
     if request is None:
         request = next((name for value in _arguments(attributes) if (name := _model_name(value.get("model")))), None)
@@ -244,19 +250,14 @@ def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
 
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:
     """Whether an answer came out; False only with evidence that there was none, since answers are redacted."""
-    found = None
-    for value in attributes.documents(_OUTPUT):
-        if shown := has_content(value):
-            return True
-        found = found if shown is None else shown
-    return None if output_tokens else found
+    found = has_content([*attributes.documents(_OUTPUT)], -1)
+    return None if output_tokens and not found else found
 
 
 def calls_tools(attributes: SpanAttributes) -> bool:
     """Whether the answer calls a tool, in any provider's words."""
-    for names in attributes.families.values():
-        if any("tool_call" in name for name in names):
-            return True
+    if any("tool_call" in name for names in attributes.families.values() for name in names):
+        return True
     # The expression takes twenty times as long as a look for what all its words have in common.
     written = map(str, (*attributes.values(_OUTPUT), *attributes.messages.get(_OUTPUT, ())))
     return any(("tool" in text or "function" in text) and _TOOL_CALL.search(text) is not None for text in written)
@@ -329,9 +330,6 @@ def budget_of(attributes: SpanAttributes) -> Budget:
 
 def request_attributes(flattened: Mapping[str, Any]) -> dict[str, float | str]:
     """Numbers and short strings known at request time."""
-    known: dict[str, float | str] = {}
-    for name, value in sorted(flattened.items())[:MOST_ATTRIBUTES] if flattened else ():
-        said = value[:MOST_ATTRIBUTE_CHARACTERS] if isinstance(value, str) else number(value)
-        if said is not None:
-            known[name[:MOST_ATTRIBUTE_CHARACTERS]] = said
-    return known
+    longest, some = MOST_ATTRIBUTE_CHARACTERS, sorted(flattened.items())[:MOST_ATTRIBUTES]
+    said = [(name[:longest], value[:longest] if isinstance(value, str) else number(value)) for name, value in some]
+    return {name: value for name, value in said if value is not None}

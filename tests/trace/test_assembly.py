@@ -432,6 +432,29 @@ class TestRun:
         assert run.outcome is not None
         assert "429" == run.outcome.failure_class
 
+    def test_calls_of_two_services_are_runs_of_each(self) -> None:
+        """One must not answer for the other; a tool that stands beside them is part of the first."""
+        root = a_span(kind=OperationKind.OTHER, service="web", ended_at=STARTED_AT + 9)
+        router = a_call("a", service="router")
+        tool = a_tool_call("b", service="tools")
+        failed = a_call("c", service="answers", error=True, error_type="X", started_at=STARTED_AT + 2)
+
+        runs = build_traces([root, router, tool, failed], OutcomeSettings())
+
+        assert [("router", True, 1), ("answers", False, None)] == [
+            (run.service, run.outcome is not None and run.outcome.success, run.tool_calls) for run in runs
+        ]
+
+    def test_call_of_another_service_beside_an_agent_is_its_own_run(self) -> None:
+        """A call of the agent's own service, or of one without a name, is made beside the agent."""
+        root = a_span(kind=OperationKind.OTHER, ended_at=STARTED_AT + 9)
+        agent = [a_span("a", parent_span_id="root"), a_call("b", "a")]
+        beside = [a_call(name, service=name) for name in ("support-agent", "unknown_service:python")]
+
+        runs = build_traces([root, *agent, *beside, a_call("c", service="titles")], OutcomeSettings())
+
+        assert [("support-agent", 3), ("titles", 1)] == [(run.service, run.steps) for run in runs]
+
     def test_calls_of_a_batch_that_name_their_requests_are_runs_of_their_own(self) -> None:
         """What names none belongs to the first; what the application says is said of all."""
         job = a_span("job", kind=OperationKind.OTHER, conversation_id="night")

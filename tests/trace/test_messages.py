@@ -114,6 +114,8 @@ def test_number_of_tools_is_bounded() -> None:
         [{"role": "assistant", "content": ""}],
         [{"role": "assistant", "parts": []}],
         {"type": "x"},
+        {"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}], "modelVersion": "gemini-2.5"},
+        {"role": "assistant", "content": [], "stop_reason": "end_turn", "usage": {"output_tokens": 0}},
     ],
 )
 def test_nothing_is_no_answer(answer: Any) -> None:

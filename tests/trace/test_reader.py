@@ -405,10 +405,22 @@ ROWS: dict[str, tuple[dict[str, Any], Callable[[Decoded], Any], Any]] = {
             ("traceloop", "user_id", "user_id"),
         )
     },
+    "gen_ai.response.finish_reason": ({"gen_ai.response.finish_reason": "error"}, _span("error"), True),
+    "gen_ai.thread.run.status": ({"gen_ai.thread.run.status": "failed"}, _span("error"), True),
+    "genkit:name": (
+        {"genkit:metadata:subtype": "model", "genkit:name": "googleai/gemini-2.5-flash"},
+        _span("request_model"),
+        "gemini-2.5-flash",
+    ),
     "gen_ai.response.finish_reasons": ({"gen_ai.response.finish_reasons": ["error"]}, _span("error"), True),
     **{
         name: ({name: "x"}, _span(field), "x")
-        for name, field in (("langwatch.thread.id", "conversation_id"), ("langwatch.user.id", "user_id"))
+        for name, field in (
+            ("langwatch.thread.id", "conversation_id"),
+            ("langwatch.user.id", "user_id"),
+            ("gen_ai.thread.id", "conversation_id"),
+            ("wandb.thread_id", "conversation_id"),
+        )
     },
     "langwatch.span.type": ({"langwatch.span.type": "llm"}, _span("kind"), OperationKind.MODEL),
     "fi.span.kind": ({"fi.span.kind": "TOOL"}, _span("kind"), OperationKind.TOOL),
@@ -710,6 +722,31 @@ def test_answer_that_broke_is_an_error(reason: str) -> None:
     """Of a call whose status says nothing; what was cut off or filtered is an answer like others."""
     assert read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": [reason]}).error
     assert not read_span({**MODEL_CALL, "gen_ai.response.finish_reasons": ["length", "content_filter"]}).error
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"output.value": '{"candidates":[{"content":{"parts":null},"finish_reason":"MALFORMED_FUNCTION_CALL"}]}'},
+        {"output.value": '{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL"}], "modelVersion": "m"}'},
+        {"gen_ai.output.messages": '[{"role": "assistant", "parts": [], "finish_reason": "error"}]'},
+        {"gen_ai.completion.0.finish_reason": "error"},
+        {"langfuse.observation.output": '{"choices": [{"message": {"content": null}, "finish_reason": "error"}]}'},
+    ],
+)
+def test_answer_that_holds_nothing_says_why_it_broke(output: dict[str, str]) -> None:
+    """Where its library has no attribute for that; an answer with a text in it is one, whatever the text says."""
+    said = {"output.value": '{"text": "You asked for \\"finish_reason\\": \\"error\\"."}'}
+
+    assert read_span({**MODEL_CALL, **output}).error
+    assert not read_span({**MODEL_CALL, **said}).error
+
+
+def test_flow_is_no_model() -> None:
+    """Genkit names flows and models alike."""
+    flow = read_span({"genkit:metadata:subtype": "flow", "genkit:name": "menuFlow"})
+
+    assert (OperationKind.WORKFLOW, None) == (flow.kind, flow.request_model)
 
 
 def test_answer_that_was_stopped_is_no_success() -> None:
