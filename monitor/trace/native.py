@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, Validatio
 from msgspec.json import Decoder, encode, schema_components
 
 from monitor.trace import bounds, model
+from monitor.trace.outcome_policy import NAMED_SOURCES
 from monitor.trace.values import CONTROL
 
 # An open string runs to the end: were it no match, the search would start anew at each quote of a hostile record.
@@ -246,16 +247,15 @@ def _canonical_tools(wire: bytes) -> tuple[model.Tool, ...]:
 _remembered_tools = lru_cache(maxsize=512)(_canonical_tools)
 
 
-def _outcome(wire: _Outcome, otherwise_labelled_at: float | None) -> model.Outcome:
-    success, labelled_at = wire.success, wire.labelled_at
+def _outcome(wire: _Outcome, otherwise: float | None) -> model.Outcome:
     if not _are_labels(wire.source, wire.failure_class):
         raise _bad_label(wire, "source", "failure_class")
     return model.Outcome(
-        success=success,
-        failure_class=None if success else wire.failure_class,
+        success=wire.success,
+        failure_class=None if wire.success else wire.failure_class,
         score=wire.score,
-        source=wire.source,
-        labelled_at=otherwise_labelled_at if labelled_at is None else _unix_seconds("outcome.labelled_at", labelled_at),
+        source=wire.source.lower() if wire.source.lower() in NAMED_SOURCES else wire.source,
+        labelled_at=otherwise if wire.labelled_at is None else _unix_seconds("outcome.labelled_at", wire.labelled_at),
         sampling_probability=wire.sampling_probability,
     )
 

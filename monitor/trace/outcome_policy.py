@@ -177,7 +177,7 @@ def standing(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
             latest[key] = outcome
     kept = sorted(latest)
     if len(kept) > MOST_STANDING:
-        kept = sorted(sorted(kept, key=lambda key: (key[0] not in _NAMED_SOURCES, key))[:MOST_STANDING])
+        kept = sorted(sorted(kept, key=lambda key: (key[0] not in NAMED_SOURCES, key))[:MOST_STANDING])
     return tuple(latest[key] for key in kept)
 
 
@@ -200,11 +200,11 @@ def resolve(outcomes: Iterable[Outcome], settings: OutcomeSettings) -> Outcome |
 
 
 def _rank(source: str, settings: OutcomeSettings) -> int | None:
-    known = source if source in settings.sources or source in _NAMED_SOURCES else REPORTED
+    known = source if source in settings.sources or source in NAMED_SOURCES else REPORTED
     return settings.sources.index(known) if known in settings.sources else None
 
 
-_NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})
+NAMED_SOURCES = frozenset({HUMAN, JUDGE, REPORTED, STATUS, BUDGET})
 
 
 def _recency(outcome: Outcome) -> tuple[float, bool, str, str, str, str, float]:

@@ -87,6 +87,15 @@ def test_success_has_no_failure_class() -> None:
     assert decoded.outcome.failure_class is None
 
 
+@pytest.mark.parametrize(("written", "read_as"), [("HUMAN", "human"), ("Judge", "judge"), ("MyRater", "MyRater")])
+def test_a_known_source_may_be_in_capitals(written: str, read_as: str) -> None:
+    """A person's verdict must not rank behind a judge's for its spelling; a name of one's own stays."""
+    decoded = decode_native(as_bytes(an_outcome_event(source=written)))
+
+    assert isinstance(decoded, OutcomeEvent)
+    assert read_as == decoded.outcome.source
+
+
 def test_null_is_absent_everywhere() -> None:
     """Serialisers write null for what they do not know; it is no unknown field either."""
     optional = a_full_trace_event().keys() - {"schema", "trace_id", "service", "model_version", "started_at"}
