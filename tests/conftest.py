@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def demo() -> dict[str, dict[str, object]]:
     """The demo's rollouts by service, as `cliffwatch demo --output json` prints them."""
     program = Path(sys.executable).with_name("cliffwatch")
-    done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=240, check=False)
+    done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     read = {"read": 25_650, "counted": 25_650, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}

@@ -16,7 +16,7 @@ CLIFFWATCH = str(Path(sys.executable).with_name("cliffwatch"))
 
 
 def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([CLIFFWATCH, *arguments], input=stdin, capture_output=True, timeout=120, check=False)
+    return subprocess.run([CLIFFWATCH, *arguments], input=stdin, capture_output=True, timeout=500, check=False)
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def forge(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
             env={**environment, "GATE": str(floors), "ARGUMENTS": "--capability difficulty", **of_forge},
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=500,
         )
         assert b"cannot be written" not in done.stderr
         return done.returncode, json.loads(kept.read_text(encoding="utf-8"))

@@ -47,7 +47,7 @@ def run(*arguments: str, environment: Mapping[str, str], folder: Path) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         check=False,
     )
     assert 0 != done.returncode

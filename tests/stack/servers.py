@@ -27,7 +27,7 @@ from kafka.errors import KafkaError
 _T = TypeVar("_T")
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _KAFKA_JARS = _REPOSITORY / ".servers" / "kafka"
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 30.0
 _DICE = random.SystemRandom()
 

@@ -29,7 +29,7 @@ def test_the_example_on_kafka_comes_out_as_a_cliff() -> None:
         kafka.create_topic("agent-outcomes", partitions=4)
         settings = {"bootstrap_servers": kafka.bootstrap_servers}
         with MonitorProcess(settings, traces={"assembly": {"quiet_seconds": 5.0}}) as monitor:
-            subprocess.run(example, cwd=REPOSITORY, check=True, timeout=120)
+            subprocess.run(example, cwd=REPOSITORY, check=True, timeout=500)
             wait_until(lambda: monitor.total("cliffwatch_requests_total") == 7_000, what="every request is counted")
             wait_until(lambda: _verdicts(monitor) == {"cliff"}, what="the verdict is cliff")
 

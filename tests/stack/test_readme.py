@@ -77,7 +77,7 @@ def test_a_service_serves_and_ends_when_asked(line: str, kafka: KafkaServer, tmp
     ) as process:
         try:
             for path in ("/", "/metrics", "/-/healthy", "/-/ready"):
-                wait_until(lambda path=path: _answers(f"http://{address}{path}"), 180, f"{path} answers")
+                wait_until(lambda path=path: _answers(f"http://{address}{path}"), 500, f"{path} answers")
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
