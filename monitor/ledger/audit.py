@@ -143,8 +143,7 @@ def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Ite
     yield _equal("requests by hour = requests of versions", by_hour, {(row.id,): row.requests for row in known})
     of = request.c.model_version_id
     orphans = sa.select(sa.func.count()).select_from(request).where(of.is_not(None), of.not_in(sa.select(columns.id)))
-    lost = connection.scalar(orphans)
-    yield _equal("requests without their version", {("rows",): lost or 0}, {("rows",): 0})
+    yield _equal("requests without their version", {("rows",): connection.scalar(orphans) or 0}, {("rows",): 0})
 
 
 def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterator[Check]:

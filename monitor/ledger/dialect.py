@@ -121,10 +121,8 @@ class PostgresDialect:
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         given = _given(table, (key, *columns))
-        statement = (
-            sa.update(table).where(table.c[key] == given.c[key]).values({name: given.c[name] for name in columns})
-        )
-        return _as_parameter(statement)
+        changes = {name: given.c[name] for name in columns}
+        return _as_parameter(sa.update(table).where(table.c[key] == given.c[key]).values(changes))
 
     def hour(self, column: sa.Column[float]) -> sa.ColumnElement[int]:
         return sa.cast(sa.func.floor(column / _HOUR_SECONDS), sa.Integer)

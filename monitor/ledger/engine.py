@@ -101,17 +101,12 @@ def _open_postgresql(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _keep_to_ourselves(path: str) -> None:
-    """Make a new file at *path* that only its owner may read; what SQLite puts beside it has the same mode."""
-    if not path.startswith("file:"):
-        with suppress(OSError):  # an existing one keeps its mode; what else is wrong SQLite says better
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-
-
 def _open_sqlite(url: sa.URL) -> sa.Engine:
     in_memory = _is_in_memory(url)
-    if not in_memory:
-        _keep_to_ourselves(str(url.database))
+    if not in_memory and not str(url.database).startswith("file:"):
+        # Only its owner may read a new file; what SQLite puts beside it has the same mode.
+        with suppress(OSError):  # an existing one keeps its mode; what else is wrong SQLite says better
+            os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL, 0o600))
     alone: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     patient = url.update_query_dict({"timeout": "30"} | dict(url.query))
     engine = sa.create_engine(patient, hide_parameters=True, **(alone if in_memory else {}))

@@ -25,7 +25,7 @@ from monitor.ledger.rollouts import RolloutStore
 from monitor.ledger.schema import served_model
 from monitor.ledger.settings import LedgerSettings
 from monitor.rollout.cases import Cases
-from monitor.rollout.cohort import LEARNT, Cohort, TierView
+from monitor.rollout.cohort import LEARNT, Cohort
 from monitor.rollout.tracker import EvidenceWindow, Rollout, VersionActivity
 from monitor.trace.model import TraceId
 from monitor.trace.served import Served
@@ -135,11 +135,9 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
 
     # What rollouts are judged by.
 
-    def cohort(
-        self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None, view: TierView = LEARNT
-    ) -> Cohort:
+    def cohort(self, rollout: Rollout, *, matured_before: float, window: EvidenceWindow | None = None) -> Cohort:
         """
-        Both arms of *rollout*, by stratum.
+        Both arms of *rollout*, by stratum and learnt tier.
 
         Read from cells, and from rows only for hours of which a part belongs to the evidence.
 
@@ -147,10 +145,9 @@ class SqlLedger(CalibrationStore, HistoryReader, Retention, RolloutStore):
             rollout: Whose arms they are.
             matured_before: Only requests that started before, Unix seconds.
             window: From when on requests count; None for all since the rollout began.
-            view: What gives them their tier.
         """
         with self.arms(rollout, matured_before=matured_before) as arms:
-            return arms.cohort(window or EvidenceWindow(rollout.started_at, 0.0), view)[0]
+            return arms.cohort(window or EvidenceWindow(rollout.started_at, 0.0), LEARNT)[0]
 
     @contextmanager
     def arms(self, rollout: Rollout, *, matured_before: float) -> Iterator[ArmReader]:

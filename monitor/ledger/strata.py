@@ -7,7 +7,7 @@ and not requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -48,19 +48,17 @@ class StratumWriter:
                 _move(moves, slot.cell.labelled(slot.label, slot.said), 1)
         self._apply(connection, moves)
 
-    def move(self, connection: sa.Connection, before: Iterable[Cell], after: Iterable[Cell] = ()) -> None:
+    def move(self, connection: sa.Connection, before: Sequence[Cell], after: Iterable[Cell]) -> None:
         """Take *before* out of their cells and count *after*; cells that are left empty go."""
         moves: dict[Key, list[float]] = {}
-        gone = list(before)
-        for cell in gone:
+        for cell in before:
             _move(moves, cell, -1)
         for cell in after:
             _move(moves, cell, 1)
         self._apply(connection, moves)
-        versions = {cell.key.model_version_id for cell in gone}
-        connection.execute(
-            sa.delete(stratum).where(stratum.c.model_version_id.in_(versions)).where(stratum.c.requests == 0)
-        )
+        versions = {cell.key.model_version_id for cell in before}
+        is_empty = stratum.c.model_version_id.in_(versions), stratum.c.requests == 0
+        connection.execute(sa.delete(stratum).where(*is_empty))
 
     def _apply(self, connection: sa.Connection, moves: Mapping[Key, list[float]]) -> None:
         for version_id, hour in {key[:2] for key in moves}:
