@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -112,15 +112,12 @@ class KafkaDeadLetters:
     def _create_missing(self, topics: set[str]) -> None:
         if not topics:
             return
-        admin = KafkaAdminClient(**client_options(self._settings))
-        try:
+        with closing(KafkaAdminClient(**client_options(self._settings))) as admin:
             for topic in sorted(topics):
                 # Partitions and replicas as the broker's own defaults say (KIP-464).
                 with suppress(TopicAlreadyExistsError):
                     admin.create_topics([NewTopic(name=topic, num_partitions=-1, replication_factor=-1)])
                     log.info("dead_letter_topic.created", topic=topic)
-        finally:
-            admin.close()
         self._known_topics |= topics
 
 

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
 
-from monitor.clock import Clock, WallClock
+from monitor.clock import WallClock
 from monitor.errors import DependencyUnreachable, MonitorError
 from monitor.ingest.assignment import AssignedPartition, Assignment, OffsetRange
 from monitor.ingest.corrupt_batch import BlockedPartition, first_readable, is_corrupt
@@ -44,7 +45,6 @@ class KafkaSource:
     Args:
         settings: Brokers, topics and group.
         ledger_offsets: Next offsets as the ledger holds them.
-        clock: For how long to wait before what cannot be read is tried again.
         silence_seconds: Time without a record after which the brokers have to answer a question.
 
     Raises:
@@ -53,16 +53,11 @@ class KafkaSource:
     """
 
     def __init__(
-        self,
-        settings: KafkaSettings,
-        ledger_offsets: LedgerOffsets,
-        clock: Clock | None = None,
-        *,
-        silence_seconds: float = 30.0,
+        self, settings: KafkaSettings, ledger_offsets: LedgerOffsets, *, silence_seconds: float = 30.0
     ) -> None:
         self._settings = settings
         self._ledger_offsets = ledger_offsets
-        self._clock = clock or WallClock()
+        self._clock = WallClock()
         self._assignment = Assignment()
         self._blocked: dict[TopicPartition, BlockedPartition] = {}
         self._in_hand: set[TopicPartition] = set()  # polled, and not in the ledger yet
@@ -236,9 +231,8 @@ class KafkaSource:
         for partition, offset in sorted(next_offsets.items()):
             if problem := problem_at(self._settings, partition, offset):
                 found = True
-                self._blocked[partition] = BlockedPartition(partition, offset).tried(
-                    problem, now=self._clock.monotonic()
-                )
+                blocked = BlockedPartition(partition, offset)
+                self._blocked[partition] = blocked.tried(problem, now=self._clock.monotonic())
                 log.error("batch.corrupt", **partition._asdict(), offset=offset, problem=problem)
         return found
 
@@ -259,9 +253,8 @@ class KafkaSource:
     def _give_up(self, blocked: BlockedPartition) -> Poll:
         with translated_errors(self._settings):
             offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
-        end = first_readable(
-            blocked.offset, offset_range.end, lambda offset: problem_at(self._settings, blocked.partition, offset)
-        )
+        probe = partial(problem_at, self._settings, blocked.partition)
+        end = first_readable(blocked.offset, offset_range.end, probe)
         return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
 
     def _read_on(self, partitions: Iterable[TopicPartition]) -> None:
