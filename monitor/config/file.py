@@ -136,12 +136,9 @@ def _misread_words(kind: type[Settings], values: Mapping[str, Any], file: Config
 
 def leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Each value that is neither a mapping nor a list, with its path."""
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from leaves(below, (*path, key))
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            yield from leaves(below, (*path, index))
+    if isinstance(value, dict | list):
+        for step, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(below, (*path, step))
     else:
         yield path, value
 
@@ -212,13 +209,10 @@ class _Reader:
         self._values = 0
 
     def read(self, root: yaml.Node | None) -> ConfigFile:
-        values: Any = None if root is None else self._value(root, ())
-        if values is None:
-            values = {}
-        if not isinstance(values, dict):
+        values = None if root is None else self._value(root, ())
+        if not isinstance(values, dict | None):
             self._problems.append(Problem(1, (), "must be a mapping of sections, such as `log:`"))
-            values = {}
-        return ConfigFile(values, self._lines, tuple(self._problems))
+        return ConfigFile(values if isinstance(values, dict) else {}, self._lines, tuple(self._problems))
 
     def _value(self, node: yaml.Node, path: KeyPath, above: tuple[yaml.Node, ...] = ()) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)  # of a value with a key, that of the key is known

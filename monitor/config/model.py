@@ -165,11 +165,10 @@ def _variable(path: KeyPath, variables: _Variables) -> str:
 
 
 def _holds(values: Any, path: KeyPath) -> bool:
-    for step in path:
-        try:
-            values = values[step]
-        except (KeyError, IndexError, TypeError):
-            return False
+    try:
+        reduce(lambda below, step: below[step], path, values)
+    except (KeyError, IndexError, TypeError):
+        return False
     return True
 
 
