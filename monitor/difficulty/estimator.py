@@ -132,9 +132,8 @@ class DifficultyClassifier(base.Classifier):
         design = design_of(rows, {name: column for column, name in enumerate(self._weights)})
         prior = np.array([weight.prior_variance for weight in weights])
         is_item = np.array([*(group_of(name) == "item" for name in self._weights), False])
-        for weight, mean, variance in zip(
-            weights, *posterior_mode(design, failed, prior, is_item=is_item), strict=True
-        ):
+        moments = posterior_mode(design, failed, prior, is_item=is_item)
+        for weight, mean, variance in zip(weights, *moments, strict=True):
             weight.mean, weight.variance = float(mean), float(variance)
 
     def predict_proba_one(self, x: dict[Any, Any], **kwargs: Any) -> dict[ClfTarget, float]:

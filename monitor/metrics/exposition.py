@@ -50,10 +50,8 @@ class SeriesShape:
         return text
 
 
-@lru_cache(maxsize=1_000)
-def series_shape(name: str, labels: Labels) -> SeriesShape:
-    """The shape of a series, made once for each metric."""
-    return SeriesShape(name, labels)
+series_shape = lru_cache(maxsize=1_000)(SeriesShape)
+"""The shape of a series, made once for each metric."""
 
 
 class Row(NamedTuple):

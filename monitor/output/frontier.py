@@ -7,7 +7,7 @@ By class they are of the hard tier, beside cost and latency; by length they are 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, takewhile
 
@@ -98,13 +98,10 @@ def live_uses(counters: Mapping[CounterKey, int], service: str, environment: str
     return {version: _use(each) for version, each in sums.items()}
 
 
-def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) -> Iterable[tuple[CounterKey, int]]:
-    of = (service, environment)
-    return (
-        (key, value)
-        for key, value in counters.items()
-        if (key.service, key.environment) == of and key.tier in HARD_TIER
-    )
+def _hard(counters: Mapping[CounterKey, int], service: str, environment: str) -> Iterator[tuple[CounterKey, int]]:
+    for key, value in counters.items():
+        if (key.service, key.environment) == (service, environment) and key.tier in HARD_TIER:
+            yield key, value
 
 
 @dataclass(frozen=True, slots=True)
