@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +84,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Modules live as long as the process: to look for garbage in them again and again was a tenth of a start.
     gc.disable()
-    _load(_asked_for(arguments))
+    _load(arguments)
     gc.freeze()
     gc.enable()
     sys.exit(run_command(arguments))
@@ -97,7 +97,7 @@ def run_command(arguments: Sequence[str]) -> int:
     Errors go to standard error, one sentence each; a traceback only where `--log.level debug` asks for it.
     """
     console = Console(stderr=True)
-    _load(_asked_for(arguments))
+    _load(arguments)
     try:
         app(list(arguments))
     except MonitorError as error:
@@ -109,22 +109,20 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def whole_app() -> typer.Typer:
     """`app` with every command."""
-    _load(COMMANDS)
+    _load(())
     return app
 
 
-def _load(names: Iterable[str]) -> None:
-    """Add the commands of these *names* to `app`; each has imports of its own, so only those asked for are loaded."""
-    for name in names:
-        import_module(f"monitor.cli.{COMMANDS[name]}")
+def _load(arguments: Sequence[str]) -> None:
+    """
+    Add to `app` the command that *arguments* ask for, or all for help, completion and mistyped names.
 
-
-def _asked_for(arguments: Sequence[str]) -> Iterable[str]:
-    """What *arguments* may be about: one command, or none, or all of them for help, completion and mistyped names."""
+    Each has imports of its own, so only those asked for are loaded.
+    """
     first = next(iter(arguments), "")
-    if first == "--version":
-        return ()
-    return (first,) if first in COMMANDS else COMMANDS
+    if first != "--version":
+        for name in (first,) if first in COMMANDS else COMMANDS:
+            import_module(f"monitor.cli.{COMMANDS[name]}")
 
 
 def _fail(console: Console, error: MonitorError, arguments: Sequence[str]) -> int:

@@ -52,8 +52,7 @@ def print_probes(console: Console, histories: Sequence[ProbeHistory]) -> None:
         marks = "".join(_mark(by_version.get(version)) for version in versions)
         tried = f"{marks}  failed by {failed} of {len(by_version)}"
         print_line(console, f"{tried}  {history.request_id}  {history.capability}")
-    families = sorted({history.family for history in histories} - {""})
-    for family in families:
+    for family in sorted({history.family for history in histories} - {""}):
         print_line(console, _family_words(family, [each for each in histories if each.family == family], versions))
 
 

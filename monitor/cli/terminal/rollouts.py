@@ -212,8 +212,7 @@ def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
 def print_cases(console: Console, record: RolloutRecord, cases: Cases, links: TraceLinks) -> None:
     """Cases by signature, the largest group first."""
     print_line(console, _title(record.rollout))
-    requests = f"{cases.total:,} request{'s' * (cases.total != 1)}"
-    print_line(console, f"{requests} that established versions passed and the candidate fails")
+    print_line(console, f"{counted(cases.total, 'request')} that established versions passed and the candidate fails")
     for signature, group in by_signature(cases.cases):
         print_line(console, f"\n{signature_name(signature, record.new_failures.get(signature))}: {len(group)}")
         for case in group:
