@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from monitor.cli.wiring import existing_ledger, ledger_url, opened_ledger
 from monitor.clock import WallClock
 from monitor.ledger.audit import Check
 from monitor.ledger.inspection import schema_version
-from monitor.ledger.ledger import Pruned, PruneSubject
+from monitor.ledger.ledger import PruneSubject
 from monitor.output.plain import iso_time
 
 ledger_app = app.group("ledger", "Update the ledger's schema, delete old rows, check its counts.")
@@ -66,13 +65,10 @@ def prune_ledger(
         config = config.model_copy(update={"ledger": settings})
     now = WallClock().time()
     with existing_ledger(config, shared.ledger) as opened:
-        due = opened.due_to_prune(now=now)
-        if not dry_run:
-            deleted: Counter[PruneSubject] = Counter()
-            for pruned in opened.prune(now=now):
-                deleted[pruned.subject] += pruned.rows
-            due = [Pruned(subject, deleted[subject]) for subject in PruneSubject]
-    rows, done = {each.subject: each.rows for each in due}, "would be deleted" if dry_run else "deleted"
+        rows = dict.fromkeys(PruneSubject, 0)
+        for pruned in opened.due_to_prune(now=now) if dry_run else opened.prune(now=now):
+            rows[pruned.subject] += pruned.rows
+    done = "would be deleted" if dry_run else "deleted"
     shown = columns("rows", done, rows=((name.replace("_", " "), f"{count:,}") for name, count in rows.items()))
     print_result(shared.output, {"dry_run": dry_run, "rows": rows}, Console.print, shown)
 

@@ -142,10 +142,6 @@ def timed_labels(connection: sa.Connection, service: str, environment: str, *, n
         start = max(first, since) - 1.0
         for after, until in pairwise([*(start + (last - start) * part / _SPELLS for part in range(_SPELLS)), last]):
             some = connection.execute(_LABELS, {"version": version, "after": after, "until": until}).all()
-            for source, success, started, labelled in readable("request", some, _timed_label):
+            timed = readable("request", some, lambda row: (*row[:2], *map(real, row[2:])))
+            for source, success, started, labelled in timed:
                 yield source or "unknown", success, labelled - started, now - started
-
-
-def _timed_label(row: Any) -> tuple[Any, Any, float, float]:
-    source, success, started, labelled = row
-    return source, success, real(started), real(labelled)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from monitor.difficulty.calibration import Calibration
 from monitor.errors import CalibrationInvalid
 from monitor.ledger import schema
-from monitor.ledger.cells import KEY, SUMS, one_request
+from monitor.ledger.cells import KEY, SUMS, one_request, summed
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import OUTCOMES
@@ -148,14 +148,9 @@ def _versions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Ite
 
 def _strata(connection: sa.Connection, dialect: Dialect, _: _Counters) -> Iterator[Check]:
     """Cells against a recount; sums of logits are rounded as their order rounds them."""
-    key = ("model_version_id", *KEY)
-    rows = (
-        sa.select(request.c.model_version_id, *one_request(dialect.hour(request.c.started_at)))
-        .where(request.c.model_version_id.is_not(None))
-        .subquery()
-    )
-    by = [rows.c[name] for name in key]
-    recount = connection.execute(sa.select(*by, *(sa.func.sum(rows.c[name]) for name in SUMS)).group_by(*by))
+    key, version_id = ("model_version_id", *KEY), request.c.model_version_id
+    requests = sa.select(version_id, *one_request(dialect.hour(request.c.started_at))).where(version_id.is_not(None))
+    recount = connection.execute(summed(requests.subquery(), key, SUMS))
     cells = connection.execute(sa.select(*(schema.stratum.c[name] for name in (*key, *SUMS))))
     pruned_before = model_version.c.pruned_before
     hours = connection.execute(sa.select(model_version.c.id, pruned_before).where(pruned_before.is_not(None)))

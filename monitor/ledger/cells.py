@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from monitor.difficulty.tiers import Tag
 from monitor.labels.said import Said
 from monitor.ledger.counting import HOUR_SECONDS
-from monitor.ledger.schema import request
+from monitor.ledger.schema import request, stratum
 from monitor.trace.capability import UNCLASSIFIED
 from monitor.trace.model import Outcome
 
@@ -126,6 +126,7 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
     """`KEY` and `SUMS` of one row of `request` that started in *hour*."""
     columns = request.c
     looked, audited = (sa.func.coalesce(weight, _NO_WEIGHT) for weight in (columns.looked, columns.audited))
+    weights = zip(_WEIGHTS, (looked, looked * looked, audited, audited * audited), strict=True)
     is_clustered = columns.cluster >= 0
     failure_class = sa.func.coalesce(columns.failure_class, _NO_TEXT)
     return (
@@ -146,8 +147,13 @@ def one_request(hour: sa.ColumnElement[int]) -> Iterable[sa.ColumnElement[Any]]:
         columns.difficulty_variance.label("variance_sum"),
         sa.case((is_clustered, _LABELLED), else_=_NONE).label("clustered"),
         sa.case((is_clustered, _FAILED), else_=_NONE).label("clustered_failures"),
-        *(
-            weight.label(name)
-            for name, weight in zip(_WEIGHTS, (looked, looked * looked, audited, audited * audited), strict=True)
-        ),
+        *(weight.label(name) for name, weight in weights),
     )
+
+
+def summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
+    """The columns *sums* of *rows*, added up by the columns *by*."""
+    keys = [rows.c[name] for name in by]
+    # In PostgreSQL a sum of integers is a decimal.
+    added = (sa.cast(sa.func.sum(rows.c[name]), stratum.c[name].type).label(name) for name in sums)
+    return sa.select(*keys, *added).group_by(*keys)

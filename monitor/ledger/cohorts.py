@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
 from monitor.labels.said import SaidCount
-from monitor.ledger.cells import KEY, SUMS, one_request
+from monitor.ledger.cells import KEY, SUMS, one_request, summed
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.schema import model_version, request, stratum, traffic
@@ -393,16 +393,8 @@ def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
 def _started_between(
     select: sa.Select[Any], started_at: sa.ColumnElement[float] = request.c.started_at
 ) -> sa.Select[Any]:
-    return select.where(started_at >= sa.bindparam("since", type_=sa.Double)).where(
-        started_at < sa.bindparam("until", type_=sa.Double)
-    )
-
-
-def _summed(rows: sa.Subquery, by: Sequence[str], sums: Sequence[str]) -> sa.Select[Any]:
-    keys = [rows.c[name] for name in by]
-    # In PostgreSQL a sum of integers is a decimal.
-    added = (sa.cast(sa.func.sum(rows.c[name]), stratum.c[name].type).label(name) for name in sums)
-    return sa.select(*keys, *added).group_by(*keys)
+    since, until = (sa.bindparam(name, type_=sa.Double) for name in ("since", "until"))
+    return select.where(started_at >= since, started_at < until)
 
 
 # Built once: building one costs more than running it.
@@ -413,28 +405,27 @@ _CELLS = (
     .where(stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last"))
     .order_by(stratum.c.hour)
 )
-_PIECE = _summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
+_PIECE = summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
 _RUN = sa.func.row_number().over(
     partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
 )
 _RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
-_FIRST_RUNS = _summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
+_FIRST_RUNS = summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
 
 
 def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
     names = {*_SAMPLED_KEY, *_SAMPLED_SUMS}
     of_row = (each for each in _ROW if each.name in names)
     cluster = sa.case((request.c.cluster < 0, -1), else_=request.c.cluster).label("cluster")
+    columns = sa.select(cluster, request.c.prompt_family, request.c.tool_set.label("tools"), *of_row)
     rows = (
-        _started_between(
-            sa.select(cluster, request.c.prompt_family, request.c.tool_set.label("tools"), *of_row), started_at
-        )
+        _started_between(columns, started_at)
         .where(request.c.model_version_id == sa.bindparam("version_id"))
         .where(request.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text))
         .where(request.c.success.is_not(None), is_read)
     )
-    return _summed(rows.subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
+    return summed(rows.subquery(), _SAMPLED_KEY, _SAMPLED_SUMS)
 
 
 _AMONG, _ALONE = (sa.bindparam(name, type_=sa.BigInteger) for name in ("among", "alone"))

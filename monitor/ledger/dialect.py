@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
@@ -23,6 +23,11 @@ Writer = Callable[[sa.Connection, Rows], None]
 
 Excluded = Callable[[Any], Mapping[str, Any]]
 """What a row that is there becomes, given the row that was to be added (`excluded`)."""
+
+
+def sums_of(table: sa.Table, names: Iterable[str]) -> Excluded:
+    """The columns *names* of both rows, added up."""
+    return lambda added: {name: table.c[name] + added[name] for name in names}
 
 
 _json = Encoder().encode
@@ -68,9 +73,8 @@ class SqliteDialect:
         Without *columns* the rows have all of the table's, without *keys* those of its primary key tell them apart.
         """
         statement, columns = sqlite.insert(table), columns or table.columns.keys()
-        upsert = statement.on_conflict_do_update(
-            index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
-        )
+        keys = keys or table.primary_key.columns.keys()
+        upsert = statement.on_conflict_do_update(index_elements=keys, set_=become(statement.excluded))
         compiled = upsert.compile(dialect=sqlite.dialect(), column_keys=list(columns))
         if tuple(compiled.positiontup or ()) != tuple(columns):
             raise ValueError(f"columns must be in the order of the table: {', '.join(compiled.positiontup or ())}")
@@ -114,10 +118,9 @@ class PostgresDialect:
         self, table: sa.Table, columns: Sequence[str] = (), *, keys: Sequence[str] = (), become: Excluded
     ) -> Writer:
         statement, columns = postgresql.insert(table), columns or table.columns.keys()
-        statement = statement.from_select(columns, sa.select(_given(table, columns))).on_conflict_do_update(
-            index_elements=keys or table.primary_key.columns.keys(), set_=become(statement.excluded)
-        )
-        return _as_parameter(statement)
+        keys = keys or table.primary_key.columns.keys()
+        insert = statement.from_select(columns, sa.select(_given(table, columns)))
+        return _as_parameter(insert.on_conflict_do_update(index_elements=keys, set_=become(insert.excluded)))
 
     def updater(self, table: sa.Table, key: str, columns: Sequence[str]) -> Writer:
         given = _given(table, (key, *columns))

@@ -11,7 +11,7 @@ from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
 from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
-from monitor.ledger.dialect import Dialect, Excluded
+from monitor.ledger.dialect import Dialect, Excluded, sums_of
 from monitor.ledger.joining import Joining, Slot
 from monitor.ledger.labels import PENDING_SPANS, Admission, Admitted
 from monitor.ledger.ledger import CEILING, Batch, CounterKey, CounterName, OffsetCommit, Recorded, TaggedTrace
@@ -212,16 +212,14 @@ def _wider(table: sa.Table, *counts: str) -> Excluded:
         return {
             "first_started_at": sa.case((first < have.first_started_at, first), else_=have.first_started_at),
             "last_started_at": sa.case((last > have.last_started_at, last), else_=have.last_started_at),
-            **{name: have[name] + added[name] for name in counts},
+            **sums_of(table, counts)(added),
         }
 
     return become
 
 
 _VERSION_KEY = ("service", "environment", "model_version")
-_VERSION_ID = sa.select(model_version.c.id).where(
-    *(model_version.c[name] == sa.bindparam(name) for name in _VERSION_KEY)
-)
+_VERSION_ID = sa.select(model_version.c.id).filter_by(**{name: sa.bindparam(name) for name in _VERSION_KEY})
 _MOST_SERVED = 10_000
 """Names of models and versions served under them that are remembered; hostile names could be endless."""
 

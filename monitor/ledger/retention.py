@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from monitor.ledger import schema
 from monitor.ledger.counting import HOUR_SECONDS
+from monitor.ledger.dialect import sums_of
 from monitor.ledger.labels import SERIES_OF, PlacedName
 from monitor.ledger.ledger import Pruned, PruneSubject
 from monitor.ledger.schema import counter, dead_letter, model_version, pruned, request, rollout, stratum
@@ -156,11 +157,10 @@ class Retention(Transactions):
     def _is_sample(self, connection: sa.Connection, version_id: int) -> sa.ColumnElement[bool]:
         """Whether a request of a version is one of its latest labelled ones."""
         columns = request.c
-        labelled = sa.select(columns.started_at).where(
-            columns.model_version_id == version_id, columns.success.is_not(None)
-        )
+        is_labelled = columns.success.is_not(None)
+        labelled = sa.select(columns.started_at).where(columns.model_version_id == version_id, is_labelled)
         older = labelled.order_by(columns.started_at.desc()).offset(self._settings.sample_per_version).limit(1)
-        return sa.and_(columns.success.is_not(None), columns.started_at > (connection.scalar(older) or 0.0))
+        return sa.and_(is_labelled, columns.started_at > (connection.scalar(older) or 0.0))
 
     def _delete_requests(self, connection: sa.Connection, rows: sa.Select[Any], version_id: int | None) -> int:
         """Delete some requests, and remember of a version how they were counted and from when they were."""
@@ -173,15 +173,11 @@ class Retention(Transactions):
             for row in gone:
                 tally.setdefault(row.counted_tier, Counter())[row.success] += 1
             tallied = [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
-            write = self._dialect.upserter(
-                pruned, become=lambda added: {name: pruned.c[name] + added[name] for name in _TALLIED}
-            )
+            added_up = sums_of(pruned, ("requests", "successes", "failures"))
+            write = self._dialect.upserter(pruned, become=added_up)
             write(connection, tallied)
             _note_pruned(connection, version_id, max(row.started_at for row in gone))
         return len(gone)
-
-
-_TALLIED = ("requests", "successes", "failures")
 
 
 def _letters(which: sa.ColumnElement[bool]) -> _Old:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from monitor.ledger.cells import SUMS, Cell, Key, class_tools
 from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS
-from monitor.ledger.dialect import Dialect
+from monitor.ledger.dialect import Dialect, sums_of
 from monitor.ledger.joining import Slot
 from monitor.ledger.schema import stratum
 from monitor.rollout.tracker import VersionKey
@@ -31,9 +31,7 @@ class StratumWriter:
 
     def __init__(self, dialect: Dialect, memory: CellMemory) -> None:
         self._memory = memory
-        self._write = dialect.upserter(
-            stratum, become=lambda added: {name: stratum.c[name] + added[name] for name in SUMS}
-        )
+        self._write = dialect.upserter(stratum, become=sums_of(stratum, SUMS))
 
     def add_slots(
         self, connection: sa.Connection, slots: Iterable[Slot], version_ids: Mapping[VersionKey, int]
