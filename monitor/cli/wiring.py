@@ -31,8 +31,6 @@ from monitor.service.rollout_control import RolloutControl
 from monitor.service.stages import Stages
 from monitor.trace.model import REFERENCE_ENVIRONMENT
 
-_REPLAY_BATCH_RECORDS = 500
-
 
 @contextmanager
 def live_service(config: Config) -> Iterator[Service]:
@@ -69,8 +67,7 @@ def range_replay(config: Config, kafka_range: KafkaRange) -> AbstractContextMana
     Raises:
         MonitorError: Kafka cannot be reached, or has no such topic.
     """
-    records = _REPLAY_BATCH_RECORDS
-    return _replay(config, IN_MEMORY_URL, lambda _: KafkaRangeSource(config.kafka, kafka_range, batch_records=records))
+    return _replay(config, IN_MEMORY_URL, lambda _: KafkaRangeSource(config.kafka, kafka_range))
 
 
 @contextmanager
@@ -151,8 +148,7 @@ def ledger_url(settings: LedgerSettings, named: str | None = None) -> str:
 
 
 def _files(config: Config, files: Sequence[str], ledger: SqlLedger, translate: Translate | None = None) -> FileSource:
-    limit, records = config.limits.max_record_bytes, _REPLAY_BATCH_RECORDS
-    return FileSource(files, ledger.offsets, batch_records=records, max_record_bytes=limit, translate=translate)
+    return FileSource(files, ledger.offsets, max_record_bytes=config.limits.max_record_bytes, translate=translate)
 
 
 @contextmanager

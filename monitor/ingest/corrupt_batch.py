@@ -40,10 +40,8 @@ class BlockedPartition:
 
     def skipped(self, end: int) -> Record:
         """A record that stands for everything from here up to, not including, *end*."""
-        detail = f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}"
-        return Record(
-            Position(*self.partition, self.offset), key=None, value=None, corrupt_batch=CorruptBatch(end, detail)
-        )
+        corrupt = CorruptBatch(end, f"offsets {self.offset} to {end - 1} cannot be read: {self.problem}")
+        return Record(Position(*self.partition, self.offset), key=None, value=None, corrupt_batch=corrupt)
 
     def sentence(self, limit: int) -> str:
         """For a person: which partition is blocked, why, and what happens next."""

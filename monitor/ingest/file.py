@@ -17,10 +17,6 @@ from monitor.ingest.source import LedgerOffsets, Poll, Position, Record, Source,
 
 STANDARD_INPUT = "-"
 
-DEFAULT_BATCH_RECORDS = 500
-DEFAULT_MAX_RECORD_BYTES = 4 * 1024 * 1024
-
-
 Translate = Callable[[str], Iterable[bytes] | None]
 """Gives the lines of the file at a path in another form, or None where it may be read as it is."""
 
@@ -56,8 +52,8 @@ class FileSource(Source):
         paths: Sequence[str],
         ledger_offsets: LedgerOffsets,
         *,
-        batch_records: int = DEFAULT_BATCH_RECORDS,
-        max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES,
+        batch_records: int = 500,
+        max_record_bytes: int = 4 * 1024 * 1024,
         standard_input: BinaryIO | None = None,
         translate: Translate | None = None,
     ) -> None:
