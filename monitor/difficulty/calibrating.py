@@ -188,16 +188,11 @@ class Learner:
 
     def freeze(self) -> FrozenDifficulty:
         """The difficulty part of what was learnt."""
-        weights = {
-            name: FrozenWeight(
-                weight.mean,
-                weight.variance,
-                len(self._seen[name].versions),
-                failed_by_all=not self._seen[name].has_success,
-            )
-            for name, weight in sorted(self.estimator.weights.items())
-            if group_of(name) not in NUISANCE_GROUPS
-        }
+        weights = {}
+        for name, weight in sorted(self.estimator.weights.items()):
+            if group_of(name) not in NUISANCE_GROUPS:
+                seen = self._seen[name]
+                weights[name] = FrozenWeight(weight.mean, weight.variance, len(seen.versions), not seen.has_success)
         return FrozenDifficulty(
             bias=self.estimator.bias.mean,
             weights=weights,
@@ -254,9 +249,7 @@ def _prior_beliefs(weights: dict[str, FrozenWeight]) -> dict[str, Belief]:
     beliefs = {}
     for group, prior in PRIOR_VARIANCE.items():
         seen = np.array([(weight.mean, weight.variance) for weight in by_group[group]]).reshape(-1, 2)
-        beliefs[group] = (
-            Belief(float(seen[:, 0].mean()), float(seen[:, 0].var() + seen[:, 1].mean()))
-            if len(seen) >= _FEWEST_WEIGHTS
-            else Belief(0.0, prior)
-        )
+        beliefs[group] = Belief(0.0, prior)
+        if len(seen) >= _FEWEST_WEIGHTS:
+            beliefs[group] = Belief(float(seen[:, 0].mean()), float(seen[:, 0].var() + seen[:, 1].mean()))
     return beliefs

@@ -152,16 +152,11 @@ def read_requests(
             first, _ = found.setdefault(name, (request, record.value or b""))
             skipped["same_id_other_text"] += first.text != request.text
             traces[name].append(trace.trace_id)
-    candidates = [
-        PanelRequest(
-            ProbeCandidate(replace(request_features(request), item=name), len(traces[name])),
-            request,
-            from_json(line),
-            traces[name],
-        )
-        for name, (request, line) in found.items()
-    ]
-    return candidates, +skipped
+    requests = []
+    for name, (request, line) in found.items():
+        candidate = ProbeCandidate(replace(request_features(request), item=name), len(traces[name]))
+        requests.append(PanelRequest(candidate, request, from_json(line), traces[name]))
+    return requests, +skipped
 
 
 def chosen_panel(

@@ -89,11 +89,8 @@ def outcome(result: Json, success_field: str) -> Json | None:
         return None
     failure_class = None if success else clean_label(str(result.get("failure_class") or ""))
     told = {"failure_class": failure_class, "score": _number(result.get("score"))}
-    return {
-        "success": bool(success),
-        "source": JUDGE,
-        **{name: each for name, each in told.items() if each is not None},
-    }
+    known = {name: each for name, each in told.items() if each is not None}
+    return {"success": bool(success), "source": JUDGE, **known}
 
 
 def event(asked: Json, labels: Json, result: Json, told: Json | None, *, started_at: float, ended_at: float) -> Json:

@@ -271,11 +271,9 @@ class Reviewer:
         versions = list(dict.fromkeys(seen.model_version for seen in unlearnt))[-_MOST_LIVE_VERSIONS:]
         served = {(seen.service, seen.environment) for seen in unlearnt[-_MOST_LIVE_VERSIONS:]}
         matured_before = now - max((self.judged_after(*where, now=now) for where in served), default=0.0)
-        labels = [
-            label
-            for version in versions
-            for label in self._ledger.labels_of(version, matured_before=matured_before, limit=_LIVE_LABELS)
-        ]
+        labels: list[LabelledRequest] = []
+        for version in versions:
+            labels += self._ledger.labels_of(version, matured_before=matured_before, limit=_LIVE_LABELS)
         return assess_live(calibration, labels, settings=self._difficulty)
 
     def _promoted(self) -> Sequence[CalibrationRecord]:

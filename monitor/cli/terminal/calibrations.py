@@ -129,8 +129,7 @@ def _reliability(points: Sequence[ReliabilityPoint]) -> Table:
 def _on_axis(predicted: float, observed: float) -> Text:
     marks = ["·"] * _AXIS_WIDTH
     places = [round(ratio * (_AXIS_WIDTH - 1)) for ratio in (predicted, observed)]
-    for column in range(min(places), max(places)):
-        marks[column] = "─"
+    marks[min(places) : max(places)] = "─" * abs(places[0] - places[1])
     marks[places[0]] = "|"
     marks[places[1]] = "●"
     return Text("".join(marks))
