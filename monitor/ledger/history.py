@@ -15,7 +15,7 @@ from monitor.ledger.ledger import ProbeResult
 from monitor.ledger.request_rows import FEATURE_COLUMNS, features_of
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.transactions import Transactions
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, UNRESOLVED
+from monitor.trace.model import PROBES_ENVIRONMENT, TEACHING_ENVIRONMENTS, UNRESOLVED
 
 _ROWS_PER_FETCH = 5_000
 
@@ -80,7 +80,7 @@ class HistoryReader(Transactions):
             .add_columns(sa.func.count(), LABELLED, FAILURES)
             .join(model_version)
             .where(columns.item.is_not(None))
-            .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+            .where(version.environment.in_(TEACHING_ENVIRONMENTS))
             .group_by(columns.item, version.model_version)
             .order_by(columns.item, first, version.model_version)
         )
@@ -101,7 +101,7 @@ class HistoryReader(Transactions):
         first = (
             sa.select(columns.item, passed_at.label("passed_at"))
             .join(model_version)
-            .where(version.environment.in_((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+            .where(version.environment.in_(TEACHING_ENVIRONMENTS))
             .group_by(columns.item)
             .having(failed_at < passed_at)
             .subquery()

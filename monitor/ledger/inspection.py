@@ -21,7 +21,7 @@ from monitor.ledger.activity import timed_labels
 from monitor.ledger.engine import open_engine, reading, revision_of
 from monitor.ledger.recording import next_offsets
 from monitor.ledger.schema import REVISION, model_version, request, stratum
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT, TEACHING_ENVIRONMENTS
 
 _MOST_SERVICES = 20
 _MAY_INSERT = sa.text(
@@ -175,7 +175,7 @@ def _by_service(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     return (
         sa.select(model_version.c.service, *columns)
         .join_from(stratum, model_version, stratum.c.model_version_id == model_version.c.id)
-        .where(model_version.c.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+        .where(model_version.c.environment.not_in(TEACHING_ENVIRONMENTS))
         .group_by(model_version.c.service)
     )
 

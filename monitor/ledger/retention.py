@@ -26,7 +26,7 @@ from monitor.ledger.schema import counter, dead_letter, model_version, pruned, r
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.stored import readable, real
 from monitor.ledger.transactions import Transactions
-from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
+from monitor.trace.model import TEACHING_ENVIRONMENTS
 
 _DAY_SECONDS = 86_400.0
 _ROWS_PER_TRANSACTION = 2_000
@@ -205,7 +205,7 @@ def _ids(connection: sa.Connection, *, before: float = math.inf, arms: bool = Tr
         version.model_version.in_((rollout.c.baseline, rollout.c.candidate)),
         rollout.c.ended_at.is_(None),
     )
-    may_go = sa.select(version.id).where(version.environment.not_in((REFERENCE_ENVIRONMENT, PROBES_ENVIRONMENT)))
+    may_go = sa.select(version.id).where(version.environment.not_in(TEACHING_ENVIRONMENTS))
     may_go = may_go.where(version.first_started_at < before)
     return connection.scalars((may_go if arms else may_go.where(~is_arm)).order_by(version.id)).all()
 
