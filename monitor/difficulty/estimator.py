@@ -148,9 +148,8 @@ class DifficultyClassifier(base.Classifier):
         return {False: 1.0 - failing, True: failing}
 
     def _evict(self) -> None:
-        excess = len(self._weights) - self.max_features
-        count = max(excess, int(_EVICTED_PART * self.max_features))
         weights = self._weights
+        count = max(len(weights) - self.max_features, int(_EVICTED_PART * self.max_features))
         # Those whose precision labels have raised least above the prior's.
         least = heapq.nsmallest(count, weights, key=lambda name: weights[name].prior_variance / weights[name].variance)
         for name in least:

@@ -76,10 +76,7 @@ class KafkaSource:
         Raises:
             DependencyUnreachable: naming the topics that do not.
         """
-        if self._consumer is None:
-            self._consumer = self._connect()
-        missing = self._missing_topics(self._consumer)
-        if missing:
+        if missing := self._missing_topics(self._consumer):
             raise DependencyUnreachable(
                 f"Kafka at {self._settings.bootstrap_servers} has no topic {' and no topic '.join(missing)}; "
                 "create it or take it out of kafka.topics."
@@ -202,19 +199,16 @@ class KafkaSource:
         except Exception as error:
             if is_corrupt(error) and self._block():
                 return {}
-            self._recover_from(error)
+            if getattr(error, "retriable", False) or isinstance(error, OSError):
+                self.rewind()
+            else:
+                # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
+                self.close()
             with translated_errors(self._settings):
                 raise
         self._follow_rebalances()
         # What was revoked, or revoked and assigned again, during this poll belongs to somebody else or is read again.
         return {partition: records for partition, records in fetched.items() if ours(partition) in self.assignment()}
-
-    def _recover_from(self, error: Exception) -> None:
-        if getattr(error, "retriable", False) or isinstance(error, OSError):
-            self.rewind()
-        else:
-            # kafka-python may loop forever over a batch that made it raise, so this consumer is not asked again.
-            self.close()
 
     def _block(self) -> bool:
         """Block the partitions whose next batch cannot be read, and let the others go on; whether any is blocked."""
@@ -226,7 +220,7 @@ class KafkaSource:
             for partition, owned in self._assignment.owned.items()
             if owned.next_offset < logs[partition].end
         }
-        self.close()  # as in _recover_from
+        self.close()  # as in _poll_once
         found = False
         for partition, offset in sorted(next_offsets.items()):
             if problem := problem_at(self._settings, partition, offset):
