@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from monitor.ledger.dialect import Dialect
 from monitor.ledger.joining import OUTCOMES
 from monitor.ledger.ledger import CEILING, CounterKey, CounterName
 from monitor.ledger.pending_spans import count_spans
-from monitor.ledger.recording import select_counters
+from monitor.ledger.recording import next_offsets, select_counters
 from monitor.ledger.request_rows import are_sound
 from monitor.ledger.schema import model_version, request
 from monitor.ledger.stored import UNREADABLE
@@ -191,8 +191,7 @@ def _spans(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterat
 
 def _positions(connection: sa.Connection, _: Dialect, counters: _Counters) -> Iterator[Check]:
     """An offset may be ahead of the records (gaps, a start in the middle), never behind them."""
-    rows = connection.execute(sa.select(schema.kafka_offset))
-    offsets = {f"{row.topic}/{row.partition}": row.next_offset for row in rows}
+    offsets = {f"{topic}/{partition}": offset for (topic, partition), offset in next_offsets(connection).items()}
     records = {key.detail: value for key, value in counters.items() if key.name is CounterName.RECORDS}
     behind = [
         f"{partition}: {records[partition]:,} records were read up to offset {offset:,}"
@@ -237,9 +236,6 @@ def _bounds(connection: sa.Connection, *_: object) -> Iterator[Check]:
 
 def _equal(name: str, counted: Mapping[tuple[Any, ...], float], found: Mapping[tuple[Any, ...], float]) -> Check:
     keys = sorted(counted.keys() | found.keys(), key=str)
-    problems: Iterable[str] = (
-        f"{' / '.join(map(str, key))}: {counted.get(key, 0):,} and {found.get(key, 0):,}"
-        for key in keys
-        if counted.get(key, 0) != found.get(key, 0)
-    )
-    return Check(name, len(keys), tuple(problems)[:_MOST_PROBLEMS])
+    pairs = ((key, counted.get(key, 0), found.get(key, 0)) for key in keys)
+    problems = [f"{' / '.join(map(str, key))}: {one:,} and {other:,}" for key, one, other in pairs if one != other]
+    return Check(name, len(keys), tuple(problems[:_MOST_PROBLEMS]))
