@@ -62,7 +62,10 @@ class FileSource(Source):
         self._standard_input = standard_input
         self._translate = translate
         for path in paths:
-            self._check(path)
+            is_folder = translate is not None and Path(path).is_dir()
+            if path != STANDARD_INPUT and not is_folder:
+                with self._opened(path):
+                    """It can be opened: better found now than after an hour of other files."""
         self._ledger_offsets = ledger_offsets
         self._batch_records = batch_records
         self._max_record_bytes = max_record_bytes
@@ -77,7 +80,16 @@ class FileSource(Source):
     def poll(self, timeout_seconds: float) -> Poll:
         del timeout_seconds  # a file never keeps one waiting
         self.assignment()
-        batch = self._next_batch()
+        batch: list[Record] = []
+        if self._failure:
+            raise self._failure
+        try:
+            # Not `yield from`: a generator that is dropped half-way would close the one that it reads from.
+            batch.extend(islice(chain(self._kept_records(), self.unread), self._batch_records))
+        except MonitorError as error:
+            self._failure = error
+            if not batch:
+                raise
         self._uncommitted.extend(batch)
         return Poll(
             records=tuple(batch),
@@ -104,12 +116,6 @@ class FileSource(Source):
     def close(self) -> None:
         self._open_file.close()
 
-    def _check(self, path: str) -> None:
-        is_folder = self._translate is not None and Path(path).is_dir()
-        if path != STANDARD_INPUT and not is_folder:
-            with self._opened(path):
-                """It can be opened: better found now than after an hour of other files."""
-
     def _opened(self, path: str) -> io.BufferedReader:
         if path == STANDARD_INPUT:
             return cast("io.BufferedReader", self._standard_input or sys.stdin.buffer)
@@ -122,19 +128,6 @@ class FileSource(Source):
 
     def _is_done(self, record: Record) -> bool:
         return record.position.offset < (self.assignment()[record.position.topic_partition] or 0)
-
-    def _next_batch(self) -> list[Record]:
-        batch: list[Record] = []
-        if self._failure:
-            raise self._failure
-        try:
-            # Not `yield from`: a generator that is dropped half-way would close the one that it reads from.
-            batch.extend(islice(chain(self._kept_records(), self.unread), self._batch_records))
-        except MonitorError as error:
-            self._failure = error
-            if not batch:
-                raise
-        return batch
 
     def _kept_records(self) -> Iterator[Record]:
         while self._again:

@@ -235,8 +235,7 @@ class KafkaSource:
         for partition, blocked in sorted(self._blocked.items()):
             if partition not in self._assignment.owned or self._clock.monotonic() < blocked.retry_at:
                 continue
-            problem = problem_at(self._settings, partition, blocked.offset)
-            if not problem:
+            if not (problem := problem_at(self._settings, partition, blocked.offset)):
                 self._read_on([partition])
                 continue
             self._blocked[partition] = blocked.tried(problem, now=self._clock.monotonic())
