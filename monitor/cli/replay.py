@@ -21,12 +21,13 @@ from monitor.cli.wiring import file_replay, range_replay, rollout_control_of
 from monitor.config.file import parse_config_file
 from monitor.config.model import Config, load_config
 from monitor.demo.events import write_demo_events
-from monitor.errors import UsageError
+from monitor.errors import MonitorError, UsageError
 from monitor.ingest.kafka_reader import KafkaRange
 from monitor.ledger.engine import IN_MEMORY_URL
 from monitor.ledger.ledger import RolloutRecord
-from monitor.output.rollouts import replay_json, rollouts_json
+from monitor.output.rollouts import record_counts, replay_json, rollouts_json
 from monitor.rollout.policy import Policy
+from monitor.rollout.wording import counted
 from monitor.service.replay import Replay
 from monitor.web.server import MetricsServer
 
@@ -154,10 +155,19 @@ def _show(
 
 
 def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = None) -> None:
-    """Read everything with a progress bar, then let what it holds be judged as if its labels had matured."""
+    """
+    Read everything with a progress bar, then let what it holds be judged as if its labels had matured.
+
+    Raises:
+        MonitorError: there were records, and none could be read.
+    """
     collect_rarely()
+    before = replayed.stages.ledger.counters()
     with reading_progress(title, total=total) as advance:
         replayed.read(progress=advance)
+    counts = record_counts(replayed.stages.ledger.counters(), since=before)
+    if counts.read == counts.dead_lettered > 0:
+        raise MonitorError(f"Not one of {counted(counts.read, 'record')} could be read; --log.level warning says why.")
     replayed.finish(seconds=config.rollout.judged_after() + 1.0)
 
 

@@ -28,11 +28,7 @@ def matching(
 ) -> Sequence[RolloutRecord]:
     """The rollouts of that service, environment and candidate, oldest first; an empty word matches all."""
     wanted = {"service": service, "environment": environment, "candidate": candidate}
-    return [
-        record
-        for record in records
-        if all(not word or word == getattr(record.rollout, name) for name, word in wanted.items())
-    ]
+    return [each for each in records if all(word in {"", getattr(each.rollout, at)} for at, word in wanted.items())]
 
 
 def found(records: Sequence[RolloutRecord], beginning: str) -> RolloutRecord:
@@ -120,11 +116,9 @@ def verdict(
 def _stops(records: Sequence[RolloutRecord], rules: GateRules) -> Iterator[str]:
     for record in records:
         answer = ask_gate(record.verdict, rules)
-        if answer.is_pass:
-            continue
-        if answer.wait_seconds:
+        if not answer.is_pass and answer.wait_seconds:
             yield f"stopped, because nothing is known about {_name(record)} yet{_needed(record)}."
-        else:
+        elif not answer.is_pass:
             yield f"stopped at verdict {answer.verdict} of {_name(record)}: {answer.reason}"
 
 

@@ -17,7 +17,7 @@ from monitor.ingest.kafka import KafkaSource
 from monitor.ingest.kafka_reader import KafkaRange, KafkaRangeSource
 from monitor.ingest.source import Source
 from monitor.ledger.engine import IN_MEMORY_URL, is_missing, is_shareable
-from monitor.ledger.inspection import schema_version
+from monitor.ledger.inspection import SchemaVersion, schema_version
 from monitor.ledger.settings import LedgerSettings
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics.snapshot import Snapshot, SnapshotHolder
@@ -111,16 +111,17 @@ def existing_ledger(
         of_this_version: Leave one of an older version as it is, which opening would bring up to date.
 
     Raises:
-        DependencyUnreachable: there is no such file, or the database does not answer.
+        DependencyUnreachable: there is no such file, nothing of a ledger in it, or the database does not answer.
         LedgerInvalid: the schema is not the one that is asked for.
         MonitorError: the ledger cannot be used.
     """
     named = ledger_url(config.ledger, url)
-    if is_missing(named):
+    schema = SchemaVersion(None, None) if is_missing(named) else schema_version(named)
+    if schema.found is None:  # to open it would make the tables, in an empty file or in the database of somebody else
         told = f"There is no ledger at {printable_url(named)}, seen from {Path.cwd()}; name it with --ledger or"
         raise DependencyUnreachable(f"{told} --config.file, or start `cliffwatch run` first.")
-    if of_this_version and not (schema := schema_version(named)).is_current:
-        told = f"The ledger has schema {schema.found or 'none'}, this version works with {schema.wanted};"
+    if of_this_version and not schema.is_current:
+        told = f"The ledger has schema {schema.found}, this version works with {schema.wanted};"
         raise LedgerInvalid(f"{told} run `cliffwatch ledger migrate`, or the version that wrote it.")
     return opened_ledger(config, named)
 

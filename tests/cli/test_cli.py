@@ -101,6 +101,20 @@ def test_a_replay_tells_people_of_lines_that_it_could_not_read(
     assert "could not be read" not in capsys.readouterr().out
 
 
+def test_a_replay_that_can_read_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipeline, "no rollout was found" would pass for an all-clear; read before, or empty, it is no failure."""
+    wrong, empty = tmp_path / "wrong.jsonl", tmp_path / "empty.jsonl"
+    wrong.write_text('{"a": 1}\n{broken\n')
+    empty.touch()
+    into_a_ledger = ["replay", str(wrong), "--ledger", f"sqlite:///{tmp_path}/ledger.db"]
+
+    for arguments in (["replay", str(wrong)], into_a_ledger):
+        assert 1 == run_command(arguments)
+        assert "Not one of 2 records could be read; --log.level warning says why" in capsys.readouterr().err
+    assert 0 == run_command(into_a_ledger)
+    assert 0 == run_command(["replay", str(empty)])
+
+
 def test_a_ledger_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that was read into a ledger is not read again."""
     events = tmp_path / "events.jsonl"

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,25 @@ def test_what_cannot_be_done_is_a_usage_error(
     assert code == run_command([*arguments, "--ledger", quiet])
 
     assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["in memory", "no path", "empty file", "database of another program"])
+def test_no_gate_stands_open_over_what_is_no_ledger(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong URL is exit code 3, and nothing is written there."""
+    path = tmp_path / "other.db"
+    path.touch()
+    if kind == "database of another program":
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE customer (name)")
+    url = {"in memory": "sqlite:///:memory:", "no path": "sqlite:///"}.get(kind, f"sqlite:///{path}")
+
+    assert 3 == run_command(["verdict", "--ledger", url, "--gate"])
+    assert "There is no ledger at" in capsys.readouterr().err
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+    assert tables == (["customer"] if kind == "database of another program" else [])
 
 
 def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
