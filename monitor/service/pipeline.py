@@ -21,7 +21,7 @@ from monitor.trace.decode import decode
 from monitor.trace.model import TEACHING_ENVIRONMENTS, DropReason, Ignored, InvalidRecord, OutcomeEvent, Trace, TraceId
 from monitor.trace.outcome_policy import budget_of, implied_outcomes, is_over_budget
 from monitor.trace.reader import Decoded, DecodeOptions
-from monitor.trace.served import ServedModels
+from monitor.trace.served import ServedModels, has_failed
 from monitor.trace.settings import AssemblySettings, Limits, TopicRule, TraceSettings
 from monitor.trace.span import Span
 from monitor.trace.timing import held_run, held_verdict, is_far_ahead, refuse_ancient
@@ -169,12 +169,16 @@ def assemble(
         if now < (whole_at := _whole_at(pending, rules.traces.assembly)):
             postponed[pending.trace_id] = whole_at
         else:
-            whole.append((pending, whole_at, build_traces(pending.spans, rules.traces.outcomes, pending.counted)))
-    served = served.and_taught_by(run for _, _, runs in whole for run in runs)
+            waits_until = whole_at + rules.traces.assembly.quiet_seconds
+            runs = build_traces(pending.spans, rules.traces.outcomes, pending.counted)
+            whole.append((pending, waits_until, is_last_chance or waits_until <= now < inf, runs))
+    served = served.and_taught_by(run for *_, runs in whole for run in runs)
+    # A batch may hold all that was written by a library that never tells which model answered.
+    asked = served.and_asked_for_by(run for _, _, is_last, runs in whole if is_last for run in runs)
     built: list[BuiltTrace] = []
-    for pending, whole_at, runs in whole:
-        waits_until = whole_at + rules.traces.assembly.quiet_seconds
-        resolved = [served.resolve(run, is_last_chance=is_last_chance or waits_until <= now < inf) for run in runs]
+    for pending, waits_until, is_last, runs in whole:
+        told_by = [asked if is_last and has_failed(run) else served for run in runs]
+        resolved = [told.resolve(run, is_last_chance=is_last) for told, run in zip(told_by, runs, strict=True)]
         if None in resolved:
             postponed[pending.trace_id] = waits_until
         else:

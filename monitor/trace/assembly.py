@@ -263,10 +263,8 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
     groups = {agent.span_id: [agent] for agent in agents}
     under = {agent.parent_span_id for agent in agents}
     services = {None, *map(_own_service, agents)}
-    for span in topmost:
+    for span in [span for span in topmost if span.kind not in _AGENTS]:
         parent = span.parent_span_id
-        if span.kind in _AGENTS:
-            continue
         # Its run broke off before the agent's own span was written.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)

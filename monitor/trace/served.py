@@ -44,9 +44,16 @@ class ServedModels:
         for row in rows:
             self._rows.setdefault((row.service, row.environment), []).append(row)
 
-    def and_taught_by(self, traces: Iterable[Trace]) -> ServedModels:
+    def and_asked_for_by(self, traces: Iterable[Trace]) -> ServedModels:
+        """The same, and the names that answered runs among *traces* asked for, where they are all that will be told."""
+        asked = [run for run in traces if not has_failed(run) and self.resolve(run, is_last_chance=True) is run]
+        return self.and_taught_by(asked, by={VersionBy.REQUEST})
+
+    def and_taught_by(
+        self, traces: Iterable[Trace], by: AbstractSet[VersionBy] = frozenset({VersionBy.RESPONSE})
+    ) -> ServedModels:
         """The same, and what *traces* say that they were served."""
-        taught = {key: Served(*key, *times) for key, times in taught_by(traces, by={VersionBy.RESPONSE}).items()}
+        taught = {key: Served(*key, *times) for key, times in taught_by(traces, by=by).items()}
         for row in (row for rows in self._rows.values() for row in rows):
             key = (row.service, row.environment, row.requested_model, row.model_version)
             also = taught.get(key, row)
@@ -69,17 +76,14 @@ class ServedModels:
             return trace
         rows = self._rows.get((trace.service, trace.environment), ())
         named = _served_under(trace.requested_model, rows)
-        if named:
-            versions = self._around(trace.started_at, named)
-            if len(versions) > 1:
-                return replace(trace, model_version=UNRESOLVED, version_by=VersionBy.NOTHING)
+        versions = self._around(trace.started_at, named) if named else set[str]()
+        if len(versions) == 1:
             return replace(trace, model_version=ModelVersion(versions.pop()), version_by=VersionBy.SERVED)
-        if not is_last_chance:
+        if not (named or is_last_chance):
             return None
-        has_failed = trace.outcome is not None and not trace.outcome.success
         # Where every version is called what it is asked for, a new name is a new version, even one that only fails.
         names_tell = bool(rows) and all(row.requested_model == row.model_version for row in rows)
-        if trace.requested_model and (names_tell or not (has_failed or trace.aborted)):
+        if not named and trace.requested_model and (names_tell or not has_failed(trace)):
             return trace
         return replace(trace, model_version=UNRESOLVED, version_by=VersionBy.NOTHING)
 
@@ -101,6 +105,11 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
     bare = _bare(requested)
     alike = [row for row in rows if bare in {_bare(row.requested_model), _bare(row.model_version)}]
     return answered or named or itself or dated or alike
+
+
+def has_failed(trace: Trace) -> bool:
+    """Whether *trace* failed or was stopped, by its own account."""
+    return trace.aborted or (trace.outcome is not None and not trace.outcome.success)
 
 
 def _bare(model: str) -> str:

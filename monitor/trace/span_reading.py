@@ -70,11 +70,8 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
         return OperationKind.TOOL
     if Field.RESPONSE_MODEL in singles or (Field.REQUEST_MODEL in singles and not _CALLS.isdisjoint(singles)):
         return _model_kind(attributes, name)
-    named = semconv.KINDS_BY_NAME.get(name)
-    if named is not None:
-        return named
     nothing = _SIGNS_OF_A_STEP.isdisjoint(singles) and not attributes.has_messages_or_tools()
-    return OperationKind.OTHER if nothing else OperationKind.STEP
+    return semconv.KINDS_BY_NAME.get(name, OperationKind.OTHER if nothing else OperationKind.STEP)
 
 
 _CALLS = frozenset({Field.PROVIDER, Field.OUTPUT_TOKENS})
@@ -220,10 +217,8 @@ def _arguments(attributes: SpanAttributes) -> Iterator[Mapping[str, Any]]:
 
 def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
     """Tool definitions, from the best name that has any."""
-    for value in attributes.written(_TOOLS):
-        found = tools_of(value)
-        if found:
-            return found
+    if offered := next(filter(None, map(tools_of, attributes.written(_TOOLS))), None):
+        return offered
     # Langfuse writes the arguments of the call as its input, tools and all.
     for value in attributes.values(Field.INPUT):
         may_hold = isinstance(value, dict) or (isinstance(value, str) and _HOLDS_TOOLS.search(value))
@@ -232,8 +227,8 @@ def tools_on_offer(attributes: SpanAttributes) -> tuple[Tool, ...]:
             if isinstance(holder.get("tools"), list):
                 return tools_of(holder)
         if isinstance(document, list):  # its handler of LangChain puts them behind the messages
-            offered = [part["content"] for part in document if isinstance(part, dict) and part.get("role") == "tool"]
-            return tools_of([part for part in offered if isinstance(part, dict)])
+            behind = [part["content"] for part in document if isinstance(part, dict) and part.get("role") == "tool"]
+            return tools_of([part for part in behind if isinstance(part, dict)])
     return ()
 
 

@@ -175,6 +175,16 @@ def test_failed_call_counts_for_the_version_that_answered_under_its_name() -> No
             assert [("4d", "m-1", False), ("4e", "m-1", True)] == rows(monitor)
 
 
+def test_failed_call_counts_for_its_name_where_no_call_ever_tells_who_answered() -> None:
+    """As with Bedrock's instrumentation: what answered under that name is the version, in one batch with it, too."""
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.provider.name": "x"}
+    answered = a_record(1, None, asked).replace(f"{77:032x}".encode(), f"{78:032x}".encode())
+    with a_monitor(QUICK) as monitor:
+        tell(monitor, b"\n".join([a_record(1, None, asked, failed=True), answered]), 9.0)
+
+        assert [("4d", "m", False), ("4e", "m", True)] == rows(monitor)
+
+
 def test_failed_call_of_a_name_that_never_answered_is_no_version() -> None:
     """It is counted, and shown under the name."""
     failed = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.provider.name": "x"}

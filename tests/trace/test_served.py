@@ -99,6 +99,26 @@ def test_runs_of_one_batch_teach_each_other() -> None:
     assert resolved.model_version == "m-1"
 
 
+@pytest.mark.parametrize(
+    ("rows", "failed", "expected"),
+    [
+        pytest.param([], "m", "m", id="a name under which others answered"),
+        pytest.param([], "new", "new", id="names are versions here, and a new one only fails"),
+        pytest.param([ALIAS], "m", "m-2024-08-06", id="what is known of the name goes before"),
+        pytest.param([served("x", "x-1")], "m", "m", id="another name answers as something else"),
+        pytest.param([served("x", "x-1")], "new", UNRESOLVED, id="names are no versions here"),
+    ],
+)
+def test_names_that_are_all_that_will_be_told_teach_in_the_end(rows: list[Served], failed: str, expected: str) -> None:
+    """Where no call tells which model answered, those that did not fail say what there is."""
+    runs = [asked_for("m", failed=False), asked_for(failed)]
+
+    resolved = ServedModels(rows, HOUR).and_asked_for_by(runs).resolve(runs[1], is_last_chance=True)
+
+    assert resolved is not None
+    assert expected == resolved.model_version
+
+
 def test_only_what_was_answered_or_asked_for_teaches() -> None:
     """Neither what the sender names nor what was looked up says anything of names."""
     runs = [replace(a_trace("t"), version_by=by, requested_model="m") for by in VersionBy]
