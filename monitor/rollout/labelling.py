@@ -18,7 +18,7 @@ from monitor.labels import double_sampling
 from monitor.labels.double_sampling import JUDGED, MISSING, Array, Rate, Sources
 from monitor.labels.said import KINDS, SaidCount
 from monitor.rollout.bounds import group_of
-from monitor.rollout.cohort import Arm, ArmName, Cohort, Stratum, TierGroup
+from monitor.rollout.cohort import Arm, ArmName, Cohort, Comparison, Stratum, TierGroup
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, differ
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeDrift, JudgeErrors
 
@@ -34,6 +34,7 @@ _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the 
 _LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
+_MOST = 0.5  # share of an arm's requests
 _DEVIATIONS = 3.0  # standard deviations of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # error rate of a judge that nobody has checked
 FAILURE, SUCCESS = "failure", "success"
@@ -83,6 +84,9 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
     said = [_by_words(arm) for arm in sides]
     counts = [[count for _, count in of_arm] for of_arm in said]
     sources = Sources.of(chain(*counts))
+    if sources.is_judged and cohort.comparison is Comparison.CONCURRENT:
+        sides = _before_the_judge(sides)
+        said = [_by_words(arm) for arm in sides]
     one_sided = _one_sided(sides, counts)
     if not sources.looks:
         arms = [_arm_labels(*pair) for pair in zip(sides, counts, strict=True)]
@@ -121,6 +125,32 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
         next(filter(None, drifts), None),
         max(each.doubt(is_checked=is_checked) for each in tallies) if sources.is_judged else 0.0,
     )
+
+
+def _before_the_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
+    """
+    The arms, where what was reported in the hours before the judge's first verdict stands in the judge's place.
+
+    Beside a judge a reported pass does not count, but before there was one it is all there is. Both arms served in
+    those hours, and most of their requests bear such a report; otherwise the arms stay as they are.
+    """
+    judged = (
+        each.block for arm in arms for each in arm.strata for count in each.said if count[0][2:3] not in {"", "-"}
+    )
+    first = min(judged, default=-math.inf)
+    for arm in arms:
+        early = [each for each in arm.strata if each.block < first]
+        reported = sum(count[1] for each in early for count in each.said if count[0][1:2] not in {"", "-"})
+        if reported <= _MOST * sum(each.requests for each in early):
+            return arms
+    before, after = (replace(arm, strata=[_as_judged(each, first) for each in arm.strata]) for arm in arms)
+    return before, after
+
+
+def _as_judged(stratum: Stratum, first: float) -> Stratum:
+    """*stratum*, where it is before hour *first*, with what was reported in the judge's place."""
+    said = [SaidCount(f"{words[:1]}-{words[1:2]}{words[3:]}", *numbers) for words, *numbers in stratum.said]
+    return structs.replace(stratum, said=said) if stratum.block < first else stratum
 
 
 _Said = Sequence[tuple[Tier, SaidCount]]

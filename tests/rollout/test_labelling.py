@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
@@ -88,6 +88,44 @@ def test_a_label_that_stands_for_a_million_is_named(words: str, what: str) -> No
     assert 0 == verdict.requests_needed
     (sentence,) = verdict.obstacles
     assert f" {what} tell no more than 1 would: a few have a `sampling_probability`" in sentence
+
+
+def in_hour(hour: int, each: Stratum) -> Stratum:
+    return structs.replace(each, block=hour)
+
+
+def test_reports_of_the_hours_before_the_judge_came_count() -> None:
+    """Beside a judge a reported pass says nothing, but until it comes there is nothing else."""
+    verdict = judged(
+        [in_hour(1, a_stratum(_p__=900, _f__=100)), in_hour(2, a_stratum(____=900, __p_=90, __f_=10))],
+        [in_hour(1, a_stratum(_p__=800, _f__=200)), in_hour(2, a_stratum(____=900, __p_=80, __f_=20))],
+    )
+
+    assert VerdictState.REGRESSION is verdict.state
+    assert () == verdict.obstacles
+    rates = [each.rate for each in (verdict.aggregate.baseline, verdict.aggregate.candidate)]
+    assert [0.1, 0.2] == [pytest.approx(rate.estimate) for rate in rates if rate is not None]
+
+
+REPORTED = [in_hour(1, a_stratum(_p__=900, _f__=100)), in_hour(2, a_stratum(__p_=900, __f_=100))]
+COMPLAINED = [in_hour(1, a_stratum(____=990, _f__=10)), in_hour(2, a_stratum(__p_=900, __f_=100))]
+
+
+def test_of_two_versions_one_after_the_other_reports_do_not_stand_in_for_the_judge() -> None:
+    """Otherwise reports of the old one would be compared with verdicts on the new one."""
+    cohort = replace(a_cohort(REPORTED, REPORTED), comparison=Comparison.BEFORE_AFTER)
+
+    assert 0 < weigh_labels(cohort, error_rate=0.05).cohort.baseline.strata[0].unlabelled
+
+
+@pytest.mark.parametrize(
+    "candidate", [pytest.param(COMPLAINED, id="of few runs"), pytest.param(REPORTED[1:], id="of one arm")]
+)
+def test_other_reports_do_not_stand_in_for_the_judge(candidate: list[Stratum]) -> None:
+    cohort = a_cohort(REPORTED, candidate)
+
+    expected = weigh_labels(replace(cohort, comparison=Comparison.BEFORE_AFTER), error_rate=0.05).cohort
+    assert expected.arms == weigh_labels(cohort, error_rate=0.05).cohort.arms
 
 
 def test_a_judge_by_design_leaves_no_gap() -> None:
