@@ -9,6 +9,8 @@ import random
 import tracemalloc
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import zstandard
@@ -45,6 +47,33 @@ _TOKENS = [
     b"\\ud800",
     b"9" * 400,
     b"\x0a\x00",
+]
+_VALUES = [
+    "",
+    " ",
+    "\0",
+    "NaN",
+    "-1",
+    "9" * 400,
+    "\u202e\u001b[31m",
+    "x" * 70_000,
+    "9999-12-31T23:59:59.999Z",
+    "2026-02-30T00:00:00Z",
+    None,
+    True,
+    0,
+    -1,
+    0.1,
+    2**63,
+    10**400,
+    [],
+    [None],
+    {},
+    {"": {"a": [[{}]]}},
+    {"stringValue": 1},
+    {"intValue": "9" * 400},
+    {"doubleValue": "-Infinity"},
+    {"arrayValue": {"values": [{}]}},
 ]
 
 
@@ -114,6 +143,13 @@ def mutated(value: bytes, dice: random.Random) -> bytes:
     return value
 
 
+def _places(part: Any) -> Iterator[tuple[Any, Any]]:
+    inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for at, each in inner:
+        yield part, at
+        yield from _places(each)
+
+
 def _fate(value: bytes) -> str:
     """What became of *value*; all that comes out of it goes through everything that follows."""
     try:
@@ -140,6 +176,22 @@ def test_every_mutated_input_is_accounted_for(kind: str) -> None:
 
     assert inputs == fates.total()
     assert fates["read"] < inputs
+    assert len(fates) > 1
+
+
+@pytest.mark.parametrize("kind", ["native trace", "native outcome", "OTLP JSON", "Langfuse score"])
+def test_any_value_may_stand_anywhere(kind: str) -> None:
+    """Each part of a valid document is replaced by each value that another sender may have in mind, or an attacker."""
+    document = json.loads(_seeds()[kind])
+    fates = Counter[str]()
+    for within, at in [*_places(document)]:
+        meant = within[at]
+        for value in _VALUES:
+            within[at] = value
+            fates[_fate(json.dumps(document).encode())] += 1
+        within[at] = meant
+
+    assert fates["read"]
     assert len(fates) > 1
 
 
