@@ -96,8 +96,7 @@ def request_of(value: Any) -> Asked:
         if not is_answer and _role(message) in _USER_ROLES and (text := _text(message)):
             return Asked(text, length)
         length -= 1
-    texts = (text for message in reversed(messages) if _role(message) is None and (text := _text(message)))
-    unsaid = next(texts, None)
+    unsaid = next((text for message in reversed(messages) if _role(message) is None and (text := _text(message))), None)
     if unsaid is None:
         return Asked(None, len(messages))
     said = _printed_text(unsaid)
@@ -245,15 +244,10 @@ def _is_pair(value: Any) -> bool:
     return is_sequence and all(isinstance(x, str) for x in value)
 
 
-_NO_ROLE = object()
-
-
 def _role(message: Any) -> str | None:
     if isinstance(message, dict):
-        role = message.get("role", _NO_ROLE)
-        if role is _NO_ROLE:
-            inner = message.get("kwargs")  # a serialised LangChain message
-            role = (inner if isinstance(inner, dict) else message).get("type")
+        inner = message.get("kwargs")  # a serialised LangChain message
+        role = message.get("role", (inner if isinstance(inner, dict) else message).get("type"))
         return role.lower().rpartition(".")[2] if isinstance(role, str) else None  # some print an enumeration
     return str(message[0]).lower() if _is_pair(message) else None
 

@@ -72,9 +72,14 @@ class ServedModels:
         Returns:
             None where an answered call may still tell, and there is time to wait for it.
         """
+        rows: Sequence[Served] = self._rows.get((trace.service, trace.environment), ())
         if trace.version_by is not VersionBy.REQUEST:
-            return trace
-        rows = self._rows.get((trace.service, trace.environment), ())
+            # Of a stream, a library may repeat the alias that was asked for; other calls tell what answers under it.
+            repeats = trace.version_by is VersionBy.RESPONSE and trace.requested_model == trace.model_version
+            alias = [row for row in rows if row.requested_model == trace.model_version] if repeats else []
+            rows = [row for row in alias if is_floating_alias(trace.model_version, row.model_version)]
+            if not rows:
+                return trace
         named = _served_under(trace.requested_model, rows)
         versions = self._around(trace.started_at, named) if named else set[str]()
         if len(versions) == 1:

@@ -89,6 +89,28 @@ def test_version_that_somebody_told_stays() -> None:
     assert told is ServedModels([ALIAS], HOUR).resolve(told, is_last_chance=False)
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([ALIAS], "m-2024-08-06"),
+        ([ALIAS, served("m", "m")], "m-2024-08-06"),
+        ([ALIAS, LATER], UNRESOLVED),
+        ([served("m", "m")], "m"),
+        ([PINNED], "m"),
+        ([served("m", "other")], "m"),
+        ([], "m"),
+    ],
+)
+def test_an_alias_that_is_repeated_is_no_second_version(rows: list[Served], expected: str) -> None:
+    """LangChain names what was asked for where it streams, and what answered where it does not."""
+    streamed = replace(asked_for("m", failed=False), version_by=VersionBy.RESPONSE)
+
+    resolved = ServedModels(rows, HOUR).resolve(streamed, is_last_chance=False)
+
+    assert resolved is not None
+    assert expected == resolved.model_version
+
+
 def test_runs_of_one_batch_teach_each_other() -> None:
     """The answered call may be in the same batch as the one that failed."""
     answered = replace(a_trace("t", model_version="m-1"), version_by=VersionBy.RESPONSE, requested_model="m")
