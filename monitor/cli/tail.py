@@ -175,20 +175,15 @@ class RequestTable:
         """One line; a request on which a verdict came later has a `+` before it."""
         trace, tag = seen.trace, seen.tag
         outcome, outcome_style = _outcome(seen)
-        cells = (
-            (datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S"), ""),
-            (trace.service, ""),
-            (trace.model_version, ""),
-            (trace.request.capability, ""),
-            (tag.tier.value, _TIER_STYLES.get(tag.tier, "")),
-            (f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN, ""),
-            (f"{'+' if seen.is_revised else ''}{outcome}", outcome_style),
-        )
+        styles = {"tier": _TIER_STYLES.get(tag.tier, ""), "outcome": outcome_style}
+        at = datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        difficulty = f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN
+        about = (trace.service, trace.model_version, trace.request.capability, tag.tier.value, difficulty)
         line = Text()
-        for name, (cell, style) in zip(self._widths, cells, strict=True):
+        for name, cell in zip(self._widths, (at, *about, "+" * seen.is_revised + outcome), strict=True):
             self._widths[name] = max(self._widths[name], min(_WIDEST, cell_len(cell)))
             cut = cell if cell_len(cell) <= _WIDEST else set_cell_size(cell, _WIDEST - 1) + "…"
-            line.append(set_cell_size(cut, self._widths[name]), style).append("  ")
+            line.append(set_cell_size(cut, self._widths[name]), styles.get(name, "")).append("  ")
         self._print(line.append(trace.trace_id, "dim"))
 
     def _print(self, line: Text) -> None:

@@ -176,10 +176,8 @@ def shown(value: Any, setting: FieldInfo) -> str:
             return "a number without quotes" if is_free else str(value)
         case str():
             return "the text given" if is_free else f"`{value[:_LONGEST_SHOWN]}`"
-        case list():
-            return "a list"
         case _:
-            return "a mapping"
+            return "a list" if isinstance(value, list) else "a mapping"
 
 
 _LONGEST_SHOWN = 40

@@ -150,7 +150,8 @@ def _environment() -> Environment:
 
 def _valid(value: object) -> object:
     """*value* without what XML 1.0 has no letter for: a failure's text is whatever a model said."""
-    return _NO_XML.sub("", value) if type(value) is str else value
+    text = _NO_XML.sub("", str(value))
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704  (what is escaped stays so)
 
 
 class ReportFormat(StrEnum):

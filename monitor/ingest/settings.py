@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
-from pydantic import Field, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationInfo, field_validator
 
 from monitor.config.settings import Settings
 
@@ -27,13 +27,16 @@ class SecurityProtocol(StrEnum):
     SASL_SSL = "SASL_SSL"
 
 
+_TopicName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="letters, digits, dots, _ and -")]
+
+
 class KafkaSettings(Settings):
     """The topics to read, the consumer group, and the handling of records that cannot be read."""
 
     bootstrap_servers: Annotated[str, MinLen(1), Field(pattern=r"^[^@/?#${}]+$")] = "127.0.0.1:9092"
     """HOST:PORT of one or more brokers, separated by commas."""
 
-    topics: Annotated[tuple[str, ...], MinLen(1)] = ("agent-traces", "agent-outcomes")
+    topics: Annotated[tuple[_TopicName, ...], MinLen(1)] = ("agent-traces", "agent-outcomes")
     """Topics to read; each must exist."""
 
     group_id: Annotated[str, MinLen(1)] = "cliffwatch"
@@ -106,10 +109,17 @@ class KafkaSettings(Settings):
     """
 
     dead_letter_topic: str = ""
-    """Topic for dead letters; empty for one beside each topic, named TOPIC.GROUP.dlq."""
+    """Topic for dead letters, none that is read; empty for one beside each topic, named TOPIC.GROUP.dlq."""
 
     dead_letter_payload: bool = False
     """Whether to write the payload itself to the dead-letter topic, or only its hash and length."""
 
     dead_letter_max_payload_bytes: NonNegativeInt = 512 * 1024
     """Largest payload to write to the dead-letter topic, in bytes."""
+
+    @field_validator("dead_letter_topic")
+    @classmethod
+    def _is_not_read(cls, topic: str, given: ValidationInfo) -> str:
+        if topic in given.data.get("topics", ()):
+            raise ValueError("is a topic that is read, so that each dead letter would make another; name another one")
+        return topic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -119,13 +120,15 @@ def gate_route(rollouts: Callable[[], Sequence[RolloutRecord]]) -> Route:
 
     A GET answers 200 with `pass`, `verdict`, `reason` and `wait_seconds` (for Argo Rollouts' web metrics); a POST
     answers 412 where the gate stops (for Flagger's webhooks). Without such a rollout the status is 404 and `pass` is
-    false. Query parameters: `environment`, and `strict`, `require_verdict`, `require_tiers` set to `true`; any other is
-    refused with 400, since a gate whose rule is misspelt would stand open.
+    false. Query parameters: `environment`, and `strict`, `require_verdict`, `require_tiers` set to `true`; any other
+    is refused with 400, and so is one that comes twice: a gate whose rule is misspelt or overruled would stand open.
     """
 
     async def gate(request: Request) -> Response:
+        given = Counter(name for name, _ in request.query_params.multi_items())
         asked = {name: value.lower() for name, value in request.query_params.items() if name != "environment"}
         unknown = [f"{name}={value}" for name, value in asked.items() if name not in _RULES or value not in _SWITCH]
+        unknown += [f"a second {name}" for name, times in given.items() if times > 1]
         if unknown:
             rules = ", ".join(f"{name}=true" for name in _RULES)
             problem = f"The gate does not know {', '.join(unknown)}; it knows environment=NAME, {rules}."

@@ -142,6 +142,21 @@ def test_the_reference_file_has_every_key_and_explains_it() -> None:
             id="a number for a text is told to need quotes",
         ),
         pytest.param(
+            "kafka:\n  topics: [a, b]\n  dead_letter_topic: b\n",
+            [
+                (
+                    "c.yaml:3: kafka.dead_letter_topic: is a topic that is read, so that each dead letter would make "
+                    "another; name another one"
+                )
+            ],
+            id="dead letters go nowhere where they are read again",
+        ),
+        pytest.param(
+            "kafka:\n  topics: [traces, 'a b', outcomes]\n",
+            ["c.yaml:2: kafka.topics.1: the text given is not allowed (letters, digits, dots, _ and -)"],
+            id="a topic has a name that Kafka takes",
+        ),
+        pytest.param(
             "log:\n  level: info\n  level: debug\n",
             ["c.yaml:3: log.level: is given twice (first on line 2; keep one of them)"],
             id="a key that is given twice is an error and not a matter of order",

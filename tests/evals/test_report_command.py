@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import zstandard
@@ -177,3 +178,18 @@ def test_a_missing_file_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFix
     """Exit code 2, as for every file that cannot be read: 1 is a closed gate."""
     assert 2 == run_command(["report", str(tmp_path / "nowhere"), str(tmp_path / "nowhere")])
     assert "check the name" in capsys.readouterr().err
+
+
+def test_a_report_as_junit_is_xml_whatever_cases_are_called(tmp_path: Path) -> None:
+    """A CI that cannot parse the report loses it whole: XML has no place for control characters, wherever they come."""
+    odd = "\x1b[31m\x00 <b> & ]]> \ufffe"
+    for side, passed in (("a", True), ("b", False)):
+        rows = [{"id": f"{odd}{n}", "category": f"{odd}{n % 2}", "passed": passed, "failure": odd} for n in range(40)]
+        rows += [{"id": f"{odd}-lost", "category": odd, "passed": passed or None, "failure": odd}]
+        (tmp_path / side).write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    written = tmp_path / "report.xml"
+
+    assert 0 == run_command(["report", str(tmp_path / "a"), str(tmp_path / "b"), "--write", str(written)])
+    names = {test.get("name", "") for test in ET.parse(written).iter("testcase")}
+
+    assert "[31m <b> & ]]> 0" in names

@@ -234,6 +234,16 @@ def test_a_gate_refuses_a_rule_that_it_does_not_know(client: httpx.Client, query
     assert "strict=true" in answer.json()["reason"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["strict=true&strict=false", "environment=a&environment=b"])
+def test_a_gate_refuses_a_rule_that_comes_twice(client: httpx.Client, query: str) -> None:
+    """The last one would overrule the first, which may be the strict one."""
+    answer = client.get(f"/api/v1/rollouts/shop/model-2/gate?{query}")
+
+    assert (400, False) == (answer.status_code, answer.json()["pass"])
+    assert f"a second {query.partition('=')[0]}" in answer.json()["reason"]
+
+
 def test_a_gate_finds_a_service_of_a_namespace(ledger: SqlLedger, a_client: Callable[..., httpx.Client]) -> None:
     """Its name has a slash, and so may that of a model; written out or not."""
     record = a_record(a_verdict(), service="team/shop", candidate="meta/model-2")

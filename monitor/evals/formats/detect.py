@@ -93,8 +93,7 @@ def holds_results(head: bytes) -> bool | None:
 def _is_result(row: Mapping[str, Any]) -> bool:
     if events.is_event(row):
         return False
-    is_of_tool = (is_one for is_one, _ in (*_DOCUMENTS, *_ROWS))
-    return any(is_one(row) for is_one in is_of_tool) or table.has_outcome(table.flat(row))
+    return any(is_one(row) for is_one, _ in (*_DOCUMENTS, *_ROWS)) or table.has_outcome(table.flat(row))
 
 
 def _read_frames(name: str, content: bytes, read_length: ReadLength, options: Options) -> ResultFile:

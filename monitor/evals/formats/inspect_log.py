@@ -146,9 +146,8 @@ def _question(value: JsonValue) -> JsonValue:
     """What the sample asks, without the ids that messages are given anew in each run."""
     if not isinstance(value, list):
         return value[:_COMPARED_CHARACTERS] if isinstance(value, str) else value
-    texts = [
-        f"{message.get('role')}: {_text(message.get('content'))}" for message in value if isinstance(message, dict)
-    ]
+    messages = (message for message in value if isinstance(message, dict))
+    texts = [f"{message.get('role')}: {_text(message.get('content'))}" for message in messages]
     return "\n".join(texts)[:_COMPARED_CHARACTERS]
 
 

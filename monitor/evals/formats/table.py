@@ -265,11 +265,8 @@ class _Columns:
 
     def _only_says_that_it_ran(self, column: str, score: str) -> bool:
         """A success that scored 0 is the success of a run, not of an answer."""
-        if _last(column) not in WORDS["outcomes"]["ran"]:
-            return False
-        return any(
-            word_of(row.get(column)) in PASSING and reading.number_of(row.get(score)) == 0.0 for row in self._rows()
-        )
+        rows = self._rows() if _last(column) in WORDS["outcomes"]["ran"] else ()
+        return any(word_of(row.get(column)) in PASSING and reading.number_of(row.get(score)) == 0.0 for row in rows)
 
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
