@@ -93,8 +93,7 @@ def _load(config: Config, files: Sequence[str], ledger: SqlLedger, asked: Option
 
 
 def _learn(review: Reviewer, exclude: Sequence[str]) -> Draft:
-    total = review.history_labels()
-    with reading_progress("learn", total=total) as advance:
+    with reading_progress("learn", total=review.history_labels()) as advance:
         draft = review.draft(now=WallClock().time(), new_versions=exclude, progress=advance)
     if draft is None:
         told = "There is no labelled request of a past or other model to learn from:"

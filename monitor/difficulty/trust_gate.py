@@ -230,11 +230,8 @@ def _reliability(parts: Sequence[_Array]) -> tuple[ReliabilityPoint, ...]:
     predicted = np.concatenate([expit((part[:, 0] + own_ability(part)) / _scale(part)) for part in usable])
     failed = np.concatenate([part[:, 3] for part in usable])
     groups = np.array_split(np.argsort(predicted, kind="stable"), _GROUPS)
-    return tuple(
-        ReliabilityPoint(float(predicted[group].mean()), float(failed[group].mean()), len(group))
-        for group in groups
-        if len(group)
-    )
+    rates = ((predicted[group].mean(), failed[group].mean(), len(group)) for group in groups if len(group))
+    return tuple(ReliabilityPoint(float(expected), float(observed), labels) for expected, observed, labels in rates)
 
 
 def _calibration_error(reliability: Sequence[ReliabilityPoint]) -> float | None:

@@ -70,7 +70,8 @@ class KafkaDeadLetters:
         topics = {dead_letter_topic(letter.record.position.topic, self._settings) for letter in letters}
         try:
             with translated_errors(self._settings):
-                self._create_missing(topics - self._known_topics)
+                if missing := topics - self._known_topics:
+                    self._create(missing)
                 self._send(letters)
         except MonitorError as error:
             self.close()
@@ -88,8 +89,7 @@ class KafkaDeadLetters:
         if self._producer is None:
             most_bytes = self._settings.dead_letter_max_payload_bytes + 1024 * 1024
             self._producer = producer(self._settings, most_bytes=most_bytes)
-        pending = [self._producer.send(**self._message(letter)) for letter in letters]
-        for acknowledged in pending:
+        for acknowledged in [self._producer.send(**self._message(letter)) for letter in letters]:
             acknowledged.get(timeout=2 * self._settings.request_timeout_seconds)
 
     def _message(self, letter: DeadLetterRecord) -> dict[str, Any]:
@@ -97,21 +97,16 @@ class KafkaDeadLetters:
         fits = settings.dead_letter_payload and record.size_bytes <= settings.dead_letter_max_payload_bytes
         position = record.position
         facts = {**letter.facts, "detail": letter.detail[:_MAX_DETAIL_CHARACTERS], "timestamp": record.timestamp}
+        told = {name: str(fact) for name, fact in facts.items() if fact is not None}
         return {
             "topic": dead_letter_topic(position.topic, settings),
             "key": f"{position.topic}[{position.partition}]@{position.offset}".encode(),
             # Never null: in a compacted topic that would delete the letter.
             "value": (record.value or b"") if fits else b"",
-            "headers": [
-                (HEADER_PREFIX + name, str(fact).encode("utf-8", "replace"))
-                for name, fact in facts.items()
-                if fact is not None
-            ],
+            "headers": [(HEADER_PREFIX + name, fact.encode("utf-8", "replace")) for name, fact in told.items()],
         }
 
-    def _create_missing(self, topics: set[str]) -> None:
-        if not topics:
-            return
+    def _create(self, topics: set[str]) -> None:
         with closing(KafkaAdminClient(**client_options(self._settings))) as admin:
             for topic in sorted(topics):
                 # Partitions and replicas as the broker's own defaults say (KIP-464).

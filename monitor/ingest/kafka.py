@@ -119,12 +119,8 @@ class KafkaSource:
         return {partition: self._lag(partition, owned) for partition, owned in self._assignment.owned.items()}
 
     def blocked(self) -> str:
-        owned = self._assignment.owned
-        return " ".join(
-            blocked.sentence(self._settings.unreadable_tries)
-            for partition, blocked in sorted(self._blocked.items())
-            if partition in owned
-        )
+        blocked = [each for _, each in sorted(self._blocked.items()) if each.partition in self._assignment.owned]
+        return " ".join(each.sentence(self._settings.unreadable_tries) for each in blocked)
 
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -90,20 +90,18 @@ class CalibrationStore(Transactions):
             ]
         for version_id, since in left:
             last = (since, "")
-            while some := self._some(version_id, calibration, after=last):
+            while some := self._some(version_id, calibration.calibration_id, after=last):
                 with self._writing() as connection:
                     self._tag(connection, [trace_id for _, trace_id in some], calibration)
                 tagged, last = tagged + len(some), some[-1]
         return tagged
 
-    def _some(
-        self, version_id: int, calibration: Calibration, *, after: tuple[float, str]
-    ) -> Sequence[tuple[float, str]]:
+    def _some(self, version_id: int, calibration_id: str, *, after: tuple[float, str]) -> Sequence[tuple[float, str]]:
         """Start and trace id of some requests of a version that another calibration tagged, in order."""
         columns = request.c
         in_order = (
             sa.select(columns.started_at, columns.trace_id)
-            .where(columns.model_version_id == version_id, columns.calibration_id != calibration.calibration_id)
+            .where(columns.model_version_id == version_id, columns.calibration_id != calibration_id)
             .where(columns.started_at >= after[0], sa.tuple_(columns.started_at, columns.trace_id) > after)
             .order_by(columns.started_at, columns.trace_id)
         )

@@ -415,8 +415,7 @@ _FIRST_RUNS = summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c
 
 
 def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
-    names = {*_SAMPLED_KEY, *_SAMPLED_SUMS}
-    of_row = (each for each in _ROW if each.name in names)
+    of_row = (each for each in _ROW if each.name in {*_SAMPLED_KEY, *_SAMPLED_SUMS})
     cluster = sa.case((request.c.cluster < 0, -1), else_=request.c.cluster).label("cluster")
     columns = sa.select(cluster, request.c.prompt_family, request.c.tool_set.label("tools"), *of_row)
     rows = (

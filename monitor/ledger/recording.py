@@ -156,13 +156,11 @@ class Recorder:
 
     def _taught(self, connection: sa.Connection, slots: Iterable[Slot]) -> list[tuple[Any, ...]]:
         """What the new runs teach, of versions that have a place of their own and of so many names."""
-        new = [
-            slot.new_trace.trace
-            for slot in slots
-            if slot.new_trace is not None
-            and slot.delta is not None
-            and slot.delta.version[-1] == slot.new_trace.trace.model_version
-        ]
+        new = []
+        for slot in slots:
+            tagged, delta = slot.new_trace, slot.delta
+            if tagged is not None and delta is not None and delta.version[-1] == tagged.trace.model_version:
+                new.append(tagged.trace)
         taught = taught_by(new)
         if not taught.keys() <= self._served:
             self._served = {tuple(row) for row in connection.execute(sa.select(*served_model.primary_key.columns))}

@@ -174,8 +174,7 @@ class Retention(Transactions):
                 tally.setdefault(row.counted_tier, Counter())[row.success] += 1
             tallied = [(version_id, tier, of.total(), of[True], of[False]) for tier, of in sorted(tally.items())]
             added_up = sums_of(pruned, ("requests", "successes", "failures"))
-            write = self._dialect.upserter(pruned, become=added_up)
-            write(connection, tallied)
+            self._dialect.upserter(pruned, become=added_up)(connection, tallied)
             _note_pruned(connection, version_id, max(row.started_at for row in gone))
         return len(gone)
 

@@ -11,7 +11,7 @@ from monitor.clock import Clock
 from monitor.ledger.ledger import CounterKey
 from monitor.ledger.sql import SqlLedger
 from monitor.metrics import snapshot
-from monitor.rollout.tracker import is_floating_alias, version_roles
+from monitor.rollout.tracker import Role, VersionActivity, VersionKey, is_floating_alias, version_roles
 from monitor.service.review import Reviewer
 from monitor.trace.model import PROBES_ENVIRONMENT, REFERENCE_ENVIRONMENT
 
@@ -94,15 +94,7 @@ class Publisher:
             policy=policy,
             counters=counters,
             pending_spans=ledger.pending_spans(),
-            model_versions=[
-                snapshot.ModelVersionStatus(
-                    version,
-                    roles[version.service, version.environment, version.model_version],
-                    is_floating=is_floating_alias(version.model_version),
-                )
-                for version in activity
-                if version.environment != REFERENCE_ENVIRONMENT
-            ],
+            model_versions=[_status(each, roles) for each in activity if each.environment != REFERENCE_ENVIRONMENT],
             rollouts=rollouts,
             calibration=self._calibration(),
             frontier_solved=self._frontier_solved,
@@ -115,6 +107,11 @@ class Publisher:
         if live is not None and live.calibration_id != calibration.calibration_id:
             live = None  # another came into force since
         return snapshot.CalibrationStatus(calibration.calibration_id, calibration.frozen_at, calibration.trust, live)
+
+
+def _status(seen: VersionActivity, roles: Mapping[VersionKey, Role]) -> snapshot.ModelVersionStatus:
+    role = roles[seen.service, seen.environment, seen.model_version]
+    return snapshot.ModelVersionStatus(seen, role, is_floating=is_floating_alias(seen.model_version))
 
 
 def _readiness(status: snapshot.LoopStatus) -> tuple[object, ...]:

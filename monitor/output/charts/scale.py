@@ -58,7 +58,6 @@ def time_ticks(start: float, end: float, *, most: int = 4) -> Sequence[tuple[flo
     [(1790002800.0, '15:00'), (1790006400.0, '16:00'), (1790010000.0, '17:00')]
     """
     step = next((step for step in _TIME_STEPS if (end - start) / step <= most), _TIME_STEPS[-1])
-    first = math.ceil(start / step)
-    moments = [index * step for index in range(first, math.floor(end / step) + 1)]
+    moments = [index * step for index in range(math.ceil(start / step), math.floor(end / step) + 1)]
     form = "{0.day} {0:%b}" if step >= _DAY else "{0:%H:%M}"
     return [(moment, form.format(datetime.fromtimestamp(moment, UTC))) for moment in moments]
