@@ -208,8 +208,7 @@ class KafkaSource:
 
     def _block(self) -> bool:
         """Block the partitions whose next batch cannot be read, and let the others go on; whether any is blocked."""
-        with translated_errors(self._settings):
-            logs = self._offset_ranges(list(self._assignment.owned))
+        logs = self._offset_ranges(list(self._assignment.owned))
         # All before it was returned and recorded, so the batch is the next one of its partition.
         next_offsets = {
             partition: owned.next_offset
@@ -240,8 +239,7 @@ class KafkaSource:
         return None
 
     def _give_up(self, blocked: BlockedPartition) -> Poll:
-        with translated_errors(self._settings):
-            offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
+        offset_range = self._offset_ranges([blocked.partition])[blocked.partition]
         probe = partial(problem_at, self._settings, blocked.partition)
         end = first_readable(blocked.offset, offset_range.end, probe)
         return Poll(records=(blocked.skipped(end),), next_offsets={blocked.partition: end})
@@ -299,8 +297,7 @@ class KafkaSource:
                 self._consumer.poll(timeout_ms=0)
             self._follow_rebalances()
             raise
-        with translated_errors(self._settings):
-            logs = self._offset_ranges(unread)
+        logs = self._offset_ranges(unread)
         for partition in sorted(unread):
             self._begin(partition, offsets.get(partition), logs[partition])
         self._consumer.resume(*theirs(unread - self._blocked.keys()))
@@ -318,7 +315,8 @@ class KafkaSource:
 
     def _offset_ranges(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetRange]:
         timeout_ms = milliseconds(min(_OFFSET_RANGE_SECONDS, self._settings.request_timeout_seconds))
-        return offset_ranges(self._consumer, partitions, timeout_ms=timeout_ms)
+        with translated_errors(self._settings):
+            return offset_ranges(self._consumer, partitions, timeout_ms=timeout_ms)
 
     def _lag(self, partition: TopicPartition, owned: AssignedPartition) -> int:
         of_kafka, read_to = KafkaPartition(*partition), owned.next_offset
