@@ -119,22 +119,23 @@ class ReplayReviewer(Reviewer):
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.rollout_id == rollout.rollout_id:
-                self._judge_until(record, records, ended_at)
+                self._judge(record, records, ended_at)
 
     @override
-    def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
+    def _judge(self, record: RolloutRecord, records: Sequence[RolloutRecord], now: float) -> RolloutRecord:
+        """At each time until *now* at which there was more to say, but once by everything when the replay is over."""
         if self._is_over:
-            self._judge(record, records, until)
-            return
+            return super()._judge(record, records, now)
         rollout = record.rollout
         served = self._traffic.get((rollout.service, rollout.environment, rollout.candidate), ())
         seen = self._seen.get(rollout.rollout_id, 0.0)
         growth = _GROWTH if record.verdict is None or record.verdict.state is VerdictState.WAITING else _GROWTH_DECIDED
         looks_of = partial(growth_times, served, rollout.started_at, counted=seen, growth=growth)
-        if not any(looks_of(until - self.policy.judged_after())):  # before that it does not matter how long labels take
-            return
-        maturity = self.judged_after(rollout.service, rollout.environment, now=until)
-        for at, requests in looks_of(until - maturity):
+        if not any(looks_of(now - self.policy.judged_after())):  # before that it does not matter how long labels take
+            return record
+        maturity = self.judged_after(rollout.service, rollout.environment, now=now)
+        for at, requests in looks_of(now - maturity):
             if not record.changes or at + maturity >= record.changes[-1][0]:  # before, an earlier replay judged it
-                record = self._judge(record, records, at + maturity)
+                record = super()._judge(record, records, at + maturity)
             self._seen[rollout.rollout_id] = requests
+        return record

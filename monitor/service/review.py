@@ -118,11 +118,7 @@ class Reviewer:
         records = self._ledger.rollouts()
         for record in records:
             if record.rollout.is_under_way:
-                self._judge_until(record, records, now)
-
-    def _judge_until(self, record: RolloutRecord, records: Sequence[RolloutRecord], until: float) -> None:
-        """Judge the rollout of *record* by what is known at *until*, Unix seconds."""
-        self._judge(record, records, until)
+                self._judge(record, records, now)
 
     def finish(self, *, now: float) -> None:
         """Nothing comes after *now*, Unix seconds, and the last review has said everything."""
