@@ -127,9 +127,8 @@ def print_horizons(console: Console, versions: Sequence[VersionHorizon], unit: H
 def _length_words(each: LengthRate) -> str:
     longest = "unknown" if each.longer_than is None else f"over {each.longer_than:,}"
     name, unlabelled = f"up to {each.up_to:,}" if each.up_to else longest, each.requests - each.labelled
-    rate = f"{each.labelled:,} labelled, too few"
-    if each.pass_rate is not None:
-        rate = _pass_words(each.pass_rate, each.labelled)
+    too_few = f"{each.labelled:,} labelled, too few"
+    rate = too_few if each.pass_rate is None else _pass_words(each.pass_rate, each.labelled)
     return f"{name:>12}: {rate}{f', {unlabelled:,} unlabelled' if unlabelled else ''}"
 
 
