@@ -92,10 +92,10 @@ def decode_records(records: Iterable[Record], rules: DecodeRules) -> list[Decode
 
 def latest_event_time(records: Collection[DecodedRecord]) -> float:
     """The latest time in *records*, Unix seconds; minus infinity if they have none."""
-    starts = [event.started_at for record in records for event in record.events if isinstance(event, Trace)]
+    times = [trace.started_at for trace in traces_in(records)]
     spans = (span for record in records for span in record.spans)
-    ends = [span.started_at if span.ended_at is None else span.ended_at for span in spans]
-    return max(max(starts, default=-inf), max(ends, default=-inf))
+    times += [span.started_at if span.ended_at is None else span.ended_at for span in spans]
+    return max(times, default=-inf)
 
 
 def traces_in(records: Iterable[DecodedRecord]) -> list[Trace]:
@@ -219,10 +219,9 @@ def _decoded(record: Record, rules: DecodeRules, arrival: float | None) -> Decod
 
 
 def _held(run: Trace, rules: DecodeRules) -> Trace:
-    if rules.now is None:
-        return run
     # Never a day ahead, so never refused: such spans were left out as they came.
-    return held_run(run, arrival=rules.now(), slack_seconds=rules.limits.max_future_seconds)
+    slack = rules.limits.max_future_seconds
+    return run if rules.now is None else held_run(run, arrival=rules.now(), slack_seconds=slack)
 
 
 def _decode(record: Record, rules: DecodeRules) -> Decoded:

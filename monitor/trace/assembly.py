@@ -209,10 +209,11 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
     # In a cycle no span is on top; the earliest is as good as any other.
     groups = _side_by_side([span for span in work if span.span_id not in enclosed] or work[:1], tree)
     for tops in groups:
-        within: AbstractSet[str] = tree.by_id.keys()
+        own = tree.spans
         if len(groups) > 1:  # each also has the facts of the application's spans above it
             within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
-        yield _run([span for span in tree.spans if span.span_id in within], tops, tree, is_all=len(groups) == 1)
+            own = sorted([tree.by_id[span_id] for span_id in within], key=attrgetter("started_at", "span_id"))
+        yield _run(own, tops, tree, is_all=len(groups) == 1)
 
 
 def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> _Run:
@@ -268,7 +269,7 @@ def _side_by_side(topmost: Sequence[Span], tree: _Tree) -> list[list[Span]]:
         # Its run broke off before the agent's own span was written.
         if parent is not None and parent not in tree.by_id and parent not in under:
             groups.setdefault(parent, []).append(span)
-        elif _calls_model(span, tree) and ((span.kind is _STEP and span.error) or _own_service(span) not in services):
+        elif ((span.kind is _STEP and span.error) or _own_service(span) not in services) and _calls_model(span, tree):
             groups[span.span_id] = [span]
         else:
             earlier = [agent for agent in agents if agent.started_at <= span.started_at]

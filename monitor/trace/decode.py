@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -57,11 +58,10 @@ def _decode(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:
     # The tag of the first resource is a line feed, with which a JSON text may begin too.
     if plain.startswith(b"\n") and (_JSON.match(plain) is None or is_otlp_protobuf(plain)):
         return decode_protobuf(plain, limits, options)
-    return _decode_json(plain.removeprefix(_BYTE_ORDER_MARK), limits, options)
+    return _decode_json(plain.removeprefix(BOM_UTF8), limits, options)
 
 
 _JSON = re.compile(rb"\s*[{\[]")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _decode_json(value: bytes, limits: Limits, options: DecodeOptions) -> Decoded:

@@ -47,13 +47,11 @@ class ServedModels:
     def and_asked_for_by(self, traces: Iterable[Trace]) -> ServedModels:
         """The same, and the names that answered runs among *traces* asked for, where they are all that will be told."""
         asked = [run for run in traces if not has_failed(run) and self.resolve(run, is_last_chance=True) is run]
-        return self.and_taught_by(asked, by={VersionBy.REQUEST})
+        return self.and_taught_by(asked, by=VersionBy.REQUEST)
 
-    def and_taught_by(
-        self, traces: Iterable[Trace], by: AbstractSet[VersionBy] = frozenset({VersionBy.RESPONSE})
-    ) -> ServedModels:
+    def and_taught_by(self, traces: Iterable[Trace], by: VersionBy = VersionBy.RESPONSE) -> ServedModels:
         """The same, and what *traces* say that they were served."""
-        taught = {key: Served(*key, *times) for key, times in taught_by(traces, by=by).items()}
+        taught = {key: Served(*key, *times) for key, times in taught_by(traces, by={by}).items()}
         for row in (row for rows in self._rows.values() for row in rows):
             key = (row.service, row.environment, row.requested_model, row.model_version)
             also = taught.get(key, row)
@@ -76,8 +74,7 @@ class ServedModels:
         if trace.version_by is not VersionBy.REQUEST:
             # Of a stream, a library may repeat the alias that was asked for; other calls tell what answers under it.
             repeats = trace.version_by is VersionBy.RESPONSE and trace.requested_model == trace.model_version
-            alias = [row for row in rows if row.requested_model == trace.model_version] if repeats else []
-            rows = [row for row in alias if is_floating_alias(trace.model_version, row.model_version)]
+            rows = [row for row in rows if repeats and _answers_alias(row, trace.model_version)]
             if not rows:
                 return trace
         named = _served_under(trace.requested_model, rows)
@@ -110,6 +107,12 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
     bare = _bare(requested)
     alike = [row for row in rows if bare in {_bare(row.requested_model), _bare(row.model_version)}]
     return answered or named or itself or dated or alike
+
+
+def _answers_alias(row: Served, alias: str) -> bool:
+    """Whether a dated form of *alias* answers under it; `gpt-4o-mini`, as a gateway may fall back to, is none."""
+    is_longer = row.requested_model == alias and row.model_version.startswith(alias)
+    return is_longer and row.model_version[len(alias) + 1 :][:1].isdigit()
 
 
 def has_failed(trace: Trace) -> bool:

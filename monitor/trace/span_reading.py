@@ -75,7 +75,7 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
 
 
 _CALLS = frozenset({Field.PROVIDER, Field.OUTPUT_TOKENS})
-_LONGEST_KIND = 1_024
+_LONGEST_KIND = _LONGEST_MODEL = 1_024  # characters that are remembered; hostile ones are endless
 
 
 @lru_cache(maxsize=1_024)  # the same few come with every span
@@ -88,7 +88,7 @@ def _model_kind(attributes: SpanAttributes, name: str) -> OperationKind:
     if semconv.PREPARES.search(name):
         return OperationKind.STEP
     models = (model for fact in (Field.RESPONSE_MODEL, Field.REQUEST_MODEL) for model in attributes.values(fact))
-    answers_nobody = any(isinstance(model, str) and _answers_nobody(model) for model in models)
+    answers_nobody = any(isinstance(model, str) and _answers_nobody(model[:_LONGEST_MODEL]) for model in models)
     return OperationKind.RETRIEVAL if answers_nobody else OperationKind.MODEL
 
 
@@ -199,7 +199,7 @@ def _model_and_usage(attributes: SpanAttributes) -> tuple[str | None, Any]:
 
 
 def _model_name(value: Any) -> str | None:
-    return _without_gateway(value) or None if isinstance(value, str) else None
+    return _without_gateway(value[:_LONGEST_MODEL]) or None if isinstance(value, str) else None
 
 
 @lru_cache(maxsize=1_024)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -499,6 +500,15 @@ class TestRun:
 
         assert built(a_span(answered=False, kind=OperationKind.STEP), call).answered is True
         assert built(a_span(answered=False), call).answered is False
+
+    def test_many_runs_in_one_trace_cost_little(self) -> None:
+        """Thousands of agents side by side take hardly more than as many spans of one."""
+        root = a_span(kind=OperationKind.OTHER)
+        agents = [a_span(f"a{n}", parent_span_id="root", started_at=STARTED_AT + n / 1_000) for n in range(8_000)]
+
+        started = time.process_time()
+        assert len(agents) == len(build_traces([root, *agents], OutcomeSettings()))
+        assert 5.0 > time.process_time() - started
 
     def test_ids_in_a_circle_are_survived(self) -> None:
         """A hostile trace whose spans are each other's parents is still a trace."""

@@ -98,6 +98,7 @@ def test_version_that_somebody_told_stays() -> None:
         ([served("m", "m")], "m"),
         ([PINNED], "m"),
         ([served("m", "other")], "m"),
+        ([ALIAS, served("m", "m-mini-2024-07-18")], "m-2024-08-06"),
         ([], "m"),
     ],
 )
