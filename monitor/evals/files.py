@@ -32,6 +32,7 @@ _APART = timedelta(microseconds=1)  # keeps the order of the file, and files apa
 STANDARD_INPUT = "-"
 _ENDINGS = (".eval", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".parquet")
 _LARGEST_BYTES = 2 * 1024**3
+_OTHER_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # a list for an object, or a number for a text
 
 
 ReadProgress = Callable[[int], object]
@@ -78,7 +79,8 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
     skipped: list[tuple[Path, UsageError]] = []
     found: list[ResultFile] = []
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or not _may_hold_results(path):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # an older copy, mostly
+        if is_hidden or not path.is_file() or not _may_hold_results(path):
             continue
         try:
             found.append(_read(str(path), options, progress))
@@ -118,7 +120,9 @@ def _may_hold_results(path: Path) -> bool:
 
 
 def _read(path: str, options: Options, progress: ReadProgress) -> ResultFile:
-    result = read_content(path, _content(path), replace(options, case_ids=_bfcl_cases(path)))
+    asked = replace(options, case_ids=_bfcl_cases(path))
+    with reading.refused(_OTHER_SHAPE, f"{path} has another shape than its tool gives it", "write it again, or as CSV"):
+        result = read_content(path, _content(path), asked)
     progress(len(result.attempts))
     return result
 

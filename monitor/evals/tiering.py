@@ -108,10 +108,9 @@ def _notes(labels: Mapping[CaseKey, str | None], grades: Mapping[CaseKey, Grade]
 
 
 def _label(case: Case, column: str) -> str | None:
-    folded = column.casefold()
     value = case.metadata.get(column)
     if value is None:
-        value = next((each for name, each in case.metadata.items() if name.casefold() == folded), None)
+        value = next((each for name, each in case.metadata.items() if name.casefold() == column.casefold()), None)
     return text_of(value) or None
 
 

@@ -1025,6 +1025,54 @@ def test_a_document_without_cases_says_what_it_has(written: Any, capsys: pytest.
     )
 
 
+INSPECT = {"status": "success", "eval": {"task": "t", "model": "m"}}
+LM_EVAL = {"doc_id": 1, "doc": {}, "filter": "none", "metrics": ["acc"], "acc": 1.0}
+PROMPTFOO = {"success": False, "vars": {"a": 1}, "promptIdx": 0}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        INSPECT | {"samples": ["x"]},
+        INSPECT | {"samples": [{"id": 1, "scores": [1]}]},
+        INSPECT | {"samples": [{"id": 1, "scores": {"m": {"value": "C"}}, "metadata": ["a"]}]},
+        {"version": 3, "results": {"version": 3, "results": ["x"]}},
+        {"version": 3, "results": {"version": 3, "results": [PROMPTFOO | {"response": "x"}]}},
+        {"version": 3, "results": {"version": 3, "results": [PROMPTFOO | {"testCase": {"metadata": ["x"]}}]}},
+        [LM_EVAL | {"filtered_resps": {"a": 1}}],
+    ],
+)
+def test_a_log_of_another_shape_is_one_sentence(
+    document: object, written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tool of another version, or a hand: no traceback, whose exit code would be that of a closed gate."""
+    path = written(json.dumps(document), "odd.json")
+
+    assert "odd.json has another shape than its tool gives it" in refused(capsys, path, path)
+    written([{"id": "a", "passed": True}], "fine.jsonl")
+    assert (1, 1, 1) == counted(reported(capsys, tmp_path, tmp_path))
+
+
+def test_hidden_files_of_a_folder_are_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors and notebooks keep older copies there, which would count as repeats."""
+    for name, passed in (
+        ("run.jsonl", True),
+        (".run.jsonl", False),
+        (".ipynb_checkpoints/run-checkpoint.jsonl", False),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps({"id": "a", "passed": passed}) + "\n")
+
+    assert (1, 1, 1) == counted(reported(capsys, tmp_path, tmp_path))
+
+
+def test_a_named_score_that_promptfoo_does_not_have_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo left every case without a score."""
+    path = CASES / "07_real_promptfoo" / "c.json.gz"
+
+    assert "has no named score nosuch (--metric)" in refused(capsys, path, path, "--metric", "nosuch")
+
+
 def test_an_archive_of_other_files_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A spreadsheet is an archive too."""
     path = tmp_path / "results.xlsx"

@@ -67,11 +67,8 @@ def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """One row per case of a document that lists the ids of those that passed, failed or broke; empty for any other."""
-    lists = {
-        name: ids
-        for name, ids in document.items()
-        if isinstance(ids, list) and all(isinstance(each, str) for each in ids)
-    }
+    found = ((name, ids) for name, ids in document.items() if isinstance(ids, list))
+    lists = {name: ids for name, ids in found if all(isinstance(each, str) for each in ids)}
     if not any(name.startswith("resolved") or name in {"passed", "passed_ids"} for name in lists):
         return []
     rows: dict[str, Mapping[str, Any]] = {}
@@ -173,11 +170,9 @@ def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, A
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
     words = (str, int, float) if is_top and not has_outcome(value) else ()
-    if len(entries) > 1 and all(
-        isinstance(each, bool) or (isinstance(each, words) and is_understood(word_of(each))) for each in value.values()
-    ):
-        return [{"case_id": name, "passed": entry} for name, entry in entries]
-    return []
+    others = (each for each in value.values() if not isinstance(each, bool))
+    are_told = len(entries) > 1 and all(isinstance(each, words) and is_understood(word_of(each)) for each in others)
+    return [{"case_id": name, "passed": entry} for name, entry in entries] if are_told else []
 
 
 def _is_case(entry: Mapping[str, Any], entries: Sequence[object]) -> bool:

@@ -105,9 +105,8 @@ def _scorers(spec: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> S
     """The scores that samples have, in the order that the task declares; none where every sample failed to run."""
     found = dict.fromkeys(name for sample in samples for name in _values(sample))
     declared = [str(scorer.get("name")) for scorer in spec.get("scorers") or []]
-    return sorted(
-        found, key=lambda name: next((n for n, each in enumerate(declared) if _is_of(name, each)), len(found))
-    )
+    in_order = [name for each in declared for name in found if _is_of(name, each)]
+    return list(dict.fromkeys([*in_order, *found]))
 
 
 def _is_of(name: str, scorer: str) -> bool:

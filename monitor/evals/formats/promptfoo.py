@@ -91,6 +91,9 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
     # A test is known by its own name or by what its variables say, a prompt by its label.
     names = _told_apart((_case_name(row), reading.input_of(_words(row.get("vars")))[1]) for row in rows)
     prompts = _told_apart((_label(row), str(row.get("promptId") or "")[:8]) for row in rows)
+    scores = list(dict.fromkeys(metric for row in rows for metric in row.get("namedScores") or ()))
+    if options.metrics:
+        reading.chosen(name, "named score", options.metrics, scores, "--metric")
     reader = reading.AttemptReader(name, options)
     named = zip(rows, names, prompts, strict=True)
     return reader.result(Format.PROMPTFOO, (_attempt(reader, *each, options) for each in named))
