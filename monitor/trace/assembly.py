@@ -314,11 +314,11 @@ def _layers(calls: Sequence[Span], tree: _Tree) -> Mapping[str, AbstractSet[str]
     # Some libraries do not make their span the parent of what happens in it; a second library's span is beside it.
     beside = sorted(calls, key=lambda call: (call.parent_span_id or "", call.started_at, -_end(call)))
     for outer, inner in pairwise(beside):
-        same = (outer.parent_span_id, outer.request_model) == (inner.parent_span_id, inner.request_model)
-        if outer.name == inner.name or not same:
-            continue
+        asks_same, wrote = outer.request_model == inner.request_model, (outer.output_tokens, inner.output_tokens)
+        answers_same = None not in (*wrote, outer.response_model) and outer.response_model == inner.response_model
+        is_beside = outer.name != inner.name and outer.parent_span_id == inner.parent_span_id
         # Two records of one call agree on its tokens; two calls side by side hardly ever do.
-        agree = None in (outer.output_tokens, inner.output_tokens) or outer.output_tokens == inner.output_tokens
+        agree = is_beside and (asks_same or answers_same) and len({*wrote} - {None}) <= 1
         # Logfire writes the result of a stream as a span without duration after it.
         is_its_end = inner.started_at == inner.ended_at and outer.output_tokens is None
         if agree and (is_its_end or _end(inner) <= _end(outer)):

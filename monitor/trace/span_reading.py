@@ -150,7 +150,7 @@ _SAY_NOTHING = frozenset(
 _LEADING_TYPE = re.compile(
     r"(?:1 (?=CANCELLED: )|io\.grpc\.\w+: |.*\bcode = |(?:<\w+ of RPC that terminated with:\s+status = )?StatusCode\.|"
     r"Status\(StatusCode=\")((?i:cancell?ed))\b|(CANCELL?ED)(?::|$)|"
-    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt))\b|.*\b(HttpClient\.Timeout)\b|"
+    r"((?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exceeded|Timeout|Interrupt|Triggered))\b|.*\b(HttpClient\.Timeout)\b|"
     r"(?:.*\b)?(context cancell?ed|(?i:operation|request|run|task) was (?:aborted|cancell?ed))\.?$|"
     r"(?:[Tt]he )?([Uu]ser (?:aborted|cancell?ed))(?: (?:an?|the|this) \w+)?\.?$|"
     r"((?i:cancell?ed|aborted|client disconnected|(?:run )?(?:cancell?ed|aborted|stopped) by (?:the )?user))\.?$"

@@ -200,6 +200,16 @@ class TestRun:
 
         assert (1, 7) == (trace.steps, trace.usage.output_tokens)
 
+    def test_call_that_one_layer_names_only_by_its_answer_counts_once(self) -> None:
+        """OpenInference may write no requested model; where tokens are not known, two calls are two."""
+        for tokens, expected in ((5, (1, 5)), (None, (2, None))):
+            outer = a_call("a", name="ChatCompletion", output_tokens=tokens, ended_at=STARTED_AT + 2)
+            inner = a_call("b", name="chat m", request_model="m", output_tokens=tokens)
+
+            trace = built(a_span(ended_at=STARTED_AT + 9), outer, inner)
+
+            assert expected == (trace.steps, trace.usage.output_tokens)
+
     def test_call_by_a_tool_is_a_call_of_its_own(self) -> None:
         """A tool that asks a model under the call that wanted it does not make that call vanish."""
         trace = built(a_span(), a_call("a"), a_tool_call("t", "a"), a_call("b", "t"))

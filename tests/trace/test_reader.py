@@ -883,6 +883,13 @@ def test_who_was_refused_did_not_stop(message: str) -> None:
     assert error_type_of_call({}, message) is None
 
 
+def test_guardrail_that_stopped_a_run_is_named() -> None:
+    """The OpenAI Agents SDK says it in the message alone."""
+    message = "InputGuardrailTripwireTriggered: Guardrail InputGuardrail triggered tripwire"
+
+    assert "InputGuardrailTripwireTriggered" == error_type_of_call({}, message)
+
+
 def test_error_type_says_that_an_operation_failed() -> None:
     """OpenTelemetry keeps the attribute for failures; an exception that was caught is none, and OK is OK."""
 
