@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def demo() -> dict[str, dict[str, object]]:
-    """The demo's rollouts by service, as `cliffwatch demo --output json` prints them."""
-    program = Path(sys.executable).with_name("cliffwatch")
-    done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, dict[str, object]]:
+    """The demo's rollouts by service, as `cliffwatch demo --output json` prints them; run by one worker for all."""
+    ours = tmp_path_factory.getbasetemp()
+    printed = (ours if worker_id == "master" else ours.parent) / "demo.json"
+    with printed.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not printed.exists():
+            program = Path(sys.executable).with_name("cliffwatch")
+            done = subprocess.run([program, "demo", "--output", "json"], capture_output=True, timeout=500, check=False)
+            assert done.returncode == 0, done.stderr
+            printed.write_bytes(done.stdout)
+    result = json.loads(printed.read_bytes())
     read = {"read": 25_650, "counted": 25_650, "duplicate": 0, "dead_lettered": 0, "unlabelled": 0}
     assert read == result["records"]
     return {rollout["service"]: rollout for rollout in result["rollouts"]}
