@@ -15,7 +15,7 @@ from monitor.cli import options
 from monitor.cli.app import EXIT_PROBLEM, app, writing
 from monitor.cli.reading import Reading, assignments
 from monitor.cli.terminal import rollouts as terminal
-from monitor.cli.terminal.console import Console, print_line, say
+from monitor.cli.terminal.console import INDENT, Console, print_line, say
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.config.model import Config
 from monitor.difficulty.tiers import TIERS, Tier
@@ -36,7 +36,6 @@ _CLASSES_SHOWN = 20
 _LONGEST_FAILURE = 160
 _LONGEST_NAME = 24
 _WIDEST = 160
-_INDENT = (0, 0, 0, 2)
 
 
 @app.command()
@@ -253,5 +252,5 @@ def _print_table(console: Console, table: Table) -> None:
     """*table* whole, however narrow the terminal: a number that is cut is worse than a line that wraps."""
     width = console.width
     console.width = max(width, _WIDEST)
-    console.print(Padding(table, _INDENT, expand=False))
+    console.print(Padding(table, INDENT, expand=False))
     console.width = width

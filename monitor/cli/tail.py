@@ -16,7 +16,7 @@ from rich.text import Text
 from monitor.cli import options
 from monitor.cli.app import app
 from monitor.cli.signals import stop_on_signals
-from monitor.cli.terminal.console import Console, say
+from monitor.cli.terminal.console import UNKNOWN, Console, say
 from monitor.cli.wiring import existing_ledger, reviewer_of
 from monitor.clock import WallClock
 from monitor.config.model import Config
@@ -31,7 +31,6 @@ from monitor.service.pipeline import DecodeRules
 from monitor.service.tail import SeenRequest, Watch
 from monitor.trace.model import hash_of
 
-_UNKNOWN = "-"
 _WIDEST = 32
 _OUTCOME_SHOWN = ("success", "failure_class", "source", "evaluation")
 _TIER_STYLES = {Tier.HARD: "yellow", Tier.FRONTIER: "magenta", Tier.UNTIERED: "dim"}
@@ -177,7 +176,7 @@ class RequestTable:
         outcome, outcome_style = _outcome(seen)
         styles = {"tier": _TIER_STYLES.get(tag.tier, ""), "outcome": outcome_style}
         at = datetime.fromtimestamp(trace.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        difficulty = f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else _UNKNOWN
+        difficulty = f"{tag.difficulty_logit:+.1f}" if tag.calibration_id else UNKNOWN
         about = (trace.service, trace.model_version, trace.request.capability, tag.tier.value, difficulty)
         line = Text()
         for name, cell in zip(self._widths, (at, *about, "+" * seen.is_revised + outcome), strict=True):
@@ -221,7 +220,7 @@ def _print_json(seen: SeenRequest) -> None:
 def _outcome(seen: SeenRequest) -> tuple[str, str]:
     """The outcome in words, and their style."""
     if seen.outcome is None:
-        return _UNKNOWN, "dim"
+        return UNKNOWN, "dim"
     if seen.outcome.success:
         return "success", "green"
     return f"failure {seen.outcome.failure_class or ''}".rstrip(), "bold red"

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli.terminal.console import print_line
+from monitor.cli.terminal.console import INDENT, UNKNOWN, print_line
 from monitor.cli.terminal.rollouts import columns
 from monitor.difficulty.trust import ReliabilityPoint, TierPromise, Trust
 from monitor.output.calibrations import CalibrationComparison, KeptCalibration, TierTable, history_rows
@@ -17,8 +17,6 @@ from monitor.output.plain import iso_time
 from monitor.output.rollouts import RecordCounts
 from monitor.rollout.wording import counted, percent
 
-_UNKNOWN = "-"
-_INDENT = (0, 0, 0, 2)
 _AXIS_WIDTH = 41  # a column for every 2.5 points, with one in the middle
 _DAY = len("2026-11-23")
 
@@ -33,7 +31,7 @@ def print_calibrate(
         print_line(console, f"{records.read:,} records read, {new}, {left}.")
     print_calibration(console, kept)
     for titles, *rows in history_rows(history, is_trusted=kept.calibration.trust.is_trusted):
-        console.print(Padding(columns(*titles, rows=rows), _INDENT))
+        console.print(Padding(columns(*titles, rows=rows), INDENT))
         console.print()
     print_line(console, promotion)
 
@@ -54,7 +52,7 @@ def print_calibration(console: Console, kept: KeptCalibration) -> None:
             console.print(Text(f"  {_promise(promise)}"), soft_wrap=True)
     if trust.reliability:
         console.print()
-        console.print(Padding(_reliability(trust.reliability), _INDENT))
+        console.print(Padding(_reliability(trust.reliability), INDENT))
     console.print()
 
 
@@ -98,7 +96,7 @@ def print_comparison(console: Console, comparison: CalibrationComparison) -> Non
     of_ledger = counted(sum(comparison.moves.values()), "request")
     print_line(console, f"{percent(comparison.same_tier_share)} of {of_ledger} of the ledger keep their tier.")
     rows = ((before, after, f"{requests:,}") for (before, after), requests in comparison.moves.items())
-    console.print(Padding(columns("from", "to", "requests", rows=rows), _INDENT))
+    console.print(Padding(columns("from", "to", "requests", rows=rows), INDENT))
 
 
 def _verdict(trust: Trust) -> Text:
@@ -114,7 +112,7 @@ def _verdict(trust: Trust) -> Text:
 
 
 def _figure(value: float | None, digits: int) -> str:
-    return _UNKNOWN if value is None else f"{value:.{digits}f}"
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
 def _reliability(points: Sequence[ReliabilityPoint]) -> Table:

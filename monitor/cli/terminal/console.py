@@ -15,6 +15,12 @@ from rich.segment import Segment
 from monitor.clock import WallClock
 from monitor.log import printable
 
+UNKNOWN = "-"
+"""What stands for a figure that is not known."""
+
+INDENT = (0, 0, 0, 2)
+"""Room around what stands below a line that it belongs to."""
+
 # Runners obey these in whatever a step prints: GitHub at the start of a line, it and others anywhere in one.
 _COMMAND = re.compile(r"(?m)(^\s*)(?=::[A-Za-z])|(#)(?=#(?:\[|vso\[|teamcity\[))")
 

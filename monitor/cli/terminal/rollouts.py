@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from monitor.cli.terminal.console import Console, print_line
+from monitor.cli.terminal.console import INDENT, UNKNOWN, Console, print_line
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import RolloutRecord
 from monitor.metrics.snapshot import Snapshot
@@ -34,7 +34,6 @@ VERDICT_COLOURS = {
     VerdictState.REGRESSION: "red",
     VerdictState.WAITING: "yellow",
 }
-_UNKNOWN = "-"
 _PLAIN_STEP = 5_000
 _SIGNATURES_SHOWN = 3
 EASIER_TIERS, HARD_TIERS = "  easier tiers failing less or more", "  hard tiers failing less or more"
@@ -75,7 +74,7 @@ def _rollout(record: RolloutRecord) -> RenderableType:
         parts.append(share_table(verdict.share, _parts(verdict.decomposition)))
     if verdict.on_call is not None:
         parts.append(_on_call(verdict.on_call))
-    return Group(title, headline, *(Padding(part, (0, 0, 0, 2), expand=False) for part in parts))
+    return Group(title, headline, *(Padding(part, INDENT, expand=False) for part in parts))
 
 
 def _rates(verdict: Verdict) -> Table:
@@ -88,7 +87,7 @@ def _rates(verdict: Verdict) -> Table:
 def _rates_row(name: str, comparison: TierComparison) -> Sequence[str]:
     cells = []
     for arm in (comparison.baseline, comparison.candidate):
-        rate = _UNKNOWN if arm.rate is None else percent(arm.rate.estimate)
+        rate = UNKNOWN if arm.rate is None else percent(arm.rate.estimate)
         cells += [f"{arm.failures:,}/{arm.requests:,}", rate]
     return (name, *cells, *_change(comparison.change))
 
@@ -159,7 +158,7 @@ def _calibration(snapshot: Snapshot) -> Text:
 
 def _change(interval: Interval | None) -> tuple[str, str]:
     if interval is None:
-        return _UNKNOWN, ""
+        return UNKNOWN, ""
     return signed(interval.estimate), f"{signed(interval.lower)} to {signed(interval.upper)}"
 
 

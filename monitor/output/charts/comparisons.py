@@ -117,9 +117,7 @@ def coverage_chart(
         candidate: Name of the candidate.
     """
     at = Scale(0.0, 1.0, _LEFT, _COVERED_RIGHT)
-    told = "; ".join(
-        f"{tier}: baseline {_covered(old)}, candidate {_covered(new)}" for tier, (old, new) in rows.items()
-    )
+    told = "; ".join(f"{tier}: baseline {ratio(old)}, candidate {ratio(new)}" for tier, (old, new) in rows.items())
     height = _COVERED_TOP + _COVERED_ROW * len(rows) + 2
     picture = Drawing(name, title=title, description=f"{told}.", width=_WIDTH, height=height)
     picture.legend(14, baseline, candidate)
@@ -134,12 +132,13 @@ def coverage_chart(
                 continue
             fill = COLOURS[arm] if arm is ArmName.BASELINE else hatch
             picture.rect(_LEFT, top, at(coverage) - _LEFT, _COVERED_BAR, fill=fill, stroke=COLOURS[arm])
-            picture.text(_WIDTH, top + 10, _covered(coverage), anchor="end", fill=COLOURS[arm])
+            picture.text(_WIDTH, top + 10, ratio(coverage), anchor="end", fill=COLOURS[arm])
     return picture.svg()
 
 
-def _covered(coverage: float | None) -> str:
-    return "not known" if coverage is None else f"{100 * coverage:.0f} %"
+def ratio(value: float | None) -> str:
+    """A ratio 0 to 1, to the whole per cent; `not known` for None."""
+    return "not known" if value is None else f"{100 * value:.0f} %"
 
 
 def share_chart(

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from monitor.difficulty.tiers import TIERS
 from monitor.ledger.ledger import CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
-from monitor.output.charts.comparisons import RateRow
+from monitor.output.charts.comparisons import RateRow, ratio
 from monitor.output.charts.drawing import CHART_STYLE
 from monitor.output.charts.evidence import evidence_chart
 from monitor.output.plain import iso_time
@@ -228,11 +228,6 @@ def has_tiers(verdict: Verdict) -> bool:
     hard = verdict.hard_tier
     is_seen = hard is not None and hard.baseline.requests + hard.candidate.requests > 0
     return is_seen or verdict.tiers_by is not TiersBy.NONE
-
-
-def ratio(value: float | None) -> str:
-    """A ratio 0 to 1, to the whole per cent; `UNKNOWN` for None."""
-    return UNKNOWN if value is None else f"{100 * value:.0f} %"
 
 
 def decimal(value: float | None, digits: int = 2) -> str:
