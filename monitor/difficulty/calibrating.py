@@ -87,9 +87,7 @@ def _reference_version(learner: Learner, settings: DifficultySettings) -> str:
     """The ablest version with labels enough; the one with most labels where none has."""
     labels = learner.labels_by_version
     established = [version for version in labels if labels[version] >= settings.min_reference_labels]
-    if established:
-        return min(established, key=learner.ability)
-    return max(labels, key=lambda version: labels[version])
+    return min(established, key=learner.ability) if established else max(labels, key=labels.__getitem__)
 
 
 def _cuts(difficulty: FrozenDifficulty, reference: Sequence[LabelledRequest], settings: DifficultySettings) -> TierCuts:
