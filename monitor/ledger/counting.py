@@ -8,10 +8,10 @@ number of each record was the largest cost of recording.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from monitor.ledger.ledger import DURATION_BUCKETS_SECONDS, STEP_BUCKETS, WHOLE, CounterKey, CounterName, TaggedTrace
 from monitor.rollout.tracker import VersionKey
@@ -99,13 +99,15 @@ class CounterDelta:
 
 @dataclass(slots=True)
 class Activity:
-    """What one batch adds to a model version."""
+    """What one batch adds to a model version: requests by their *starts* (Unix seconds), and first labels."""
 
-    first_started_at: float = float("inf")
-    last_started_at: float = float("-inf")
-    requests: int = 0
+    starts: list[float] = field(default_factory=list)
     labelled: int = 0
-    hours: dict[int, list[float]] = field(default_factory=dict)
+
+    def hours(self) -> Iterator[tuple[int, Sequence[float]]]:
+        """Starts by their hour since 1970."""
+        for hour, starts in groupby(sorted(self.starts), lambda start: int(start // HOUR_SECONDS)):
+            yield hour, list(starts)
 
 
 class CounterDeltas:
@@ -147,20 +149,13 @@ class CounterDeltas:
 
     def activity(self) -> dict[VersionKey, Activity]:
         """What the batch adds to each version that it counted something of."""
-        activity: dict[VersionKey, Activity] = {}
+        activity: dict[VersionKey, Activity] = defaultdict(Activity)
         for delta in self._deltas.values():
             labelled = delta.successes + delta.failures
-            if not delta.traces and not labelled:
-                continue
-            seen = activity.setdefault(delta.version, Activity())
-            seen.labelled += labelled
-            if delta.traces:
-                starts = [tagged.trace.started_at for tagged in delta.traces]
-                seen.requests += len(starts)
-                seen.first_started_at = min(seen.first_started_at, *starts)
-                seen.last_started_at = max(seen.last_started_at, *starts)
-                for start in starts:
-                    seen.hours.setdefault(int(start // HOUR_SECONDS), []).append(start)
+            if delta.traces or labelled:
+                seen = activity[delta.version]
+                seen.labelled += labelled
+                seen.starts += [tagged.trace.started_at for tagged in delta.traces]
         return activity
 
     def duplicates(self) -> int:

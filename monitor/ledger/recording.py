@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 import sqlalchemy as sa
@@ -131,14 +132,14 @@ class Recorder:
         hours = sorted(
             (version_ids[version], hour, len(starts), min(starts), max(starts))
             for version, seen in activity.items()
-            for hour, starts in seen.hours.items()
+            for hour, starts in seen.hours()
         )
         self._write_traffic(connection, hours)
         self._write_served(connection, self._taught(connection, slots.values()))
         counts = [(*map(str, key), min(value, CEILING)) for key, value in sorted(deltas.counts().items()) if value]
         self._write_counters(connection, counts)
         return Recorded(
-            counted=sum(seen.requests for seen in activity.values()),
+            counted=sum(len(seen.starts) for seen in activity.values()),
             duplicates=deltas.duplicates(),
             labelled=sum(seen.labelled for seen in activity.values()),
             closed=len(taken),
@@ -173,7 +174,7 @@ class Recorder:
     ) -> Mapping[VersionKey, int]:
         """Move what is known of each version; their ids."""
         rows = [
-            (*key, seen.first_started_at, seen.last_started_at, seen.requests, seen.labelled)
+            (*key, min(seen.starts, default=inf), max(seen.starts, default=-inf), len(seen.starts), seen.labelled)
             for key, seen in sorted(activity.items())
         ]
         self._write_activity(connection, rows)
