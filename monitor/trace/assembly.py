@@ -457,8 +457,8 @@ def is_floating_alias(request_model: str | None, response_model: str | None) -> 
 
 def _service(run: _Run) -> str:
     service: str = run.first("service") or UNKNOWN_SERVICE
-    agent: str | None = run.first("agent_name")
-    return agent if agent and service.startswith(UNKNOWN_SERVICE) else service  # SDKs write this if they have no name
+    # SDKs write this if they have no name.
+    return (service.startswith(UNKNOWN_SERVICE) and run.first("agent_name")) or service
 
 
 def _request(run: _Run) -> Request:

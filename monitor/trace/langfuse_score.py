@@ -48,11 +48,8 @@ def _is_score(document: Mapping[str, Any]) -> bool:
 
 
 def _evaluation(score: Mapping[str, Any]) -> Evaluation:
-    value, label = score.get("value"), score.get("stringValue")
-    kind = score.get("dataType")
-    metadata = score.get("metadata")
-    if isinstance(value, str):
-        label = value
+    value, kind, metadata = score.get("value"), score.get("dataType"), score.get("metadata")
+    label = value if isinstance(value, str) else score.get("stringValue")
     measured = number(+value) if isinstance(value, int | float) else None  # a truth value is 0 or 1 here
     truth = measured == 1.0 if measured in {0.0, 1.0} else _TRUTHS.get(str(label).lower())
     return Evaluation(

@@ -6,6 +6,7 @@ import json
 import re
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -50,12 +51,10 @@ def parsed(value: Any) -> Any:
 
 
 def _as_python_prints_it(text: str) -> Any:
-    if text[:2] not in {"{'", "[{"} or len(text) > _LONGEST_LITERAL:
-        return text
-    try:
-        return from_json(json.dumps(literal_eval(text), default=repr))  # only what JSON can hold: no sets, no bytes
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
+    if text[:2] in {"{'", "[{"} and len(text) <= _LONGEST_LITERAL:
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return from_json(json.dumps(literal_eval(text), default=repr))  # only what JSON can hold: no sets, no bytes
+    return text
 
 
 _LONGEST_LITERAL = 16_384

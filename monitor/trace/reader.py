@@ -202,11 +202,10 @@ class Reader:
         facts = self._gather(raw.attributes)
         known = self._known(raw.name, facts)
         kind = known.kind
-        judged = place.trace_id
         # What stands on the root, or on no span of an agent's work, is said of the whole.
         part = place.span_id if place.parent_span_id and kind in _PARTS else None
-        if kind is OperationKind.EVALUATOR and len(raw.links) == 1:
-            judged = _trace_id(raw.links[0].trace_id)
+        is_judge_of = kind is OperationKind.EVALUATOR and len(raw.links) == 1
+        judged = _trace_id(raw.links[0].trace_id) if is_judge_of else place.trace_id
         if events := [event for event in raw.events if event.name in EVENTS]:
             for event in events:
                 self._read_event(event, facts, judged, part)

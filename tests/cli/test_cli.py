@@ -101,6 +101,24 @@ def test_a_replay_tells_people_of_lines_that_it_could_not_read(
     assert "could not be read" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [("1795410120000", "1 span without ids or with an impossible time: left out."), ("1795410120000000000", "")],
+)
+def test_a_replay_without_a_request_says_so(
+    starts: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Milliseconds where nanoseconds belong, or spans of no agent: "every service kept its version" is not all."""
+    span = {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7", "startTimeUnixNano": starts}
+    file = tmp_path / "spans.jsonl"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+
+    assert 0 == run_command(["replay", str(file)])
+    said = capsys.readouterr().out
+    assert "Not one request of an agent was found" in said
+    assert expected in said
+
+
 def test_a_replay_that_can_read_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In a pipeline, "no rollout was found" would pass for an all-clear; read before, or empty, it is no failure."""
     wrong, empty = tmp_path / "wrong.jsonl", tmp_path / "empty.jsonl"

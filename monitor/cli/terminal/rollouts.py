@@ -15,7 +15,7 @@ from rich.text import Text
 
 from monitor.cli.terminal.console import INDENT, UNKNOWN, Console, print_line
 from monitor.difficulty.tiers import TIERS
-from monitor.ledger.ledger import RolloutRecord
+from monitor.ledger.ledger import CounterKey, CounterName, RolloutRecord
 from monitor.metrics.snapshot import Snapshot
 from monitor.output.cases import TraceLinks
 from monitor.output.plain import iso_time
@@ -27,6 +27,7 @@ from monitor.rollout.oncall import NewFailure, OnCallLoad, Signature
 from monitor.rollout.tracker import Rollout
 from monitor.rollout.verdict import Decomposition, Interval, ShareComparison, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import TAGS_CORRECTED, counted, percent, signed
+from monitor.trace.model import Ignored
 
 VERDICT_COLOURS = {
     VerdictState.OK: "green",
@@ -43,8 +44,13 @@ def print_rollouts(console: Console, snapshot: Snapshot) -> None:
     """Every rollout of *snapshot* as a table with its verdict, the calibration behind it, and what was not read."""
     print_verdicts(console, snapshot.rollouts)
     console.print(_calibration(snapshot), soft_wrap=True)
-    if unreadable := record_counts(snapshot.counters).dead_lettered:
+    counts = record_counts(snapshot.counters)
+    if unreadable := counts.dead_lettered:
         print_line(console, f"{counted(unreadable, 'record')} could not be read; --log.level warning names each.")
+    if invalid := snapshot.counters.get(CounterKey(CounterName.IGNORED, detail=Ignored.SPAN_INVALID)):
+        print_line(console, f"{counted(invalid, 'span')} without ids or with an impossible time: left out.")
+    if counts.read and not counts.counted + counts.duplicate:
+        print_line(console, "Not one request of an agent was found; docs/traces.md says which spans make one.")
 
 
 def print_verdicts(console: Console, records: Sequence[RolloutRecord]) -> None:
@@ -192,9 +198,6 @@ def print_error(console: Console, sentence: str) -> None:
     console.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
-_MINUTE = len("2026-11-23T05:02")
-
-
 def print_history(console: Console, records: Sequence[RolloutRecord]) -> None:
     """Each rollout with its id, its times and every change of its verdict."""
     if not records:
@@ -268,4 +271,4 @@ _key = attrgetter("service", "environment", "baseline", "candidate")
 
 
 def _time(unix_seconds: float) -> str:
-    return iso_time(unix_seconds)[:_MINUTE].replace("T", " ")
+    return iso_time(unix_seconds)[: len("2026-11-23T05:02")].replace("T", " ")
