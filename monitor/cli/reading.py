@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import FiniteFloat
+
 from monitor.errors import UsageError
 from monitor.evals.formats.reading import Options
 
@@ -25,7 +27,7 @@ class Reading:
     column: list[str] | None = None
     metric: list[str] | None = None
     filter_name: list[str] | None = None
-    pass_at: float | None = None
+    pass_at: FiniteFloat | None = None
     capability: str | None = None
 
     def options(self) -> Options:

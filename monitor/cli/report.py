@@ -102,6 +102,8 @@ def report(
         of_others = {role: column for role, column in asked.columns.items() if role != "human"}
         others = reference_runs(read_results(reference or [], replace(asked, columns=of_others), advance))
     runs = [pairing.baseline, pairing.candidate]
+    tiering.require_label(runs, tier_column, "--tier-column")
+    tiering.require_label(runs, asked.capability_key, "--capability")
     learnt = _learnt(runs, config, others, ledger) or tiering.tiers_by_label(runs, tier_column, meanings)
     tiers = learnt or tiering.without_tiers()
     is_asked = human is not None

@@ -69,6 +69,17 @@ def without_tiers(notes: Sequence[str] = ()) -> Tiering:
     return Tiering({}, TierSource.NONE, explanation, notes)
 
 
+def require_label(runs: Sequence[Run], name: str | None, option: str) -> None:
+    """
+    Refuses metadata that was asked for by an *option* and that no case of *runs* has: a typo would hide a tier.
+
+    Raises:
+        UsageError: no case has it.
+    """
+    if name is not None and not any(_label(case, name) for run in runs for case in run.cases.values()):
+        raise UsageError(f"No case has {name} ({option}), a number or a short text; check the name.")
+
+
 def tiers_by_label(
     runs: Sequence[Run], column: str | None = None, meanings: Mapping[str, Tier] | None = None
 ) -> Tiering | None:

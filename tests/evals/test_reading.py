@@ -1053,6 +1053,26 @@ def test_a_log_of_another_shape_is_one_sentence(
     assert (1, 1, 1) == counted(reported(capsys, tmp_path, tmp_path))
 
 
+@pytest.mark.parametrize("option", ["--tier-column", "--capability"])
+def test_metadata_that_no_case_has_is_said(option: str, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo hid the hard tier, or every class, and a gate stood open; upper and lower case are one."""
+    path = written([{"id": n, "passed": n > 0, "Level": n % 2} for n in range(4)])
+
+    assert f"No case has dificulty ({option})" in refused(capsys, path, path, option, "dificulty")
+    assert (4, 3, 3) == counted(reported(capsys, path, path, option, "level"))
+
+
+@pytest.mark.parametrize("mark", ["nan", "inf"])
+def test_a_lowest_score_that_is_no_number_is_refused(
+    mark: str, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No score reaches it, so both runs would fail everything."""
+    path = written([{"id": n, "score": n} for n in range(4)])
+
+    assert 2 == run_command(["report", path, path, "--pass-at", mark])
+    assert "finite" in capsys.readouterr().err
+
+
 def test_hidden_files_of_a_folder_are_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Editors and notebooks keep older copies there, which would count as repeats."""
     for name, passed in (
