@@ -135,8 +135,8 @@ def on_traffic(trust: Trust, *, known: int, requests: int, settings: DifficultyS
     share = known / requests
     reasons = list(trust.reasons)
     if share < settings.min_known_share_tiers:
-        probes = round((settings.min_known_share_tiers - share) * requests)
-        reasons.append(f"Only {share:.0%} of the live requests are known: replay {max(1, probes)} more as probes.")
+        probes = max(1, round((settings.min_known_share_tiers - share) * requests))
+        reasons.append(f"Only {100 * share:.0f} % of the live requests are known: replay {probes} more as probes.")
     hard_rate_reasons = _hard_rate_reasons(trust.versions, share, requests, settings)
     return replace(
         trust,
@@ -179,7 +179,7 @@ def _hard_rate_reasons(
     reasons = _version_reasons(settings.min_versions_hard_rate, versions, " for the hard tier's failure rate")
     if known_share is not None and known_share < settings.min_known_share:
         probes = round((settings.min_known_share - known_share) * requests)
-        reasons.append(f"{max(1, probes)} more probes needed: {known_share:.0%} of the requests are known.")
+        reasons.append(f"{max(1, probes)} more probes needed: {100 * known_share:.0f} % of the requests are known.")
     return reasons
 
 

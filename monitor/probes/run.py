@@ -291,10 +291,8 @@ class Run:
             return
         self._keep(native, progress, broken=broken)
         if cost_usd is None and self.limit.total_usd is not None and not self.limit.set_aside(self.journal):
-            raise UsageError(
-                "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold: "
-                "let the agent say it, or set --max-probe-cost."
-            )
+            told = "An answer does not say what it cost (usage.cost_usd), so --max-cost cannot hold:"
+            raise UsageError(f"{told} let the agent say it, or set --max-probe-cost.")
         self.journal.pay(number, cost_usd)
         progress.spent_usd = self.journal.spent_usd
 
@@ -324,10 +322,8 @@ class Run:
                 progress.count(each.get("outcome"))
             self._held.clear()
         elif len(self._held) == min(_MOST_BROKEN + self.parallel, progress.probes):
-            raise MonitorError(
-                f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}. "
-                "Try the agent by hand, then run the same command again."
-            )
+            told = f"None of the first {len(self._held)} answers can be used, and none was kept; the last: {broken}."
+            raise MonitorError(f"{told} Try the agent by hand, then run the same command again.")
 
 
 def _grade(answer: Answer) -> Json | None:

@@ -53,7 +53,7 @@ def _effects(baseline: ClusterSums, candidate: ClusterSums, shared: SharedCluste
     net = 1.0
     if shared is not None and sum(variances) > 0:
         net = max(1.0 - 2.0 * _covariance(baseline, candidate, shared) / sum(variances), 0.0)
-    return max(1.0, effects[0] * net), max(1.0, effects[1] * net)
+    return max(1.0, round(effects[0] * net, 9)), max(1.0, round(effects[1] * net, 9))
 
 
 def correlation_of(baseline: ClusterSums, candidate: ClusterSums, shared: SharedClusterSums | None) -> float:

@@ -68,10 +68,8 @@ def moved_judge_words(
     """That the *scorer* of the *arms* errs differently in them, said before the model is blamed."""
     for group in moved[:1]:
         before, after = (judge_words(arm.judge.get(group)) for arm in arms.values())
-        yield (
-            f"The {scorer} errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of "
-            f"the candidate it {after}. The rates are corrected for it."
-        )
+        told = f"The {scorer} errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of"
+        yield f"{told} the candidate it {after}. The rates are corrected for it."
 
 
 def _drift_words(verdict: Verdict) -> Iterator[str]:
@@ -207,7 +205,8 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so a change over time looks like a change of the model."
-    if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING:
+    is_said = any("has served nothing for" in each for each in verdict.obstacles)
+    if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING and not is_said:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
     if measurement.other_mixes:

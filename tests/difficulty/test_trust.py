@@ -91,7 +91,7 @@ def test_the_hard_rate_needs_known_requests_and_more_versions() -> None:
     assert trust.is_trusted
     assert not trust.is_trusted_for_hard_rate
     assert "3 more reference versions needed for the hard tier's failure rate." == trust.hard_rate_reasons[0]
-    assert "2000 more probes needed: 0% of the requests are known." == trust.hard_rate_reasons[1]
+    assert "2000 more probes needed: 0 % of the requests are known." == trust.hard_rate_reasons[1]
 
 
 def test_with_few_versions_their_differences_widen_the_bound() -> None:

@@ -514,3 +514,17 @@ def test_a_verdict_says_which_hours_it_does_not_judge(last_hour: int, times: int
     assert VerdictState.OK is verdict.state
     told = "The baseline has not served for 9 hours; candidate requests since then are not judged."
     assert times == verdict.reasons.count(told)
+
+
+def test_a_regression_says_once_that_the_baseline_serves_no_longer() -> None:
+    """As an obstacle, beside which a reason would say it again."""
+    arms = [
+        Arm("v", [Stratum(Tier.UNTIERED, "any", 0, False, 500, 500, bad, 0.0, 0.0, hour) for hour in range(until + 1)])
+        for until, bad in ((20, 50), (29, 150))
+    ]
+
+    verdict = judge(Cohort(arms[0], arms[1], "", TiersBy.NONE), None, Policy(), previous=None)
+
+    assert VerdictState.REGRESSION is verdict.state
+    assert 1 == sum("has served nothing for" in each for each in verdict.obstacles)
+    assert not any("has not served for" in each for each in verdict.reasons)

@@ -208,7 +208,7 @@ def test_references_of_other_requests_do_not_speak_for_this_service(ledger: SqlL
 
     assert TiersBy.CLASS is by_class.cohort.tiers_by
     assert learnt.calibration is not None
-    assert "Only 0% of the live requests are known: replay 60 more as probes." in learnt.calibration.trust.reasons
+    assert "Only 0 % of the live requests are known: replay 60 more as probes." in learnt.calibration.trust.reasons
 
 
 @pytest.mark.parametrize(
@@ -284,4 +284,4 @@ def test_tags_of_known_requests_do_not_serve_an_arm_whose_requests_are_unknown(l
     )
 
     assert read.calibration is not None
-    assert ("Only 0% of the live requests are known: replay 15 more as probes.",) == read.calibration.trust.reasons
+    assert ("Only 0 % of the live requests are known: replay 15 more as probes.",) == read.calibration.trust.reasons

@@ -152,10 +152,8 @@ def columns(first: str, *rest: str, rows: Iterable[Iterable[RenderableType]] = (
 def _calibration(snapshot: Snapshot) -> Text:
     status = snapshot.calibration
     if status is None:
-        return Text(
-            "No calibration yet: load outcomes of past or other models as environment `reference`, "
-            "so that Cliffwatch learns which requests are hard."
-        )
+        told = "No calibration yet: load outcomes of past or other models as environment `reference`,"
+        return Text(f"{told} so that Cliffwatch learns which requests are hard.")
     trust = status.trust
     origin = f"Tiers: calibration {status.calibration_id[:12]} from {counted(trust.versions, 'model version')}"
     trusted = "trusted." if trust.is_trusted else f"not trusted: {' '.join(trust.reasons)}"
