@@ -149,8 +149,7 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
     try:
         facts = inspect_ledger(url, WallClock())
     except LedgerUnavailable as away:
-        advice = "Check ledger.url, and that its database runs."
-        return None, [Check("ledger", "answer").unreachable(str(away), advice)]
+        return None, [Check("ledger", "answer").unreachable(str(away), "Check ledger.url, and that its database runs.")]
     return facts, list(ledger_checks.judge_ledger(facts))
 
 

@@ -56,6 +56,8 @@ _POSTGRESQL_SETTINGS = {
 _REVISION = sa.table("alembic_version", sa.column("version_num", sa.Text))
 _REVISION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
 _CUT_PASSWORD = re.compile(r"[?&]\w*password=[^&]*@")  # what follows the @ would be taken, and shown, as the host
+_OTHER_SCHEMA = ("no such table", "no such column", "already exists")  # which PostgreSQL tells from an outage itself
+_NO_LEDGER = "check that ledger.url names a ledger, or restore a backup of it"
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
 
@@ -77,9 +79,8 @@ def open_engine(url: str) -> sa.Engine:
         told = "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
         raise ConfigInvalid(f"{told} (@, : and / in a password as %40, %3A and %2F).") from None
     except ModuleNotFoundError as error:
-        raise ConfigInvalid(
-            f"The driver {error.name} of the ledger URL is not installed; run pip install 'cliffwatch[postgres]'."
-        ) from error
+        told = f"The driver {error.name} of the ledger URL is not installed; run pip install 'cliffwatch[postgres]'."
+        raise ConfigInvalid(told) from error
     raise ConfigInvalid(f"The ledger can be kept in sqlite or postgresql, not in {parsed.get_backend_name()}.")
 
 
@@ -145,12 +146,11 @@ def _is_in_memory(url: sa.URL) -> bool:
 
 def is_missing(url: str) -> bool:
     """Whether *url* names a SQLite file that is not there; opening it would make an empty one."""
-    try:
+    with suppress(ArgumentError, ValueError):  # said better when it is opened
         parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):
-        return False  # said better when it is opened
-    is_file = parsed.get_backend_name() == "sqlite" and not _is_in_memory(parsed)
-    return is_file and not Path(str(parsed.database)).exists()
+        is_file = parsed.get_backend_name() == "sqlite" and not _is_in_memory(parsed)
+        return is_file and not Path(str(parsed.database)).exists()
+    return False
 
 
 @contextmanager
@@ -158,17 +158,19 @@ def ledger_errors() -> Iterator[None]:
     """Translate what the database driver raises into what the service decides on."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        advice = "check ledger.url, and that the database runs, or that the folder of the file is there and writable"
-        if "disk is full" in (told := _first_line(error)) or "No space left" in told:
-            advice = "make room on its disk, and reading goes on by itself"
-        raise LedgerUnavailable(f"The ledger's database does not answer: {told}; {advice}.") from error
     except PoolTimeoutError as error:
         raise LedgerUnavailable("Every connection to the ledger's database is in use; try again.") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise LedgerUnavailable(f"The ledger's database went away: {_first_line(error)}") from error
-        raise LedgerInvalid(f"The ledger's database refused a statement: {_first_line(error)}") from error
+        told = _first_line(error)
+        is_outage = isinstance(error, OperationalError | InterfaceError) and not any(map(told.count, _OTHER_SCHEMA))
+        if error.connection_invalidated and not is_outage:
+            raise LedgerUnavailable(f"The ledger's database went away: {told}") from error
+        if not is_outage:
+            raise LedgerInvalid(f"The ledger's database refused a statement: {told}; {_NO_LEDGER}.") from error
+        advice = "check ledger.url, and that the database runs, or that the folder of the file is there and writable"
+        if "disk is full" in told or "No space left" in told:
+            advice = "make room on its disk, and reading goes on by itself"
+        raise LedgerUnavailable(f"The ledger's database does not answer: {told}; {advice}.") from error
 
 
 @contextmanager
@@ -208,7 +210,7 @@ def revision_of(connection: sa.Connection) -> str | None:
     """The migration that the ledger's tables are at, or None where it has none yet."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(sa.select(_REVISION.c.version_num))
+    return connection.scalar(sa.select(_REVISION.c.version_num)) or None
 
 
 def _upgrade(connection: sa.Connection, found: str) -> None:
@@ -223,9 +225,8 @@ def _upgrade(connection: sa.Connection, found: str) -> None:
         command.upgrade(config, REVISION)
     except CommandError as error:
         writer = "newer version" if found > REVISION else f"development version (schema {found}, never released)"
-        raise LedgerInvalid(
-            f"A {writer} of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
-        ) from error
+        told = f"A {writer} of Cliffwatch wrote this ledger; run that version, or point ledger.url elsewhere."
+        raise LedgerInvalid(told) from error
 
 
 def _first_line(error: DBAPIError) -> str:

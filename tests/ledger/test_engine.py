@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,26 @@ def test_a_ledger_with_unknown_tables_is_refused(tmp_path: Path, revision: str, 
 
     with pytest.raises(LedgerInvalid, match=writer):
         SqlLedger(url)
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE rollout", "UPDATE alembic_version SET version_num = ''"])
+def test_a_ledger_without_a_table_or_a_revision_is_no_outage(tmp_path: Path, statement: str) -> None:
+    """A part of a backup: to try again is no use, and nobody would look."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    SqlLedger(url).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute(statement)
+
+    with pytest.raises(LedgerInvalid, match="names a ledger, or restore a backup of it"):
+        SqlLedger(url).rollouts()
+
+
+def test_what_is_no_database_says_what_to_do(tmp_path: Path) -> None:
+    """It has the name of a ledger, and nothing else of it."""
+    (tmp_path / "ledger.db").write_text("hello\n" * 1_000)
+
+    with pytest.raises(LedgerInvalid, match="file is not a database; check that"):
+        SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
 
 
 def test_a_locked_database_is_an_outage(tmp_path: Path) -> None:
