@@ -128,7 +128,7 @@ def has_content(value: Any, depth: int = 0) -> bool | None:
 
 _LISTS, _HOLDERS = (list, tuple), (dict, list, tuple)  # made once: a union is made at each mention
 _ENVELOPE = frozenset(
-    {"role", "type", "index", "id", "object", "created", "model", "usage", "refusal", "finish_reason", "stop_reason",
+    {"role", "type", "index", "id", "object", "created", "model", "usage", "finish_reason", "stop_reason",
      "finishReason", "modelVersion", "model_version", "usageMetadata", "usage_metadata", "responseId", "response_id"}
 )  # fmt: skip
 """Keys that a message without any content has too."""

@@ -146,10 +146,10 @@ _RUNS = "(?:user|client|request|response|task|job|run|agent|operation|call|strea
 """What stops with a run, or stops it; an order that was cancelled or a connection that was aborted is neither."""
 
 ABORTS = re.compile(
-    rf"(?:(?:^E?|[^a-z_ ]|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|{_RUNS}abort(?:ed)?|"
-    rf"(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:Error|Exception)|^(?-i:[Aa]bort(?:ed)?)|KeyboardInterrupt|TaskRevokedError|"
+    rf"(?:(?:^E?|[^a-z_ ]|_(?-i:(?=Cancel))|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|"
+    rf"{_RUNS}abort(?:ed)?|(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:Error|Exception)|^(?-i:[Aa]bort(?:ed)?)|"
     r"user[_ ]?(?:abort|interrupt|stop)\w*|\w+[_ ]by[_ ](?:the[_ ])?user|GeneratorExit|InterruptedException|"
-    r"client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
+    r"KeyboardInterrupt|client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""

@@ -118,16 +118,16 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
         return True
     if status_code == _OK_STATUS:
         return False
-    types = singles.get(_ERROR_TYPE)
-    return True if types and any(rank == _ERROR_TYPE_RANK for rank, _ in types) else None
+    types = [str(name) for rank, name in singles.get(_ERROR_TYPE, ()) if rank == _ERROR_TYPE_RANK]
+    return None if all(map(_NO_ERROR.fullmatch, types)) else True
 
 
 def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None:
     """The type of an error by its own attribute, or else by the beginning of what is said about it."""
     if not status_message and attributes.singles.keys().isdisjoint((_ERROR_TYPE, _ERROR_MESSAGE, _LEVEL)):
         return None
-    # Python prints a class, and Java nests classes.
-    named = [_CLASS.sub("", str(name)).replace("$", ".") for name in attributes.values(_ERROR_TYPE) if name]
+    types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
+    named = [name for name in types if not _NO_ERROR.fullmatch(name)]
     for name in named:
         if name not in _SAY_NOTHING and name[0] != "*":  # Go names what wraps an error
             return name
@@ -141,7 +141,7 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
 _REASON = re.compile(r"""finish_?reason\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
 _FAILED = ("error", "fail", "malformed", "cancel", "abort")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
-_CLASS = re.compile(r"^<class '|'>$")
+_NO_ERROR = re.compile(r"(?:none|null|nil|undefined|n/?a|_?ok|success|no_?error|false|0|[23]\d\d)?", re.IGNORECASE)
 _SAY_NOTHING = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "java.io.IOException",
      "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",
@@ -238,9 +238,8 @@ _HOLDS_TOOLS = re.compile(r'"tools"|"content": ?\{"type": ?"function"')
 def _holders(document: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(document, dict):
         yield document
-        for inner in ("config", "kwargs", "invocation_params"):
-            if isinstance(document.get(inner), dict):
-                yield document[inner]
+        inner = map(document.get, ("config", "kwargs", "invocation_params"))
+        yield from (held for held in inner if isinstance(held, dict))
 
 
 def answered(attributes: SpanAttributes, output_tokens: int | None) -> bool | None:

@@ -124,7 +124,14 @@ def test_nothing_is_no_answer(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["ok", 0, [{"role": "assistant", "content": "ok"}], [{"tool_calls": [{"function": {"name": "book"}}]}]]
+    "answer",
+    [
+        "ok",
+        0,
+        {"role": "assistant", "content": "", "refusal": "I cannot."},
+        [{"role": "assistant", "content": "ok"}],
+        [{"tool_calls": [{"function": {"name": "book"}}]}],
+    ],
 )
 def test_text_numbers_and_calls_are_an_answer(answer: Any) -> None:
     """Whatever is in the envelope is content."""

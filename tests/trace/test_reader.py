@@ -883,6 +883,18 @@ def test_who_was_refused_did_not_stop(message: str) -> None:
     assert error_type_of_call({}, message) is None
 
 
+@pytest.mark.parametrize("name", ["", "none", "None", "null", "OK", "0", "200", "no_error"])
+def test_error_type_of_none_is_no_error(name: str) -> None:
+    """Micrometer and others write the attribute on every span."""
+    fine = read_span({**MODEL_CALL, "error.type": name})
+    failed = read_span(
+        {**MODEL_CALL, "error.type": name, "exception.type": "KeyError", "langfuse.observation.level": "ERROR"}
+    )
+
+    assert (None, None) == (fine.error, fine.error_type)
+    assert (True, "KeyError") == (failed.error, failed.error_type)
+
+
 def test_guardrail_that_stopped_a_run_is_named() -> None:
     """The OpenAI Agents SDK says it in the message alone."""
     message = "InputGuardrailTripwireTriggered: Guardrail InputGuardrail triggered tripwire"
