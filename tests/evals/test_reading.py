@@ -477,6 +477,16 @@ def test_a_success_of_the_run_does_not_judge_the_other_run(written: Any, capsys:
     assert (6, 3, 6) == counted(reported(capsys, before, after))
 
 
+@pytest.mark.parametrize("column", ["success", "valid", "ok"])
+def test_what_passes_beside_a_score_of_0_is_about_the_run(
+    column: str, written: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answer could be parsed, or the run ended; the score says whether it was right."""
+    path = written([{"idx": n, column: True, "score": int(n > 2)} for n in range(6)])
+
+    assert (6, 3, 3) == counted(reported(capsys, path, path))
+
+
 @pytest.mark.parametrize("form", ["inspect", "lm_eval"])
 def test_logs_of_tools_are_judged_by_the_score_that_both_have(
     form: str, written: Any, capsys: pytest.CaptureFixture[str]
