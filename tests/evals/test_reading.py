@@ -223,6 +223,19 @@ def test_labels_beside_predictions_are_no_outcomes(written: Any, capsys: pytest.
     assert "no column says which case passed" in refused(capsys, path, path)
 
 
+@pytest.mark.parametrize("values", [(0, 1), ("yes", "no"), (True, False)])
+def test_a_data_set_beside_its_results_is_no_result(
+    values: Sequence[object], written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its labels are the right answers; `correct` as a label is what a judge says."""
+    written([{"id": n, "question": f"{n}?", "label": values[n % 2]} for n in range(4)], "data.jsonl")
+    written([{"id": n, "passed": n > 0} for n in range(4)], "results.jsonl")
+    judged = written([{"id": n, "label": ("correct", "incorrect")[n % 2]} for n in range(4)], "judged")
+
+    assert (4, 3, 3) == counted(reported(capsys, tmp_path, tmp_path))
+    assert (4, 2, 2) == counted(reported(capsys, judged, judged))
+
+
 def test_scores_of_a_case_are_no_cases(written: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What a tool calls their list need not be known: their names come again in each case."""
     rows = [{"example_id": f"e{n}", "whatever": [{"name": "c", "score": int(n > 0)}]} for n in range(4)]

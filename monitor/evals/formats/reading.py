@@ -327,8 +327,7 @@ class AttemptReader:
             told = f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column"
             raise ChoiceMissing(f"{told} with --column passed=NAME or --metric NAME, or write pass and fail.")
         if unclear:
-            count = self._unclear.total()
-            yield f"{count:,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
+            yield f"{self._unclear.total():,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
         if self._unclear_checks:
             yield f"{self._unclear_checks:,} verdicts of people say neither yes nor no and count as not given."
         low, high = self._lowest, self._highest

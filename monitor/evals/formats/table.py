@@ -271,9 +271,10 @@ class _Columns:
     def _is_verdict(self, column: str) -> bool:
         """Words or 0 and 1, not the answers of a model."""
         words = self.words(column)
-        if 2 * sum(map(reading.is_understood, words)) < max(len(words), 1):
-            return False
         last = _last(column)
+        is_answer = last == "label" and words <= VALUES["answers"]  # of a data set
+        if is_answer or 2 * sum(map(reading.is_understood, words)) < max(len(words), 1):
+            return False
         if last not in {"correct", *_STATUSES} or (last == "correct" and words <= VALUES["boolean"]):
             return True
         expected = (self._values[each] for each in self._values if _last(each) in _WANTED)
