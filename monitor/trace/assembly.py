@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from monitor.trace.bounds import LONGEST_RUN_SECONDS, MOST_ATTRIBUTES, MOST_COST_USD, MOST_COUNTED
 from monitor.trace.capability import UNCLASSIFIED
@@ -32,7 +32,7 @@ PRODUCTION = "production"
 UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
-_HIGHEST_CLIMB = 64  # ids may form a cycle
+_HIGHEST_CLIMB = 64  # ids may form a cycle; nor are more agents looked at to find that of a lost span
 
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
 _AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind
@@ -207,13 +207,30 @@ def _runs(spans: Iterable[Span]) -> Iterator[_Run]:
     work = [span for span in tree.spans if span.kind is not _OTHER]
     enclosed = tree.below(work)
     # In a cycle no span is on top; the earliest is as good as any other.
-    groups = _side_by_side([span for span in work if span.span_id not in enclosed] or work[:1], tree)
+    topmost = [span for span in work if span.span_id not in enclosed] or work[:1]
+    if adopted := _adopted(topmost, tree):
+        tree = _Tree([adopted.get(span.span_id, span) for span in tree.spans])
+    groups = _side_by_side([span for span in topmost if span.span_id not in adopted], tree)
     for tops in groups:
         own = tree.spans
         if len(groups) > 1:  # each also has the facts of the application's spans above it
             within = tree.at_or_below(tops) | {above.span_id for top in tops for above in tree.above(top)}
             own = sorted([tree.by_id[span_id] for span_id in within], key=attrgetter("started_at", "span_id"))
         yield _run(own, tops, tree, is_all=len(groups) == 1)
+
+
+def _adopted(topmost: Sequence[Span], tree: _Tree) -> Mapping[str, Span]:
+    """By id, spans whose parent somebody dropped on the way, as children of the one agent during which they ran."""
+    agents = [span for span in topmost if span.kind in _AGENTS]
+    # What stands beside an agent is not in it.
+    known = tree.by_id.keys() | {None, *(agent.parent_span_id for agent in agents)}
+    adopted = {}
+    for span in topmost if len(agents) <= _HIGHEST_CLIMB else ():
+        begun, done = span.started_at, _end(span)
+        during = [agent for agent in agents if agent.started_at <= begun and done <= (agent.ended_at or math.inf)]
+        if len(during) == 1 and span.kind not in _AGENTS and span.parent_span_id not in known:
+            adopted[span.span_id] = replace(span, parent_span_id=during[0].span_id)
+    return adopted
 
 
 def _run(own: Sequence[Span], tops: Sequence[Span], tree: _Tree, *, is_all: bool) -> _Run:

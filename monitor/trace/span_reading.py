@@ -18,21 +18,6 @@ from monitor.trace.span_attributes import SpanAttributes, meaning_of
 from monitor.trace.values import amount, count, dollars, number, written_number
 
 ERROR_STATUS, _OK_STATUS = 2, 1
-_SIGNS_OF_A_STEP = frozenset(
-    {
-        Field.PROVIDER,
-        Field.REQUEST_MODEL,
-        Field.AGENT_NAME,
-        Field.INPUT,
-        Field.OUTPUT,
-        Field.TOOLS,
-        Field.INPUT_TOKENS,
-        Field.OUTPUT_TOKENS,
-        Field.TOKENS,
-        Field.COST,
-        Field.COST_PART,
-    }
-)
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
 _INPUT, _OUTPUT, _TOOLS, _REQUEST_MODEL, _CALLED_MODEL, _RESPONSE_MODEL = (
     Field.INPUT, Field.OUTPUT, Field.TOOLS, Field.REQUEST_MODEL, Field.CALLED_MODEL, Field.RESPONSE_MODEL
@@ -43,6 +28,8 @@ _LEVEL, _ERROR_TYPE, _ERROR_MESSAGE, _COST, _COST_PART = (
 _INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS = Field.INPUT_TOKENS, Field.OUTPUT_TOKENS, Field.TOKENS
 _OF_CACHES = (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS)
 _ALL_TOKENS = frozenset({_INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS})
+_SAID_OF_A_STEP = frozenset({_INPUT, _OUTPUT, _TOOLS, _COST, _COST_PART, _REQUEST_MODEL})
+_SIGNS_OF_A_STEP = _ALL_TOKENS | _SAID_OF_A_STEP | {Field.PROVIDER, Field.AGENT_NAME}
 _BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
     **dict.fromkeys((Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS), count),
     Field.BUDGET_SECONDS: amount,

@@ -511,6 +511,33 @@ class TestRun:
         assert built(a_span(answered=False, kind=OperationKind.STEP), call).answered is True
         assert built(a_span(answered=False), call).answered is False
 
+    def test_calls_whose_parents_were_dropped_are_the_agent_s(self) -> None:
+        """A Collector that drops spans of the application may drop those between an agent and its calls."""
+        agent = a_span(ended_at=STARTED_AT + 9)
+        call, tool = (
+            a_call("b", "gone-1", started_at=STARTED_AT + 2),
+            a_tool_call("c", "gone-2", started_at=STARTED_AT + 3),
+        )
+        failed = a_call("d", "gone-3", started_at=STARTED_AT + 4, error=True, error_type="429")
+
+        run = built(agent, call, tool, failed)
+
+        assert run.outcome is not None
+        assert (2, 1, "m-1", "429") == (run.steps, run.tool_calls, run.model_version, run.outcome.failure_class)
+
+    def test_calls_that_lost_an_agent_of_their_own_are_no_other_s(self) -> None:
+        """They ran after it, or during two, or beside it under one span that was lost."""
+        agent = a_span(parent_span_id="app"), a_call("a", ended_at=STARTED_AT + 0.9)
+        twin = a_span("twin", parent_span_id="app"), a_call("e", "twin", ended_at=STARTED_AT + 0.9)
+        after = a_call("b", "gone", started_at=STARTED_AT + 5)
+        during = a_call("c", "gone", started_at=STARTED_AT + 0.2, ended_at=STARTED_AT + 0.5)
+        beside = a_call("d", "app", started_at=STARTED_AT + 0.2, ended_at=STARTED_AT + 0.5, error=True)
+
+        assert [1, 1] == [run.steps for run in build_traces([*agent, after], OutcomeSettings())]
+        assert [1, 1, 1] == [run.steps for run in build_traces([*agent, *twin, during], OutcomeSettings())]
+        (run,) = build_traces([*agent, beside], OutcomeSettings())
+        assert (2, True) == (run.steps, run.outcome is not None and run.outcome.success)
+
     def test_many_runs_in_one_trace_cost_little(self) -> None:
         """Thousands of agents side by side take hardly more than as many spans of one."""
         root = a_span(kind=OperationKind.OTHER)
