@@ -180,6 +180,18 @@ def test_checks_that_are_nothing_but_an_x_are_asked_for(tmp_path: Path, capsys: 
     assert 0 == run_command(["report", str(told), str(told), "--human", "ann"])
 
 
+@pytest.mark.parametrize("column", ["human", "Human Label", "expert_verdict"])
+def test_a_column_of_people_is_found_by_its_name(
+    column: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the documentation says, without --human."""
+    path = tmp_path / "run.csv"
+    write_csv(path, [{"id": n, "score": n % 2, column: "yes" if n % 3 else "no"} for n in range(60)])
+    assert 0 == run_command(["report", str(path), str(path), "--output", "json"])
+
+    assert 60 == json.loads(capsys.readouterr().out)["labels"]["baseline"]["audited"]
+
+
 def test_a_column_that_only_sounds_like_people_is_not_taken_for_their_verdicts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,8 +165,8 @@ class _Columns:
             for column, value in row.items():
                 matters = self._known.get(column)
                 if matters is None:
-                    is_outcome = _last(column) in _OUTCOMES or _is_named_score(column)
-                    matters = self._known[column] = is_outcome or _last(column) in _WANTED | _CASE_RANK.keys()
+                    is_read = _last(column) in {*_WANTED, *_CASE_RANK, *GUESSES["human"]}
+                    matters = self._known[column] = is_read or has_outcome({column: None})
                 if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
                     self._other_commas.add(column)
                 if matters and not isinstance(value, list | dict) and len(seen := self._values[column]) < _MOST_VALUES:
