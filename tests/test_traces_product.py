@@ -276,6 +276,7 @@ CASES: dict[str, Case] = {
         call={**CALL, genai.GEN_AI_REQUEST_MODEL: "m"},
     ),
     "llm.request.model_name": a_model(SpanAttributes.LLM_REQUEST_MODEL_NAME),
+    "genkit:name": a_model("genkit:name"),
     "gen_ai.agent.name": an_agent_name(genai.GEN_AI_AGENT_NAME),
     "agent.name": an_agent_name(SpanAttributes.AGENT_NAME),
     "gen_ai.agent.version": gone_with_its_spans("agent_version", genai.GEN_AI_AGENT_VERSION),

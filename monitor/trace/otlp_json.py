@@ -120,8 +120,10 @@ def _pairs(holder: _Object, name: str = "attributes") -> list[Any]:
 
 
 def _value(value: Any) -> Any:
-    kinds = value.items() if isinstance(value, dict) else ()
-    return next((_VALUES[name](held) for name, held in kinds if held is not None and name in _VALUES), None)
+    for name, held in value.items() if isinstance(value, dict) else ():
+        if held is not None and name in _VALUES:
+            return _VALUES[name](held)
+    return None
 
 
 def _as_integer(held: Any) -> int | None:

@@ -99,9 +99,8 @@ def error_of(status_code: int, attributes: SpanAttributes, *, answer: bool | Non
     if answer is not True and (_OUTPUT in singles or attributes.families):  # it may say itself why it ended
         answers = {name: held for name, held in attributes.families.items() if "output" in name or "completion" in name}
         reasons = [*reasons, *_REASON.findall(f"{singles.get(_OUTPUT)} {answers}")]
-    if reasons and any(word in str(reasons).lower() for word in _FAILED):
-        return True
-    if _ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True:
+    says_so = reasons and any(word in str(reasons).lower() for word in _FAILED)
+    if says_so or (_ERROR_MESSAGE in singles and _OUTPUT in singles and answer is not True):
         return True
     if status_code == _OK_STATUS:
         return False
@@ -115,9 +114,9 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
         return None
     types = (str(value).removeprefix("<class '").removesuffix("'>") for value in attributes.values(_ERROR_TYPE))
     named = [name for name in types if not _NO_ERROR.fullmatch(name)]
-    for name in named:
-        if name not in _SAY_NOTHING and name[0] != "*":  # Go names what wraps an error
-            return name
+    # What begins with a star is Go's name of what wraps an error.
+    if told := next((name for name in named if name not in _SAY_NOTHING and name[0] != "*"), None):
+        return told
     for message in (*attributes.values(_ERROR_MESSAGE), status_message, *attributes.values(_LEVEL)):
         found = _LEADING_TYPE.match(str(message).strip("[]'"))  # reasons to finish are a list
         if found is not None:
