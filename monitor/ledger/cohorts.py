@@ -28,7 +28,7 @@ from monitor.trace.model import PROBES_ENVIRONMENT, UNRESOLVED
 
 _MOST_SIGNATURES = 1_000
 _MOST_CUT = 20_000  # an hour that is cut in two is left out if it has more requests, until it is whole
-_CLUSTERED_READ = 20_000  # about so many requests, in whole clusters, are read for a design effect
+_CLUSTERED_READ = 15_000  # about so many requests, in whole clusters, are read for a design effect
 _ALONE_READ = 5_000  # about so many of the requests that are clusters of their own: more tell little more of a mix
 _CLUSTERS = 2**63
 _MOST_LARGEST = 20  # clusters that are always read
