@@ -35,6 +35,7 @@ _LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
 _MOST = 0.5  # share of an arm's requests
+_LEAST_LOOKS = 10  # expected verdicts of a judge: if there are none, it was not there
 _DEVIATIONS = 3.0  # standard deviations of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # error rate of a judge that nobody has checked
 FAILURE, SUCCESS = "failure", "success"
@@ -132,19 +133,22 @@ def _before_the_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
     The arms, where what was reported in the hours before the judge's first verdict stands in the judge's place.
 
     Beside a judge a reported pass does not count, but before there was one it is all there is. Both arms served in
-    those hours, and most of their requests bear such a report; otherwise the arms stay as they are.
+    those hours, most of their requests bear such a report, and a judge would have looked at some; otherwise the arms
+    stay as they are.
     """
-    judged = (
-        each.block for arm in arms for each in arm.strata for count in each.said if count[0][2:3] not in {"", "-"}
-    )
-    first = min(judged, default=-math.inf)
+    strata = [*chain(*(arm.strata for arm in arms))]
+    looks = [(each.block, count[1]) for each in strata for count in each.said if count[0][2:3] not in {"", "-"}]
+    first = min((block for block, _ in looks), default=0)
+    before, since = (sum(each.requests for each in strata if (each.block < first) is so) for so in (True, False))
+    if before * sum(judged for _, judged in looks) < _LEAST_LOOKS * since:
+        return arms
     for arm in arms:
         early = [each for each in arm.strata if each.block < first]
         reported = sum(count[1] for each in early for count in each.said if count[0][1:2] not in {"", "-"})
         if reported <= _MOST * sum(each.requests for each in early):
             return arms
-    before, after = (replace(arm, strata=[_as_judged(each, first) for each in arm.strata]) for arm in arms)
-    return before, after
+    baseline, candidate = (replace(arm, strata=[_as_judged(each, first) for each in arm.strata]) for arm in arms)
+    return baseline, candidate
 
 
 def _as_judged(stratum: Stratum, first: float) -> Stratum:

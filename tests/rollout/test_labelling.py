@@ -118,11 +118,19 @@ def test_of_two_versions_one_after_the_other_reports_do_not_stand_in_for_the_jud
     assert 0 < weigh_labels(cohort, error_rate=0.05).cohort.baseline.strata[0].unlabelled
 
 
+SELDOM = [in_hour(1, a_stratum(_p__=900, _f__=100)), in_hour(2, a_stratum(_p__=99_600, _pp_=360, _pf_=40))]
+
+
 @pytest.mark.parametrize(
-    "candidate", [pytest.param(COMPLAINED, id="of few runs"), pytest.param(REPORTED[1:], id="of one arm")]
+    ("baseline", "candidate"),
+    [
+        pytest.param(REPORTED, COMPLAINED, id="of few runs"),
+        pytest.param(REPORTED, REPORTED[1:], id="of one arm"),
+        pytest.param(SELDOM, SELDOM, id="of so few runs that the judge met none"),
+    ],
 )
-def test_other_reports_do_not_stand_in_for_the_judge(candidate: list[Stratum]) -> None:
-    cohort = a_cohort(REPORTED, candidate)
+def test_other_reports_do_not_stand_in_for_the_judge(baseline: list[Stratum], candidate: list[Stratum]) -> None:
+    cohort = a_cohort(baseline, candidate)
 
     expected = weigh_labels(replace(cohort, comparison=Comparison.BEFORE_AFTER), error_rate=0.05).cohort
     assert expected.arms == weigh_labels(cohort, error_rate=0.05).cohort.arms
