@@ -402,10 +402,10 @@ def _known(
 
 
 def _label(ignored: Counter[Ignored], value: Any) -> str | None:
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    label = clean_label(value)
-    if label != value:
+    label = clean_label(str(value))  # a version may be a number
+    if label != str(value):
         ignored[Ignored.LABEL_MENDED] += 1
     return label
 

@@ -742,6 +742,17 @@ def test_answer_that_holds_nothing_says_why_it_broke(output: dict[str, str]) -> 
     assert not read_span({**MODEL_CALL, **said}).error
 
 
+def test_version_may_be_a_number() -> None:
+    """On a span, on its resource, or in an attribute that the settings name: 7 and 8 are two releases."""
+    settings = TraceSettings(version_attributes=("release",))
+    resource = {"service.name": "shop", "cliffwatch.model_version": 8}
+
+    assert "7" == read_span({**MODEL_CALL, "cliffwatch.model_version": 7}).model_version
+    assert "8" == read(one_span(MODEL_CALL, resource=resource)).spans[0].model_version
+    assert "9" == read(one_span({**MODEL_CALL, "release": 9}), settings).spans[0].model_version
+    assert read_span({**MODEL_CALL, "cliffwatch.model_version": True}).model_version is None
+
+
 def test_flow_is_no_model() -> None:
     """Genkit names flows and models alike."""
     flow = read_span({"genkit:metadata:subtype": "flow", "genkit:name": "menuFlow"})
