@@ -252,10 +252,8 @@ def _role(message: Any) -> str | None:
 
 
 def _text(message: Any) -> str | None:
-    if isinstance(message, str):
-        return message
-    if _is_pair(message):
-        return str(message[1])
+    if isinstance(message, str) or _is_pair(message):
+        return message if isinstance(message, str) else str(message[1])
     if not isinstance(message, dict):
         return None
     for key in _TEXT_KEYS:
@@ -264,8 +262,7 @@ def _text(message: Any) -> str | None:
             found = "\n".join(_texts(content)) or None
             is_json = isinstance(content, dict) and isinstance(message[key], str)  # all that was said
             return message[key] if found is None and is_json else found
-    kwargs = message.get("kwargs")
-    return _text(kwargs) if isinstance(kwargs, dict) else None
+    return _text(message.get("kwargs"))
 
 
 def _texts(content: Any, depth: int = 0) -> Iterable[str]:

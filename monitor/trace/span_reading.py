@@ -28,8 +28,8 @@ _LEVEL, _ERROR_TYPE, _ERROR_MESSAGE, _COST, _COST_PART = (
 _INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS = Field.INPUT_TOKENS, Field.OUTPUT_TOKENS, Field.TOKENS
 _OF_CACHES = (Field.CACHED_TOKENS, Field.CACHE_WRITTEN_TOKENS)
 _ALL_TOKENS = frozenset({_INPUT_TOKENS, _OUTPUT_TOKENS, _TOKENS})
-_SAID_OF_A_STEP = frozenset({_INPUT, _OUTPUT, _TOOLS, _COST, _COST_PART, _REQUEST_MODEL})
-_SIGNS_OF_A_STEP = _ALL_TOKENS | _SAID_OF_A_STEP | {Field.PROVIDER, Field.AGENT_NAME}
+_CALLS = frozenset({Field.PROVIDER, _OUTPUT_TOKENS})
+_SIGNS_OF_A_STEP = _ALL_TOKENS | _CALLS | {_INPUT, _OUTPUT, _TOOLS, _COST, _COST_PART, _REQUEST_MODEL, Field.AGENT_NAME}
 _BUDGETS: Mapping[Field, Callable[[Any], Any]] = {
     **dict.fromkeys((Field.BUDGET_TOOL_CALLS, Field.BUDGET_STEPS, Field.BUDGET_TOKENS), count),
     Field.BUDGET_SECONDS: amount,
@@ -51,7 +51,9 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
             kind = _kind_named(value) if isinstance(value, str) and len(value) <= _LONGEST_KIND else None
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
-        if Field.OUTPUT_TOKENS not in singles:  # whatever else it is called, what writes tokens is a model
+        # Whatever it is called: what writes tokens is a model, and so is what fails at a provider; a tool has a name.
+        is_failed_call = singles.keys() >= {Field.PROVIDER, _REQUEST_MODEL, _ERROR_TYPE}
+        if singles.keys().isdisjoint((Field.TOOL_NAME, _OUTPUT_TOKENS)) and not is_failed_call:
             return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
@@ -61,7 +63,6 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
     return semconv.KINDS_BY_NAME.get(name, OperationKind.OTHER if nothing else OperationKind.STEP)
 
 
-_CALLS = frozenset({Field.PROVIDER, Field.OUTPUT_TOKENS})
 _LONGEST_KIND = _LONGEST_MODEL = 1_024  # characters that are remembered; hostile ones are endless
 
 

@@ -775,6 +775,16 @@ def test_span_that_names_a_model_and_wrote_tokens_is_its_call() -> None:
     assert [OperationKind.MODEL, OperationKind.STEP] == [read_span(each).kind for each in spans]
 
 
+def test_call_of_an_operation_of_another_name_that_failed_is_a_model_s_too() -> None:
+    """A call that failed has written nothing; without it, the calls of that name would all be successes."""
+    asked = {"gen_ai.operation.name": "improvise", "gen_ai.system": "openai", "gen_ai.request.model": "m-1"}
+    tool = {"gen_ai.operation.name": "improvise", "gen_ai.tool.name": "book"}
+
+    kinds = [read_span(each).kind for each in ({**asked, "error.type": "429"}, asked, tool)]
+
+    assert [OperationKind.MODEL, OperationKind.STEP, OperationKind.TOOL] == kinds
+
+
 def test_claude_code_is_read() -> None:
     """Its names have no prefix; what it read from a cache is beside the input."""
     asked = {"span.type": "llm_request", "gen_ai.system": "anthropic", "gen_ai.request.model": "claude-opus-5"}
