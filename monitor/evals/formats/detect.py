@@ -25,7 +25,7 @@ READ_FORMATS = (
     "YAML or Parquet with named columns"
 )
 _ZIP_MAGIC, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
-_LARGEST_RECORD = 64 * 1024**2
+_LARGEST_RECORD, _SEEN_BYTES = 64 * 1024**2, 8 * 1024**2  # who writes a key twice does so from the start
 _XML_DECLARATION = re.compile(r"^\ufeff?<\?xml[^>]*>")
 _MORE_LINES = re.compile(rb"\n\s*\S")
 # A key with another key, an item or a comment below it: a title over a table may have a colon, too.
@@ -106,8 +106,7 @@ def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
     first = _whole(next(io.BytesIO(text)))
     is_lines = isinstance(first, dict) and _MORE_LINES.search(text) is not None
     document = first if is_lines else _whole(text)
-    for part in io.BytesIO(text) if is_lines else [text[:_LARGEST_RECORD]]:
-        _refuse_twins(name, part)
+    _refuse_twins(name, text[:_SEEN_BYTES], is_lines=is_lines)
     if events.is_event(document):
         return events.read_records(name, text.splitlines() if is_lines else [text], options)
     if is_lines:
@@ -117,7 +116,7 @@ def _read_json(name: str, text: bytes, options: Options) -> ResultFile:
     return _read_document(name, document, options)
 
 
-def _refuse_twins(name: str, text: bytes) -> None:
+def _refuse_twins(name: str, text: bytes, *, is_lines: bool) -> None:
     """
     Refuses an object in which a key has two values: each of them may be the one that counts.
 
@@ -132,8 +131,9 @@ def _refuse_twins(name: str, text: bytes) -> None:
             raise ResultFileInvalid(f'{name} has two values of "{twin}" in one object; delete one of them.')
         return object()  # of a long document, nothing is kept
 
-    with suppress(ValueError):
-        json.loads(text, object_pairs_hook=seen)
+    with suppress(ValueError):  # cut off, or not JSON, which is said later
+        for part in io.BytesIO(text) if is_lines else (text,):
+            json.loads(part, object_pairs_hook=seen)
 
 
 def _read_lines(name: str, text: bytes, options: Options) -> ResultFile:
