@@ -7,6 +7,7 @@ It counts for the version that its service was served under that name around tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -110,9 +111,12 @@ def _served_under(requested: str | None, rows: Sequence[Served]) -> Sequence[Ser
 
 
 def _answers_alias(row: Served, alias: str) -> bool:
-    """Whether a dated form of *alias* answers under it; `gpt-4o-mini`, as a gateway may fall back to, is none."""
+    """Whether a dated form of *alias* answers under it; `gpt-4o-mini` and `gpt-4.1`, other models, are none."""
     is_longer = row.requested_model == alias and row.model_version.startswith(alias)
-    return is_longer and row.model_version[len(alias) + 1 :][:1].isdigit()
+    return is_longer and _DATE.match(row.model_version, len(alias)) is not None
+
+
+_DATE = re.compile(r"[-@:_]\d{3}")  # or a number, such as 001
 
 
 def has_failed(trace: Trace) -> bool:

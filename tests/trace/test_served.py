@@ -99,6 +99,8 @@ def test_version_that_somebody_told_stays() -> None:
         ([PINNED], "m"),
         ([served("m", "other")], "m"),
         ([ALIAS, served("m", "m-mini-2024-07-18")], "m-2024-08-06"),
+        ([served("m", "m.1"), served("m", "m-5-20250929")], "m"),
+        ([served("m", "m-001")], "m-001"),
         ([], "m"),
     ],
 )
