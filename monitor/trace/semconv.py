@@ -142,14 +142,18 @@ WAITS = re.compile(
 )
 """Errors that say that the run waits for somebody's approval."""
 
-_RUNS = "(?:user|client|request|response|task|job|run|agent|operation|call|stream|flow|future|context|tool|was)[_. ]?"
+_RUNS = (
+    "(?:user|client|request|response|task|job|run|agent|operation|call|stream|flow|future|context|tool|was|execution|"
+    "invocation|generation|completion|session|pipeline|prompt|chat|(?<!re)turn)[_. ]?"
+)
 """What stops with a run, or stops it; an order that was cancelled or a connection that was aborted is neither."""
 
 ABORTS = re.compile(
     rf"(?:(?:^E?|[^a-z_ ]|_(?-i:(?=Cancel))|ERR_|{_RUNS})cancel(?:l?ed|l?ation)?(?:Exception|Error|Failure|Run)?|"
     rf"{_RUNS}abort(?:ed)?|(?:^|[^a-z_ ]|{_RUNS})abort(?:ed)?(?:Error|Exception)|^(?-i:[Aa]bort(?:ed)?)|"
-    r"user[_ ]?(?:abort|interrupt|stop)\w*|\w+[_ ]by[_ ](?:the[_ ])?user|GeneratorExit|InterruptedException|"
-    r"KeyboardInterrupt|client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
+    r"user[_ ]?(?:abort|interrupt|stop)\w*|GeneratorExit|InterruptedException|KeyboardInterrupt|"
+    r"(?:cancell?|abort|stopp|interrupt|terminat|end|kill|clos|paus|reject|declin|deni)ed[_ ]by[_ ](?:the[_ ])?user|"
+    r"client[_ ]?(?:disconnect\w*|closed[_ ]?request)|^(?:HTTP[_ ])?499)$|" + WAITS.pattern,
     re.IGNORECASE,
 )
 """Errors that say that somebody stopped the run, or that it waits for somebody's approval."""

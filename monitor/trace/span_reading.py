@@ -52,8 +52,8 @@ def kind_of(attributes: SpanAttributes, name: str = "") -> OperationKind:
             if kind is not None:
                 return _model_kind(attributes, name) if kind is OperationKind.MODEL else kind
         # Whatever it is called: what writes tokens is a model, and so is what fails at a provider; a tool has a name.
-        is_failed_call = singles.keys() >= {Field.PROVIDER, _REQUEST_MODEL, _ERROR_TYPE}
-        if singles.keys().isdisjoint((Field.TOOL_NAME, _OUTPUT_TOKENS)) and not is_failed_call:
+        failed = singles.keys() >= {Field.PROVIDER, _REQUEST_MODEL, _ERROR_TYPE} and error_type_of(attributes, "")
+        if singles.keys().isdisjoint((Field.TOOL_NAME, _OUTPUT_TOKENS)) and not failed:
             return OperationKind.STEP
     if Field.TOOL_NAME in singles:
         return OperationKind.TOOL
@@ -128,7 +128,10 @@ def error_type_of(attributes: SpanAttributes, status_message: str) -> str | None
 _REASON = re.compile(r"""finish_?reason\\?['"]: ?\\?['"]?([\w.]+)""", re.IGNORECASE)
 _FAILED = ("error", "fail", "malformed", "cancel", "abort")
 _ERROR_TYPE_RANK = getattr(meaning_of("error.type"), "rank", None)
-_NO_ERROR = re.compile(r"(?:none|null|nil|undefined|n/?a|_?ok|success|no_?error|false|0|[23]\d\d)?", re.IGNORECASE)
+_NO_ERROR = re.compile(
+    r"\W*(?:(?:none|null|nil|undefined|n/?a|(?:status)?_?(?:ok|unset)|success|no[-_ ]?error|false|0|[23]\d\d)\W*)?",
+    re.IGNORECASE,
+)
 _SAY_NOTHING = frozenset(
     {"Exception", "Error", "_OTHER", "framework_error", "provider_call_error", "java.io.IOException",
      "System.Threading.Tasks.TaskCanceledException", "DOMException", "grpc.aio._call.AioRpcError", "grpc.RpcError",

@@ -783,6 +783,7 @@ def test_call_of_an_operation_of_another_name_that_failed_is_a_model_s_too() -> 
     kinds = [read_span(each).kind for each in ({**asked, "error.type": "429"}, asked, tool)]
 
     assert [OperationKind.MODEL, OperationKind.STEP, OperationKind.TOOL] == kinds
+    assert OperationKind.STEP is read_span({**asked, "error.type": "none"}).kind
 
 
 def test_claude_code_is_read() -> None:
@@ -868,6 +869,12 @@ def test_who_stopped_a_run_is_told_in_words(named: dict[str, str], message: str)
         ("OrderCancelledError", "", False),
         ("order_cancelled", "", False),
         ("psycopg.errors.QueryCanceled", "canceling statement due to statement timeout", False),
+        ("ExecutionCancelledError", "", True),
+        ("GenerationCancelled", "", True),
+        ("turn_aborted", "", True),
+        ("return_cancelled", "", False),
+        ("rejected_by_user", "", True),
+        ("rate_limit_exceeded_by_user", "", False),
         ("HumanInputRequired", "", True),
         ("System.Threading.Tasks.TaskCanceledException", "A task was canceled.", True),
         (
@@ -904,7 +911,9 @@ def test_who_was_refused_did_not_stop(message: str) -> None:
     assert error_type_of_call({}, message) is None
 
 
-@pytest.mark.parametrize("name", ["", "none", "None", "null", "OK", "0", "200", "no_error"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "-", "none", "None", "null", "OK", "STATUS_OK", "UNSET", "0", "200", "no_error", "no error"]
+)
 def test_error_type_of_none_is_no_error(name: str) -> None:
     """Micrometer and others write the attribute on every span."""
     fine = read_span({**MODEL_CALL, "error.type": name})
