@@ -153,7 +153,8 @@ def _before_the_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
 
 def _as_judged(stratum: Stratum, first: float) -> Stratum:
     """*stratum*, where it is before hour *first*, with what was reported in the judge's place."""
-    said = [SaidCount(f"{words[:1]}-{words[1:2]}{words[3:]}", *numbers) for words, *numbers in stratum.said]
+    # Without words, nobody has said anything yet.
+    said = [SaidCount(words and f"{words[0]}-{words[1]}{words[3]}", *numbers) for words, *numbers in stratum.said]
     return structs.replace(stratum, said=said) if stratum.block < first else stratum
 
 

@@ -94,11 +94,12 @@ def in_hour(hour: int, each: Stratum) -> Stratum:
     return structs.replace(each, block=hour)
 
 
-def test_reports_of_the_hours_before_the_judge_came_count() -> None:
-    """Beside a judge a reported pass says nothing, but until it comes there is nothing else."""
+@pytest.mark.parametrize("silent", [0, 50])
+def test_reports_of_the_hours_before_the_judge_came_count(silent: int) -> None:
+    """Beside a judge a reported pass says nothing, but until it comes there is nothing else; some runs have neither."""
     verdict = judged(
-        [in_hour(1, a_stratum(_p__=900, _f__=100)), in_hour(2, a_stratum(____=900, __p_=90, __f_=10))],
-        [in_hour(1, a_stratum(_p__=800, _f__=200)), in_hour(2, a_stratum(____=900, __p_=80, __f_=20))],
+        [in_hour(1, a_stratum(_p__=900, _f__=100, silent=silent)), in_hour(2, a_stratum(____=900, __p_=90, __f_=10))],
+        [in_hour(1, a_stratum(_p__=800, _f__=200, silent=silent)), in_hour(2, a_stratum(____=900, __p_=80, __f_=20))],
     )
 
     assert VerdictState.REGRESSION is verdict.state
