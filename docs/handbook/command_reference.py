@@ -15,7 +15,8 @@ PROGRAM = "cliffwatch"
 
 EXIT_CODES = {
     0: "done; of a gate: nothing stops",
-    EXIT_PROBLEM: "a problem was found: a config that cannot be used, a gate that stops, a ledger or records that cannot be read",
+    EXIT_PROBLEM: "a problem was found: a config that cannot be used, a gate that stops, a ledger that cannot be read, "
+    "input without one readable record",
     EXIT_USAGE: "the command was typed wrongly, or names something that is not there",
     EXIT_UNREACHABLE: "a dependency (broker, database, file) is out of reach",
 }

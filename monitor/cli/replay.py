@@ -167,7 +167,7 @@ def _drain(replayed: Replay, config: Config, *, title: str, total: int | None = 
         replayed.read(progress=advance)
     counts = record_counts(replayed.stages.ledger.counters(), since=before)
     if counts.read == counts.dead_lettered > 0:
-        raise MonitorError(f"Not one of {counted(counts.read, 'record')} could be read; --log.level warning says why.")
+        raise MonitorError(f"Of {counted(counts.read, 'record')}, none could be read; --log.level warning says why.")
     replayed.finish(seconds=config.rollout.judged_after() + 1.0)
 
 

@@ -57,7 +57,7 @@ _REVISION = sa.table("alembic_version", sa.column("version_num", sa.Text))
 _REVISION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) CONSTRAINT alembic_version_pkc PRIMARY KEY)"
 _CUT_PASSWORD = re.compile(r"[?&]\w*password=[^&]*@")  # what follows the @ would be taken, and shown, as the host
 _OTHER_SCHEMA = ("no such table", "no such column", "already exists")  # which PostgreSQL tells from an outage itself
-_NO_LEDGER = "check that ledger.url names a ledger, or restore a backup of it"
+_NO_LEDGER = "check that its user may write, and that ledger.url names a ledger, or restore a backup of it"
 _MIGRATION_LOCK = 7_306_918_452_113  # an arbitrary number that all replicas agree on
 
 

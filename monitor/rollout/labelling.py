@@ -34,7 +34,7 @@ _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the 
 _LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
-_MOST = 0.5  # share of an arm's requests
+_MOST = 0.5  # share of an arm's requests that reports have to be about, to stand for it
 _LEAST_LOOKS = 10  # expected verdicts of a judge: if there are none, it was not there
 _DEVIATIONS = 3.0  # standard deviations of a bound that holds at every look
 _ASSUMED_ERRORS = 0.05  # error rate of a judge that nobody has checked
@@ -133,7 +133,7 @@ def _before_the_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
     The arms, where what was reported in the hours before the judge's first verdict stands in the judge's place.
 
     Beside a judge a reported pass does not count, but before there was one it is all there is. Both arms served in
-    those hours, most of their requests bear such a report, and a judge would have looked at some; otherwise the arms
+    those hours, most of their requests have such a report, and a judge would have looked at some; otherwise the arms
     stay as they are.
     """
     strata = [*chain(*(arm.strata for arm in arms))]
