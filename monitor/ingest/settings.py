@@ -109,7 +109,7 @@ class KafkaSettings(Settings):
     """
 
     dead_letter_topic: str = ""
-    """Topic for dead letters, none that is read; empty for one beside each topic, named TOPIC.GROUP.dlq."""
+    """Topic for dead letters, not one of `topics`; empty for one beside each topic, named TOPIC.GROUP.dlq."""
 
     dead_letter_payload: bool = False
     """Whether to write the payload itself to the dead-letter topic, or only its hash and length."""
