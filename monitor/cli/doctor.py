@@ -21,7 +21,7 @@ from monitor.doctor.finding import Check, Finding, Health, exit_code, next_step
 from monitor.doctor.kafka import judge_group, judge_reach, judge_samples, judge_topics
 from monitor.doctor.prometheus import ask_prometheus, judge_prometheus
 from monitor.doctor.topic_sample import sample
-from monitor.errors import DependencyUnreachable, LedgerUnavailable
+from monitor.errors import DependencyUnreachable, LedgerInvalid, LedgerUnavailable
 from monitor.ingest.cluster import Cluster, reach
 from monitor.ingest.kafka_reader import KafkaReader
 from monitor.ingest.source import TopicPartition
@@ -150,6 +150,10 @@ def _ledger_facts(url: str) -> tuple[LedgerFacts | None, list[Finding]]:
         facts = inspect_ledger(url, WallClock())
     except LedgerUnavailable as away:
         return None, [Check("ledger", "answer").unreachable(str(away), "Check ledger.url, and that its database runs.")]
+    except LedgerInvalid as wrong:
+        return None, [
+            Check("ledger", "schema").problem(str(wrong), "Check ledger.url, or restore a backup of the ledger.")
+        ]
     return facts, list(ledger_checks.judge_ledger(facts))
 
 

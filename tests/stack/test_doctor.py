@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import yaml
 from kafka import KafkaProducer
 
 from monitor.cli import run_command
+from monitor.ledger.sql import SqlLedger
 from tests.histories import roll_out_events
 from tests.stack.monitor_process import MonitorProcess
 from tests.stack.servers import KafkaServer, PostgresServer, PrometheusServer, free_port, wait_until
@@ -267,6 +270,26 @@ def test_a_database_that_may_only_be_read_is_a_problem(
     _, odd = doctor(path)
 
     assert "the user may not insert" in odd["ledger writing"]["finding"]
+
+
+@pytest.mark.parametrize("kind", ["part of a ledger", "no database"])
+def test_what_is_no_whole_ledger_is_one_problem_among_others(
+    kind: str, tmp_path: Path, config: Callable[..., str], doctor: Callable[..., Any]
+) -> None:
+    """The brokers are looked at, too."""
+    path = config({"bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    if kind == "part of a ledger":
+        SqlLedger(f"sqlite:///{tmp_path}/ledger.db").close()
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+            connection.execute("DROP TABLE stratum")
+    else:
+        (tmp_path / "ledger.db").write_text("hello\n" * 1_000)
+
+    code, odd = doctor(path)
+
+    assert 3 == code
+    assert "refused a statement" in odd["ledger schema"]["finding"]
+    assert odd["broker connection"]["unreachable"]
 
 
 def test_a_ledger_in_a_folder_that_is_not_there_is_one_sentence(
