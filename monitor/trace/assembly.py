@@ -32,7 +32,7 @@ PRODUCTION = "production"
 UNKNOWN_SERVICE = "unknown_service"
 
 _LATEST = re.compile(r"(?:^|[-_.:/@])latest$", re.IGNORECASE)
-_HIGHEST_CLIMB = 64  # ids may form a cycle; nor are more agents looked at to find that of a lost span
+_HIGHEST_CLIMB = 64  # ids may form a cycle; in a trace of more agents, none of them adopts a span
 
 # Bound once: before Python 3.12 each mention of a member costs as much as three attributes.
 _AGENT, _WORKFLOW, _MODEL, _TOOL, _STEP, _RETRIEVAL, _EVALUATOR, _OTHER = OperationKind

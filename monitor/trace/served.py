@@ -46,7 +46,7 @@ class ServedModels:
             self._rows.setdefault((row.service, row.environment), []).append(row)
 
     def and_asked_for_by(self, traces: Iterable[Trace]) -> ServedModels:
-        """The same, and the names that answered runs among *traces* asked for, where they are all that will be told."""
+        """The same, and the names that successful *traces* asked for, where nothing else tells their version."""
         asked = [run for run in traces if not has_failed(run) and self.resolve(run, is_last_chance=True) is run]
         return self.and_taught_by(asked, by=VersionBy.REQUEST)
 
