@@ -290,7 +290,7 @@ def test_the_review_of_a_replica_that_is_gone_is_taken_over(ledger: SqlLedger, u
 
     os.kill(int(holder.pid or 0), harm)
 
-    wait_until(lambda: _can_review(ledger), what="another replica reviews")
+    wait_until(lambda: _can_review(ledger), 60, "another replica reviews")
     holder.kill()
     holder.join()
 

@@ -44,7 +44,7 @@ def test_another_replica_reviews_when_the_reviewer(postgres: PostgresServer, fat
         before = is_ours()
         holder.send_signal(fate)
         hit_at = time.monotonic()
-        wait_until(is_ours, what="another replica may review", interval_seconds=0.2)
+        wait_until(is_ours, 60, "another replica may review", interval_seconds=0.2)
         print(f"another may review after {time.monotonic() - hit_at:.1f} s")  # noqa: T201
     finally:
         holder.kill()
