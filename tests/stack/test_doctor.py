@@ -257,7 +257,7 @@ def test_a_database_that_may_only_be_read_is_a_problem(
     import sqlalchemy as sa  # noqa: PLC0415
 
     url = postgres.new_database()
-    assert 1 == run_command(["calibrate", "--ledger", url])  # makes the tables, and has nothing to learn
+    SqlLedger(url).close()  # makes the tables
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE ROLE onlooker LOGIN"))

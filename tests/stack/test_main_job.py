@@ -176,7 +176,7 @@ def test_ten_kills_leave_the_counts_as_if_nothing_had_happened(kafka: KafkaServe
             "bootstrap_servers": kafka.bootstrap_servers,
             "topics": [topic],
             "group_id": f"{topic}-{group}",
-            "max_poll_records": 100,
+            "max_poll_records": 40,  # on a busy machine, many batches are recorded before a kill
             "session_timeout_seconds": 2.0,
         }
 
