@@ -75,6 +75,12 @@ class RolloutStore(Transactions):
             self._start(connection, rollout)
         return True
 
+    def begin_rollout_at(self, rollout_id: str, started_at: float) -> None:
+        """From now on, evidence on a rollout begins at *started_at*, Unix seconds."""
+        with self._writing() as connection:
+            _update(connection, rollout_id, started_at=started_at)
+        self._cells.clear()
+
     def end_rollout(self, rollout_id: str, *, ended_at: float, reason: str) -> None:
         """Mark a rollout as ended."""
         with self._writing() as connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from monitor.rollout.deployment import Deployment, ServiceTraffic, Traffic
 from monitor.rollout.policy import Policy
@@ -108,6 +108,8 @@ def find_rollouts(
 ) -> Sequence[Rollout]:
     """
     What has started and ended since *rollouts* was written, oldest first: each rollout as it was started or ended.
+
+    One under way comes once more if an earlier request of its candidate has arrived: it starts there.
 
     A version serves in deployments: one ends when it is silent while others go on serving, so a night in which the
     whole service is silent ends nothing, and a name that comes back afterwards stands for something new. The
@@ -253,6 +255,7 @@ class _Watch:
         self._deployments = _established_first(served.deployments(), policy.candidate_min_requests)
 
     def advance(self, now: float, decided: Mapping[str, float]) -> list[Rollout]:
+        self._begin_earlier()
         for deployment in self._deployments[1:]:
             at = deployment.first_started_at
             self._end_rolled_back(at)
@@ -272,6 +275,15 @@ class _Watch:
         for name in dict.fromkeys(each.model_version for each in self._deployments):
             role = Role.CANDIDATE if name in candidates else Role.BASELINE if name in baselines else Role.RETIRED
             yield (*self._where, name), role
+
+    def _begin_earlier(self) -> None:
+        """Start a rollout where its candidate did: the partition of its first request may have lagged behind."""
+        attempts = Counter(name for rollout in self._rollouts for name in (rollout.baseline, rollout.candidate))
+        for rollout in self._under_way():
+            candidate = self._candidate(rollout)
+            first = rollout.started_at if candidate is None else candidate.first_started_at
+            if first < rollout.started_at and attempts[rollout.candidate] == 1:
+                self._change(rollout, started_at=first)
 
     def _is_new_candidate(self, deployment: Deployment) -> bool:
         if deployment is self._established(deployment.first_started_at) or self._is_known(deployment):
@@ -370,9 +382,12 @@ class _Watch:
         return forgotten_at
 
     def _end(self, rollout: Rollout, ended_at: float, reason: EndReason) -> None:
-        ended = replace(rollout, ended_at=ended_at, end_reason=reason.value)
-        self._rollouts[self._rollouts.index(rollout)] = ended
-        self._changed.append(ended)
+        self._change(rollout, ended_at=ended_at, end_reason=reason.value)
+
+    def _change(self, rollout: Rollout, **to: Any) -> None:
+        changed = replace(rollout, **to)
+        self._rollouts[self._rollouts.index(rollout)] = changed
+        self._changed.append(changed)
 
     def _under_way(self) -> list[Rollout]:
         return [rollout for rollout in self._rollouts if rollout.is_under_way]

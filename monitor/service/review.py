@@ -296,7 +296,9 @@ class Reviewer:
             if state != VerdictState.WAITING
         }
         for rollout in tracker.find_rollouts(self._ledger.activity(), rollouts, self.policy, now=now, decided=decided):
-            if rollout.ended_at is None:
+            if rollout.ended_at is None and any(rollout.rollout_id == each.rollout_id for each in rollouts):
+                self._ledger.begin_rollout_at(rollout.rollout_id, rollout.started_at)
+            elif rollout.ended_at is None:
                 self._start(rollout)
             else:
                 self._before_end(rollout, min(rollout.ended_at, now))

@@ -56,10 +56,12 @@ def test_a_rollout_that_the_stream_found_first_is_that_rollout() -> None:
 
 
 def test_the_stream_finds_no_second_one_beside_an_requested_rollout() -> None:
-    """Its candidate serves, and the rollout under way is the one that was announced."""
-    met = VersionActivity("shop", "production", "model-2", 500.0, 990.0, requests=100)
+    """Its candidate serves, and the rollout under way is the one that was announced; it starts with its requests."""
+    met, announced = VersionActivity("shop", "production", "model-2", 500.0, 990.0, requests=100), announce()
+    begun = dataclasses.replace(announced, started_at=500.0)
 
-    assert [] == find_rollouts([*SERVING, met], [announce()], Policy(), now=NOW)
+    assert [begun] == find_rollouts([*SERVING, met], [announced], Policy(), now=NOW)
+    assert [] == find_rollouts([*SERVING, met], [begun], Policy(), now=NOW)
 
 
 def test_requests_that_came_before_the_announcement_count() -> None:

@@ -105,6 +105,26 @@ def test_reference_runs_never_roll_out() -> None:
     assert {} == version_roles(seen, [], POLICY)
 
 
+def test_a_rollout_begins_with_the_first_request_however_late_that_comes() -> None:
+    """Partitions are read one ahead of the other: what is read last may have started first."""
+    (rollout,) = find_rollouts(activity(("v1", 0, 10, 1000), ("v2", 9, 10, 50)), [], POLICY, now=10 * DAY)
+    seen = activity(("v1", 0, 10, 1000), ("v2", 8.9, 10, 80))
+
+    (begun,) = find_rollouts(seen, [rollout], POLICY, now=10 * DAY)
+
+    assert replace(rollout, started_at=8.9 * DAY) == begun
+    assert [] == list(find_rollouts(seen, [begun], POLICY, now=10 * DAY))
+
+
+def test_a_second_attempt_begins_when_it_began() -> None:
+    """What came before it under the same name is of the first."""
+    first = Rollout("r-1", "agent", "production", "v1", "v2", 8 * DAY, 8.5 * DAY, end_reason="somebody ended it")
+    second = Rollout("r-2", "agent", "production", "v1", "v2", 9 * DAY)
+    seen = activity(("v1", 0, 10, 1000), ("v2", 8, 10, 80))
+
+    assert [] == list(find_rollouts(seen, [first, second], POLICY, now=10 * DAY))
+
+
 def test_two_canaries_are_compared_with_the_same_baseline() -> None:
     """Candidates beside each other each have their own rollout."""
     seen = activity(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -202,6 +203,27 @@ def test_a_rollout_is_found_and_judged_under_the_calibration_that_it_began_with(
     assert calibration.calibration_id == record.rollout.calibration_id
     assert record.verdict is not None
     assert (200, 200) == (record.verdict.aggregate.baseline.requests, record.verdict.aggregate.candidate.requests)
+
+
+def test_requests_that_come_late_are_judged_though_they_began_before_the_rollout_was_found(
+    ledger: SqlLedger, reviewer: Reviewer
+) -> None:
+    """One partition lagged behind the others: no request of the candidate is lost to the verdict."""
+    serve(ledger, "live-1", started_at=NOON - DAY, fails_from=100)
+    serve_history(ledger)
+    reviewer.freeze_before({"live-2"}, now=NOON)
+    serve(ledger, "live-2", started_at=NOON, fails_from=100, salt=5)
+    reviewer.review(now=NOON + DAY)
+    (found,) = ledger.rollouts()
+
+    late = a_trace("late", model_version="live-2", started_at=NOON - 60.0, outcome=success(labelled_at=NOON))
+    ledger.record(a_batch(tagged(late)))
+    reviewer.review(now=NOON + DAY + 1.0)
+
+    (record,) = ledger.rollouts()
+    assert replace(found.rollout, started_at=NOON - 60.0) == record.rollout
+    assert record.verdict is not None
+    assert 201 == record.verdict.aggregate.candidate.requests
 
 
 def test_without_history_the_verdict_waits(ledger: SqlLedger, reviewer: Reviewer) -> None:
