@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -278,12 +278,10 @@ class _Watch:
 
     def _begin_earlier(self) -> None:
         """Start a rollout where its candidate did: the partition of its first request may have lagged behind."""
-        attempts = Counter(name for rollout in self._rollouts for name in (rollout.baseline, rollout.candidate))
         for rollout in self._under_way():
-            candidate = self._candidate(rollout)
-            first = rollout.started_at if candidate is None else candidate.first_started_at
-            if first < rollout.started_at and attempts[rollout.candidate] == 1:
-                self._change(rollout, started_at=first)
+            candidate, is_first_attempt = self._candidate(rollout), math.isinf(candidate_since(rollout, self._rollouts))
+            if candidate is not None and is_first_attempt and candidate.first_started_at < rollout.started_at:
+                self._change(rollout, started_at=candidate.first_started_at)
 
     def _is_new_candidate(self, deployment: Deployment) -> bool:
         if deployment is self._established(deployment.first_started_at) or self._is_known(deployment):
