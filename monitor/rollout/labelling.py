@@ -34,6 +34,7 @@ _AS_SAID = np.array([1e12, 1e12, 1e12, 1e12, 0.0, 1e12])  # audits by which the 
 _LEAST_ONE_SIDED = 5  # verdicts of a source that looks at some runs only
 _LEAST_ALL_ALIKE = 200  # labels of each arm, whoever gave them
 _ALL_LABELLED = 0.95  # if so many requests are labelled and none failed, the service simply never fails
+_REPORTED, _JUDGE = KINDS.index("reported"), KINDS.index("judge")
 _MOST = 0.5  # share of an arm's requests that reports have to be about, to stand for it
 _LEAST_LOOKS = 10  # expected verdicts of a judge: if there are none, it was not there
 _DEVIATIONS = 3.0  # standard deviations of a bound that holds at every look
@@ -130,32 +131,39 @@ def weigh_labels(cohort: Cohort, *, error_rate: float) -> Labelling:
 
 def _before_the_judge(arms: tuple[Arm, Arm]) -> tuple[Arm, Arm]:
     """
-    The arms, where what was reported in the hours before the judge's first verdict stands in the judge's place.
+    The arms, with reports in place of the judge's verdicts in the hours before its first one.
 
     Beside a judge a reported pass does not count, but before there was one it is all there is. Both arms served in
     those hours, most of their requests have such a report, and a judge would have looked at some; otherwise the arms
     stay as they are.
     """
     strata = [*chain(*(arm.strata for arm in arms))]
-    looks = [(each.block, count[1]) for each in strata for count in each.said if count[0][2:3] not in {"", "-"}]
+    looks = [(each.block, said.requests) for each in strata for said in each.said if _has_spoken(_JUDGE, said.words)]
     first = min((block for block, _ in looks), default=0)
     before, since = (sum(each.requests for each in strata if (each.block < first) is so) for so in (True, False))
     if before * sum(judged for _, judged in looks) < _LEAST_LOOKS * since:
         return arms
     for arm in arms:
         early = [each for each in arm.strata if each.block < first]
-        reported = sum(count[1] for each in early for count in each.said if count[0][1:2] not in {"", "-"})
+        reported = sum(said.requests for each in early for said in each.said if _has_spoken(_REPORTED, said.words))
         if reported <= _MOST * sum(each.requests for each in early):
             return arms
-    baseline, candidate = (replace(arm, strata=[_as_judged(each, first) for each in arm.strata]) for arm in arms)
+    baseline, candidate = (
+        replace(arm, strata=[_as_judged(each) if each.block < first else each for each in arm.strata]) for arm in arms
+    )
     return baseline, candidate
 
 
-def _as_judged(stratum: Stratum, first: float) -> Stratum:
-    """*stratum*, where it is before hour *first*, with what was reported in the judge's place."""
-    # Without words, nobody has said anything yet.
+def _as_judged(stratum: Stratum) -> Stratum:
+    """*stratum*, with what was reported in the judge's place."""
+    # Words are empty where nobody has said anything yet.
     said = [SaidCount(words and f"{words[0]}-{words[1]}{words[3]}", *numbers) for words, *numbers in stratum.said]
-    return structs.replace(stratum, said=said) if stratum.block < first else stratum
+    return structs.replace(stratum, said=said)
+
+
+def _has_spoken(place: int, words: str) -> bool:
+    """Whether the source at *place* of `KINDS` said anything of requests with these *words*."""
+    return words[place : place + 1] not in {"", "-"}
 
 
 _Said = Sequence[tuple[Tier, SaidCount]]
@@ -327,7 +335,7 @@ def _audited(counts: Iterable[SaidCount], sources: Sources) -> int:
 
 
 def _is_checked(audited: int, counts: Iterable[SaidCount], sources: Sources) -> bool:
-    judged = sum(each.requests for each in counts if each.words[sources.judge : sources.judge + 1] not in {"", "-"})
+    judged = sum(each.requests for each in counts if _has_spoken(sources.judge, each.words))
     return audited > 0 and audited >= min(LEAST_AUDITS, LEAST_AUDITED_SHARE * judged)
 
 
