@@ -11,7 +11,7 @@ from monitor.rollout.floors import GROUP_NAMES, FloorCheck, floor_name
 from monitor.rollout.measurement import Measurement
 from monitor.rollout.needed import margins
 from monitor.rollout.policy import Policy
-from monitor.rollout.state import Findings
+from monitor.rollout.state import Findings, served_alone
 from monitor.rollout.verdict import ArmLabels, CountBy, Interval, JudgeErrors, TierComparison, Verdict, VerdictState
 from monitor.rollout.wording import percent, points, with_bounds
 
@@ -68,8 +68,10 @@ def moved_judge_words(
     """That the *scorer* of the *arms* errs differently in them, said before the model is blamed."""
     for group in moved[:1]:
         before, after = (judge_words(arm.judge.get(group)) for arm in arms.values())
-        told = f"The {scorer} errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of"
-        yield f"{told} the candidate it {after}. The rates are corrected for it."
+        yield (
+            f"The {scorer} errs differently in the two arms: on {GROUP_NAMES[group]} of the baseline it {before}, of "
+            f"the candidate it {after}. The rates are corrected for it."
+        )
 
 
 def _drift_words(verdict: Verdict) -> Iterator[str]:
@@ -205,8 +207,8 @@ def _limits(verdict: Verdict, calibration: Calibration | None, measurement: Meas
         yield f"{untiered:,} of the baseline's {failures:,} failures have no tier{why}; the tiers leave them out."
     if verdict.comparison is Comparison.BEFORE_AFTER:
         yield "The arms served one after the other, so a change over time looks like a change of the model."
-    is_said = any("has served nothing for" in each for each in verdict.obstacles)
-    if (hours := measurement.matched.hours_alone) and verdict.state is not VerdictState.WAITING and not is_said:
+    hours, is_decided = measurement.matched.hours_alone, verdict.state is not VerdictState.WAITING
+    if hours and is_decided and served_alone(hours) not in verdict.obstacles:
         yield f"The baseline has not served for {hours} hours; candidate requests since then are not judged."
     yield from _outages(measurement)
     if measurement.other_mixes:

@@ -145,10 +145,15 @@ def _spent_baseline(measurement: Measurement, policy: Policy) -> Iterator[str]:
             "both arms the same traffic."
         )
     elif measurement.matched.hours_alone:
-        yield (
-            f"The baseline has served nothing for the last {measurement.matched.hours_alone} hours. There is nothing "
-            "to compare newer candidate requests with, so more of them decide nothing."
-        )
+        yield served_alone(measurement.matched.hours_alone)
+
+
+def served_alone(hours: int) -> str:
+    """That the candidate has been alone for so many *hours*."""
+    return (
+        f"The baseline has served nothing for the last {hours} hours. There is nothing to compare newer candidate "
+        "requests with, so more of them decide nothing."
+    )
 
 
 def _alike(measurement: Measurement, policy: Policy) -> Iterator[str]:
