@@ -69,8 +69,10 @@ def warnings(samples: Sequence[Sample]) -> Iterator[str]:
     read = [each for each in samples if each.is_ours]
     unmapped = sum(each.unmapped for each in read)
     if unmapped:
-        told = f"{unmapped} evaluations say nothing about success: give traces.outcomes.evaluations a rule for their"
-        yield f"{told} scores (docs/traces.md)."
+        yield (
+            f"{unmapped} evaluations say nothing about success: give traces.outcomes.evaluations a rule for their "
+            "scores (docs/traces.md)."
+        )
     elif any(each.traces for each in read) and not any(each.outcomes for each in read):
         yield (
             "No labels were seen: until evaluations or outcomes come, a run without an error counts as a success, and "

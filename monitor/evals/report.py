@@ -153,8 +153,10 @@ class EvalReport:
         if self.comparison.aggregate is None or share is None or hard is None or easier is None:
             return False
         hard_counts = (hard.failures_before, hard.failures_after, hard.passed_before, hard.passed_after)
-        is_told = min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
-        is_told = is_told and min(hard_counts) >= self.policy.min_hard_failures
+        is_told = (
+            min(hard_counts) >= self.policy.min_hard_failures
+            and min(easier.failures_before, easier.failures_after) >= MIN_EASIER_FAILURES
+        )
         has_jumped = share.change.estimate >= self.policy.share_jump and share.change.lower > 0.0
         is_better = self.comparison.aggregate.change.estimate >= 0.0
         return is_told and has_jumped and is_better and share.excess.lower > 0.0
@@ -206,11 +208,10 @@ class EvalReport:
         if not lost:
             return None
         name = min(lost, key=changes.__getitem__)
-        told = (
-            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} would"
-        )
         return (
-            f"{told} go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again ({some_of(unknown)})."
+            f"If the {counted(len(unknown), 'case')} without a score in the candidate failed, {scope_words(name)} "
+            f"would go {_rates(worst[name])}, {with_bounds(worst[name].change)}: run them again "
+            f"({some_of(unknown)})."
         )
 
     @property
@@ -222,9 +223,10 @@ class EvalReport:
             more = f" Also worse: {', '.join(others)}." if others else ""
             return f"Worse: {_moved(self.scope[0], judged)}.{more}"
         if state is VerdictState.CLIFF and share is not None:
-            told = "Better on average, but the hard tier is left behind: its share of failures goes"
-            excess = f"{points_of(share.excess.estimate)} more than a uniform gain gives ({bounds(share.excess)})"
-            return f"{told} {_shares(share)}, {excess}."
+            return (
+                f"Better on average, but the hard tier is left behind: its share of failures goes {_shares(share)}, "
+                f"{points_of(share.excess.estimate)} more than a uniform gain gives ({bounds(share.excess)})."
+            )
         if state is VerdictState.OK:
             claims = (
                 f"{scope_words(at)} at most {points_of(margin)} worse" for at, (_, margin) in self._claims.items()
@@ -281,27 +283,35 @@ class EvalReport:
             yield "Too few cases, or too small a rise, to call the hard tier left behind."
         for name, stratum in self.variants.items():
             if stratum.has_fallen:
-                told = f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and"
-                yield f"{told} {percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
+                yield (
+                    f"Brittle, {scope_words(name)}: {percent(stratum.before.estimate)} pass as written and "
+                    f"{percent(stratum.after.estimate)} in variants, {with_bounds(stratum.change)}."
+                )
 
     def _unknown(self) -> Iterator[str]:
         found = [self.pairing.candidate.cases.get(key) for key in self.pairing.unknown_after]
         if found:
             reasons = Counter("missing" if case is None else case.unscored_because or "no score" for case in found)
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-            told = f"Without a score in the candidate: {counted(len(found), 'case')} ({told}), left out of the"
-            yield f"{told} comparison and failed for a gate."
+            yield (
+                f"Without a score in the candidate: {counted(len(found), 'case')} ({told}), left out of the "
+                "comparison and failed for a gate."
+            )
         yield from filter(None, [self.decided_by_unknown])
 
 
 def _nothing_in_common(pairing: Pairing) -> str:
     unpaired = pairing.unpaired
     if unpaired.changed:
-        told = f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be"
-        return f"{told} compared; run both versions on the same suite."
+        return (
+            f"All {len(unpaired.changed):,} common cases ask another question in the candidate, so nothing can be "
+            "compared; run both versions on the same suite."
+        )
     sides = [some_of(keys) or "none" for keys in (unpaired.baseline_only, unpaired.candidate_only)]
-    told = f"No case is in both runs: the baseline has {sides[0]}, the candidate {sides[1]}; name the column that"
-    return f"{told} identifies a case (--column case=NAME), or run both versions on the same suite."
+    return (
+        f"No case is in both runs: the baseline has {sides[0]}, the candidate {sides[1]}; name the column that "
+        "identifies a case (--column case=NAME), or run both versions on the same suite."
+    )
 
 
 def _fallen(comparison: Comparison) -> Sequence[str]:
@@ -353,9 +363,11 @@ def _shares(share: ShareReport) -> str:
 
 
 def _share_words(share: ShareReport, state: VerdictState) -> str:
-    told = f"The hard tier's share of failures goes {_shares(share)}, {points(share.change.estimate)}; a uniform gain"
-    excess = f"the excess is {with_bounds(share.excess)}: {_meaning(share.excess, state)}"
-    return f"{told} would give {points(share.expected_change)}, so {excess}."
+    return (
+        f"The hard tier's share of failures goes {_shares(share)}, {points(share.change.estimate)}; a uniform gain "
+        f"would give {points(share.expected_change)}, so the excess is {with_bounds(share.excess)}: "
+        f"{_meaning(share.excess, state)}."
+    )
 
 
 def _meaning(excess: Interval, state: VerdictState) -> str:

@@ -76,8 +76,10 @@ def open_engine(url: str) -> sa.Engine:
             return _open_postgresql(parsed)
     except (ArgumentError, NoSuchModuleError, ValueError):
         # Not from the library's error: it may repeat a part of the URL, and so of its password.
-        told = "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-        raise ConfigInvalid(f"{told} (@, : and / in a password as %40, %3A and %2F).") from None
+        raise ConfigInvalid(
+            "The ledger URL cannot be understood; write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE "
+            "(@, : and / in a password as %40, %3A and %2F)."
+        ) from None
     except ModuleNotFoundError as error:
         told = f"The driver {error.name} of the ledger URL is not installed; run pip install 'cliffwatch[postgres]'."
         raise ConfigInvalid(told) from error

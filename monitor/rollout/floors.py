@@ -104,8 +104,10 @@ def changed_floors(configured: Sequence[Floor], committed: Sequence[CommittedFlo
         before, after = then.get(where), now.get(where)
         if before != after:
             old, new = ("none" if rate is None else percent(rate) for rate in (before, after))
-            told = f"The floor of {where} was changed from {old} to {new} while the rollout is under way; the change"
-            yield f"{told} takes effect at the next one."
+            yield (
+                f"The floor of {where} was changed from {old} to {new} while the rollout is under way; the change "
+                "takes effect at the next one."
+            )
 
 
 def _of(rollout: Rollout, floors: Sequence[Floor]) -> Sequence[Floor]:

@@ -121,8 +121,10 @@ def _check_names(request: RolloutRequest) -> None:
     for field in ("service", "environment", "baseline", "candidate"):
         name = getattr(request, field)
         if name is not None and clean_label(name) != name:
-            told = f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -,"
-            raise UsageError(f"{told} beginning with a letter or digit.")
+            raise UsageError(
+                f"{field} cannot be used as a name: up to {MOST_LABEL_CHARACTERS} letters, digits and . _ : / @ + -, "
+                "beginning with a letter or digit."
+            )
     if request.environment in TEACHING_ENVIRONMENTS:
         raise UsageError(f"environment {request.environment} serves no users, so it has no rollouts.")
 
@@ -137,8 +139,10 @@ def _established(
         if tuple(where) == place and role is Role.BASELINE
     ]
     if len(names) != 1:
-        told = f"{request.service} ({request.environment}) has {'no' if not names else 'more than one'}"
-        raise UsageError(f"{told} established version; name the baseline.")
+        raise UsageError(
+            f"{request.service} ({request.environment}) has {'no' if not names else 'more than one'} "
+            "established version; name the baseline."
+        )
     return names[0]
 
 

@@ -252,8 +252,10 @@ def _role(message: Any) -> str | None:
 
 
 def _text(message: Any) -> str | None:
-    if isinstance(message, str) or _is_pair(message):
-        return message if isinstance(message, str) else str(message[1])
+    if isinstance(message, str):
+        return message
+    if _is_pair(message):
+        return str(message[1])
     if not isinstance(message, dict):
         return None
     for key in _TEXT_KEYS:

@@ -118,7 +118,7 @@ class _Known(NamedTuple):
     Attributes:
         kind: Their kind.
         said: The fields of `Span` that are the same for all of them.
-        mended: Number of labels that were cleaned.
+        mended: How many of their labels we had to clean.
         is_irrelevant: They do no agent's work and carry no attribute for Cliffwatch.
         is_all: `said` is all that they tell, but for an error.
     """

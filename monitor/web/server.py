@@ -191,8 +191,10 @@ class MetricsServer:
             return socket.create_server(where, family=family, backlog=socket.SOMAXCONN, dualstack_ipv6=both)
         except OSError as error:
             reason = str(error.strerror).partition(" (while attempting")[0]  # what follows repeats the address
-            told = f"cannot listen on {self._host}:{self.port}: {reason};"
-            raise DependencyUnreachable(f"{told} stop what uses that port or set another web.listen_address") from error
+            raise DependencyUnreachable(
+                f"cannot listen on {self._host}:{self.port}: {reason}; "
+                "stop what uses that port or set another web.listen_address"
+            ) from error
 
 
 def parse_address(address: str) -> tuple[str, int]:

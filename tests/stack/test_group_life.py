@@ -80,7 +80,7 @@ def test_a_name_that_is_taken_twice_is_an_error_for_whoever_had_it(settings: Kaf
         wait_until(lambda: (read_once(second, ledger), second.assignment())[1], what="the second has joined")
 
         with pytest.raises(ConfigInvalid, match="another replica runs as a; give each its own"):
-            wait_until(lambda: read_once(first, ledger), what="the first is told")
+            wait_until(lambda: read_once(first, ledger), what="the first member hears of it")
 
 
 @pytest.mark.parametrize("away", ["the ledger", "the dead-letter topic"])

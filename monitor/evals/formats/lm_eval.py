@@ -32,8 +32,10 @@ def refuse_totals(name: str, _document: Mapping[str, JsonValue], _options: Optio
     Raises:
         ResultFileInvalid: always.
     """
-    told = f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name"
-    raise ResultFileInvalid(f"{told} the samples_*.jsonl files, or their folder.")
+    raise ResultFileInvalid(
+        f"{name} holds the totals of lm-evaluation-harness and no single case; run it with --log_samples and name "
+        "the samples_*.jsonl files, or their folder."
+    )
 
 
 def read_samples(name: str, rows: Sequence[Mapping[str, Any]], options: Options) -> ResultFile:

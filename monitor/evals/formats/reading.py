@@ -207,7 +207,6 @@ class AttemptReader:
         self._lowest, self._highest, self._between = math.inf, -math.inf, 0
         self._unclear: Counter[str] = Counter()
         self._unclear_checks = 0
-        # None for a mark that some put where it passed, some where it failed.
         self._told, self._checks = set[bool | None](), set[bool | None]()
 
     def attempt(
@@ -296,7 +295,7 @@ class AttemptReader:
         if is_unscored(word):
             return None, word or "no score"
         if word in _DECIDED and (is_verdict or isinstance(value, bool) or number_of(value) is None):
-            self._told.add(None if word in VALUES["mark"] else word in PASSING)
+            self._told.add(_meant_by(word))
             self._highest = max(self._highest, float(word in PASSING))  # beside a part, a pass is the whole
             return word in PASSING, None
         score = PARTLY if word in _PARTLY else number_of(value)
@@ -314,7 +313,7 @@ class AttemptReader:
         if word not in _DECIDED:
             self._unclear_checks += not is_unscored(word)
             return None
-        self._checks.add(None if word in VALUES["mark"] else word in PASSING)
+        self._checks.add(_meant_by(word))
         return word in PASSING
 
     def _notes(self) -> Iterator[str]:
@@ -324,8 +323,10 @@ class AttemptReader:
             self._unclear.update(VALUES["mark"])
         unclear = ", ".join(f'"{shortened(word, LONGEST_NAME)}"' for word, _ in self._unclear.most_common(_SHOWN))
         if unclear and len(self._told) < len({True, False}):  # what is not understood may be the other word
-            told = f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column"
-            raise ChoiceMissing(f"{told} with --column passed=NAME or --metric NAME, or write pass and fail.")
+            raise ChoiceMissing(
+                f"{self._name}: {self._outcome} holds {unclear}, which does not say what passed; name another column "
+                "with --column passed=NAME or --metric NAME, or write pass and fail."
+            )
         if unclear:
             yield f"{self._unclear.total():,} outcomes are neither pass nor fail ({unclear}) and count as unscored."
         if self._unclear_checks:
@@ -333,8 +334,10 @@ class AttemptReader:
         low, high = self._lowest, self._highest
         is_graded = self._between and high < 1.0
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
-            told = f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as"
-            raise ChoiceMissing(f"{told} --pass-at {low + 0.75 * (high - low):.4g}.")
+            raise ChoiceMissing(
+                f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
+                f"--pass-at {low + 0.75 * (high - low):.4g}."
+            )
         if self._between:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."
 
@@ -366,6 +369,11 @@ def is_broken(word: str) -> bool:
     """Whether *word* is for a run that did not end."""
     within = () if word.startswith("no_") else VALUES["broken_within"]
     return word in VALUES["broken"] or any(part in word for part in within)
+
+
+def _meant_by(word: str) -> bool | None:
+    """Whether *word* says passed; None for a mark that some put where it passed, some where it failed."""
+    return None if word in VALUES["mark"] else word in PASSING
 
 
 def is_unscored(word: str) -> bool:

@@ -103,10 +103,10 @@ def read_csv(name: str, content: bytes, options: Options) -> ResultFile:
     def named() -> Iterator[Row]:  # a row that is shorter than the header says nothing in its last columns
         for row in body():
             if len(header) > 1 and any(map(str.strip, row[len(header) :])):
-                told = (
-                    f"{name} has {len(header)} columns, but {len(row)} cells in the row that begins with {row[0][:80]}"
+                raise reading.ResultFileInvalid(
+                    f"{name} has {len(header)} columns, but {len(row)} cells in the row that begins with "
+                    f"{row[0][:80]}; put text with a comma in quotes."
                 )
-                raise reading.ResultFileInvalid(f"{told}; put text with a comma in quotes.")
             yield dict(zip(header, row, strict=False))
 
     return read_rows(name, named, options)
