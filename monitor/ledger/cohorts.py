@@ -7,20 +7,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, chain, groupby
-from operator import add, attrgetter
-from typing import Any, NamedTuple
+from itertools import accumulate, chain
+from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
-from monitor.labels.said import SaidCount
+from monitor.difficulty.tiers import Tier
+from monitor.ledger.cell_memory import CELL, CellMemory, Cells, Columns, columns_of, of_version, tiers_of
 from monitor.ledger.cells import KEY, SUMS, one_request, summed
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.ledger import FailureCounts
 from monitor.ledger.schema import model_version, request, stratum, traffic
-from monitor.ledger.stored import readable, real, whole
 from monitor.rollout import cohort as arms
+from monitor.rollout.cluster_sample import Alike, Clusters, Sample
 from monitor.rollout.label_plan import ServedRequest
 from monitor.rollout.oncall import Signature
 from monitor.rollout.tracker import EvidenceWindow, Rollout
@@ -65,9 +64,9 @@ class ArmReader:
         # The same part of all clusters in both arms, so that a cluster which both serve is read in both.
         most = max(baseline.requests_of_version, candidate.requests_of_version, 1)
         part = min(1.0, _CLUSTERED_READ / most)
-        tiers, new_tiers = _tiers(view, baseline.columns), _tiers(view, candidate.columns)
+        tiers, new_tiers = tiers_of(view, baseline.columns), tiers_of(view, candidate.columns)
         largest = frozenset[int]() if part == 1.0 else baseline.largest | candidate.largest
-        sample = _Sample(part, min(1.0, _ALONE_READ / most), largest)
+        sample = Sample(part, min(1.0, _ALONE_READ / most), largest)
         old, new = baseline.clusters(view, tiers, sample), candidate.clusters(view, new_tiers, sample)
         cohort = arms.Cohort(
             baseline=arms.Arm(self._rollout.baseline, baseline.strata(view), [*old.sums()]),
@@ -172,98 +171,9 @@ def _version_id(connection: sa.Connection, rollout: Rollout, version: str) -> in
     )
 
 
-_TIERS = {str(tier): tier for tier in Tier}  # several times faster than `Tier`
-_CELL = (*KEY, *SUMS)
-_NUMBERS = {"hour", "bin", *SUMS}
+_GROUPS = {tier: dict.fromkeys((arms.TierGroup.ALL, arms.group_of(tier))) for tier in Tier}
 _SAMPLED_KEY = ("cluster", "tier", "declared_tier", "capability", "tool_set", "prompt_family", "tools")
 _SAMPLED_SUMS = ("labelled", "failures")
-
-
-_Kind = tuple[int, Tier, str, int, bool]
-"""Hour, tier, capability, bin, and whether known."""
-
-
-def _stratum(kind: _Kind, of_said: Sequence[tuple[str, Sequence[Any]]]) -> arms.Stratum:
-    hour, tier, capability, number, is_known = kind
-    added = of_said[0][1] if len(of_said) == 1 else [*map(sum, zip(*(sums for _, sums in of_said), strict=True))]
-    n, labelled, failures, logits, variances, *_ = added
-    said = [SaidCount(words, *sums[:3], *sums[7:]) for words, sums in of_said]  # between them: clustered ones
-    return arms.Stratum(tier, capability, number, is_known, n, labelled, failures, logits, variances, hour, said)
-
-
-_Columns = Mapping[str, Sequence[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """
-    Cells of one version in some hours.
-
-    Attributes:
-        columns: Values of all cells, by column; two cells may have the same key.
-        strata: The cells as strata, in the latest view of each source of tiers.
-    """
-
-    columns: _Columns
-    strata: dict[arms.TiersBy, tuple[arms.TierView, Sequence[arms.Stratum]]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: Sequence[sa.Row[Any]]) -> _Cells:
-        columns = _columns(_CELL, rows)
-        if not all(_is_sound(*column) for column in columns.items()):  # a review reads too many to check each cell
-            columns = _columns(_CELL, [*readable("stratum", rows, _checked)])
-        return cls(columns)
-
-    def by_stratum(self, view: arms.TierView) -> Sequence[arms.Stratum]:
-        """The cells as strata: those that *view* does not tell apart are added up."""
-        seen_by, strata = self.strata.get(view.tiers_by, (None, ()))
-        if seen_by != view:
-            columns, alike = self.columns, dict[_Kind, dict[str, Sequence[float]]]()
-            names = (columns[name] for name in ("capability", "bin", "is_known"))
-            kinds = zip(columns["hour"], _tiers(view, columns), *names, strict=True)
-            sums = zip(*(columns[name] for name in SUMS), strict=True)
-            for kind, words, added in zip(kinds, columns["said"], sums, strict=True):
-                of_words = alike.setdefault(kind, {})
-                have = of_words.get(words)
-                of_words[words] = added if have is None else [*map(add, have, added)]
-            strata = [_stratum(kind, sorted(alike[kind].items())) for kind in sorted(alike)]
-            self.strata[view.tiers_by] = view, strata
-        return strata
-
-
-class CellMemory:
-    """
-    Remembers the cells of whole hours until something changes them.
-
-    Args:
-        is_only_writer: Whether no other process can write to the ledger, because it is in memory. If one can, nothing
-            is remembered.
-    """
-
-    def __init__(self, *, is_only_writer: bool) -> None:
-        self._is_only_writer = is_only_writer
-        self._known: dict[tuple[Any, ...], dict[int, _Cells]] = {}
-
-    def read(self, connection: sa.Connection, where: Mapping[str, Any], first: int, last: int) -> Sequence[_Cells]:
-        """Cells from hour *first* until *last*, in order, of the version and calibration in *where*."""
-        which = (where["version_id"], where["calibration_id"], where["any_calibration"], first)
-        known = self._known.setdefault(which, {}) if self._is_only_writer else {}
-        left = {**where, "first": next(reversed(known), first - 1) + 1, "last": last}
-        rows = connection.execute(_CELLS, left).all()
-        if not self._is_only_writer:
-            return [_Cells.of(rows)]
-        known |= {hour: _Cells.of([*of_hour]) for hour, of_hour in groupby(rows, attrgetter("hour"))}
-        return [cells for hour, cells in known.items() if hour < last]
-
-    def moved(self, version_id: int, hour: int) -> None:
-        """Forget cells of a version from *hour* on."""
-        for (of_version, *_), known in self._known.items():
-            while of_version == version_id and known and next(reversed(known)) >= hour:
-                known.popitem()
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._known.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,15 +189,15 @@ class _Evidence:
 
     connection: sa.Connection
     where: Mapping[str, Any]
-    hours: Sequence[_Cells] = ()
+    hours: Sequence[Cells] = ()
     whole_from: float = 0.0
-    samples: dict[_Sample, _Columns] = field(default_factory=dict)
+    samples: dict[Sample, Columns] = field(default_factory=dict)
 
     def read(self, memory: CellMemory, *, is_panel: bool) -> _Evidence:
         """The same with its cells; of a panel, only the first run of each item counts."""
         connection, where, since, until = self.connection, self.where, self.where["since"], self.where["until"]
         if is_panel:
-            hours = [_Cells.of(connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all())]
+            hours = [Cells.of(connection.execute(_FIRST_RUNS, {**where, "hour": 0}).all())]
         else:
             first, last = math.ceil(since / HOUR_SECONDS), int(until // HOUR_SECONDS)
             cut_in_two = (since, min(first * HOUR_SECONDS, until)), (max(last, first) * HOUR_SECONDS, until)
@@ -295,16 +205,16 @@ class _Evidence:
             hours = [*before, *memory.read(connection, where, first, last), *after]
         return replace(self, hours=hours, whole_from=whole_from(connection, where["version_id"]))
 
-    def _piece(self, start: float, end: float) -> Iterator[_Cells]:
+    def _piece(self, start: float, end: float) -> Iterator[Cells]:
         """Cells of a part of an hour (Unix seconds), from its rows."""
         piece = {**self.where, "since": start, "until": end, "hour": int(start // HOUR_SECONDS)}
         if start < end and 0 < (self.connection.scalar(_REQUESTS_OF_HOUR, piece) or 0) <= _MOST_CUT:
-            yield _Cells.of(self.connection.execute(_PIECE, piece).all())
+            yield Cells.of(self.connection.execute(_PIECE, piece).all())
 
     @cached_property
-    def columns(self) -> _Columns:
+    def columns(self) -> Columns:
         """The columns of all cells."""
-        return {name: [*chain.from_iterable(cells.columns[name] for cells in self.hours)] for name in _CELL}
+        return {name: [*chain.from_iterable(cells.columns[name] for cells in self.hours)] for name in CELL}
 
     def cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """These columns of each cell."""
@@ -327,25 +237,24 @@ class _Evidence:
                 counts[tier, *name] += failures
         return {Signature(*name): failures for name, failures in counts.most_common(_MOST_SIGNATURES)}
 
-    def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: _Sample) -> _Clusters:
+    def clusters(self, view: arms.TierView, tiers: Sequence[Tier], sample: Sample) -> Clusters:
         """The clusters of *sample*, and the requests without a cluster."""
         alone: dict[arms.TierGroup, list[int]] = defaultdict(lambda: [0, 0])
         names = ("hour", "labelled", "clustered", "failures", "clustered_failures")
         for tier, (hour, labelled, clustered, failures, failed) in zip(tiers, self.cells(*names), strict=True):
             if labelled > clustered and hour >= self.whole_from / HOUR_SECONDS:
-                for group in _groups(tier):
+                for group in _GROUPS[tier]:
                     alone[group][0] += labelled - clustered
                     alone[group][1] += failures - failed
         sampled = self._sampled(sample)
-        kinds: dict[arms.TierGroup, list[_Alike]] = defaultdict(list)
+        kinds: dict[arms.TierGroup, list[Alike]] = defaultdict(list)
         read = (sampled[name] for name in ("cluster", "prompt_family", "capability", "tools", *_SAMPLED_SUMS))
-        counted = zip(_tiers(view, sampled), *read, strict=True)
+        counted = zip(tiers_of(view, sampled), *read, strict=True)
         for tier, cluster, family, capability, tools, *sums in counted:
             alike_by = (cluster if cluster >= 0 else None), family, (capability, tools) if tools else None
-            for group in _groups(tier):
+            for group in _GROUPS[tier]:
                 kinds[group].append((alike_by, sample.weight(cluster), *sums))
-        sizes = {group: _sizes(of_group, 0) for group, of_group in kinds.items()}
-        return _Clusters(sample, alone, kinds, sizes)
+        return Clusters(sample, alone, kinds)
 
     @cached_property
     def requests_of_version(self) -> int:
@@ -361,7 +270,7 @@ class _Evidence:
         read = accumulate(requests for requests, _ in sizes[:_MOST_LARGEST])
         return frozenset(c for (n, c), so_far in zip(sizes, read, strict=False) if so_far <= max(n, _MOST_OF_LARGEST))
 
-    def _sampled(self, sample: _Sample) -> _Columns:
+    def _sampled(self, sample: Sample) -> Columns:
         """Labelled requests and failures of whole clusters, by cluster and by what decides the tier."""
         if sample not in self.samples:
             among = min(int(sample.part * _CLUSTERS), _CLUSTERS - 1)
@@ -372,22 +281,8 @@ class _Evidence:
             are_few = sum(self.columns["requests"]) < sample.part * self.requests_of_version
             selects = _SAMPLED_BY_START if are_few else _SAMPLED_BY_CLUSTER
             rows = [row for select in selects for row in self.connection.execute(select, where)]
-            self.samples[sample] = _columns((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
+            self.samples[sample] = columns_of((*_SAMPLED_KEY, *_SAMPLED_SUMS), rows)
         return self.samples[sample]
-
-
-def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> _Columns:
-    return dict.fromkeys(names, ()) | dict(zip(names, zip(*rows, strict=True), strict=False))
-
-
-def _of_version(table: sa.Table, select: sa.Select[Any]) -> sa.Select[Any]:
-    """*select*, for the parameters `version_id`, and `calibration_id` or `any_calibration`."""
-    return select.where(table.c.model_version_id == sa.bindparam("version_id")).where(
-        sa.or_(
-            sa.bindparam("any_calibration", type_=sa.Boolean),
-            table.c.calibration_id == sa.bindparam("calibration_id", type_=sa.Text),
-        )
-    )
 
 
 def _started_between(
@@ -400,18 +295,13 @@ def _started_between(
 # Built once: building one costs more than running it.
 _HOUR = sa.bindparam("hour", type_=sa.Integer)
 _ROW = tuple(one_request(_HOUR))
-_CELLS = (
-    _of_version(stratum, sa.select(*(stratum.c[name] for name in _CELL)))
-    .where(stratum.c.hour >= sa.bindparam("first"), stratum.c.hour < sa.bindparam("last"))
-    .order_by(stratum.c.hour)
-)
-_PIECE = summed(_started_between(_of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
+_PIECE = summed(_started_between(of_version(request, sa.select(*_ROW))).subquery(), KEY, SUMS)
 _RUN = sa.func.row_number().over(
     partition_by=sa.func.coalesce(request.c.item, request.c.trace_id),
     order_by=(request.c.success.is_(None), request.c.started_at, request.c.trace_id),
 )
-_RUNS = _started_between(_of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
-_FIRST_RUNS = summed(sa.select(*(_RUNS.c[name] for name in _CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
+_RUNS = _started_between(of_version(request, sa.select(*_ROW, _RUN.label("run")))).subquery()
+_FIRST_RUNS = summed(sa.select(*(_RUNS.c[name] for name in CELL)).where(_RUNS.c.run == 1).subquery(), KEY, SUMS)
 
 
 def _sampled_of(is_read: sa.ColumnElement[bool], started_at: sa.ColumnElement[float]) -> sa.Select[Any]:
@@ -469,131 +359,3 @@ _RANKED = (
 _STEP = (_RANKED.c.total - 1) // sa.bindparam("most", type_=sa.BigInteger) + 1
 _IS_READ = (_RANKED.c.place + sa.bindparam("seed", type_=sa.BigInteger)) % _STEP == 0
 _SERVED = sa.select(*[*_RANKED.c][:-2], sa.cast(1.0 / _STEP, sa.Double)).where(_IS_READ)
-
-
-def _tiers(view: arms.TierView, columns: _Columns) -> Sequence[Tier]:
-    """The tier of each cell in *columns*."""
-    match view.tiers_by:
-        case arms.TiersBy.LEARNT:
-            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["tier"]]
-        case arms.TiersBy.DECLARED:
-            return [_TIERS.get(tier, Tier.UNTIERED) for tier in columns["declared_tier"]]
-        case arms.TiersBy.CLASS:
-            classes = zip(columns["capability"], columns["tool_set"], strict=True)
-            return [view.class_tiers.get(name, Tier.UNTIERED) for name in classes]
-        case arms.TiersBy.NONE:
-            return [Tier.UNTIERED] * len(columns["tier"])
-
-
-def _is_sound(name: str, column: Sequence[Any]) -> bool:
-    if name in {"tier", "declared_tier"}:
-        return set(column) <= {*_TIERS, ""}
-    if name.endswith("_sum"):
-        return set(map(type, column)) <= {int, float} and math.isfinite(sum(column))
-    return name not in _NUMBERS or (set(map(type, column)) <= {int} and min(column, default=0) >= 0)
-
-
-def _checked(cell: sa.Row[Any]) -> sa.Row[Any]:
-    """*cell*; raises an error if a value cannot be right."""
-    Tier(cell.tier), Tier(cell.declared_tier or Tier.UNTIERED)
-    for name in _NUMBERS:
-        (real if name.endswith("_sum") else whole)(getattr(cell, name))
-    return cell
-
-
-def _groups(tier: Tier) -> Sequence[arms.TierGroup]:
-    group = arms.TierGroup.HARD if tier in HARD_TIER else arms.TierGroup.EASIER if tier in EASIER_TIERS else None
-    return (arms.TierGroup.ALL,) if group is None else (arms.TierGroup.ALL, group)
-
-
-class _Sample(NamedTuple):
-    """
-    The clusters to read.
-
-    A *part* of all, by their hash, and the *largest* ones of either arm; of the requests that are clusters of their
-    own, the part *alone*.
-    """
-
-    part: float
-    alone: float
-    largest: frozenset[int]
-
-    def weight(self, cluster: int) -> float:
-        """How many clusters it stands for (Horvitz and Thompson 1952, J. Am. Stat. Assoc. 47:663)."""
-        return 1.0 if cluster in self.largest else 1.0 / (self.alone if cluster < 0 else self.part)
-
-
-@dataclass(frozen=True, slots=True)
-class _Clusters:
-    """
-    Labelled requests and failures of one arm.
-
-    Attributes:
-        sample: The clusters that were read.
-        alone: Counts by group of the requests without a cluster; each is a cluster of its own.
-        kinds: What was read, by group, each with all that tells which requests are alike.
-        sizes: The same added up by cluster.
-    """
-
-    sample: _Sample
-    alone: Mapping[arms.TierGroup, Sequence[int]]
-    kinds: Mapping[arms.TierGroup, Sequence[_Alike]]
-    sizes: Mapping[arms.TierGroup, _Sizes]
-
-    def sums(self) -> Iterator[arms.ClusterSums]:
-        """Sums over all clusters, estimated from those that were read."""
-        for group, sizes in self.sizes.items():
-            moments = [
-                (w, w * n, w * f, w * n * n, w * n * f, w * f * f)
-                for w, n, f in ((self.sample.weight(cluster), *size[:2]) for cluster, size in sizes.items())
-            ]
-            alone, failed = self.alone.get(group, (0, 0))
-            moments.append((alone, alone, failed, alone, failed, failed))
-            yield arms.ClusterSums(group, *(round(sum(column)) for column in zip(*moments, strict=True)))
-
-    def shared_with(self, other: _Clusters) -> Iterator[arms.SharedClusterSums]:
-        """Products over the clusters that both arms served, and what they tell with other requests that are alike."""
-        for group, kinds in self.kinds.items():
-            sizes, others = self.sizes[group], other.sizes.get(group, {})
-            products = [(0.0,) * 4]
-            for cluster in sizes.keys() & others.keys():
-                (n, f, *_), (m, g, *_), weight = sizes[cluster], others[cluster], self.sample.weight(cluster)
-                products.append((weight * n * m, weight * f * m, weight * n * g, weight * f * g))
-            if mixes := [*_mixes((sizes, others), (kinds, other.kinds.get(group, ())))]:
-                nm, fm, ng, fg = (round(sum(column)) for column in zip(*products, strict=True))
-                yield arms.SharedClusterSums(group, nm, fm, ng, fg, mixes)
-
-
-_Alike = tuple[tuple[Any, ...], float, int, int]
-"""Cluster, prompt family and tools on offer of some requests; how many they stand for, labelled ones and failures."""
-
-
-_Sizes = Mapping[Any, Sequence[float]]
-"""Labelled requests and failures by what tells which are alike; then as many as they stand for."""
-
-
-def _sizes(kinds: Sequence[_Alike], level: int) -> _Sizes:
-    sizes: dict[Any, list[float]] = defaultdict(lambda: [0.0] * 4)
-    for alike_by, weight, labelled, failures in kinds:
-        if (name := alike_by[level]) is not None:
-            size = sizes[name]
-            size[0] += labelled
-            size[1] += failures
-            size[2] += weight * labelled
-            size[3] += weight * failures
-    return sizes
-
-
-def _mixes(sizes: Sequence[_Sizes], kinds: Sequence[Sequence[_Alike]]) -> Iterator[arms.Mix]:
-    """By what both arms served, from fine to coarse: cluster (of these *sizes*), else prompt family, else tools."""
-    alike, served, left = [0.0] * 3, [0.0] * 4, kinds
-    for level in range(3):
-        baseline, candidate = sizes if level == 0 else (_sizes(of_arm, level) for of_arm in left)
-        both = baseline.keys() & candidate.keys()
-        for name in both:
-            (n, f, *before), (m, g, *after) = baseline[name], candidate[name]
-            alike = [have + each / (n + m) for have, each in zip(alike, (n * m, f * m, n * g), strict=True)]
-            served = [*map(add, served, (*before, *after))]
-        if both:
-            yield arms.Mix(tuple(alike), tuple(map(round, served)))
-        left = [[each for each in of_arm if each[0][level] not in both] for of_arm in left]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from monitor.errors import OffsetFenced
 from monitor.ingest.source import TopicPartition
-from monitor.ledger.cohorts import CellMemory
+from monitor.ledger.cell_memory import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS, Activity, CounterDeltas
 from monitor.ledger.dialect import Dialect, Excluded, sums_of
 from monitor.ledger.joining import Joining, Slot

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from monitor.ledger.cell_memory import CellMemory
 from monitor.ledger.cells import SUMS, Cell, Key, class_tools
-from monitor.ledger.cohorts import CellMemory
 from monitor.ledger.counting import HOUR_SECONDS
 from monitor.ledger.dialect import Dialect, sums_of
 from monitor.ledger.joining import Slot

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import sqlalchemy as sa
 
-from monitor.ledger.cohorts import CellMemory
+from monitor.ledger.cell_memory import CellMemory
 from monitor.ledger.dialect import DIALECTS
 from monitor.ledger.engine import is_shareable, ledger_errors, migrate, open_engine, reading
 from monitor.ledger.leases import leases_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monitor.difficulty.tiers import Tier
 from monitor.rollout.cohort import TierGroup
 from monitor.rollout.confidence_sequence import Counts, bernoulli_bounds, change_bounds, normal_bounds
 from monitor.rollout.verdict import Interval
@@ -103,10 +102,3 @@ def requests_worth(rate: float, error: float) -> float:
     room = min(error, 0.5)
     inside = min(max(rate, room), 1.0 - room)
     return inside * (1.0 - inside) / error**2
-
-
-def group_of(tier: Tier) -> TierGroup:
-    """The group whose design effect the requests of *tier* have."""
-    if tier in (Tier.HARD, Tier.FRONTIER):
-        return TierGroup.HARD
-    return TierGroup.EASIER if tier in (Tier.EASY, Tier.MEDIUM) else TierGroup.ALL

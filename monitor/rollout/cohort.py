@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.difficulty.tiers import HARD_TIER, Tier
+from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, Tier
 from monitor.labels.said import SaidCount
 
 SPAN_HOURS = 6
@@ -55,6 +55,13 @@ class TierGroup(StrEnum):
     ALL = "all"
     EASIER = "easier"
     HARD = "hard"
+
+
+def group_of(tier: Tier) -> TierGroup:
+    """The group that *tier* is judged in, beside all requests."""
+    if tier in HARD_TIER:
+        return TierGroup.HARD
+    return TierGroup.EASIER if tier in EASIER_TIERS else TierGroup.ALL
 
 
 class Stratum(Struct, frozen=True, gc=False):

@@ -15,9 +15,9 @@ from monitor.difficulty import correction
 from monitor.difficulty.calibration import Calibration
 from monitor.difficulty.tiers import EASIER_TIERS, HARD_TIER, TIERS, Tier
 from monitor.rollout import verdict
-from monitor.rollout.bounds import Bounds, group_of, requests_worth
+from monitor.rollout.bounds import Bounds, requests_worth
 from monitor.rollout.clustering import design_effects
-from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy
+from monitor.rollout.cohort import LEAST_EXPECTED, Arm, ArmName, Cohort, TierGroup, TiersBy, group_of
 from monitor.rollout.confidence_sequence import Counts, differ, rise_log_e_value
 from monitor.rollout.decomposition import decompose
 from monitor.rollout.labelling import weigh_labels
