@@ -62,7 +62,7 @@ def test_where_others_write_nothing_is_remembered(connection: sa.Connection) -> 
     assert {5: 2, 6: 2} == read(memory, connection, 5, 8)
 
 
-@pytest.mark.parametrize("broken", [{"requests": -3}, {"tier": "brutal"}], ids=str)
+@pytest.mark.parametrize("broken", [{"requests": -3}, {"logit_sum": float("inf")}, {"tier": "brutal"}], ids=str)
 def test_a_cell_that_cannot_be_right_is_left_out(connection: sa.Connection, broken: Mapping[str, Any]) -> None:
     """The sound cells beside it count."""
     add(connection, 9, **broken)
