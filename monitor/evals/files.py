@@ -13,8 +13,6 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from pydantic_core import from_json
-
 from monitor.errors import UsageError, os_errors
 from monitor.evals.cases import Attempt, request_of
 from monitor.evals.formats import reading
@@ -25,6 +23,7 @@ from monitor.ingest.lines import CORRUPTED, decompressed
 from monitor.rollout.wording import some_of
 from monitor.trace.labels import clean_label
 from monitor.trace.model import REFERENCE_ENVIRONMENT, hash_of
+from monitor.trace.values import read_json
 
 _APART = timedelta(microseconds=1)  # keeps the order of the file, and files apart that were written one by one
 
@@ -87,9 +86,8 @@ def _read_folder(folder: Path, options: Options, progress: ReadProgress) -> Sequ
         except (ResultFileInvalid, ChoiceAbsent) as refused:
             skipped.append((path, refused))  # a folder holds other things too: settings, totals, caches
     if not found:
-        absent = next((refused for _, refused in skipped if isinstance(refused, ChoiceAbsent)), None)
         none = ResultFileInvalid(f"{folder} holds no result file; what is read: {READ_FORMATS}.")
-        raise absent or next((refused for _, refused in skipped), none)
+        raise min((each for _, each in skipped), key=lambda each: not isinstance(each, ChoiceAbsent), default=none)
     if skipped:
         note = f"Left out, because they contain no readable results: {some_of([path.name for path, _ in skipped])}."
         found[0] = replace(found[0], notes=(*found[0].notes, note))
@@ -133,7 +131,7 @@ def _bfcl_cases(path: str) -> Sequence[str]:
         return ()
     beside = next((file for file in map(Path, bfcl_result_files(PurePath(path))) if file.is_file()), None)
     try:
-        return () if beside is None else [str(from_json(line)["id"]) for line in _content(str(beside)).splitlines()]
+        return () if beside is None else [str(read_json(line)["id"]) for line in _content(str(beside)).splitlines()]
     except (KeyError, TypeError, ValueError) as error:
         raise ResultFileInvalid(f"{beside} does not name a case in each line; write it again.") from error
 

@@ -307,8 +307,7 @@ class _Checker:
 
     def _undecided(self, name: str, sentence: str, tier: str | None = None) -> CheckedRule:
         """A rule that nothing is known of; the first about a *tier* says why there are no tiers, if there are none."""
-        because = self._why_no_tiers if tier else ()
-        return _rule(name, " ".join((sentence, *because)), is_kept=True, is_doubtful=True)
+        return _rule(name, " ".join((sentence, *(self._why_no_tiers if tier else ()))), is_kept=True, is_doubtful=True)
 
 
 def _rule(name: str, sentence: str, *, is_kept: bool, is_doubtful: bool = False) -> CheckedRule:

@@ -144,6 +144,7 @@ OTHER_AB = [{"id": "a", "passed": False}, {"id": "b", "passed": False}, {"id": "
         ({"run": {"parts": {"x": CASES_AB, "y": OTHER_AB}}}, (), (5, 2)),
         ({"suites": [{"name": "x", "cases": CASES_AB[:1]}, {"name": "y", "cases": CASES_AB[1:]}]}, (), (2, 1)),
         ({"trials": [{"name": "x", "cases": CASES_AB}, {"name": "y", "cases": OTHER_AB}]}, (), (3, 1.5)),
+        ([{"id": n, "checks": [{"passed": n > 0}]} for n in range(3)], (), (3, 2)),
         (
             {"models": [{"name": "x", "cases": CASES_AB}, {"name": "y", "cases": OTHER_AB}]},
             ("--baseline-model", "y", "--candidate-model", "y"),
@@ -151,7 +152,15 @@ OTHER_AB = [{"id": "a", "passed": False}, {"id": "b", "passed": False}, {"id": "
         ),
         ({f"case {row['id']}": row | {"passed": "yes" if row["passed"] else "no"} for row in OTHER_AB}, (), (3, 1)),
     ],
-    ids=["suites", "parts by name", "parts of one suite", "repeats", "models", "cases that name themselves"],
+    ids=[
+        "suites",
+        "parts by name",
+        "parts of one suite",
+        "repeats",
+        "number 0",
+        "models",
+        "cases that name themselves",
+    ],
 )
 def test_groups_of_cases_are_told_apart_by_what_lists_them(
     document: object,
@@ -630,6 +639,7 @@ def test_answers_are_not_outcomes(written: Any, capsys: pytest.CaptureFixture[st
         ([0, 87, 100], "from 0 to 100"),
         ([0, 10], "from 0 to 10"),
         ([-1, 1], "from -1 to 1"),
+        ([-1.7e308, 1.7e308], "from -1.7e+308 to 1.7e+308"),
         ([0.2, 0.9], "from 0.2 to 0.9"),
         (["70%", "95%"], "from 0.7 to 0.95"),
     ],
@@ -682,6 +692,28 @@ def test_letters_are_read_as_they_were_saved(
         note for note in result["baseline"]["notes"] if "UTF-8" in note
     ]
     assert "is not UTF-8 text; save it as UTF-8." in refused(capsys, path, same)
+
+
+@pytest.mark.parametrize("rows", [6, 20_000])
+def test_half_a_character_costs_no_file(rows: int, written: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """JavaScript cuts a text within an emoji, and writes what is left of it."""
+    path = written([{"id": f"\ud83d{n}", "passed": n > 2, "output": "\ud83d" * 20} for n in range(rows)])
+    listed = written(
+        json.dumps({"results": [json.loads(line) for line in Path(path).read_text().splitlines()]}), "list"
+    )
+
+    assert (rows, rows - 3, rows - 3) == counted(reported(capsys, path, listed))
+
+
+def test_what_a_folder_counts_is_no_score(written: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Harbor keeps the totals of a job, whose name is an id, beside a folder for each trial."""
+    for n in range(6):
+        (tmp_path / f"case-{n}__x").mkdir()
+        rewards = {"verifier_result": {"rewards": {"reward": float(n > 2)}}}
+        written(json.dumps({"id": f"u{n}", "task_name": f"case-{n}"} | rewards), f"case-{n}__x/result.json")
+    written(json.dumps({"id": "job", "stats": {"n_trials": 6, "n_errors": 0}}), "result.json")
+
+    assert (6, 3, 3) == counted(reported(capsys, tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -820,9 +852,10 @@ def test_terminal_bench_results(written: Any, capsys: pytest.CaptureFixture[str]
     assert (5, 3, 3) == counted(reported(capsys, path, path))
 
 
-def test_bfcl_scores_name_only_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["gpt-x", "gpt-x/live"])
+def test_bfcl_scores_name_only_failures(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The result file says which cases there were; without it the score file cannot be read."""
-    score, result = (tmp_path / kind / "gpt-x" / f"BFCL_v3_simple_{kind}.json" for kind in ("score", "result"))
+    score, result = (tmp_path / kind / name / f"BFCL_v3_simple_{kind}.json" for kind in ("score", "result"))
     for path, rows in (
         (score, [{"accuracy": 0.75, "correct_count": 3, "total_count": 4}, {"id": "simple_2", "valid": False}]),
         (result, [{"id": f"simple_{n}", "result": "[f()]"} for n in range(4)]),

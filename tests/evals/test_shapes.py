@@ -242,6 +242,60 @@ SHAPES: dict[str, Shape] = {
     "spreadsheet, per cent": lambda _, passed: table(
         ["id", "score"], [(CASES[n], word(was, "100%", "0%")) for n, was in enumerate(passed)], ";"
     ),
+    "Braintrust, as its API lists it": lambda side, passed: [
+        {
+            "id": f"{side}{n}",
+            "input": asked(n),
+            "metrics": {"start": 1.7e9 + n, "end": 1.7e9 + n + 1, "tokens": 20},
+            "scores": {"Factuality": was},
+        }
+        for n, was in enumerate(passed)
+    ],
+    "HAL": lambda _, passed: {
+        "config": {"agent_name": "x"},
+        "results": {
+            "accuracy": 0.8,
+            "successful_tasks": [CASES[n] for n, was in enumerate(passed) if was],
+            "failed_tasks": [CASES[n] for n, was in enumerate(passed) if not was],
+        },
+        "raw_eval_results": {CASES[n]: {"reward": float(was)} for n, was in enumerate(passed)},
+    },
+    "Inspect AI, first version": lambda _, passed: {
+        "version": 1,
+        "status": "success",
+        "eval": {"task": "t", "model": "m"},
+        "samples": [
+            {"id": n, "epoch": 1, "input": asked(n), "score": {"value": word(was, "C", "I")}}
+            for n, was in enumerate(passed)
+        ],
+    },
+    "MLE-bench": lambda _, passed: {
+        "total_medals": 5,
+        "competition_reports": [
+            {"competition_id": CASES[n], "score": 0.8, "any_medal": bool(was), "valid_submission": True}
+            for n, was in enumerate(passed)
+        ],
+    },
+    "OpenCompass": lambda _, passed: {
+        "accuracy": 80.0,
+        "details": {
+            "type": "GEN",
+            **{str(n): {"prompt": asked(n), "correct": bool(was)} for n, was in enumerate(passed)},
+        },
+    },
+    "pytest report log": lambda _, passed: [
+        {"pytest_version": "8.3.3", "$report_type": "SessionStart"},
+        *(
+            {"nodeid": CASES[n], "when": when, "outcome": word(was or when != "call", "passed", "failed")}
+            for n, was in enumerate(passed)
+            for when in ("setup", "call", "teardown")
+        ),
+        {"exitstatus": 1, "$report_type": "SessionFinish"},
+    ],
+    "SWE-bench without what is unresolved": lambda _, passed: {
+        "completed_ids": list(CASES),
+        "resolved_ids": [CASES[n] for n, was in enumerate(passed) if was],
+    },
     "Weave": each(
         lambda n, was: {
             "inputs": {"example": {"id": CASES[n]}},

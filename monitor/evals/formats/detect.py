@@ -12,12 +12,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from pydantic_core import from_json
-
-from monitor.evals.formats import events, inspect_log, lm_eval, promptfoo, reading, table
-from monitor.evals.formats.documents import bfcl_rows, case_rows, decoded, final_events, id_lists, junit_rows, unsplit
+from monitor.evals.formats import documents, events, inspect_log, lm_eval, promptfoo, reading, table
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
 from monitor.ingest.lines import PEEK_BYTES, ReadLength, frame_lengths, read_frames
+from monitor.trace.values import read_json
 
 READ_FORMATS = (
     "Inspect AI logs (.eval, .json), lm-evaluation-harness samples, promptfoo results, reports of SWE-bench, tau2, "
@@ -84,7 +82,7 @@ def holds_results(head: bytes) -> bool | None:
     document = _whole(next(io.BytesIO(text)))
     if document is None or (isinstance(document, dict) and not _MORE_LINES.search(text)):
         document = _whole(text)
-        if isinstance(document, dict) and not events.is_event(document) and case_rows(document) is not None:
+        if isinstance(document, dict) and not events.is_event(document) and documents.case_rows(document) is not None:
             return True
     rows = document[:1] if isinstance(document, list) else [document]
     return None if document is None else any(isinstance(row, dict) and _is_result(row) for row in rows)
@@ -150,9 +148,9 @@ def _read_document(name: str, document: Any, options: Options) -> ResultFile:
                 return read(name, document, options)
     elif not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         raise _unknown(name)
-    rows = case_rows(document)
+    rows = documents.case_rows(document)
     if rows is None:
-        rows = found if isinstance(found := unsplit(document), list) else [found]
+        rows = found if isinstance(found := documents.unsplit(document), list) else [found]
     of_tool = (read for is_one, read in _ROWS if rows and is_one(rows[0]))
     return next(of_tool, _table_of(lambda _, found, __: found, Format.TABLE))(name, rows, options)
 
@@ -169,7 +167,7 @@ def _table_of(rows_of: Callable[[str, Any, Options], Sequence[Mapping[str, Any]]
 
 def _whole(text: bytes) -> Any:
     """*text* as one JSON document, or None where it is not one."""
-    for decode in (decoded, from_json):  # Python's writers write NaN, which only the second takes
+    for decode in (documents.decoded, read_json):  # Python's writers write NaN, which only the second takes
         with suppress(ValueError):
             return decode(text)
     return None
@@ -179,7 +177,7 @@ def _lines(name: str, text: bytes) -> Iterator[Any]:
     for number, line in enumerate(io.BytesIO(text), start=1):
         if not line.isspace():
             try:
-                row = from_json(line)
+                row = read_json(line)
             except ValueError as error:
                 line.decode()  # raises where the letters are the reason
                 raise ResultFileInvalid(
@@ -228,23 +226,24 @@ _HEAD_ROWS = 3
 _BINARY: Sequence[tuple[bytes, _Reader]] = ((_ZIP_MAGIC, inspect_log.read_archive), (_PARQUET_MAGIC, _read_parquet))
 _TEXTS: Sequence[tuple[Callable[[bytes], object], _Reader]] = (
     (lambda text: text.startswith((b"{", b"[")), _read_json),
-    (lambda text: text.startswith(b"<"), _table_of(junit_rows, Format.JUNIT)),
+    (lambda text: text.startswith(b"<"), _table_of(documents.junit_rows, Format.JUNIT)),
     (_YAML.match, _read_yaml),
     (promptfoo.is_csv, promptfoo.read_csv),
     (lambda _: True, table.read_csv),
 )
-_read_swe_bench = _table_of(lambda _, document, __: id_lists(document), Format.SWE_BENCH)
-_read_openai = _table_of(lambda _, rows, __: final_events(rows), Format.TABLE)
+_read_swe_bench = _table_of(lambda _, document, __: documents.id_lists(document), Format.SWE_BENCH)
+_read_openai = _table_of(lambda _, rows, __: documents.final_events(rows), Format.TABLE)
 _DOCUMENTS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (inspect_log.is_inspect_log, inspect_log.read_log),
     (promptfoo.is_promptfoo, lambda name, of, options: promptfoo.read_rows(name, of["results"]["results"], options)),
     (lambda document: {"lm_eval_version", "n-shot"} & document.keys(), lm_eval.refuse_totals),
-    (lambda document: id_lists(document) and not case_rows(document), _read_swe_bench),
+    (lambda document: documents.id_lists(document) and not documents.case_rows(document), _read_swe_bench),
 )
 _ROWS: Sequence[tuple[Callable[[Mapping[str, Any]], object], _Reader]] = (
     (_has("doc_id", "doc", "filtered_resps"), lm_eval.read_samples),
     (promptfoo.is_result, promptfoo.read_rows),
-    (_has("accuracy", "correct_count", "total_count"), _table_of(bfcl_rows, Format.BFCL)),
+    (_has("accuracy", "correct_count", "total_count"), _table_of(documents.bfcl_rows, Format.BFCL)),
     (_has("event_id", "sample_id", "type"), _read_openai),
+    (_has("$report_type"), _table_of(documents.pytest_rows, Format.TABLE)),
     (lambda row: "completion_fns" in (row.get("spec") or {}), _read_openai),
 )

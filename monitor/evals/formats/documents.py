@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 from msgspec import Raw
-from pydantic_core import from_json
 
 from monitor.evals.formats.reading import WORDS, Options, ResultFileInvalid, is_understood, refused, word_of
 from monitor.evals.formats.table import GUESSES, case_of, flat, has_case, has_outcome, named_values
+from monitor.trace.values import read_json
 
 _DEEPEST = 4
 _LOOKED_AT = 50
@@ -44,7 +44,7 @@ class LazyRows(list[Any]):
         return list(map(self._row, found)) if isinstance(place, slice) else self._row(found)
 
     def _row(self, raw: Raw) -> Mapping[str, Any]:
-        return {**self.above, **from_json(bytes(raw))}
+        return {**self.above, **read_json(bytes(raw))}
 
 
 def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
@@ -56,20 +56,21 @@ def decoded(text: bytes | Raw, depth: int = _DEEPEST) -> Any:
     """
     content = memoryview(text)
     if len(content) < _LARGE_BYTES or not depth:
-        return from_json(bytes(text))
+        return read_json(bytes(text))
     if content[0] == ord("{"):
         parts = msgspec.json.decode(text, type=dict[str, Raw])
         return {name: decoded(part, depth - 1) for name, part in parts.items()}
     rows = msgspec.json.decode(text, type=list[Raw])
-    is_lazy = all(isinstance(from_json(bytes(row)), dict) for row in rows)
-    return LazyRows(rows) if is_lazy else from_json(bytes(text))
+    is_lazy = all(isinstance(read_json(bytes(row)), dict) for row in rows)
+    return LazyRows(rows) if is_lazy else read_json(bytes(text))
 
 
 def id_lists(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """One row per case of a document that lists the ids of those that passed, failed or broke; empty for any other."""
-    found = ((name, ids) for name, ids in document.items() if isinstance(ids, list))
+    parts = (part for part in (document, document.get("results")) if isinstance(part, Mapping))
+    found = ((name, ids) for part in parts for name, ids in part.items() if isinstance(ids, list))
     lists = {name: ids for name, ids in found if all(isinstance(each, str) for each in ids)}
-    if not any(name.startswith("resolved") or name in {"passed", "passed_ids"} for name in lists):
+    if not any(name.startswith(("resolved", "successful_")) or name in {"passed", "passed_ids"} for name in lists):
         return []
     rows: dict[str, Mapping[str, Any]] = {}
     for kind, starts in _WORDS["id_lists"].items():
@@ -130,9 +131,10 @@ def _lists(value: Any, above: Mapping[str, Any], depth: int, key: str = "") -> I
                 yield [{**above, **entry} for entry in value]
         elif depth:
             named = (
-                (next((entry[name] for name in _WORDS["group_names"] if name in entry), None), entry) for entry in value
+                (next((entry[name] for name in _WORDS["group_names"] if entry.get(name) is not None), ""), entry)
+                for entry in value
             )
-            groups = [(str(name or ""), rows) for name, entry in named for rows in _lists(entry, above, depth - 1)]
+            groups = [(str(name), rows) for name, entry in named for rows in _lists(entry, above, depth - 1)]
             # What no group tells apart and comes again in each is a score of its cases.
             names = {case_of(row) for _, rows in groups for row in rows}
             are_scores = not any(name for name, _ in groups) and len(names) < len(groups) and all(map(has_case, value))
@@ -166,11 +168,12 @@ def _holds_cases(entries: Sequence[Mapping[str, Any]]) -> bool:
 
 def _by_id(value: Mapping[str, Any], *, is_top: bool) -> Sequence[Mapping[str, Any]]:
     """Rows of a mapping whose keys are case ids and whose values say what passed; words and numbers do at the top."""
-    entries = list(value.items())
+    # Beside rows by number, anything else is about all of them.
+    entries = [each for each in value.items() if str(each[0]).isdecimal()] or list(value.items())
     if entries and all(isinstance(entry, Mapping) and _is_case(entry, entries) for _, entry in entries):
         return [{"case_id": name, **entry} for name, entry in entries]
     words = (str, int, float) if is_top and not has_outcome(value) else ()
-    others = (each for each in value.values() if not isinstance(each, bool))
+    others = (each for _, each in entries if not isinstance(each, bool))
     are_told = len(entries) > 1 and all(isinstance(each, words) and is_understood(word_of(each)) for each in others)
     return [{"case_id": name, "passed": entry} for name, entry in entries] if are_told else []
 
@@ -205,6 +208,12 @@ def final_events(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return [{**model, **row} for row in found.values()]
 
 
+def pytest_rows(_name: str, rows: Sequence[Mapping[str, Any]], _options: Options) -> Sequence[Mapping[str, Any]]:
+    """One row per test of a pytest report log, which also has one for what was set up and taken down around it."""
+    told = (row for row in rows if row.get("when") == "call" or (row.get("when") and row["outcome"] != "passed"))
+    return [row if row["when"] == "call" else {**row, "errored": row["outcome"] == "failed"} for row in told]
+
+
 def bfcl_result_files(path: PurePath) -> Sequence[PurePath]:
     """Where the result file that belongs to the BFCL score file *path* may be: it says which cases there were."""
     name = path.name.replace("_score.", "_result.")
@@ -234,7 +243,9 @@ def bfcl_rows(name: str, rows: Sequence[Mapping[str, Any]], options: Options) ->
             f"{name} counts {totals['total_count']:,} cases and {len(ids):,} of them have a name; put the result file "
             f"({bfcl_result_files(path)[0].name}) beside it."
         )
-    model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), path.parent.name)
+    # From version 4 on, the model's folder has one for each kind of category.
+    folder = path.parts[path.parts.index("score") + 1] if "score" in path.parts[:-2] else path.parent.name
+    model = next((str(row["model_name"]) for row in failed.values() if row.get("model_name")), folder)
     about = {"task": category, "category": category, "model": model}
     return [
         {"id": each, "passed": each not in failed, "failure": str(failed.get(each, {}).get("error") or ""), **about}

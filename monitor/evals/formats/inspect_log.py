@@ -16,11 +16,11 @@ from typing import Any
 from backports import zstd
 from backports.zstd import zipfile
 from pydantic import JsonValue
-from pydantic_core import from_json
 
 from monitor.evals.cases import Attempt, CaseKey
 from monitor.evals.formats import reading
 from monitor.evals.formats.reading import Format, Options, ResultFile, ResultFileInvalid
+from monitor.trace.values import read_json
 
 _LARGEST_MEMBER = 1024**3
 _PIECE_BYTES = 4096
@@ -57,9 +57,9 @@ def read_archive(name: str, content: bytes, options: Options) -> ResultFile:
             told = f"{name} is an archive, but not a log of Inspect AI; unpack it and name its folder, or save"
             raise ResultFileInvalid(f"{told} a spreadsheet as CSV.")
         journal = sorted(each for each in names if each.startswith(_JOURNAL))
-        header = from_json(_member(name, archive, heads[0]) or b"{}")
+        header = read_json(_member(name, archive, heads[0]) or b"{}")
         parts = [_SUMMARIES] if _SUMMARIES in names else journal
-        samples = [sample for part in parts for sample in from_json(_member(name, archive, part) or b"[]")]
+        samples = [sample for part in parts for sample in read_json(_member(name, archive, part) or b"[]")]
     return read_log(name, {**(header if isinstance(header, dict) else {}), "samples": samples}, options)
 
 
@@ -113,10 +113,15 @@ def _is_of(name: str, scorer: str) -> bool:
     return name == scorer or name.startswith(f"{scorer}.")
 
 
+def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scores of *sample*; the first versions of the log gave it one, without a name."""
+    return sample.get("scores") or {"score": sample.get("score") or {}}
+
+
 def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
     """Every score of *sample*; one that is a dictionary gives a score for each key, as `scorer.key`."""
     found: dict[str, JsonValue] = {}
-    for name, score in (sample.get("scores") or {}).items():
+    for name, score in _scores(sample).items():
         value = score.get("value") if isinstance(score, dict) else score
         found |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
     return found
@@ -124,7 +129,7 @@ def _values(sample: Mapping[str, Any]) -> Mapping[str, JsonValue]:
 
 def _attempt(reader: reading.AttemptReader, spec: Mapping[str, Any], scorer: str, sample: Mapping[str, Any]) -> Attempt:
     task = str(spec.get("task") or "")
-    score = next((each for name, each in (sample.get("scores") or {}).items() if _is_of(scorer, name)), None)
+    score = next((each for name, each in _scores(sample).items() if _is_of(scorer, name)), None)
     value = _values(sample).get(scorer)
     limit = _limit(sample)
     return reader.attempt(

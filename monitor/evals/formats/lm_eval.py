@@ -70,14 +70,14 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     """Scores that each document has one of; what is summed up over all of them (a perplexity) is none."""
     first = rows[0]
     declared = first.get("metrics") or [key for key in first if key not in _ENVELOPE]
-    return [metric for metric in declared if any(_is_number(row.get(metric)) for row in rows)]
+    return [metric for metric in declared if any(isinstance(row.get(metric), int | float) for row in rows)]
 
 
 def _attempt(reader: reading.AttemptReader, row: Mapping[str, Any], score: JsonValue, task: str, model: str) -> Attempt:
     answers = row.get("filtered_resps") or [None]
     return reader.attempt(
         CaseKey(task, str(row["doc_id"])),
-        score if _is_number(score) else None,
+        score if isinstance(score, int | float) else None,
         question=_first(_first(row.get("arguments"))),  # of the first prompt; older files have lists
         metadata=reader.facts(row["doc"] if isinstance(row["doc"], dict) else {}),
         otherwise=task,
@@ -90,7 +90,3 @@ def _attempt(reader: reading.AttemptReader, row: Mapping[str, Any], score: JsonV
 def _first(value: JsonValue) -> JsonValue:
     values = list(value.values()) if isinstance(value, dict) else value
     return next(iter(values), None) if isinstance(values, list) else values
-
-
-def _is_number(value: JsonValue) -> bool:
-    return isinstance(value, bool | int | float)

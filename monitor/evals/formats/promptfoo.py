@@ -103,12 +103,11 @@ def _attempt(
     reader: reading.AttemptReader, row: Mapping[str, Any], case_id: str, prompt: str, options: Options
 ) -> Attempt:
     told = (row.get("vars"), _case(row).get("metadata"), row.get("metadata"))
-    named = row.get("namedScores") or {}
-    scores = [named[metric] for metric in options.metrics if metric in named]
+    said = row.get("namedScores") or {} if options.metrics else {"": row.get("success")}
     text, _ = reading.input_of((row.get("prompt") or {}).get("raw"), keep_text=options.keep_text)
     return reader.attempt(
         CaseKey("", case_id),
-        next(iter(scores), None) if options.metrics else row.get("success"),
+        next((said[each] for each in options.metrics or [""] if each in said), None),
         broken="error" if _is_error(row) else None,
         question=_words(row.get("vars")),
         metadata={name: value for each in told for name, value in reader.facts(each).items()},

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -38,7 +39,7 @@ _UNANSWERED = re.compile(WORDS["runs"]["unanswered"], re.IGNORECASE | re.VERBOSE
 _SHOWN = 3
 # Around at least two letters, so that a grade (C+) stays what it is.
 _MARKS = re.compile(r"^[^\w<>()]+(?=[^\W\d_]{2})|(?<=[^\W\d_]{2})[^\w<>()]+$")
-LARGEST_RATIO, _UNSUSPICIOUS_BYTES = 200, 64 * 1024**2
+LARGEST_RATIO, _UNSUSPICIOUS_BYTES, _LARGEST = 200, 64 * 1024**2, sys.float_info.max
 _LONGEST_FAILURE = 2_000
 _LONGEST_INPUT = 20_000
 _LONGEST_VALUE = 128
@@ -336,7 +337,7 @@ class AttemptReader:
         if self._options.pass_at is None and low <= high and (low < 0.0 or high > 1.0 or is_graded):
             raise ChoiceMissing(
                 f"{self._name} has scores from {low:g} to {high:g}; say which is the lowest that passes, such as "
-                f"--pass-at {low + 0.75 * (high - low):.4g}."
+                f"--pass-at {0.25 * low + 0.75 * high:.4g}."
             )
         if self._between:
             yield f"{self._between:,} scores lie between 0 and 1; those of at least {self._pass_at:g} pass (--pass-at)."
@@ -386,18 +387,18 @@ def is_understood(word: str) -> bool:
     return word in _DECIDED | _PARTLY or is_unscored(word)
 
 
-def number_of(value: JsonValue) -> float | None:
+def number_of(value: JsonValue | Decimal) -> float | None:
     """
     A finite number, a part of a whole as a ratio; None for anything else.
 
-    >>> number_of("0,9"), number_of("80 %"), number_of("3/5"), number_of("n/a")
-    (0.9, 0.8, 0.6, None)
+    >>> number_of("0,9"), number_of("80 %"), number_of("3/5"), number_of("n/a"), number_of(Decimal("1.00"))
+    (0.9, 0.8, 0.6, None, 1.0)
     """
-    number = value
+    number: Any = value
     if isinstance(value, str):
         found = _NUMBER.fullmatch(value.strip())
         number = found and float(found["number"].replace(",", ".")) / whole_of(value)
-    return float(number) if isinstance(number, int | float) and abs(number) <= sys.float_info.max else None
+    return float(number) if isinstance(number, int | float | Decimal) and -_LARGEST <= number <= _LARGEST else None
 
 
 def whole_of(value: JsonValue) -> float:

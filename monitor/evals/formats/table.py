@@ -22,6 +22,7 @@ Row = Mapping[str, JsonValue]
 Rows = Callable[[], Iterable[Row]]
 """Flat rows, from the first each time it is called: a file is gone through twice, and never held as rows."""
 
+_NAMES = {kind: frozenset(names) for kind, names in WORDS["outcomes"].items()}
 _VERDICTS, _SCORES, _STATUSES = (WORDS["outcomes"][kind] for kind in ("verdict", "score", "status"))
 GUESSES: Mapping[str, Sequence[str]] = {
     "case": WORDS["columns"]["case"],
@@ -33,10 +34,7 @@ GUESSES: Mapping[str, Sequence[str]] = {
 
 _CASE_RANK = {name: number for number, name in enumerate(GUESSES["case"])}
 _OUTCOMES = frozenset((*_VERDICTS, *_SCORES, *_STATUSES))
-_SCORE_PARENTS = frozenset(WORDS["outcomes"]["score_parents"])
-_WANTED = frozenset(WORDS["outcomes"]["expected"])
 _ERRORS = frozenset(WORDS["runs"]["errors"])
-_FAULTS = frozenset(WORDS["outcomes"]["faults"])
 _DELIMITERS = ",;\t|"
 _SHOWN = 3
 _MOST_VALUES = 200
@@ -165,7 +163,7 @@ class _Columns:
             for column, value in row.items():
                 matters = self._known.get(column)
                 if matters is None:
-                    is_read = _last(column) in {*_WANTED, *_CASE_RANK, *GUESSES["human"]}
+                    is_read = _last(column) in {*_NAMES["expected"], *_CASE_RANK, *GUESSES["human"]}
                     matters = self._known[column] = is_read or has_outcome({column: None})
                 if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
                     self._other_commas.add(column)
@@ -204,11 +202,9 @@ class _Columns:
         roles = {role: self._existing(role, column) for role, column in self._options.columns.items()}
         if not {"passed", "score"} & set(roles):
             roles |= self._outcome()
-        for role in GUESSES:
+        for role in (each for each in GUESSES if each not in {"passed", "score", *roles}):
             guess = next((column for column in self.all_named(GUESSES[role]) if column not in roles.values()), None)
-            if role == "human" and guess is not None and not self._is_verdict(guess):
-                continue
-            if role not in roles and role not in {"passed", "score"} and guess is not None:
+            if guess is not None and (role != "human" or self._is_verdict(guess)):
                 roles[role] = guess
         if "case" not in roles and "input" in roles:
             roles["case"] = roles["input"]
@@ -257,7 +253,8 @@ class _Columns:
     def _outcomes(self) -> Sequence[str]:
         """Every column that may say what passed, likeliest first."""
         verdicts = [column for column in self.all_named(_VERDICTS) if self._is_verdict(column)]
-        named = [column for column in self._known if _is_named_score(column)]
+        # What a run measured beside its scores (Braintrust's times) comes after them.
+        named = sorted(filter(_is_named_score, self._known), key=lambda each: bool(_NAMES["measures"] & {*_path(each)}))
         scores = [column for column in (*self.all_named(_SCORES), *named) if self._is_score(column)]
         ran = [column for column in verdicts if scores and self._only_says_that_it_ran(column, scores[0])]
         statuses = [column for column in self.all_named(_STATUSES) if self._is_verdict(column)]
@@ -265,7 +262,7 @@ class _Columns:
 
     def _only_says_that_it_ran(self, column: str, score: str) -> bool:
         """A success that scored 0 is the success of a run, not of an answer."""
-        rows = self._rows() if _last(column) in WORDS["outcomes"]["ran"] else ()
+        rows = self._rows() if _last(column) in _NAMES["ran"] else ()
         return any(word_of(row.get(column)) in PASSING and reading.number_of(row.get(score)) == 0.0 for row in rows)
 
     def _is_verdict(self, column: str) -> bool:
@@ -277,13 +274,13 @@ class _Columns:
             return False
         if last not in {"correct", *_STATUSES} or (last == "correct" and words <= VALUES["boolean"]):
             return True
-        expected = (self._values[each] for each in self._values if _last(each) in _WANTED)
+        expected = (self._values[each] for each in self._values if _last(each) in _NAMES["expected"])
         return not any(words & {word_of(value) for value in values} - VALUES["unscored"] for values in expected)
 
     def _is_score(self, column: str) -> bool:
         """Numbers for the most part, whatever else it holds, and more of it is better."""
         words = {word for part in _path(column) for word in part.split("_")}
-        if _FAULTS & words and words.isdisjoint({"no", "non", "not", "free"}):
+        if _NAMES["faults"] & words and words.isdisjoint({"no", "non", "not", "free"}):
             return False
         values = [value for value in self._values[column] if not reading.is_unscored(word_of(value))]
         values = [self.plain(column, value) for value in values]
@@ -356,8 +353,7 @@ class _RowReader:
         return self._shared[values]
 
     def _get(self, row: Row, role: str) -> JsonValue:
-        column = self._roles.get(role)
-        return None if column is None else row.get(column)
+        return row.get(self._roles[role]) if role in self._roles else None
 
     def _text(self, row: Row, role: str) -> str:
         return reading.text_of(self._get(row, role))
@@ -406,7 +402,7 @@ _MLFLOW = re.compile(r"\w/(?:value|v\d+)$")
 def _is_named_score(column: str) -> bool:
     """Whether *column* is one of several scores that have names, such as `scores.faithfulness`."""
     *parents, own = ["", *_path(column)]
-    is_inner = parents[-1] in _SCORE_PARENTS or parents[-2:-1] in (["scores"], ["assertions"])
+    is_inner = parents[-1] in _NAMES["score_parents"] or parents[-2:-1] in (["scores"], ["assertions"])
     is_average = own == "avg" and parents[-2:-1] == ["feedback_stats"]  # of LangSmith
     return is_inner or is_average or _MLFLOW.search(column) is not None or own.startswith("score_")  # of Inspect AI
 
